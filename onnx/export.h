@@ -1,0 +1,20 @@
+/* export.h - the graph goes back to the ONNX file it came from, with new values. */
+#ifndef OT_ONNX_EXPORT_H
+#define OT_ONNX_EXPORT_H
+
+#include "runtime/base/graph.h"
+
+/* present[v]: what value v holds now, g->n_values entries; NULL: the constant of the graph. A
+ * present tensor may have another shape than the file's (a new head, a new bias). */
+struct export_request {
+    const struct tensor *const *present;
+    int64_t head_classes; /* > 0: a new head; dimension 1 of output 0 gets this size */
+    ot_export_options options;
+    struct log log;
+};
+
+/* Writes path atomically: temporary file beside it, fsync, rename, fsync of the folder. */
+ot_status ot_export_file(const struct graph *g, const struct export_request *request,
+                         const char *path, ot_error *err);
+
+#endif

@@ -1,0 +1,23 @@
+/* import.h - an ONNX file becomes a struct graph, or a message that says why not.
+ *
+ * Order: open, wire scan (scan.h), budgeted unpack, structure, tensors, external data, inlining of
+ * local functions, Constant and Identity folding of weights, weights with zeros to patterns.
+ */
+#ifndef OT_ONNX_IMPORT_H
+#define OT_ONNX_IMPORT_H
+
+#include "runtime/base/graph.h"
+
+struct import_options {
+    ot_limits limits; /* zeros were replaced by defaults */
+    ot_allocator allocator;
+    struct log log;   /* warnings, and every problem found */
+};
+
+ot_status ot_import_file(const char *path, const struct import_options *options,
+                         struct graph **graph, ot_error *err);
+/* The bytes may be freed afterwards. External data is refused. */
+ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_options *options,
+                           struct graph **graph, ot_error *err);
+
+#endif

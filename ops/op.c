@@ -1,0 +1,157 @@
+/* op.c - the table of operators, and what their prepare functions share. */
+#include "ops/op.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OP(name, file) extern const struct op ot_op_##name;
+#include "ops/ops.def"
+#undef OP
+
+static const struct op *const table[] = {
+#define OP(name, file) &ot_op_##name,
+#include "ops/ops.def"
+#undef OP
+    NULL};
+
+const struct op *ot_op_at(int i) { return table[i]; }
+
+const struct op *ot_op_find(const char *op_type) {
+    for (int i = 0; table[i]; i++)
+        if (!strcmp(table[i]->name, op_type)) return table[i];
+    return NULL;
+}
+
+static const char kinds[] = {[OT_ATTR_INT] = 'i',  [OT_ATTR_FLOAT] = 'f',  [OT_ATTR_STRING] = 's',
+                             [OT_ATTR_TENSOR] = 't', [OT_ATTR_INTS] = 'I', [OT_ATTR_FLOATS] = 'F',
+                             [OT_ATTR_STRINGS] = 'S', [OT_ATTR_OTHER] = '?'};
+
+/* The kind that the operator's list gives for an attribute; 0: not in the list. */
+static char listed_kind(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = list; *p; p += strcspn(p, " ")) {
+        p += strspn(p, " ");
+        if (!strncmp(p, name, n) && p[n] == ':') return p[n + 1];
+    }
+    return 0;
+}
+
+static ot_status check_attributes(const struct op *op, const struct node *node, ot_error *err) {
+    for (int i = 0; i < node->n_attr; i++) {
+        const struct attr *a = &node->attr[i];
+        char kind = listed_kind(op->attributes, a->name);
+        if (!kind)
+            return ot_fail(err, OT_ERROR_UNSUPPORTED, "attribute '%s' is not known", a->name);
+        if (kind != kinds[a->kind])
+            return ot_fail(err, OT_ERROR_INVALID, "attribute '%s' has the wrong type", a->name);
+    }
+    return OT_OK;
+}
+
+ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err) {
+    if (node->opset < op->since)
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "opset %d is older than %d, the first supported",
+                       node->opset, op->since);
+    if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
+        return ot_fail(err, OT_ERROR_INVALID, "%d inputs", node->n_in);
+    if (node->n_out < op->min_out || (op->max_out >= 0 && node->n_out > op->max_out))
+        return ot_fail(err, OT_ERROR_INVALID, "%d outputs", node->n_out);
+    for (int i = 0; i < op->min_in; i++)
+        if (node->in[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "input %d is missing", i);
+    return check_attributes(op, node, err);
+}
+
+ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, const char *format,
+                     ...) {
+    char text[384];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return ot_fail(err, status, "node %d '%.100s' (%s): %s", n->index, n->node->name, n->op->name,
+                   text);
+}
+
+ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
+                    const int64_t *dim, ot_error *err) {
+    int64_t count;
+    if (rank > OT_MAX_RANK)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "result of rank %d", rank);
+    for (int i = 0; i < rank; i++)
+        if (dim[i] < 0)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "dimension %d of the result is %lld", i,
+                              (long long)dim[i]);
+    if (!ot_shape_count(dim, rank, (int64_t)1 << 40, &count))
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^40 elements");
+    y->type = type;
+    y->rank = rank;
+    memcpy(y->dim, dim, (size_t)rank * sizeof *dim);
+    return OT_OK;
+}
+
+void ot_op_like(struct tensor *y, const struct tensor *x) {
+    y->type = x->type;
+    y->rank = x->rank;
+    memcpy(y->dim, x->dim, sizeof y->dim);
+}
+
+ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err) {
+    if (i >= n->n_in || !n->x[i])
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is missing", i);
+    if (n->x[i]->type != type)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, not %s", i,
+                          ot_type_name(n->x[i]->type), ot_type_name(type));
+    return OT_OK;
+}
+
+ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err) {
+    if (axis < -rank || axis >= rank)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %lld of a tensor of rank %d",
+                          (long long)axis, rank);
+    *out = (int)(axis < 0 ? axis + rank : axis);
+    return OT_OK;
+}
+
+ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int *count,
+                     ot_error *err) {
+    *values = NULL;
+    *count = 0;
+    if (i >= n->n_in || !n->x[i]) return OT_OK;
+    const struct tensor *t = n->x[i];
+    if (t->role != OT_ROLE_CONST)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+    int64_t elements = ot_elements(t);
+    if (t->rank > 1 || elements > 65536)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a short list", i);
+    if (t->type == OT_INT64) {
+        *values = t->data;
+    } else if (t->type == OT_INT32) {
+        int64_t *wide = ot_arena_alloc(n->arena, (size_t)elements, sizeof *wide);
+        if (!wide) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+        for (int64_t k = 0; k < elements; k++) wide[k] = ((const int32_t *)t->data)[k];
+        *values = wide;
+    } else {
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not int64", i,
+                          ot_type_name(t->type));
+    }
+    *count = (int)elements;
+    return OT_OK;
+}
+
+ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const struct tensor *b,
+                          int *rank, int64_t *dim, ot_error *err) {
+    int r = a->rank > b->rank ? a->rank : b->rank;
+    for (int i = 0; i < r; i++) {
+        int64_t p = i < r - a->rank ? 1 : a->dim[i - (r - a->rank)];
+        int64_t q = i < r - b->rank ? 1 : b->dim[i - (r - b->rank)];
+        if (p != q && p != 1 && q != 1) {
+            char s[128], t[128];
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "%s and %s do not broadcast",
+                              ot_shape_text(a, s, sizeof s), ot_shape_text(b, t, sizeof t));
+        }
+        dim[i] = p == 1 ? q : p;
+    }
+    *rank = r;
+    return OT_OK;
+}

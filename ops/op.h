@@ -1,0 +1,143 @@
+/* op.h - what an operator is.
+ *
+ * An operator is one file with one const `struct op ot_op_<Name>` and one line in ops.def. A plan
+ * calls prepare once for fixed shapes, then forward and backward many times. prepare does all that
+ * can fail; forward and backward cannot fail and allocate nothing.
+ *
+ * Conventions:
+ *  - x inputs, y outputs, dx and dy their gradients. backward overwrites dx[i]; NULL means that
+ *    nobody wants it. Gradients of several consumers are added by the plan.
+ *  - An optional input or output that is absent is a NULL pointer.
+ *  - prepare reads the shapes (and layout) of x, sets type, rank and dim of every y, and asks for
+ *    scratch and save memory. The layout of y was set by the plan before: rows, or lanes if
+ *    op->lanes said so; then x[i] is in lanes too (weights and constants excepted).
+ *  - x[i]->data is readable in prepare only if role is CONST or PARAM; only CONST values may
+ *    decide a shape.
+ *  - Data moves in parallel only through ot_parallel_for, cut by shape. Each output element is
+ *    reduced in one fixed order.
+ */
+#ifndef OT_OPS_OP_H
+#define OT_OPS_OP_H
+
+#include "runtime/base/arena.h"
+#include "runtime/base/graph.h"
+#include "runtime/base/pool.h"
+#include "runtime/base/tensor.h"
+
+struct kernels;
+
+/* Bits of op.needs: what backward reads besides dy. */
+#define OT_X(i) (1u << (i))
+#define OT_Y(i) (1u << (16 + (i)))
+#define OT_X_ALL 0xffffu
+
+/* What a step knows beyond its tensors. */
+struct step_context {
+    uint64_t seed;
+    uint64_t step; /* training steps so far, micro-batches counted: keys the random streams */
+};
+
+struct op_node {
+    const struct op *op;
+    const struct node *node; /* name and attributes */
+    int index;               /* of the node in the graph: keys its random stream */
+    int n_in, n_out;
+    struct tensor **x, **y;
+    struct tensor **dx, **dy; /* set before backward; dx[i] NULL: not wanted */
+    uint32_t want;            /* bit i: the gradient of x[i] will be asked for; known in prepare */
+    bool training;            /* false: inference form (running statistics, no dropout) */
+    ot_bn_mode bn;
+    int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
+
+    void *state; /* op->state_size zeroed bytes */
+
+    /* Memory that prepare asks for, in bytes; the plan sets the pointers, 64-byte aligned. */
+    size_t save_size;             /* written by forward, read by backward */
+    size_t forward_scratch_size;  /* undefined contents, for the time of one call */
+    size_t backward_scratch_size;
+    void *save, *scratch;
+
+    const struct kernels *kernels;
+    struct pool *pool;
+    struct arena *arena; /* for prepare: lives as long as the plan */
+    const struct step_context *context;
+
+    /* For those who read plans; prepare fills them in where it knows. */
+    const char *kernel;  /* e.g. "spmm avx512", "dnnl conv"; NULL: plain loops */
+    double flops;        /* of forward, useful ones */
+};
+
+struct op {
+    const char *name; /* ONNX op_type */
+    int since;        /* first opset whose form it understands */
+    int min_in, max_in, min_out, max_out; /* max_in -1: any number */
+    const char *attributes; /* "alpha:f axis:i pads:I mode:s value:t": kinds i f s t I F S; others
+                             * are refused. "" for none */
+    uint32_t needs;
+    uint32_t sparse_in;  /* bit i: x[i] may have a pattern */
+    uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
+    uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
+    bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
+    size_t state_size;
+
+    /* May this node run in lanes layout? Asked with x's shapes known, before prepare; NULL: no.
+     * lane_rank is that of its lanes inputs. */
+    bool (*lanes)(const struct op_node *n, int lane_rank);
+    ot_status (*prepare)(struct op_node *n, ot_error *err);
+    void (*forward)(struct op_node *n);
+    void (*backward)(struct op_node *n); /* NULL: not differentiable */
+    void (*release)(struct op_node *n);  /* NULL: nothing but arena memory */
+
+    const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */
+};
+
+/* The operator for a node, or NULL. Domain "" only. */
+const struct op *ot_op_find(const char *op_type);
+/* The i-th operator of the table; NULL behind the last. */
+const struct op *ot_op_at(int i);
+
+/* Checks counts, opset and attributes of a node against its operator's record. */
+ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err);
+
+/* "node 'conv1' (Conv)": how messages name a node. */
+ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, const char *format,
+                     ...) OT_FORMAT(4, 5);
+
+/* ---- helpers for prepare --------------------------------------------------------------------- */
+
+/* y = a tensor of this type and shape; fails where it has too many elements. */
+ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
+                    const int64_t *dim, ot_error *err);
+/* y = shape and type of x. */
+void ot_op_like(struct tensor *y, const struct tensor *x);
+/* Refuses x[i] that is absent or not of this type (OT_FLOAT mostly). */
+ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err);
+/* -r <= axis < r becomes 0 <= axis < r. */
+ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err);
+/* Values of a constant int32/int64 tensor input as int64, in the arena. Fails where it is not
+ * CONST. An absent input gives NULL and 0. */
+ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int *count,
+                     ot_error *err);
+/* numpy broadcasting of a and b into dim/rank. */
+ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const struct tensor *b,
+                          int *rank, int64_t *dim, ot_error *err);
+
+/* ---- helpers for forward and backward -------------------------------------------------------- */
+
+static inline float *ot_f(const struct tensor *t) { return t->data; }
+static inline bool ot_training_wants(const struct op_node *n, int i) {
+    return (n->want >> i) & 1;
+}
+
+/* Tasks of about `grain` elements over n elements: their number, and the range of one. Depends on
+ * n and grain alone. */
+static inline int ot_task_count(int64_t n, int64_t grain) {
+    int64_t t = (n + grain - 1) / grain;
+    return t < 1 ? 1 : (int)t;
+}
+static inline void ot_task_range(int64_t n, int64_t grain, int task, int64_t *from, int64_t *to) {
+    *from = (int64_t)task * grain;
+    *to = *from + grain < n ? *from + grain : n;
+}
+
+#endif

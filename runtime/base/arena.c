@@ -1,0 +1,100 @@
+/* arena.c - a chain of chunks; large blocks get a chunk of their own. */
+#include "runtime/base/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGN = 64, CHUNK = 64 * 1024 };
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size, used; /* of the bytes behind this header */
+};
+
+/* The header takes one aligned unit, so that the first block is aligned too. */
+_Static_assert(sizeof(struct arena_chunk) <= ALIGN, "chunk header");
+
+static void *libc_alloc(void *context, size_t size, size_t align) {
+    (void)context;
+    void *p = NULL;
+    return posix_memalign(&p, align, size ? size : align) ? NULL : p;
+}
+
+static void libc_free(void *context, void *pointer) {
+    (void)context;
+    free(pointer);
+}
+
+ot_allocator ot_allocator_or_default(const ot_allocator *from) {
+    if (from && from->alloc && from->free) return *from;
+    return (ot_allocator){libc_alloc, libc_free, NULL};
+}
+
+void ot_arena_init(struct arena *a, const ot_allocator *allocator, size_t budget) {
+    *a = (struct arena){.allocator = ot_allocator_or_default(allocator), .budget = budget};
+}
+
+void ot_arena_free(struct arena *a) {
+    struct arena_chunk *c = a->chunk;
+    while (c) {
+        struct arena_chunk *next = c->next;
+        a->allocator.free(a->allocator.context, c);
+        c = next;
+    }
+    a->chunk = NULL;
+    a->used = 0;
+}
+
+static struct arena_chunk *new_chunk(struct arena *a, size_t size) {
+    size_t total;
+    if (!ot_add(size, ALIGN, &total)) return NULL;
+    struct arena_chunk *c = a->allocator.alloc(a->allocator.context, total, ALIGN);
+    if (!c) return NULL;
+    memset(c, 0, total);
+    c->size = size;
+    /* a chunk made for one large block goes behind the one that still has room */
+    if (a->chunk && size > CHUNK) {
+        c->next = a->chunk->next;
+        a->chunk->next = c;
+    } else {
+        c->next = a->chunk;
+        a->chunk = c;
+    }
+    return c;
+}
+
+void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
+    size_t bytes, used;
+    if (!ot_mul(count, size, &bytes) || !ot_add(bytes, ALIGN - 1, &bytes)) return NULL;
+    bytes &= ~(size_t)(ALIGN - 1);
+    if (!bytes) bytes = ALIGN;
+    if (!ot_add(a->used, bytes, &used) || (a->budget && used > a->budget)) return NULL;
+    struct arena_chunk *c = a->chunk;
+    if (!c || c->size - c->used < bytes) c = new_chunk(a, bytes > CHUNK ? bytes : CHUNK);
+    if (!c) return NULL;
+    void *p = (char *)c + ALIGN + c->used;
+    c->used += bytes;
+    a->used = used;
+    return p;
+}
+
+char *ot_arena_strndup(struct arena *a, const char *s, size_t n) {
+    char *p = ot_arena_alloc(a, n + 1, 1);
+    if (p) memcpy(p, s, n);
+    return p;
+}
+
+char *ot_arena_strdup(struct arena *a, const char *s) { return ot_arena_strndup(a, s, strlen(s)); }
+
+void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size) {
+    size_t bytes;
+    if (!ot_mul(count, size, &bytes)) return NULL;
+    if (!bytes) bytes = ALIGN;
+    void *p = allocator->alloc(allocator->context, bytes, ALIGN);
+    if (p) memset(p, 0, bytes);
+    return p;
+}
+
+void ot_block_free(const ot_allocator *allocator, void *block) {
+    if (block) allocator->free(allocator->context, block);
+}

@@ -1,0 +1,25 @@
+/* file.h - files that are either there, whole, or not. */
+#ifndef OT_BASE_FILE_H
+#define OT_BASE_FILE_H
+
+#include "runtime/base/arena.h"
+
+/* Reads a regular file of at most `most` bytes into a block of `allocator` (ot_block_free). */
+ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t most, void **bytes,
+                       size_t *size, ot_error *err);
+
+/* A file being written: a temporary name in the target's folder until commit. */
+struct file_writer {
+    int fd;
+    const char *path;
+    char temporary[4200];
+    ot_status status; /* sticky: the first failure */
+};
+
+ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err);
+ot_status ot_file_write(struct file_writer *w, const void *bytes, size_t size, ot_error *err);
+/* fsync, rename over path, fsync of the folder. On failure the temporary file is gone. */
+ot_status ot_file_commit(struct file_writer *w, ot_error *err);
+void ot_file_abort(struct file_writer *w);
+
+#endif

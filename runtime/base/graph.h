@@ -1,0 +1,93 @@
+/* graph.h - an imported model: values and nodes, indices instead of pointers, no protobuf.
+ *
+ * Nodes stand in topological order. Everything is owned by the graph's arena. Weights with zeros
+ * come with a pattern and nnz values (see pattern.h); all floating-point data is OT_FLOAT here,
+ * whatever the file held.
+ */
+#ifndef OT_BASE_GRAPH_H
+#define OT_BASE_GRAPH_H
+
+#include "runtime/base/arena.h"
+#include "runtime/base/tensor.h"
+
+enum attr_kind {
+    OT_ATTR_INT = 1,
+    OT_ATTR_FLOAT,
+    OT_ATTR_STRING,
+    OT_ATTR_TENSOR,
+    OT_ATTR_INTS,
+    OT_ATTR_FLOATS,
+    OT_ATTR_STRINGS,
+    OT_ATTR_OTHER /* graphs, types, ...: kept by name, so that an operator can refuse it */
+};
+
+struct attr {
+    const char *name;
+    enum attr_kind kind;
+    int64_t n;            /* entries of a list; length of a string, which is NUL-terminated too */
+    int64_t i;
+    float f;
+    const char *s;
+    const struct tensor *t;
+    const int64_t *ints;
+    const float *floats;
+    const char *const *strings;
+};
+
+struct node {
+    const char *name; /* never NULL; "" where the file has none */
+    const char *op_type;
+    const char *domain;  /* "" for the default domain, "ai.onnx" included */
+    int opset;           /* version of its domain that holds for it */
+    int n_in, n_out, n_attr;
+    int *in, *out; /* values; -1: an optional one that is absent */
+    struct attr *attr;
+};
+
+enum value_kind {
+    OT_VALUE_NODE = 0,    /* output of a node */
+    OT_VALUE_INPUT,       /* graph input without initializer */
+    OT_VALUE_INITIALIZER, /* initializer or sparse_initializer */
+    OT_VALUE_CONSTANT     /* output of a Constant node; the node itself is gone */
+};
+
+/* How the file spells a constant value; export writes the same. */
+enum value_spelling { OT_SPELL_DENSE = 0, OT_SPELL_SPARSE_LINEAR, OT_SPELL_SPARSE_COO };
+
+struct value {
+    const char *name;
+    enum value_kind kind;
+    int producer;  /* node, or -1 */
+    ot_type type;  /* as the file says; OT_UNDEFINED where it does not */
+    int rank;      /* -1: unknown */
+    int64_t dim[OT_MAX_RANK]; /* -1: free. Of inputs and initializers; a hint elsewhere */
+    struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
+    enum value_spelling spelling;
+    bool exportable; /* its new value can be written back (not so inside a local function) */
+};
+
+struct graph {
+    struct arena arena;
+    int n_values, n_nodes, n_inputs, n_outputs;
+    struct value *value;
+    struct node *node;
+    int *input, *output;   /* values; inputs without those that have initializers */
+    int64_t ir_version, opset;
+    const char *producer;
+    int64_t file_nodes;    /* before inlining */
+    uint8_t hash[32];      /* SHA-256 of the file */
+    void *skeleton;        /* the serialized model without the payload of its large weights; */
+    size_t skeleton_bytes; /* ... only export reads it */
+};
+
+void ot_graph_free(struct graph *g); /* NULL is fine; frees g and its arena */
+
+/* Attributes. A missing one gives the default. Kinds were checked against the operator's list. */
+const struct attr *ot_attr(const struct node *n, const char *name); /* NULL: absent */
+int64_t ot_attr_int(const struct node *n, const char *name, int64_t otherwise);
+float ot_attr_float(const struct node *n, const char *name, float otherwise);
+const char *ot_attr_string(const struct node *n, const char *name, const char *otherwise);
+/* The list and its length; NULL and 0 where it is absent. */
+const int64_t *ot_attr_ints(const struct node *n, const char *name, int *count);
+
+#endif

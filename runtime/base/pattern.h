@@ -1,0 +1,53 @@
+/* pattern.h - where a sparse weight may differ from zero: CSR, rows = output features.
+ *
+ * The matrix is always [rows = output features][cols = inputs of one output feature]: for a Conv
+ * weight [M, C/g, kh, kw] rows = M and cols = C/g*kh*kw; for Gemm transB=1 [N, K] rows = N; for
+ * Gemm transB=0 and MatMul [K, N] the file holds the transposed matrix and `transposed` is set.
+ * Values (of the weight, its gradient, its moments) stand in CSR order.
+ *
+ * Immutable and reference-counted. An explicit zero keeps its slot: structure never comes from
+ * value != 0 after load.
+ */
+#ifndef OT_BASE_PATTERN_H
+#define OT_BASE_PATTERN_H
+
+#include <stdbool.h>
+
+#include "runtime/base/arena.h"
+
+struct pattern {
+    int references;
+    int rows, cols;
+    int nnz;
+    bool transposed; /* the file's row-major order is [cols][rows] */
+    int *row;        /* rows + 1: first slot of each row */
+    int *col;        /* nnz, ascending within a row */
+    ot_allocator allocator;
+};
+
+/* From the positions of the slots in the file's row-major order, ascending and distinct (checked).
+ * Takes a copy. file_rows x file_cols is the file's shape as a matrix; with `transposed` its
+ * columns are the output features. slot (NULL allowed, n entries) gets the slot of each position. */
+ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
+                         bool transposed, const int64_t *position, int64_t n, int *slot,
+                         struct pattern **pattern, ot_error *err);
+
+struct pattern *ot_pattern_ref(const struct pattern *p);
+void ot_pattern_unref(const struct pattern *p); /* NULL is fine */
+
+/* Position of a slot in the file's row-major order. `row` is the row of the slot. */
+static inline int64_t ot_pattern_position(const struct pattern *p, int row, int slot) {
+    return p->transposed ? (int64_t)p->col[slot] * p->rows + row
+                         : (int64_t)row * p->cols + p->col[slot];
+}
+
+/* dense[position] = value, zero elsewhere; and back. dense: rows * cols in the file's order. */
+void ot_pattern_scatter(const struct pattern *p, const float *value, float *dense);
+void ot_pattern_gather(const struct pattern *p, const float *dense, float *value);
+
+/* FNV-1a over rows, cols and the ascending positions: equal masks, equal hashes. */
+uint64_t ot_pattern_hash(const struct pattern *p);
+bool ot_pattern_equal(const struct pattern *a, const struct pattern *b);
+size_t ot_pattern_bytes(const struct pattern *p);
+
+#endif

@@ -1,0 +1,371 @@
+/* onnxtrain.h - train ONNX models whose weights are sparse; the one public header of libonnxtrain.
+ *
+ * A session owns one model and everything made from it. There is no global state: sessions are
+ * independent, and one session is used by one thread at a time. The library never exits, aborts,
+ * prints, installs signal handlers or reads the environment.
+ *
+ * Every function that can fail returns an ot_status and takes an ot_error last (NULL is allowed).
+ * On failure the message names the object at fault, and the session is as it was before the call.
+ * Tensors passed in and handed out are views: nobody copies ownership.
+ *
+ * Compiles as C99 and as C++.
+ */
+#ifndef ONNXTRAIN_H
+#define ONNXTRAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define OT_API __attribute__((visibility("default")))
+#else
+#define OT_API
+#endif
+
+#define OT_VERSION_MAJOR 0
+#define OT_VERSION_MINOR 1
+#define OT_VERSION_PATCH 0
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+typedef enum ot_status {
+    OT_OK = 0,
+    OT_ERROR_ARGUMENT,    /* the call is wrong: NULL, unknown name, option out of range */
+    OT_ERROR_PARSE,       /* the file is not a well-formed ONNX file */
+    OT_ERROR_LIMIT,       /* a size limit or the memory limit is exceeded */
+    OT_ERROR_INVALID,     /* the file breaks the ONNX specification */
+    OT_ERROR_UNSUPPORTED, /* legal ONNX that this library does not run or train */
+    OT_ERROR_PATH,        /* a path that must not be followed */
+    OT_ERROR_IO,          /* the operating system refused to read or write */
+    OT_ERROR_NO_MEMORY,   /* an allocation failed */
+    OT_ERROR_NUMERIC,     /* a value is not finite or out of range */
+    OT_ERROR_STATE        /* the call does not fit the session's state */
+} ot_status;
+
+typedef struct ot_error {
+    ot_status status;
+    char message[508]; /* NUL-terminated; bytes that came from files are escaped */
+} ot_error;
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+/* Element types carry the numbers of ONNX's TensorProto.DataType. */
+typedef enum ot_type {
+    OT_UNDEFINED = 0,
+    OT_FLOAT = 1,
+    OT_UINT8 = 2,
+    OT_INT8 = 3,
+    OT_UINT16 = 4,
+    OT_INT16 = 5,
+    OT_INT32 = 6,
+    OT_INT64 = 7,
+    OT_STRING = 8,
+    OT_BOOL = 9,
+    OT_FLOAT16 = 10,
+    OT_DOUBLE = 11,
+    OT_UINT32 = 12,
+    OT_UINT64 = 13,
+    OT_BFLOAT16 = 16
+} ot_type;
+
+#define OT_MAX_RANK 16
+
+/* A view of row-major data. Floating-point inputs and outputs are OT_FLOAT. */
+typedef struct ot_tensor {
+    ot_type type;
+    int rank;
+    int64_t dim[OT_MAX_RANK];
+    const void *data; /* owned by whoever made the view */
+} ot_tensor;
+
+/* ---- options of a session; zero is the default everywhere ------------------------------------ */
+
+/* alloc returns `size` bytes aligned to `align` (a power of two, at most 4096) or NULL. */
+typedef struct ot_allocator {
+    void *(*alloc)(void *context, size_t size, size_t align);
+    void (*free)(void *context, void *pointer);
+    void *context;
+} ot_allocator;
+
+typedef enum ot_log_level { OT_LOG_WARNING = 0, OT_LOG_INFO = 1 } ot_log_level;
+typedef void ot_log_fn(void *context, ot_log_level level, const char *line);
+
+/* Runs task(arg, i, worker) for every i in [0, tasks), in any order, on any threads, and returns
+ * when all are done. Two calls that run at the same time have different `worker`s in
+ * [0, workers). */
+typedef void ot_task_fn(void *arg, int task, int worker);
+typedef void ot_parallel_for_fn(void *context, int tasks, ot_task_fn *task, void *arg);
+
+typedef enum ot_sparse_mode {
+    OT_SPARSE_AUTO = 0, /* sparse kernels where they are expected to win */
+    OT_SPARSE_ALWAYS,   /* sparse kernels for every weight that has a zero */
+    OT_SPARSE_NEVER     /* dense kernels; the zeros still stay zero */
+} ot_sparse_mode;
+
+typedef enum ot_bn_mode {
+    OT_BN_AUTO = 0, /* as each BatchNormalization node says */
+    OT_BN_FROZEN,   /* running statistics; scale and bias are not trained */
+    OT_BN_TRAIN,    /* batch statistics, running statistics are updated */
+    OT_BN_AFFINE    /* running statistics; scale and bias are trained */
+} ot_bn_mode;
+
+/* What a file may ask for before it is refused with OT_ERROR_LIMIT. Zero takes the default. */
+typedef struct ot_limits {
+    uint64_t file_bytes;     /* 2 GiB - 1, which is also the most */
+    uint64_t nodes;          /* 1,000,000: also bounds initializers, and nodes after inlining */
+    uint64_t tensor_elements; /* 2^40 */
+    uint64_t memory_bytes;   /* import and plans together; physical memory */
+} ot_limits;
+
+typedef struct ot_options {
+    int threads;                      /* 0: one a CPU that the process may use */
+    const char *isa;                  /* NULL: the best; "generic", "avx2", "avx512" */
+    ot_sparse_mode sparse;
+    ot_bn_mode bn;
+    uint64_t seed;                    /* of dropout and of new heads */
+    ot_limits limits;
+    ot_allocator allocator;           /* all NULL: the C library's */
+    ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
+    void *log_context;
+    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads */
+    void *parallel_context;
+    int parallel_workers;             /* how many workers parallel_for has */
+} ot_options;
+
+typedef struct ot_session ot_session;
+
+OT_API const char *ot_version(void);
+OT_API const char *ot_status_name(ot_status status);
+
+/* The instruction sets that this machine runs, best first; NULL behind the last. */
+OT_API const char *ot_isa_name(int i);
+
+/* The oneDNN version in use, as "2.6.3". */
+OT_API const char *ot_dnnl_version(void);
+
+/* ---- open, look, close ------------------------------------------------------------------------ */
+
+/* Reads an ONNX file. External data is read only from beneath the file's folder. When nodes are
+ * not supported, every one of them is logged and OT_ERROR_UNSUPPORTED comes back. */
+OT_API ot_status ot_open(const char *path, const ot_options *options, ot_session **session,
+                         ot_error *err);
+
+/* The same from memory; the bytes may be freed afterwards. A model with external data is refused. */
+OT_API ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *options,
+                                ot_session **session, ot_error *err);
+
+OT_API void ot_close(ot_session *session); /* NULL is allowed */
+
+typedef struct ot_model_info {
+    int64_t ir_version;
+    int64_t opset;           /* of the default domain */
+    const char *producer;    /* "" where the file names none */
+    int64_t nodes;           /* of the file, before inlining and folding */
+    int64_t parameters;      /* elements of all floating-point weights */
+    int64_t nonzeros;        /* those that may differ from zero */
+    uint8_t hash[32];        /* SHA-256 of the file */
+} ot_model_info;
+
+OT_API void ot_get_model_info(const ot_session *session, ot_model_info *info);
+
+/* An input or output of the model. Dimensions that the file leaves free are -1. */
+typedef struct ot_value_info {
+    const char *name; /* lives as long as the session */
+    ot_type type;
+    int rank; /* -1: unknown */
+    int64_t dim[OT_MAX_RANK];
+} ot_value_info;
+
+OT_API int ot_input_count(const ot_session *session);
+OT_API int ot_output_count(const ot_session *session);
+OT_API ot_status ot_get_input(const ot_session *session, int i, ot_value_info *info, ot_error *err);
+OT_API ot_status ot_get_output(const ot_session *session, int i, ot_value_info *info,
+                               ot_error *err);
+
+/* A floating-point weight of the model. */
+typedef struct ot_parameter_info {
+    const char *name;
+    const char *op;        /* operator that uses it first, as "Conv" */
+    ot_type file_type;     /* type in the file; computation is always OT_FLOAT */
+    int rank;
+    int64_t dim[OT_MAX_RANK];
+    int64_t elements;      /* product of dim */
+    int64_t nonzeros;      /* slots of the pattern; = elements for a weight without one */
+    int has_pattern;       /* its zeros are structure and stay zero */
+    int is_sparse;         /* sparse kernels compute with it */
+    int is_trainable;
+    uint64_t mask_hash;    /* of shape and positions of the nonzero slots */
+} ot_parameter_info;
+
+OT_API int ot_parameter_count(const ot_session *session);
+OT_API ot_status ot_get_parameter(const ot_session *session, int i, ot_parameter_info *info,
+                                  ot_error *err);
+
+/* Copies a weight out, or in, row-major in the file's shape, dense: info.elements floats. Writing
+ * a value that is not zero where the pattern has no slot is OT_ERROR_ARGUMENT. */
+OT_API ot_status ot_read_parameter(const ot_session *session, int i, float *values, ot_error *err);
+OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values,
+                                    ot_error *err);
+
+/* The gradient that the last training steps have accumulated, in the same form. Zero where the
+ * pattern has no slot. */
+OT_API ot_status ot_get_gradient(const ot_session *session, int i, float *values, ot_error *err);
+
+/* ---- configure training ------------------------------------------------------------------------- */
+
+typedef enum ot_loss_kind {
+    OT_LOSS_CROSS_ENTROPY = 0, /* output: logits [N, C, ...]; target: int64 [N, ...] */
+    OT_LOSS_MSE,               /* output and target of one shape, here and below */
+    OT_LOSS_L1,
+    OT_LOSS_HUBER,
+    OT_LOSS_BCE                /* with logits */
+} ot_loss_kind;
+
+typedef struct ot_loss_options {
+    ot_loss_kind kind;
+    float label_smoothing;  /* cross entropy: PyTorch's label_smoothing, in [0, 1) */
+    int64_t ignore_index;   /* cross entropy: targets that do not count ... */
+    int use_ignore_index;   /* ... where this is not zero */
+    float huber_delta;      /* 0: 1 */
+    const char *output;     /* the model's output it looks at; NULL: the first */
+} ot_loss_options;
+
+OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
+
+typedef enum ot_optimizer_kind { OT_SGD = 0, OT_ADAM, OT_ADAMW } ot_optimizer_kind;
+typedef enum ot_schedule_kind {
+    OT_SCHEDULE_CONSTANT = 0,
+    OT_SCHEDULE_STEP,   /* times gamma every step_size steps */
+    OT_SCHEDULE_LINEAR, /* to final_factor at total_steps */
+    OT_SCHEDULE_COSINE
+} ot_schedule_kind;
+
+typedef struct ot_optimizer_options {
+    ot_optimizer_kind kind;
+    float lr;
+    float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
+    int nesterov;
+    float beta1, beta2; /* Adam; 0: 0.9 and 0.999 */
+    float eps;          /* 0: 1e-8 */
+    float weight_decay; /* SGD and Adam: added to the gradient; AdamW: decoupled */
+    float clip_norm;    /* 0: off; global L2 norm of all trainable gradients */
+    ot_schedule_kind schedule;
+    int64_t warmup_steps; /* linear from 0 to lr */
+    int64_t total_steps;  /* of LINEAR and COSINE */
+    int64_t step_size;
+    float gamma;        /* STEP; 0: 0.1 */
+    float final_factor; /* share of lr that is left at total_steps */
+} ot_optimizer_options;
+
+/* Makes the optimizer afresh: its moments are zero and its step counter is 0. */
+OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
+                                  ot_error *err);
+
+/* Switches training on or off for all parameters whose name matches the glob (* ? [..]). */
+OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int trainable,
+                                  ot_error *err);
+
+/* Gives the classifier that feeds the first output `classes` outputs and fresh weights. `name`
+ * gets the name of the weight. OT_ERROR_UNSUPPORTED where no such layer is found. */
+OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **name,
+                             ot_error *err);
+
+/* ---- train, evaluate, run ------------------------------------------------------------------------ */
+
+/* What a batch gave. */
+typedef struct ot_result {
+    double loss;      /* mean over the targets that count */
+    int64_t count;    /* targets that count */
+    int64_t correct;  /* cross entropy: those whose largest logit is right; BCE: right signs */
+} ot_result;
+
+/* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and says what
+ * memory it needs, before anything runs. Steps of the same shapes then allocate nothing. */
+OT_API ot_status ot_prepare(ot_session *session, int training, const ot_tensor *inputs, int n,
+                            size_t *bytes, ot_error *err);
+
+/* Forward, loss, backward on one batch; gradients are added to those of earlier calls since the
+ * last ot_optimizer_step. inputs: one a model input, in their order. */
+OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int n,
+                               const ot_tensor *target, ot_result *result, ot_error *err);
+
+/* Clips, updates the weights with the mean of the accumulated gradients, clears them. */
+OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
+
+/* Forward and loss in inference form: running statistics, no dropout. */
+OT_API ot_status ot_eval_step(ot_session *session, const ot_tensor *inputs, int n,
+                              const ot_tensor *target, ot_result *result, ot_error *err);
+
+/* Forward in inference form. outputs: views of the session's memory, valid until its next call. */
+OT_API ot_status ot_run(ot_session *session, const ot_tensor *inputs, int n, ot_tensor *outputs,
+                        int n_outputs, ot_error *err);
+
+OT_API int64_t ot_step_count(const ot_session *session); /* optimizer steps taken */
+OT_API double ot_learning_rate(const ot_session *session); /* of the next optimizer step */
+OT_API double ot_gradient_norm(const ot_session *session); /* of the last optimizer step */
+
+typedef struct ot_memory_info {
+    size_t weights;   /* values and patterns */
+    size_t gradients; /* of trainable parameters */
+    size_t moments;   /* the optimizer's */
+    size_t plan;      /* the largest plan: activations, their gradients, workspaces */
+} ot_memory_info;
+
+OT_API void ot_get_memory_info(const ot_session *session, ot_memory_info *info);
+
+/* Describes the plan of the last ot_prepare, a line a step, through `write`. */
+typedef void ot_write_fn(void *context, const char *line);
+OT_API ot_status ot_print_plan(const ot_session *session, ot_write_fn *write, void *context,
+                               ot_error *err);
+
+/* A permutation of 0..n-1 that depends on seed and epoch alone. */
+OT_API void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index);
+
+/* ---- files ---------------------------------------------------------------------------------------- */
+
+/* A key and a string that a checkpoint carries for its host: data cursor, best metric, ... */
+typedef struct ot_note {
+    const char *key;
+    const char *value;
+} ot_note;
+
+/* Weights, patterns, optimizer, counters and the host's notes in one safetensors file, written
+ * beside the target and renamed over it when it is on disk. */
+OT_API ot_status ot_save_checkpoint(const ot_session *session, const char *path,
+                                    const ot_note *notes, int n, ot_error *err);
+
+/* All or nothing. Calls note(context, key, value) for each of the host's notes after success. */
+typedef void ot_note_fn(void *context, const char *key, const char *value);
+OT_API ot_status ot_load_checkpoint(ot_session *session, const char *path, ot_note_fn *note,
+                                    void *context, ot_error *err);
+
+typedef enum ot_export_sparse {
+    OT_EXPORT_SPARSE_AS_IS = 0,
+    OT_EXPORT_SPARSE_INITIALIZER,
+    OT_EXPORT_SPARSE_DENSE
+} ot_export_sparse;
+
+typedef enum ot_export_form {
+    OT_EXPORT_FORM_AS_IS = 0,
+    OT_EXPORT_FORM_INFERENCE,
+    OT_EXPORT_FORM_TRAINING
+} ot_export_form;
+
+typedef struct ot_export_options {
+    ot_export_sparse sparse; /* how weights with a pattern are written */
+    ot_export_form form;     /* of BatchNormalization and Dropout nodes */
+} ot_export_options;
+
+/* Writes the model with its present weights: the same graph, names, opset, metadata and unknown
+ * fields; atomic like a checkpoint. */
+OT_API ot_status ot_export_onnx(const ot_session *session, const char *path,
+                                const ot_export_options *options, ot_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
