@@ -45,7 +45,7 @@ static inline int64_t ot_pattern_position(const struct pattern *p, int row, int 
 void ot_pattern_scatter(const struct pattern *p, const float *value, float *dense);
 void ot_pattern_gather(const struct pattern *p, const float *dense, float *value);
 
-/* FNV-1a over rows, cols and the ascending positions: equal masks, equal hashes. */
+/* FNV-1a over the shape, the orientation and the CSR arrays: equal masks, equal hashes. */
 uint64_t ot_pattern_hash(const struct pattern *p);
 bool ot_pattern_equal(const struct pattern *a, const struct pattern *b);
 size_t ot_pattern_bytes(const struct pattern *p);
