@@ -1,0 +1,29 @@
+/* window.h - the attributes that Conv and the poolings share, parsed and checked.
+ *
+ * kernel_shape, strides, pads, dilations and auto_pad (ONNX Conv-1, MaxPool-1, AveragePool-1 and
+ * later) over 1 or 2 spatial dimensions. Along dimension d output o covers the input positions
+ *   o * stride[d] - begin[d] + k * dilation[d],  0 <= k < kernel[d];
+ * those outside [0, in[d]) are padding.
+ */
+#ifndef OT_OPS_WINDOW_H
+#define OT_OPS_WINDOW_H
+
+#include "ops/op.h"
+
+enum { OT_WINDOW_MAX = 2 };
+
+struct window {
+    int rank; /* spatial dimensions, 1 or 2 */
+    int64_t in[OT_WINDOW_MAX], out[OT_WINDOW_MAX];
+    int64_t kernel[OT_WINDOW_MAX], stride[OT_WINDOW_MAX], dilation[OT_WINDOW_MAX];
+    int64_t begin[OT_WINDOW_MAX], end[OT_WINDOW_MAX]; /* padding before and behind */
+};
+
+/* Fills *w for x[0] = [N, C, spatial...]. weight: Conv's, whose dimensions from 2 on are the kernel
+ * (kernel_shape, where present, must agree); NULL: a pooling, where kernel_shape is required and
+ * padding must be smaller than the (dilated) kernel. ceil_mode rounds the output size up, without
+ * windows that begin in the padding behind. All values fit int; every out is at least 1. */
+ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, bool ceil_mode,
+                         struct window *w, ot_error *err);
+
+#endif
