@@ -1,0 +1,32 @@
+# Every source file that is not an operator (ops/ops.def lists those), by layer, sorted, one a line.
+# tests/test_x.c is the test x, linked with cmocka, the static library and the command's objects.
+
+set(KERNEL_SOURCES # compiled once for the machine; ops/kernels/isa.c is compiled once per ISA
+)
+
+set(BASE_SOURCES
+  runtime/base/arena.c
+  runtime/base/error.c
+  runtime/base/graph.c
+  runtime/base/pattern.c
+  runtime/base/pool.c
+  runtime/base/rng.c
+  runtime/base/tensor.c
+)
+
+set(OPS_SOURCES
+  ops/op.c
+  ops/window.c
+)
+
+set(ONNX_SOURCES
+)
+
+set(RUNTIME_SOURCES
+)
+
+set(TOOL_SOURCES
+)
+
+set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+)
