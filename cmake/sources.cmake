@@ -7,10 +7,12 @@ set(KERNEL_SOURCES # compiled once for the machine; ops/kernels/isa.c is compile
 set(BASE_SOURCES
   runtime/base/arena.c
   runtime/base/error.c
+  runtime/base/file.c
   runtime/base/graph.c
   runtime/base/pattern.c
   runtime/base/pool.c
   runtime/base/rng.c
+  runtime/base/sha256.c
   runtime/base/tensor.c
 )
 
@@ -29,4 +31,5 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_file
 )
