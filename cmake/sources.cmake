@@ -6,12 +6,15 @@ set(KERNEL_SOURCES # compiled once for the machine; ops/kernels/isa.c is compile
 
 set(BASE_SOURCES
   runtime/base/arena.c
+  runtime/base/crc32.c
   runtime/base/error.c
   runtime/base/file.c
   runtime/base/graph.c
+  runtime/base/json.c
   runtime/base/pattern.c
   runtime/base/pool.c
   runtime/base/rng.c
+  runtime/base/safetensors.c
   runtime/base/sha256.c
   runtime/base/tensor.c
 )
@@ -32,4 +35,5 @@ set(TOOL_SOURCES
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_file
+  test_safetensors
 )

@@ -114,7 +114,7 @@ static const int32_t col[3] = {0, 7, 2147483647};
 static const uint8_t flags[5] = {1, 0, 1, 1, 0};
 static const double rate = 0.1;
 static const struct safetensor tensors[] = {
-    {"flags \"\\\n\xc3\xa9", OT_BOOL, 1, {5}, flags},
+    {"flags \"\\\x12\xc3\xa9", OT_BOOL, 1, {5}, flags},
     {"w", OT_FLOAT, 2, {2, 3}, w},
     {"w.col", OT_INT32, 1, {3}, col},
     {"rate", OT_DOUBLE, 0, {0}, &rate},
