@@ -1,0 +1,154 @@
+/* optimizer.c - the update of the weights, one pass over values, gradients and moments. */
+#include "runtime/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { GRAIN = 16384, NORM_GRAIN = 65536 };
+
+ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *o,
+                             ot_error *err) {
+    *o = *given;
+    if (o->beta1 == 0) o->beta1 = 0.9f;
+    if (o->beta2 == 0) o->beta2 = 0.999f;
+    if (o->eps == 0) o->eps = 1e-8f;
+    if (o->gamma == 0) o->gamma = 0.1f;
+    const struct {
+        const char *name;
+        double value, least, most;
+    } ranges[] = {
+        {"lr", o->lr, 0, 1e30},           {"momentum", o->momentum, 0, 1},
+        {"beta1", o->beta1, 0, 0.999999}, {"beta2", o->beta2, 0, 0.9999999},
+        {"eps", o->eps, 0, 1},            {"weight_decay", o->weight_decay, 0, 1e30},
+        {"clip_norm", o->clip_norm, 0, 1e30}, {"gamma", o->gamma, 0, 1e30},
+        {"final_factor", o->final_factor, 0, 1e30},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (!(ranges[i].value >= ranges[i].least && ranges[i].value <= ranges[i].most))
+            return ot_fail(err, OT_ERROR_ARGUMENT, "%s is %g, not in [%g, %g]", ranges[i].name,
+                           ranges[i].value, ranges[i].least, ranges[i].most);
+    if ((unsigned)o->kind > OT_ADAMW || (unsigned)o->schedule > OT_SCHEDULE_COSINE)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown optimizer or schedule");
+    if (o->warmup_steps < 0 || o->total_steps < 0 || o->step_size < 0)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "a number of steps is negative");
+    if (o->schedule == OT_SCHEDULE_STEP && !o->step_size)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the step schedule needs step_size");
+    if (o->schedule >= OT_SCHEDULE_LINEAR && !o->total_steps)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "linear and cosine schedules need total_steps");
+    if (o->nesterov && (o->kind != OT_SGD || o->momentum == 0))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "nesterov needs SGD with momentum");
+    return OT_OK;
+}
+
+int ot_optimizer_moments(const ot_optimizer_options *o) {
+    return o->kind == OT_SGD ? o->momentum > 0 : 2;
+}
+
+/* One parameter's update, shared by its tasks. */
+struct update {
+    const ot_optimizer_options *o;
+    float *w, *g, *m, *v;
+    int64_t n;
+    float scale, lr;
+    float correction1, correction2; /* Adam: 1 - beta^t; correction2 is the square root */
+    bool first;
+};
+
+static void sgd(const struct update *u, int64_t from, int64_t to) {
+    const float mu = u->o->momentum, wd = u->o->weight_decay, lr = u->lr, scale = u->scale;
+    const bool nesterov = u->o->nesterov;
+    for (int64_t i = from; i < to; i++) {
+        float g = u->g[i] * scale + wd * u->w[i];
+        if (u->m) {
+            u->m[i] = u->first ? g : mu * u->m[i] + g;
+            g = nesterov ? g + mu * u->m[i] : u->m[i];
+        }
+        u->w[i] -= lr * g;
+        u->g[i] = 0;
+    }
+}
+
+static void adam(const struct update *u, int64_t from, int64_t to) {
+    const float b1 = u->o->beta1, b2 = u->o->beta2, eps = u->o->eps, lr = u->lr;
+    const bool decoupled = u->o->kind == OT_ADAMW;
+    const float wd = u->o->weight_decay;
+    for (int64_t i = from; i < to; i++) {
+        float w = u->w[i], g = u->g[i] * u->scale;
+        if (decoupled)
+            w -= lr * wd * w;
+        else
+            g += wd * w;
+        u->m[i] = b1 * u->m[i] + (1 - b1) * g;
+        u->v[i] = b2 * u->v[i] + (1 - b2) * g * g;
+        float denominator = sqrtf(u->v[i]) / u->correction2 + eps;
+        u->w[i] = w - lr / u->correction1 * u->m[i] / denominator;
+        u->g[i] = 0;
+    }
+}
+
+static void update_task(void *arg, int task, int worker) {
+    const struct update *u = arg;
+    (void)worker;
+    int64_t from = (int64_t)task * GRAIN, to = from + GRAIN < u->n ? from + GRAIN : u->n;
+    if (u->o->kind == OT_SGD)
+        sgd(u, from, to);
+    else
+        adam(u, from, to);
+}
+
+/* Serial over fixed chunks in double: the norm must not depend on threads, and is one read. */
+static double squared_norm(const float *g, int64_t n) {
+    double sum = 0;
+    for (int64_t from = 0; from < n; from += NORM_GRAIN) {
+        int64_t to = from + NORM_GRAIN < n ? from + NORM_GRAIN : n;
+        double part[4] = {0};
+        int64_t i = from;
+        for (; i + 4 <= to; i += 4)
+            for (int k = 0; k < 4; k++) part[k] += (double)g[i + k] * g[i + k];
+        for (; i < to; i++) part[0] += (double)g[i] * g[i];
+        sum += (part[0] + part[1]) + (part[2] + part[3]);
+    }
+    return sum;
+}
+
+static ot_status global_norm(const struct parameter *parameter, int n, double scale, double *norm,
+                             ot_error *err) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        const struct parameter *p = &parameter[i];
+        if (!p->trainable || !p->gradient) continue;
+        double part = squared_norm(p->gradient, ot_count(&p->t));
+        if (!isfinite(part))
+            return ot_fail(err, OT_ERROR_NUMERIC, "the gradient of '%s' is not finite", p->name);
+        sum += part;
+    }
+    *norm = sqrt(sum) * scale;
+    return OT_OK;
+}
+
+ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
+                           struct pool *pool, double *norm, ot_error *err) {
+    const ot_optimizer_options *options = &o->options;
+    OT_TRY(global_norm(parameter, n, scale, norm, err));
+    if (options->clip_norm > 0 && *norm > options->clip_norm)
+        scale *= options->clip_norm / (*norm + 1e-6); /* PyTorch's clip_grad_norm_ */
+    double t = (double)o->steps + 1;
+    struct update u = {.o = options,
+                       .scale = (float)scale,
+                       .lr = (float)ot_schedule_lr(options, o->steps),
+                       .correction1 = (float)(1 - pow(options->beta1, t)),
+                       .correction2 = (float)sqrt(1 - pow(options->beta2, t)),
+                       .first = o->steps == 0};
+    for (int i = 0; i < n; i++) {
+        struct parameter *p = &parameter[i];
+        if (!p->trainable || !p->gradient) continue;
+        u.w = p->t.data;
+        u.g = p->gradient;
+        u.m = p->moment[0];
+        u.v = p->moment[1];
+        u.n = ot_count(&p->t);
+        ot_parallel_for(pool, (int)((u.n + GRAIN - 1) / GRAIN), update_task, &u);
+    }
+    o->steps++;
+    return OT_OK;
+}

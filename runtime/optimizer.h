@@ -1,0 +1,35 @@
+/* optimizer.h - SGD, Adam and AdamW over values and moments of nnz size; learning rate schedules.
+ *
+ * SGD (PyTorch's form):  g += wd w;  v = mu v + g (v = g at first);  g = nesterov ? g + mu v : v;
+ *                        w -= lr g
+ * Adam (Kingma and Ba, arXiv 1412.6980): g += wd w; m, v moving averages; bias-corrected;
+ *                        w -= lr mhat / (sqrt(vhat) + eps)
+ * AdamW (Loshchilov and Hutter, arXiv 1711.05101): w -= lr wd w first, g as it is.
+ */
+#ifndef OT_RUNTIME_OPTIMIZER_H
+#define OT_RUNTIME_OPTIMIZER_H
+
+#include "runtime/base/pool.h"
+#include "runtime/parameter.h"
+
+struct optimizer {
+    ot_optimizer_options options; /* zeros replaced by their defaults */
+    bool is_set;
+    int64_t steps; /* taken so far */
+};
+
+ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *filled,
+                             ot_error *err);
+/* How many moments it keeps: 0 (plain SGD), 1 or 2. */
+int ot_optimizer_moments(const ot_optimizer_options *o);
+
+/* Learning rate of step number `step` (from 0). */
+double ot_schedule_lr(const ot_optimizer_options *o, int64_t step);
+
+/* One step for all trainable parameters with gradients scaled by `scale`; then gradients are zero.
+ * norm gets the global L2 norm of the scaled gradients before clipping. A norm that is not finite
+ * is OT_ERROR_NUMERIC, and no weight has changed. */
+ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
+                           struct pool *pool, double *norm, ot_error *err);
+
+#endif

@@ -1,0 +1,42 @@
+/* parameter.h - the floating-point weights of a model, with their gradients and moments.
+ *
+ * Weight, gradient and moments share one pattern: all hold ot_count(&t) floats, and nothing here
+ * but reading and writing in dense form knows of sparsity.
+ */
+#ifndef OT_RUNTIME_PARAMETER_H
+#define OT_RUNTIME_PARAMETER_H
+
+#include "runtime/base/graph.h"
+#include "runtime/base/pattern.h"
+
+enum { OT_MOMENTS = 2 };
+
+struct parameter {
+    int value;             /* in the graph */
+    const char *name;
+    const char *op;        /* operator of its first use */
+    struct tensor t;       /* role PARAM; t.data and t.pattern are owned */
+    float *gradient;       /* NULL until a plan trains */
+    float *moment[OT_MOMENTS];
+    bool is_statistic;     /* running mean or variance: updated by forward, never by the optimizer */
+    bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
+    bool trainable;
+    bool is_sparse;        /* a plan computes with its pattern */
+};
+
+/* Finds the parameters of the graph: float initializers at the places that operators name as
+ * weights, also through Reshape, Transpose and their like, and trainable operands of Add, Mul,
+ * Sub and Div. Copies their values. parameter_of: g->n_values entries, -1 elsewhere. */
+ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
+                             struct parameter **parameter, int *n, int *parameter_of,
+                             ot_error *err);
+void ot_parameters_free(const ot_allocator *allocator, struct parameter *parameter, int n);
+
+/* Gradients and moments on demand: zeroed blocks. */
+ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,
+                            ot_error *err);
+
+/* Shell glob: * ? [abc] [a-z] [!a]. No recursion. */
+bool ot_glob(const char *pattern, const char *text);
+
+#endif

@@ -1,0 +1,116 @@
+/* plan.h - a flat list of steps for fixed shapes: forward, loss, backward.
+ *
+ * ot_plan_new walks the graph once: lower.c makes an op_node of every node that the result needs
+ * (shapes, folding, layouts), autodiff.c appends the backward steps, memory.c gives every buffer
+ * its place in one block. Running it is one loop over the steps (run.c). Every plan prints itself.
+ */
+#ifndef OT_RUNTIME_PLAN_H
+#define OT_RUNTIME_PLAN_H
+
+#include "ops/op.h"
+#include "runtime/parameter.h"
+
+/* What a plan computes. */
+enum plan_kind {
+    OT_PLAN_RUN = 0, /* all outputs, inference form */
+    OT_PLAN_EVAL,    /* the loss, inference form */
+    OT_PLAN_TRAIN    /* the loss and the gradients of all trainable parameters */
+};
+
+/* A piece of the plan's block, alive over steps [first, last]. */
+struct buffer {
+    size_t bytes, offset;
+    int first, last; /* first > last: not used */
+};
+
+/* A tensor of the plan. `t` comes first: op_node's tensor pointers lead back to their entry. */
+struct entry {
+    struct tensor t;
+    const char *name;
+    int buffer;         /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
+    int parameter;      /* whose value it is, or -1 */
+    int input;          /* of the model, or -1 */
+    bool wants;         /* its gradient leads to a trainable parameter */
+    struct entry *view; /* whose data it shares, or NULL */
+    struct entry *grad; /* set by autodiff */
+};
+
+static inline struct entry *ot_entry(struct tensor *t) { return (struct entry *)(void *)t; }
+
+enum step_kind {
+    OT_STEP_FORWARD = 0,
+    OT_STEP_LOSS,       /* a = logits -> b = their gradient, or NULL */
+    OT_STEP_BACKWARD,
+    OT_STEP_ADD,        /* a += b: another consumer's share */
+    OT_STEP_ZERO,       /* a = 0: an output that the loss does not see */
+    OT_STEP_ACCUMULATE  /* gradient of parameter a->parameter += b */
+};
+
+struct step {
+    enum step_kind kind;
+    struct op_node *node;
+    struct entry *a, *b;
+};
+
+/* An op_node with what only the plan knows. */
+struct plan_node {
+    struct op_node n;
+    int save, forward_scratch, backward_scratch; /* buffers, or -1 */
+    bool is_view;
+};
+
+struct plan {
+    struct plan *next; /* the session keeps them in order of use */
+    enum plan_kind kind;
+    struct arena arena;
+    size_t budget;
+    struct ot_session *session;
+
+    int n_inputs;
+    ot_tensor *input; /* the shapes it was made for */
+    struct entry **input_entry;
+    int n_outputs;
+    struct entry **output; /* RUN */
+    struct entry *logits, *loss_gradient;
+    struct tensor target; /* shape that the loss expects */
+
+    int n_nodes, node_capacity;
+    struct plan_node **node; /* in forward order, internal operators included */
+    int n_steps, step_capacity;
+    struct step *step;
+    int n_forward; /* steps before the loss */
+    int n_buffers, buffer_capacity;
+    struct buffer *buffer;
+    size_t block_bytes;
+    char *block;
+    struct entry **entries; /* all that have a buffer or a view */
+    int n_entries, entry_capacity;
+
+    /* while lowering: what each value of the graph is */
+    struct entry **rows, **lanes, **dense;
+    int lane_count;
+    int64_t batch_from, batch_to;
+};
+
+ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                      struct plan **plan, ot_error *err);
+void ot_plan_free(struct plan *p); /* NULL is fine */
+bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
+
+/* The stages, in order. */
+ot_status ot_lower(struct plan *p, ot_error *err);
+ot_status ot_differentiate(struct plan *p, ot_error *err);
+ot_status ot_plan_memory(struct plan *p, ot_error *err);
+
+/* Runs all steps. target: of the loss, or NULL. Adds to the parameters' gradients. */
+ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
+                      ot_result *result, ot_error *err);
+
+void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context);
+
+/* What the stages share. NULL / -1 when memory is exhausted. */
+struct entry *ot_plan_entry(struct plan *p, const char *name);
+int ot_plan_buffer(struct plan *p, size_t bytes);
+ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err);
+
+#endif

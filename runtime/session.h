@@ -1,0 +1,40 @@
+/* session.h - the inside of ot_session. */
+#ifndef OT_RUNTIME_SESSION_H
+#define OT_RUNTIME_SESSION_H
+
+#include "runtime/loss.h"
+#include "runtime/optimizer.h"
+#include "runtime/plan.h"
+
+enum { OT_PLANS_KEPT = 4 };
+
+struct ot_session {
+    ot_allocator allocator;
+    ot_options options; /* strings and callbacks as given; limits with defaults filled in */
+    struct log log;
+    struct graph *graph;
+    struct pool *pool;
+    const struct kernels *kernels;
+
+    struct parameter *parameter;
+    int n_parameters;
+    int *parameter_of; /* value of the graph -> parameter, or -1 */
+    int64_t head_classes; /* of a new head; 0: the model's own */
+
+    ot_loss_options loss;
+    int loss_output; /* of the graph */
+    struct optimizer optimizer;
+    int64_t accumulated; /* training steps since the last optimizer step */
+    struct step_context context;
+    double gradient_norm;
+
+    struct plan *plan; /* most recently used first */
+};
+
+/* The plan for these inputs, from the session's store or made now. */
+ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          struct plan **plan, ot_error *err);
+/* Forgets all plans: what they were made from has changed. */
+void ot_session_drop_plans(struct ot_session *s);
+
+#endif
