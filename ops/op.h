@@ -78,6 +78,7 @@ struct op {
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
+    bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
     size_t state_size;
 
     /* May this node run in lanes layout? Asked with x's shapes known, before prepare; NULL: no.

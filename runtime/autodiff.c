@@ -1,0 +1,93 @@
+/* autodiff.c - the loss, then the backward steps in reverse order of the nodes.
+ *
+ * Only what leads from the loss to a trainable parameter is computed. A value with several
+ * consumers gets one gradient from each; the plan adds them in the order of their steps.
+ */
+#include "runtime/session.h"
+
+static ot_status no_memory(ot_error *err) {
+    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+}
+
+/* An entry that can hold the gradient of e; without a buffer if it is a view of `of`. */
+static ot_status gradient_entry(struct plan *p, const struct entry *e, struct entry *of,
+                                struct entry **g, ot_error *err) {
+    struct entry *d = ot_plan_entry(p, e->name);
+    if (!d) return no_memory(err);
+    d->t = e->t;
+    d->t.role = OT_ROLE_ACTIVATION;
+    d->t.data = NULL;
+    if (of)
+        d->view = of->view ? of->view : of;
+    else if ((d->buffer = ot_plan_buffer(p, ot_bytes(&d->t))) < 0)
+        return no_memory(err);
+    *g = d;
+    return OT_OK;
+}
+
+/* Wants of inputs beyond the 31st share the last bit: the entry says it for each. */
+static bool wants(const struct op_node *n, int i) {
+    return n->x[i] && n->x[i]->type == OT_FLOAT && ot_entry(n->x[i])->wants;
+}
+
+/* dy of an operator with any number of alike outputs (Split) must all be there. */
+static ot_status find_dy(struct plan *p, struct op_node *n, bool *any, ot_error *err) {
+    *any = false;
+    for (int j = 0; j < n->n_out; j++)
+        if (n->y[j] && ot_entry(n->y[j])->grad) *any = true;
+    for (int j = 0; *any && j < n->n_out; j++) {
+        struct entry *y = n->y[j] ? ot_entry(n->y[j]) : NULL;
+        if (!y) continue;
+        if (!y->grad && n->op->max_out < 0) {
+            OT_TRY(gradient_entry(p, y, NULL, &y->grad, err));
+            OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_ZERO, .a = y->grad}, err));
+        }
+        n->dy[j] = y->grad ? &y->grad->t : NULL;
+    }
+    return OT_OK;
+}
+
+/* What happens to the gradient of input i once the node's backward has made it. */
+static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err) {
+    struct entry *x = ot_entry(n->x[i]), *g = ot_entry(n->dx[i]);
+    if (x->parameter >= 0)
+        return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = x, .b = g}, err);
+    if (x->grad)
+        return ot_plan_step(p, (struct step){.kind = OT_STEP_ADD, .a = x->grad, .b = g}, err);
+    x->grad = g;
+    return OT_OK;
+}
+
+static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *err) {
+    struct op_node *n = &pn->n;
+    bool any;
+    if (!n->want) return OT_OK;
+    OT_TRY(find_dy(p, n, &any, err));
+    if (!any) return OT_OK;
+    for (int i = 0; i < n->n_in; i++) {
+        if (!wants(n, i)) continue;
+        struct entry *g, *of = pn->is_view ? ot_entry(n->dy[0]) : NULL;
+        OT_TRY(gradient_entry(p, ot_entry(n->x[i]), of, &g, err));
+        n->dx[i] = &g->t;
+    }
+    if (!pn->is_view)
+        OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_BACKWARD, .node = n}, err));
+    for (int i = 0; i < n->n_in; i++)
+        if (n->dx[i]) OT_TRY(collect(p, n, i, err));
+    return OT_OK;
+}
+
+ot_status ot_differentiate(struct plan *p, ot_error *err) {
+    p->n_forward = p->n_steps;
+    if (p->kind == OT_PLAN_RUN) return OT_OK;
+    bool train = p->kind == OT_PLAN_TRAIN;
+    if (train && !p->logits->wants)
+        return ot_fail(err, OT_ERROR_STATE, "no trainable weight leads to the loss");
+    if (train) OT_TRY(gradient_entry(p, p->logits, NULL, &p->loss_gradient, err));
+    OT_TRY(ot_plan_step(
+        p, (struct step){.kind = OT_STEP_LOSS, .a = p->logits, .b = p->loss_gradient}, err));
+    if (!train) return OT_OK;
+    p->logits->grad = p->loss_gradient;
+    for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
+    return OT_OK;
+}

@@ -1,0 +1,375 @@
+/* lower.c - the nodes of the graph become op_nodes of the plan, for concrete shapes.
+ *
+ * Nodes are taken in order. A node whose inputs are all constant runs at once and becomes a
+ * constant: that is how Shape, Gather, Concat and the like disappear. A node with a sparse weight
+ * wants its activations in lanes; others follow their inputs there if they can. Where layouts
+ * meet, an internal operator stands between: Reorder (rows <-> lanes) and Densify (a weight with a
+ * pattern, for a dense kernel). Both have gradients like any operator.
+ */
+#include <string.h>
+
+#include "runtime/base/pattern.h"
+#include "runtime/session.h"
+
+/* The densest weight that sparse kernels are taken for. */
+static const double SPARSE_DENSITY = 0.4;
+
+static ot_status no_memory(ot_error *err) {
+    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+}
+
+/* ---- op_nodes ---------------------------------------------------------------------------------- */
+
+static struct plan_node *new_node(struct plan *p, const struct op *op, const struct node *node,
+                                  int index) {
+    struct plan_node *pn = ot_arena_alloc(&p->arena, 1, sizeof *pn);
+    if (!pn) return NULL;
+    struct op_node *n = &pn->n;
+    size_t in = (size_t)node->n_in, out = (size_t)node->n_out;
+    struct tensor **pointers = ot_arena_alloc(&p->arena, 2 * (in + out), sizeof *pointers);
+    void *state = ot_arena_alloc(&p->arena, 1, op->state_size);
+    if (!pointers || !state) return NULL;
+    *n = (struct op_node){.op = op,
+                          .node = node,
+                          .index = index,
+                          .n_in = node->n_in,
+                          .n_out = node->n_out,
+                          .x = pointers,
+                          .y = pointers + in,
+                          .dx = pointers + in + out,
+                          .dy = pointers + 2 * in + out,
+                          .training = p->kind == OT_PLAN_TRAIN,
+                          .bn = p->session->options.bn,
+                          .batch_from = p->batch_from,
+                          .batch_to = p->batch_to,
+                          .state = state,
+                          .kernels = p->session->kernels,
+                          .pool = p->session->pool,
+                          .arena = &p->arena,
+                          .context = &p->session->context};
+    pn->save = pn->forward_scratch = pn->backward_scratch = -1;
+    return pn;
+}
+
+static ot_status add_node(struct plan *p, struct plan_node *pn, ot_error *err) {
+    if (p->n_nodes == p->node_capacity) {
+        int capacity = p->node_capacity ? 2 * p->node_capacity : 64;
+        struct plan_node **grown = ot_arena_alloc(&p->arena, (size_t)capacity, sizeof *grown);
+        if (!grown) return no_memory(err);
+        if (p->n_nodes) memcpy(grown, p->node, (size_t)p->n_nodes * sizeof *grown);
+        p->node = grown;
+        p->node_capacity = capacity;
+    }
+    p->node[p->n_nodes++] = pn;
+    return OT_OK;
+}
+
+/* Gradients are wanted of inputs that lead to a trainable parameter. */
+static void find_wants(struct op_node *n) {
+    for (int i = 0; i < n->n_in; i++) {
+        bool wants = n->x[i] && n->x[i]->type == OT_FLOAT && ot_entry(n->x[i])->wants;
+        if (wants) n->want |= 1u << (i < 31 ? i : 31);
+    }
+}
+
+/* ---- folding ----------------------------------------------------------------------------------- */
+
+static bool is_constant(const struct op_node *n) {
+    if (n->op->shape_only) return true;
+    for (int i = 0; i < n->n_in; i++)
+        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST) return false;
+    return n->n_in > 0;
+}
+
+static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
+    for (int j = 0; j < n->n_out; j++) {
+        if (!n->y[j]) continue;
+        n->y[j]->role = OT_ROLE_CONST;
+        n->y[j]->data = n->op->view ? n->x[0]->data
+                                    : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
+        if (!n->y[j]->data) return no_memory(err);
+    }
+    n->save = ot_arena_alloc(&p->arena, 1, n->save_size);
+    n->scratch = ot_arena_alloc(&p->arena, 1, n->forward_scratch_size);
+    if (!n->save || !n->scratch) return no_memory(err);
+    if (!n->op->view) n->op->forward(n);
+    return OT_OK;
+}
+
+/* ---- from a prepared node to a step -------------------------------------------------------------- */
+
+static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *err) {
+    struct op_node *n = &pn->n;
+    pn->is_view = n->op->view;
+    for (int j = 0; j < n->n_out; j++) {
+        if (!n->y[j]) continue;
+        struct entry *y = ot_entry(n->y[j]);
+        y->wants = n->want && n->op->backward && y->t.type == OT_FLOAT;
+        if (pn->is_view) {
+            struct entry *x = ot_entry(n->x[0]);
+            y->view = x->view ? x->view : x;
+            y->t.role = x->t.role == OT_ROLE_PARAM ? OT_ROLE_PARAM : OT_ROLE_ACTIVATION;
+            y->t.data = x->t.data;
+        } else if ((y->buffer = ot_plan_buffer(p, ot_bytes(&y->t))) < 0) {
+            return no_memory(err);
+        }
+    }
+    if ((n->save_size && (pn->save = ot_plan_buffer(p, n->save_size)) < 0) ||
+        (n->forward_scratch_size &&
+         (pn->forward_scratch = ot_plan_buffer(p, n->forward_scratch_size)) < 0) ||
+        (n->want && n->backward_scratch_size &&
+         (pn->backward_scratch = ot_plan_buffer(p, n->backward_scratch_size)) < 0))
+        return no_memory(err);
+    return OT_OK;
+}
+
+static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err) {
+    struct op_node *n = &pn->n;
+    find_wants(n);
+    OT_TRY(add_node(p, pn, err)); /* from here on the plan releases it */
+    OT_TRY(n->op->prepare(n, err));
+    if (is_constant(n)) return fold(p, n, err);
+    OT_TRY(place_outputs(p, pn, err));
+    if (pn->is_view) return OT_OK;
+    return ot_plan_step(p, (struct step){.kind = OT_STEP_FORWARD, .node = n}, err);
+}
+
+/* ---- what a value is in each layout --------------------------------------------------------------- */
+
+/* An internal operator with one input and one output. */
+static ot_status insert(struct plan *p, const char *op_type, struct entry *from, int lanes,
+                        int lane_rank, struct entry **to, ot_error *err) {
+    struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
+    struct entry *y = ot_plan_entry(p, from->name);
+    if (!node || !y) return no_memory(err);
+    *node = (struct node){
+        .name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
+    struct plan_node *pn = new_node(p, ot_op_find(op_type), node, -1);
+    if (!pn) return no_memory(err);
+    y->t.lanes = lanes;
+    y->t.lane_rank = lane_rank;
+    pn->n.x[0] = &from->t;
+    pn->n.y[0] = &y->t;
+    *to = y;
+    return finish_node(p, pn, err);
+}
+
+/* A value that no node computes: input, parameter or constant. */
+static ot_status source(struct plan *p, int v, ot_error *err) {
+    struct ot_session *s = p->session;
+    const struct value *value = &s->graph->value[v];
+    struct entry *e = ot_plan_entry(p, value->name);
+    if (!e) return no_memory(err);
+    int k = s->parameter_of[v];
+    if (k >= 0) {
+        const struct parameter *w = &s->parameter[k];
+        e->t = w->t;
+        e->parameter = k;
+        e->wants = p->kind == OT_PLAN_TRAIN && w->trainable && !w->is_statistic &&
+                   !(w->is_norm && s->options.bn == OT_BN_FROZEN);
+    } else if (value->constant) {
+        e->t = *value->constant;
+        e->t.role = OT_ROLE_CONST;
+    } else {
+        return ot_fail(err, OT_ERROR_INVALID, "value '%s' is used before it is computed",
+                       value->name);
+    }
+    p->rows[v] = e;
+    return OT_OK;
+}
+
+/* The value in whatever layout it has. */
+static ot_status any_layout(struct plan *p, int v, struct entry **e, ot_error *err) {
+    if (!p->rows[v] && !p->lanes[v]) OT_TRY(source(p, v, err));
+    *e = p->lanes[v] ? p->lanes[v] : p->rows[v];
+    return OT_OK;
+}
+
+static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err) {
+    OT_TRY(any_layout(p, v, e, err));
+    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], 0, 0, &p->rows[v], err));
+    *e = p->rows[v];
+    return OT_OK;
+}
+
+static ot_status in_lanes(struct plan *p, int v, int lane_rank, struct entry **e, ot_error *err) {
+    OT_TRY(any_layout(p, v, e, err));
+    if ((*e)->t.role == OT_ROLE_CONST || (*e)->t.role == OT_ROLE_PARAM) return OT_OK;
+    if (p->lanes[v] && p->lanes[v]->t.lane_rank != lane_rank) {
+        OT_TRY(in_rows(p, v, e, err));
+        p->lanes[v] = NULL;
+    }
+    if (!p->lanes[v])
+        OT_TRY(insert(p, "Reorder", p->rows[v], p->lane_count, lane_rank, &p->lanes[v], err));
+    *e = p->lanes[v];
+    return OT_OK;
+}
+
+/* A weight with a pattern as a dense tensor. */
+static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *err) {
+    OT_TRY(any_layout(p, v, e, err));
+    if (!(*e)->t.pattern) return OT_OK;
+    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, 0, 0, &p->dense[v], err));
+    *e = p->dense[v];
+    return OT_OK;
+}
+
+/* ---- the layout of a node --------------------------------------------------------------------------- */
+
+static bool sparse_pays(const struct ot_session *s, const struct pattern *pattern) {
+    if (s->options.sparse == OT_SPARSE_ALWAYS) return true;
+    double elements = (double)pattern->rows * pattern->cols;
+    return s->options.sparse == OT_SPARSE_AUTO && pattern->nnz <= SPARSE_DENSITY * elements;
+}
+
+/* The lane_rank in which the node runs on its sparse weight; 0: it does not. */
+static int sparse_lanes(struct plan *p, struct op_node *n) {
+    for (int i = 0; i < n->n_in; i++) {
+        if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
+        if (!n->op->lanes || !sparse_pays(p->session, n->x[i]->pattern)) continue;
+        for (int rank = 1; n->x[0] && rank < n->x[0]->rank; rank++)
+            if (n->op->lanes(n, rank)) return rank;
+    }
+    return 0;
+}
+
+/* The lane_rank of inputs that are in lanes already, if the node can stay there. */
+static int inherited_lanes(const struct op_node *n) {
+    for (int i = 0; i < n->n_in; i++)
+        if (n->x[i] && n->x[i]->lanes && n->op->lanes && n->op->lanes(n, n->x[i]->lane_rank))
+            return n->x[i]->lane_rank;
+    return 0;
+}
+
+static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank, ot_error *err) {
+    const struct node *node = n->node;
+    struct entry *e;
+    for (int i = 0; i < node->n_in; i++) {
+        if (node->in[i] < 0) continue;
+        OT_TRY(any_layout(p, node->in[i], &e, err));
+        n->x[i] = &e->t;
+    }
+    if (n->op->shape_only) return OT_OK;
+    int sparse = sparse_lanes(p, n);
+    for (int i = 0; i < node->n_in; i++) {
+        if (!n->x[i] || !n->x[i]->pattern) continue;
+        int k = ot_entry(n->x[i])->parameter;
+        if (k >= 0) p->session->parameter[k].is_sparse = sparse > 0;
+        if (sparse) continue;
+        OT_TRY(densified(p, node->in[i], &e, err));
+        n->x[i] = &e->t;
+    }
+    *lane_rank = sparse ? sparse : inherited_lanes(n);
+    for (int i = 0; i < node->n_in; i++) {
+        if (node->in[i] < 0 || n->x[i]->role == OT_ROLE_PARAM || n->x[i]->role == OT_ROLE_CONST)
+            continue;
+        if (p->dense[node->in[i]] && n->x[i] == &p->dense[node->in[i]]->t) continue;
+        OT_TRY(*lane_rank ? in_lanes(p, node->in[i], *lane_rank, &e, err)
+                          : in_rows(p, node->in[i], &e, err));
+        n->x[i] = &e->t;
+    }
+    return OT_OK;
+}
+
+static ot_status lower_node(struct plan *p, int k, ot_error *err) {
+    const struct node *node = &p->session->graph->node[k];
+    struct plan_node *pn = new_node(p, ot_op_find(node->op_type), node, k);
+    if (!pn) return no_memory(err);
+    struct op_node *n = &pn->n;
+    int lane_rank = 0;
+    OT_TRY(choose_inputs(p, n, &lane_rank, err));
+    for (int j = 0; j < node->n_out; j++) {
+        if (node->out[j] < 0) continue;
+        struct entry *y = ot_plan_entry(p, p->session->graph->value[node->out[j]].name);
+        if (!y) return no_memory(err);
+        /* statistics are vectors over channels, not over samples */
+        bool lanes = lane_rank && (j == 0 || !n->op->statistics);
+        y->t.lanes = lanes ? p->lane_count : 0;
+        y->t.lane_rank = lanes ? lane_rank : 0;
+        (lanes ? p->lanes : p->rows)[node->out[j]] = y;
+        n->y[j] = &y->t;
+    }
+    return finish_node(p, pn, err);
+}
+
+/* ---- which nodes --------------------------------------------------------------------------------------- */
+
+/* needed[k]: node k computes something that leads to value v. Nodes stand in topological order. */
+static void need(const struct graph *g, int v, bool *needed) {
+    if (g->value[v].producer >= 0) needed[g->value[v].producer] = true;
+}
+
+static void close_needs(const struct graph *g, bool *needed) {
+    for (int k = g->n_nodes - 1; k >= 0; k--)
+        for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
+            if (g->node[k].in[i] >= 0) need(g, g->node[k].in[i], needed);
+}
+
+/* The value that the loss looks at: cross entropy wants what goes into a final Softmax. */
+static int loss_value(const struct ot_session *s) {
+    const struct graph *g = s->graph;
+    int v = g->output[s->loss_output], k = g->value[v].producer;
+    bool softmax = k >= 0 && !strcmp(g->node[k].op_type, "Softmax");
+    return s->loss.kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
+}
+
+/* Convolutions take one vector of samples a pixel; a network of linear layers takes wide blocks. */
+static int lane_count(const struct plan *p) {
+    const struct ot_session *s = p->session;
+    for (int i = 0; i < s->n_parameters; i++)
+        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv")) return 16;
+    int64_t samples = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
+    if (p->n_inputs && p->input[0].type != OT_FLOAT && p->input[0].rank > 1)
+        samples *= p->input[0].dim[1]; /* tokens */
+    return samples > 112 ? 128 : 16 * (int)((samples + 15) / 16 > 0 ? (samples + 15) / 16 : 1);
+}
+
+static ot_status finish_results(struct plan *p, ot_error *err) {
+    const struct graph *g = p->session->graph;
+    if (p->kind != OT_PLAN_RUN) {
+        OT_TRY(in_rows(p, loss_value(p->session), &p->logits, err));
+        return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
+    }
+    p->n_outputs = g->n_outputs;
+    p->output = ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output);
+    if (!p->output) return no_memory(err);
+    for (int i = 0; i < g->n_outputs; i++) OT_TRY(in_rows(p, g->output[i], &p->output[i], err));
+    return OT_OK;
+}
+
+/* Every node that stops a wanted gradient is logged; the first one is the error. */
+static ot_status check_differentiable(const struct plan *p, ot_error *err) {
+    int stops = 0;
+    for (int i = 0; i < p->n_nodes; i++) {
+        const struct op_node *n = &p->node[i]->n;
+        bool floats = n->n_out > 0 && n->y[0] && n->y[0]->type == OT_FLOAT;
+        if (!n->want || n->op->backward || n->op->view || !floats) continue;
+        ot_log(&p->session->log, OT_LOG_WARNING,
+               "node %d '%s' (%s) has no gradient: freeze the weights before it", n->index,
+               n->node->name, n->op->name);
+        if (!stops++)
+            ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                       "has no gradient; freeze the weights before it");
+    }
+    return stops ? OT_ERROR_UNSUPPORTED : OT_OK;
+}
+
+ot_status ot_lower(struct plan *p, ot_error *err) {
+    const struct graph *g = p->session->graph;
+    bool *needed = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *needed);
+    p->rows = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->rows);
+    p->lanes = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->lanes);
+    p->dense = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->dense);
+    if (!needed || !p->rows || !p->lanes || !p->dense) return no_memory(err);
+    p->lane_count = lane_count(p);
+    for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
+    if (p->kind == OT_PLAN_RUN)
+        for (int i = 0; i < g->n_outputs; i++) need(g, g->output[i], needed);
+    else
+        need(g, loss_value(p->session), needed);
+    close_needs(g, needed);
+    for (int k = 0; k < g->n_nodes; k++)
+        if (needed[k]) OT_TRY(lower_node(p, k, err));
+    OT_TRY(finish_results(p, err));
+    return check_differentiable(p, err);
+}

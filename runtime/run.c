@@ -1,0 +1,95 @@
+/* run.c - executing a plan: one loop over its steps. */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/session.h"
+
+enum { GRAIN = 32768 };
+
+struct sum {
+    float *to;
+    const float *from;
+    int64_t n;
+};
+
+static void add_task(void *arg, int task, int worker) {
+    const struct sum *s = arg;
+    (void)worker;
+    int64_t from, to;
+    ot_task_range(s->n, GRAIN, task, &from, &to);
+    for (int64_t i = from; i < to; i++) s->to[i] += s->from[i];
+}
+
+static void add(struct pool *pool, float *to, const float *from, int64_t n) {
+    struct sum s = {to, from, n};
+    ot_parallel_for(pool, ot_task_count(n, GRAIN), add_task, &s);
+}
+
+static void run_node(struct plan *p, const struct step *step) {
+    struct op_node *n = step->node;
+    const struct plan_node *pn = (const struct plan_node *)(const void *)n;
+    bool forward = step->kind == OT_STEP_FORWARD;
+    int scratch = forward ? pn->forward_scratch : pn->backward_scratch;
+    n->scratch = scratch >= 0 ? p->block + p->buffer[scratch].offset : NULL;
+    (forward ? n->op->forward : n->op->backward)(n);
+}
+
+/* Inputs are read where the caller has them; views of them follow. */
+static ot_status bind_inputs(struct plan *p, const ot_tensor *inputs, ot_error *err) {
+    for (int i = 0; i < p->n_inputs; i++) {
+        struct entry *e = p->input_entry[i];
+        size_t align = ot_type_size(e->t.type);
+        if (!inputs[i].data || (uintptr_t)inputs[i].data % (align ? align : 1))
+            return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' has %s data", e->name,
+                           inputs[i].data ? "misaligned" : "no");
+        e->t.data = (void *)inputs[i].data;
+    }
+    for (int i = 0; i < p->n_entries; i++) {
+        struct entry *e = p->entries[i];
+        if (e->view && e->view->input >= 0) e->t.data = e->view->t.data;
+    }
+    return OT_OK;
+}
+
+static ot_status check_target(const struct plan *p, const ot_tensor *target, ot_error *err) {
+    char want[256], have[256];
+    struct tensor given = {.rank = target->rank};
+    if (target->rank >= 0 && target->rank <= OT_MAX_RANK)
+        memcpy(given.dim, target->dim, sizeof given.dim);
+    if (target->type != p->target.type || !ot_same_shape(&given, &p->target) || !target->data)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the target must be %s %s, given %s %s",
+                       ot_type_name(p->target.type), ot_shape_text(&p->target, want, sizeof want),
+                       ot_type_name(target->type), ot_shape_text(&given, have, sizeof have));
+    return OT_OK;
+}
+
+static ot_status run_loss(struct plan *p, const struct step *step, const ot_tensor *target,
+                          ot_result *result, ot_error *err) {
+    float *gradient = step->b ? ot_f(&step->b->t) : NULL;
+    OT_TRY(ot_loss_run(&p->session->loss, &step->a->t, target, gradient, result, err));
+    if (gradient && !isfinite(result->loss))
+        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", result->loss);
+    return OT_OK;
+}
+
+ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
+                      ot_result *result, ot_error *err) {
+    OT_TRY(bind_inputs(p, inputs, err));
+    if (target) OT_TRY(check_target(p, target, err));
+    for (int s = 0; s < p->n_steps; s++) {
+        const struct step *step = &p->step[s];
+        switch (step->kind) {
+        case OT_STEP_LOSS: OT_TRY(run_loss(p, step, target, result, err)); break;
+        case OT_STEP_ADD:
+            add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
+            break;
+        case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); break;
+        case OT_STEP_ACCUMULATE:
+            add(p->session->pool, p->session->parameter[step->a->parameter].gradient,
+                ot_f(&step->b->t), ot_count(&step->b->t));
+            break;
+        default: run_node(p, step);
+        }
+    }
+    return OT_OK;
+}
