@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/kernels/kernels.h"
+
 #define OP(name, file) extern const struct op ot_op_##name;
 #include "ops/ops.def"
 #undef OP
@@ -20,6 +22,17 @@ const struct op *ot_op_at(int i) { return table[i]; }
 const struct op *ot_op_find(const char *op_type) {
     for (int i = 0; table[i]; i++)
         if (!strcmp(table[i]->name, op_type)) return table[i];
+    return NULL;
+}
+
+const char *ot_isa_name(int i) {
+    const struct kernels *k = ot_kernels_at(i);
+    return k ? k->name : NULL;
+}
+
+const struct kernels *ot_kernels_find(const char *isa) {
+    for (int i = 0; ot_kernels_at(i); i++)
+        if (!isa || !strcmp(isa, ot_kernels_at(i)->name)) return ot_kernels_at(i);
     return NULL;
 }
 

@@ -97,6 +97,10 @@ const struct op *ot_op_find(const char *op_type);
 /* The i-th operator of the table; NULL behind the last. */
 const struct op *ot_op_at(int i);
 
+/* The kernels of an instruction set by name, or the best one for NULL; NULL: not on this machine.
+ * (Names: ot_isa_name of the public header.) */
+const struct kernels *ot_kernels_find(const char *isa);
+
 /* Checks counts, opset and attributes of a node against its operator's record. */
 ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err);
 

@@ -27,6 +27,7 @@ struct ot_session {
     int64_t accumulated; /* training steps since the last optimizer step */
     struct step_context context;
     double gradient_norm;
+    float *statistics; /* running statistics before the step, to go back to */
 
     struct plan *plan; /* most recently used first */
 };

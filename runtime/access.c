@@ -1,0 +1,112 @@
+/* access.c - reading, writing and freezing parameters from outside. */
+#include <string.h>
+
+#include "runtime/base/pattern.h"
+#include "runtime/session.h"
+
+int ot_parameter_count(const ot_session *s) { return s->n_parameters; }
+
+static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
+    if (i < 0 || i >= s->n_parameters)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d of %d", i, s->n_parameters);
+    *p = &s->parameter[i];
+    return OT_OK;
+}
+
+/* A mask without zeros still tells its shape. */
+static uint64_t mask_hash(const struct tensor *t) {
+    if (t->pattern) return ot_pattern_hash(t->pattern);
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int i = 0; i < t->rank; i++) h = (h ^ (uint64_t)t->dim[i]) * 0x100000001b3u;
+    return h;
+}
+
+ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, ot_error *err) {
+    struct parameter *p;
+    OT_TRY(find(s, i, &p, err));
+    *info = (ot_parameter_info){.name = p->name,
+                                .op = p->op,
+                                .file_type = s->graph->value[p->value].type,
+                                .rank = p->t.rank,
+                                .elements = ot_elements(&p->t),
+                                .nonzeros = ot_count(&p->t),
+                                .has_pattern = p->t.pattern != NULL,
+                                .is_sparse = p->is_sparse,
+                                .is_trainable = p->trainable,
+                                .mask_hash = mask_hash(&p->t)};
+    memcpy(info->dim, p->t.dim, sizeof info->dim);
+    return OT_OK;
+}
+
+static void to_dense(const struct parameter *p, const float *from, float *values) {
+    if (p->t.pattern)
+        ot_pattern_scatter(p->t.pattern, from, values);
+    else
+        memcpy(values, from, ot_bytes(&p->t));
+}
+
+ot_status ot_read_parameter(const ot_session *s, int i, float *values, ot_error *err) {
+    struct parameter *p;
+    OT_TRY(find(s, i, &p, err));
+    if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
+    to_dense(p, p->t.data, values);
+    return OT_OK;
+}
+
+ot_status ot_get_gradient(const ot_session *s, int i, float *values, ot_error *err) {
+    struct parameter *p;
+    OT_TRY(find(s, i, &p, err));
+    if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
+    if (!p->gradient)
+        return ot_fail(err, OT_ERROR_STATE, "'%s' has no gradient: it has not been trained",
+                       p->name);
+    to_dense(p, p->gradient, values);
+    return OT_OK;
+}
+
+/* The values at the slots must be all that is not zero. */
+static bool fits_pattern(const struct pattern *q, const float *values) {
+    int64_t nonzeros = 0, in_slots = 0, n = (int64_t)q->rows * q->cols;
+    for (int64_t k = 0; k < n; k++) nonzeros += values[k] != 0;
+    for (int r = 0; r < q->rows; r++)
+        for (int k = q->row[r]; k < q->row[r + 1]; k++)
+            in_slots += values[ot_pattern_position(q, r, k)] != 0;
+    return nonzeros == in_slots;
+}
+
+ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error *err) {
+    struct parameter *p;
+    OT_TRY(find(s, i, &p, err));
+    if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
+    if (!p->t.pattern) {
+        memcpy(p->t.data, values, ot_bytes(&p->t));
+        return OT_OK;
+    }
+    if (!fits_pattern(p->t.pattern, values))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "'%s': a value outside its mask is not zero",
+                       p->name);
+    ot_pattern_gather(p->t.pattern, values, p->t.data);
+    return OT_OK;
+}
+
+ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_error *err) {
+    if (!glob) return ot_fail(err, OT_ERROR_ARGUMENT, "glob is NULL");
+    int matches = 0;
+    for (int i = 0; i < s->n_parameters; i++)
+        if (!s->parameter[i].is_statistic) matches += ot_glob(glob, s->parameter[i].name);
+    if (!matches) return ot_fail(err, OT_ERROR_ARGUMENT, "no weight matches '%s'", glob);
+    for (int i = 0; i < s->n_parameters; i++) {
+        struct parameter *p = &s->parameter[i];
+        if (p->is_statistic || !ot_glob(glob, p->name)) continue;
+        p->trainable = trainable && s->graph->value[p->value].exportable;
+        if (p->trainable) continue;
+        ot_block_free(&s->allocator, p->gradient);
+        p->gradient = NULL;
+        for (int k = 0; k < OT_MOMENTS; k++) {
+            ot_block_free(&s->allocator, p->moment[k]);
+            p->moment[k] = NULL;
+        }
+    }
+    ot_session_drop_plans(s);
+    return OT_OK;
+}

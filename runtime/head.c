@@ -1,0 +1,126 @@
+/* head.c - a fresh classifier for another number of classes. */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/base/pattern.h"
+#include "runtime/base/rng.h"
+#include "runtime/session.h"
+
+/* Operators that keep the classes apart: the layer that makes them stands before. */
+static const char *const transparent[] = {
+    "Softmax", "LogSoftmax", "Sigmoid",     "Relu",              "Clip",       "Dropout",
+    "Flatten", "Reshape",    "Squeeze",     "GlobalAveragePool", "ReduceMean", "AveragePool",
+    "Identity", "GlobalMaxPool", "Transpose", NULL};
+
+static bool listed(const char *op_type) {
+    for (int i = 0; transparent[i]; i++)
+        if (!strcmp(op_type, transparent[i])) return true;
+    return false;
+}
+
+struct head {
+    const struct node *node;
+    struct parameter *weight, *bias;
+    int class_axis; /* of the weight */
+};
+
+static struct parameter *parameter_at(struct ot_session *s, const struct node *node, int i) {
+    int v = i < node->n_in ? node->in[i] : -1;
+    return v >= 0 && s->parameter_of[v] >= 0 ? &s->parameter[s->parameter_of[v]] : NULL;
+}
+
+/* Add of a bias behind a MatMul: the operand that is a weight. */
+static struct parameter *added_bias(struct ot_session *s, const struct node *node, int *activation) {
+    for (int i = 0; i < 2; i++) {
+        struct parameter *p = parameter_at(s, node, i);
+        if (!p) continue;
+        *activation = node->in[1 - i];
+        return p;
+    }
+    return NULL;
+}
+
+static bool is_layer(struct ot_session *s, struct head *h) {
+    const struct node *n = h->node;
+    h->weight = parameter_at(s, n, 1);
+    struct parameter *bias = parameter_at(s, n, 2);
+    if (bias) h->bias = bias;
+    if (!strcmp(n->op_type, "Conv"))
+        h->class_axis = 0;
+    else if (!strcmp(n->op_type, "Gemm"))
+        h->class_axis = ot_attr_int(n, "transB", 0) ? 0 : 1;
+    else if (!strcmp(n->op_type, "MatMul"))
+        h->class_axis = 1;
+    else
+        return false;
+    return h->weight && h->weight->t.rank >= 2 && ot_attr_int(n, "group", 1) == 1;
+}
+
+static bool find_head(struct ot_session *s, struct head *h) {
+    const struct graph *g = s->graph;
+    int v = g->output[s->loss_output];
+    *h = (struct head){0};
+    for (;;) {
+        int k = g->value[v].producer;
+        if (k < 0) return false;
+        h->node = &g->node[k];
+        int next = h->node->n_in ? h->node->in[0] : -1;
+        if (!strcmp(h->node->op_type, "Add")) {
+            if (h->bias || !(h->bias = added_bias(s, h->node, &next))) return false;
+        } else if (!listed(h->node->op_type)) {
+            return is_layer(s, h);
+        }
+        if (next < 0) return false;
+        v = next;
+    }
+}
+
+/* Uniform in +-1/sqrt(fan_in), PyTorch's default for linear layers and convolutions. */
+static ot_status renew(struct ot_session *s, struct parameter *p, int axis, int64_t classes,
+                       double bound, ot_error *err) {
+    struct tensor t = p->t;
+    t.dim[axis] = classes;
+    t.pattern = NULL;
+    float *values = ot_block_alloc(&s->allocator, (size_t)ot_elements(&t), sizeof *values);
+    if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
+    for (int64_t i = 0; i < ot_elements(&t); i++)
+        values[i] = (float)(bound * (2.0 * ot_random_float(s->options.seed,
+                                                           0x68656164u + (uint64_t)p->value,
+                                                           (uint64_t)i) - 1));
+    ot_pattern_unref(p->t.pattern);
+    ot_block_free(&s->allocator, p->t.data);
+    ot_block_free(&s->allocator, p->gradient);
+    for (int k = 0; k < OT_MOMENTS; k++) {
+        ot_block_free(&s->allocator, p->moment[k]);
+        p->moment[k] = NULL;
+    }
+    p->gradient = NULL;
+    p->t = t;
+    p->t.data = values;
+    p->is_sparse = false;
+    return OT_OK;
+}
+
+ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_error *err) {
+    struct head h;
+    if (classes < 1 || classes > 1 << 20)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "%lld classes", (long long)classes);
+    if (!find_head(s, &h))
+        return ot_fail(err, OT_ERROR_UNSUPPORTED,
+                       "no Gemm, MatMul or Conv with a weight of its own makes output '%s'",
+                       s->graph->value[s->graph->output[s->loss_output]].name);
+    struct value *output = &s->graph->value[s->graph->output[s->loss_output]];
+    int64_t old = h.weight->t.dim[h.class_axis];
+    double bound = 1 / sqrt((double)(ot_elements(&h.weight->t) / (old ? old : 1)));
+    int bias_axis = h.bias ? h.bias->t.rank - 1 : 0;
+    if (h.bias && (h.bias->t.rank < 1 || h.bias->t.dim[bias_axis] != old))
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the bias '%s' does not fit a new head",
+                       h.bias->name);
+    OT_TRY(renew(s, h.weight, h.class_axis, classes, bound, err));
+    if (h.bias) OT_TRY(renew(s, h.bias, bias_axis, classes, bound, err));
+    if (output->rank > 1) output->dim[1] = classes;
+    s->head_classes = classes;
+    ot_session_drop_plans(s);
+    if (name) *name = h.weight->name;
+    return OT_OK;
+}

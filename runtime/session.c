@@ -1,0 +1,263 @@
+/* session.c - opening a model, and what can be asked of it. */
+#include "runtime/session.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "onnx/import.h"
+#include "runtime/base/pattern.h"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+const char *ot_version(void) {
+    return TEXT(OT_VERSION_MAJOR) "." TEXT(OT_VERSION_MINOR) "." TEXT(OT_VERSION_PATCH);
+}
+
+const char *ot_status_name(ot_status status) {
+    static const char *const names[] = {
+        [OT_OK] = "ok",
+        [OT_ERROR_ARGUMENT] = "argument",
+        [OT_ERROR_PARSE] = "parse",
+        [OT_ERROR_LIMIT] = "limit",
+        [OT_ERROR_INVALID] = "invalid",
+        [OT_ERROR_UNSUPPORTED] = "unsupported",
+        [OT_ERROR_PATH] = "path",
+        [OT_ERROR_IO] = "io",
+        [OT_ERROR_NO_MEMORY] = "no memory",
+        [OT_ERROR_NUMERIC] = "numeric",
+        [OT_ERROR_STATE] = "state",
+    };
+    return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+static int usable_cpus(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    return n < 1 ? 1 : n;
+}
+
+static uint64_t physical_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : (uint64_t)1 << 36;
+}
+
+static void fill_limits(ot_limits *l) {
+    const uint64_t most = ((uint64_t)1 << 31) - 1;
+    if (!l->file_bytes || l->file_bytes > most) l->file_bytes = most;
+    if (!l->nodes) l->nodes = 1000000;
+    if (!l->tensor_elements) l->tensor_elements = (uint64_t)1 << 40;
+    if (!l->memory_bytes) l->memory_bytes = physical_memory();
+}
+
+static ot_status check_options(const ot_options *o, ot_error *err) {
+    if (o->threads < 0 || o->threads > 1024)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
+    if ((unsigned)o->sparse > OT_SPARSE_NEVER || (unsigned)o->bn > OT_BN_AFFINE)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
+    if (o->parallel_for && o->parallel_workers < 1)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d", o->parallel_workers);
+    return OT_OK;
+}
+
+/* Every node that no operator takes is logged; the first one is the error. */
+static ot_status check_operators(const struct graph *g, const struct log *log, ot_error *err) {
+    int problems = 0;
+    ot_status status = OT_OK;
+    char first[256] = "";
+    for (int k = 0; k < g->n_nodes; k++) {
+        const struct node *node = &g->node[k];
+        const struct op *op = *node->domain ? NULL : ot_op_find(node->op_type);
+        ot_error why = {OT_ERROR_UNSUPPORTED, "not supported"};
+        if (op && !ot_op_check(op, node, &why)) continue;
+        char line[320];
+        snprintf(line, sizeof line, "node %d '%.80s' operator %.40s%s%.40s opset %d: %.120s", k,
+                 node->name, node->domain, *node->domain ? "." : "", node->op_type, node->opset,
+                 why.message);
+        ot_log(log, OT_LOG_WARNING, "%s", line);
+        if (!problems++) {
+            snprintf(first, sizeof first, "%.255s", line);
+            status = why.status;
+        } else if (why.status == OT_ERROR_UNSUPPORTED) {
+            status = why.status;
+        }
+    }
+    if (!problems) return OT_OK;
+    return ot_fail(err, status, "%d of %d nodes cannot be run; %s", problems, g->n_nodes, first);
+}
+
+static ot_status set_up(struct ot_session *s, ot_error *err) {
+    const ot_options *o = &s->options;
+    OT_TRY(check_operators(s->graph, &s->log, err));
+    s->kernels = ot_kernels_find(o->isa);
+    if (!s->kernels)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);
+    int workers = o->parallel_for ? o->parallel_workers : o->threads ? o->threads : usable_cpus();
+    OT_TRY(ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err));
+    s->parameter_of =
+        ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *s->parameter_of);
+    if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
+    s->context.seed = o->seed;
+    s->loss = (ot_loss_options){0};
+    return ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
+                              s->parameter_of, err);
+}
+
+/* path, or bytes where it is NULL. */
+static ot_status open_model(const char *path, const void *bytes, size_t size,
+                            const ot_options *options, ot_session **session, ot_error *err) {
+    const ot_options none = {0};
+    if (!session) return ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");
+    if (!options) options = &none;
+    OT_TRY(check_options(options, err));
+    ot_allocator al = ot_allocator_or_default(&options->allocator);
+    struct ot_session *s = ot_block_alloc(&al, 1, sizeof *s);
+    if (!s) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
+    s->allocator = al;
+    s->options = *options;
+    fill_limits(&s->options.limits);
+    s->log = (struct log){options->log, options->log_context};
+    struct import_options import = {s->options.limits, al, s->log};
+    ot_status status = path ? ot_import_file(path, &import, &s->graph, err)
+                            : ot_import_buffer(bytes, size, &import, &s->graph, err);
+    if (!status) status = set_up(s, err);
+    if (status) {
+        ot_close(s);
+        return status;
+    }
+    *session = s;
+    return OT_OK;
+}
+
+ot_status ot_open(const char *path, const ot_options *options, ot_session **session,
+                  ot_error *err) {
+    if (!path) return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL");
+    return open_model(path, NULL, 0, options, session, err);
+}
+
+ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *options,
+                         ot_session **session, ot_error *err) {
+    if (!bytes) return ot_fail(err, OT_ERROR_ARGUMENT, "bytes is NULL");
+    return open_model(NULL, bytes, size, options, session, err);
+}
+
+void ot_session_drop_plans(struct ot_session *s) {
+    while (s->plan) {
+        struct plan *next = s->plan->next;
+        ot_plan_free(s->plan);
+        s->plan = next;
+    }
+}
+
+void ot_close(ot_session *s) {
+    if (!s) return;
+    ot_allocator al = s->allocator;
+    ot_session_drop_plans(s);
+    ot_parameters_free(&al, s->parameter, s->n_parameters);
+    ot_block_free(&al, s->parameter_of);
+    ot_block_free(&al, s->statistics);
+    ot_pool_free(s->pool);
+    ot_graph_free(s->graph);
+    ot_block_free(&al, s);
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------- */
+
+/* Moves the plan that fits to the front; NULL if there is none. */
+static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                           int n) {
+    for (struct plan **link = &s->plan; *link; link = &(*link)->next) {
+        struct plan *p = *link;
+        if (!ot_plan_fits(p, kind, inputs, n)) continue;
+        *link = p->next;
+        p->next = s->plan;
+        s->plan = p;
+        return p;
+    }
+    return NULL;
+}
+
+static void forget_oldest(struct ot_session *s) {
+    struct plan **link = &s->plan;
+    for (int i = 0; *link && i < OT_PLANS_KEPT; i++) link = &(*link)->next;
+    while (*link) {
+        struct plan *old = *link;
+        *link = old->next;
+        ot_plan_free(old);
+    }
+}
+
+ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          struct plan **plan, ot_error *err) {
+    struct plan *p = recall(s, kind, inputs, n);
+    if (!p) {
+        OT_TRY(ot_plan_new(s, kind, inputs, n, &p, err));
+        p->next = s->plan;
+        s->plan = p;
+        forget_oldest(s);
+    }
+    *plan = p;
+    return OT_OK;
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------ */
+
+void ot_get_model_info(const ot_session *s, ot_model_info *info) {
+    const struct graph *g = s->graph;
+    *info = (ot_model_info){.ir_version = g->ir_version,
+                            .opset = g->opset,
+                            .producer = g->producer ? g->producer : "",
+                            .nodes = g->file_nodes};
+    memcpy(info->hash, g->hash, sizeof info->hash);
+    for (int i = 0; i < s->n_parameters; i++) {
+        info->parameters += ot_elements(&s->parameter[i].t);
+        info->nonzeros += ot_count(&s->parameter[i].t);
+    }
+}
+
+int ot_input_count(const ot_session *s) { return s->graph->n_inputs; }
+int ot_output_count(const ot_session *s) { return s->graph->n_outputs; }
+
+static ot_status value_info(const ot_session *s, const int *list, int n, int i, const char *what,
+                            ot_value_info *info, ot_error *err) {
+    if (i < 0 || i >= n) return ot_fail(err, OT_ERROR_ARGUMENT, "%s %d of %d", what, i, n);
+    const struct value *v = &s->graph->value[list[i]];
+    bool half = v->type == OT_FLOAT16 || v->type == OT_BFLOAT16 || v->type == OT_DOUBLE;
+    *info = (ot_value_info){
+        .name = v->name, .type = half ? OT_FLOAT : v->type, .rank = v->rank};
+    memcpy(info->dim, v->dim, sizeof info->dim);
+    return OT_OK;
+}
+
+ot_status ot_get_input(const ot_session *s, int i, ot_value_info *info, ot_error *err) {
+    return value_info(s, s->graph->input, s->graph->n_inputs, i, "input", info, err);
+}
+
+ot_status ot_get_output(const ot_session *s, int i, ot_value_info *info, ot_error *err) {
+    return value_info(s, s->graph->output, s->graph->n_outputs, i, "output", info, err);
+}
+
+void ot_get_memory_info(const ot_session *s, ot_memory_info *info) {
+    *info = (ot_memory_info){0};
+    for (int i = 0; i < s->n_parameters; i++) {
+        const struct parameter *p = &s->parameter[i];
+        size_t bytes = ot_bytes(&p->t);
+        info->weights += bytes + ot_pattern_bytes(p->t.pattern);
+        if (p->gradient) info->gradients += bytes;
+        for (int k = 0; k < OT_MOMENTS; k++)
+            if (p->moment[k]) info->moments += bytes;
+    }
+    for (const struct plan *p = s->plan; p; p = p->next)
+        if (p->block_bytes > info->plan) info->plan = p->block_bytes;
+}
+
+ot_status ot_print_plan(const ot_session *s, ot_write_fn *write, void *context, ot_error *err) {
+    if (!write) return ot_fail(err, OT_ERROR_ARGUMENT, "write is NULL");
+    if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
+    ot_plan_print(s->plan, write, context);
+    return OT_OK;
+}

@@ -1,0 +1,187 @@
+/* train.c - the steps: prepare, train, update, evaluate, run. */
+#include <string.h>
+
+#include "runtime/base/rng.h"
+#include "runtime/session.h"
+
+/* ---- configuration ------------------------------------------------------------------------------------ */
+
+static ot_status find_output(const ot_session *s, const char *name, int *output, ot_error *err) {
+    for (int i = 0; i < s->graph->n_outputs; i++) {
+        if (name && strcmp(s->graph->value[s->graph->output[i]].name, name)) continue;
+        *output = i;
+        return OT_OK;
+    }
+    return ot_fail(err, OT_ERROR_ARGUMENT, "the model has no output '%s'", name ? name : "");
+}
+
+ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *err) {
+    int output;
+    if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
+    OT_TRY(ot_loss_check(options, err));
+    OT_TRY(find_output(s, options->output, &output, err));
+    s->loss = *options;
+    s->loss.output = NULL; /* the caller's string; loss_output says it */
+    s->loss_output = output;
+    ot_session_drop_plans(s);
+    return OT_OK;
+}
+
+/* Gradients and moments of all that trains, zeroed when they are new. */
+static ot_status need_training_memory(struct ot_session *s, ot_error *err) {
+    int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
+    for (int i = 0; i < s->n_parameters; i++) {
+        struct parameter *p = &s->parameter[i];
+        if (!p->trainable) continue;
+        OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
+        for (int k = 0; k < moments; k++)
+            OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
+    }
+    return OT_OK;
+}
+
+ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, ot_error *err) {
+    struct optimizer o = {.is_set = true};
+    if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
+    OT_TRY(ot_optimizer_check(options, &o.options, err));
+    for (int i = 0; i < s->n_parameters; i++) {
+        for (int k = 0; k < OT_MOMENTS; k++) {
+            ot_block_free(&s->allocator, s->parameter[i].moment[k]);
+            s->parameter[i].moment[k] = NULL;
+        }
+    }
+    s->optimizer = o;
+    return OT_OK;
+}
+
+/* ---- what a failed step must not have changed ------------------------------------------------------------ */
+
+/* Running statistics change in forward, before the loss is known to be finite. */
+static ot_status save_statistics(struct ot_session *s, ot_error *err) {
+    size_t n = 0;
+    for (int i = 0; i < s->n_parameters; i++)
+        if (s->parameter[i].is_statistic) n += (size_t)ot_count(&s->parameter[i].t);
+    if (!s->statistics) s->statistics = ot_block_alloc(&s->allocator, n, sizeof *s->statistics);
+    if (!s->statistics) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for statistics");
+    float *to = s->statistics;
+    for (int i = 0; i < s->n_parameters; i++) {
+        if (!s->parameter[i].is_statistic) continue;
+        memcpy(to, s->parameter[i].t.data, ot_bytes(&s->parameter[i].t));
+        to += ot_count(&s->parameter[i].t);
+    }
+    return OT_OK;
+}
+
+static void restore_statistics(struct ot_session *s) {
+    const float *from = s->statistics;
+    for (int i = 0; i < s->n_parameters; i++) {
+        if (!s->parameter[i].is_statistic) continue;
+        memcpy(s->parameter[i].t.data, from, ot_bytes(&s->parameter[i].t));
+        from += ot_count(&s->parameter[i].t);
+    }
+}
+
+static void clear_gradients(struct ot_session *s) {
+    for (int i = 0; i < s->n_parameters; i++)
+        if (s->parameter[i].gradient)
+            memset(s->parameter[i].gradient, 0, ot_bytes(&s->parameter[i].t));
+    s->accumulated = 0;
+}
+
+/* ---- steps -------------------------------------------------------------------------------------------------- */
+
+ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n, size_t *bytes,
+                     ot_error *err) {
+    struct plan *p;
+    if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
+    if (training) OT_TRY(need_training_memory(s, err));
+    OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
+    if (bytes) {
+        ot_memory_info info;
+        ot_get_memory_info(s, &info);
+        *bytes = info.weights + info.gradients + info.moments + p->block_bytes;
+    }
+    return OT_OK;
+}
+
+ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
+                        ot_result *result, ot_error *err) {
+    struct plan *p;
+    ot_result r = {0};
+    if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
+    if (!s->optimizer.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
+    OT_TRY(need_training_memory(s, err));
+    OT_TRY(ot_session_plan(s, OT_PLAN_TRAIN, inputs, n, &p, err));
+    OT_TRY(save_statistics(s, err));
+    ot_status status = ot_plan_run(p, inputs, target, &r, err);
+    if (status) {
+        restore_statistics(s);
+        return status;
+    }
+    s->accumulated++;
+    s->context.step++;
+    if (result) *result = r;
+    return OT_OK;
+}
+
+ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
+    if (!s->accumulated)
+        return ot_fail(err, OT_ERROR_STATE, "no training step since the last optimizer step");
+    ot_status status =
+        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
+                         1.0 / (double)s->accumulated, s->pool, &s->gradient_norm, err);
+    if (status)
+        clear_gradients(s);
+    else
+        s->accumulated = 0;
+    return status;
+}
+
+ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
+                       ot_result *result, ot_error *err) {
+    struct plan *p;
+    ot_result r;
+    if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
+    OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
+    OT_TRY(ot_plan_run(p, inputs, target, &r, err));
+    if (result) *result = r;
+    return OT_OK;
+}
+
+ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outputs, int n_outputs,
+                 ot_error *err) {
+    struct plan *p;
+    if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
+    if (n_outputs > s->graph->n_outputs)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
+                       s->graph->n_outputs, n_outputs);
+    OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
+    OT_TRY(ot_plan_run(p, inputs, NULL, NULL, err));
+    for (int i = 0; i < n_outputs; i++) {
+        const struct tensor *t = &p->output[i]->t;
+        outputs[i] = (ot_tensor){.type = t->type, .rank = t->rank, .data = t->data};
+        memcpy(outputs[i].dim, t->dim, sizeof outputs[i].dim);
+    }
+    return OT_OK;
+}
+
+int64_t ot_step_count(const ot_session *s) { return s->optimizer.steps; }
+
+double ot_learning_rate(const ot_session *s) {
+    return ot_schedule_lr(&s->optimizer.options, s->optimizer.steps);
+}
+
+double ot_gradient_norm(const ot_session *s) { return s->gradient_norm; }
+
+/* Fisher and Yates, downwards; the draw for position i is number i of the stream. */
+void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index) {
+    for (int64_t i = 0; i < n; i++) index[i] = i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        uint64_t r = ((uint64_t)ot_random_u32(seed, 2 * epoch, (uint64_t)i) << 32) |
+                     ot_random_u32(seed, 2 * epoch + 1, (uint64_t)i);
+        int64_t j = (int64_t)(r % (uint64_t)(i + 1)), t = index[i];
+        index[i] = index[j];
+        index[j] = t;
+    }
+}
