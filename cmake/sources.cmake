@@ -28,6 +28,19 @@ set(ONNX_SOURCES
 )
 
 set(RUNTIME_SOURCES
+  runtime/access.c
+  runtime/autodiff.c
+  runtime/head.c
+  runtime/loss.c
+  runtime/lower.c
+  runtime/memory.c
+  runtime/optimizer.c
+  runtime/parameter.c
+  runtime/plan.c
+  runtime/run.c
+  runtime/schedule.c
+  runtime/session.c
+  runtime/train.c
 )
 
 set(TOOL_SOURCES
