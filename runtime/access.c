@@ -22,7 +22,7 @@ static uint64_t mask_hash(const struct tensor *t) {
 }
 
 ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, ot_error *err) {
-    struct parameter *p;
+    struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     *info = (ot_parameter_info){.name = p->name,
                                 .op = p->op,
@@ -46,7 +46,7 @@ static void to_dense(const struct parameter *p, const float *from, float *values
 }
 
 ot_status ot_read_parameter(const ot_session *s, int i, float *values, ot_error *err) {
-    struct parameter *p;
+    struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     to_dense(p, p->t.data, values);
@@ -54,7 +54,7 @@ ot_status ot_read_parameter(const ot_session *s, int i, float *values, ot_error 
 }
 
 ot_status ot_get_gradient(const ot_session *s, int i, float *values, ot_error *err) {
-    struct parameter *p;
+    struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     if (!p->gradient)
@@ -75,7 +75,7 @@ static bool fits_pattern(const struct pattern *q, const float *values) {
 }
 
 ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error *err) {
-    struct parameter *p;
+    struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     if (!p->t.pattern) {

@@ -16,7 +16,7 @@ static ot_status find_output(const ot_session *s, const char *name, int *output,
 }
 
 ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *err) {
-    int output;
+    int output = 0;
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     OT_TRY(ot_loss_check(options, err));
     OT_TRY(find_output(s, options->output, &output, err));
@@ -92,7 +92,7 @@ static void clear_gradients(struct ot_session *s) {
 
 ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n, size_t *bytes,
                      ot_error *err) {
-    struct plan *p;
+    struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (training) OT_TRY(need_training_memory(s, err));
     OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
@@ -106,7 +106,7 @@ ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n
 
 ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                         ot_result *result, ot_error *err) {
-    struct plan *p;
+    struct plan *p = NULL;
     ot_result r = {0};
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     if (!s->optimizer.is_set)
@@ -140,7 +140,7 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
 
 ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                        ot_result *result, ot_error *err) {
-    struct plan *p;
+    struct plan *p = NULL;
     ot_result r;
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
@@ -151,7 +151,7 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
 
 ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outputs, int n_outputs,
                  ot_error *err) {
-    struct plan *p;
+    struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs > s->graph->n_outputs)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
