@@ -20,6 +20,8 @@ set(BASE_SOURCES
 )
 
 set(OPS_SOURCES
+  ops/dnnl.c
+  ops/linear.c
   ops/op.c
   ops/window.c
 )

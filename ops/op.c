@@ -86,6 +86,12 @@ ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, c
                    text);
 }
 
+ot_status ot_op_fault(struct op_node *n, ot_error *err) {
+    int fault = atomic_exchange_explicit(&n->fault, 0, memory_order_relaxed);
+    if (!fault) return OT_OK;
+    return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
+}
+
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
                     const int64_t *dim, ot_error *err) {
     int64_t count;

@@ -19,6 +19,8 @@
 #ifndef OT_OPS_OP_H
 #define OT_OPS_OP_H
 
+#include <stdatomic.h>
+
 #include "runtime/base/arena.h"
 #include "runtime/base/graph.h"
 #include "runtime/base/pool.h"
@@ -61,6 +63,9 @@ struct op_node {
     struct pool *pool;
     struct arena *arena; /* for prepare: lives as long as the plan */
     const struct step_context *context;
+
+    /* Set by forward and backward where the dense back end failed; see ot_op_fault. */
+    atomic_int fault;
 
     /* For those who read plans; prepare fills them in where it knows. */
     const char *kernel;  /* e.g. "spmm avx512", "dnnl conv"; NULL: plain loops */
@@ -107,6 +112,10 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
 /* "node 'conv1' (Conv)": how messages name a node. */
 ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, const char *format,
                      ...) OT_FORMAT(4, 5);
+
+/* What became of forward and backward calls: OT_OK, or the fault that the dense back end met (out of
+ * memory, mostly), which is then forgotten. A plan asks after each step. */
+ot_status ot_op_fault(struct op_node *n, ot_error *err);
 
 /* ---- helpers for prepare --------------------------------------------------------------------- */
 

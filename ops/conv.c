@@ -1,0 +1,154 @@
+/* conv.c - Conv: y[n,m,o] = b[m] + sum over c, k of W[m,c,k] x[n, c, o stride + k dilation - pad],
+ * in groups (ONNX Conv-1, Conv-11), over one or two spatial dimensions.
+ *
+ * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product in lanes.
+ */
+#include "ops/dnnl.h"
+#include "ops/window.h"
+
+struct state {
+    struct conv_shape shape;
+    struct dense_conv *dense;
+    struct sparse_product *sparse;
+};
+
+static ot_status check_groups(const struct op_node *n, int64_t *groups, ot_error *err) {
+    const struct tensor *x = n->x[0], *w = n->x[1];
+    int64_t g = ot_attr_int(n->node, "group", 1), c = x->dim[1], m = w->dim[0];
+    if (x->dim[0] < 1 || c < 1 || m < 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "batch %lld, %lld channels in, %lld out: expected at least 1",
+                          (long long)x->dim[0], (long long)c, (long long)m);
+    if (x->dim[0] > INT32_MAX || c > INT32_MAX || m > INT32_MAX)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a dimension is larger than 2^31");
+    if (g < 1 || g > m || c % g || m % g)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'group' is %lld, expected a divisor of %lld channels in and "
+                          "%lld out",
+                          (long long)g, (long long)c, (long long)m);
+    if (w->dim[1] != c / g)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the weight has %lld channels a group, expected %lld / attribute 'group' "
+                          "%lld",
+                          (long long)w->dim[1], (long long)c, (long long)g);
+    *groups = g;
+    return OT_OK;
+}
+
+static ot_status check_bias(const struct op_node *n, ot_error *err) {
+    char s[128];
+    if (n->n_in < 3 || !n->x[2]) return OT_OK;
+    OT_TRY(ot_op_type(n, 2, OT_FLOAT, err));
+    if (n->x[2]->rank != 1 || n->x[2]->dim[0] != n->x[1]->dim[0])
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "bias of shape %s for %lld channels out",
+                          ot_shape_text(n->x[2], s, sizeof s), (long long)n->x[1]->dim[0]);
+    return OT_OK;
+}
+
+/* A 1-D convolution is one over images of height 1. */
+static void fill_shape(const struct op_node *n, const struct window *w, int groups,
+                       struct conv_shape *s) {
+    int j = w->rank - 1; /* the width; the height is before it */
+    *s = (struct conv_shape){
+        .n = n->x[0]->dim[0], .c = n->x[0]->dim[1], .h = 1, .w = w->in[j],
+        .m = n->x[1]->dim[0], .oh = 1, .ow = w->out[j], .kh = 1, .kw = (int)w->kernel[j],
+        .stride_h = 1, .stride_w = (int)w->stride[j],
+        .dilation_h = 1, .dilation_w = (int)w->dilation[j],
+        .pad_left = (int)w->begin[j], .pad_right = (int)w->end[j], .groups = groups};
+    if (w->rank == 1) return;
+    s->h = w->in[0];
+    s->oh = w->out[0];
+    s->kh = (int)w->kernel[0];
+    s->stride_h = (int)w->stride[0];
+    s->dilation_h = (int)w->dilation[0];
+    s->pad_top = (int)w->begin[0];
+    s->pad_bottom = (int)w->end[0];
+}
+
+static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
+    const struct pattern *p = n->x[1]->pattern;
+    const struct conv_shape *s = &state->shape;
+    if (!n->x[0]->lanes)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
+    n->flops = 2.0 * p->nnz * (double)(s->n * s->oh * s->ow);
+    return ot_sparse_prepare(n, p, s, n->x[0]->lanes, n->want & 3, &state->sparse,
+                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
+    const struct conv_shape *s = &state->shape;
+    n->kernel = "dnnl conv";
+    n->flops = 2.0 * (double)ot_elements(n->x[1]) * (double)(s->n * s->oh * s->ow);
+    return ot_dense_conv_new(n, s, n->n_in > 2 && n->x[2], n->want & 7, &state->dense,
+                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *state = n->state;
+    struct window w;
+    int64_t groups = 1;
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
+    OT_TRY(ot_conv_window(n, n->x[1], false, &w, err));
+    OT_TRY(check_groups(n, &groups, err));
+    OT_TRY(check_bias(n, err));
+    int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], n->x[1]->dim[0]};
+    for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
+    fill_shape(n, &w, (int)groups, &state->shape);
+    return n->x[1]->pattern ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    const struct pattern *p = n->x[1] ? n->x[1]->pattern : NULL;
+    return p && lane_rank == 1 && !p->transposed && n->x[1]->rank >= 3 &&
+           p->rows == n->x[1]->dim[0] &&
+           (n->n_in < 3 || !n->x[2] || n->x[2]->role != OT_ROLE_ACTIVATION);
+}
+
+static void forward(struct op_node *n) {
+    struct state *state = n->state;
+    const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
+    if (state->sparse)
+        ot_sparse_forward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
+                          n->scratch);
+    else
+        ot_dense_conv_forward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
+                              n->scratch);
+}
+
+static void backward(struct op_node *n) {
+    struct state *state = n->state;
+    float *d[3];
+    for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
+    if (state->sparse)
+        ot_sparse_backward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
+                           d[2], n->scratch);
+    else
+        ot_dense_conv_backward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
+                               d[1], d[2], n->scratch);
+}
+
+static void release(struct op_node *n) {
+    struct state *state = n->state;
+    ot_dense_conv_free(state->dense);
+}
+
+const struct op ot_op_Conv = {
+    .name = "Conv",
+    .since = 1,
+    .min_in = 2,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I",
+    .needs = OT_X(0) | OT_X(1),
+    .sparse_in = 2,
+    .parameters = 6,
+    .state_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .release = release,
+};

@@ -1,0 +1,229 @@
+/* gemm.c - Gemm: y = alpha op(A) op(B) + beta C, C broadcast to y (ONNX Gemm-6, 7, 9, 11, 13).
+ *
+ * dA = alpha dy op(B)^T, dB = alpha op(A)^T dy, dC = beta dy summed where C was broadcast.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/dnnl.h"
+#include "ops/linear.h"
+
+/* Rows or columns of y in one task. */
+enum { GRAIN = 64 };
+
+struct state {
+    bool ta, tb;
+    int64_t m, n, k;
+    float alpha, beta;
+    int64_t c_row, c_col; /* steps of C along the rows and columns of y; 0: broadcast */
+    struct sparse_product *sparse;
+};
+
+static const struct tensor *addend(const struct op_node *n) {
+    return n->n_in > 2 ? n->x[2] : NULL;
+}
+
+static ot_status check_addend(const struct op_node *n, struct state *s, ot_error *err) {
+    const struct tensor *c = addend(n);
+    char text[128];
+    if (!c) return OT_OK;
+    OT_TRY(ot_op_type(n, 2, OT_FLOAT, err));
+    int64_t rows = c->rank == 2 ? c->dim[0] : 1;
+    int64_t cols = c->rank ? c->dim[c->rank - 1] : 1;
+    bool same = c->rank == 2 && rows == s->m && cols == s->n;
+    if (c->rank > 2 || (rows != 1 && rows != s->m) || (cols != 1 && cols != s->n))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "C of shape %s does not broadcast to [%lld,%lld]",
+                          ot_shape_text(c, text, sizeof text), (long long)s->m, (long long)s->n);
+    if (n->node->opset < 7 && !same && !ot_attr_int(n->node, "broadcast", 0))
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'broadcast' is 0, but C has shape %s, not [%lld,%lld]",
+                          ot_shape_text(c, text, sizeof text), (long long)s->m, (long long)s->n);
+    s->c_row = rows == 1 ? 0 : cols;
+    s->c_col = cols == 1 ? 0 : 1;
+    return OT_OK;
+}
+
+static ot_status read_scale(const struct op_node *n, const char *name, float *out, ot_error *err) {
+    *out = ot_attr_float(n->node, name, 1.0f);
+    if (!isfinite(*out))
+        return ot_op_fail(n, err, OT_ERROR_NUMERIC, "attribute '%s' is %g", name, (double)*out);
+    return OT_OK;
+}
+
+static void read_transposes(const struct op_node *n, struct state *s) {
+    s->ta = ot_attr_int(n->node, "transA", 0) != 0;
+    s->tb = ot_attr_int(n->node, "transB", 0) != 0;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    char p[128], q[128];
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
+    const struct tensor *a = n->x[0], *b = n->x[1];
+    if (a->rank != 2 || b->rank != 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "A %s and B %s, expected two matrices",
+                          ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
+    read_transposes(n, s);
+    s->m = a->dim[s->ta];
+    s->k = a->dim[!s->ta];
+    s->n = b->dim[!s->tb];
+    if (b->dim[s->tb] != s->k)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "A %s (transA=%d) and B %s (transB=%d): inner dimensions differ",
+                          ot_shape_text(a, p, sizeof p), s->ta, ot_shape_text(b, q, sizeof q),
+                          s->tb);
+    OT_TRY(read_scale(n, "alpha", &s->alpha, err));
+    OT_TRY(read_scale(n, "beta", &s->beta, err));
+    OT_TRY(check_addend(n, s, err));
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 2, (int64_t[]){s->m, s->n}, err));
+    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
+    n->kernel = "dnnl gemm";
+    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
+    return OT_OK;
+}
+
+/* The sparse product adds one bias a feature, and scales nothing. */
+static bool lanes(const struct op_node *n, int lane_rank) {
+    const struct tensor *c = addend(n);
+    struct state s;
+    read_transposes(n, &s);
+    if (s.ta || !ot_linear_lanes(n, s.tb, lane_rank)) return false;
+    if (ot_attr_float(n->node, "alpha", 1.0f) != 1.0f) return false;
+    if (!c) return true;
+    return c->role != OT_ROLE_ACTIVATION && c->rank >= 1 && c->rank <= 2 &&
+           ot_attr_float(n->node, "beta", 1.0f) == 1.0f &&
+           c->dim[c->rank - 1] == n->x[1]->pattern->rows && ot_elements(c) == c->dim[c->rank - 1];
+}
+
+/* y = beta C. */
+static void fill_rows(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(s->m, GRAIN, task, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const float *c = ot_f(n->x[2]) + i * s->c_row;
+        float *y = ot_f(n->y[0]) + i * s->n;
+        for (int64_t j = 0; j < s->n; j++) y[j] = s->beta * c[j * s->c_col];
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const struct tensor *c = addend(n);
+    if (s->sparse) {
+        ot_sparse_forward(s->sparse, ot_f(n->x[0]), ot_f(n->x[1]), c ? ot_f(c) : NULL,
+                          ot_f(n->y[0]), n->scratch);
+        return;
+    }
+    if (c) ot_parallel_for(n->pool, ot_task_count(s->m, GRAIN), fill_rows, n);
+    const struct dense_gemm g = {s->ta, s->tb, s->m, s->n, s->k, s->alpha, c != NULL, 1, NULL,
+                                 NULL, NULL};
+    ot_dense_gemm(n, &g, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->y[0]));
+}
+
+/* dC with one entry a row. */
+static void sum_rows(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(s->m, GRAIN, task, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < s->n; j++) sum += ot_f(n->dy[0])[i * s->n + j];
+        ot_f(n->dx[2])[i] = (float)(s->beta * sum);
+    }
+}
+
+/* dC with one entry a column. */
+static void sum_columns(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    double sum[GRAIN] = {0};
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(s->n, GRAIN, task, &from, &to);
+    for (int64_t i = 0; i < s->m; i++)
+        for (int64_t j = from; j < to; j++) sum[j - from] += ot_f(n->dy[0])[i * s->n + j];
+    for (int64_t j = from; j < to; j++) ot_f(n->dx[2])[j] = (float)(s->beta * sum[j - from]);
+}
+
+static void scale_rows(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(s->m, GRAIN, task, &from, &to);
+    for (int64_t i = from * s->n; i < to * s->n; i++)
+        ot_f(n->dx[2])[i] = s->beta * ot_f(n->dy[0])[i];
+}
+
+static void sum_all(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    double sum = 0;
+    (void)task;
+    (void)worker;
+    for (int64_t i = 0; i < s->m * s->n; i++) sum += ot_f(n->dy[0])[i];
+    ot_f(n->dx[2])[0] = (float)(s->beta * sum);
+}
+
+static void backward_addend(struct op_node *n) {
+    const struct state *s = n->state;
+    int by_rows = ot_task_count(s->m, GRAIN);
+    if (s->c_row && s->c_col) ot_parallel_for(n->pool, by_rows, scale_rows, n);
+    else if (s->c_row) ot_parallel_for(n->pool, by_rows, sum_rows, n);
+    else if (s->c_col) ot_parallel_for(n->pool, ot_task_count(s->n, GRAIN), sum_columns, n);
+    else ot_parallel_for(n->pool, 1, sum_all, n);
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
+    bool wants_c = addend(n) && n->dx[2];
+    if (s->sparse) {
+        ot_sparse_backward(s->sparse, a, b, dy, n->dx[0] ? ot_f(n->dx[0]) : NULL,
+                           n->dx[1] ? ot_f(n->dx[1]) : NULL, wants_c ? ot_f(n->dx[2]) : NULL,
+                           n->scratch);
+        return;
+    }
+    struct dense_gemm g = {.alpha = s->alpha};
+    if (n->dx[0]) {
+        g.ta = s->ta && s->tb;
+        g.tb = s->ta || !s->tb;
+        g.m = s->ta ? s->k : s->m;
+        g.n = s->ta ? s->m : s->k;
+        g.k = s->n;
+        ot_dense_gemm(n, &g, s->ta ? b : dy, s->ta ? dy : b, ot_f(n->dx[0]));
+    }
+    if (n->dx[1]) {
+        g.ta = s->tb || !s->ta;
+        g.tb = s->tb && s->ta;
+        g.m = s->tb ? s->n : s->k;
+        g.n = s->tb ? s->k : s->n;
+        g.k = s->m;
+        ot_dense_gemm(n, &g, s->tb ? dy : a, s->tb ? a : dy, ot_f(n->dx[1]));
+    }
+    if (wants_c) backward_addend(n);
+}
+
+const struct op ot_op_Gemm = {
+    .name = "Gemm",
+    .since = 6,
+    .min_in = 2,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "alpha:f beta:f broadcast:i transA:i transB:i",
+    .needs = OT_X(0) | OT_X(1),
+    .sparse_in = 2,
+    .parameters = 7,
+    .state_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+};

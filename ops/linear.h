@@ -1,0 +1,15 @@
+/* linear.h - what Gemm and MatMul share when their right operand is a sparse weight. */
+#ifndef OT_OPS_LINEAR_H
+#define OT_OPS_LINEAR_H
+
+#include "ops/sparse.h"
+
+/* May y = x W (+ b) run in lanes: x[1] a matrix with a pattern by output feature ([N,K] file order
+ * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? */
+bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
+
+/* Prepares the sparse product of x[0] (in lanes) with x[1], features outputs. */
+ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
+                           ot_error *err);
+
+#endif

@@ -1,0 +1,178 @@
+/* matmul.c - MatMul: y = A B as numpy.matmul has it, batches broadcast (ONNX MatMul-1, 9, 13).
+ *
+ * dA = dy B^T and dB = A^T dy, summed over the batches where an operand was broadcast.
+ */
+#include <string.h>
+
+#include "ops/dnnl.h"
+#include "ops/linear.h"
+
+/* Products that make up a result: see struct dense_gemm. */
+struct terms {
+    int64_t outputs;
+    int64_t *first, *a, *b;
+};
+
+struct state {
+    int64_t m, n, k;
+    bool single; /* one product: no batches, or those of A merged into its rows */
+    struct terms y, da, db;
+    struct sparse_product *sparse;
+};
+
+/* Which matrix of `t` stands at batch i of the result, whose batch dimensions are dim[0..rank). */
+static int64_t matrix_at(const struct tensor *t, int rank, const int64_t *dim, int64_t i) {
+    int64_t index = 0, step = 1;
+    int batch = t->rank > 2 ? t->rank - 2 : 0;
+    for (int d = rank - 1, e = batch - 1; e >= 0; d--, e--) {
+        if (t->dim[e] != 1) index += step * (i % dim[d]);
+        step *= t->dim[e];
+        i /= dim[d];
+    }
+    return index;
+}
+
+/* Lists the products by the output they add to, ascending within each; out, a, b: indices of the
+ * matrices of each product. */
+static bool sort_terms(struct arena *arena, struct terms *t, int64_t outputs, int64_t n,
+                       const int64_t *out, const int64_t *a, const int64_t *b) {
+    t->outputs = outputs;
+    t->first = ot_arena_alloc(arena, (size_t)outputs + 2, sizeof *t->first);
+    t->a = ot_arena_alloc(arena, (size_t)n, sizeof *t->a);
+    t->b = ot_arena_alloc(arena, (size_t)n, sizeof *t->b);
+    if (!t->first || !t->a || !t->b) return false;
+    int64_t *next = t->first + 1; /* while filling, first[o + 1] is where o's next term goes */
+    for (int64_t i = 0; i < n; i++) next[out[i] + 1]++;
+    for (int64_t o = 0; o < outputs; o++) next[o + 1] += next[o];
+    for (int64_t i = 0; i < n; i++) {
+        int64_t k = next[out[i]]++;
+        t->a[k] = a[i];
+        t->b[k] = b[i];
+    }
+    return true;
+}
+
+static ot_status prepare_batches(struct op_node *n, struct state *s, int rank, const int64_t *dim,
+                                 int64_t batches, ot_error *err) {
+    const struct tensor *a = n->x[0], *b = n->x[1];
+    int64_t na = a->rank > 2 ? ot_dims_product(a, 0, a->rank - 2) : 1;
+    int64_t nb = b->rank > 2 ? ot_dims_product(b, 0, b->rank - 2) : 1;
+    if (na > INT32_MAX / 8 || nb > INT32_MAX / 8 || batches > INT32_MAX / 8)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "%lld matrices", (long long)batches);
+    int64_t *index = ot_arena_alloc(n->arena, (size_t)batches, 3 * sizeof *index);
+    if (!index) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    int64_t *ia = index, *ib = index + batches, *iy = index + 2 * batches;
+    for (int64_t i = 0; i < batches; i++) {
+        ia[i] = matrix_at(a, rank, dim, i);
+        ib[i] = matrix_at(b, rank, dim, i);
+        iy[i] = i;
+    }
+    if (!sort_terms(n->arena, &s->y, batches, batches, iy, ia, ib) ||
+        !sort_terms(n->arena, &s->da, na, batches, ia, iy, ib) ||
+        !sort_terms(n->arena, &s->db, nb, batches, ib, ia, iy))
+        return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    return OT_OK;
+}
+
+/* Checks the inner dimensions; sets m, n, k. A vector is a row on the left, a column on the right,
+ * whose dimension of 1 the result does not have. */
+static ot_status read_matrices(const struct op_node *n, struct state *s, ot_error *err) {
+    const struct tensor *a = n->x[0], *b = n->x[1];
+    char p[128], q[128];
+    if (!a->rank || !b->rank)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: a scalar is no matrix",
+                          ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
+    s->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
+    s->k = a->dim[a->rank - 1];
+    s->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+    if (b->dim[b->rank > 1 ? b->rank - 2 : 0] != s->k)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: inner dimensions differ",
+                          ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
+    const struct tensor *a = n->x[0], *b = n->x[1];
+    OT_TRY(read_matrices(n, s, err));
+    struct tensor heads[2] = {{.rank = a->rank > 2 ? a->rank - 2 : 0},
+                              {.rank = b->rank > 2 ? b->rank - 2 : 0}};
+    memcpy(heads[0].dim, a->dim, sizeof a->dim);
+    memcpy(heads[1].dim, b->dim, sizeof b->dim);
+    int64_t dim[OT_MAX_RANK];
+    int batch_rank;
+    OT_TRY(ot_op_broadcast(n, &heads[0], &heads[1], &batch_rank, dim, err));
+    int rank = batch_rank;
+    if (a->rank > 1) dim[rank++] = s->m;
+    if (b->rank > 1) dim[rank++] = s->n;
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, rank, dim, err));
+    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
+    int64_t batches = ot_dims_product(n->y[0], 0, batch_rank);
+    n->kernel = "dnnl gemm";
+    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
+    s->single = b->rank <= 2;
+    if (!s->single) return prepare_batches(n, s, batch_rank, dim, batches, err);
+    s->m *= batches;
+    return OT_OK;
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    return ot_linear_lanes(n, false, lane_rank);
+}
+
+static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const float *a,
+                     const float *b, float *c) {
+    const struct state *s = n->state;
+    g.alpha = 1.0f;
+    if (!s->single) {
+        g.outputs = t->outputs;
+        g.first = t->first;
+        g.a = t->a;
+        g.b = t->b;
+    }
+    ot_dense_gemm(n, &g, a, b, c);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]);
+    if (s->sparse) ot_sparse_forward(s->sparse, a, b, NULL, ot_f(n->y[0]), n->scratch);
+    else multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, a, b,
+                  ot_f(n->y[0]));
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
+    float *da = n->dx[0] ? ot_f(n->dx[0]) : NULL, *db = n->dx[1] ? ot_f(n->dx[1]) : NULL;
+    if (s->sparse) {
+        ot_sparse_backward(s->sparse, a, b, dy, da, db, NULL, n->scratch);
+        return;
+    }
+    if (da)
+        multiply(n, (struct dense_gemm){.tb = true, .m = s->m, .n = s->k, .k = s->n}, &s->da, dy,
+                 b, da);
+    if (db)
+        multiply(n, (struct dense_gemm){.ta = true, .m = s->k, .n = s->n, .k = s->m}, &s->db, a,
+                 dy, db);
+}
+
+const struct op ot_op_MatMul = {
+    .name = "MatMul",
+    .since = 1,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_X(0) | OT_X(1),
+    .sparse_in = 2,
+    .parameters = 3,
+    .state_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+};

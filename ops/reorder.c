@@ -1,0 +1,99 @@
+/* reorder.c - Reorder (internal): y = x in another layout, rows to lanes or back; dx = dy undone.
+ *
+ * Plans insert it between operators of different layouts; no file can name it. Spare lanes are
+ * written as zeros.
+ */
+#include "ops/op.h"
+
+/* STRIP elements of each of L samples are turned at a time, so that what is written stays in L1. */
+enum { STRIP = 16, GRAIN = 1 << 14 };
+
+struct turn {
+    const float *in;
+    float *out;
+    int64_t samples, size; /* and elements of one */
+    int lanes;
+    bool to_lanes;
+    int64_t grain; /* elements of a sample in one task */
+    int tasks_per_block;
+};
+
+/* rows [samples][size] -> one block [size][lanes], for elements [from, to) of each sample. */
+static void fill_block(const struct turn *t, int64_t block, int64_t from, int64_t to) {
+    const float *in = t->in + block * t->lanes * t->size;
+    float *out = t->out + block * t->lanes * t->size;
+    int64_t left = t->samples - block * t->lanes;
+    int full = left < t->lanes ? (int)left : t->lanes;
+    for (int64_t s = from; s < to; s += STRIP) {
+        int64_t end = s + STRIP < to ? s + STRIP : to;
+        for (int l = 0; l < t->lanes; l++)
+            for (int64_t k = s; k < end; k++)
+                out[k * t->lanes + l] = l < full ? in[l * t->size + k] : 0.0f;
+    }
+}
+
+/* The inverse; spare lanes are not looked at. */
+static void empty_block(const struct turn *t, int64_t block, int64_t from, int64_t to) {
+    const float *in = t->in + block * t->lanes * t->size;
+    float *out = t->out + block * t->lanes * t->size;
+    int64_t left = t->samples - block * t->lanes;
+    int full = left < t->lanes ? (int)left : t->lanes;
+    for (int64_t s = from; s < to; s += STRIP) {
+        int64_t end = s + STRIP < to ? s + STRIP : to;
+        for (int l = 0; l < full; l++)
+            for (int64_t k = s; k < end; k++) out[l * t->size + k] = in[k * t->lanes + l];
+    }
+}
+
+static void run_turn(void *arg, int task, int worker) {
+    const struct turn *t = arg;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(t->size, t->grain, task % t->tasks_per_block, &from, &to);
+    (t->to_lanes ? fill_block : empty_block)(t, task / t->tasks_per_block, from, to);
+}
+
+/* out = in; their shapes are the same, one is in lanes. */
+static void turn(struct op_node *n, const struct tensor *in, const struct tensor *out) {
+    const struct tensor *lanes = out->lanes ? out : in;
+    struct turn t = {in->data,     out->data,           ot_lane_samples(lanes),
+                     ot_sample_elements(lanes), lanes->lanes, out->lanes != 0, 0, 1};
+    t.grain = GRAIN / t.lanes;
+    t.tasks_per_block = ot_task_count(t.size, t.grain);
+    ot_parallel_for(n->pool, (int)ot_lane_blocks(lanes) * t.tasks_per_block, run_turn, &t);
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    const struct tensor *x = n->x[0], *y = n->y[0];
+    if (!x->lanes == !y->lanes || x->pattern)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "from %d to %d lanes", x->lanes, y->lanes);
+    const struct tensor *lanes = y->lanes ? y : x;
+    if (lanes->lane_rank > x->rank || lanes->lanes > GRAIN)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d dimensions merged into %d lanes",
+                          lanes->lane_rank, lanes->lanes);
+    ot_op_like(n->y[0], x);
+    if (ot_count(lanes) / lanes->lanes > INT32_MAX)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 elements a lane");
+    n->kernel = y->lanes ? "rows to lanes" : "lanes to rows";
+    return OT_OK;
+}
+
+static void forward(struct op_node *n) { turn(n, n->x[0], n->y[0]); }
+
+static void backward(struct op_node *n) {
+    if (n->dx[0]) turn(n, n->dy[0], n->dx[0]);
+}
+
+const struct op ot_op_Reorder = {
+    .name = "Reorder",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+};
