@@ -2,6 +2,7 @@
 # tests/test_x.c is the test x, linked with cmocka, the static library and the command's objects.
 
 set(KERNEL_SOURCES # compiled once for the machine; ops/kernels/isa.c is compiled once per ISA
+  ops/kernels/kernels.c
 )
 
 set(BASE_SOURCES

@@ -1,8 +1,13 @@
 /* kernels.h - the contract of every hot loop; one table of them per instruction set.
  *
- * Kernels are single-threaded, allocate nothing, cannot fail, and take pointers, sizes and a row
- * range. All instruction sets compute the same sums; the order of additions may differ between
- * instruction sets, never between calls.
+ * Kernels are single-threaded, allocate nothing, cannot fail, and take pointers and sizes. All
+ * instruction sets compute the same sums; the order of additions may differ between instruction
+ * sets, never between calls.
+ *
+ * The unit of all sparse products is OT_UNIT floats side by side: 16 samples of one pixel, or 16
+ * lanes of one feature. A tile is h x w units of the output image, held in registers. The input is
+ * packed (see ops/pack.h), so that unit (i, j) of the tile reads
+ * in[offset + i * in_line + j * OT_UNIT] for a nonzero with this offset.
  */
 #ifndef OT_OPS_KERNELS_H
 #define OT_OPS_KERNELS_H
@@ -10,21 +15,58 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { OT_UNIT = 16, OT_TILE_LINES = 2, OT_TILE_UNITS = 16 };
+
+/* One nonzero of a stream. */
+struct entry {
+    int32_t offset; /* floats into the packed tile */
+    float value;
+};
+
+/* The nonzeros of some rows: row[i] has entry[ptr[i]] to entry[ptr[i + 1]]. */
+struct entries {
+    int rows;
+    const int32_t *row; /* 2 * row + (1: this row is met for the first time) */
+    const int32_t *ptr; /* rows + 1 */
+    const struct entry *entry;
+};
+
+/* Where tile unit (i, j) of a row stands: base + row * pitch + i * line + j * step (floats). */
+struct place {
+    size_t pitch, line, step;
+};
+
+/* out = (first ? bias[row] : out) + sum over the row's entries of value * in. */
+struct spmm {
+    struct entries e;
+    const float *in;
+    size_t in_line;
+    const float *bias; /* NULL: zero */
+    float *out;
+    struct place place;
+};
+
+/* sum[k] += sum over the tile of dy[row] * in, k the entry's number (as in ptr); and where `bias`
+ * is not NULL, bias[row] += sum over the tile of dy[row] for rows met for the first time. */
+struct sddmm {
+    struct entries e;
+    const float *in;
+    size_t in_line;
+    const float *dy;
+    struct place place;
+    float *sum, *bias;
+};
+
+typedef void spmm_fn(const struct spmm *a);
+typedef void sddmm_fn(const struct sddmm *a);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
-
-    /* out[r * out_pitch + j] = (accumulate ? out : bias ? bias[r] : 0)
-     *                          + sum over k in [ptr[r], ptr[r+1]) of value[k] * in[offset[k] + j]
-     * for r in [r0, r1), j in [0, n). n is a multiple of 16. */
-    void (*spmm)(int r0, int r1, const int32_t *ptr, const int32_t *offset, const float *value,
-                 const float *in, const float *bias, int accumulate, float *out, size_t out_pitch,
-                 int n);
-
-    /* dvalue[k] += sum over j in [0, n) of dy[r * dy_pitch + j] * in[offset[k] + j]
-     * for r in [r0, r1), k in [ptr[r], ptr[r+1]). n is a multiple of 16. */
-    void (*sddmm)(int r0, int r1, const int32_t *ptr, const int32_t *offset, const float *in,
-                  const float *dy, size_t dy_pitch, float *dvalue, int n);
+    int tile;         /* most units in a tile; h * w <= tile */
+    /* [h - 1][w - 1]; NULL where h * w > tile */
+    spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
+    sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
 };
 
 /* The tables that this machine runs, best first; NULL behind the last. */

@@ -1,0 +1,90 @@
+/* simd.h - a float vector of the instruction set in hand, and its sums. */
+#ifndef OT_OPS_KERNELS_SIMD_H
+#define OT_OPS_KERNELS_SIMD_H
+
+#include <string.h>
+
+#include "ops/kernels/kernels.h"
+
+#if defined(OT_ISA_avx512)
+enum { WIDTH = 16, TILE = 16 };
+#elif defined(OT_ISA_avx2)
+enum { WIDTH = 8, TILE = 6 };
+#else
+enum { WIDTH = 4, TILE = 3 };
+#endif
+enum { UNIT_VECS = OT_UNIT / WIDTH };
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vec __attribute__((vector_size(WIDTH * sizeof(float))));
+typedef float vec4 __attribute__((vector_size(16)));
+
+INLINE vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+
+INLINE vec splat(float f) {
+#if defined(OT_ISA_avx512)
+    return (vec){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f};
+#elif defined(OT_ISA_avx2)
+    return (vec){f, f, f, f, f, f, f, f};
+#else
+    return (vec){f, f, f, f};
+#endif
+}
+
+/* Per group of four: (a0 + a2, b0 + b2, a1 + a3, b1 + b3), then the quarters of two such. */
+#if defined(OT_ISA_avx512)
+#define INTERLEAVE_LOW(a, b) \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define INTERLEAVE_HIGH(a, b) \
+    __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define PAIRS_LOW(a, b) \
+    __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define PAIRS_HIGH(a, b) \
+    __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+typedef float vec8 __attribute__((vector_size(32)));
+INLINE vec4 fold(vec v) {
+    vec8 h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+}
+#elif defined(OT_ISA_avx2)
+#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define PAIRS_LOW(a, b) __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define PAIRS_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+INLINE vec4 fold(vec v) {
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+}
+#else
+#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define PAIRS_LOW(a, b) __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define PAIRS_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+INLINE vec4 fold(vec v) { return v; }
+#endif
+
+/* The four sums over the elements of a, b, c and d. */
+INLINE vec4 sum4(vec a, vec b, vec c, vec d) {
+    vec ab = INTERLEAVE_LOW(a, b) + INTERLEAVE_HIGH(a, b);
+    vec cd = INTERLEAVE_LOW(c, d) + INTERLEAVE_HIGH(c, d);
+    return fold(PAIRS_LOW(ab, cd) + PAIRS_HIGH(ab, cd));
+}
+
+INLINE float sum1(vec a) {
+    vec4 f = fold(a);
+    return (f[0] + f[1]) + (f[2] + f[3]);
+}
+
+#endif
