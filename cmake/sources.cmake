@@ -21,6 +21,7 @@ set(BASE_SOURCES
 )
 
 set(OPS_SOURCES
+  ops/index.c
   ops/dnnl.c
   ops/linear.c
   ops/op.c

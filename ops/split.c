@@ -107,7 +107,7 @@ static const char *const cases[] = {
     "X[6,2] split=1,2,3 @11 -> A[1,2] B[2,2] C[3,2]",
     "X[2,7,3] i64{3,4} axis=1 @13 -> A[2,3,3] B[2,4,3]",
     "X[2,7,3] axis=-2 num_outputs=3 @18 -> A[2,3,3] B[2,3,3] C[2,1,3]",
-    "X[7,2] @13 -> error: 2 parts of a dimension of 7 for Y Z",
+    "X[7,2] @13 -> A[4,2] B[3,2] -> error: 2 parts",
     NULL};
 
 const struct op ot_op_Split = {

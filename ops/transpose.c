@@ -86,7 +86,6 @@ const struct op ot_op_Transpose = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "perm:I",
-    .parameters = OT_X(0),
     .state_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
