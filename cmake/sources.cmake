@@ -24,6 +24,9 @@ set(OPS_SOURCES
   ops/index.c
   ops/dnnl.c
   ops/linear.c
+  ops/binary.c
+  ops/broadcast.c
+  ops/unary.c
   ops/op.c
   ops/window.c
 )
@@ -53,4 +56,5 @@ set(TOOL_SOURCES
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_file
   test_safetensors
+  test_ops:cases.c:case_run.c
 )

@@ -174,3 +174,12 @@ ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const
     *rank = r;
     return OT_OK;
 }
+
+void ot_op_clear_spare(struct tensor *t) {
+    int64_t lanes = t->lanes, used = lanes ? ot_lane_samples(t) % lanes : 0;
+    if (!used) return;
+    int64_t plane = ot_sample_elements(t);
+    float *last = ot_f(t) + (ot_lane_blocks(t) - 1) * plane * lanes;
+    for (int64_t s = 0; s < plane; s++)
+        memset(last + s * lanes + used, 0, (size_t)(lanes - used) * sizeof *last);
+}

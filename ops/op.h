@@ -143,6 +143,10 @@ static inline bool ot_training_wants(const struct op_node *n, int i) {
     return (n->want >> i) & 1;
 }
 
+/* Zeroes the spare lanes of a float tensor; nothing to do in rows. For operators whose function may
+ * make infinities or NaN of the finite garbage that stands there. */
+void ot_op_clear_spare(struct tensor *t);
+
 /* Tasks of about `grain` elements over n elements: their number, and the range of one. Depends on
  * n and grain alone. */
 static inline int ot_task_count(int64_t n, int64_t grain) {

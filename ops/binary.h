@@ -1,0 +1,27 @@
+/* binary.h - what arithmetic of two broadcast tensors shares: Add, Sub, Mul, Div, Pow, Mod. */
+#ifndef OT_OPS_BINARY_H
+#define OT_OPS_BINARY_H
+
+#include "ops/broadcast.h"
+
+/* Loops over n contiguous floats. da, db: gradients of the two inputs for the gradient dy of the
+ * result; a and b are NULL there where op.needs leaves them out. */
+struct binary {
+    void (*value)(const float *a, const float *b, float *y, int64_t n);
+    void (*da)(const float *a, const float *b, const float *dy, float *da, int64_t n);
+    void (*db)(const float *a, const float *b, const float *dy, float *db, int64_t n);
+    int64_t (*integer)(int64_t a, int64_t b); /* NULL: float only */
+};
+
+/* The operator's state. */
+struct binary_state {
+    struct broadcast whole, split;
+    bool full[2];           /* the input has the shape of the result */
+    const float *converted; /* an integer exponent as floats; NULL: x[1] itself */
+};
+
+ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error *err);
+void ot_binary_forward(struct op_node *n, const struct binary *f);
+void ot_binary_backward(struct op_node *n, const struct binary *f);
+
+#endif

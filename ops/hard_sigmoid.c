@@ -1,0 +1,43 @@
+/* hard_sigmoid.c - y = max(0, min(1, alpha x + beta)). */
+#include "ops/unary.h"
+
+struct state {
+    float alpha, beta;
+};
+
+static float clamp(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    const struct state *s = state;
+    for (int64_t i = 0; i < n; i++) y[i] = clamp(s->alpha * x[i] + s->beta);
+}
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    const struct state *s = state;
+    (void)x;
+    for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 && y[i] < 1 ? s->alpha * dy[i] : 0;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    s->alpha = ot_attr_float(n->node, "alpha", 0.2f);
+    s->beta = ot_attr_float(n->node, "beta", 0.5f);
+    return ot_unary_prepare(n, err);
+}
+
+static void forward(struct op_node *n) { ot_unary_forward(n, value); }
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] lanes range=-4,4 alpha=0.3 beta=0.42 -> Y[2,3,5]",
+    "f{-10,0,1,10} -> f{0,0.5,0.7,1}",
+    NULL,
+};
+
+const struct op ot_op_HardSigmoid = {
+    .name = "HardSigmoid", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "alpha:f beta:f", .needs = OT_Y(0), .state_size = sizeof(struct state),
+    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,41 @@
+/* leaky_relu.c - y = x for x >= 0, alpha x below. */
+#include "ops/unary.h"
+
+struct state {
+    float alpha;
+};
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    const struct state *s = state;
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? s->alpha * x[i] : x[i];
+}
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    const struct state *s = state;
+    (void)y;
+    for (int64_t i = 0; i < n; i++) dx[i] = x[i] < 0 ? s->alpha * dy[i] : dy[i];
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    s->alpha = ot_attr_float(n->node, "alpha", 0.01f);
+    return ot_unary_prepare(n, err);
+}
+
+static void forward(struct op_node *n) { ot_unary_forward(n, value); }
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] lanes -> Y[2,3,5]",
+    "f{-1,2} alpha=0.5 -> f{-0.5,2}",
+    "f{-1,2} @6 -> f{-0.01,2}",
+    NULL,
+};
+
+const struct op ot_op_LeakyRelu = {
+    .name = "LeakyRelu", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "alpha:f", .needs = OT_X(0), .state_size = sizeof(struct state),
+    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,38 @@
+/* neg.c - y = -x, for integers too. */
+#include "ops/unary.h"
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    (void)state;
+    for (int64_t i = 0; i < n; i++) y[i] = -x[i];
+}
+
+static int64_t integer(int64_t x) { return (int64_t)(0 - (uint64_t)x); }
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    (void)state;
+    (void)y;
+    (void)x;
+    for (int64_t i = 0; i < n; i++) dx[i] = -dy[i];
+}
+
+static void forward(struct op_node *n) {
+    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
+    else ot_unary_integers(n, integer);
+}
+
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] lanes -> Y[2,3,5]",
+    "i64{3,-4} -> i64{-3,4}",
+    "i32{3,-4} -> i32{-3,4}",
+    NULL,
+};
+
+const struct op ot_op_Neg = {
+    .name = "Neg", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "", .needs = 0,
+    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare_number, .forward = forward,
+    .backward = backward, .cases = cases,
+};

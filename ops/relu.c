@@ -1,0 +1,34 @@
+/* relu.c - y = max(x, 0). NaN stays NaN. */
+#include "ops/unary.h"
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    (void)state;
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    (void)state;
+    (void)x;
+    for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+static void forward(struct op_node *n) { ot_unary_forward(n, value); }
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] lanes -> Y[2,3,5]",
+    "f{-1,0,3,nan}:x @6 -> f{0,0,3,nan}",
+    "X[0,3] -> Y[0,3]",
+    "X[] -> Y[]",
+    "X[18,300] lanes -> Y[18,300]",
+    "i64{1} -> error: input 0 is int64",
+    NULL,
+};
+
+const struct op ot_op_Relu = {
+    .name = "Relu", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "", .needs = OT_Y(0),
+    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare, .forward = forward, .backward = backward,
+    .cases = cases,
+};

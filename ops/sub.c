@@ -1,0 +1,43 @@
+/* sub.c - y = a - b, broadcast; integers too, which wrap. */
+#include "ops/binary.h"
+
+static void value(const float *a, const float *b, float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = a[i] - b[i];
+}
+
+static void da(const float *a, const float *b, const float *dy, float *dx, int64_t n) {
+    (void)a;
+    (void)b;
+    for (int64_t i = 0; i < n; i++) dx[i] = dy[i];
+}
+
+static void db(const float *a, const float *b, const float *dy, float *dx, int64_t n) {
+    (void)a;
+    (void)b;
+    for (int64_t i = 0; i < n; i++) dx[i] = -dy[i];
+}
+
+static int64_t integer(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+
+static const struct binary functions = {value, da, db, integer};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    return ot_binary_prepare(n, &functions, err);
+}
+static void forward(struct op_node *n) { ot_binary_forward(n, &functions); }
+static void backward(struct op_node *n) { ot_binary_backward(n, &functions); }
+
+static const char *const cases[] = {
+    "A[2,3,5] B[2,3,5] lanes -> Y[2,3,5]",
+    "A[2,3,5] B[5]:p lanes -> Y[2,3,5]",
+    "B[3,1]:p A[2,3,5] lanes -> Y[2,3,5]",
+    "i64{1,-2} i64{3,4} -> i64{-2,-6}",
+    NULL,
+};
+
+const struct op ot_op_Sub = {
+    .name = "Sub", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .attributes = "broadcast:i axis:i", .needs = 0, .parameters = 3,
+    .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
+    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+};

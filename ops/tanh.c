@@ -1,0 +1,32 @@
+/* tanh.c - y = tanh(x). */
+#include <math.h>
+
+#include "ops/unary.h"
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    (void)state;
+    for (int64_t i = 0; i < n; i++) y[i] = tanhf(x[i]);
+}
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    (void)state;
+    (void)x;
+    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (1 - y[i] * y[i]);
+}
+
+static void forward(struct op_node *n) { ot_unary_forward(n, value); }
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] lanes -> Y[2,3,5]",
+    "f{0,1,-50} -> f{0,0.7615942,-1}",
+    NULL,
+};
+
+const struct op ot_op_Tanh = {
+    .name = "Tanh", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "", .needs = OT_Y(0),
+    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare, .forward = forward, .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,72 @@
+/* unary.c - parallel loops of the element-wise operators of one tensor. */
+#include "ops/unary.h"
+
+#include <string.h>
+
+#include "ops/number.h"
+
+enum { GRAIN = 16384 };
+
+struct work {
+    struct op_node *n;
+    ot_unary_fn *value;
+    ot_unary_gradient_fn *gradient;
+    int64_t count;
+};
+
+ot_status ot_unary_prepare(struct op_node *n, ot_error *err) {
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    ot_op_like(n->y[0], n->x[0]);
+    return OT_OK;
+}
+
+ot_status ot_unary_prepare_number(struct op_node *n, ot_error *err) {
+    if (!ot_is_integer(n->x[0]->type)) return ot_unary_prepare(n, err);
+    ot_op_like(n->y[0], n->x[0]);
+    return OT_OK;
+}
+
+bool ot_unary_lanes(const struct op_node *n, int lane_rank) {
+    return n->x[0]->rank >= lane_rank;
+}
+
+static void value_task(void *arg, int task, int worker) {
+    const struct work *w = arg;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(w->count, GRAIN, task, &from, &to);
+    w->value(ot_f(w->n->x[0]) + from, ot_f(w->n->y[0]) + from, to - from, w->n->state);
+}
+
+void ot_unary_forward(struct op_node *n, ot_unary_fn *fn) {
+    struct work w = {.n = n, .value = fn, .count = ot_count(n->x[0])};
+    ot_parallel_for(n->pool, ot_task_count(w.count, GRAIN), value_task, &w);
+    ot_op_clear_spare(n->y[0]);
+}
+
+static void gradient_task(void *arg, int task, int worker) {
+    const struct work *w = arg;
+    const struct op_node *n = w->n;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(w->count, GRAIN, task, &from, &to);
+    w->gradient(ot_f(n->x[0]) + from, ot_f(n->y[0]) + from, ot_f(n->dy[0]) + from,
+                ot_f(n->dx[0]) + from, to - from, n->state);
+}
+
+void ot_unary_backward(struct op_node *n, ot_unary_gradient_fn *fn) {
+    struct work w = {.n = n, .gradient = fn, .count = ot_count(n->x[0])};
+    if (!n->dx[0]) return;
+    ot_parallel_for(n->pool, ot_task_count(w.count, GRAIN), gradient_task, &w);
+    ot_op_clear_spare(n->dx[0]);
+}
+
+void ot_unary_backward_zero(struct op_node *n) {
+    if (n->dx[0]) memset(n->dx[0]->data, 0, ot_bytes(n->dx[0]));
+}
+
+void ot_unary_integers(struct op_node *n, int64_t (*f)(int64_t x)) {
+    const struct tensor *x = n->x[0];
+    for (int64_t k = 0, count = ot_count(x); k < count; k++)
+        ot_store_integer(n->y[0]->data, x->type, k, f(ot_load_integer(x->data, x->type, k)));
+}
