@@ -30,7 +30,7 @@ static void forward(struct op_node *n) { ot_unary_forward(n, value); }
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {
-    "X[2,3,5] lanes range=-4,4 alpha=0.3 beta=0.42 -> Y[2,3,5]",
+    "X[2,3,5] lanes range=-4,4 alpha=0.4 beta=0.5 -> Y[2,3,5]",
     "f{-10,0,1,10} -> f{0,0.5,0.7,1}",
     NULL,
 };

@@ -41,7 +41,7 @@ static void forward(struct op_node *n) { ot_binary_forward(n, form(n)); }
 static void backward(struct op_node *n) { ot_binary_backward(n, form(n)); }
 
 static const char *const cases[] = {
-    "A[2,3,5] B[2,3,5] range=0.5,0.75 fmod=1 -> Y[2,3,5]",
+    "A[2,3,5] f(2):p range=2.125,3.875 fmod=1 lanes -> Y[2,3,5]",
     "f{5.5,-5.5} f{2,2} fmod=1 -> f{1.5,-1.5}",
     "i64{7,-7,7,1} i64{3,3,-3,0} -> i64{1,2,-2,0}",
     "i64{7,-7,7,1} i64{3,3,-3,0} fmod=1 -> i64{1,-1,1,0}",
