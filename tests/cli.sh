@@ -1,0 +1,97 @@
+#!/bin/sh
+# The command from end to end: every subcommand, the run folder, errors and exit codes.
+. "$(dirname "$0")/lib.sh"
+model=$GLYPHS/glyphs.onnx
+
+echo "-- help and usage errors"
+expect 0 "$TRAIN" --version
+stdout_has '[0-9]+\.[0-9]+\.[0-9]+'
+expect 0 "$TRAIN" help
+for command in inspect train eval predict export env; do
+    stdout_has "$command"
+done
+for command in inspect train eval predict export env; do
+    expect 0 "$TRAIN" help $command
+    expect 0 "$TRAIN" $command --help
+    stdout_has 'usage: onnx-train'
+done
+expect 2 "$TRAIN"
+expect 2 "$TRAIN" trian "$model"
+stderr_has 'train'
+expect 2 "$TRAIN" train "$model" "$GLYPHS" momentun=0.9
+stderr_has "momentum"
+expect 2 "$TRAIN" train "$model" "$GLYPHS" batch=many
+expect 2 "$TRAIN" train "$model" "$GLYPHS" batch=-1
+expect 2 "$TRAIN" train "$model" "$GLYPHS" optimizer=sdg
+stderr_has 'sgd'
+printf 'batch: 64\nlearning: 1\n' > bad.yaml
+expect 2 "$TRAIN" train "$model" "$GLYPHS" bad.yaml
+stderr_has 'bad\.yaml:2'
+rm bad.yaml
+[ -z "$(ls)" ] || fail "usage errors wrote $(ls)"
+expect 0 "$TRAIN" env
+stdout_has 'oneDNN'
+
+echo "-- inspect, eval, predict"
+expect 0 "$TRAIN" inspect "$model"
+stdout_has 'conv1\.weight'
+expect 0 "$TRAIN" inspect "$model" --plan batch=8
+stdout_has 'Conv'
+[ "$(masks "$model" | wc -l)" -ge 5 ] || fail "inspect --json names fewer than 5 weights"
+expect 0 "$TRAIN" eval --json "$model" "$GLYPHS"
+[ "$(json n < "$work.out")" = 2000 ] || fail "eval counted $(json n < "$work.out"), not 2000"
+before=$(json accuracy < "$work.out")
+expect 0 "$TRAIN" predict "$model" "$GLYPHS"
+[ "$(wc -l < "$work.out")" -ge 2000 ] || fail "predict printed $(wc -l < "$work.out") lines"
+
+echo "-- train"
+printf 'batch: 32\nlr: 0.5\nlog_every: 1\n' > config.yaml
+expect 0 "$TRAIN" train "$model" "$GLYPHS" config.yaml --lr 0.02 --max-steps=6 bn=train out=run
+for file in args.yaml metrics.jsonl results.csv weights/best.onnx weights/last.onnx; do
+    [ -s "run/$file" ] || fail "no run/$file"
+done
+ls run/checkpoints/*.otc > /dev/null || fail "no checkpoint"
+[ "$(losses run/metrics.jsonl | wc -l)" = 6 ] || fail "not a record a step"
+grep -q '"lr": *0\.0\?2' run/metrics.jsonl || fail "the command line does not win over the config"
+if tr -d '\n' < "$work.out" | grep -q "$(printf '\r')"; then fail "carriage returns in a file"; fi
+masks "$model" > before.txt
+masks run/weights/last.onnx > after.txt
+cmp before.txt after.txt || fail "the mask has changed"
+expect 0 "$TRAIN" eval --json run/weights/last.onnx "$GLYPHS"
+[ "$(json accuracy < "$work.out")" != "$before" ] || fail "six steps of training changed nothing"
+
+echo "-- export"
+expect 0 "$TRAIN" export "$model" out=sparse.onnx sparse=initializer
+expect 0 "$TRAIN" export sparse.onnx out=dense.onnx sparse=dense
+for file in sparse.onnx dense.onnx; do
+    masks $file | cmp - before.txt || fail "export lost the mask: $file"
+    expect 0 "$TRAIN" eval --json $file "$GLYPHS"
+    [ "$(json accuracy < "$work.out")" = "$before" ] || fail "export changed the accuracy: $file"
+done
+[ "$(wc -c < sparse.onnx)" -lt "$(wc -c < "$model")" ] || fail "sparse.onnx is not smaller"
+expect 0 "$TRAIN" export "$model" out=same.onnx
+"$TRAIN" export "$model" out=training.onnx form=training
+"$TRAIN" export training.onnx out=inference.onnx form=inference
+for file in same.onnx inference.onnx; do
+    expect 0 "$TRAIN" eval --json $file "$GLYPHS"
+    [ "$(json accuracy < "$work.out")" = "$before" ] || fail "form changed the accuracy: $file"
+done
+
+echo "-- signals"
+"$TRAIN" train "$model" "$GLYPHS" epochs=50 out=stopped > stopped.txt 2>&1 &
+process=$!
+while kill -0 $process 2> /dev/null && [ ! -s stopped/metrics.jsonl ]; do sleep 0.1; done
+kill -INT $process
+wait $process
+code=$?
+[ $code = 130 ] || fail "exit $code after SIGINT: $(tail -3 stopped.txt)"
+expect 0 "$TRAIN" train "$model" "$GLYPHS" resume=stopped max_steps=1
+
+echo "-- data and limits"
+expect 4 "$TRAIN" eval "$model" "$GLYPHS/nowhere"
+mkdir broken
+for file in "$GLYPHS"/*.gz; do head -c 1000 "$file" > "broken/$(basename "$file")"; done
+expect 4 "$TRAIN" eval "$model" broken
+expect 6 "$TRAIN" train "$model" "$GLYPHS" memory_limit=1M out=limited
+expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e30 out=diverged
+finish
