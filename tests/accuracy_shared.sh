@@ -17,16 +17,20 @@ for model in "$models"/made/*.onnx "$models"/pruned/*.onnx "$models"/imagenet/*.
 done
 
 echo "-- accuracy"
-# MNIST's first 2000 test images: the header with another count, and the data.
-mkdir mnist2000
-{
-    printf '\0\0\10\3\0\0\7\320\0\0\0\34\0\0\0\34'
-    gzip -dc "$data/mnist/t10k-images-idx3-ubyte.gz" | tail -c +17 | head -c $((2000 * 784))
-} > mnist2000/t10k-images-idx3-ubyte
-{
-    printf '\0\0\10\1\0\0\7\320'
-    gzip -dc "$data/mnist/t10k-labels-idx1-ubyte.gz" | tail -c +9 | head -c 2000
-} > mnist2000/t10k-labels-idx1-ubyte
+# first2000 NAME FOLDER: the first 2000 test images of an MNIST-like data set, with new headers.
+first2000() {
+    mkdir "$1"
+    {
+        printf '\0\0\10\3\0\0\7\320\0\0\0\34\0\0\0\34'
+        gzip -dc "$2/t10k-images-idx3-ubyte.gz" | tail -c +17 | head -c $((2000 * 784))
+    } > "$1/t10k-images-idx3-ubyte"
+    {
+        printf '\0\0\10\1\0\0\7\320'
+        gzip -dc "$2/t10k-labels-idx1-ubyte.gz" | tail -c +9 | head -c 2000
+    } > "$1/t10k-labels-idx1-ubyte"
+}
+first2000 mnist2000 "$data/mnist"
+first2000 fashion2000 "$data/fashion-mnist"
 
 # accurate WANT MODEL DATA KEYS...
 accurate() {
@@ -48,8 +52,8 @@ accurate 0.1890 made/fmnist_cnn_90_bn "$fashion"
 accurate 0.1013 made/fmnist_cnn_95_folded "$fashion"
 accurate 0.5415 made/fmnist_mlp_95 "$fashion"
 accurate 0.1464 made/fmnist_mlp_99 "$fashion"
-accurate 0.9255 dense/fashion_mnist_cnn_edwin "$fashion"
-accurate 0.911 dense/fashion_mnist_cnn_netkit "$fashion"
+accurate 0.9255 dense/fashion_mnist_cnn_edwin fashion2000
+accurate 0.911 dense/fashion_mnist_cnn_netkit fashion2000
 
 imagenet="mean=0.485,0.456,0.406 std=0.229,0.224,0.225"
 accurate 0.1960 made/cifar_resnet20_90_bn "$data/cifar10" $imagenet
