@@ -23,7 +23,8 @@ only() {
 base='runtime/base/[a-z0-9_]+\.h|runtime/onnxtrain\.h'
 allow 'runtime/onnxtrain.h' 'nothing'
 allow 'runtime/base/*.[ch]' "$base"
-allow 'ops/kernels/*.[ch] ops/kernels/*.inc' 'ops/kernels/[a-z0-9_]+\.(h|inc)|runtime/base/tensor\.h'
+allow 'ops/kernels/*.[ch] ops/kernels/*.inc' \
+    'ops/kernels/[a-z0-9_]+\.(h|inc)|runtime/base/tensor\.h'
 allow 'ops/*.[ch]' "$base|ops/[a-z0-9_/]+\.h|ops/ops\.def"
 allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_.-]+\.h"
 allow 'runtime/*.[ch]' "$base|ops/op\.h|onnx/(import|export)\.h|runtime/[a-z0-9_]+\.h"

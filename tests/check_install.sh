@@ -4,7 +4,7 @@
 set -e
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
-[ -e "$SOURCE/examples/embed.c" ] || exit 77
+[ -e "$SOURCE/examples/glyphs/glyphs.onnx" ] || exit 77
 cmake --install "$BUILD" --prefix "$directory/usr" > /dev/null
 
 pc=$(dirname "$(find "$directory/usr" -name onnxtrain.pc)")

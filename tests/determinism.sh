@@ -20,7 +20,8 @@ done
 try=0
 while [ $try -lt "$tries" ]; do
     try=$((try + 1))
-    at=$(awk -v seed="$try$(date +%N)" -v n=$steps 'BEGIN { srand(seed); print 1 + int(rand() * (n - 1)) }')
+    at=$(awk -v seed="$try$(date +%N)" -v n=$steps \
+        'BEGIN { srand(seed); print 1 + int(rand() * (n - 1)) }')
     rm -rf killed
     "$TRAIN" $common threads=$((1 + try % 4)) out=killed > log.txt 2>&1 &
     process=$!

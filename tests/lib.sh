@@ -29,11 +29,15 @@ stdout_has() { grep -qE -- "$1" "$work.out" || fail "no '$1' in the output of $T
 stderr_has() { grep -qE -- "$1" "$work.err" || fail "no '$1' on stderr: $(cat "$work.err")"; }
 
 # json KEY: its first number or word in the JSON on stdin.
-json() { tr -d '\n' | sed -n "s/^[^\"]*//; s/.*\"$1\":[[:space:]]*\"\{0,1\}\([^\",}]*\).*/\1/p" | head -1; }
+json() {
+    tr -d '\n' | sed -n "s/.*\"$1\":[[:space:]]*\"\{0,1\}\([^\",}]*\).*/\1/p" | head -1
+}
 # The masks of all weights of a model: name, number of nonzeros, hash of the positions.
 masks() {
     "$TRAIN" inspect --json "$1" | tr -d ' \n' | sed 's/{/\n/g' |
-        sed -n 's/.*"name":"\([^"]*\)".*"nnz":\([0-9]*\).*"mask[a-z_]*":"\([0-9a-fx]*\)".*/\1 \2 \3/p'
+        sed -n 's/.*"name":"\([^"]*\)".*"nnz":\([0-9]*\).*"mask[a-z_]*":"\([0-9a-fx]*\)".*/\1 \2 \3/
+                t
+                d'
 }
 # The training losses of a run, a line a step: "step loss".
 losses() { sed -n '/"event": *"step"/s/.*"step": *\([0-9]*\).*"loss": *\([^,}]*\).*/\1 \2/p' "$1"; }

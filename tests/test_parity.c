@@ -63,8 +63,8 @@ static double max_abs(const float *v, size_t n) {
     return m;
 }
 
-/* Each gradient within 1e-4 of its own largest element. A bias in front of BatchNormalization has
- * the gradient 0 but for rounding: it is measured by a thousandth of the largest gradient of all. */
+/* Each gradient within 1e-4 of its own largest element. A bias before BatchNormalization has the
+ * gradient 0 but for rounding: it is measured by a thousandth of the largest gradient of all. */
 static void compare_gradients(const ot_session *s, const char *model) {
     size_t bytes, at = 0;
     float *expected = read_npy(model, "gradients.npy", &bytes);

@@ -74,8 +74,8 @@ def main():
     save("external_absolute", [gemm()], [external("/etc/passwd")])
     save("external_missing", [gemm()], [external("nowhere.bin")])
     save("external_offset", [gemm()], [external("nested.onnx", "18446744073709551615")])
-    save("cycle", [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
-                   helper.make_node("Relu", ["b"], ["y"])])
+    save("cycle", [helper.make_node("Add", ["x", "b"], ["a"]),
+                   helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Relu", ["b"], ["y"])])
     save("undefined_input", [gemm("nothing")])
     save("duplicate_name", [gemm(), gemm()], [array("w", 4, 3)])
     save("no_output", [gemm(y="z")], [array("w", 4, 3)])
