@@ -32,6 +32,20 @@ set(OPS_SOURCES
 )
 
 set(ONNX_SOURCES
+  onnx/attributes.c
+  onnx/beneath.c
+  onnx/bump.c
+  onnx/constant.c
+  onnx/external.c
+  onnx/functions.c
+  onnx/import.c
+  onnx/names.c
+  onnx/nodes.c
+  onnx/payload.c
+  onnx/skeleton.c
+  onnx/sparse.c
+  onnx/values.c
+  onnx/weights.c
 )
 
 set(RUNTIME_SOURCES

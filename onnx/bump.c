@@ -1,0 +1,36 @@
+/* bump.c - small blocks share blocks of an arena. */
+#include "onnx/bump.h"
+
+#include <string.h>
+
+enum { UNIT = 16, BLOCK = 8192 };
+
+void *ot_bump_alloc(struct bump *b, size_t count, size_t size) {
+    size_t bytes;
+    if (!ot_mul(count, size, &bytes) || !ot_add(bytes, UNIT - 1, &bytes)) return NULL;
+    bytes &= ~(size_t)(UNIT - 1);
+    if (!bytes) bytes = UNIT;
+    if (bytes > BLOCK / 8) return ot_arena_alloc(b->arena, bytes, 1);
+    if (b->left < bytes) {
+        char *p = ot_arena_alloc(b->arena, BLOCK, 1);
+        if (!p) return NULL;
+        b->p = p;
+        b->left = BLOCK;
+    }
+    void *p = b->p;
+    b->p += bytes;
+    b->left -= bytes;
+    return p;
+}
+
+char *ot_bump_strndup(struct bump *b, const char *s, size_t n) {
+    size_t bytes;
+    char *p = ot_add(n, 1, &bytes) ? ot_bump_alloc(b, bytes, 1) : NULL;
+    if (p && n) memcpy(p, s, n);
+    return p;
+}
+
+int ot_over_budget(const struct arena *a, size_t bytes) {
+    size_t total;
+    return a->budget && (!ot_add(a->used, bytes, &total) || total > a->budget);
+}

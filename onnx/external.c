@@ -1,0 +1,133 @@
+/* external.c - tensor data in other files, only ever from beneath the model's folder. */
+#include "onnx/model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "onnx/beneath.h"
+
+struct location {
+    const char *path;
+    uint64_t offset, length;
+    bool has_length;
+};
+
+/* Decimal digits and nothing else. */
+static ot_status parse_number(struct import *im, const char *key, const char *text, uint64_t *n) {
+    uint64_t v = 0;
+    bool good = *text != 0;
+    for (const char *p = text; *p && good; p++)
+        good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(v, (uint64_t)10, &v) &&
+               !__builtin_add_overflow(v, (uint64_t)(*p - '0'), &v);
+    if (!good || v > INT64_MAX)
+        return ot_import_fail(im, OT_ERROR_INVALID, "external data: %s '%.60s' is no byte count",
+                              key, text);
+    *n = v;
+    return OT_OK;
+}
+
+static ot_status check_checksum(struct import *im, const char *text) {
+    if (strlen(text) != 40 || strspn(text, "0123456789abcdefABCDEF") != 40)
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "external data: checksum '%.60s' is no SHA-1 in hexadecimal", text);
+    ot_log(&im->options->log, OT_LOG_WARNING, "external data: the checksum is not verified");
+    return OT_OK;
+}
+
+static ot_status parse_entry(struct import *im, const char *key, const char *value, unsigned *seen,
+                             struct location *at) {
+    static const char *const keys[] = {"location", "offset", "length", "checksum", "basepath"};
+    enum { LOCATION, OFFSET, LENGTH, CHECKSUM, BASEPATH, KEYS };
+    int k = 0;
+    while (k < KEYS && strcmp(keys[k], key) != 0) k++;
+    if (k == KEYS || *seen >> k & 1)
+        return ot_import_fail(im, OT_ERROR_INVALID, "external data: key '%.60s' is %s", key,
+                              k == KEYS ? "unknown" : "there twice");
+    *seen |= 1u << k;
+    switch (k) {
+    case LOCATION:
+        at->path = value;
+        return OT_OK;
+    case OFFSET:
+        return parse_number(im, key, value, &at->offset);
+    case LENGTH:
+        at->has_length = true;
+        return parse_number(im, key, value, &at->length);
+    case CHECKSUM:
+        return check_checksum(im, value);
+    default:
+        return *value ? ot_import_fail(im, OT_ERROR_UNSUPPORTED, "external data: a basepath")
+                      : OT_OK;
+    }
+}
+
+static ot_status parse_location(struct import *im, const Onnx__TensorProto *t,
+                                struct location *at) {
+    unsigned seen = 0;
+    *at = (struct location){0};
+    for (size_t i = 0; i < t->n_external_data; i++) {
+        const Onnx__StringStringEntryProto *e = t->external_data[i];
+        OT_TRY(parse_entry(im, e->key ? e->key : "", e->value ? e->value : "", &seen, at));
+    }
+    return at->path ? OT_OK
+                    : ot_import_fail(im, OT_ERROR_INVALID, "external data: there is no location");
+}
+
+/* Regular, of one name, and long enough. */
+static ot_status check_file(struct import *im, int fd, const struct location *at, size_t size) {
+    struct stat st;
+    uint64_t end;
+    if (fstat(fd, &st))
+        return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': %s", at->path,
+                              strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return ot_import_fail(im, OT_ERROR_PATH, "external data '%.200s' is not a regular file",
+                              at->path);
+    if (st.st_nlink != 1)
+        return ot_import_fail(im, OT_ERROR_PATH, "external data '%.200s' has more than one name",
+                              at->path);
+    if (__builtin_add_overflow(at->offset, (uint64_t)size, &end) || end > (uint64_t)st.st_size)
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "external data '%.200s' has %lld bytes, %zu from %llu on are expected",
+                              at->path, (long long)st.st_size, size,
+                              (unsigned long long)at->offset);
+    if (!at->has_length && end != (uint64_t)st.st_size)
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "external data '%.200s': no length, and the file goes on", at->path);
+    return OT_OK;
+}
+
+static ot_status read_bytes(struct import *im, int fd, const struct location *at, char *dst,
+                            size_t size) {
+    size_t n = 0;
+    while (n < size) {
+        ssize_t r = pread(fd, dst + n, size - n, (off_t)(at->offset + n));
+        if (r < 0 && errno == EINTR) continue;
+        if (r <= 0)
+            return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': cannot read: %s",
+                                  at->path, r ? strerror(errno) : "the file has become shorter");
+        n += (size_t)r;
+    }
+    return OT_OK;
+}
+
+ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst) {
+    struct location at;
+    int fd;
+    OT_TRY(parse_location(im, t, &at));
+    if (at.has_length && at.length != size)
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "external data: length %llu, %zu bytes are expected",
+                              (unsigned long long)at.length, size);
+    if (im->folder < 0)
+        return ot_import_fail(im, OT_ERROR_PATH,
+                              "external data '%.200s' of a model that is not a file", at.path);
+    OT_TRY(ot_open_beneath(im->folder, at.path, &fd, &im->last));
+    ot_status status = check_file(im, fd, &at, size);
+    if (!status && dst) status = read_bytes(im, fd, &at, dst, size);
+    close(fd);
+    return status;
+}

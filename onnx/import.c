@@ -1,0 +1,218 @@
+/* import.c - the stages of an import, one after the other. */
+#include "onnx/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "onnx/model.h"
+#include "runtime/base/file.h"
+#include "runtime/base/sha256.h"
+
+enum { MOST_METADATA = 4096 };
+static const uint64_t free_bytes = (uint64_t)64 << 20; /* memory that any file may take */
+
+/* ---- what the stages share -------------------------------------------------------------------- */
+
+ot_status ot_import_problem(struct import *im, ot_status status) {
+    if (!status) return OT_OK;
+    ot_log(&im->options->log, OT_LOG_WARNING, "%s", im->last.message);
+    if (!im->problems++) im->first = im->last;
+    const bool fatal = status == OT_ERROR_NO_MEMORY || status == OT_ERROR_LIMIT ||
+                       im->problems >= OT_MOST_PROBLEMS;
+    return fatal ? status : OT_OK;
+}
+
+ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes) {
+    if (ot_over_budget(a, bytes + a->budget / 1024))
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the model needs more than %zu bytes", a->budget);
+    return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for %zu bytes", bytes);
+}
+
+ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what) {
+    const uint64_t most = free_bytes + 8 * im->file_bytes;
+    if (bytes > most || im->expanded > most - bytes)
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "%llu bytes of %s for a file of %llu bytes, at most %llu are allowed",
+                              (unsigned long long)bytes, what, (unsigned long long)im->file_bytes,
+                              (unsigned long long)most);
+    im->expanded += bytes;
+    return OT_OK;
+}
+
+/* A field that the schema knows is in the struct, encoded again; the schema decides at run time
+ * because one source is built against many releases of onnx.proto. */
+const void *ot_extra_field(const ProtobufCMessage *m, unsigned tag, size_t i, size_t *size) {
+    size_t k = 0;
+    for (unsigned u = 0; u < m->n_unknown_fields; u++) {
+        const ProtobufCMessageUnknownField *f = &m->unknown_fields[u];
+        if (f->tag != tag || f->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED || k++ != i)
+            continue;
+        size_t head = 0; /* the length, a varint, precedes the contents */
+        while (head < f->len && f->data[head] & 0x80) head++;
+        if (head++ >= f->len) return NULL;
+        *size = f->len - head;
+        return f->data + head;
+    }
+    return NULL;
+}
+
+/* ---- protobuf-c allocates from scratch ------------------------------------------------------------ */
+
+static void *tree_alloc(void *context, size_t size) { return ot_bump_alloc(context, size, 1); }
+
+static void tree_free(void *context, void *pointer) {
+    (void)context;
+    (void)pointer; /* all at once, with the arena */
+}
+
+static ot_status unpack(struct import *im, const void *bytes, size_t size) {
+    im->tree = (ProtobufCAllocator){tree_alloc, tree_free, &im->temporary};
+    im->model = onnx__model_proto__unpack(&im->tree, size, bytes);
+    if (im->model) return OT_OK;
+    return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
+}
+
+/* ---- the header of the model ----------------------------------------------------------------------- */
+
+static ot_status check_versions(struct import *im) {
+    const Onnx__ModelProto *m = im->model;
+    struct graph *g = im->g;
+    if (!m->has_ir_version || m->ir_version < 1)
+        return ot_import_fail(im, OT_ERROR_INVALID, "ir_version is %lld",
+                              m->has_ir_version ? (long long)m->ir_version : 0);
+    if (m->ir_version > OT_NEWEST_IR)
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
+                              "ir_version %lld is newer than %d, the newest supported",
+                              (long long)m->ir_version, OT_NEWEST_IR);
+    g->ir_version = m->ir_version;
+    if (!m->n_opset_import) {
+        if (m->ir_version >= 3)
+            return ot_import_fail(im, OT_ERROR_INVALID, "there is no opset_import");
+        if (!ot_names_set(&im->names, SCOPE_OPSET(-1), "", 1)) /* older files mean opset 1 */
+            return ot_import_no_room(im, &im->scratch, 0);
+    }
+    OT_TRY(ot_opsets_read(im, m->opset_import, m->n_opset_import, -1));
+    int opset = ot_names_get(&im->names, SCOPE_OPSET(-1), "");
+    g->opset = opset > 0 ? opset : 0;
+    return OT_OK;
+}
+
+static ot_status check_metadata(struct import *im) {
+    const Onnx__ModelProto *m = im->model;
+    if (m->n_metadata_props > MOST_METADATA)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "%zu metadata_props, at most %d are allowed",
+                              m->n_metadata_props, MOST_METADATA);
+    for (size_t i = 0; i < m->n_metadata_props; i++) {
+        const char *key = m->metadata_props[i]->key ? m->metadata_props[i]->key : "";
+        if (ot_names_get(&im->names, SCOPE_METADATA, key) != OT_NO_NAME)
+            return ot_import_fail(im, OT_ERROR_INVALID, "metadata_props: key '%.80s' is there twice",
+                                  key);
+        if (!ot_names_set(&im->names, SCOPE_METADATA, key, 0))
+            return ot_import_no_room(im, &im->scratch, 0);
+    }
+    if (m->n_training_info)
+        ot_log(&im->options->log, OT_LOG_WARNING, "training_info is kept and not used");
+    return OT_OK;
+}
+
+static ot_status check_header(struct import *im) {
+    const Onnx__ModelProto *m = im->model;
+    const char *producer = m->producer_name ? m->producer_name : "";
+    if (!m->graph) return ot_import_fail(im, OT_ERROR_INVALID, "there is no graph");
+    OT_TRY(check_versions(im));
+    OT_TRY(check_metadata(im));
+    if (!m->graph->name || !*m->graph->name)
+        return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no name");
+    if (!m->graph->n_output) return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no outputs");
+    im->g->producer = ot_bump_strndup(&im->kept, producer, strlen(producer));
+    im->g->file_nodes = (int64_t)m->graph->n_node;
+    return im->g->producer ? OT_OK : ot_import_no_room(im, &im->g->arena, strlen(producer));
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+static ot_status stages(struct import *im, const void *bytes, size_t size) {
+    static ot_status (*const stage[])(struct import *) = {
+        check_header, ot_functions_prepare, ot_values_declare, ot_nodes_walk, ot_values_outputs,
+        ot_weights_read};
+    OT_TRY(unpack(im, bytes, size));
+    im->scratch.budget = (size_t)im->options->limits.memory_bytes;
+    for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) OT_TRY(stage[i](im));
+    ot_values_hints(im);
+    if (im->problems) return im->first.status;
+    return ot_skeleton_make(im);
+}
+
+/* A graph that lives in its own arena. */
+static struct graph *new_graph(const struct import_options *options) {
+    struct arena arena;
+    ot_arena_init(&arena, &options->allocator, (size_t)options->limits.memory_bytes);
+    struct graph *g = ot_arena_alloc(&arena, 1, sizeof *g);
+    if (g)
+        g->arena = arena;
+    else
+        ot_arena_free(&arena);
+    return g;
+}
+
+static ot_status import(const void *bytes, size_t size, int folder,
+                        const struct import_options *options, struct graph **graph, ot_error *err) {
+    struct import im = {.options = options, .file_bytes = size, .folder = folder};
+    im.allocator = ot_allocator_or_default(&options->allocator);
+    im.g = new_graph(options);
+    if (!im.g) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a model");
+    ot_arena_init(&im.scratch, &options->allocator, ((size_t)32 << 20) + 8 * size);
+    im.temporary.arena = &im.scratch;
+    im.kept.arena = &im.g->arena;
+    ot_sha256(bytes, size, im.g->hash);
+    ot_names_init(&im.names, &im.temporary, im.g->hash);
+    ot_status status = stages(&im, bytes, size);
+    ot_arena_free(&im.scratch);
+    if (!status) {
+        *graph = im.g;
+        return OT_OK;
+    }
+    if (!im.problems) {
+        ot_log(&options->log, OT_LOG_WARNING, "%s", im.last.message);
+        im.first = im.last;
+    }
+    if (err) *err = im.first;
+    ot_graph_free(im.g);
+    return im.first.status;
+}
+
+ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_options *options,
+                           struct graph **graph, ot_error *err) {
+    const uint64_t most = options->limits.file_bytes;
+    if (size > most)
+        return ot_fail(err, OT_ERROR_LIMIT, "the model has %zu bytes, at most %llu are allowed",
+                       size, (unsigned long long)most);
+    return import(bytes, size, -1, options, graph, err);
+}
+
+/* The folder of a file, to open others beneath it. */
+static int open_folder(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n >= sizeof folder) return -1;
+    memcpy(folder, path, n);
+    folder[n] = 0;
+    return open(n ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+ot_status ot_import_file(const char *path, const struct import_options *options,
+                         struct graph **graph, ot_error *err) {
+    void *bytes;
+    size_t size;
+    const ot_allocator al = ot_allocator_or_default(&options->allocator);
+    OT_TRY(ot_file_read(&al, path, options->limits.file_bytes, &bytes, &size, err));
+    int folder = open_folder(path);
+    ot_status status = import(bytes, size, folder, options, graph, err);
+    if (folder >= 0) close(folder);
+    ot_block_free(&al, bytes);
+    return status;
+}

@@ -1,0 +1,167 @@
+/* model.h - what the parts of the importer share: one struct import, alive during one import.
+ *
+ * The protobuf tree lives in `scratch` and is gone afterwards; all that the graph keeps is copied
+ * into the graph's arena. Strings of the tree hold no NUL and are UTF-8: the wire scan saw to it.
+ */
+#ifndef OT_ONNX_MODEL_H
+#define OT_ONNX_MODEL_H
+
+#include "onnx.pb-c.h"
+
+#include "onnx/bump.h"
+#include "onnx/import.h"
+#include "onnx/names.h"
+
+enum { OT_NEWEST_IR = 13, OT_NEWEST_OPSET = 27, OT_MOST_PROBLEMS = 100 };
+
+/* How the first node that multiplies by a value reads it. */
+enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS }; /* output features: dimension 0, or last */
+
+/* Where the data of a constant value comes from, until it is read: one of the three. */
+struct source {
+    Onnx__TensorProto *tensor;
+    Onnx__SparseTensorProto *sparse;
+    struct tensor *ready;
+    enum weight_use use;
+    bool negative_zeros; /* among the zeros that a pattern leaves out */
+};
+
+/* A node of the file with its attributes read; `ref` names those that refer to the caller's. */
+struct template {
+    struct node node;        /* op_type, domain, opset, attributes */
+    const char *const *ref;  /* n_attr entries, NULL where it is a value; NULL: none at all */
+    bool ready;
+    int constant;            /* the value that a Constant became; -1: none yet */
+};
+
+struct function {
+    Onnx__FunctionProto *proto;
+    struct template *template; /* one a node, filled when first used */
+    struct attr *preset;       /* attributes with default values */
+    int n_preset;
+    size_t nodes, outputs, depth; /* when inlined, nested calls included */
+    int state;                    /* of the search for cycles: 0 new, 1 open, 2 done */
+};
+
+/* Scopes of names (names.h). Calls of functions get scopes from SCOPE_CALL on, two a call. */
+enum {
+    SCOPE_GRAPH = 0,
+    SCOPE_DOMAIN,
+    SCOPE_OVERLOAD,
+    SCOPE_INPUT,
+    SCOPE_OUTPUT,
+    SCOPE_METADATA,
+    SCOPE_CALL = 16
+};
+#define SCOPE_FUNCTION(domain, overload) \
+    ((uint64_t)1 << 62 | (uint64_t)(uint32_t)(domain) << 30 | (uint32_t)(overload))
+/* Versions of the domains that function i (-1: the main graph) imports. */
+#define SCOPE_OPSET(i) ((uint64_t)1 << 61 | (uint32_t)((i) + 1))
+
+struct import {
+    const struct import_options *options;
+    ot_allocator allocator;
+    struct arena scratch;
+    struct bump temporary, kept; /* small blocks of scratch, and of the graph's arena */
+    struct graph *g;
+    ProtobufCAllocator tree;     /* protobuf-c's way into scratch */
+    Onnx__ModelProto *model;
+    struct names names;
+    struct source *source; /* one a value */
+    struct function *function;
+    int n_functions;
+    size_t max_values, max_nodes; /* room in the graph */
+    uint64_t file_bytes, expanded; /* bytes made from less of the file; see ot_import_expand */
+    int folder;                  /* beneath it external data lies; -1: there is none */
+    ot_error last, first;        /* the failure at hand, and the one that is reported */
+    int problems;
+};
+
+/* im->last = this failure. */
+#define ot_import_fail(im, ...) ot_fail(&(im)->last, __VA_ARGS__)
+
+/* Logs im->last and keeps the first. OT_OK while the import can go on looking for more problems. */
+ot_status ot_import_problem(struct import *im, ot_status status);
+
+/* Fails with LIMIT or NO_MEMORY, whichever it was that refused `bytes` of this arena. */
+ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes);
+
+/* Counts memory that the file does not hold (zeros of sparse tensors): at most 64 MiB and 8 times
+ * the file in all. */
+ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what);
+
+/* The bytes of field `tag` of a message, known to the schema of this build or not. Entries i = 0,
+ * 1, ... of a repeated one; NULL: no such entry. */
+const void *ot_extra_field(const ProtobufCMessage *m, unsigned tag, size_t i, size_t *size);
+
+/* ---- payload.c: the contents of tensors --------------------------------------------------------- */
+
+/* Rank, dims, type, element count; sizes of the payload are exact and there is only one. */
+ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct tensor *shape,
+                           ot_type *file_type);
+/* Converts a checked payload to shape->type: ot_bytes(shape) at dst. */
+ot_status ot_payload_read(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
+                          void *dst);
+/* Both, into a new dense tensor of the graph. */
+ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struct tensor **tensor,
+                            ot_type *file_type);
+
+/* ---- external.c: payloads in other files ---------------------------------------------------------- */
+
+/* Checks location, offset and length against `size` bytes, the file's size included; with dst set
+ * it also reads them. */
+ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst);
+
+/* ---- sparse.c --------------------------------------------------------------------------------------- */
+
+/* Checks everything but the indices' values. shape: the dense shape. */
+ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, struct tensor *shape,
+                          ot_type *file_type, enum value_spelling *spelling);
+/* The row-major positions of the values in the dense tensor, checked, in scratch memory. */
+ot_status ot_sparse_positions(struct import *im, const Onnx__SparseTensorProto *s,
+                              const struct tensor *shape, int64_t **position, int64_t *n);
+
+/* ---- attributes.c ----------------------------------------------------------------------------------- */
+
+/* Attributes of a node, or presets of a function. ref == NULL: references are refused. */
+ot_status ot_attributes_read(struct import *im, Onnx__AttributeProto *const *list, size_t n,
+                             struct attr **attr, const char *const **ref);
+
+/* ---- functions.c: local functions ------------------------------------------------------------------- */
+
+/* Finds functions, refuses cycles, counts what inlining makes of them. */
+ot_status ot_functions_prepare(struct import *im);
+int ot_functions_find(const struct import *im, const Onnx__NodeProto *node); /* -1: none */
+/* Versions of an opset_import list into SCOPE_OPSET(function). */
+ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *list, size_t n,
+                         int function);
+const char *ot_domain(const char *domain); /* "" for NULL and "ai.onnx" */
+
+/* ---- values.c: inputs, initializers, outputs -------------------------------------------------------- */
+
+ot_status ot_values_declare(struct import *im);
+/* A new value named `name` (copied) and known by it in a scope. */
+ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *name,
+                        enum value_kind kind, int *value);
+/* Types and shapes that the file tells of the outputs of nodes. */
+void ot_values_hints(struct import *im);
+ot_status ot_values_outputs(struct import *im);
+
+/* ---- nodes.c: nodes in order, functions inlined ----------------------------------------------------- */
+ot_status ot_nodes_walk(struct import *im);
+
+/* ---- constant.c: Constant nodes --------------------------------------------------------------------- */
+
+/* Where the data of a Constant node with these attributes comes from. attr: of its references. */
+ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
+                             const struct attr *attr, int n_attr, struct source *source);
+
+/* ---- weights.c: constants get their data, weights with zeros their pattern -------------------------- */
+/* Notes how a node uses its weight, once its inputs are known. */
+void ot_weights_use(struct import *im, const struct node *node);
+ot_status ot_weights_read(struct import *im);
+
+/* ---- skeleton.c ------------------------------------------------------------------------------------- */
+ot_status ot_skeleton_make(struct import *im);
+
+#endif

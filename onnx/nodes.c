@@ -1,0 +1,337 @@
+/* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies,
+ * Constant nodes by values, an Identity of a constant by the constant itself. */
+#include "onnx/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_FRAMES = 128, ABSENT = -1, FAULTY = -2, SHORT_NAME = 64 };
+
+/* The graph, or one call of a function. Its names live in `scope`; scope + 1 holds the numbers of
+ * a function's formal outputs. */
+struct frame {
+    struct function *function; /* NULL: the graph */
+    int number;                /* of the function; -1 */
+    Onnx__NodeProto *const *node;
+    size_t n, i;
+    uint64_t scope;
+    const Onnx__NodeProto *call; /* the node that called */
+    struct attr *attr;           /* of the call */
+    int n_attr;
+};
+
+struct walker {
+    struct import *im;
+    struct frame *frame;
+    int top;
+    uint64_t next_scope;
+};
+
+/* ---- names ---------------------------------------------------------------------------------------- */
+
+/* What a name in the top frame is called in the graph: formal outputs have the name that the caller
+ * gives them, everything else in a function a name of its own. */
+static const char *name_in_graph(const struct walker *w, const char *name, char *buffer,
+                                 size_t size) {
+    for (int level = w->top; level > 0; level--) {
+        const struct frame *f = &w->frame[level];
+        int k = ot_names_get(&w->im->names, f->scope + 1, name);
+        if (k < 0 || (size_t)k >= f->call->n_output || !*f->call->output[k]) {
+            int number = w->im->g->n_values;
+            do {
+                snprintf(buffer, size, "%.*s/%.*s#%d", SHORT_NAME, f->function->proto->name,
+                         SHORT_NAME, name, number++);
+            } while (ot_names_get(&w->im->names, SCOPE_GRAPH, buffer) != OT_NO_NAME);
+            return buffer;
+        }
+        name = f->call->output[k];
+    }
+    return name;
+}
+
+/* A new value for output `name` of a node in the top frame. */
+static ot_status add_value(struct walker *w, const char *name, enum value_kind kind, int *v) {
+    struct import *im = w->im;
+    const uint64_t scope = w->frame[w->top].scope;
+    char buffer[2 * SHORT_NAME + 16];
+    if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken", name);
+    return ot_values_add(im, scope, name, name_in_graph(w, name, buffer, sizeof buffer), kind, v);
+}
+
+/* Another name for value v. */
+static ot_status add_alias(struct walker *w, uint64_t scope, const char *name, int v) {
+    struct import *im = w->im;
+    if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken", name);
+    return ot_names_set(&im->names, scope, name, v) ? OT_OK
+                                                    : ot_import_no_room(im, &im->scratch, 0);
+}
+
+/* After a node failed its outputs are not missed, so that each fault is told once. */
+static void mark_faulty(struct walker *w, const Onnx__NodeProto *p) {
+    const uint64_t scope = w->frame[w->top].scope;
+    for (size_t k = 0; k < p->n_output; k++)
+        if (ot_names_get(&w->im->names, scope, p->output[k]) == OT_NO_NAME)
+            (void)ot_names_set(&w->im->names, scope, p->output[k], FAULTY);
+}
+
+static ot_status undefined(struct walker *w, const char *name) {
+    const struct frame *f = &w->frame[w->top];
+    bool later = false;
+    for (size_t i = f->i - 1; i < f->n && !later; i++)
+        for (size_t k = 0; k < f->node[i]->n_output && !later; k++)
+            later = !strcmp(f->node[i]->output[k], name);
+    return ot_import_fail(w->im, OT_ERROR_INVALID,
+                          later ? "input '%.80s' comes from this node or a later one: nodes must "
+                                  "be in topological order, without cycles"
+                                : "input '%.80s' is not defined",
+                          name);
+}
+
+static ot_status find_input(struct walker *w, const char *name, int *v) {
+    *v = ABSENT;
+    if (!*name) return OT_OK;
+    *v = ot_names_get(&w->im->names, w->frame[w->top].scope, name);
+    return *v == OT_NO_NAME ? undefined(w, name) : OT_OK;
+}
+
+/* ---- attributes ------------------------------------------------------------------------------------ */
+
+static ot_status keep(struct import *im, const char *s, const char **kept) {
+    const size_t n = s ? strlen(s) : 0;
+    *kept = ot_bump_strndup(&im->kept, s, n);
+    return *kept ? OT_OK : ot_import_no_room(im, &im->g->arena, n);
+}
+
+/* Everything about a node but its name, inputs and outputs. */
+static ot_status read_template(struct walker *w, const Onnx__NodeProto *p, struct template *t) {
+    struct import *im = w->im;
+    const struct frame *f = &w->frame[w->top];
+    const char *domain = ot_domain(p->domain);
+    int opset = ot_names_get(&im->names, SCOPE_OPSET(f->number), domain);
+    if (opset == OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "domain '%.80s' is not in opset_import", domain);
+    t->node.opset = opset;
+    t->constant = -1;
+    OT_TRY(keep(im, p->op_type, &t->node.op_type));
+    OT_TRY(keep(im, domain, &t->node.domain));
+    OT_TRY(ot_attributes_read(im, p->attribute, p->n_attribute, &t->node.attr,
+                              f->function ? &t->ref : NULL));
+    t->node.n_attr = (int)p->n_attribute;
+    t->ready = true;
+    return OT_OK;
+}
+
+static bool is_declared(const struct function *f, const char *name) {
+    for (size_t i = 0; i < f->proto->n_attribute; i++)
+        if (!strcmp(f->proto->attribute[i], name)) return true;
+    return false;
+}
+
+static const struct attr *find_attr(const struct attr *list, int n, const char *name) {
+    for (int i = 0; i < n; i++)
+        if (!strcmp(list[i].name, name)) return &list[i];
+    return NULL;
+}
+
+/* The attributes of a template in this call: references get the caller's value, or the preset. */
+static ot_status resolve(struct walker *w, const struct template *t, struct attr **attr) {
+    struct import *im = w->im;
+    const struct frame *f = &w->frame[w->top];
+    *attr = t->node.attr;
+    if (!t->ref) return OT_OK;
+    struct attr *out = ot_bump_alloc(&im->kept, (size_t)t->node.n_attr, sizeof *out);
+    if (!out) return ot_import_no_room(im, &im->g->arena, (size_t)t->node.n_attr * sizeof *out);
+    for (int i = 0; i < t->node.n_attr; i++) {
+        const char *ref = t->ref[i];
+        out[i] = t->node.attr[i];
+        if (!ref) continue;
+        const struct attr *a = find_attr(f->attr, f->n_attr, ref);
+        if (!a) a = find_attr(f->function->preset, f->function->n_preset, ref);
+        if (!a)
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  is_declared(f->function, ref)
+                                      ? "attribute '%.80s' refers to '%.80s', which the call lacks"
+                                      : "attribute '%.80s' refers to '%.80s', which the function "
+                                        "does not declare",
+                                  out[i].name, ref);
+        if (out[i].kind && out[i].kind != a->kind)
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  "attribute '%.80s' refers to '%.80s', which has another type",
+                                  out[i].name, ref);
+        const char *name = out[i].name;
+        out[i] = *a;
+        out[i].name = name;
+    }
+    *attr = out;
+    return OT_OK;
+}
+
+/* ---- kinds of nodes --------------------------------------------------------------------------------- */
+
+static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
+                       const struct template *t, struct attr *attr) {
+    struct import *im = w->im;
+    struct function *fn = &im->function[number];
+    const Onnx__FunctionProto *proto = fn->proto;
+    if (w->top + 1 >= MOST_FRAMES)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other too deep");
+    if (p->n_input > proto->n_input || p->n_output > proto->n_output)
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "%zu inputs and %zu outputs, the function has %zu and %zu",
+                              p->n_input, p->n_output, proto->n_input, proto->n_output);
+    const uint64_t scope = w->next_scope;
+    w->next_scope += 2;
+    for (size_t k = 0; k < proto->n_input; k++) {
+        int v = ABSENT;
+        if (k < p->n_input) OT_TRY(find_input(w, p->input[k], &v));
+        if (!ot_names_set(&im->names, scope, proto->input[k], v))
+            return ot_import_no_room(im, &im->scratch, 0);
+    }
+    for (size_t k = 0; k < proto->n_output; k++)
+        if (!ot_names_set(&im->names, scope + 1, proto->output[k], (int)k))
+            return ot_import_no_room(im, &im->scratch, 0);
+    w->frame[++w->top] = (struct frame){.function = fn, .number = number, .node = proto->node,
+                                        .n = proto->n_node, .scope = scope, .call = p,
+                                        .attr = attr, .n_attr = t->node.n_attr};
+    return OT_OK;
+}
+
+/* The outputs of a finished call get their names in the caller's scope. */
+static ot_status leave(struct walker *w) {
+    const struct frame *f = &w->frame[w->top--];
+    struct import *im = w->im;
+    const uint64_t scope = w->frame[w->top].scope;
+    for (size_t k = 0; k < f->call->n_output; k++) {
+        const char *formal = f->function->proto->output[k];
+        if (!*f->call->output[k]) continue;
+        int v = ot_names_get(&im->names, f->scope, formal);
+        if (v == OT_NO_NAME || v == ABSENT)
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  "function '%.60s' does not make its output '%.60s'",
+                                  f->function->proto->name, formal);
+        OT_TRY(add_alias(w, scope, f->call->output[k], v));
+    }
+    return OT_OK;
+}
+
+static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct template *t,
+                              const struct attr *attr, int n_attr) {
+    struct import *im = w->im;
+    struct source source = {0};
+    struct tensor shape;
+    struct frame *f = &w->frame[w->top];
+    int v;
+    if (p->n_input || p->n_output != 1 || !*p->output[0])
+        return ot_import_fail(im, OT_ERROR_INVALID, "%zu inputs and %zu outputs", p->n_input,
+                              p->n_output);
+    if (t->constant >= 0) return add_alias(w, f->scope, p->output[0], t->constant);
+    OT_TRY(ot_constant_source(im, p, attr, n_attr, &source));
+    OT_TRY(add_value(w, p->output[0], OT_VALUE_CONSTANT, &v));
+    struct value *value = &im->g->value[v];
+    if (source.tensor) OT_TRY(ot_payload_check(im, source.tensor, &shape, &value->type));
+    if (source.sparse)
+        OT_TRY(ot_sparse_check(im, source.sparse, &shape, &value->type, &value->spelling));
+    if (source.ready) shape = *source.ready;
+    if (source.ready) value->type = shape.type;
+    value->rank = shape.rank;
+    memcpy(value->dim, shape.dim, sizeof value->dim);
+    value->exportable = !f->function;
+    im->source[v] = source;
+    if (f->function && !attr) t->constant = v; /* the same in every call: read once */
+    return OT_OK;
+}
+
+static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const struct template *t,
+                           struct attr *attr) {
+    struct import *im = w->im;
+    struct graph *g = im->g;
+    char buffer[2 * SHORT_NAME + 16];
+    struct node n = t->node;
+    const struct frame *f = &w->frame[w->top];
+    n.attr = attr;
+    n.n_in = (int)p->n_input;
+    n.n_out = (int)p->n_output;
+    n.in = ot_bump_alloc(&im->kept, p->n_input + p->n_output, sizeof *n.in);
+    if (!n.in) return ot_import_no_room(im, &g->arena, (p->n_input + p->n_output) * sizeof *n.in);
+    n.out = n.in + p->n_input;
+    for (int k = 0; k < n.n_in; k++) {
+        OT_TRY(find_input(w, p->input[k], &n.in[k]));
+        if (n.in[k] < 0) n.in[k] = ABSENT;
+    }
+    if (!strcmp(n.op_type, "Identity") && !*n.domain && n.n_in == 1 && n.n_out == 1 &&
+        n.in[0] >= 0 && *p->output[0] &&
+        (g->value[n.in[0]].kind == OT_VALUE_INITIALIZER ||
+         g->value[n.in[0]].kind == OT_VALUE_CONSTANT))
+        return add_alias(w, f->scope, p->output[0], n.in[0]);
+    for (int k = 0; k < n.n_out; k++) {
+        n.out[k] = ABSENT;
+        if (!*p->output[k]) continue;
+        OT_TRY(add_value(w, p->output[k], OT_VALUE_NODE, &n.out[k]));
+        g->value[n.out[k]].producer = g->n_nodes;
+    }
+    const char *name = p->name ? p->name : "";
+    if (f->function) {
+        snprintf(buffer, sizeof buffer, "%.*s/%.*s", SHORT_NAME, f->function->proto->name,
+                 SHORT_NAME, name);
+        name = buffer;
+    }
+    OT_TRY(keep(im, name, &n.name));
+    ot_weights_use(im, &n);
+    if ((size_t)g->n_nodes >= im->max_nodes)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "more nodes than were counted");
+    g->node[g->n_nodes++] = n;
+    return OT_OK;
+}
+
+static bool refers(const Onnx__NodeProto *p) {
+    for (size_t i = 0; i < p->n_attribute; i++)
+        if (p->attribute[i]->ref_attr_name && *p->attribute[i]->ref_attr_name) return true;
+    return false;
+}
+
+static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
+    struct import *im = w->im;
+    struct frame *f = &w->frame[w->top];
+    struct template local = {.constant = -1};
+    struct template *t = f->function ? &f->function->template[f->i - 1] : &local;
+    struct attr *attr = NULL;
+    if (!p->op_type || !*p->op_type)
+        return ot_import_fail(im, OT_ERROR_INVALID, "there is no op_type");
+    const int function = ot_functions_find(im, p);
+    const bool constant =
+        function < 0 && !strcmp(p->op_type, "Constant") && !*ot_domain(p->domain);
+    if (constant && !(f->function && refers(p))) {
+        if (!t->ready) t->constant = -1;
+        t->ready = true; /* its attributes stay where they are until the value is read */
+        return add_constant(w, p, t, NULL, 0);
+    }
+    if (!t->ready) OT_TRY(read_template(w, p, t));
+    OT_TRY(resolve(w, t, &attr));
+    if (constant) return add_constant(w, p, t, attr, t->node.n_attr);
+    if (function >= 0) return enter(w, p, function, t, attr);
+    return add_plain(w, p, t, attr);
+}
+
+ot_status ot_nodes_walk(struct import *im) {
+    struct walker w = {.im = im, .next_scope = SCOPE_CALL};
+    w.frame = ot_bump_alloc(&im->temporary, MOST_FRAMES, sizeof *w.frame);
+    if (!w.frame) return ot_import_no_room(im, &im->scratch, MOST_FRAMES * sizeof *w.frame);
+    w.frame[0] = (struct frame){.number = -1, .node = im->model->graph->node,
+                                .n = im->model->graph->n_node, .scope = SCOPE_GRAPH};
+    while (w.top > 0 || w.frame[0].i < w.frame[0].n) {
+        struct frame *f = &w.frame[w.top];
+        const Onnx__NodeProto *p = f->i < f->n ? f->node[f->i] : f->call;
+        const bool done = f->i >= f->n;
+        if (!done) f->i++;
+        ot_status status = done ? leave(&w) : step(&w, p);
+        if (!status) continue;
+        mark_faulty(&w, p);
+        const size_t number = w.frame[0].i - 1;
+        status = ot_fail_in(&im->last, status, "graph/node[%zu] '%.60s' (%.60s)", number,
+                            p->name ? p->name : "", p->op_type ? p->op_type : "");
+        OT_TRY(ot_import_problem(im, status));
+    }
+    return OT_OK;
+}

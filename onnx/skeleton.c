@@ -1,0 +1,46 @@
+/* skeleton.c - the tree without the payload of its weights is packed again. */
+#include "onnx/skeleton.h"
+
+#include "onnx/model.h"
+
+/* Takes the payload out, and leaves a note of the field that held it. */
+static ot_status cut(struct import *im, Onnx__TensorProto *t) {
+    const bool raw = t->has_raw_data && t->raw_data.len;
+    const char *field = t->n_float_data ? "float_data" : t->n_int32_data ? "int32_data" : "raw_data";
+    if (!raw && !t->n_float_data && !t->n_int32_data && !t->n_external_data) return OT_OK;
+    Onnx__StringStringEntryProto *e = ot_bump_alloc(&im->temporary, 1, sizeof *e);
+    Onnx__StringStringEntryProto **list = ot_bump_alloc(&im->temporary, 1, sizeof *list);
+    if (!e || !list) return ot_import_no_room(im, &im->scratch, sizeof *e);
+    onnx__string_string_entry_proto__init(e);
+    e->key = (char *)OT_CUT_KEY;
+    e->value = (char *)field;
+    *list = e;
+    t->external_data = list;
+    t->n_external_data = 1;
+    t->has_raw_data = 0;
+    t->raw_data = (ProtobufCBinaryData){0};
+    t->n_float_data = t->n_int32_data = 0;
+    t->has_data_location = 0;
+    t->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
+    return OT_OK;
+}
+
+static bool is_cut(const struct value *v) {
+    return v->exportable && v->constant && ot_elements(v->constant) > 0 &&
+           (v->type == OT_FLOAT || v->type == OT_FLOAT16 || v->type == OT_BFLOAT16);
+}
+
+ot_status ot_skeleton_make(struct import *im) {
+    struct graph *g = im->g;
+    for (int i = 0; i < g->n_values; i++) {
+        const struct source *s = &im->source[i];
+        if (!is_cut(&g->value[i]) || s->negative_zeros) continue;
+        if (s->tensor) OT_TRY(cut(im, s->tensor));
+        if (s->sparse) OT_TRY(cut(im, s->sparse->values));
+    }
+    g->skeleton_bytes = protobuf_c_message_get_packed_size(&im->model->base);
+    g->skeleton = ot_arena_alloc(&g->arena, g->skeleton_bytes, 1);
+    if (!g->skeleton) return ot_import_no_room(im, &g->arena, g->skeleton_bytes);
+    protobuf_c_message_pack(&im->model->base, g->skeleton);
+    return OT_OK;
+}

@@ -1,0 +1,246 @@
+/* values.c - initializers, inputs and outputs of the graph become values. */
+#include "onnx/model.h"
+
+#include <string.h>
+
+ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *name,
+                        enum value_kind kind, int *value) {
+    struct graph *g = im->g;
+    const size_t n = strlen(name);
+    char *kept = ot_bump_strndup(&im->kept, name, n);
+    if (!kept) return ot_import_no_room(im, &g->arena, n);
+    if (!ot_names_set(&im->names, scope, known_as, g->n_values))
+        return ot_import_no_room(im, &im->scratch, 0);
+    if ((size_t)g->n_values >= im->max_values)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "more values than were counted");
+    *value = g->n_values++;
+    g->value[*value] = (struct value){.name = kept, .kind = kind, .producer = -1, .rank = -1};
+    return OT_OK;
+}
+
+static ot_status check_new(struct import *im, const char *name) {
+    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (ot_names_get(&im->names, SCOPE_GRAPH, name) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%s' is there twice", name);
+    return OT_OK;
+}
+
+static void set_shape(struct value *v, const struct tensor *shape, ot_type file_type) {
+    v->type = file_type;
+    v->rank = shape->rank;
+    memcpy(v->dim, shape->dim, sizeof v->dim);
+}
+
+static ot_status add_initializer(struct import *im, Onnx__TensorProto *t) {
+    struct tensor shape;
+    ot_type type;
+    int v;
+    OT_TRY(check_new(im, t->name));
+    OT_TRY(ot_payload_check(im, t, &shape, &type));
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, t->name, t->name, OT_VALUE_INITIALIZER, &v));
+    set_shape(&im->g->value[v], &shape, type);
+    im->g->value[v].exportable = true;
+    im->source[v].tensor = t;
+    return OT_OK;
+}
+
+static ot_status add_sparse_initializer(struct import *im, Onnx__SparseTensorProto *s) {
+    struct tensor shape;
+    ot_type type;
+    enum value_spelling spelling;
+    int v;
+    const char *name = s->values ? s->values->name : NULL;
+    OT_TRY(check_new(im, name));
+    OT_TRY(ot_sparse_check(im, s, &shape, &type, &spelling));
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, name, OT_VALUE_INITIALIZER, &v));
+    set_shape(&im->g->value[v], &shape, type);
+    im->g->value[v].exportable = true;
+    im->g->value[v].spelling = spelling;
+    im->source[v].sparse = s;
+    return OT_OK;
+}
+
+/* ---- types ---------------------------------------------------------------------------------------- */
+
+/* A dimension of a declared shape: -1 where it is free. */
+static ot_status read_dim(struct import *im, const Onnx__TensorShapeProto__Dimension *d,
+                          int64_t *dim) {
+    *dim = -1;
+    if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) return OT_OK;
+    *dim = d->dim_value;
+    if (*dim < 0 || (uint64_t)*dim > im->options->limits.tensor_elements)
+        return ot_import_fail(im, OT_ERROR_INVALID, "a dimension is %lld", (long long)*dim);
+    return OT_OK;
+}
+
+static ot_status read_shape(struct import *im, const Onnx__TensorShapeProto *shape,
+                            struct value *v) {
+    if (shape->n_dim > OT_MAX_RANK)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "rank %zu, at most %d is allowed", shape->n_dim,
+                              OT_MAX_RANK);
+    for (size_t i = 0; i < shape->n_dim; i++) OT_TRY(read_dim(im, shape->dim[i], &v->dim[i]));
+    v->rank = (int)shape->n_dim;
+    return OT_OK;
+}
+
+/* Fills type, rank and dim of *v. */
+static ot_status read_type(struct import *im, const Onnx__TypeProto *type, struct value *v) {
+    if (!type || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
+        return ot_import_fail(im, OT_ERROR_INVALID, "there is no type");
+    if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
+                              "its type is a sparse tensor, a sequence, a map or an optional");
+    const Onnx__TypeProto__Tensor *t = type->tensor_type;
+    if (!t->has_elem_type || t->elem_type <= 0)
+        return ot_import_fail(im, OT_ERROR_INVALID, "there is no element type");
+    v->type = (ot_type)t->elem_type;
+    return t->shape ? read_shape(im, t->shape, v) : OT_OK;
+}
+
+/* An input that an initializer gives the default value: both must say the same. */
+static ot_status check_same(struct import *im, const struct value *declared,
+                            const struct value *v) {
+    bool same = declared->type == v->type && (declared->rank < 0 || declared->rank == v->rank);
+    for (int i = 0; same && i < declared->rank; i++)
+        same = declared->dim[i] < 0 || declared->dim[i] == v->dim[i];
+    return same ? OT_OK
+                : ot_import_fail(im, OT_ERROR_INVALID,
+                                 "its type or shape is not that of its initializer");
+}
+
+static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
+    struct graph *g = im->g;
+    struct value declared = {.rank = -1};
+    int v;
+    if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    int known = ot_names_get(&im->names, SCOPE_GRAPH, p->name);
+    if (ot_names_get(&im->names, SCOPE_INPUT, p->name) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "it is there twice");
+    if (!ot_names_set(&im->names, SCOPE_INPUT, p->name, 0))
+        return ot_import_no_room(im, &im->scratch, 0);
+    OT_TRY(read_type(im, p->type, &declared));
+    if (known >= 0) return check_same(im, &declared, &g->value[known]);
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, p->name, OT_VALUE_INPUT, &v));
+    g->value[v].type = declared.type;
+    g->value[v].rank = declared.rank;
+    memcpy(g->value[v].dim, declared.dim, sizeof declared.dim);
+    g->input[g->n_inputs++] = v;
+    return OT_OK;
+}
+
+/* ---- the lists of the graph ----------------------------------------------------------------------- */
+
+/* Room for all values, nodes, inputs and outputs. */
+static ot_status make_room(struct import *im) {
+    const Onnx__GraphProto *p = im->model->graph;
+    struct graph *g = im->g;
+    const size_t more = p->n_initializer + p->n_sparse_initializer + p->n_input + p->n_output;
+    if (!ot_add(im->max_values, more, &im->max_values) || im->max_values > INT32_MAX / 2)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "more than %d values", INT32_MAX / 2);
+    im->max_nodes += p->n_output; /* an Identity each, where two names stand for one value */
+    g->value = ot_arena_alloc(&g->arena, im->max_values, sizeof *g->value);
+    g->node = ot_arena_alloc(&g->arena, im->max_nodes, sizeof *g->node);
+    g->input = ot_arena_alloc(&g->arena, p->n_input, sizeof *g->input);
+    g->output = ot_arena_alloc(&g->arena, p->n_output, sizeof *g->output);
+    im->source = ot_arena_alloc(&im->scratch, im->max_values, sizeof *im->source);
+    if (!g->value || !g->node || !g->input || !g->output)
+        return ot_import_no_room(im, &g->arena, im->max_values * sizeof *g->value);
+    if (!im->source)
+        return ot_import_no_room(im, &im->scratch, im->max_values * sizeof *im->source);
+    return OT_OK;
+}
+
+/* Names the list entry in the failure at hand. */
+static ot_status in_list(struct import *im, ot_status status, const char *list, size_t i,
+                         const char *name) {
+    if (!status) return OT_OK;
+    return ot_import_problem(im, ot_fail_in(&im->last, status, "graph/%s[%zu] '%.80s'", list, i,
+                                            name ? name : ""));
+}
+
+/* Before IR 4 an initializer had to be an input too. Files that break this run everywhere. */
+static void check_old_initializers(struct import *im) {
+    const Onnx__GraphProto *p = im->model->graph;
+    if (im->g->ir_version >= 4) return;
+    for (size_t i = 0; i < p->n_initializer; i++)
+        if (p->initializer[i]->name &&
+            ot_names_get(&im->names, SCOPE_INPUT, p->initializer[i]->name) == OT_NO_NAME) {
+            ot_log(&im->options->log, OT_LOG_WARNING,
+                   "initializer '%.80s' is no graph input, as IR version %lld asks for",
+                   p->initializer[i]->name, (long long)im->g->ir_version);
+            return;
+        }
+}
+
+ot_status ot_values_declare(struct import *im) {
+    const Onnx__GraphProto *p = im->model->graph;
+    OT_TRY(make_room(im));
+    for (size_t i = 0; i < p->n_initializer; i++)
+        OT_TRY(in_list(im, add_initializer(im, p->initializer[i]), "initializer", i,
+                       p->initializer[i]->name));
+    for (size_t i = 0; i < p->n_sparse_initializer; i++)
+        OT_TRY(in_list(im, add_sparse_initializer(im, p->sparse_initializer[i]),
+                       "sparse_initializer", i,
+                       p->sparse_initializer[i]->values ? p->sparse_initializer[i]->values->name
+                                                        : NULL));
+    for (size_t i = 0; i < p->n_input; i++)
+        OT_TRY(in_list(im, add_input(im, p->input[i]), "input", i, p->input[i]->name));
+    check_old_initializers(im);
+    return OT_OK;
+}
+
+/* A hint is taken where nothing is known yet, and never believed. */
+static void hint(struct import *im, const Onnx__ValueInfoProto *p) {
+    int v = p->name ? ot_names_get(&im->names, SCOPE_GRAPH, p->name) : OT_NO_NAME;
+    struct value found = {.rank = -1};
+    if (v < 0 || im->g->value[v].kind != OT_VALUE_NODE || im->g->value[v].type) return;
+    if (read_type(im, p->type, &found)) return;
+    im->g->value[v].type = found.type;
+    im->g->value[v].rank = found.rank;
+    memcpy(im->g->value[v].dim, found.dim, sizeof found.dim);
+}
+
+void ot_values_hints(struct import *im) {
+    const Onnx__GraphProto *p = im->model->graph;
+    for (size_t i = 0; i < p->n_output; i++) hint(im, p->output[i]);
+    for (size_t i = 0; i < p->n_value_info; i++) hint(im, p->value_info[i]);
+}
+
+/* Another name for a value, made by an Identity behind all nodes: folding took the node that gave
+ * the output its name. */
+static ot_status rename_output(struct import *im, const char *name, int from, int *to) {
+    struct graph *g = im->g;
+    struct node *n = &g->node[g->n_nodes];
+    int opset = ot_names_get(&im->names, SCOPE_OPSET(-1), "");
+    int *ends = ot_bump_alloc(&im->kept, 2, sizeof *ends);
+    if (!ends) return ot_import_no_room(im, &g->arena, sizeof *ends);
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, name, OT_VALUE_NODE, to));
+    ends[0] = from;
+    ends[1] = *to;
+    *n = (struct node){.name = "", .op_type = "Identity", .domain = "",
+                       .opset = opset > 0 ? opset : OT_NEWEST_OPSET,
+                       .n_in = 1, .n_out = 1, .in = ends, .out = ends + 1};
+    g->value[*to].producer = g->n_nodes++;
+    return OT_OK;
+}
+
+static ot_status add_output(struct import *im, const char *name) {
+    struct graph *g = im->g;
+    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (ot_names_get(&im->names, SCOPE_OUTPUT, name) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "it is there twice");
+    if (!ot_names_set(&im->names, SCOPE_OUTPUT, name, 0))
+        return ot_import_no_room(im, &im->scratch, 0);
+    int v = ot_names_get(&im->names, SCOPE_GRAPH, name);
+    if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node makes it");
+    if (strcmp(g->value[v].name, name) != 0) OT_TRY(rename_output(im, name, v, &v));
+    g->output[g->n_outputs++] = v;
+    return OT_OK;
+}
+
+ot_status ot_values_outputs(struct import *im) {
+    const Onnx__GraphProto *p = im->model->graph;
+    for (size_t i = 0; i < p->n_output; i++)
+        OT_TRY(in_list(im, add_output(im, p->output[i]->name), "output", i, p->output[i]->name));
+    return OT_OK;
+}

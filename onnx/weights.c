@@ -1,0 +1,167 @@
+/* weights.c - constants get their data. A float weight of Conv, Gemm or MatMul that has zeros, or
+ * came in as a sparse tensor, gets a pattern and holds the values of its slots only.
+ *
+ * In a dense tensor 0.0 is no slot, and neither is -0.0: a mask that multiplies negative weights
+ * leaves it behind. */
+#include "onnx/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "runtime/base/pattern.h"
+
+/* Operators whose input 1 is a matrix to multiply by. */
+static enum weight_use use_of(const struct node *n, const struct value *weight) {
+    if (*n->domain || weight->rank < 2) return USE_NONE;
+    if (!strcmp(n->op_type, "Conv")) return USE_ROWS;
+    if (weight->rank != 2) return USE_NONE;
+    if (!strcmp(n->op_type, "Gemm")) return ot_attr_int(n, "transB", 0) ? USE_ROWS : USE_COLUMNS;
+    return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;
+}
+
+void ot_weights_use(struct import *im, const struct node *node) {
+    if (node->n_in < 2 || node->in[1] < 0) return;
+    const struct value *v = &im->g->value[node->in[1]];
+    struct source *source = &im->source[node->in[1]];
+    if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) return;
+    enum weight_use use = use_of(node, v);
+    if (!use) return;
+    if (source->use && source->use != use)
+        ot_log(&im->options->log, OT_LOG_WARNING,
+               "weight '%.80s' is used both as it is and transposed: its pattern is that of the "
+               "first use",
+               v->name);
+    if (!source->use) source->use = use;
+}
+
+/* Gives *t a pattern of the slots at these positions and its values, in their order. */
+static ot_status set_pattern(struct import *im, struct tensor *t, enum weight_use use,
+                             const int64_t *position, const float *value, int64_t n) {
+    struct pattern *pattern = NULL;
+    const int64_t rows = t->dim[0], cols = ot_dims_product(t, 1, t->rank);
+    int *slot = ot_block_alloc(&im->allocator, (size_t)n, sizeof *slot);
+    if (!slot) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
+    ot_status status = ot_pattern_new(&im->allocator, rows, cols, use == USE_COLUMNS, position, n,
+                                      slot, &pattern, &im->last);
+    if (status) goto done;
+    t->pattern = pattern;
+    t->data = ot_arena_alloc(&im->g->arena, (size_t)n, sizeof(float));
+    if (!t->data) {
+        status = ot_import_no_room(im, &im->g->arena, (size_t)n * sizeof(float));
+        goto done;
+    }
+    for (int64_t i = 0; i < n; i++) ((float *)t->data)[slot[i]] = value[i];
+done:
+    ot_block_free(&im->allocator, slot);
+    return status;
+}
+
+static bool is_slot(float f) { return f != 0; }
+
+/* Moves the slots of a dense weight to its front, in `position` their places. */
+static int64_t compact(float *dense, int64_t count, int64_t *position) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (!is_slot(dense[i])) continue;
+        position[n] = i;
+        dense[n++] = dense[i];
+    }
+    return n;
+}
+
+static int64_t count_slots(const float *dense, int64_t count, bool *negative_zeros) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        n += is_slot(dense[i]);
+        if (!is_slot(dense[i]) && signbit(dense[i])) *negative_zeros = true;
+    }
+    return n;
+}
+
+static ot_status read_dense_weight(struct import *im, struct source *source, struct tensor *t) {
+    const int64_t count = ot_elements(t);
+    ot_status status;
+    int64_t *position = NULL;
+    float *dense = ot_block_alloc(&im->allocator, (size_t)count, sizeof *dense);
+    if (!dense) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
+    status = ot_payload_read(im, source->tensor, t, dense);
+    if (status) goto done;
+    const int64_t slots = count_slots(dense, count, &source->negative_zeros);
+    if (slots == count) {
+        t->data = ot_arena_alloc(&im->g->arena, (size_t)count, sizeof *dense);
+        if (t->data)
+            memcpy(t->data, dense, (size_t)count * sizeof *dense);
+        else
+            status = ot_import_no_room(im, &im->g->arena, (size_t)count * sizeof *dense);
+        goto done;
+    }
+    position = ot_block_alloc(&im->allocator, (size_t)slots, sizeof *position);
+    if (!position) {
+        status = ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
+        goto done;
+    }
+    compact(dense, count, position);
+    status = set_pattern(im, t, source->use, position, dense, slots);
+done:
+    ot_block_free(&im->allocator, position);
+    ot_block_free(&im->allocator, dense);
+    return status;
+}
+
+static ot_status read_sparse(struct import *im, const struct source *source, struct tensor *t) {
+    const Onnx__SparseTensorProto *s = source->sparse;
+    const size_t size = ot_type_size(t->type);
+    struct tensor values;
+    ot_type file_type;
+    int64_t *position, n;
+    OT_TRY(ot_sparse_positions(im, s, t, &position, &n));
+    OT_TRY(ot_payload_check(im, s->values, &values, &file_type));
+    char *value = ot_arena_alloc(&im->scratch, (size_t)n, size);
+    if (!value) return ot_import_no_room(im, &im->scratch, (size_t)n * size);
+    OT_TRY(ot_payload_read(im, s->values, &values, value));
+    if (t->type == OT_FLOAT && source->use) {
+        const int64_t rows = source->use == USE_ROWS ? t->dim[0] : t->dim[1];
+        OT_TRY(ot_import_expand(im, (uint64_t)rows * sizeof(int), "rows"));
+        return set_pattern(im, t, source->use, position, (const float *)value, n);
+    }
+    OT_TRY(ot_import_expand(im, ot_bytes(t), "zeros"));
+    t->data = ot_arena_alloc(&im->g->arena, ot_bytes(t), 1);
+    if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
+    for (int64_t i = 0; i < n; i++)
+        memcpy((char *)t->data + (size_t)position[i] * size, value + (size_t)i * size, size);
+    return OT_OK;
+}
+
+static ot_status read_constant(struct import *im, struct value *v, struct source *source) {
+    if (source->ready) {
+        v->constant = source->ready;
+        return OT_OK;
+    }
+    struct tensor *t = ot_bump_alloc(&im->kept, 1, sizeof *t);
+    if (!t) return ot_import_no_room(im, &im->g->arena, sizeof *t);
+    ot_type type;
+    enum value_spelling spelling;
+    if (source->sparse)
+        OT_TRY(ot_sparse_check(im, source->sparse, t, &type, &spelling));
+    else
+        OT_TRY(ot_payload_check(im, source->tensor, t, &type));
+    v->constant = t; /* from here on its pattern is freed with the graph */
+    if (source->sparse) return read_sparse(im, source, t);
+    if (t->type == OT_FLOAT && source->use) return read_dense_weight(im, source, t);
+    t->data = ot_bump_alloc(&im->kept, ot_bytes(t), 1);
+    if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
+    return ot_payload_read(im, source->tensor, t, t->data);
+}
+
+ot_status ot_weights_read(struct import *im) {
+    for (int i = 0; i < im->g->n_values; i++) {
+        struct value *v = &im->g->value[i];
+        if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) continue;
+        ot_status status = read_constant(im, v, &im->source[i]);
+        if (!status) continue;
+        OT_TRY(ot_import_problem(
+            im, ot_fail_in(&im->last, status, "%s '%.80s'",
+                           v->kind == OT_VALUE_INITIALIZER ? "initializer" : "constant", v->name)));
+    }
+    return OT_OK;
+}
