@@ -28,6 +28,9 @@ set(OPS_SOURCES
   ops/broadcast.c
   ops/unary.c
   ops/op.c
+  ops/pack.c
+  ops/sparse.c
+  ops/stream.c
   ops/window.c
 )
 

@@ -3,9 +3,9 @@
  * A linear layer is the convolution whose image is one pixel. y = W x + b; with the pattern of W
  * fixed, prepare turns every slot into an offset into the packed input, once per shape:
  *   forward          y[row] = b[row] + sum over the row's slots of value * x[offset]
- *   backward data    the same kernel on the transposed stream
+ *   backward data    the same kernel on the transposed stream, one per residue of the stride
  *   backward weight  dW[slot] = sum over positions and samples of dy[row] * x[offset]
- * Strides, padding, dilation and groups only decide offsets and how x is packed.
+ * Strides, padding, dilation and groups only decide offsets and how x is packed (ops/pack.h).
  * (Method: kernels of Nikdan et al., SparseProp, arXiv 2302.04852, restated as gathers.)
  */
 #ifndef OT_OPS_SPARSE_H
@@ -14,7 +14,8 @@
 #include "ops/op.h"
 #include "runtime/base/pattern.h"
 
-/* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1. */
+/* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1.
+ * Outputs that the pads do not cover read zeros; a negative pad crops. */
 struct conv_shape {
     int64_t n;          /* samples (tokens) */
     int64_t c, h, w;    /* input; a 1-D convolution has h = 1 */
@@ -25,21 +26,26 @@ struct conv_shape {
     int groups;
 };
 
+enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2 }; /* gradients: bits of want */
+
 struct sparse_product;
 
-/* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want: bit
- * 0 data gradient, bit 1 weight gradient. n gives arena, pool, kernels; lanes is x's L. Sets
- * *forward_scratch and *backward_scratch in bytes. */
+/* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want:
+ * which of dx and (dvalue, dbias) will be asked for. n gives arena, pool, kernels; lanes is x's L,
+ * a multiple of 16. Sets *forward_scratch and *backward_scratch in bytes. Everything belongs to
+ * n's arena. */
 ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
                             struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err);
 
-/* x [n,c,h,w] and y [n,m,oh,ow] in lanes; value: nnz; bias: m floats or NULL. */
+/* x [n,c,h,w] and y [n,m,oh,ow] in lanes; value: nnz; bias: m floats or NULL. Spare lanes of y are
+ * what spare lanes of x make them. */
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch);
 
-/* dx, dvalue, dbias: NULL where not wanted. Spare lanes of dy count as zero whatever they hold. */
+/* dx, dvalue, dbias: NULL where not wanted. Spare lanes of x and dy count as zero in dvalue and
+ * dbias, whatever they hold. */
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch);
 

@@ -1,0 +1,117 @@
+/* pack.c - copies the input of one tile into a small contiguous buffer. */
+#include "ops/pack.h"
+
+#include <string.h>
+
+#include "ops/kernels/kernels.h"
+
+enum { FARTHEST = 1 << 20 }; /* from one tap to another */
+
+static int run_of(const struct axis *a, int64_t tap) {
+    int residue = (int)((tap - a->first) % a->step);
+    for (int i = 0; i < a->runs; i++)
+        if (a->run[i].from % a->step == residue) return i;
+    return -1;
+}
+
+bool ot_axis_init(struct axis *a, struct arena *arena, int64_t size, int step, const int64_t *tap,
+                  int n) {
+    int64_t first = n ? tap[0] : 0, last = first;
+    for (int i = 1; i < n; i++) {
+        if (tap[i] < first) first = tap[i];
+        if (tap[i] > last) last = tap[i];
+    }
+    if (size > INT32_MAX || first < -FARTHEST || last > FARTHEST) return false;
+    *a = (struct axis){.size = (int)size, .step = step, .first = (int)first};
+    a->run = ot_arena_alloc(arena, (size_t)(n ? n : 1), sizeof *a->run);
+    if (!a->run) return false;
+    for (int i = 0; i < n; i++) { /* count is the last position of the class until the end */
+        int u = (int)(tap[i] - first), r = run_of(a, tap[i]);
+        if (r < 0) {
+            a->run[r = a->runs++] = (struct axis_run){.from = u, .count = u};
+        } else {
+            if (u < a->run[r].from) a->run[r].from = u;
+            if (u > a->run[r].count) a->run[r].count = u;
+        }
+    }
+    for (int i = 0; i < a->runs; i++) {
+        a->run[i].count = (a->run[i].count - a->run[i].from) / step;
+        a->reach += a->run[i].count;
+    }
+    return true;
+}
+
+void ot_axis_tile(struct axis *a, int tile) {
+    a->length = 0;
+    for (int i = 0; i < a->runs; i++) {
+        a->run[i].count += tile;
+        a->run[i].base = a->length;
+        a->length += a->run[i].count;
+    }
+}
+
+int ot_axis_base(const struct axis *a, int64_t tap) {
+    const struct axis_run *run = &a->run[run_of(a, tap)];
+    return run->base + (int)(tap - a->first - run->from) / a->step;
+}
+
+/* The positions k of a run whose input lies inside the image: [*from, *to). */
+static int64_t clip(const struct axis *a, const struct axis_run *run, int output, int *from,
+                    int *to) {
+    int64_t start = (int64_t)output * a->step + a->first + run->from, s = a->step;
+    int64_t lo = start < 0 ? (s - 1 - start) / s : 0;
+    int64_t hi = start < a->size ? (a->size - start + s - 1) / s : 0;
+    if (hi > run->count) hi = run->count;
+    if (lo > hi) lo = hi;
+    *from = (int)lo;
+    *to = (int)hi;
+    return start;
+}
+
+static void pack_line(const struct axis *columns, const struct image *image, const float *x, int ox,
+                      float *out) {
+    const size_t step = (size_t)columns->step * image->pixel;
+    for (int i = 0; i < columns->runs; i++) {
+        const struct axis_run *run = &columns->run[i];
+        int from, to;
+        int64_t start = clip(columns, run, ox, &from, &to);
+        float *o = out + (size_t)run->base * OT_UNIT;
+        const float *in = x + (start + (int64_t)from * columns->step) * (int64_t)image->pixel;
+        if (from) memset(o, 0, (size_t)from * OT_UNIT * sizeof *o);
+        if (step == OT_UNIT) {
+            memcpy(o + (size_t)from * OT_UNIT, in, (size_t)(to - from) * OT_UNIT * sizeof *o);
+        } else {
+            for (int k = from; k < to; k++)
+                memcpy(o + (size_t)k * OT_UNIT, in + (size_t)(k - from) * step,
+                       OT_UNIT * sizeof *o);
+        }
+        if (to < run->count)
+            memset(o + (size_t)to * OT_UNIT, 0, (size_t)(run->count - to) * OT_UNIT * sizeof *o);
+    }
+}
+
+static void pack_channel(const struct axis *lines, const struct axis *columns,
+                         const struct image *image, const float *x, int oy, int ox, float *out) {
+    const size_t length = (size_t)columns->length * OT_UNIT;
+    for (int i = 0; i < lines->runs; i++) {
+        const struct axis_run *run = &lines->run[i];
+        int from, to;
+        int64_t start = clip(lines, run, oy, &from, &to);
+        float *o = out + (size_t)run->base * length;
+        for (int k = 0; k < run->count; k++, o += length) {
+            int64_t y = start + (int64_t)k * lines->step;
+            if (k < from || k >= to)
+                memset(o, 0, length * sizeof *o);
+            else
+                pack_line(columns, image, x + (size_t)y * image->line, ox, o);
+        }
+    }
+}
+
+void ot_pack(const struct axis *lines, const struct axis *columns, const struct image *image,
+             const float *x, const int32_t *channel, int channels, int oy, int ox, float *out) {
+    const size_t size = (size_t)lines->length * (size_t)columns->length * OT_UNIT;
+    for (int i = 0; i < channels; i++)
+        pack_channel(lines, columns, image, x + (size_t)channel[i] * image->channel, oy, ox,
+                     out + (size_t)i * size);
+}

@@ -1,0 +1,512 @@
+/* sparse.c - forward and backward of a sparse layer over blocks of lanes.
+ *
+ * A sub-block is 16 lanes of one block. A task of forward or of the data gradient is one tile of
+ * one sub-block and one chunk of rows; it packs a panel of channels and runs its rows, panel after
+ * panel. A task of the weight gradient is one chunk of rows over a fixed share of all tiles; the
+ * shares are added in their order. So the number of threads changes no bit.
+ */
+#include "ops/sparse.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "ops/kernels/kernels.h"
+#include "ops/stream.h"
+
+enum { SHARES = 8, GRAIN = 1 << 15 };
+
+struct sparse_product {
+    const struct kernels *kernels;
+    struct pool *pool;
+    int64_t n;          /* samples */
+    int lanes;
+    int units;          /* sub-blocks per block that stand side by side in a pixel; 1 if flat */
+    int flat_units;     /* flat: units of a pixel, taken as neighbouring pixels; else 1 */
+    int64_t blocks;     /* sub-blocks */
+    size_t x_block, y_block; /* floats of a block */
+    struct stream forward;
+    int planes;
+    struct stream *backward; /* planes, one for each residue of the stride */
+    int shares;
+    size_t packed;      /* floats of scratch of a worker: packed tile, and a tile of dy */
+    size_t masked;
+};
+
+/* ---- prepare --------------------------------------------------------------------------------- */
+
+/* The shape as streams see it: 1x1 products without stride or pads are rows of units. */
+struct view {
+    struct conv_shape s;
+    bool flat;
+    size_t pixel; /* floats from pixel to pixel */
+};
+
+static bool is_pointwise(const struct conv_shape *s) {
+    return s->kh == 1 && s->kw == 1 && s->stride_h == 1 && s->stride_w == 1 && s->pad_top == 0 &&
+           s->pad_left == 0 && s->h == s->oh && s->w == s->ow;
+}
+
+static struct view view_of(const struct conv_shape *shape, int lanes) {
+    struct view v = {.s = *shape, .flat = is_pointwise(shape), .pixel = (size_t)lanes};
+    if (v.flat) {
+        v.s.w = v.s.ow = shape->h * shape->w * (lanes / OT_UNIT);
+        v.s.h = v.s.oh = 1;
+        v.pixel = OT_UNIT;
+    }
+    return v;
+}
+
+/* All nonzeros in the order of the pattern: rows ascend. */
+static void list_nonzeros(const struct pattern *p, const struct conv_shape *s, struct nonzero *z) {
+    const int area = s->kh * s->kw, group_rows = (int)(s->m / s->groups);
+    const int group_channels = (int)(s->c / s->groups);
+    for (int r = 0; r < p->rows; r++)
+        for (int k = p->row[r]; k < p->row[r + 1]; k++) {
+            int tap = p->col[k] % area;
+            z[k] = (struct nonzero){.row = r,
+                                    .channel = r / group_rows * group_channels + p->col[k] / area,
+                                    .i = tap / s->kw, .j = tap % s->kw, .slot = k};
+        }
+}
+
+/* Nonzeros by input channel instead of by output row, and their roles swapped. count: c + 1 zeros.
+ */
+static void transpose(const struct nonzero *z, int nnz, int32_t *count, int channels,
+                      struct nonzero *t) {
+    for (int k = 0; k < nnz; k++) count[z[k].channel + 1]++;
+    for (int c = 0; c < channels; c++) count[c + 1] += count[c];
+    for (int k = 0; k < nnz; k++) {
+        struct nonzero *to = &t[count[z[k].channel]++];
+        *to = z[k];
+        to->row = z[k].channel;
+        to->channel = z[k].row;
+    }
+}
+
+static ot_status out_of_memory(struct op_node *n, ot_error *err) {
+    return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory for a sparse product");
+}
+
+static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, const struct view *v,
+                                 const struct nonzero *z, int nnz, int64_t *tap, ot_error *err) {
+    const struct conv_shape *s = &v->s;
+    struct stream *f = &p->forward;
+    int64_t *tap_x = tap + s->kh;
+    for (int i = 0; i < s->kh; i++) tap[i] = (int64_t)i * s->dilation_h - s->pad_top;
+    for (int j = 0; j < s->kw; j++) tap_x[j] = (int64_t)j * s->dilation_w - s->pad_left;
+    *f = (struct stream){
+        .in = {(size_t)s->h * (size_t)s->w * v->pixel, (size_t)s->w * v->pixel, v->pixel},
+        .out = {(size_t)s->oh * (size_t)s->ow * v->pixel, (size_t)s->ow * v->pixel, v->pixel},
+        .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow};
+    if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||
+        !ot_axis_init(&f->columns, n->arena, s->w, s->stride_w, tap_x, s->kw))
+        return out_of_memory(n, err);
+    return ot_stream_build(f, n->kernels, n->arena, z, nnz, tap, s->kh, tap_x, s->kw, p->blocks,
+                           err);
+}
+
+/* The taps of one axis whose input position residue `from` can be: position from + o * stride gets
+ * the gradient of output o + tap. left[i] is the number of the tap, or -1. Returns their number. */
+static int residue_taps(int from, int taps, int stride, int dilation, int pad, int64_t *tap,
+                        int *left) {
+    int n = 0;
+    for (int i = 0; i < taps; i++) {
+        int64_t distance = (int64_t)from + pad - (int64_t)i * dilation;
+        left[i] = distance % stride ? -1 : n;
+        if (left[i] >= 0) tap[n++] = distance / stride;
+    }
+    return n;
+}
+
+struct plane_memory {
+    struct nonzero *nonzero; /* nnz: those of one plane */
+    int64_t *tap;            /* kh + kw */
+    int *left;               /* kh + kw */
+};
+
+/* The data gradient at input positions (a + oy * stride_h, b + ox * stride_w). */
+static ot_status prepare_plane(struct op_node *n, struct sparse_product *p, const struct view *v,
+                               int a, int b, const struct nonzero *t, int nnz,
+                               const struct plane_memory *m, struct stream *f, ot_error *err) {
+    const struct conv_shape *s = &v->s;
+    int64_t *tap_x = m->tap + s->kh;
+    int *left_x = m->left + s->kh, count = 0;
+    int taps_y = residue_taps(a, s->kh, s->stride_h, s->dilation_h, s->pad_top, m->tap, m->left);
+    int taps_x = residue_taps(b, s->kw, s->stride_w, s->dilation_w, s->pad_left, tap_x, left_x);
+    for (int k = 0; k < nnz; k++) {
+        if (m->left[t[k].i] < 0 || left_x[t[k].j] < 0) continue;
+        struct nonzero *z = &m->nonzero[count++];
+        *z = t[k];
+        z->i = m->left[t[k].i];
+        z->j = left_x[t[k].j];
+    }
+    const size_t pixel = v->pixel, line = (size_t)s->w * pixel;
+    *f = (struct stream){
+        .in = {(size_t)s->oh * (size_t)s->ow * pixel, (size_t)s->ow * pixel, pixel},
+        .out = {(size_t)s->h * line, (size_t)s->stride_h * line, (size_t)s->stride_w * pixel},
+        .out_from = (size_t)a * line + (size_t)b * pixel,
+        .channels = (int)s->m, .rows = (int)s->c,
+        .grid_h = (int)((s->h - a + s->stride_h - 1) / s->stride_h),
+        .grid_w = (int)((s->w - b + s->stride_w - 1) / s->stride_w)};
+    if (!ot_axis_init(&f->lines, n->arena, s->oh, 1, m->tap, taps_y) ||
+        !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x))
+        return out_of_memory(n, err);
+    return ot_stream_build(f, n->kernels, n->arena, m->nonzero, count, m->tap, taps_y, tap_x,
+                           taps_x, p->blocks, err);
+}
+
+static ot_status prepare_backward(struct op_node *n, struct sparse_product *p, const struct view *v,
+                                  const struct nonzero *z, int nnz, int64_t *tap, ot_error *err) {
+    const ot_allocator *al = &n->arena->allocator;
+    const struct conv_shape *s = &v->s;
+    const int planes_h = (int)(s->h < s->stride_h ? s->h : s->stride_h);
+    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
+    struct plane_memory m = {.tap = tap};
+    ot_status status = OT_OK;
+    struct nonzero *t = ot_block_alloc(al, (size_t)nnz, sizeof *t);
+    int32_t *count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *count);
+    m.nonzero = ot_block_alloc(al, (size_t)nnz, sizeof *m.nonzero);
+    m.left = ot_block_alloc(al, (size_t)s->kh + (size_t)s->kw, sizeof *m.left);
+    p->backward = ot_arena_alloc(n->arena, (size_t)planes_h * (size_t)planes_w,
+                                 sizeof *p->backward);
+    if (!t || !count || !m.nonzero || !m.left || !p->backward) {
+        status = out_of_memory(n, err);
+        goto done;
+    }
+    transpose(z, nnz, count, (int)s->c, t);
+    for (int i = 0; i < planes_h * planes_w && !status; i++)
+        status = prepare_plane(n, p, v, i / planes_w, i % planes_w, t, nnz, &m,
+                               &p->backward[p->planes++], err);
+done:
+    ot_block_free(al, t);
+    ot_block_free(al, count);
+    ot_block_free(al, m.nonzero);
+    ot_block_free(al, m.left);
+    return status;
+}
+
+static ot_status check(struct op_node *n, const struct pattern *p, const struct conv_shape *s,
+                       int lanes, ot_error *err) {
+    int64_t cols, pixels, floats;
+    const int64_t most = INT32_MAX / 4;
+    if (s->n < 0 || s->c < 0 || s->m < 0 || s->kh < 1 || s->kw < 1 || s->groups < 1 ||
+        s->stride_h < 1 || s->stride_w < 1 || s->dilation_h < 1 || s->dilation_w < 1 ||
+        lanes < OT_UNIT || lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of a sparse product is not valid");
+    if (__builtin_mul_overflow(s->c / s->groups, (int64_t)s->kh * s->kw, &cols) ||
+        p->rows != s->m || p->cols != cols)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "a sparse weight of %d x %d for %lld inputs of %lld x %d x %d", p->rows,
+                          p->cols, (long long)s->m, (long long)(s->c / s->groups), s->kh, s->kw);
+    const int64_t area[2][3] = {{s->h, s->w, lanes}, {s->oh, s->ow, lanes}};
+    if (s->c > most || s->m > most || !ot_shape_count(area[0], 3, most, &pixels) ||
+        !ot_shape_count(area[1], 3, most, &pixels) ||
+        __builtin_mul_overflow(s->n, s->c, &floats) ||
+        __builtin_mul_overflow(s->n, s->m, &floats) || s->n > most)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "%lld channels of %lld x %lld are too many for a sparse product",
+                          (long long)s->c, (long long)s->h, (long long)s->w);
+    return OT_OK;
+}
+
+/* What a worker needs for one stream: a packed panel, and a tile of every row of dy. */
+static void worker_memory(struct sparse_product *p, const struct stream *s) {
+    size_t packed = s->channel_size * (size_t)s->width;
+    if (packed > p->packed) p->packed = packed;
+}
+
+static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
+                       size_t *backward, ot_error *err) {
+    const struct stream *f = &p->forward;
+    const size_t workers = (size_t)ot_pool_workers(p->pool);
+    worker_memory(p, f);
+    for (int i = 0; i < p->planes; i++) worker_memory(p, &p->backward[i]);
+    size_t tile = (size_t)f->tile_h * (size_t)f->tile_w * OT_UNIT, sums = 0, floats;
+    if (want & OT_SPARSE_WEIGHT) {
+        int64_t items = p->blocks * f->tiles_h * f->tiles_w;
+        int shares = SHARES / f->chunks;
+        p->shares = shares > items ? (int)items : shares;
+        if (p->shares < 1) p->shares = 1;
+        if (p->n % p->lanes) p->masked = tile * (size_t)f->rows;
+        sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);
+    }
+    if (!ot_mul(p->packed + p->masked, workers, &floats) || !ot_add(floats, sums, &floats) ||
+        !ot_mul(floats, sizeof(float), backward))
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory for a sparse product");
+    *forward = p->packed * workers * sizeof(float);
+    return OT_OK;
+}
+
+ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
+                            const struct conv_shape *shape, int lanes, uint32_t want,
+                            struct sparse_product **product, size_t *forward_scratch,
+                            size_t *backward_scratch, ot_error *err) {
+    OT_TRY(check(n, pattern, shape, lanes, err));
+    const ot_allocator *al = &n->arena->allocator;
+    const struct view v = view_of(shape, lanes);
+    const int units = lanes / OT_UNIT;
+    struct sparse_product *p = ot_arena_alloc(n->arena, 1, sizeof *p);
+    struct nonzero *z = ot_block_alloc(al, (size_t)pattern->nnz, sizeof *z);
+    int64_t *tap = ot_block_alloc(al, (size_t)shape->kh + (size_t)shape->kw, sizeof *tap);
+    ot_status status = OT_OK;
+    if (!p || !z || !tap) {
+        status = out_of_memory(n, err);
+        goto done;
+    }
+    *p = (struct sparse_product){.kernels = n->kernels, .pool = n->pool, .n = shape->n,
+                                 .lanes = lanes, .units = v.flat ? 1 : units,
+                                 .flat_units = v.flat ? units : 1};
+    p->blocks = (shape->n + lanes - 1) / lanes * p->units;
+    p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)lanes;
+    p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)lanes;
+    list_nonzeros(pattern, shape, z);
+    status = prepare_forward(n, p, &v, z, pattern->nnz, tap, err);
+    if (!status && (want & OT_SPARSE_DATA))
+        status = prepare_backward(n, p, &v, z, pattern->nnz, tap, err);
+    if (!status) status = sizes(n, p, want, forward_scratch, backward_scratch, err);
+    *product = p;
+done:
+    ot_block_free(al, z);
+    ot_block_free(al, tap);
+    return status;
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+struct tile {
+    int64_t block;
+    int oy, ox, h, w;
+};
+
+static struct tile tile_at(const struct stream *s, int64_t item) {
+    const int64_t per_block = (int64_t)s->tiles_h * s->tiles_w;
+    const int i = (int)(item % per_block);
+    struct tile t = {.block = item / per_block, .oy = i / s->tiles_w * s->tile_h,
+                     .ox = i % s->tiles_w * s->tile_w};
+    t.h = s->grid_h - t.oy < s->tile_h ? s->grid_h - t.oy : s->tile_h;
+    t.w = s->grid_w - t.ox < s->tile_w ? s->grid_w - t.ox : s->tile_w;
+    return t;
+}
+
+/* First float of a sub-block. */
+static size_t block_from(const struct sparse_product *p, size_t block_floats, int64_t block) {
+    return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
+}
+
+static size_t tile_out(const struct stream *s, const struct tile *t) {
+    return s->out_from + (size_t)t->oy * s->out.line + (size_t)t->ox * s->out.step;
+}
+
+/* Does one tile cover lines that stand in the image as they would be packed? */
+static bool is_packed(const struct stream *s) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    return s->channel_size == s->in.channel && s->in.pixel == OT_UNIT &&
+           s->tiles_h * s->tiles_w == 1 && l->length == l->size && l->step == 1 && l->first == 0 &&
+           c->length == c->size && c->step == 1 && c->first == 0;
+}
+
+/* The inputs of a panel for this tile: where they stand if that is the packed form already, else
+ * packed into `buffer`. */
+static const float *panel_input(const struct stream *s, const float *x, const struct tile *t,
+                                int panel, float *buffer) {
+    const int from = panel * s->width;
+    const int n = s->live - from < s->width ? s->live - from : s->width;
+    if (n > 0 && is_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
+        return x + (size_t)s->channel[from] * s->in.channel;
+    ot_pack(&s->lines, &s->columns, &s->in, x, s->channel + from, n, t->oy, t->ox, buffer);
+    return buffer;
+}
+
+/* ---- forward and data gradient --------------------------------------------------------------- */
+
+struct gather_job {
+    struct sparse_product *p;
+    struct stream *s;
+    const float *x, *bias;
+    float *y;
+    size_t x_block, y_block;
+    float *scratch;
+};
+
+static void gather_task(void *arg, int task, int worker) {
+    const struct gather_job *job = arg;
+    const struct stream *s = job->s;
+    const struct tile t = tile_at(s, task / s->chunks);
+    const float *x = job->x + block_from(job->p, job->x_block, t.block);
+    float *buffer = job->scratch + (size_t)worker * job->p->packed;
+    struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .bias = job->bias,
+                     .out = job->y + block_from(job->p, job->y_block, t.block) + tile_out(s, &t),
+                     .place = s->out};
+    spmm_fn *const run = job->p->kernels->spmm[t.h - 1][t.w - 1];
+    for (int panel = 0; panel < s->panels; panel++) {
+        a.e = ot_stream_list(s, task % s->chunks, panel);
+        if (!a.e.rows) continue;
+        a.in = panel_input(s, x, &t, panel, buffer);
+        run(&a);
+    }
+}
+
+struct refresh_job {
+    struct stream *s;
+    const float *value;
+};
+
+static void refresh_task(void *arg, int task, int worker) {
+    (void)worker;
+    const struct refresh_job *job = arg;
+    int64_t from, to;
+    ot_task_range(job->s->nnz, GRAIN, task, &from, &to);
+    ot_stream_refresh(job->s, job->value, from, to);
+}
+
+static void gather(const struct gather_job *job, const float *value) {
+    const struct stream *s = job->s;
+    struct refresh_job refresh = {job->s, value};
+    ot_parallel_for(job->p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    ot_parallel_for(job->p->pool, (int)(job->p->blocks * s->tiles_h * s->tiles_w * s->chunks),
+                    gather_task, (void *)job);
+}
+
+void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
+                       const float *bias, float *y, void *scratch) {
+    const struct gather_job job = {.p = p, .s = &p->forward, .x = x, .bias = bias, .y = y,
+                                   .x_block = p->x_block, .y_block = p->y_block,
+                                   .scratch = scratch};
+    gather(&job, value);
+}
+
+/* ---- weight gradient ------------------------------------------------------------------------- */
+
+struct weight_job {
+    struct sparse_product *p;
+    const float *x, *dy;
+    float *scratch, *sums; /* sums: shares x (nnz + rows) */
+    float *dvalue, *dbias;
+};
+
+/* Samples that a sub-block really has, for the unit of a flat row at position `at`. */
+static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
+    int64_t from = block / p->units * p->lanes +
+                   (block % p->units + at % p->flat_units) * (int64_t)OT_UNIT;
+    int64_t n = p->n - from;
+    return n < 0 ? 0 : n < OT_UNIT ? (int)n : OT_UNIT;
+}
+
+static void copy_masked(float *to, const float *from, int valid) {
+    memcpy(to, from, (size_t)valid * sizeof *to);
+    memset(to + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *to);
+}
+
+/* A copy of the tile of dy for the rows of a chunk, with spare lanes zeroed. */
+static void mask_dy(const struct sparse_product *p, const struct tile *t, int chunk,
+                    const float *dy, float *copy) {
+    const struct stream *s = &p->forward;
+    const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
+    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++)
+        for (int u = 0; u < t->h * t->w; u++)
+            copy_masked(copy + (size_t)r * tile + (size_t)u * OT_UNIT,
+                        dy + (size_t)r * s->out.pitch + (size_t)(u / t->w) * s->out.line +
+                            (size_t)(u % t->w) * s->out.step,
+                        valid_lanes(p, t->block, t->ox + u % t->w));
+}
+
+/* Zeroes the spare lanes of a packed panel. */
+static void mask_packed(const struct sparse_product *p, const struct tile *t, int channels,
+                        float *packed) {
+    const struct stream *s = &p->forward;
+    const int units = (int)(s->channel_size / OT_UNIT);
+    for (int c = 0; c < channels; c++)
+        for (int u = 0; u < units; u++) {
+            int valid = valid_lanes(p, t->block, t->ox + u);
+            float *lane = packed + ((size_t)c * (size_t)units + (size_t)u) * OT_UNIT;
+            memset(lane + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *lane);
+        }
+}
+
+static void weight_tile(const struct weight_job *job, const struct tile *t, int chunk,
+                        float *buffer, struct sddmm *a) {
+    const struct sparse_product *p = job->p;
+    const struct stream *s = &p->forward;
+    const float *x = job->x + block_from(p, p->x_block, t->block);
+    const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
+    a->dy = job->dy + block_from(p, p->y_block, t->block) + tile_out(s, t);
+    a->place = s->out;
+    if (partial) {
+        float *copy = buffer + p->packed;
+        mask_dy(p, t, chunk, a->dy, copy);
+        a->dy = copy;
+        a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
+                                  OT_UNIT};
+    }
+    for (int panel = 0; panel < s->panels; panel++) {
+        a->e = ot_stream_list(s, chunk, panel);
+        if (!a->e.rows) continue;
+        if (partial) {
+            const int from = panel * s->width;
+            const int n = s->live - from < s->width ? s->live - from : s->width;
+            ot_pack(&s->lines, &s->columns, &s->in, x, s->channel + from, n, t->oy, t->ox, buffer);
+            mask_packed(p, t, n, buffer);
+            a->in = buffer;
+        } else {
+            a->in = panel_input(s, x, t, panel, buffer);
+        }
+        p->kernels->sddmm[t->h - 1][t->w - 1](a);
+    }
+}
+
+static void weight_task(void *arg, int task, int worker) {
+    const struct weight_job *job = arg;
+    const struct sparse_product *p = job->p;
+    const struct stream *s = &p->forward;
+    const int chunk = task % s->chunks, share = task / s->chunks;
+    const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
+    const int list = chunk * s->panels;
+    const int first = s->ptr[s->list[list]], last = s->ptr[s->list[list + s->panels]];
+    const int row = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - row;
+    float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
+    struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
+                      .bias = job->dbias ? sum + s->nnz : NULL};
+    memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
+    memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
+    for (int64_t i = items * share / p->shares; i < items * (share + 1) / p->shares; i++) {
+        const struct tile t = tile_at(s, i);
+        weight_tile(job, &t, chunk, job->scratch + (size_t)worker * (p->packed + p->masked), &a);
+    }
+}
+
+/* The sum of the shares, in the order of the weight's slots. */
+static void collect_task(void *arg, int task, int worker) {
+    (void)worker;
+    const struct weight_job *job = arg;
+    const struct stream *s = &job->p->forward;
+    const size_t pitch = (size_t)s->nnz + (size_t)s->rows;
+    int64_t from, to;
+    ot_task_range((int64_t)pitch, GRAIN, task, &from, &to);
+    for (int64_t k = from; k < to; k++) {
+        float sum = job->sums[k];
+        for (int i = 1; i < job->p->shares; i++) sum += job->sums[(size_t)i * pitch + (size_t)k];
+        if (k < s->nnz) {
+            if (job->dvalue) job->dvalue[s->slot[k]] = sum;
+        } else if (job->dbias) {
+            job->dbias[k - s->nnz] = sum;
+        }
+    }
+}
+
+void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
+                        const float *dy, float *dx, float *dvalue, float *dbias, void *scratch) {
+    for (int i = 0; dx && i < p->planes; i++) {
+        const struct gather_job job = {.p = p, .s = &p->backward[i], .x = dy, .y = dx,
+                                       .x_block = p->y_block, .y_block = p->x_block,
+                                       .scratch = scratch};
+        gather(&job, value);
+    }
+    if (!dvalue && !dbias) return;
+    const struct stream *s = &p->forward;
+    const size_t workers = (size_t)ot_pool_workers(p->pool);
+    struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
+                             .dbias = dbias};
+    job.sums = job.scratch + workers * (p->packed + p->masked);
+    ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &job);
+    ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
+}
