@@ -22,6 +22,7 @@ set(BASE_SOURCES
 
 set(OPS_SOURCES
   ops/index.c
+  ops/dense_gemm.c
   ops/dnnl.c
   ops/linear.c
   ops/binary.c
@@ -71,6 +72,8 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_conv:node_bench.c
+  test_dense:node_bench.c
   test_file
   test_ops:cases.c:case_run.c
   test_safetensors

@@ -26,11 +26,11 @@ static void end_sequential(int before) {
 #define DNNL_TEXT(x) DNNL_TEXT_(x)
 
 const char *ot_dnnl_version(void) {
-    return DNNL_TEXT(DNNL_VERSION_MAJOR) "." DNNL_TEXT(DNNL_VERSION_MINOR) "." DNNL_TEXT(
-        DNNL_VERSION_PATCH);
+    return DNNL_TEXT(DNNL_VERSION_MAJOR) "." DNNL_TEXT(DNNL_VERSION_MINOR) "."
+        DNNL_TEXT(DNNL_VERSION_PATCH);
 }
 
-/* ---- what differs between oneDNN 2 and 3 -------------------------------------------------------- */
+/* ---- what differs between oneDNN 2 and 3 ---------------------------------------------------- */
 
 enum pass_kind { FORWARD, DATA, WEIGHTS, PASSES };
 enum operand { X, W, Y, B, OPERANDS };
@@ -112,10 +112,10 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 }
 #endif
 
-/* ---- convolution -------------------------------------------------------------------------------- */
+/* ---- convolution ---------------------------------------------------------------------------- */
 
 /* At most this many pieces of the batch: enough for 8 threads, and it bounds the copies of dW. */
-enum { PIECES = 8, PLAIN, CHOSEN, ALIGN = 64, SUM_GRAIN = 16384 };
+enum { PIECES = 8, ALIGN = 64, SUM_GRAIN = 16384 };
 
 /* What each pass calls its operands, and which it writes. */
 static const struct {
@@ -334,7 +334,8 @@ static ot_status make_all(struct dense_conv *c, ot_error *err) {
     int64_t n = c->shape.n, size = (n + PIECES - 1) / PIECES;
     dnnl_status_t status = dnnl_engine_create(&c->engine, dnnl_cpu, 0);
     if (!status) status = dnnl_primitive_attr_create(&c->attr);
-    if (!status) status = dnnl_primitive_attr_set_scratchpad_mode(c->attr, dnnl_scratchpad_mode_user);
+    if (!status)
+        status = dnnl_primitive_attr_set_scratchpad_mode(c->attr, dnnl_scratchpad_mode_user);
     if (status) goto fail;
     c->set[0].samples = size;
     OT_TRY(make_set(c, &c->set[0], err));
@@ -403,7 +404,7 @@ void ot_dense_conv_free(struct dense_conv *c) {
     if (c->engine) dnnl_engine_destroy(c->engine);
 }
 
-/* ---- convolution: one step ---------------------------------------------------------------------- */
+/* ---- convolution: one step ------------------------------------------------------------------ */
 
 static void set_handle(struct dense_conv *c, dnnl_memory_t memory, const void *data) {
     if (memory) note_fault(c->node, dnnl_memory_set_data_handle(memory, (void *)data));
@@ -568,53 +569,12 @@ void ot_dense_conv_backward(struct dense_conv *c, const float *x, const float *w
     if (job.weights) sum_partials(c, job.partials, dw, dbias);
 }
 
-/* ---- matrix products ---------------------------------------------------------------------------- */
+/* ---- matrix products ------------------------------------------------------------------------ */
 
-struct gemm_job {
-    struct op_node *node;
-    const struct dense_gemm *g;
-    const float *a, *b;
-    float *c;
-    bool by_rows;  /* pieces are rows of C, else columns */
-    int64_t grain; /* rows or columns a piece */
-    int pieces;
-};
-
-/* One piece of one output matrix. */
-static void run_gemm(void *arg, int task, int worker) {
-    const struct gemm_job *job = arg;
-    const struct dense_gemm *g = job->g;
-    int64_t o = task / job->pieces, from, to;
-    (void)worker;
-    ot_task_range(job->by_rows ? g->m : g->n, job->grain, task % job->pieces, &from, &to);
-    int64_t i0 = job->by_rows ? from : 0, j0 = job->by_rows ? 0 : from;
-    int64_t rows = job->by_rows ? to - from : g->m, cols = job->by_rows ? g->n : to - from;
-    float *c = job->c + o * g->m * g->n + i0 * g->n + j0;
-    int64_t begin = g->first ? g->first[o] : 0, end = g->first ? g->first[o + 1] : 1;
-    if (!g->k) end = begin;
-    if (begin == end && !g->accumulate)
-        for (int64_t i = 0; i < rows; i++) memset(c + i * g->n, 0, (size_t)cols * sizeof *c);
+void ot_dense_sgemm(struct op_node *n, const struct sgemm_call *call) {
     int before = begin_sequential();
-    for (int64_t t = begin; t < end; t++) {
-        const float *a = job->a + (g->first ? g->a[t] : 0) * g->m * g->k + (g->ta ? i0 : i0 * g->k);
-        const float *b = job->b + (g->first ? g->b[t] : 0) * g->k * g->n + (g->tb ? j0 * g->k : j0);
-        float beta = t > begin || g->accumulate ? 1.0f : 0.0f;
-        note_fault(job->node, dnnl_sgemm(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', rows, cols, g->k,
-                                         g->alpha, a, g->ta ? g->m : g->k, b, g->tb ? g->k : g->n,
-                                         beta, c, g->n));
-    }
+    note_fault(n, dnnl_sgemm(call->ta ? 'T' : 'N', call->tb ? 'T' : 'N', call->m, call->n, call->k,
+                             call->alpha, call->a, call->lda, call->b, call->ldb, call->beta,
+                             call->c, call->ldc));
     end_sequential(before);
-}
-
-void ot_dense_gemm(struct op_node *n, const struct dense_gemm *g, const float *a, const float *b,
-                   float *c) {
-    int64_t outputs = g->first ? g->outputs : 1;
-    struct gemm_job job = {n, g, a, b, c, g->m >= g->n, 0, 1};
-    int64_t longer = job.by_rows ? g->m : g->n;
-    if (!outputs || !g->m || !g->n) return;
-    /* many matrices, or small ones, are not cut; pieces are multiples of 16, about an eighth */
-    bool cut = outputs < PIECES && (double)g->m * (double)g->n * (double)g->k > 1e5;
-    job.grain = cut ? ((longer + PIECES - 1) / PIECES + 15) / 16 * 16 : longer;
-    job.pieces = ot_task_count(longer, job.grain);
-    ot_parallel_for(n->pool, (int)outputs * job.pieces, run_gemm, &job);
 }

@@ -48,4 +48,16 @@ struct dense_gemm {
 void ot_dense_gemm(struct op_node *n, const struct dense_gemm *g, const float *a, const float *b,
                    float *c);
 
+/* One sequential product on the calling thread, as BLAS's sgemm with row-major matrices whose rows
+ * are lda, ldb, ldc apart. */
+struct sgemm_call {
+    bool ta, tb;
+    int64_t m, n, k, lda, ldb, ldc;
+    float alpha, beta;
+    const float *a, *b;
+    float *c;
+};
+
+void ot_dense_sgemm(struct op_node *n, const struct sgemm_call *call);
+
 #endif

@@ -32,7 +32,8 @@ static ot_status check_addend(const struct op_node *n, struct state *s, ot_error
     int64_t cols = c->rank ? c->dim[c->rank - 1] : 1;
     bool same = c->rank == 2 && rows == s->m && cols == s->n;
     if (c->rank > 2 || (rows != 1 && rows != s->m) || (cols != 1 && cols != s->n))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "C of shape %s does not broadcast to [%lld,%lld]",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "C of shape %s does not broadcast to [%lld,%lld]",
                           ot_shape_text(c, text, sizeof text), (long long)s->m, (long long)s->n);
     if (n->node->opset < 7 && !same && !ot_attr_int(n->node, "broadcast", 0))
         return ot_op_fail(n, err, OT_ERROR_INVALID,

@@ -113,8 +113,8 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
 ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, const char *format,
                      ...) OT_FORMAT(4, 5);
 
-/* What became of forward and backward calls: OT_OK, or the fault that the dense back end met (out of
- * memory, mostly), which is then forgotten. A plan asks after each step. */
+/* What became of forward and backward calls: OT_OK, or the fault that the dense back end met (out
+ * of memory, mostly), which is then forgotten. A plan asks after each step. */
 ot_status ot_op_fault(struct op_node *n, ot_error *err);
 
 /* ---- helpers for prepare --------------------------------------------------------------------- */
