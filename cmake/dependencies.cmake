@@ -24,7 +24,7 @@ if(NOT PROTOC_C)
   message(FATAL_ERROR "protoc-c is missing: apt-get install protobuf-c-compiler")
 endif()
 # Debian's oneDNN has no .pc file, and its CMake package asks for OpenCL headers.
-need_header(DNNL_INCLUDE libdnnl-dev dnnl.h PATH_SUFFIXES oneapi/dnnl)
+need_header(DNNL_INCLUDE libdnnl-dev oneapi/dnnl/dnnl.h)
 need_library(DNNL_LIBRARY libdnnl-dev dnnl)
 set(ONNX_PROTO /usr/include/onnx/onnx.proto CACHE FILEPATH "schema of ONNX, any release from 1.12")
 if(NOT EXISTS ${ONNX_PROTO})

@@ -134,6 +134,27 @@ static void release(struct op_node *n) {
     ot_dense_conv_free(state->dense);
 }
 
+static const char *const cases[] = {
+    "X[2,3,5,5] W[4,3,3,3]:p B[4]:p pads=1,1,1,1 kernel_shape=3,3 -> Y[2,4,5,5]",
+    "X[2,3,5,5] W[4,3,3,3]~0.4:p B[4]:p pads=1,1,1,1 lanes -> Y[2,4,5,5]",
+    "X[1,4,6,7] W[6,2,2,3]~0.5:p group=2 strides=2,1 pads=0,1,1,2 lanes -> Y[1,6,3,8]",
+    "X[17,2,4,4] W[3,2,1,1]~0.6:p strides=2,3 lanes -> Y[17,3,2,2]",
+    "X[3,4,7,6] W[4,1,3,3]~0.5:p B[4]:p group=4 dilations=2,1 pads=2,1,2,1 lanes -> Y[3,4,7,6]",
+    "X[3,2,9] W[4,2,3]~0.5:p strides=2 auto_pad=SAME_UPPER lanes -> Y[3,4,5]",
+    "X[3,2,8] W[4,2,3]:p strides=2 auto_pad=SAME_LOWER -> Y[3,4,4]",
+    "X[1,2,5,4] W[2,2,3,3] auto_pad=VALID -> Y[1,2,3,2]",
+    "X[9,2,5,5] W[4,1,3,3]:p group=2 dilations=2,2 pads=2,1,2,1 @1 -> Y[9,4,5,3]",
+    "X[1,2,4,4] W[2,2,3,3] group=0 -> error: 'group' is 0",
+    "X[1,3,4,4] W[2,3,3,3] group=2 -> error: 'group' is 2",
+    "X[1,2,4,4] W[2,2,3,3] strides=0,1 -> error: 'strides' holds 0",
+    "X[1,2,4,4] W[2,2,3,3] pads=1,1 -> error: 'pads' has 2 values, expected 4",
+    "X[1,2,4,4] W[2,2,3,3] dilations=2,2 -> error: the padded input 4",
+    "X[1,2,4,4] W[2,2,3,3] kernel_shape=3,2 -> error: 'kernel_shape' holds 2",
+    "X[1,2,4,4] W[2,2,3,3] auto_pad=SAME -> error: 'auto_pad' is 'SAME'",
+    "X[1,2,4,4] W[2,2,3,3] B[3] -> error: bias of shape [3]",
+    "X[1,2,4,4,4] W[2,2,3,3,3] -> error: 3 spatial dimensions",
+    NULL};
+
 const struct op ot_op_Conv = {
     .name = "Conv",
     .since = 1,
@@ -151,4 +172,5 @@ const struct op ot_op_Conv = {
     .forward = forward,
     .backward = backward,
     .release = release,
+    .cases = cases,
 };

@@ -2,7 +2,7 @@
  * matrix products, for oneDNN 2.6 and 3.x. */
 #include "ops/dnnl.h"
 
-#include <dnnl.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
 /* oneDNN's OpenMP has one team a calling thread; we want teams of one. The symbols are those of

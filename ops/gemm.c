@@ -211,6 +211,26 @@ static void backward(struct op_node *n) {
     if (wants_c) backward_addend(n);
 }
 
+static const char *const cases[] = {
+    "A[5,3] B[3,4] -> Y[5,4]",
+    "A[3,5] B[4,3] C[4]:p transA=1 transB=1 alpha=0.5 beta=2 -> Y[5,4]",
+    "A[5,3] B[3,4] C[5,4] -> Y[5,4]",
+    "A[5,3] B[3,4] C[5,1] beta=0.5 -> Y[5,4]",
+    "A[5,3] B[3,4] C[1,4] @9 -> Y[5,4]",
+    "A[5,3] B[4,3]:p C[] transB=1 @7 -> Y[5,4]",
+    "A[2,3] B[3,4] C[4] broadcast=1 @6 -> Y[2,4]",
+    "A[17,20] B[9,20]~0.3:p C[9]:p transB=1 lanes -> Y[17,9]",
+    "A[5,20] B[20,9]~0.3t:p C[1,9]:p lanes -> Y[5,9]",
+    "A[1,8] B[8,3]~0.5t:p lanes -> Y[1,3]",
+    "A[5,8] B[8,3]~0.5t:p alpha=0.5 -> Y[5,3]",
+    "A[2,0] B[0,3] C[3] -> Y[2,3]",
+    "A[2,3] B[4,3] -> error: inner dimensions differ",
+    "A[2,3] B[3,4] C[3] -> error: C of shape [3] does not broadcast to [2,4]",
+    "A[2,3] B[3,4] alpha=nan -> error: 'alpha' is",
+    "A[2,3,1] B[3,4] -> error: two matrices",
+    "A[2,3] B[3,4] C[4] @6 -> error: 'broadcast' is 0",
+    NULL};
+
 const struct op ot_op_Gemm = {
     .name = "Gemm",
     .since = 6,
@@ -227,4 +247,5 @@ const struct op ot_op_Gemm = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .cases = cases,
 };

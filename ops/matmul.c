@@ -159,6 +159,22 @@ static void backward(struct op_node *n) {
                  dy, db);
 }
 
+static const char *const cases[] = {
+    "A[5,3] B[3,4] -> Y[5,4]",
+    "A[3] B[3] -> Y[]",
+    "A[3] B[2,3,4] -> Y[2,4]",
+    "A[2,5,3] B[3] -> Y[2,5]",
+    "A[2,5,3] B[3,4]:p -> Y[2,5,4]",
+    "A[2,1,4,3] B[5,3,2] -> Y[2,5,4,2]",
+    "A[4,3] B[3,3,2] -> Y[3,4,2]",
+    "A[9,20] B[20,7]~0.3t:p lanes -> Y[9,7]",
+    "A[2,9,20] B[20,7]~0.3t:p lanes -> Y[2,9,7]",
+    "A[2,0] B[0,3] -> Y[2,3]",
+    "A[2,3] B[4,3] -> error: inner dimensions differ",
+    "A[] B[4,3] -> error: a scalar is no matrix",
+    "A[2,2,3] B[3,3,4] -> error: do not broadcast",
+    NULL};
+
 const struct op ot_op_MatMul = {
     .name = "MatMul",
     .since = 1,
@@ -175,4 +191,5 @@ const struct op ot_op_MatMul = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .cases = cases,
 };
