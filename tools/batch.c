@@ -103,7 +103,7 @@ int ot_batch_make(struct batch *b, const struct feed *feed, int64_t room, struct
     for (int k = 0; k <= feed->n_inputs; k++) {
         const bool target = k == feed->n_inputs;
         const int64_t n = target ? feed->target_elements : feed->input[k].elements;
-        const size_t size = target ? sizeof(int64_t) : ot_type_size(feed->input[k].type);
+        const size_t size = target ? sizeof(int64_t) : ot_element_size(feed->input[k].type);
         b->memory[target ? MAX_INPUTS : k] = ot_take((size_t)room * (size_t)n, size, f);
         if (!b->memory[target ? MAX_INPUTS : k]) {
             ot_batch_free(b);
@@ -151,7 +151,7 @@ static int fill_row(struct batch *b, const struct feed *feed, int64_t row, int64
     for (int k = 0; k < feed->n_inputs && !code; k++) {
         const struct transform *t = &feed->input[k];
         char *to = b->memory[k];
-        to += (size_t)row * (size_t)t->elements * ot_type_size(t->type);
+        to += (size_t)row * (size_t)t->elements * ot_element_size(t->type);
         struct sample one;
         code = ot_data_read(feed->data, sample, k, &one, f);
         if (!code)

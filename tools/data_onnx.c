@@ -169,7 +169,7 @@ static int parse(const unsigned char *bytes, size_t size, const char *name, stru
 
 /* ---- folders ------------------------------------------------------------------------------------- */
 
-static size_t element_size(ot_type type)
+static size_t width_of(ot_type type)
 {
     return type == OT_FLOAT ? 4 : type == OT_UINT8 ? 1 : 8;
 }
@@ -190,7 +190,7 @@ static int concatenate(struct array *a, struct array *b, const char *name, struc
         code = ot_array_count(a, name, &n, f);
     if (!code)
         code = ot_array_count(b, name, &m, f);
-    const size_t size = element_size(a->type);
+    const size_t size = width_of(a->type);
     char *data = code ? NULL : realloc(a->data, (n + m) * size + 1);
     if (data) {
         memcpy(data + n * size, b->data, m * size);

@@ -7,7 +7,7 @@
 void ot_print_string(FILE *file, const char *text)
 {
     char safe[4608];
-    ot_escape(safe, sizeof safe, text); /* leaves nothing but valid UTF-8 */
+    ot_make_safe(safe, sizeof safe, text); /* leaves nothing but valid UTF-8 */
     fputc('"', file);
     for (const char *s = safe; *s; s++) {
         if (*s == '"' || *s == '\\')

@@ -1,7 +1,6 @@
 /* tool.c - errors, memory and paths of the onnx-train command. */
 #include "tools/tool.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +25,7 @@ static int sequence_length(const unsigned char *s)
     return n;
 }
 
-void ot_escape(char *out, size_t size, const char *text)
+void ot_make_safe(char *out, size_t size, const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
     size_t used = 0;
@@ -51,22 +50,9 @@ int ot_refuse(struct failure *f, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    ot_escape(f->text, sizeof f->text, raw);
+    ot_make_safe(f->text, sizeof f->text, raw);
     f->code = code;
     return code;
-}
-
-int ot_refuse_status(struct failure *f, int code, const char *what, const ot_error *err)
-{
-    if (err->status == OT_ERROR_NO_MEMORY)
-        code = EXIT_MEMORY;
-    else if (err->status == OT_ERROR_NUMERIC)
-        code = EXIT_DIVERGED;
-    else if (err->status == OT_ERROR_IO)
-        code = EXIT_RUNTIME;
-    if (err->message[0])
-        return ot_refuse(f, code, "%s", err->message);
-    return ot_refuse(f, code, "%s: %s", what, ot_status_name(err->status));
 }
 
 void *ot_take(size_t count, size_t size, struct failure *f)

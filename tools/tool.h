@@ -37,11 +37,6 @@ struct failure {
 /* Fills f and returns code. Control characters and broken UTF-8 in the text become \xNN. */
 int ot_refuse(struct failure *f, int code, const char *format, ...) OT_PRINTF(3, 4);
 
-/* The same for a library error: `what` ("open model", ...) is only used where the library gave no
- * text. Memory errors become EXIT_MEMORY, non-finite values EXIT_DIVERGED, file errors
- * EXIT_RUNTIME, everything else `code`. */
-int ot_refuse_status(struct failure *f, int code, const char *what, const ot_error *err);
-
 /* malloc and friends that fill f where they fail; NULL then. */
 void *ot_take(size_t count, size_t size, struct failure *f); /* zeroed */
 char *ot_copy_text(const char *text, struct failure *f);
@@ -53,6 +48,6 @@ char *ot_join_path(const char *folder, const char *name, struct failure *f);
 bool ot_has_suffix(const char *name, const char *suffix);
 
 /* Copies text to out (size bytes, NUL included), escaping as ot_refuse does. */
-void ot_escape(char *out, size_t size, const char *text);
+void ot_make_safe(char *out, size_t size, const char *text);
 
 #endif

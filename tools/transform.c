@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t ot_type_size(ot_type type)
+size_t ot_element_size(ot_type type)
 {
     switch (type) {
     case OT_FLOAT:
@@ -229,7 +229,7 @@ int ot_transform_make(struct transform *t, const struct settings *s, const ot_va
     for (int i = 1; i < input->rank; i++)
         want *= input->dim[i] > 0 ? input->dim[i] : 0;
     const bool picture = first.rank >= 2 && is_picture(t, input);
-    if (!ot_type_size(t->type))
+    if (!ot_element_size(t->type))
         code = ot_refuse(f, EXIT_MODEL, "input '%s' has an element type that no data set gives",
                          input->name);
     else if (t->type != OT_FLOAT && first.type == OT_FLOAT)

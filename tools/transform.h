@@ -36,6 +36,6 @@ int ot_transform_apply(const struct transform *t, const struct sample *sample, v
                        const char *name, struct failure *f);
 
 /* Bytes of an element of a model's input that we feed; 0: we do not. */
-size_t ot_type_size(ot_type type);
+size_t ot_element_size(ot_type type);
 
 #endif
