@@ -69,11 +69,35 @@ set(RUNTIME_SOURCES
 )
 
 set(TOOL_SOURCES
+  tools/arguments.c
+  tools/batch.c
+  tools/command.c
+  tools/data.c
+  tools/data_array.c
+  tools/data_cifar.c
+  tools/data_idx.c
+  tools/data_images.c
+  tools/data_npy.c
+  tools/data_onnx.c
+  tools/env.c
+  tools/help.c
+  tools/image.c
+  tools/image_jpeg.c
+  tools/image_png.c
+  tools/jsonout.c
+  tools/model.c
+  tools/options.c
+  tools/resize.c
+  tools/tool.c
+  tools/transform.c
+  tools/yaml.c
+  tools/zip.c
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_conv:node_bench.c
   test_dense:node_bench.c
+  test_options
   test_file
   test_ops:cases.c:case_run.c
   test_safetensors

@@ -1,0 +1,48 @@
+/* batch.h - batches of samples as the model takes them. */
+#ifndef TOOLS_BATCH_H
+#define TOOLS_BATCH_H
+
+#include "tools/transform.h"
+
+/* What targets are, by the loss. */
+enum target_kind {
+    TARGET_NONE,    /* there are none, or nobody asks for them */
+    TARGET_CLASSES, /* int64 [N, ...] */
+    TARGET_VALUES   /* float, in the shape of the model's output where that is known */
+};
+
+/* A data set seen through a model. The data set is not owned. */
+struct feed {
+    const struct data_source *data;
+    int n_inputs;
+    struct transform input[MAX_INPUTS];
+    enum target_kind target;
+    int target_rank; /* with the batch */
+    int64_t target_dim[OT_MAX_RANK]; /* dim[0] is not used */
+    int64_t target_elements;         /* of one sample */
+};
+
+struct batch {
+    int64_t room;     /* samples it has memory for */
+    int64_t count;    /* samples in it */
+    int n_inputs;
+    ot_tensor input[MAX_INPUTS], target; /* target.rank 0: none */
+    void *memory[MAX_INPUTS + 1];
+};
+
+/* Connects data to a model's inputs and output. classes > 0: targets are checked to lie below. */
+int ot_feed_make(struct feed *feed, const struct settings *s, const struct data_source *d,
+                 const ot_value_info *inputs, int n_inputs, const ot_value_info *output,
+                 enum target_kind target, int64_t classes, struct failure *f);
+
+int ot_batch_make(struct batch *b, const struct feed *feed, int64_t room, struct failure *f);
+void ot_batch_free(struct batch *b);
+
+/* Shapes b for `count` samples without reading any. */
+void ot_batch_shape(struct batch *b, const struct feed *feed, int64_t count);
+
+/* Reads the samples index[0..count), count <= b->room. */
+int ot_batch_fill(struct batch *b, const struct feed *feed, const int64_t *index, int64_t count,
+                  struct failure *f);
+
+#endif

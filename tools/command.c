@@ -1,0 +1,48 @@
+/* command.c - the table of subcommands. */
+#include "tools/command.h"
+
+#include <string.h>
+
+const struct command ot_commands[] = {
+    {"inspect", INSPECT, "MODEL [key=value ...]",
+     "show a model's inputs, outputs and weights, and what training it takes",
+     "onnx-train inspect model.onnx\n"
+     "onnx-train inspect model.onnx --plan batch=64\n"
+     "onnx-train inspect model.onnx --json\n",
+     ot_run_inspect},
+    {"train", TRAIN, "MODEL DATA [config.yaml] [key=value ...]",
+     "train a model, keeping every zero of its sparse weights",
+     "onnx-train train model.onnx photos/ epochs=5 lr=0.01\n"
+     "onnx-train train model.onnx data.npz optimizer=adamw freeze='features.*' out=run1\n"
+     "onnx-train train resume=runs/train1\n",
+     ot_run_train},
+    {"eval", EVAL, "MODEL DATA [config.yaml] [key=value ...]",
+     "measure loss and accuracy on labelled data",
+     "onnx-train eval model.onnx photos/\n"
+     "onnx-train eval model.onnx mnist/ mean=0.1307 std=0.3081 --json\n"
+     "onnx-train eval model.onnx mnist/ split=train batch=256\n",
+     ot_run_eval},
+    {"predict", PREDICT, "MODEL DATA [config.yaml] [key=value ...]",
+     "run a model and print or write what it answers",
+     "onnx-train predict model.onnx photo.jpg\n"
+     "onnx-train predict model.onnx photos/ out=scores.csv\n"
+     "onnx-train predict model.onnx x.npy out=y.npy\n",
+     ot_run_predict},
+    {"export", EXPORT, "MODEL out=FILE [key=value ...]",
+     "write a model again: other spelling of sparsity, other form, other weights",
+     "onnx-train export model.onnx out=small.onnx sparse=initializer\n"
+     "onnx-train export model.onnx out=served.onnx form=inference\n"
+     "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n",
+     ot_run_export},
+    {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
+     "onnx-train env\n", ot_run_env},
+    {"help", HELP, "[COMMAND]", "explain a command", "onnx-train help train\n", ot_run_help},
+    {0}};
+
+const struct command *ot_command_find(const char *name)
+{
+    for (const struct command *c = ot_commands; c->name; c++)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}

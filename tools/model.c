@@ -1,0 +1,134 @@
+/* model.c - a model opened with the command's settings. */
+#include "tools/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int ot_refuse_status(struct failure *f, int code, const ot_error *err)
+{
+    static const struct {
+        ot_status status;
+        int code;
+    } codes[] = {{OT_ERROR_NO_MEMORY, EXIT_MEMORY},
+                 {OT_ERROR_NUMERIC, EXIT_DIVERGED},
+                 {OT_ERROR_IO, EXIT_RUNTIME}};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (err->status == codes[i].status)
+            code = codes[i].code;
+    return ot_refuse(f, code, "%s", err->message[0] ? err->message : ot_status_name(err->status));
+}
+
+/* One line a warning; the library has escaped it. */
+static void print_warning(void *context, ot_log_level level, const char *line)
+{
+    (void)context;
+    if (level == OT_LOG_WARNING)
+        fprintf(stderr, "onnx-train: %s\n", line);
+}
+
+static int look_at_values(struct model *m, const struct settings *s, struct failure *f)
+{
+    ot_error err = {0};
+    const char *wanted = (s->command & LOSSES) ? ot_text(s, OPTION_output) : NULL;
+    ot_get_model_info(m->session, &m->info);
+    m->n_inputs = ot_input_count(m->session);
+    m->n_outputs = ot_output_count(m->session);
+    if (m->n_inputs > MAX_INPUTS)
+        return ot_refuse(f, EXIT_MODEL, "the model has %d inputs; the command feeds at most %d",
+                         m->n_inputs, MAX_INPUTS);
+    for (int i = 0; i < m->n_inputs; i++)
+        if (ot_get_input(m->session, i, &m->input[i], &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+    for (int i = 0; i < m->n_outputs; i++) {
+        if (ot_get_output(m->session, i, &m->output, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        m->output_index = i;
+        if (!wanted || strcmp(wanted, m->output.name) == 0)
+            return 0;
+    }
+    return wanted ? ot_refuse(f, EXIT_USAGE, "the model has no output '%s'", wanted)
+                  : ot_refuse(f, EXIT_MODEL, "the model has no outputs");
+}
+
+int ot_model_open(struct model *m, const struct settings *s, struct failure *f)
+{
+    *m = (struct model){0};
+    const char *path = ot_text(s, OPTION_model);
+    if (!path)
+        return ot_refuse(f, EXIT_USAGE, "no model given; usage: onnx-train %s MODEL ...", s->name);
+    const bool computes = s->command & COMPUTES;
+    const ot_options options = {
+        .threads = computes ? (int)ot_integer(s, OPTION_threads, 0) : 1,
+        .isa = computes ? ot_text(s, OPTION_isa) : NULL,
+        .sparse = computes ? (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0) : OT_SPARSE_AUTO,
+        .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
+        .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
+        .limits.memory_bytes = (uint64_t)ot_integer(s, OPTION_memory_limit, 0),
+        .log = print_warning};
+    ot_error err = {0};
+    const ot_status status = ot_open(path, &options, &m->session, &err);
+    if (status == OT_OK) {
+        const int code = look_at_values(m, s, f);
+        if (code)
+            ot_model_close(m);
+        return code;
+    }
+    if (status == OT_ERROR_ARGUMENT)
+        return ot_refuse_status(f, EXIT_USAGE, &err);
+    if (status == OT_ERROR_LIMIT && ot_is_given(s, OPTION_memory_limit))
+        return ot_refuse_status(f, EXIT_MEMORY, &err);
+    /* a model with values that are not finite is a broken model, not a diverged run */
+    ot_refuse_status(f, EXIT_MODEL, &err);
+    f->code = f->code == EXIT_MEMORY ? EXIT_MEMORY : EXIT_MODEL;
+    return f->code;
+}
+
+void ot_model_close(struct model *m)
+{
+    ot_close(m->session);
+    *m = (struct model){0};
+}
+
+int ot_model_load(struct model *m, const struct settings *s, struct failure *f)
+{
+    const char *path = ot_text(s, OPTION_checkpoint);
+    ot_error err = {0};
+    if (!path || ot_load_checkpoint(m->session, path, NULL, NULL, &err) == OT_OK)
+        return 0;
+    return ot_refuse_status(f, EXIT_MODEL, &err);
+}
+
+void ot_model_request(const struct model *m, struct data_request *request)
+{
+    *request = (struct data_request){.n_inputs = m->n_inputs, .output = m->output.name};
+    for (int i = 0; i < m->n_inputs; i++)
+        request->input[i] = m->input[i].name;
+}
+
+int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f)
+{
+    const bool trains = s->command & TRAIN;
+    const ot_loss_options options = {
+        .kind = (ot_loss_kind)ot_integer(s, OPTION_loss, 0),
+        .label_smoothing = trains ? (float)ot_number(s, OPTION_label_smoothing, 0) : 0,
+        .huber_delta = (float)ot_number(s, OPTION_huber_delta, 1),
+        .output = m->output.name};
+    ot_error err = {0};
+    if (ot_set_loss(m->session, &options, &err))
+        return ot_refuse_status(f, EXIT_MODEL, &err);
+    return 0;
+}
+
+int64_t ot_model_classes(const struct model *m)
+{
+    return m->output.rank >= 2 && m->output.dim[1] > 0 ? m->output.dim[1] : 0;
+}
+
+double ot_model_sparsity(const struct model *m)
+{
+    ot_model_info info;
+    ot_get_model_info(m->session, &info);
+    if (info.parameters < 1)
+        return 0;
+    return 1 - (double)info.nonzeros / (double)info.parameters;
+}

@@ -1,0 +1,53 @@
+/* tool.h - what all parts of the onnx-train command share: exit codes and the one error message.
+ *
+ * A function that can fail returns an exit code, 0 for success, and fills the caller's `struct
+ * failure`; main prints its text as the one line "onnx-train: ..." and exits with its code.
+ */
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include "runtime/onnxtrain.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_RUNTIME = 1,  /* the operating system refused something */
+    EXIT_USAGE = 2,    /* command line or configuration */
+    EXIT_MODEL = 3,    /* the model is broken or has unsupported operators */
+    EXIT_DATA = 4,     /* the data are broken or do not fit the model */
+    EXIT_DIVERGED = 5, /* loss or gradient is not finite */
+    EXIT_MEMORY = 6,   /* the memory limit is exceeded */
+    EXIT_SIGNAL = 128  /* + the signal's number: stopped by it, checkpoint saved */
+};
+
+struct failure {
+    int code;
+    char text[1200];
+};
+
+#if defined(__GNUC__)
+#define OT_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define OT_PRINTF(text, first)
+#endif
+
+/* Fills f and returns code. Control characters and broken UTF-8 in the text become \xNN. */
+int ot_refuse(struct failure *f, int code, const char *format, ...) OT_PRINTF(3, 4);
+
+/* malloc and friends that fill f where they fail; NULL then. */
+void *ot_take(size_t count, size_t size, struct failure *f); /* zeroed */
+char *ot_copy_text(const char *text, struct failure *f);
+
+/* "folder/name" in fresh memory. */
+char *ot_join_path(const char *folder, const char *name, struct failure *f);
+
+/* Whether name ends in suffix, ASCII letters compared without case. */
+bool ot_has_suffix(const char *name, const char *suffix);
+
+/* Copies text to out (size bytes, NUL included), escaping as ot_refuse does. */
+void ot_make_safe(char *out, size_t size, const char *text);
+
+#endif
