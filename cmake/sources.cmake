@@ -72,8 +72,10 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_base
   test_file
   test_ops:cases.c:case_run.c
+  test_optimizer
   test_safetensors
   test_sparse:sparse_case.c
 )
