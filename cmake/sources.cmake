@@ -73,13 +73,12 @@ set(TOOL_SOURCES
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_base
+  test_conv:node_bench.c
+  test_dense:node_bench.c
   test_file
   test_ops:cases.c:case_run.c
   test_optimizer
   test_safetensors
+  test_session:model.c
   test_sparse:sparse_case.c
 )
-if(EXISTS ${CMAKE_SOURCE_DIR}/ops/sparse.c) # no operator links without it
-  list(APPEND UNIT_TESTS test_conv:node_bench.c test_dense:node_bench.c)
-  list(APPEND UNIT_TESTS test_ops:cases.c:case_run.c)
-endif()
