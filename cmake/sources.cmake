@@ -98,8 +98,13 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_conv:node_bench.c
   test_dense:node_bench.c
   test_options
+  test_base
+  test_conv:node_bench.c
+  test_dense:node_bench.c
   test_file
   test_ops:cases.c:case_run.c
+  test_optimizer
   test_safetensors
+  test_session:model.c
   test_sparse:sparse_case.c
 )

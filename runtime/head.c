@@ -76,29 +76,31 @@ static bool find_head(struct ot_session *s, struct head *h) {
 }
 
 /* Uniform in +-1/sqrt(fan_in), PyTorch's default for linear layers and convolutions. */
-static ot_status renew(struct ot_session *s, struct parameter *p, int axis, int64_t classes,
-                       double bound, ot_error *err) {
-    struct tensor t = p->t;
-    t.dim[axis] = classes;
-    t.pattern = NULL;
-    float *values = ot_block_alloc(&s->allocator, (size_t)ot_elements(&t), sizeof *values);
+static ot_status fresh_values(struct ot_session *s, const struct parameter *p, int axis,
+                              int64_t classes, double bound, struct tensor *t, ot_error *err) {
+    *t = p->t;
+    t->dim[axis] = classes;
+    t->pattern = NULL;
+    float *values = ot_block_alloc(&s->allocator, (size_t)ot_elements(t), sizeof *values);
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
-    for (int64_t i = 0; i < ot_elements(&t); i++)
-        values[i] = (float)(bound * (2.0 * ot_random_float(s->options.seed,
-                                                           0x68656164u + (uint64_t)p->value,
-                                                           (uint64_t)i) - 1));
+    uint64_t stream = 0x68656164u + (uint64_t)p->value;
+    for (int64_t i = 0; i < ot_elements(t); i++)
+        values[i] = (float)(bound * (2.0 * ot_random_float(s->options.seed, stream, (uint64_t)i) - 1));
+    t->data = values;
+    return OT_OK;
+}
+
+static void replace(struct ot_session *s, struct parameter *p, const struct tensor *t) {
     ot_pattern_unref(p->t.pattern);
     ot_block_free(&s->allocator, p->t.data);
     ot_block_free(&s->allocator, p->gradient);
+    p->gradient = NULL;
     for (int k = 0; k < OT_MOMENTS; k++) {
         ot_block_free(&s->allocator, p->moment[k]);
         p->moment[k] = NULL;
     }
-    p->gradient = NULL;
-    p->t = t;
-    p->t.data = values;
+    p->t = *t;
     p->is_sparse = false;
-    return OT_OK;
 }
 
 ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_error *err) {
@@ -116,8 +118,14 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     if (h.bias && (h.bias->t.rank < 1 || h.bias->t.dim[bias_axis] != old))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "the bias '%s' does not fit a new head",
                        h.bias->name);
-    OT_TRY(renew(s, h.weight, h.class_axis, classes, bound, err));
-    if (h.bias) OT_TRY(renew(s, h.bias, bias_axis, classes, bound, err));
+    struct tensor weight, bias;
+    OT_TRY(fresh_values(s, h.weight, h.class_axis, classes, bound, &weight, err));
+    if (h.bias && fresh_values(s, h.bias, bias_axis, classes, bound, &bias, err)) {
+        ot_block_free(&s->allocator, weight.data);
+        return OT_ERROR_NO_MEMORY;
+    }
+    replace(s, h.weight, &weight);
+    if (h.bias) replace(s, h.bias, &bias);
     if (output->rank > 1) output->dim[1] = classes;
     s->head_classes = classes;
     ot_session_drop_plans(s);

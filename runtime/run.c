@@ -25,13 +25,14 @@ static void add(struct pool *pool, float *to, const float *from, int64_t n) {
     ot_parallel_for(pool, ot_task_count(n, GRAIN), add_task, &s);
 }
 
-static void run_node(struct plan *p, const struct step *step) {
+static ot_status run_node(struct plan *p, const struct step *step, ot_error *err) {
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
     bool forward = step->kind == OT_STEP_FORWARD;
     int scratch = forward ? pn->forward_scratch : pn->backward_scratch;
     n->scratch = scratch >= 0 ? p->block + p->buffer[scratch].offset : NULL;
     (forward ? n->op->forward : n->op->backward)(n);
+    return ot_op_fault(n, err);
 }
 
 /* Inputs are read where the caller has them; views of them follow. */
@@ -88,7 +89,7 @@ ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *
             add(p->session->pool, p->session->parameter[step->a->parameter].gradient,
                 ot_f(&step->b->t), ot_count(&step->b->t));
             break;
-        default: run_node(p, step);
+        default: OT_TRY(run_node(p, step, err));
         }
     }
     return OT_OK;

@@ -117,6 +117,8 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     ot_status status = ot_plan_run(p, inputs, target, &r, err);
     if (status) {
         restore_statistics(s);
+        /* out of memory inside a dense kernel: some gradients have been added, others not */
+        if (status == OT_ERROR_NO_MEMORY) clear_gradients(s);
         return status;
     }
     s->accumulated++;
