@@ -34,10 +34,9 @@ json() {
 }
 # The masks of all weights of a model: name, number of nonzeros, hash of the positions.
 masks() {
+    fields='"name":"\([^"]*\)".*"nnz":\([0-9]*\).*"mask[a-z_]*":"\([0-9a-fx]*\)"'
     "$TRAIN" inspect --json "$1" | tr -d ' \n' | sed 's/{/\n/g' |
-        sed -n 's/.*"name":"\([^"]*\)".*"nnz":\([0-9]*\).*"mask[a-z_]*":"\([0-9a-fx]*\)".*/\1 \2 \3/
-                t
-                d'
+        sed -n "s/.*$fields.*/\1 \2 \3/p"
 }
 # The training losses of a run, a line a step: "step loss".
 losses() { sed -n '/"event": *"step"/s/.*"step": *\([0-9]*\).*"loss": *\([^,}]*\).*/\1 \2/p' "$1"; }
