@@ -43,7 +43,7 @@ static struct number draw(const struct op_case *c, const struct case_tensor *t, 
 /* A random permutation of evenly spaced values; tensors of one case interleave. */
 static void draw_distinct(const struct op_case *c, int i, float *x, int64_t n) {
     for (int64_t k = 0; k < n; k++)
-        x[k] = (float)(((double)k - (double)n / 2 + 0.3) * 0.06 * c->n_in + 0.06 * i);
+        x[k] = (float)(((double)(k - n / 2) + 0.3) * 0.06 * c->n_in + 0.06 * i);
     for (int64_t k = n - 1; k > 0; k--) {
         int64_t j = (int64_t)(ot_case_random((uint64_t)i, (uint64_t)k) * (double)(k + 1));
         float swap = x[k];

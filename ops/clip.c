@@ -1,0 +1,95 @@
+/* clip.c - y = min(max(x, low), high); integers too. Where low > high the result is high.
+ *
+ * Before opset 11 the bounds are attributes, later constant inputs. The gradient passes where
+ * low <= x <= high.
+ */
+#include <float.h>
+
+#include "ops/number.h"
+#include "ops/unary.h"
+
+struct state {
+    float low, high;
+    int64_t integer_low, integer_high;
+};
+
+static void value(const float *x, float *y, int64_t n, const void *state) {
+    const struct state *s = state;
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i] < s->low ? s->low : x[i];
+        y[i] = v > s->high ? s->high : v;
+    }
+}
+
+static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
+                     const void *state) {
+    const struct state *s = state;
+    (void)y;
+    for (int64_t i = 0; i < n; i++) dx[i] = x[i] >= s->low && x[i] <= s->high ? dy[i] : 0;
+}
+
+/* Reads bound i if the node has it. */
+static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_error *err) {
+    if (i >= n->n_in || !n->x[i]) return OT_OK;
+    const struct tensor *t = n->x[i];
+    OT_TRY(ot_op_type(n, i, n->x[0]->type, err));
+    if (t->role != OT_ROLE_CONST)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+    if (ot_elements(t) != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a scalar", i);
+    if (t->type == OT_FLOAT) *f = ot_f(t)[0];
+    else *integer = ot_load_integer(t->data, t->type, 0);
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    *s = (struct state){-FLT_MAX, FLT_MAX, INT64_MIN, INT64_MAX};
+    OT_TRY(ot_unary_prepare_number(n, err));
+    if (n->node->opset >= 11) {
+        OT_TRY(bound(n, 1, &s->low, &s->integer_low, err));
+        return bound(n, 2, &s->high, &s->integer_high, err);
+    }
+    if (n->n_in > 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
+    s->low = ot_attr_float(n->node, "min", s->low);
+    s->high = ot_attr_float(n->node, "max", s->high);
+    return OT_OK;
+}
+
+static void clip_integers(struct op_node *n) {
+    const struct state *s = n->state;
+    const struct tensor *x = n->x[0];
+    for (int64_t k = 0, count = ot_count(x); k < count; k++) {
+        int64_t v = ot_load_integer(x->data, x->type, k);
+        v = v < s->integer_low ? s->integer_low : v;
+        v = v > s->integer_high ? s->integer_high : v;
+        ot_store_integer(n->y[0]->data, x->type, k, v);
+    }
+}
+
+static void forward(struct op_node *n) {
+    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
+    else clip_integers(n);
+}
+static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+
+static const char *const cases[] = {
+    "X[2,3,5] f(-1) f(0.5) lanes -> Y[2,3,5]",
+    "X[2,3,5] - f(0.5) -> Y[2,3,5]",
+    "X[2,3,5] f(-1) - lanes -> Y[2,3,5]",
+    "X[2,3,5] -> Y[2,3,5]",
+    "X[2,3,5] min=-1 max=0.5 @6 lanes -> Y[2,3,5]",
+    "f{-7,2,9,nan} min=0 max=6 @10 -> f{0,2,6,nan}",
+    "f{-7,9} f(2) f(1) -> f{1,1}",
+    "i64{-7,2,9} i64(0) i64(6) -> i64{0,2,6}",
+    "X[2] f{0,1} -> error: input 1 is not a scalar",
+    "X[2] M[] -> error: input 1 is not constant",
+    NULL,
+};
+
+const struct op ot_op_Clip = {
+    .name = "Clip", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
+    .attributes = "min:f max:f", .needs = OT_X(0), .state_size = sizeof(struct state),
+    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .cases = cases,
+};

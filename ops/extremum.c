@@ -1,0 +1,139 @@
+/* extremum.c - Max and Min of one or more broadcast tensors. NaN wins. The gradient goes to the
+ * input that gave the result, the first of equal ones. */
+#include <string.h>
+
+#include "ops/broadcast.h"
+#include "ops/number.h"
+
+struct operand {
+    struct broadcast whole, split;
+    bool full;
+};
+
+struct state {
+    bool max;
+    struct operand *operand; /* one an input */
+};
+
+struct work {
+    const struct op_node *n;
+    int k;
+};
+
+/* y = the better of y and x[k]; the save area keeps whose it is. */
+static void float_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
+                          int64_t count, float *out) {
+    const struct work *w = arg;
+    const struct state *s = w->n->state;
+    const float *x = ot_f(w->n->x[w->k]) + offset[0];
+    float *y = ot_f(w->n->y[0]) + at;
+    int32_t *winner = w->n->save_size ? (int32_t *)w->n->save + at : NULL;
+    (void)out;
+    for (int64_t j = 0; j < count; j++) {
+        float v = x[j * step[0]];
+        bool better = w->k == 0 || (y[j] == y[j] && !(s->max ? v <= y[j] : v >= y[j]));
+        if (!better) continue;
+        y[j] = v;
+        if (winner) winner[j] = w->k;
+    }
+}
+
+static void integer_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
+                            int64_t count, float *out) {
+    const struct work *w = arg;
+    const struct state *s = w->n->state;
+    const struct tensor *x = w->n->x[w->k], *y = w->n->y[0];
+    (void)out;
+    for (int64_t j = 0; j < count; j++) {
+        int64_t v = ot_load_integer(x->data, x->type, offset[0] + j * step[0]);
+        int64_t old = ot_load_integer(y->data, y->type, at + j);
+        if (w->k == 0 || (s->max ? v > old : v < old)) ot_store_integer(y->data, y->type, at + j, v);
+    }
+}
+
+static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
+                             int64_t count, float *out) {
+    const struct work *w = arg;
+    const float *dy = ot_f(w->n->dy[0]) + at;
+    const int32_t *winner = (const int32_t *)w->n->save + at;
+    (void)offset;
+    (void)step;
+    if (!out) out = ot_f(w->n->dx[w->k]) + at;
+    for (int64_t j = 0; j < count; j++) out[j] = winner[j] == w->k ? dy[j] : 0;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    struct tensor *y = n->y[0];
+    ot_type type = ot_is_integer(n->x[0]->type) ? n->x[0]->type : OT_FLOAT;
+    int rank = 0;
+    int64_t dim[OT_MAX_RANK];
+    s->max = !strcmp(n->op->name, "Max");
+    s->operand = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *s->operand);
+    if (!s->operand) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    struct tensor so_far = {.rank = 0};
+    for (int i = 0; i < n->n_in; i++) {
+        OT_TRY(ot_op_type(n, i, type, err));
+        OT_TRY(ot_op_broadcast(n, &so_far, n->x[i], &rank, dim, err));
+        so_far.rank = rank;
+        memcpy(so_far.dim, dim, sizeof dim);
+    }
+    OT_TRY(ot_op_set(n, y, type, rank, dim, err));
+    for (int i = 0; i < n->n_in; i++) {
+        const struct tensor *const x[] = {n->x[i]};
+        ot_broadcast_build(&s->operand[i].whole, y, x, 1, false);
+        ot_broadcast_build(&s->operand[i].split, y, x, 1, true);
+        s->operand[i].full = ot_count(x[0]) == ot_count(y);
+    }
+    if (n->want) n->save_size = (size_t)ot_count(y) * sizeof(int32_t);
+    return OT_OK;
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    bool integer = n->y[0]->type != OT_FLOAT;
+    for (int k = 0; k < n->n_in; k++) {
+        struct work w = {n, k};
+        ot_broadcast_each(n->pool, &s->operand[k].whole, integer ? integer_segment : float_segment,
+                          &w);
+    }
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    for (int k = 0; k < n->n_in; k++) {
+        const struct operand *o = &s->operand[k];
+        struct work w = {n, k};
+        if (!n->dx[k]) continue;
+        if (o->full) ot_broadcast_each(n->pool, &o->whole, gradient_segment, &w);
+        else ot_broadcast_reduce(n->pool, &o->split, 0, gradient_segment, &w, ot_f(n->dx[k]));
+    }
+}
+
+static const char *const max_cases[] = {
+    "A[2,3,4] B[2,3,4] distinct lanes -> Y[2,3,4]",
+    "A[2,3,4] B[3,1]:p C[]:p distinct lanes -> Y[2,3,4]",
+    "A[3,1] B[2,1,4] distinct -> Y[2,3,4]",
+    "A[2,3] -> Y[2,3]",
+    "f{1,nan,3} f{2,0,nan} -> f{2,nan,nan}",
+    "i64{1,5} i64(3) i64{0,9} -> i64{3,9}",
+    "A[2] B[3] -> error: do not broadcast",
+    NULL,
+};
+static const char *const min_cases[] = {
+    "A[2,3,4] B[2,3,4] distinct lanes -> Y[2,3,4]",
+    "A[2,3,4] B[4]:p distinct lanes -> Y[2,3,4]",
+    "f{1,nan,3} f{2,0,nan} -> f{1,nan,nan}",
+    "i64{1,5} i64(3) -> i64{1,3}",
+    NULL,
+};
+
+#define EXTREMUM(word, list)                                                                   \
+    const struct op ot_op_##word = {                                                           \
+        .name = #word, .since = 6, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1,      \
+        .attributes = "", .needs = 0, .state_size = sizeof(struct state),                      \
+        .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward,                   \
+        .backward = backward, .cases = list,                                                   \
+    }
+EXTREMUM(Max, max_cases);
+EXTREMUM(Min, min_cases);
