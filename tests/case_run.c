@@ -52,7 +52,7 @@ static void draw_distinct(const struct op_case *c, int i, float *x, int64_t n) {
     }
 }
 
-static bool has_slot(const struct case_tensor *t, int i, int64_t k) {
+bool ot_case_has_slot(const struct case_tensor *t, int i, int64_t k) {
     return ot_case_random(200 + (uint64_t)i, (uint64_t)k) < t->density;
 }
 
@@ -77,7 +77,7 @@ ot_status ot_case_draw(struct op_case *c, void **x, ot_error *err) {
             store(x[i], t->type, k, t->value ? t->value[k] : draw(c, t, i, k));
         if (c->distinct && !t->value && t->type == OT_FLOAT) draw_distinct(c, i, x[i], n);
         for (int64_t k = 0; t->sparse && k < n; k++)
-            if (!has_slot(t, i, k)) ((float *)x[i])[k] = 0;
+            if (!ot_case_has_slot(t, i, k)) ((float *)x[i])[k] = 0;
     }
     return OT_OK;
 }
@@ -160,7 +160,7 @@ static ot_status make_pattern(struct case_run *r, const struct case_tensor *t, i
     int64_t *position = ot_arena_alloc(&r->arena, (size_t)n, sizeof *position);
     if (!position) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
     for (int64_t j = 0; j < n; j++)
-        if (has_slot(t, i, j)) position[k++] = j;
+        if (ot_case_has_slot(t, i, j)) position[k++] = j;
     struct pattern *p;
     OT_TRY(ot_pattern_new(&r->allocator, t->dim[0], n / t->dim[0], t->transposed, position, k, NULL,
                           &p, err));

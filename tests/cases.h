@@ -84,6 +84,9 @@ void *ot_case_rows(struct case_run *r, const struct tensor *t);
 /* Draws the inputs of a case: x[i] NULL where absent. Lives in the case's arena. */
 ot_status ot_case_draw(struct op_case *c, void **x, ot_error *err);
 
+/* Does the pattern of input i have a slot at element k? */
+bool ot_case_has_slot(const struct case_tensor *t, int i, int64_t k);
+
 /* Uniform in [0, 1): the n-th number of stream s. */
 double ot_case_random(uint64_t s, uint64_t n);
 
