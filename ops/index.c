@@ -122,7 +122,9 @@ void ot_move_each(struct pool *pool, const struct move *m, ot_run_fn *fn, void *
     int64_t n = cut.dim[cut.rank - 1];
     if (n == 0 || e.runs == 0) return;
     e.grain = n < GRAIN ? GRAIN / n : 1;
-    ot_parallel_for(pool, ot_task_count(e.runs, e.grain), each_task, &e);
+    const int tasks = ot_task_count(e.runs, e.grain);
+    for (int i = 0; !pool && i < tasks; i++) each_task(&e, i, 0);
+    if (pool) ot_parallel_for(pool, tasks, each_task, &e);
 }
 
 struct copy {

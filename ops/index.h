@@ -46,7 +46,7 @@ void ot_move_run(struct pool *pool, const struct move *m, size_t size, const voi
 
 /* Calls fn for runs of n elements; from and to are element numbers of the first one. Runs are
  * distinct, and called in parallel: fn may write the `to` side if no to_stride is 0, or the
- * `from` side if no from_stride is 0. */
+ * `from` side if no from_stride is 0. With pool NULL runs come one after the other, in order. */
 typedef void ot_run_fn(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
                        int64_t to_stride);
 void ot_move_each(struct pool *pool, const struct move *m, ot_run_fn *fn, void *arg);

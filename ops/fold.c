@@ -1,0 +1,179 @@
+/* fold.c - reductions of float arrays.
+ *
+ * Two forms. Where the last dimension is kept, a task holds BLOCK accumulators, one a neighbour,
+ * and walks over what is reduced. Otherwise it takes one result at a time and splits the run into
+ * SPLIT interleaved accumulators, which are combined at the end: both vectorise.
+ */
+#include "ops/fold.h"
+
+#include <math.h>
+
+enum { BLOCK = 64, SPLIT = 16 };
+
+/* Dimensions of a move, kept ones and reduced ones apart. */
+struct walk {
+    int rank;
+    int64_t dim[OT_ARRAY_RANK], from[OT_ARRAY_RANK], to[OT_ARRAY_RANK];
+    int64_t count; /* product of dim */
+};
+
+struct job {
+    struct walk kept, reduced; /* without the run */
+    int64_t run, run_stride;   /* the innermost dimension: kept or reduced */
+    bool run_kept;
+    int64_t blocks; /* of a kept run */
+    int64_t first_from, first_to, grain;
+    enum fold kind;
+    const float *x, *with;
+    float scale, *y;
+};
+
+static double start_value(enum fold kind) {
+    switch (kind) {
+    case OT_FOLD_PROD:
+    case OT_FOLD_PROD_NONZERO: return 1;
+    case OT_FOLD_MAX: return -INFINITY;
+    case OT_FOLD_MIN: return INFINITY;
+    default: return 0;
+    }
+}
+
+/* acc[j] = acc[j] folded with x[j] */
+static void step(enum fold kind, double *acc, const float *x, const float *with, int n) {
+    switch (kind) {
+    case OT_FOLD_SUM:
+        for (int j = 0; j < n; j++) acc[j] += x[j];
+        break;
+    case OT_FOLD_NORM:
+        for (int j = 0; j < n; j++) acc[j] += (double)x[j] * x[j];
+        break;
+    case OT_FOLD_PROD:
+        for (int j = 0; j < n; j++) acc[j] *= x[j];
+        break;
+    case OT_FOLD_MAX:
+        for (int j = 0; j < n; j++) acc[j] = x[j] > acc[j] || x[j] != x[j] ? x[j] : acc[j];
+        break;
+    case OT_FOLD_MIN:
+        for (int j = 0; j < n; j++) acc[j] = x[j] < acc[j] || x[j] != x[j] ? x[j] : acc[j];
+        break;
+    case OT_FOLD_TIES:
+        for (int j = 0; j < n; j++) acc[j] += x[j] == with[j];
+        break;
+    case OT_FOLD_ZEROS:
+        for (int j = 0; j < n; j++) acc[j] += x[j] == 0;
+        break;
+    case OT_FOLD_PROD_NONZERO:
+        for (int j = 0; j < n; j++) acc[j] *= x[j] == 0 ? 1 : x[j];
+        break;
+    }
+}
+
+/* Two accumulators become one. */
+static double combine(enum fold kind, double a, double b) {
+    switch (kind) {
+    case OT_FOLD_PROD:
+    case OT_FOLD_PROD_NONZERO: return a * b;
+    case OT_FOLD_MAX: return b > a || b != b ? b : a;
+    case OT_FOLD_MIN: return b < a || b != b ? b : a;
+    default: return a + b;
+    }
+}
+
+static void add_dimension(struct walk *w, int64_t dim, int64_t from, int64_t to) {
+    w->dim[w->rank] = dim;
+    w->from[w->rank] = from;
+    w->to[w->rank++] = to;
+    w->count *= dim;
+}
+
+/* Where index number i of a walk stands. */
+static void place(const struct walk *w, int64_t i, int64_t *from, int64_t *to) {
+    for (int k = w->rank - 1; k >= 0; k--) {
+        const int64_t index = i % w->dim[k];
+        i /= w->dim[k];
+        *from += index * w->from[k];
+        *to += index * w->to[k];
+    }
+}
+
+static void finish(const struct job *j, double *acc, int n, float *y) {
+    for (int i = 0; i < n; i++) {
+        const double value = j->kind == OT_FOLD_NORM ? sqrt(acc[i]) : acc[i];
+        y[i] = (float)(value * j->scale);
+    }
+}
+
+/* BLOCK neighbouring results. */
+static void fold_block(const struct job *j, int64_t result, int64_t block) {
+    double acc[BLOCK];
+    int64_t from = j->first_from + block * BLOCK, to = j->first_to + block * BLOCK;
+    const int64_t left = j->run - block * BLOCK;
+    const int n = left < BLOCK ? (int)left : BLOCK;
+    place(&j->kept, result, &from, &to);
+    for (int i = 0; i < n; i++) acc[i] = start_value(j->kind);
+    for (int64_t k = 0; k < j->reduced.count; k++) {
+        int64_t at = from, unused = 0;
+        place(&j->reduced, k, &at, &unused);
+        step(j->kind, acc, j->x + at, j->with ? j->with + to : NULL, n);
+    }
+    finish(j, acc, n, j->y + to);
+}
+
+/* One result; the run is reduced. */
+static void fold_one(const struct job *j, int64_t result) {
+    double acc[SPLIT];
+    float piece[SPLIT], with[SPLIT];
+    int64_t from = j->first_from, to = j->first_to;
+    place(&j->kept, result, &from, &to);
+    for (int i = 0; i < SPLIT; i++) {
+        acc[i] = start_value(j->kind);
+        with[i] = j->with ? j->with[to] : 0;
+    }
+    for (int64_t k = 0; k < j->reduced.count; k++) {
+        int64_t at = from, unused = 0;
+        place(&j->reduced, k, &at, &unused);
+        for (int64_t r = 0; r < j->run; r += SPLIT) {
+            const int n = j->run - r < SPLIT ? (int)(j->run - r) : SPLIT;
+            const float *x = j->x + at + r * j->run_stride;
+            for (int i = 0; i < n && j->run_stride != 1; i++) piece[i] = x[i * j->run_stride];
+            step(j->kind, acc, j->run_stride == 1 ? x : piece, with, n);
+        }
+    }
+    for (int i = 1; i < SPLIT; i++) acc[0] = combine(j->kind, acc[0], acc[i]);
+    finish(j, acc, 1, j->y + to);
+}
+
+static void task(void *arg, int number, int worker) {
+    (void)worker;
+    const struct job *j = arg;
+    int64_t from, to;
+    ot_task_range(j->kept.count * j->blocks, j->grain, number, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        if (j->run_kept)
+            fold_block(j, i / j->blocks, i % j->blocks);
+        else
+            fold_one(j, i);
+    }
+}
+
+void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const float *from,
+             const float *with, float scale, float *to) {
+    const int last = m->rank - 1;
+    struct job j = {.kept.count = 1, .reduced.count = 1, .blocks = 1, .first_from = m->from,
+                    .first_to = m->to, .kind = kind, .x = from, .scale = scale, .y = to};
+    j.with = kind == OT_FOLD_TIES ? with : NULL;
+    j.run_kept = m->to_stride[last] == 1 && m->from_stride[last] == 1;
+    int run = j.run_kept ? last : -1; /* else the innermost one that is reduced */
+    for (int i = 0; i <= last && !j.run_kept; i++)
+        if (m->to_stride[i] == 0) run = i;
+    for (int i = 0; i <= last; i++)
+        if (i != run)
+            add_dimension(m->to_stride[i] ? &j.kept : &j.reduced, m->dim[i], m->from_stride[i],
+                          m->to_stride[i]);
+    j.run = run < 0 ? 1 : m->dim[run];
+    j.run_stride = run < 0 ? 1 : m->from_stride[run];
+    if (j.run_kept) j.blocks = (j.run + BLOCK - 1) / BLOCK;
+    const int64_t work = j.reduced.count * (j.run_kept ? BLOCK : j.run) + 1;
+    j.grain = work < 32768 ? 32768 / work : 1;
+    ot_parallel_for(pool, ot_task_count(j.kept.count * j.blocks, j.grain), task, &j);
+}

@@ -1,0 +1,24 @@
+/* fold.h - reductions of float arrays: sums, products, extremes over some dimensions. */
+#ifndef OT_OPS_FOLD_H
+#define OT_OPS_FOLD_H
+
+#include "ops/index.h"
+
+enum fold {
+    OT_FOLD_SUM,
+    OT_FOLD_NORM, /* square root of the sum of squares */
+    OT_FOLD_PROD,
+    OT_FOLD_MAX, /* NaN if there is one; -inf and inf where nothing is reduced */
+    OT_FOLD_MIN,
+    OT_FOLD_TIES, /* how many are equal to `with` at the place of the result */
+    OT_FOLD_ZEROS, /* how many are zero */
+    OT_FOLD_PROD_NONZERO
+};
+
+/* to[...] = scale * fold of all elements of from that m moves there: those dimensions are reduced
+ * whose to_stride is 0. m is simplified. Sums are kept in double, in one fixed order. with: laid
+ * out as `to`, for OT_FOLD_TIES only. */
+void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const float *from,
+             const float *with, float scale, float *to);
+
+#endif

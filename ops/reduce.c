@@ -1,0 +1,274 @@
+/* reduce.c - ReduceSum, ReduceMean, ReduceL2, ReduceMax, ReduceMin, ReduceProd over some axes, and
+ * GlobalAveragePool and GlobalMaxPool, which are ReduceMean and ReduceMax over all spatial axes.
+ *
+ * Equal extremes share the gradient in equal parts.
+ */
+#include "ops/fold.h"
+
+#include <string.h>
+
+/* What the operators of this file are. */
+static const struct kind {
+    const char *name;
+    enum fold fold;
+    bool mean;
+    int input_axes; /* opset from which axes are an input; 0: no axes, the spatial ones are meant */
+} kinds[] = {
+    {"ReduceSum", OT_FOLD_SUM, false, 13},  {"ReduceMean", OT_FOLD_SUM, true, 18},
+    {"ReduceL2", OT_FOLD_NORM, false, 18},  {"ReduceMax", OT_FOLD_MAX, false, 18},
+    {"ReduceMin", OT_FOLD_MIN, false, 18},  {"ReduceProd", OT_FOLD_PROD, false, 18},
+    {"GlobalAveragePool", OT_FOLD_SUM, true, 0}, {"GlobalMaxPool", OT_FOLD_MAX, false, 0},
+};
+
+struct state {
+    struct move move; /* from x to y, to_stride 0 where it is reduced */
+    enum fold fold;
+    float scale;
+};
+
+static const struct kind *kind_of(const struct op_node *n) {
+    const struct kind *k = kinds;
+    while (strcmp(k->name, n->op->name) != 0) k++;
+    return k;
+}
+
+/* Bit i: axis i of x is reduced. */
+static ot_status read_axes(const struct op_node *n, uint32_t *axes, ot_error *err) {
+    const int opset = kind_of(n)->input_axes, rank = n->x[0]->rank;
+    const uint32_t all = (1u << rank) - 1;
+    const int64_t *list = NULL;
+    int count = 0;
+    if (!opset) {
+        if (rank < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", rank);
+        *axes = all & ~3u;
+        return OT_OK;
+    }
+    if (n->node->opset < opset)
+        list = ot_attr_ints(n->node, "axes", &count);
+    else
+        OT_TRY(ot_op_ints(n, 1, &list, &count, err));
+    *axes = count || ot_attr_int(n->node, "noop_with_empty_axes", 0) ? 0 : all;
+    for (int i = 0; i < count; i++) {
+        int axis;
+        OT_TRY(ot_op_axis(n, list[i], rank, &axis, err));
+        if (*axes >> axis & 1)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+        *axes |= 1u << axis;
+    }
+    return OT_OK;
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    uint32_t axes;
+    return !read_axes(n, &axes, NULL) && !(axes & ((1u << lane_rank) - 1));
+}
+
+static ot_status set_shape(struct op_node *n, uint32_t axes, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    const bool keep = !kind_of(n)->input_axes || ot_attr_int(n->node, "keepdims", 1);
+    int64_t dim[OT_MAX_RANK];
+    int rank = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (keep || !(axes >> i & 1)) dim[rank++] = axes >> i & 1 ? 1 : x->dim[i];
+    return ot_op_set(n, n->y[0], x->type, rank, dim, err);
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    const struct kind *kind = kind_of(n);
+    struct state *s = n->state;
+    uint32_t axes;
+    const bool integers = x->type == OT_INT64 || x->type == OT_INT32;
+    if (!integers || kind->mean || kind->fold == OT_FOLD_NORM)
+        OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(read_axes(n, &axes, err));
+    OT_TRY(set_shape(n, axes, err));
+    struct array from, to;
+    ot_array_of(x, &from);
+    to = from;
+    int64_t reduced = 1;
+    for (int i = x->lane_rank; i < x->rank; i++) {
+        if (!(axes >> i & 1)) continue;
+        to.dim[ot_array_axis(x, i)] = 1;
+        reduced *= x->dim[i];
+    }
+    int64_t stride = 1;
+    for (int i = to.rank - 1; i >= 0; i--) {
+        to.stride[i] = from.dim[i] != to.dim[i] ? 0 : stride;
+        stride *= to.dim[i];
+    }
+    ot_move_init(&s->move, &from, &from, &to);
+    ot_move_simplify(&s->move);
+    s->fold = kind->fold;
+    s->scale = kind->mean ? 1.0f / (float)reduced : 1;
+    if (kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN)
+        n->backward_scratch_size = ot_bytes(n->y[0]);
+    if (kind->fold == OT_FOLD_PROD) n->backward_scratch_size = 2 * ot_bytes(n->y[0]);
+    return OT_OK;
+}
+
+/* ---- integers, for shapes: few elements, one after the other ---------------------------------- */
+
+struct integers {
+    const struct tensor *x;
+    struct tensor *y;
+    enum fold fold;
+};
+
+static int64_t get(const struct tensor *t, int64_t i) {
+    return t->type == OT_INT64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
+}
+
+static void set(struct tensor *t, int64_t i, int64_t value) {
+    if (t->type == OT_INT64)
+        ((int64_t *)t->data)[i] = value;
+    else
+        ((int32_t *)t->data)[i] = (int32_t)(uint32_t)value;
+}
+
+static int64_t fold_integers(enum fold fold, int64_t a, int64_t b) {
+    switch (fold) {
+    case OT_FOLD_MAX: return a > b ? a : b;
+    case OT_FOLD_MIN: return a < b ? a : b;
+    case OT_FOLD_PROD: return (int64_t)((uint64_t)a * (uint64_t)b); /* wraps around */
+    default: return (int64_t)((uint64_t)a + (uint64_t)b);
+    }
+}
+
+static void integer_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
+                        int64_t to_stride) {
+    const struct integers *a = arg;
+    for (int64_t i = 0; i < n; i++)
+        set(a->y, to + i * to_stride,
+            fold_integers(a->fold, get(a->y, to + i * to_stride),
+                          get(a->x, from + i * from_stride)));
+}
+
+static void forward_integers(struct op_node *n) {
+    const struct state *s = n->state;
+    const bool wide = n->y[0]->type == OT_INT64;
+    const int64_t least = wide ? INT64_MIN : INT32_MIN, most = wide ? INT64_MAX : INT32_MAX;
+    const int64_t start = s->fold == OT_FOLD_MAX    ? least
+                          : s->fold == OT_FOLD_MIN  ? most
+                          : s->fold == OT_FOLD_PROD ? 1
+                                                    : 0;
+    for (int64_t i = 0; i < ot_count(n->y[0]); i++) set(n->y[0], i, start);
+    struct integers a = {n->x[0], n->y[0], s->fold};
+    ot_move_each(NULL, &s->move, integer_run, &a);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (n->x[0]->type == OT_FLOAT)
+        ot_fold(n->pool, &s->move, s->fold, n->x[0]->data, NULL, s->scale, n->y[0]->data);
+    else
+        forward_integers(n);
+}
+
+/* ---- backward: dx from what stands at the place of the result ---------------------------------- */
+
+struct back {
+    const float *x, *y, *dy;
+    const float *a, *b; /* ties; zeros and the product of the others */
+    float *dx;
+    float scale;
+    enum fold fold;
+};
+
+/* dx of one element; j: its result */
+static float slope(const struct back *b, float x, int64_t j) {
+    switch (b->fold) {
+    case OT_FOLD_NORM: return b->y[j] > 0 ? b->dy[j] * x / b->y[j] : 0;
+    case OT_FOLD_MAX:
+    case OT_FOLD_MIN: return x == b->y[j] ? b->dy[j] / b->a[j] : 0;
+    case OT_FOLD_PROD:
+        if (b->a[j] > 1 || (b->a[j] == 1 && x != 0)) return 0;
+        return b->dy[j] * (x == 0 ? b->b[j] : b->b[j] / x);
+    default: return b->dy[j] * b->scale;
+    }
+}
+
+static void back_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
+                     int64_t to_stride) {
+    const struct back *b = arg;
+    if (b->fold == OT_FOLD_SUM) {
+        for (int64_t i = 0; i < n; i++)
+            b->dx[from + i * from_stride] = b->dy[to + i * to_stride] * b->scale;
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t k = from + i * from_stride;
+        b->dx[k] = slope(b, b->x[k], to + i * to_stride);
+    }
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (!n->dx[0]) return;
+    const float *x = n->x[0]->data;
+    float *scratch = n->scratch;
+    struct back b = {.x = x, .y = n->y[0]->data, .dy = n->dy[0]->data, .dx = n->dx[0]->data,
+                     .scale = s->scale, .fold = s->fold};
+    if (s->fold == OT_FOLD_MAX || s->fold == OT_FOLD_MIN) {
+        ot_fold(n->pool, &s->move, OT_FOLD_TIES, x, b.y, 1, scratch);
+        b.a = scratch;
+    } else if (s->fold == OT_FOLD_PROD) {
+        float *product = scratch + ot_count(n->y[0]);
+        ot_fold(n->pool, &s->move, OT_FOLD_ZEROS, x, NULL, 1, scratch);
+        ot_fold(n->pool, &s->move, OT_FOLD_PROD_NONZERO, x, NULL, 1, product);
+        b.a = scratch;
+        b.b = product;
+    }
+    ot_move_each(n->pool, &s->move, back_run, &b);
+}
+
+/* ---- records -------------------------------------------------------------------------------------- */
+
+static const char *const reduce_cases[] = {
+    "X[2,3,4] axes=1 @11 -> Y[2,1,4]",
+    "X[2,3,4] axes=-1,0 keepdims=0 @11 -> Y[3]",
+    "X[2,3,4] @11 -> Y[1,1,1]",
+    "X[2,3,4] keepdims=0 @11 -> Y[]",
+    "X[2,3,5,7] axes=2,3 keepdims=0 @11 -> Y[2,3]",
+    "X[2,3,5,7] axes=3 @11 -> Y[2,3,5,1]",
+    "X[3,70] axes=0 @11 -> Y[1,70]",
+    "X[2,3] axes=1,-1 @11 -> error: named twice",
+    "X[2,3] axes=2 @11 -> error: axis 2",
+    "X[2,3,4] i64{1} @18 -> Y[2,1,4]",
+    "X[2,3,4] i64{2,1} keepdims=0 @18 -> Y[2]",
+    "X[2,3,4] - noop_with_empty_axes=1 @18 -> Y[2,3,4]",
+    "X[2,3,4] noop_with_empty_axes=0 @18 -> Y[1,1,1]",
+    "X[2,3,4] i64{3} @18 -> error: axis 3",
+    NULL};
+
+static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5] -> Y[2,3,1]",
+                                           "X[2,3,2,3,4] -> Y[2,3,1,1,1]",
+                                           "X[2,3] -> error: rank 2", NULL};
+
+#define REDUCE(Name, reads, inputs, list, texts)  \
+    const struct op ot_op_##Name = {              \
+        .name = #Name,                            \
+        .since = 1,                               \
+        .min_in = 1,                              \
+        .max_in = inputs,                         \
+        .min_out = 1,                             \
+        .max_out = 1,                             \
+        .attributes = list,                       \
+        .needs = reads,                           \
+        .state_size = sizeof(struct state),       \
+        .lanes = lanes,                           \
+        .prepare = prepare,                       \
+        .forward = forward,                       \
+        .backward = backward,                     \
+        .cases = texts,                           \
+    };
+#define AXES "axes:I keepdims:i noop_with_empty_axes:i"
+
+REDUCE(ReduceSum, 0, 2, AXES, reduce_cases)
+REDUCE(ReduceMean, 0, 2, AXES, reduce_cases)
+REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
+REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
+REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
+REDUCE(ReduceProd, OT_X(0), 2, AXES, reduce_cases)
+REDUCE(GlobalAveragePool, 0, 1, "", global_cases)
+REDUCE(GlobalMaxPool, OT_X(0) | OT_Y(0), 1, "", global_cases)
