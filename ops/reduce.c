@@ -241,6 +241,28 @@ static const char *const reduce_cases[] = {
     "X[2,3,4] i64{3} @18 -> error: axis 3",
     NULL};
 
+static const char *const sum_cases[] = {
+    "X[2,3] i64{1} -> Y[2,1]",
+    "i64[2,3]{1,2,3,4,5,6} i64{1} keepdims=0 -> i64{6,15}",
+    "i32[2,3]{1,2,3,4,5,6} -> i32[1,1]{21}",
+    "X[2,0] i64{1} -> f[2,1]{0,0}",
+    NULL};
+
+/* No ties within reach of a difference quotient. */
+static const char *const extreme_cases[] = {
+    "X[2,3,4] axes=1 distinct @11 -> Y[2,1,4]",
+    "X[2,3,4] distinct -> Y[1,1,1]",
+    "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]",
+    "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",
+    "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",
+    "X[2,3] axes=1,-1 @11 -> error: named twice",
+    "i64[2,3]{1,2,3,-4,5,6} axes=0 -> Y[1,3]:i64",
+    NULL};
+
+static const char *const global_max_cases[] = {"X[2,3,5,7] distinct range=-8,8 lanes -> Y[2,3,1,1]",
+                                               "X[2,3,5] distinct -> Y[2,3,1]",
+                                               "X[2,3] -> error: rank 2", NULL};
+
 static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5] -> Y[2,3,1]",
                                            "X[2,3,2,3,4] -> Y[2,3,1,1,1]",
                                            "X[2,3] -> error: rank 2", NULL};
@@ -264,11 +286,11 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
     };
 #define AXES "axes:I keepdims:i noop_with_empty_axes:i"
 
-REDUCE(ReduceSum, 0, 2, AXES, reduce_cases)
+REDUCE(ReduceSum, 0, 2, AXES, sum_cases)
 REDUCE(ReduceMean, 0, 2, AXES, reduce_cases)
 REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
-REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
-REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
+REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, extreme_cases)
+REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, extreme_cases)
 REDUCE(ReduceProd, OT_X(0), 2, AXES, reduce_cases)
 REDUCE(GlobalAveragePool, 0, 1, "", global_cases)
-REDUCE(GlobalMaxPool, OT_X(0) | OT_Y(0), 1, "", global_cases)
+REDUCE(GlobalMaxPool, OT_X(0) | OT_Y(0), 1, "", global_max_cases)
