@@ -92,7 +92,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- sums over a channel ------------------------------------------------------------------------- */
+/* ---- sums over a channel --------------------------------------------------------------------- */
 
 struct sums {
     double a, ab; /* sum of a, and of (a - a0) (b - b0) */
@@ -135,7 +135,7 @@ static struct sums channel_sums(const struct state *s, const float *a, const flo
     return sum;
 }
 
-/* ---- forward ----------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* y = (x - mean) * gain + bias; in pieces of SPLIT, which compilers turn into vectors. */
 static void scale_run(const float *x, float mean, float gain, float bias, float *y, int64_t n) {
@@ -198,7 +198,7 @@ static void forward(struct op_node *n) {
     ot_parallel_for(n->pool, (int)s->channels, forward_channel, n);
 }
 
-/* ---- backward ---------------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* dx = gain * dy + slope * (x - mean) + shift */
 static void back_run(const float *dy, const float *x, const float k[4], float *dx, int64_t n) {
@@ -243,11 +243,30 @@ static void backward(struct op_node *n) {
     ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
 }
 
+#define STATE "S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2"
+
 static const char *const cases[] = {
-    "X[2,3,4,5] S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2 -> Y[2,3,4,5]",
-    "X[5,3] S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2 lanes -> Y[5,3]",
-    "X[3,3,7,9] S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2 train training_mode=1 -> "
-    "Y[3,3,7,9] RM[3]:n RV[3]:n",
+    "X[2,3,4,5] " STATE " -> Y[2,3,4,5]",
+    "X[5,3] " STATE " lanes -> Y[5,3]",
+    "X[2,3,40] " STATE " bn=frozen train training_mode=1 -> Y[2,3,40]",
+    "X[2,3,4,5] " STATE " bn=affine train training_mode=1 -> Y[2,3,4,5]",
+    "X[3,3,7,9] " STATE " train training_mode=1 lanes -> Y[3,3,7,9] RM[3]:n RV[3]:n",
+    "X[17,3,2,2] " STATE " train bn=train momentum=0.7 lanes -> Y[17,3,2,2]",
+    "X[9,3] " STATE " train training_mode=1 lanes -> Y[9,3]",
+    "X[4,3,3] " STATE " train @9 -> Y[4,3,3] RM[3]:n RV[3]:n SM[3]:n SV[3]:n",
+    "X[4,3,3] " STATE " train @7 -> Y[4,3,3]",
+    "X[4,3,3] " STATE " train is_test=0 @6 -> Y[4,3,3]",
+    "X[4,3,3] " STATE " train is_test=1 @6 -> Y[4,3,3]",
+    "f[2,1,2]{1,2,3,4}:x f{2}:p f{1}:p f{0}:p f{1}:p epsilon=0 train training_mode=1 -> "
+    "f[2,1,2]{-1.6832816,0.1055728,1.8944272,3.6832816} f{0.25}:n f{1.025}:n",
+    "f[1,1,2]{1,2}:x f{2}:p f{1}:p f{1}:p f{4}:p epsilon=0 -> f[1,1,2]{1,2}",
+    "X[0,3,3] " STATE " train training_mode=1 -> Y[0,3,3]",
+    "X[2,4,3] " STATE " -> error: input 1 is [3] for 4 channels",
+    "X[3] " STATE " -> error: rank 1",
+    "X[2,3] " STATE " epsilon=-1 -> error: epsilon",
+    "X[2,3] " STATE " momentum=2 -> error: momentum",
+    "X[2,3] " STATE " spatial=0 @7 -> error: spatial",
+    "X[2,3] " STATE " -> Y[2,3] A[3] B[3] C[3] D[3] -> error: 5 outputs",
     NULL};
 
 const struct op ot_op_BatchNormalization = {

@@ -1,7 +1,7 @@
 /* reshape.c - Reshape and Flatten: y is x with another shape; nothing moves. */
 #include "ops/index.h"
 
-/* ---- Reshape ----------------------------------------------------------------------------------- */
+/* ---- Reshape --------------------------------------------------------------------------------- */
 
 /* A shape as the node gives it, entries of 0 already copied from x. */
 struct request {
@@ -96,7 +96,8 @@ static ot_status target(const struct op_node *n, int *rank, int64_t *dim, ot_err
     if (!multiply(&r)) return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape is too large");
     rebatch(n, &r, count);
     if (!fits(&r, count))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s has %lld elements, the shape asks for %lld%s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s has %lld elements, the shape asks for "
+                          "%lld%s",
                           ot_shape_text(n->x[0], text, sizeof text), (long long)count,
                           (long long)r.known, r.open < 0 ? "" : " times -1");
     if (r.open >= 0) r.dim[r.open] = count / r.known;
@@ -159,7 +160,7 @@ const struct op ot_op_Reshape = {
     .cases = cases,
 };
 
-/* ---- Flatten: [d0, ..., d(axis-1)], [d(axis), ...] become two dimensions ----------------------- */
+/* ---- Flatten: [d0, ..., d(axis-1)], [d(axis), ...] become two dimensions --------------------- */
 
 static ot_status flatten_axis(const struct op_node *n, int *axis, ot_error *err) {
     const int64_t a = ot_attr_int(n->node, "axis", 1);

@@ -225,7 +225,8 @@ static bool enter_lanes(struct case_run *r) {
             r->x[i]->lanes = lanes;
             r->x[i]->lane_rank = lane_rank;
         }
-    for (int i = 0; i < c->n_out; i++)
+    const int in_lanes_out = c->op->statistics ? 1 : c->n_out; /* statistics have no samples */
+    for (int i = 0; i < in_lanes_out; i++)
         if (r->y[i]) {
             r->y[i]->lanes = lanes;
             r->y[i]->lane_rank = lane_rank;
