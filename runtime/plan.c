@@ -171,8 +171,8 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     if (root->buffer >= 0)
         snprintf(life, sizeof life, "%d-%d", p->buffer[root->buffer].first,
                  p->buffer[root->buffer].last);
-    /* the backward pass of a product is two products */
-    double flops = n->flops * (forward ? 1 : n->want & (n->want - 1) ? 2 : 1);
+    /* the backward pass of a product is a product for each of its two operands */
+    double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size, "%4d %-8s %-22.22s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s",
              s, forward ? "forward" : "backward", n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
