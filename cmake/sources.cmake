@@ -22,6 +22,7 @@ set(BASE_SOURCES
 
 set(OPS_SOURCES
   ops/fold.c
+  ops/pooling.c
   ops/index.c
   ops/dense_gemm.c
   ops/dnnl.c

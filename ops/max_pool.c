@@ -1,0 +1,150 @@
+/* max_pool.c - MaxPool: y = the largest x of each window; NaN if there is one.
+ *
+ * Forward notes where it found the maximum (the first of equal ones), for its own backward and for
+ * the output Indices; positions that come from outside are never used. A window with nothing but
+ * padding gives -inf.
+ */
+#include "ops/pooling.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { PIECE = 16 };
+
+struct state {
+    struct pooling p;
+    bool column_major; /* of Indices */
+};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const int64_t order = ot_attr_int(n->node, "storage_order", 0);
+    if (order != 0 && order != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'storage_order' is %lld",
+                          (long long)order);
+    OT_TRY(ot_pooling_prepare(n, &s->p, err));
+    s->column_major = order;
+    const bool indices = n->n_out > 1 && n->y[1];
+    if (indices)
+        OT_TRY(ot_op_set(n, n->y[1], OT_INT64, n->y[0]->rank, n->y[0]->dim, err));
+    if (ot_training_wants(n, 0) || indices)
+        n->save_size = (size_t)ot_count(n->y[0]) * sizeof(int32_t);
+    return OT_OK;
+}
+
+/* y = max(y, x); at = position where x is taken. at NULL: nobody asks. */
+static inline void take(const float *x, int32_t position, float *y, int32_t *at, int n) {
+    for (int j = 0; j < n; j++) {
+        const bool larger = x[j] > y[j] || x[j] != x[j];
+        y[j] = larger ? x[j] : y[j];
+        if (at) at[j] = larger ? position : at[j];
+    }
+}
+
+static void take_all(const float *x, int32_t position, float *y, int32_t *at, int64_t n) {
+    int64_t j = 0;
+    for (; j + PIECE <= n && at; j += PIECE) take(x + j, position, y + j, at + j, PIECE);
+    for (; j + PIECE <= n; j += PIECE) take(x + j, position, y + j, NULL, PIECE);
+    take(x + j, position, y + j, at ? at + j : NULL, (int)(n - j));
+}
+
+/* One output position, of all lanes. */
+static void one_output(const struct pooling *p, const float *x, struct taps h, struct taps w,
+                       float *y, int32_t *at) {
+    for (int64_t j = 0; j < p->inner; j++) {
+        y[j] = -INFINITY;
+        if (at) at[j] = -1;
+    }
+    for (int64_t a = 0; a < h.count; a++)
+        for (int64_t b = 0; b < w.count; b++) {
+            const int64_t k = (h.at + a * p->w.dilation[0]) * p->w.in[1] + w.at +
+                              b * p->w.dilation[1];
+            if (a + b == 0 && at) /* -inf everywhere has a place, too */
+                for (int64_t j = 0; j < p->inner; j++) at[j] = (int32_t)k;
+            take_all(x + k * p->inner, (int32_t)k, y, at, p->inner);
+        }
+}
+
+static void forward_plane(const struct op_node *n, int64_t plane) {
+    const struct state *s = n->state;
+    const struct pooling *p = &s->p;
+    const int64_t size = ot_pooling_out(p) * p->inner;
+    const float *x = ot_f(n->x[0]) + plane * ot_pooling_in(p) * p->inner;
+    float *y = ot_f(n->y[0]) + plane * size;
+    int32_t *at = n->save_size ? (int32_t *)n->save + plane * size : NULL;
+    for (int64_t i = 0; i < p->w.out[0]; i++) {
+        const struct taps h = ot_pooling_taps(p, 0, i);
+        for (int64_t j = 0; j < p->w.out[1]; j++) {
+            one_output(p, x, h, ot_pooling_taps(p, 1, j), y, at);
+            y += p->inner;
+            if (at) at += p->inner;
+        }
+    }
+    if (n->n_out < 2 || !n->y[1]) return;
+    at = (int32_t *)n->save + plane * size;
+    int64_t *index = (int64_t *)n->y[1]->data + plane * size;
+    for (int64_t i = 0; i < size; i++) {
+        const int64_t row = at[i] / p->w.in[1], column = at[i] % p->w.in[1];
+        index[i] = plane * ot_pooling_in(p) +
+                   (s->column_major ? column * p->w.in[0] + row : at[i]);
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_pooling_run(n, &s->p, forward_plane);
+}
+
+static void backward_plane(const struct op_node *n, int64_t plane) {
+    const struct state *s = n->state;
+    const struct pooling *p = &s->p;
+    const int64_t inner = p->inner, size = ot_pooling_out(p) * inner;
+    const float *dy = ot_f(n->dy[0]) + plane * size;
+    const int32_t *at = (const int32_t *)n->save + plane * size;
+    float *dx = ot_f(n->dx[0]) + plane * ot_pooling_in(p) * inner;
+    memset(dx, 0, (size_t)(ot_pooling_in(p) * inner) * sizeof *dx);
+    for (int64_t i = 0; i < size; i += inner)
+        for (int64_t j = 0; j < inner; j++)
+            if (at[i + j] >= 0) dx[at[i + j] * inner + j] += dy[i + j];
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (n->dx[0]) ot_pooling_run(n, &s->p, backward_plane);
+}
+
+static const char *const cases[] = {
+    "X[2,3,8,8] kernel_shape=2,2 strides=2,2 distinct range=-13,13 lanes -> Y[2,3,4,4]",
+    "X[2,2,7,9] kernel_shape=3,3 strides=2,2 pads=1,1,1,1 distinct range=-9,9 lanes "
+    "-> Y[2,2,4,5]",
+    "X[2,3,8] kernel_shape=3 strides=2 ceil_mode=1 distinct lanes -> Y[2,3,4]",
+    "X[1,2,7,7] kernel_shape=2,2 dilations=2,3 distinct range=-4,4 -> Y[1,2,5,4]",
+    "X[1,1,5,5] kernel_shape=2,2 strides=2,2 auto_pad=SAME_UPPER distinct -> Y[1,1,3,3]",
+    "f[1,1,2,3]{1,5,2,7,3,6} kernel_shape=2,2 -> f[1,1,1,2]{7,6} i64[1,1,1,2]{3,5}",
+    "f[1,1,2,3]{1,5,2,7,3,6} kernel_shape=2,2 storage_order=1 -> f[1,1,1,2]{7,6} "
+    "i64[1,1,1,2]{1,5}",
+    "f[1,1,3]{1,nan,2} kernel_shape=2 -> f[1,1,2]{nan,nan}",
+    "X[1,1,5,5] kernel_shape=2,2 ceil_mode=9 -> error: 'ceil_mode'",
+    "X[1,1,5,5] kernel_shape=2,2 storage_order=7 -> error: 'storage_order'",
+    "X[1,1,5,5] kernel_shape=2,2 pads=3,0,0,0 -> error: 'pads'",
+    "X[1,1,5,5] kernel_shape=2,2 strides=0,1 -> error: 'strides'",
+    "X[1,1,5,5,5] kernel_shape=2,2,2 -> error: 3 spatial dimensions",
+    "X[1,1,5,5] -> error: 'kernel_shape'",
+    NULL};
+
+const struct op ot_op_MaxPool = {
+    .name = "MaxPool",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 2,
+    .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
+                  "storage_order:i",
+    .state_size = sizeof(struct state),
+    .lanes = ot_pooling_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,73 @@
+/* pooling.c - what MaxPool and AveragePool share: planes, windows, and the taps of one output. */
+#include "ops/pooling.h"
+
+/* A 1-D window becomes the second dimension of a 2-D one. */
+static void widen(struct window *w) {
+    if (w->rank == 2) return;
+    int64_t *const list[] = {w->in,       w->out,   w->kernel, w->stride,
+                             w->dilation, w->begin, w->end};
+    const int64_t neutral[] = {1, 1, 1, 1, 1, 0, 0};
+    for (int i = 0; i < 7; i++) {
+        list[i][1] = list[i][0];
+        list[i][0] = neutral[i];
+    }
+    w->rank = 2;
+}
+
+ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    const int64_t ceil_mode = ot_attr_int(n->node, "ceil_mode", 0);
+    if (ceil_mode != 0 && ceil_mode != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'ceil_mode' is %lld, not 0 or 1",
+                          (long long)ceil_mode);
+    OT_TRY(ot_conv_window(n, NULL, ceil_mode, &p->w, err));
+    int64_t dim[OT_MAX_RANK] = {x->dim[0], x->dim[1]};
+    for (int i = 0; i < p->w.rank; i++) dim[i + 2] = p->w.out[i];
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
+    widen(&p->w);
+    if (ot_pooling_in(p) > INT32_MAX)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image of more than 2^31 elements");
+    p->planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1];
+    p->inner = x->lanes ? x->lanes : 1;
+    n->flops = (double)ot_elements(n->y[0]) * (double)(p->w.kernel[0] * p->w.kernel[1]);
+    const double work = (double)ot_pooling_out(p) * (double)p->w.kernel[0] *
+                            (double)p->w.kernel[1] * (double)p->inner + 1;
+    p->grain = work < 32768 ? (int64_t)(32768 / work) : 1;
+    return OT_OK;
+}
+
+struct taps ot_pooling_taps(const struct pooling *p, int d, int64_t output) {
+    const struct window *w = &p->w;
+    const int64_t step = w->dilation[d], origin = output * w->stride[d] - w->begin[d];
+    const int64_t first = origin < 0 ? (step - 1 - origin) / step : 0;
+    const int64_t room = w->in[d] - origin;
+    int64_t last = room > 0 ? (room + step - 1) / step : 0;
+    int64_t padded = (room + w->end[d] + step - 1) / step;
+    if (last > w->kernel[d]) last = w->kernel[d];
+    if (padded > w->kernel[d]) padded = w->kernel[d];
+    return (struct taps){origin + first * step, last > first ? last - first : 0, padded};
+}
+
+struct run {
+    const struct op_node *n;
+    const struct pooling *p;
+    ot_plane_fn *fn;
+};
+
+static void task(void *arg, int number, int worker) {
+    (void)worker;
+    const struct run *r = arg;
+    int64_t from, to;
+    ot_task_range(r->p->planes, r->p->grain, number, &from, &to);
+    for (int64_t plane = from; plane < to; plane++) r->fn(r->n, plane);
+}
+
+void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn) {
+    struct run r = {n, p, fn};
+    ot_parallel_for(n->pool, ot_task_count(p->planes, p->grain), task, &r);
+}
+
+bool ot_pooling_lanes(const struct op_node *n, int lane_rank) {
+    return lane_rank == 1 && n->x[0]->rank >= 3 && (n->node->n_out < 2 || n->node->out[1] < 0);
+}

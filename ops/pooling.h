@@ -1,0 +1,42 @@
+/* pooling.h - what MaxPool and AveragePool share: planes, windows, and the taps of one output.
+ *
+ * In memory x is [planes][in[0]][in[1]][inner]: planes are samples times channels and inner is 1 in
+ * rows; blocks times channels and L in lanes. A 1-D pooling has in[0] = 1.
+ */
+#ifndef OT_OPS_POOLING_H
+#define OT_OPS_POOLING_H
+
+#include "ops/window.h"
+
+struct pooling {
+    struct window w; /* of rank 2 */
+    int64_t planes, inner;
+    int64_t grain; /* planes of a task */
+};
+
+/* The taps of an output along one dimension that lie inside the input: at, at + dilation, ... */
+struct taps {
+    int64_t at, count;
+    int64_t padded; /* those that lie inside the padded input */
+};
+
+/* Reads the attributes, sets type and shape of y[0]. */
+ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err);
+
+struct taps ot_pooling_taps(const struct pooling *p, int dimension, int64_t output);
+
+/* Runs fn(n, plane) for all planes, in parallel. */
+typedef void ot_plane_fn(const struct op_node *n, int64_t plane);
+void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn);
+
+/* op->lanes: [N, C, ...] with samples in lanes. */
+bool ot_pooling_lanes(const struct op_node *n, int lane_rank);
+
+static inline int64_t ot_pooling_in(const struct pooling *p) {
+    return p->w.in[0] * p->w.in[1];
+}
+static inline int64_t ot_pooling_out(const struct pooling *p) {
+    return p->w.out[0] * p->w.out[1];
+}
+
+#endif
