@@ -26,7 +26,7 @@ allow 'runtime/base/*.[ch]' "$base"
 allow 'ops/kernels/*.[ch] ops/kernels/*.inc' \
     'ops/kernels/[a-z0-9_]+\.(h|inc)|runtime/base/tensor\.h'
 allow 'ops/*.[ch]' "$base|ops/[a-z0-9_/]+\.h|ops/ops\.def"
-allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_.-]+\.h"
+allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_]+\.h|onnx\.pb-c\.h"
 allow 'runtime/*.[ch]' "$base|ops/op\.h|onnx/(import|export)\.h|runtime/[a-z0-9_]+\.h"
 allow 'tools/*.[ch]' 'runtime/onnxtrain\.h|tools/[a-z0-9_]+\.h|tools/options\.def'
 allow 'examples/*.c' 'onnxtrain\.h'
