@@ -105,6 +105,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_dense:node_bench.c
   test_file
   test_ops:cases.c:case_run.c
+  test_parity
   test_optimizer
   test_safetensors
   test_session:model.c
