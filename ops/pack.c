@@ -68,50 +68,55 @@ static int64_t clip(const struct axis *a, const struct axis_run *run, int output
     return start;
 }
 
-static void pack_line(const struct axis *columns, const struct image *image, const float *x, int ox,
-                      float *out) {
-    const size_t step = (size_t)columns->step * image->pixel;
+/* Lines [from, to) of a run of lines; `out` is the first line of that run. */
+static void pack_columns(const struct kernels *k, const struct axis *columns,
+                         const struct image *image, int ox, struct pack *p, const float *x,
+                         const float *ahead, float *out) {
+    p->in_step = (size_t)columns->step * image->pixel;
     for (int i = 0; i < columns->runs; i++) {
         const struct axis_run *run = &columns->run[i];
         int from, to;
         int64_t start = clip(columns, run, ox, &from, &to);
-        float *o = out + (size_t)run->base * OT_UNIT;
-        const float *in = x + (start + (int64_t)from * columns->step) * (int64_t)image->pixel;
-        if (from) memset(o, 0, (size_t)from * OT_UNIT * sizeof *o);
-        if (step == OT_UNIT) {
-            memcpy(o + (size_t)from * OT_UNIT, in, (size_t)(to - from) * OT_UNIT * sizeof *o);
-        } else {
-            for (int k = from; k < to; k++)
-                memcpy(o + (size_t)k * OT_UNIT, in + (size_t)(k - from) * step,
-                       OT_UNIT * sizeof *o);
-        }
-        if (to < run->count)
-            memset(o + (size_t)to * OT_UNIT, 0, (size_t)(run->count - to) * OT_UNIT * sizeof *o);
+        p->left = from;
+        p->units = to - from;
+        p->right = run->count - to;
+        int64_t skip = to > from ? (start + (int64_t)from * columns->step) * (int64_t)image->pixel
+                                 : 0;
+        p->in = x + skip;
+        p->ahead = ahead ? ahead + skip : NULL;
+        p->out = out + (size_t)run->base * OT_UNIT;
+        k->pack(p);
     }
 }
 
-static void pack_channel(const struct axis *lines, const struct axis *columns,
-                         const struct image *image, const float *x, int oy, int ox, float *out) {
+static void pack_channel(const struct kernels *k, const struct axis *lines,
+                         const struct axis *columns, const struct image *image, const float *x,
+                         const float *ahead, int oy, int ox, float *out) {
     const size_t length = (size_t)columns->length * OT_UNIT;
     for (int i = 0; i < lines->runs; i++) {
         const struct axis_run *run = &lines->run[i];
         int from, to;
         int64_t start = clip(lines, run, oy, &from, &to);
         float *o = out + (size_t)run->base * length;
-        for (int k = 0; k < run->count; k++, o += length) {
-            int64_t y = start + (int64_t)k * lines->step;
-            if (k < from || k >= to)
-                memset(o, 0, length * sizeof *o);
-            else
-                pack_line(columns, image, x + (size_t)y * image->line, ox, o);
-        }
+        if (from) memset(o, 0, (size_t)from * length * sizeof *o);
+        if (to < run->count)
+            memset(o + (size_t)to * length, 0, (size_t)(run->count - to) * length * sizeof *o);
+        if (to == from) continue;
+        size_t skip = (size_t)(start + (int64_t)from * lines->step) * image->line;
+        struct pack p = {.lines = to - from, .in_line = (size_t)lines->step * image->line,
+                         .out_line = length};
+        pack_columns(k, columns, image, ox, &p, x + skip, ahead ? ahead + skip : NULL,
+                     o + (size_t)from * length);
     }
 }
 
-void ot_pack(const struct axis *lines, const struct axis *columns, const struct image *image,
-             const float *x, const int32_t *channel, int channels, int oy, int ox, float *out) {
+void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
+             const struct image *image, const float *x, const int32_t *channel, int n, int more,
+             int oy, int ox, float *out) {
     const size_t size = (size_t)lines->length * (size_t)columns->length * OT_UNIT;
-    for (int i = 0; i < channels; i++)
-        pack_channel(lines, columns, image, x + (size_t)channel[i] * image->channel, oy, ox,
-                     out + (size_t)i * size);
+    for (int i = 0; i < n; i++) {
+        const float *ahead = i + 2 < more ? x + (size_t)channel[i + 2] * image->channel : NULL;
+        pack_channel(k, lines, columns, image, x + (size_t)channel[i] * image->channel, ahead, oy,
+                     ox, out + (size_t)i * size);
+    }
 }

@@ -12,6 +12,8 @@
 
 #include "runtime/base/arena.h"
 
+struct kernels;
+
 /* Packed positions of one residue class: base + k holds input position
  * output * step + first + from + k * step, 0 <= k < count, for a tile that begins at `output`. */
 struct axis_run {
@@ -44,8 +46,9 @@ struct image {
 };
 
 /* out[i][line][column][OT_UNIT] = the inputs of channel[i] for the tile that begins at output
- * (oy, ox). */
-void ot_pack(const struct axis *lines, const struct axis *columns, const struct image *image,
-             const float *x, const int32_t *channel, int channels, int oy, int ox, float *out);
+ * (oy, ox). channel[n..more) are packed later: their inputs are fetched into the cache. */
+void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
+             const struct image *image, const float *x, const int32_t *channel, int n, int more,
+             int oy, int ox, float *out);
 
 #endif

@@ -25,11 +25,10 @@ struct sparse_product {
     int64_t blocks;     /* sub-blocks */
     size_t x_block, y_block; /* floats of a block */
     struct stream forward;
-    int planes;
-    struct stream *backward; /* planes, one for each residue of the stride */
+    struct stream backward; /* a plane for each residue of the stride */
     int shares;
-    size_t packed;      /* floats of scratch of a worker: packed tile, and a tile of dy */
-    size_t masked;
+    size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
+    size_t rows;        /* ... and a tile of each row, partial sums or dy */
 };
 
 /* ---- prepare --------------------------------------------------------------------------------- */
@@ -97,7 +96,10 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, co
     *f = (struct stream){
         .in = {(size_t)s->h * (size_t)s->w * v->pixel, (size_t)s->w * v->pixel, v->pixel},
         .out = {(size_t)s->oh * (size_t)s->ow * v->pixel, (size_t)s->ow * v->pixel, v->pixel},
-        .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow};
+        .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow,
+        .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane)};
+    if (!f->plane) return out_of_memory(n, err);
+    *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
     if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||
         !ot_axis_init(&f->columns, n->arena, s->w, s->stride_w, tap_x, s->kw))
         return out_of_memory(n, err);
@@ -105,83 +107,117 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, co
                            err);
 }
 
-/* The taps of one axis whose input position residue `from` can be: position from + o * stride gets
- * the gradient of output o + tap. left[i] is the number of the tap, or -1. Returns their number. */
-static int residue_taps(int from, int taps, int stride, int dilation, int pad, int64_t *tap,
-                        int *left) {
+/* One axis of the data gradient. The gradient at input position r + o * stride, r its residue, is
+ * fed through tap i by output o + tap if that lands on an integer: for one r only. */
+struct residue {
+    int residue; /* -1: beyond the image */
+    int64_t tap;
+};
+
+static void find_residues(struct residue *r, int taps, int stride, int dilation, int pad,
+                          int64_t size) {
+    for (int i = 0; i < taps; i++) {
+        int64_t distance = (int64_t)i * dilation - pad; /* of the input from stride * output */
+        int64_t residue = (distance % stride + stride) % stride;
+        r[i].residue = residue < size ? (int)residue : -1;
+        r[i].tap = (residue - distance) / stride;
+    }
+}
+
+/* Leaves out the taps that feed nothing: compact lists of taps, numbers into them. */
+static int compact(const struct residue *r, int taps, int64_t *tap, int *number) {
     int n = 0;
     for (int i = 0; i < taps; i++) {
-        int64_t distance = (int64_t)from + pad - (int64_t)i * dilation;
-        left[i] = distance % stride ? -1 : n;
-        if (left[i] >= 0) tap[n++] = distance / stride;
+        number[i] = n;
+        if (r[i].residue >= 0) tap[n++] = r[i].tap;
     }
     return n;
 }
 
-struct plane_memory {
-    struct nonzero *nonzero; /* nnz: those of one plane */
-    int64_t *tap;            /* kh + kw */
-    int *left;               /* kh + kw */
+struct backward_memory {
+    struct nonzero *z;
+    int32_t *count;
+    struct residue *residue; /* kh + kw */
+    int *number;             /* kh + kw */
 };
 
-/* The data gradient at input positions (a + oy * stride_h, b + ox * stride_w). */
-static ot_status prepare_plane(struct op_node *n, struct sparse_product *p, const struct view *v,
-                               int a, int b, const struct nonzero *t, int nnz,
-                               const struct plane_memory *m, struct stream *f, ot_error *err) {
-    const struct conv_shape *s = &v->s;
-    int64_t *tap_x = m->tap + s->kh;
-    int *left_x = m->left + s->kh, count = 0;
-    int taps_y = residue_taps(a, s->kh, s->stride_h, s->dilation_h, s->pad_top, m->tap, m->left);
-    int taps_x = residue_taps(b, s->kw, s->stride_w, s->dilation_w, s->pad_left, tap_x, left_x);
-    for (int k = 0; k < nnz; k++) {
-        if (m->left[t[k].i] < 0 || left_x[t[k].j] < 0) continue;
-        struct nonzero *z = &m->nonzero[count++];
-        *z = t[k];
-        z->i = m->left[t[k].i];
-        z->j = left_x[t[k].j];
+/* The planes: input positions (a + oy * stride_h, b + ox * stride_w). */
+static bool set_planes(struct stream *f, struct arena *arena, const struct conv_shape *s,
+                       const struct view *v) {
+    const int planes_h = (int)(s->h < s->stride_h ? s->h : s->stride_h);
+    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
+    f->planes = planes_h * planes_w;
+    f->plane = ot_arena_alloc(arena, (size_t)f->planes, sizeof *f->plane);
+    if (!f->plane) return false;
+    for (int i = 0; i < f->planes; i++) {
+        int a = i / planes_w, b = i % planes_w;
+        f->plane[i].grid_h = (int)((s->h - a + s->stride_h - 1) / s->stride_h);
+        f->plane[i].grid_w = (int)((s->w - b + s->stride_w - 1) / s->stride_w);
+        f->plane[i].from = ((size_t)a * (size_t)s->w + (size_t)b) * v->pixel;
     }
+    f->grid_h = f->planes ? f->plane[0].grid_h : 0;
+    f->grid_w = f->planes ? f->plane[0].grid_w : 0;
+    return true;
+}
+
+/* Gives nonzeros their plane and compact taps; drops those that feed nothing. */
+static int set_taps(const struct conv_shape *s, const struct backward_memory *m, int nnz) {
+    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
+    int n = 0;
+    for (int k = 0; k < nnz; k++) {
+        struct nonzero z = m->z[k];
+        int a = m->residue[z.i].residue, b = m->residue[s->kh + z.j].residue;
+        if (a < 0 || b < 0) continue;
+        z.plane = a * planes_w + b;
+        z.i = m->number[z.i];
+        z.j = m->number[s->kh + z.j];
+        m->z[n++] = z;
+    }
+    return n;
+}
+
+static ot_status build_backward(struct op_node *n, struct sparse_product *p, const struct view *v,
+                                const struct nonzero *z, int nnz, int64_t *tap,
+                                const struct backward_memory *m, ot_error *err) {
+    const struct conv_shape *s = &v->s;
     const size_t pixel = v->pixel, line = (size_t)s->w * pixel;
+    struct stream *f = &p->backward;
+    int64_t *tap_x = tap + s->kh;
+    find_residues(m->residue, s->kh, s->stride_h, s->dilation_h, s->pad_top, s->h);
+    find_residues(m->residue + s->kh, s->kw, s->stride_w, s->dilation_w, s->pad_left, s->w);
+    const int taps_y = compact(m->residue, s->kh, tap, m->number);
+    const int taps_x = compact(m->residue + s->kh, s->kw, tap_x, m->number + s->kh);
     *f = (struct stream){
         .in = {(size_t)s->oh * (size_t)s->ow * pixel, (size_t)s->ow * pixel, pixel},
         .out = {(size_t)s->h * line, (size_t)s->stride_h * line, (size_t)s->stride_w * pixel},
-        .out_from = (size_t)a * line + (size_t)b * pixel,
-        .channels = (int)s->m, .rows = (int)s->c,
-        .grid_h = (int)((s->h - a + s->stride_h - 1) / s->stride_h),
-        .grid_w = (int)((s->w - b + s->stride_w - 1) / s->stride_w)};
-    if (!ot_axis_init(&f->lines, n->arena, s->oh, 1, m->tap, taps_y) ||
+        .channels = (int)s->m, .rows = (int)s->c};
+    if (!set_planes(f, n->arena, s, v) ||
+        !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
         !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x))
         return out_of_memory(n, err);
-    return ot_stream_build(f, n->kernels, n->arena, m->nonzero, count, m->tap, taps_y, tap_x,
-                           taps_x, p->blocks, err);
+    transpose(z, nnz, m->count, (int)s->c, m->z);
+    nnz = set_taps(s, m, nnz);
+    return ot_stream_build(f, n->kernels, n->arena, m->z, nnz, tap, taps_y, tap_x, taps_x,
+                           p->blocks, err);
 }
 
 static ot_status prepare_backward(struct op_node *n, struct sparse_product *p, const struct view *v,
                                   const struct nonzero *z, int nnz, int64_t *tap, ot_error *err) {
     const ot_allocator *al = &n->arena->allocator;
     const struct conv_shape *s = &v->s;
-    const int planes_h = (int)(s->h < s->stride_h ? s->h : s->stride_h);
-    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
-    struct plane_memory m = {.tap = tap};
-    ot_status status = OT_OK;
-    struct nonzero *t = ot_block_alloc(al, (size_t)nnz, sizeof *t);
-    int32_t *count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *count);
-    m.nonzero = ot_block_alloc(al, (size_t)nnz, sizeof *m.nonzero);
-    m.left = ot_block_alloc(al, (size_t)s->kh + (size_t)s->kw, sizeof *m.left);
-    p->backward = ot_arena_alloc(n->arena, (size_t)planes_h * (size_t)planes_w,
-                                 sizeof *p->backward);
-    if (!t || !count || !m.nonzero || !m.left || !p->backward) {
-        status = out_of_memory(n, err);
-        goto done;
-    }
-    transpose(z, nnz, count, (int)s->c, t);
-    for (int i = 0; i < planes_h * planes_w && !status; i++)
-        status = prepare_plane(n, p, v, i / planes_w, i % planes_w, t, nnz, &m,
-                               &p->backward[p->planes++], err);
-done:
-    ot_block_free(al, t);
-    ot_block_free(al, count);
-    ot_block_free(al, m.nonzero);
-    ot_block_free(al, m.left);
+    const size_t taps = (size_t)s->kh + (size_t)s->kw;
+    struct backward_memory m;
+    m.z = ot_block_alloc(al, (size_t)nnz, sizeof *m.z);
+    m.count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *m.count);
+    m.residue = ot_block_alloc(al, taps, sizeof *m.residue);
+    m.number = ot_block_alloc(al, taps, sizeof *m.number);
+    ot_status status = m.z && m.count && m.residue && m.number
+                           ? build_backward(n, p, v, z, nnz, tap, &m, err)
+                           : out_of_memory(n, err);
+    ot_block_free(al, m.z);
+    ot_block_free(al, m.count);
+    ot_block_free(al, m.residue);
+    ot_block_free(al, m.number);
     return status;
 }
 
@@ -209,10 +245,13 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
     return OT_OK;
 }
 
-/* What a worker needs for one stream: a packed panel, and a tile of every row of dy. */
+/* A worker needs a packed panel, and room for a tile of every row. */
 static void worker_memory(struct sparse_product *p, const struct stream *s) {
     size_t packed = s->channel_size * (size_t)s->width;
+    size_t rows = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT * (size_t)s->rows *
+                  (size_t)s->planes;
     if (packed > p->packed) p->packed = packed;
+    if (rows > p->rows) p->rows = rows;
 }
 
 static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
@@ -220,20 +259,19 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
     const struct stream *f = &p->forward;
     const size_t workers = (size_t)ot_pool_workers(p->pool);
     worker_memory(p, f);
-    for (int i = 0; i < p->planes; i++) worker_memory(p, &p->backward[i]);
-    size_t tile = (size_t)f->tile_h * (size_t)f->tile_w * OT_UNIT, sums = 0, floats;
+    worker_memory(p, &p->backward);
+    size_t sums = 0, floats;
     if (want & OT_SPARSE_WEIGHT) {
         int64_t items = p->blocks * f->tiles_h * f->tiles_w;
         int shares = SHARES / f->chunks;
         p->shares = shares > items ? (int)items : shares;
         if (p->shares < 1) p->shares = 1;
-        if (p->n % p->lanes) p->masked = tile * (size_t)f->rows;
         sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);
     }
-    if (!ot_mul(p->packed + p->masked, workers, &floats) || !ot_add(floats, sums, &floats) ||
+    if (!ot_mul(p->packed + p->rows, workers, &floats) || !ot_add(floats, sums, &floats) ||
         !ot_mul(floats, sizeof(float), backward))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory for a sparse product");
-    *forward = p->packed * workers * sizeof(float);
+    *forward = (p->packed + p->rows) * workers * sizeof(float);
     return OT_OK;
 }
 
@@ -293,10 +331,6 @@ static size_t block_from(const struct sparse_product *p, size_t block_floats, in
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
 }
 
-static size_t tile_out(const struct stream *s, const struct tile *t) {
-    return s->out_from + (size_t)t->oy * s->out.line + (size_t)t->ox * s->out.step;
-}
-
 /* Does one tile cover lines that stand in the image as they would be packed? */
 static bool is_packed(const struct stream *s) {
     const struct axis *l = &s->lines, *c = &s->columns;
@@ -305,15 +339,26 @@ static bool is_packed(const struct stream *s) {
            c->length == c->size && c->step == 1 && c->first == 0;
 }
 
+static int panel_channels(const struct stream *s, int panel) {
+    const int left = s->live - panel * s->width;
+    return left < s->width ? left : s->width;
+}
+
+static void pack_panel(const struct kernels *k, const struct stream *s, const float *x,
+                       const struct tile *t, int panel, float *buffer) {
+    const int from = panel * s->width;
+    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, panel_channels(s, panel),
+            s->live - from, t->oy, t->ox, buffer);
+}
+
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
  * packed into `buffer`. */
-static const float *panel_input(const struct stream *s, const float *x, const struct tile *t,
-                                int panel, float *buffer) {
-    const int from = panel * s->width;
-    const int n = s->live - from < s->width ? s->live - from : s->width;
+static const float *panel_input(const struct kernels *k, const struct stream *s, const float *x,
+                                const struct tile *t, int panel, float *buffer) {
+    const int from = panel * s->width, n = panel_channels(s, panel);
     if (n > 0 && is_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
         return x + (size_t)s->channel[from] * s->in.channel;
-    ot_pack(&s->lines, &s->columns, &s->in, x, s->channel + from, n, t->oy, t->ox, buffer);
+    pack_panel(k, s, x, t, panel, buffer);
     return buffer;
 }
 
@@ -328,21 +373,36 @@ struct gather_job {
     float *scratch;
 };
 
+/* The part of a tile that lies in a plane: false if none does. */
+static bool clip_tile(struct tile *t, const struct plane *plane) {
+    if (t->h > plane->grid_h - t->oy) t->h = plane->grid_h - t->oy;
+    if (t->w > plane->grid_w - t->ox) t->w = plane->grid_w - t->ox;
+    return t->h > 0 && t->w > 0;
+}
+
 static void gather_task(void *arg, int task, int worker) {
     const struct gather_job *job = arg;
     const struct stream *s = job->s;
-    const struct tile t = tile_at(s, task / s->chunks);
-    const float *x = job->x + block_from(job->p, job->x_block, t.block);
-    float *buffer = job->scratch + (size_t)worker * job->p->packed;
+    const struct kernels *k = job->p->kernels;
+    const struct tile whole = tile_at(s, task / s->chunks);
+    const float *x = job->x + block_from(job->p, job->x_block, whole.block);
+    float *y = job->y + block_from(job->p, job->y_block, whole.block) +
+               (size_t)whole.oy * s->out.line + (size_t)whole.ox * s->out.step;
+    float *buffer = job->scratch + (size_t)worker * (job->p->packed + job->p->rows);
+    float *part = buffer + job->p->packed;
     struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .bias = job->bias,
-                     .out = job->y + block_from(job->p, job->y_block, t.block) + tile_out(s, &t),
+                     .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
                      .place = s->out};
-    spmm_fn *const run = job->p->kernels->spmm[t.h - 1][t.w - 1];
     for (int panel = 0; panel < s->panels; panel++) {
-        a.e = ot_stream_list(s, task % s->chunks, panel);
-        if (!a.e.rows) continue;
-        a.in = panel_input(s, x, &t, panel, buffer);
-        run(&a);
+        a.in = panel_input(k, s, x, &whole, panel, buffer);
+        for (int plane = 0; plane < s->planes; plane++) {
+            struct tile t = whole;
+            a.e = ot_stream_list(s, task % s->chunks, panel, plane);
+            if (!a.e.rows || !clip_tile(&t, &s->plane[plane])) continue;
+            a.part = part + (size_t)plane * (size_t)s->rows * a.part_pitch;
+            a.out = y + s->plane[plane].from;
+            k->spmm[t.h - 1][t.w - 1](&a);
+        }
     }
 }
 
@@ -392,22 +452,26 @@ static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
     return n < 0 ? 0 : n < OT_UNIT ? (int)n : OT_UNIT;
 }
 
-static void copy_masked(float *to, const float *from, int valid) {
-    memcpy(to, from, (size_t)valid * sizeof *to);
-    memset(to + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *to);
+static void zero_spare(float *unit, int valid) {
+    memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
 }
 
-/* A copy of the tile of dy for the rows of a chunk, with spare lanes zeroed. */
-static void mask_dy(const struct sparse_product *p, const struct tile *t, int chunk,
-                    const float *dy, float *copy) {
+/* A compact copy of the tile of dy for the rows of a chunk; `partial`: with spare lanes zeroed. */
+static void copy_dy(const struct sparse_product *p, const struct tile *t, int chunk,
+                    const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
     const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
-    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++)
-        for (int u = 0; u < t->h * t->w; u++)
-            copy_masked(copy + (size_t)r * tile + (size_t)u * OT_UNIT,
-                        dy + (size_t)r * s->out.pitch + (size_t)(u / t->w) * s->out.line +
-                            (size_t)(u % t->w) * s->out.step,
-                        valid_lanes(p, t->block, t->ox + u % t->w));
+    const int last = s->chunk_row[chunk + 1] - 1;
+    for (int r = s->chunk_row[chunk]; r <= last; r++) {
+        const float *from = dy + (size_t)r * s->out.pitch;
+        float *to = copy + (size_t)r * tile;
+        const struct pack a = {.in = from, .ahead = r + 2 <= last ? from + 2 * s->out.pitch : NULL,
+                               .out = to, .in_line = s->out.line, .in_step = s->out.step,
+                               .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w};
+        p->kernels->pack(&a);
+        for (int u = 0; partial && u < t->h * t->w; u++)
+            zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % t->w));
+    }
 }
 
 /* Zeroes the spare lanes of a packed panel. */
@@ -416,11 +480,9 @@ static void mask_packed(const struct sparse_product *p, const struct tile *t, in
     const struct stream *s = &p->forward;
     const int units = (int)(s->channel_size / OT_UNIT);
     for (int c = 0; c < channels; c++)
-        for (int u = 0; u < units; u++) {
-            int valid = valid_lanes(p, t->block, t->ox + u);
-            float *lane = packed + ((size_t)c * (size_t)units + (size_t)u) * OT_UNIT;
-            memset(lane + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *lane);
-        }
+        for (int u = 0; u < units; u++)
+            zero_spare(packed + ((size_t)c * (size_t)units + (size_t)u) * OT_UNIT,
+                       valid_lanes(p, t->block, t->ox + u));
 }
 
 static void weight_tile(const struct weight_job *job, const struct tile *t, int chunk,
@@ -429,26 +491,25 @@ static void weight_tile(const struct weight_job *job, const struct tile *t, int 
     const struct stream *s = &p->forward;
     const float *x = job->x + block_from(p, p->x_block, t->block);
     const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
-    a->dy = job->dy + block_from(p, p->y_block, t->block) + tile_out(s, t);
+    a->dy = job->dy + block_from(p, p->y_block, t->block) + (size_t)t->oy * s->out.line +
+            (size_t)t->ox * s->out.step;
     a->place = s->out;
-    if (partial) {
+    if (partial || s->panels > 1) {
         float *copy = buffer + p->packed;
-        mask_dy(p, t, chunk, a->dy, copy);
+        copy_dy(p, t, chunk, a->dy, partial, copy);
         a->dy = copy;
         a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
                                   OT_UNIT};
     }
     for (int panel = 0; panel < s->panels; panel++) {
-        a->e = ot_stream_list(s, chunk, panel);
+        a->e = ot_stream_list(s, chunk, panel, 0);
         if (!a->e.rows) continue;
         if (partial) {
-            const int from = panel * s->width;
-            const int n = s->live - from < s->width ? s->live - from : s->width;
-            ot_pack(&s->lines, &s->columns, &s->in, x, s->channel + from, n, t->oy, t->ox, buffer);
-            mask_packed(p, t, n, buffer);
+            pack_panel(p->kernels, s, x, t, panel, buffer);
+            mask_packed(p, t, panel_channels(s, panel), buffer);
             a->in = buffer;
         } else {
-            a->in = panel_input(s, x, t, panel, buffer);
+            a->in = panel_input(p->kernels, s, x, t, panel, buffer);
         }
         p->kernels->sddmm[t->h - 1][t->w - 1](a);
     }
@@ -470,7 +531,7 @@ static void weight_task(void *arg, int task, int worker) {
     memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
     for (int64_t i = items * share / p->shares; i < items * (share + 1) / p->shares; i++) {
         const struct tile t = tile_at(s, i);
-        weight_tile(job, &t, chunk, job->scratch + (size_t)worker * (p->packed + p->masked), &a);
+        weight_tile(job, &t, chunk, job->scratch + (size_t)worker * (p->packed + p->rows), &a);
     }
 }
 
@@ -495,8 +556,8 @@ static void collect_task(void *arg, int task, int worker) {
 
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch) {
-    for (int i = 0; dx && i < p->planes; i++) {
-        const struct gather_job job = {.p = p, .s = &p->backward[i], .x = dy, .y = dx,
+    if (dx) {
+        const struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx,
                                        .x_block = p->y_block, .y_block = p->x_block,
                                        .scratch = scratch};
         gather(&job, value);
@@ -506,7 +567,7 @@ void ot_sparse_backward(struct sparse_product *p, const float *x, const float *v
     const size_t workers = (size_t)ot_pool_workers(p->pool);
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias};
-    job.sums = job.scratch + workers * (p->packed + p->masked);
+    job.sums = job.scratch + workers * (p->packed + p->rows);
     ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &job);
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
 }

@@ -27,8 +27,8 @@ static double estimate(const struct stream *s, int nnz, int h, int w, int width)
                    (s->columns.reach + s->columns.runs * w);
     double tiles = (double)ceil_div(s->grid_h, h) * ceil_div(s->grid_w, w);
     double outputs = (double)s->grid_h * s->grid_w;
-    double panels = s->live ? ceil_div(s->live, width) : 1, each = nnz / (s->rows * panels);
-    double visits = s->rows * panels * (each < 1 ? each : 1);
+    double panels = s->live ? ceil_div(s->live, width) : 1, rows = s->rows * (double)s->planes;
+    double each = nnz / (rows * panels), visits = rows * panels * (each < 1 ? each : 1);
     double bytes = units * width * OT_UNIT * sizeof(float);
     double miss = bytes > CACHE ? cost.miss * (1 - CACHE / bytes) : 0;
     return nnz * (outputs * (1 + miss) + tiles * cost.nonzero) +
@@ -111,11 +111,13 @@ struct builder {
     const struct nonzero *nonzero;
     int nnz;
     int32_t *index;   /* channel -> live channel */
-    int32_t *from;    /* chunks * panels + 1: where the order of a list begins */
+    int lists;        /* chunks * panels * planes */
+    int32_t *from;    /* lists + 1: where the order of a list begins */
     int32_t *order;   /* nonzeros by list, then row */
     int32_t *segment; /* per row of a list: where it begins in order */
     int32_t *sorted;  /* segments by length */
-    uint8_t *seen;    /* rows that some list has */
+    int32_t *visits;  /* per plane and row: lists that have it and come later */
+    bool *begun;      /* per plane and row: an earlier list has it */
 };
 
 /* Counting sort of the nonzeros into the lists. */
@@ -125,16 +127,17 @@ static void sort_lists(struct builder *b) {
         for (int k = 0, chunk = 0; k < b->nnz; k++) {
             const struct nonzero *z = &b->nonzero[k];
             while (z->row >= s->chunk_row[chunk + 1]) chunk++;
-            int list = chunk * s->panels + b->index[z->channel] / s->width;
+            int panel = b->index[z->channel] / s->width;
+            int list = (chunk * s->panels + panel) * s->planes + z->plane;
             if (pass)
                 b->order[b->from[list]++] = k;
             else
                 b->from[list + 1]++;
         }
         if (pass) break;
-        for (int i = 0; i < s->chunks * s->panels; i++) b->from[i + 1] += b->from[i];
+        for (int i = 0; i < b->lists; i++) b->from[i + 1] += b->from[i];
     }
-    memmove(b->from + 1, b->from, (size_t)(s->chunks * s->panels) * sizeof *b->from);
+    memmove(b->from + 1, b->from, (size_t)b->lists * sizeof *b->from);
     b->from[0] = 0;
 }
 
@@ -169,24 +172,27 @@ static void sort_segments(struct builder *b, int n) {
 }
 
 /* Rows without nonzeros are in the first list of their chunk: the kernel writes their start. */
-static int emit_empty(struct builder *b, int chunk, int rows, int entries) {
+static int emit_empty(struct builder *b, int chunk, int plane, int rows, int entries) {
     struct stream *s = b->s;
     for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++) {
-        if (b->seen[r]) continue;
-        s->row[rows] = 2 * r + 1;
+        size_t at = (size_t)plane * (size_t)s->rows + (size_t)r;
+        if (b->visits[at] || b->begun[at]) continue;
+        s->row[rows] = r << OT_ROW_SHIFT | OT_ROW_FIRST | OT_ROW_LAST;
         s->ptr[rows++] = entries;
     }
     return rows;
 }
 
-static int emit_list(struct builder *b, int n, int rows, int *entries, const int32_t *line,
-                     const int32_t *column) {
+static int emit_list(struct builder *b, int n, int plane, int rows, int *entries,
+                     const int32_t *line, const int32_t *column) {
     struct stream *s = b->s;
     for (int i = 0; i < n; i++) {
         int segment = b->sorted[i], row = row_at(b, b->segment[segment]);
-        s->row[rows] = 2 * row + !(b->seen[row] & 2);
+        size_t at = (size_t)plane * (size_t)s->rows + (size_t)row;
+        s->row[rows] = row << OT_ROW_SHIFT | (b->begun[at] ? 0 : OT_ROW_FIRST) |
+                       (--b->visits[at] ? 0 : OT_ROW_LAST);
         s->ptr[rows++] = *entries;
-        b->seen[row] |= 2;
+        b->begun[at] = true;
         for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
             const struct nonzero *z = &b->nonzero[b->order[o]];
             size_t live = (size_t)b->index[z->channel] % (size_t)s->width;
@@ -198,29 +204,40 @@ static int emit_list(struct builder *b, int n, int rows, int *entries, const int
     return rows;
 }
 
+/* Counts the lists of each row; returns the rows of all lists, empty rows once. */
+static size_t count_visits(struct builder *b) {
+    const size_t rows = (size_t)b->s->planes * (size_t)b->s->rows;
+    size_t total = 0;
+    for (int i = 0; i < b->lists; i++) {
+        int n = find_segments(b, i);
+        size_t from = (size_t)(i % b->s->planes) * (size_t)b->s->rows;
+        for (int j = 0; j < n; j++) b->visits[from + (size_t)row_at(b, b->segment[j])]++;
+        total += (size_t)n;
+    }
+    for (size_t r = 0; r < rows; r++) total += !b->visits[r];
+    return total;
+}
+
 static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
                  const int32_t *column) {
     struct stream *s = b->s;
-    int lists = s->chunks * s->panels;
-    size_t total = 0;
-    for (int k = 0; k < b->nnz; k++) b->seen[b->nonzero[k].row] = 1;
-    for (int r = 0; r < s->rows; r++) total += !b->seen[r];
-    for (int i = 0; i < lists; i++) total += (size_t)find_segments(b, i);
-    s->list = ot_arena_alloc(arena, (size_t)lists + 1, sizeof *s->list);
+    const size_t total = count_visits(b);
+    s->list = ot_arena_alloc(arena, (size_t)b->lists + 1, sizeof *s->list);
     s->row = ot_arena_alloc(arena, total, sizeof *s->row);
     s->ptr = ot_arena_alloc(arena, total + 1, sizeof *s->ptr);
     s->entry = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->entry);
     s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
     if (!s->list || !s->row || !s->ptr || !s->entry || !s->slot) return false;
     int rows = 0, entries = 0;
-    for (int i = 0; i < lists; i++) {
+    for (int i = 0; i < b->lists; i++) {
+        int plane = i % s->planes, panel = i / s->planes % s->panels;
         s->list[i] = rows;
-        if (i % s->panels == 0) rows = emit_empty(b, i / s->panels, rows, entries);
+        if (panel == 0) rows = emit_empty(b, i / s->planes / s->panels, plane, rows, entries);
         int n = find_segments(b, i);
         sort_segments(b, n);
-        rows = emit_list(b, n, rows, &entries, line, column);
+        rows = emit_list(b, n, plane, rows, &entries, line, column);
     }
-    s->list[lists] = rows;
+    s->list[b->lists] = rows;
     s->ptr[rows] = entries;
     s->nnz = entries;
     return true;
@@ -241,9 +258,9 @@ static ot_status fits(struct stream *s, int64_t blocks, ot_error *err) {
         return ot_fail(err, OT_ERROR_LIMIT, "kernel and dilation span %d x %d positions",
                        s->lines.length, s->columns.length);
     s->channel_size = units * OT_UNIT;
-    int64_t tasks = blocks * s->tiles_h, most = INT_MAX;
+    int64_t tasks = blocks * s->tiles_h, lists = (int64_t)s->chunks * s->panels, most = INT_MAX / 4;
     if (tasks > most || tasks * s->tiles_w > most || tasks * s->tiles_w * s->chunks > most ||
-        (int64_t)s->chunks * s->panels > most / 2)
+        lists > most || lists * s->planes > most)
         return ot_fail(err, OT_ERROR_LIMIT, "%lld tiles of output", (long long)tasks);
     return OT_OK;
 }
@@ -264,14 +281,16 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     status = fits(s, blocks, err);
     if (status) goto out;
     status = OT_ERROR_NO_MEMORY;
-    b.from = ot_block_alloc(al, (size_t)s->chunks * (size_t)s->panels + 1, sizeof *b.from);
+    b.lists = s->chunks * s->panels * s->planes;
+    b.from = ot_block_alloc(al, (size_t)b.lists + 1, sizeof *b.from);
     b.order = ot_block_alloc(al, (size_t)nnz, sizeof *b.order);
     b.segment = ot_block_alloc(al, (size_t)s->rows + 1, sizeof *b.segment);
     b.sorted = ot_block_alloc(al, (size_t)s->rows, sizeof *b.sorted);
-    b.seen = ot_block_alloc(al, (size_t)s->rows, sizeof *b.seen);
+    b.visits = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.visits);
+    b.begun = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.begun);
     line = bases(&s->lines, al, tap_y, taps_y);
     column = bases(&s->columns, al, tap_x, taps_x);
-    if (!b.from || !b.order || !b.segment || !b.sorted || !b.seen || !line || !column) goto done;
+    if (!b.from || !b.order || !b.segment || !b.sorted || !b.visits || !b.begun || !line || !column) goto done;
     sort_lists(&b);
     if (emit(&b, arena, line, column)) status = OT_OK;
 done:
@@ -282,7 +301,8 @@ out:
     ot_block_free(al, b.order);
     ot_block_free(al, b.segment);
     ot_block_free(al, b.sorted);
-    ot_block_free(al, b.seen);
+    ot_block_free(al, b.visits);
+    ot_block_free(al, b.begun);
     ot_block_free(al, line);
     ot_block_free(al, column);
     return status;

@@ -1,10 +1,11 @@
 /* stream.h - the nonzeros of one sparse product in the order in which kernels read them.
  *
  * Output row r at grid position (oy, ox) is the sum over its nonzeros of
- * value * in[channel][oy * step_h + ty][ox * step_w + tx]. Channels are cut into panels whose
+ * value * in[channel][oy * step_h + ty][ox * step_w + tx]. An output image may be several planes
+ * (the residues of a stride), which read the same packed input. Channels are cut into panels whose
  * packed tile stays in the first-level cache, rows into chunks that may run in parallel. Within
- * (chunk, panel) rows come ordered by their number of nonzeros, so that loops end where the last
- * one ended.
+ * (chunk, panel, plane) rows come ordered by their number of nonzeros, so that loops end where the
+ * last one ended.
  */
 #ifndef OT_OPS_STREAM_H
 #define OT_OPS_STREAM_H
@@ -14,7 +15,13 @@
 
 /* A nonzero before its place in a stream is known; i, j number the taps of the two axes. */
 struct nonzero {
-    int32_t row, channel, i, j, slot;
+    int32_t plane, row, channel, i, j, slot;
+};
+
+/* Output positions of one plane, and where its first one stands in an output row. */
+struct plane {
+    int grid_h, grid_w;
+    size_t from;
 };
 
 struct stream {
@@ -22,16 +29,17 @@ struct stream {
     struct image in;
     int channels;           /* of the input */
     int rows;               /* output rows (features) */
-    int grid_h, grid_w;     /* output positions */
-    struct place out;       /* of grid position (0, 0) of row 0 */
-    size_t out_from;
+    int planes;
+    struct plane *plane;
+    int grid_h, grid_w;     /* of the largest plane */
+    struct place out;
     int tile_h, tile_w, tiles_h, tiles_w;
 
     int panels, chunks, width; /* width: channels a panel */
     int live;                  /* channels with nonzeros */
     int32_t *channel;          /* live */
     size_t channel_size;       /* floats of one packed channel */
-    int32_t *list;             /* chunks * panels + 1: first entry in row[] */
+    int32_t *list;             /* chunks * panels * planes + 1: first entry in row[] */
     int32_t *row, *ptr;        /* as in kernels.h, over all lists */
     int32_t *chunk_row;        /* chunks + 1 */
     int nnz;
@@ -39,8 +47,8 @@ struct stream {
     int32_t *slot;             /* of the weight's value, per entry */
 };
 
-/* Fills in the second half from nonzeros that ascend by row; the first half (up to out_from) and
- * the taps of both axes are given. blocks: how often the whole image is done. */
+/* Fills in the second half from nonzeros that ascend by row; the first half (up to out) and the
+ * taps of both axes are given. blocks: how often the whole image is done. */
 ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
                           const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
                           const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err);
@@ -48,8 +56,9 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
 /* entry[k].value = value[slot[k]] for k in [from, to). */
 void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to);
 
-static inline struct entries ot_stream_list(const struct stream *s, int chunk, int panel) {
-    int list = chunk * s->panels + panel;
+static inline struct entries ot_stream_list(const struct stream *s, int chunk, int panel,
+                                            int plane) {
+    int list = (chunk * s->panels + panel) * s->planes + plane;
     return (struct entries){.rows = s->list[list + 1] - s->list[list],
                             .row = s->row + s->list[list],
                             .ptr = s->ptr + s->list[list],

@@ -1,8 +1,9 @@
 /* isa.c - the kernels of one instruction set; compiled once for each. */
 #include "ops/kernels/simd.h"
 
-#include "ops/kernels/spmm.inc"
+#include "ops/kernels/pack.inc"
 #include "ops/kernels/sddmm.inc"
+#include "ops/kernels/spmm.inc"
 
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)
@@ -39,6 +40,7 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .name = STRING(OT_ISA),
     .width = WIDTH,
     .tile = TILE,
+    .pack = pack_lines,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

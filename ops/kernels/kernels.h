@@ -23,10 +23,13 @@ struct entry {
     float value;
 };
 
+/* Bits of entries.row: the row is met for the first time, for the last time. */
+enum { OT_ROW_FIRST = 1, OT_ROW_LAST = 2, OT_ROW_SHIFT = 2 };
+
 /* The nonzeros of some rows: row[i] has entry[ptr[i]] to entry[ptr[i + 1]]. */
 struct entries {
     int rows;
-    const int32_t *row; /* 2 * row + (1: this row is met for the first time) */
+    const int32_t *row; /* row << OT_ROW_SHIFT | bits */
     const int32_t *ptr; /* rows + 1 */
     const struct entry *entry;
 };
@@ -36,14 +39,16 @@ struct place {
     size_t pitch, line, step;
 };
 
-/* out = (first ? bias[row] : out) + sum over the row's entries of value * in. */
+/* sum = (first ? bias[row] : part) + sum over the row's entries of value * in; it goes to `out` if
+ * this is the last time, else to `part`, where a row's units stand side by side. */
 struct spmm {
     struct entries e;
     const float *in;
     size_t in_line;
     const float *bias; /* NULL: zero */
-    float *out;
-    struct place place;
+    float *part, *out;
+    size_t part_pitch; /* of rows, in floats */
+    struct place place; /* in out */
 };
 
 /* sum[k] += sum over the tile of dy[row] * in, k the entry's number (as in ptr); and where `bias`
@@ -57,6 +62,17 @@ struct sddmm {
     float *sum, *bias;
 };
 
+/* Copies `lines` lines, each: `left` units of zeros, `units` units from `in`, `right` units of
+ * zeros. In `in` units stand step floats apart. ahead (NULL: none) is laid out like in and is
+ * fetched into the cache for later. */
+struct pack {
+    const float *in, *ahead;
+    float *out;
+    size_t in_line, in_step, out_line;
+    int lines, left, units, right;
+};
+
+typedef void pack_fn(const struct pack *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
 
@@ -64,6 +80,7 @@ struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
     int tile;         /* most units in a tile; h * w <= tile */
+    pack_fn *pack;
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
