@@ -4,6 +4,7 @@
  * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product in lanes.
  */
 #include "ops/dnnl.h"
+#include "ops/linear.h"
 #include "ops/window.h"
 
 struct state {
@@ -66,12 +67,11 @@ static void fill_shape(const struct op_node *n, const struct window *w, int grou
 }
 
 static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
-    const struct pattern *p = n->x[1]->pattern;
     const struct conv_shape *s = &state->shape;
     if (!n->x[0]->lanes)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
-    n->flops = 2.0 * p->nnz * (double)(s->n * s->oh * s->ow);
-    return ot_sparse_prepare(n, p, s, n->x[0]->lanes, n->want & 3, &state->sparse,
+    OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
+    return ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, n->want & 3, &state->sparse,
                              &n->forward_scratch_size, &n->backward_scratch_size, err);
 }
 
@@ -103,7 +103,8 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     const struct pattern *p = n->x[1] ? n->x[1]->pattern : NULL;
     return p && lane_rank == 1 && !p->transposed && n->x[1]->rank >= 3 &&
            p->rows == n->x[1]->dim[0] &&
-           (n->n_in < 3 || !n->x[2] || n->x[2]->role != OT_ROLE_ACTIVATION);
+           (n->n_in < 3 || !n->x[2] || n->x[2]->role == OT_ROLE_PARAM ||
+            n->x[2]->role == OT_ROLE_CONST);
 }
 
 static void forward(struct op_node *n) {

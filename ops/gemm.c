@@ -92,7 +92,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     if (s.ta || !ot_linear_lanes(n, s.tb, lane_rank)) return false;
     if (ot_attr_float(n->node, "alpha", 1.0f) != 1.0f) return false;
     if (!c) return true;
-    return c->role != OT_ROLE_ACTIVATION && c->rank >= 1 && c->rank <= 2 &&
+    return (c->role == OT_ROLE_PARAM || c->role == OT_ROLE_CONST) && c->rank >= 1 && c->rank <= 2 &&
            ot_attr_float(n->node, "beta", 1.0f) == 1.0f &&
            c->dim[c->rank - 1] == n->x[1]->pattern->rows && ot_elements(c) == c->dim[c->rank - 1];
 }

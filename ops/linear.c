@@ -1,6 +1,10 @@
 /* linear.c - sparse products of Gemm and MatMul: the convolution whose image is one pixel. */
 #include "ops/linear.h"
 
+#include <stdio.h>
+
+#include "ops/kernels/kernels.h"
+
 bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank) {
     const struct tensor *x = n->x[0], *w = n->x[1];
     if (!x || !w || !w->pattern || w->rank != 2 || x->rank < 2 || lane_rank != x->rank - 1)
@@ -12,14 +16,23 @@ bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank) {
 ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
                            ot_error *err) {
     const struct tensor *x = n->x[0];
-    const struct pattern *p = n->x[1]->pattern;
     if (!x->lanes)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
     const struct conv_shape s = {
         .n = ot_lane_samples(x), .c = x->dim[x->rank - 1], .h = 1, .w = 1, .m = features,
         .oh = 1, .ow = 1, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1,
         .dilation_h = 1, .dilation_w = 1, .groups = 1};
-    n->flops = 2.0 * p->nnz * (double)s.n;
-    return ot_sparse_prepare(n, p, &s, x->lanes, n->want & 3, product, &n->forward_scratch_size,
-                             &n->backward_scratch_size, err);
+    OT_TRY(ot_sparse_describe(n, (double)s.n, err));
+    return ot_sparse_prepare(n, n->x[1]->pattern, &s, x->lanes, n->want & 3, product,
+                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err) {
+    enum { SIZE = 32 };
+    char *name = ot_arena_alloc(n->arena, SIZE, 1);
+    if (!name) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    snprintf(name, SIZE, "spmm %s", n->kernels->name);
+    n->kernel = name;
+    n->flops = 2.0 * n->x[1]->pattern->nnz * positions;
+    return OT_OK;
 }

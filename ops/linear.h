@@ -1,4 +1,4 @@
-/* linear.h - what Gemm and MatMul share when their right operand is a sparse weight. */
+/* linear.h - what Gemm, MatMul and Conv share when x[1] is a sparse weight. */
 #ifndef OT_OPS_LINEAR_H
 #define OT_OPS_LINEAR_H
 
@@ -11,5 +11,9 @@ bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
 /* Prepares the sparse product of x[0] (in lanes) with x[1], features outputs. */
 ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
                            ot_error *err);
+
+/* For readers of plans: the kernel, as "spmm avx512", and the useful flops of a forward step that
+ * multiplies every slot of x[1] at so many positions. */
+ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err);
 
 #endif
