@@ -118,6 +118,8 @@ static const char *const max_cases[] = {
     "f{1,nan,3} f{2,0,nan} -> f{2,nan,nan}",
     "i64{1,5} i64(3) i64{0,9} -> i64{3,9}",
     "A[2] B[3] -> error: do not broadcast",
+    "f[2,1]{1,-0.9} f{-0.1,1.9,1.8} f[2,3]{0.9,0.2,-0.9,-1.4,1.9,0.1} -> f[2,3]{1,1.9,1.8,"
+    "-0.1,1.9,1.8}",
     NULL,
 };
 static const char *const min_cases[] = {

@@ -88,6 +88,7 @@ static const char *const cases[] = {
     "b{1,0} b{0,0} b{1,1} -> b{0,1}",
     "C[2] A[2] B[2] -> error: input 0 is float",
     "C[2]:b A[2] B[3] -> error: do not broadcast",
+    "b[2,1]{1,0} f[1,3]{-0.2,-1.5,-0.4} f[2,1]{-1.2,-1} -> f[2,3]{-0.2,-1.5,-0.4,-1,-1,-1}",
     NULL,
 };
 
