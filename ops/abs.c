@@ -14,7 +14,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
                      const void *state) {
     (void)state;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = x[i] > 0 ? dy[i] : x[i] < 0 ? -dy[i] : 0;
+    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (float)((x[i] > 0) - (x[i] < 0));
 }
 
 static void forward(struct op_node *n) {

@@ -14,18 +14,19 @@ struct state {
 };
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state *s = state;
+    const struct state s = *(const struct state *)state;
     for (int64_t i = 0; i < n; i++) {
-        float v = x[i] < s->low ? s->low : x[i];
-        y[i] = v > s->high ? s->high : v;
+        float v = x[i] < s.low ? s.low : x[i];
+        y[i] = v > s.high ? s.high : v;
     }
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
-    const struct state *s = state;
+    const struct state s = *(const struct state *)state;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = x[i] >= s->low && x[i] <= s->high ? dy[i] : 0;
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = ot_pass((x[i] >= s.low) & (x[i] <= s.high), dy[i]);
 }
 
 /* Reads bound i if the node has it. */

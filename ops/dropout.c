@@ -108,12 +108,12 @@ static void apply_task(void *arg, int task, int worker) {
     const struct state *s = w->n->state;
     const uint8_t *keep = w->n->save;
     const float *x = ot_f(w->from);
-    float *y = ot_f(w->to);
+    float *y = ot_f(w->to), scale = s->scale;
     int64_t from, to;
     (void)worker;
     ot_task_range(ot_count(w->from), GRAIN, task, &from, &to);
     if (!s->active) memcpy(y + from, x + from, (size_t)(to - from) * sizeof *y);
-    else for (; from < to; from++) y[from] = keep[from] ? x[from] * s->scale : 0;
+    else for (; from < to; from++) y[from] = ot_pass(keep[from], x[from] * scale);
 }
 
 static void apply(struct op_node *n, const struct tensor *from, const struct tensor *to) {

@@ -8,15 +8,15 @@ struct state {
 static float clamp(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state *s = state;
-    for (int64_t i = 0; i < n; i++) y[i] = clamp(s->alpha * x[i] + s->beta);
+    const struct state s = *(const struct state *)state;
+    for (int64_t i = 0; i < n; i++) y[i] = clamp(s.alpha * x[i] + s.beta);
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
-    const struct state *s = state;
+    const struct state s = *(const struct state *)state;
     (void)x;
-    for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 && y[i] < 1 ? s->alpha * dy[i] : 0;
+    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((y[i] > 0) & (y[i] < 1), s.alpha * dy[i]);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

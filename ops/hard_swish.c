@@ -2,7 +2,10 @@
 #include "ops/unary.h"
 
 static float clamp(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
-static float slope(float x) { return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5f; }
+static float slope(float x) {
+    float inside = x / 3 + 0.5f;
+    return x <= -3 ? 0 : x >= 3 ? 1 : inside;
+}
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

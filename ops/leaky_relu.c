@@ -6,15 +6,15 @@ struct state {
 };
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state *s = state;
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? s->alpha * x[i] : x[i];
+    const struct state s = *(const struct state *)state;
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] < 0 ? s.alpha : 1) * x[i];
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
-    const struct state *s = state;
+    const struct state s = *(const struct state *)state;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = x[i] < 0 ? s->alpha * dy[i] : dy[i];
+    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] < 0 ? s.alpha : 1) * dy[i];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

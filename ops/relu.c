@@ -10,7 +10,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
                      const void *state) {
     (void)state;
     (void)x;
-    for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass(y[i] > 0, dy[i]);
 }
 
 static void forward(struct op_node *n) { ot_unary_forward(n, value); }

@@ -12,6 +12,9 @@ typedef void ot_unary_fn(const float *x, float *y, int64_t n, const void *state)
 typedef void ot_unary_gradient_fn(const float *x, const float *y, const float *dy, float *dx,
                                   int64_t n, const void *state);
 
+/* g where the gradient passes, else 0: g is read either way, so that loops need no branches. */
+static inline float ot_pass(bool passes, float g) { return passes ? g : 0; }
+
 /* y[0] has the shape and type of x[0], which must be float. */
 ot_status ot_unary_prepare(struct op_node *n, ot_error *err);
 /* The same where integers are allowed too. */
