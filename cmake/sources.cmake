@@ -45,9 +45,12 @@ set(ONNX_SOURCES
   onnx/external.c
   onnx/functions.c
   onnx/import.c
+  onnx/late.c
   onnx/names.c
   onnx/nodes.c
   onnx/payload.c
+  onnx/scan.c
+  onnx/schema.c
   onnx/skeleton.c
   onnx/sparse.c
   onnx/values.c

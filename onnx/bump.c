@@ -10,9 +10,14 @@ void *ot_bump_alloc(struct bump *b, size_t count, size_t size) {
     if (!ot_mul(count, size, &bytes) || !ot_add(bytes, UNIT - 1, &bytes)) return NULL;
     bytes &= ~(size_t)(UNIT - 1);
     if (!bytes) bytes = UNIT;
-    if (bytes > BLOCK / 8) return ot_arena_alloc(b->arena, bytes, 1);
+    if (bytes > BLOCK / 8) {
+        void *own = ot_arena_alloc(b->arena, bytes, 1);
+        if (!own) b->refused = bytes;
+        return own;
+    }
     if (b->left < bytes) {
         char *p = ot_arena_alloc(b->arena, BLOCK, 1);
+        if (!p) b->refused = BLOCK;
         if (!p) return NULL;
         b->p = p;
         b->left = BLOCK;
@@ -32,5 +37,6 @@ char *ot_bump_strndup(struct bump *b, const char *s, size_t n) {
 
 int ot_over_budget(const struct arena *a, size_t bytes) {
     size_t total;
-    return a->budget && (!ot_add(a->used, bytes, &total) || total > a->budget);
+    if (!ot_add(bytes, 63, &bytes)) return 1; /* blocks of an arena are multiples of 64 */
+    return a->budget && (!ot_add(a->used, bytes & ~(size_t)63, &total) || total > a->budget);
 }

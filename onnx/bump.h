@@ -8,6 +8,7 @@ struct bump {
     struct arena *arena;
     char *p;
     size_t left;
+    size_t refused; /* bytes that could not be had */
 };
 
 /* NULL when memory or the arena's budget is exhausted. count * size is checked for overflow. */

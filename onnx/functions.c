@@ -1,4 +1,5 @@
 /* functions.c - local functions of a model: found by name, free of cycles, of bounded size. */
+#include "onnx/late.h"
 #include "onnx/model.h"
 
 #include <string.h>
@@ -42,7 +43,7 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
 /* A string field that the schema of this build may not know, as a C string; "" where absent. */
 static const char *extra_string(struct import *im, const ProtobufCMessage *m, unsigned tag) {
     size_t size;
-    const char *p = ot_extra_field(m, tag, 0, &size);
+    const char *p = ot_late_string(m, tag, &size);
     if (!p) return "";
     const char *s = ot_bump_strndup(&im->temporary, p, size);
     return s ? s : "";
@@ -59,7 +60,7 @@ int ot_functions_find(const struct import *im, const Onnx__NodeProto *node) {
     if (!im->n_functions) return -1;
     int domain = ot_names_get(&im->names, SCOPE_DOMAIN, ot_domain(node->domain));
     size_t size;
-    const char *p = ot_extra_field(&node->base, TAG_NODE_OVERLOAD, 0, &size);
+    const char *p = ot_late_string(&node->base, TAG_NODE_OVERLOAD, &size);
     char text[256] = "";
     if (p && size < sizeof text) memcpy(text, p, size);
     int overload = ot_names_get(&im->names, SCOPE_OVERLOAD, text);
@@ -102,15 +103,14 @@ static ot_status add_to_index(struct import *im, int i) {
 
 /* The default values of attributes, which schemas before IR 9 do not know. */
 static ot_status read_presets(struct import *im, struct function *f) {
-    size_t n = 0, size;
-    const void *p;
-    while (ot_extra_field(&f->proto->base, TAG_FUNCTION_PRESET, n, &size)) n++;
+    const size_t n = ot_late_count(&f->proto->base, TAG_FUNCTION_PRESET);
     if (!n) return OT_OK;
     Onnx__AttributeProto **list = ot_bump_alloc(&im->temporary, n, sizeof *list);
     if (!list) return ot_import_no_room(im, &im->scratch, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
-        p = ot_extra_field(&f->proto->base, TAG_FUNCTION_PRESET, i, &size);
-        list[i] = onnx__attribute_proto__unpack(&im->tree, size, p);
+        list[i] = (Onnx__AttributeProto *)ot_late_message(&f->proto->base, TAG_FUNCTION_PRESET, i,
+                                                          &onnx__attribute_proto__descriptor,
+                                                          &im->tree);
         if (!list[i])
             return ot_import_fail(im, OT_ERROR_PARSE, "default value %zu of an attribute", i);
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "onnx/model.h"
+#include "onnx/scan.h"
 #include "runtime/base/file.h"
 #include "runtime/base/sha256.h"
 
@@ -26,7 +27,9 @@ ot_status ot_import_problem(struct import *im, ot_status status) {
 }
 
 ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes) {
-    if (ot_over_budget(a, bytes + a->budget / 1024))
+    const struct bump *b = a == &im->scratch ? &im->temporary : &im->kept;
+    if (bytes < b->refused) bytes = b->refused;
+    if (ot_over_budget(a, bytes))
         return ot_import_fail(im, OT_ERROR_LIMIT, "the model needs more than %zu bytes", a->budget);
     return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for %zu bytes", bytes);
 }
@@ -42,23 +45,6 @@ ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what) 
     return OT_OK;
 }
 
-/* A field that the schema knows is in the struct, encoded again; the schema decides at run time
- * because one source is built against many releases of onnx.proto. */
-const void *ot_extra_field(const ProtobufCMessage *m, unsigned tag, size_t i, size_t *size) {
-    size_t k = 0;
-    for (unsigned u = 0; u < m->n_unknown_fields; u++) {
-        const ProtobufCMessageUnknownField *f = &m->unknown_fields[u];
-        if (f->tag != tag || f->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED || k++ != i)
-            continue;
-        size_t head = 0; /* the length, a varint, precedes the contents */
-        while (head < f->len && f->data[head] & 0x80) head++;
-        if (head++ >= f->len) return NULL;
-        *size = f->len - head;
-        return f->data + head;
-    }
-    return NULL;
-}
-
 /* ---- protobuf-c allocates from scratch ------------------------------------------------------------ */
 
 static void *tree_alloc(void *context, size_t size) { return ot_bump_alloc(context, size, 1); }
@@ -72,6 +58,7 @@ static ot_status unpack(struct import *im, const void *bytes, size_t size) {
     im->tree = (ProtobufCAllocator){tree_alloc, tree_free, &im->temporary};
     im->model = onnx__model_proto__unpack(&im->tree, size, bytes);
     if (im->model) return OT_OK;
+    if (im->temporary.refused) return ot_import_no_room(im, &im->scratch, 0);
     return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
 }
 
@@ -138,6 +125,7 @@ static ot_status stages(struct import *im, const void *bytes, size_t size) {
     static ot_status (*const stage[])(struct import *) = {
         check_header, ot_functions_prepare, ot_values_declare, ot_nodes_walk, ot_values_outputs,
         ot_weights_read};
+    OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
     OT_TRY(unpack(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;
     for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) OT_TRY(stage[i](im));

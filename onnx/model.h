@@ -43,6 +43,10 @@ struct function {
     int state;                    /* of the search for cycles: 0 new, 1 open, 2 done */
 };
 
+/* What a name can stand for besides a value: an optional one that is absent, or one whose fault has
+ * been told. */
+enum { VALUE_ABSENT = -1, VALUE_FAULTY = -2 };
+
 /* Scopes of names (names.h). Calls of functions get scopes from SCOPE_CALL on, two a call. */
 enum {
     SCOPE_GRAPH = 0,
@@ -89,10 +93,6 @@ ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t byt
 /* Counts memory that the file does not hold (zeros of sparse tensors): at most 64 MiB and 8 times
  * the file in all. */
 ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what);
-
-/* The bytes of field `tag` of a message, known to the schema of this build or not. Entries i = 0,
- * 1, ... of a repeated one; NULL: no such entry. */
-const void *ot_extra_field(const ProtobufCMessage *m, unsigned tag, size_t i, size_t *size);
 
 /* ---- payload.c: the contents of tensors --------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_FRAMES = 128, ABSENT = -1, FAULTY = -2, SHORT_NAME = 64 };
+enum { MOST_FRAMES = 128, SHORT_NAME = 64 };
 
 /* The graph, or one call of a function. Its names live in `scope`; scope + 1 holds the numbers of
  * a function's formal outputs. */
@@ -73,7 +73,7 @@ static void mark_faulty(struct walker *w, const Onnx__NodeProto *p) {
     const uint64_t scope = w->frame[w->top].scope;
     for (size_t k = 0; k < p->n_output; k++)
         if (ot_names_get(&w->im->names, scope, p->output[k]) == OT_NO_NAME)
-            (void)ot_names_set(&w->im->names, scope, p->output[k], FAULTY);
+            (void)ot_names_set(&w->im->names, scope, p->output[k], VALUE_FAULTY);
 }
 
 static ot_status undefined(struct walker *w, const char *name) {
@@ -90,7 +90,7 @@ static ot_status undefined(struct walker *w, const char *name) {
 }
 
 static ot_status find_input(struct walker *w, const char *name, int *v) {
-    *v = ABSENT;
+    *v = VALUE_ABSENT;
     if (!*name) return OT_OK;
     *v = ot_names_get(&w->im->names, w->frame[w->top].scope, name);
     return *v == OT_NO_NAME ? undefined(w, name) : OT_OK;
@@ -184,7 +184,7 @@ static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
     const uint64_t scope = w->next_scope;
     w->next_scope += 2;
     for (size_t k = 0; k < proto->n_input; k++) {
-        int v = ABSENT;
+        int v = VALUE_ABSENT;
         if (k < p->n_input) OT_TRY(find_input(w, p->input[k], &v));
         if (!ot_names_set(&im->names, scope, proto->input[k], v))
             return ot_import_no_room(im, &im->scratch, 0);
@@ -207,7 +207,7 @@ static ot_status leave(struct walker *w) {
         const char *formal = f->function->proto->output[k];
         if (!*f->call->output[k]) continue;
         int v = ot_names_get(&im->names, f->scope, formal);
-        if (v == OT_NO_NAME || v == ABSENT)
+        if (v == OT_NO_NAME || v == VALUE_ABSENT)
             return ot_import_fail(im, OT_ERROR_INVALID,
                                   "function '%.60s' does not make its output '%.60s'",
                                   f->function->proto->name, formal);
@@ -258,7 +258,7 @@ static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const str
     n.out = n.in + p->n_input;
     for (int k = 0; k < n.n_in; k++) {
         OT_TRY(find_input(w, p->input[k], &n.in[k]));
-        if (n.in[k] < 0) n.in[k] = ABSENT;
+        if (n.in[k] < 0) n.in[k] = VALUE_ABSENT;
     }
     if (!strcmp(n.op_type, "Identity") && !*n.domain && n.n_in == 1 && n.n_out == 1 &&
         n.in[0] >= 0 && *p->output[0] &&
@@ -266,7 +266,7 @@ static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const str
          g->value[n.in[0]].kind == OT_VALUE_CONSTANT))
         return add_alias(w, f->scope, p->output[0], n.in[0]);
     for (int k = 0; k < n.n_out; k++) {
-        n.out[k] = ABSENT;
+        n.out[k] = VALUE_ABSENT;
         if (!*p->output[k]) continue;
         OT_TRY(add_value(w, p->output[k], OT_VALUE_NODE, &n.out[k]));
         g->value[n.out[k]].producer = g->n_nodes;

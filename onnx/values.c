@@ -119,6 +119,7 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
     if (!ot_names_set(&im->names, SCOPE_INPUT, p->name, 0))
         return ot_import_no_room(im, &im->scratch, 0);
     OT_TRY(read_type(im, p->type, &declared));
+    if (known == VALUE_FAULTY) return OT_OK;
     if (known >= 0) return check_same(im, &declared, &g->value[known]);
     OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, p->name, OT_VALUE_INPUT, &v));
     g->value[v].type = declared.type;
@@ -154,6 +155,8 @@ static ot_status make_room(struct import *im) {
 static ot_status in_list(struct import *im, ot_status status, const char *list, size_t i,
                          const char *name) {
     if (!status) return OT_OK;
+    if (name && ot_names_get(&im->names, SCOPE_GRAPH, name) == OT_NO_NAME)
+        (void)ot_names_set(&im->names, SCOPE_GRAPH, name, VALUE_FAULTY);
     return ot_import_problem(im, ot_fail_in(&im->last, status, "graph/%s[%zu] '%.80s'", list, i,
                                             name ? name : ""));
 }
@@ -232,6 +235,7 @@ static ot_status add_output(struct import *im, const char *name) {
     if (!ot_names_set(&im->names, SCOPE_OUTPUT, name, 0))
         return ot_import_no_room(im, &im->scratch, 0);
     int v = ot_names_get(&im->names, SCOPE_GRAPH, name);
+    if (v == VALUE_FAULTY) return OT_OK;
     if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node makes it");
     if (strcmp(g->value[v].name, name) != 0) OT_TRY(rename_output(im, name, v, &v));
     g->output[g->n_outputs++] = v;
