@@ -1,0 +1,88 @@
+/* arg_max.c - ArgMax and ArgMin: y = the index of the largest (smallest) x along an axis; the first
+ * of equal ones, or the last with select_last_index. NaN counts as the most extreme. */
+#include "ops/op.h"
+
+struct state {
+    int64_t outer, length, inner;
+    float sign; /* -1: ArgMin looks for the largest of -x */
+    bool last;
+};
+
+static ot_status prepare_for(struct op_node *n, float sign, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    struct state *s = n->state;
+    int64_t dim[OT_MAX_RANK];
+    int axis, rank = 0;
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
+    const bool keep = ot_attr_int(n->node, "keepdims", 1);
+    for (int i = 0; i < x->rank; i++)
+        if (i != axis || keep) dim[rank++] = i == axis ? 1 : x->dim[i];
+    if (x->dim[axis] == 0) return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", axis);
+    *s = (struct state){ot_dims_product(x, 0, axis), x->dim[axis],
+                        ot_dims_product(x, axis + 1, x->rank), sign,
+                        ot_attr_int(n->node, "select_last_index", 0) != 0};
+    return ot_op_set(n, n->y[0], OT_INT64, rank, dim, err);
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) { return prepare_for(n, 1, err); }
+static ot_status min_prepare(struct op_node *n, ot_error *err) { return prepare_for(n, -1, err); }
+
+static int64_t find(const struct state *s, const float *x) {
+    int64_t best = 0;
+    for (int64_t k = 1; k < s->length; k++) {
+        const float a = s->sign * x[k * s->inner], b = s->sign * x[best * s->inner];
+        const bool a_nan = a != a, b_nan = b != b;
+        const bool equal = a == b || (a_nan && b_nan);
+        if (a > b || (a_nan && !b_nan) || (equal && s->last)) best = k;
+    }
+    return best;
+}
+
+static void task(void *arg, int number, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    int64_t from, to;
+    ot_task_range(s->outer * s->inner, 1 + 4096 / s->length, number, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const int64_t at = i / s->inner * s->length * s->inner + i % s->inner;
+        ((int64_t *)n->y[0]->data)[i] = find(s, ot_f(n->x[0]) + at);
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const int64_t results = s->outer * s->inner;
+    if (results > 0)
+        ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / s->length), task, n);
+}
+
+static const char *const cases[] = {
+    "f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{1,0}",
+    "f[2,3]{1,5,5,9,2,3} axis=-1 select_last_index=1 keepdims=0 -> i64{2,0}",
+    "f[2,3]{1,5,5,9,2,3} -> i64[1,3]{1,0,0}",
+    "f{1,nan,7,nan} -> i64{1}",
+    "X[2,3] axis=2 -> error: axis 2",
+    "X[2,0] axis=1 -> error: axis 1 is empty",
+    NULL};
+
+static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{0,1}", NULL};
+
+#define ARG(Name, ready, texts)                              \
+    const struct op ot_op_##Name = {                         \
+        .name = #Name,                                       \
+        .since = 1,                                          \
+        .min_in = 1,                                         \
+        .max_in = 1,                                         \
+        .min_out = 1,                                        \
+        .max_out = 1,                                        \
+        .attributes = "axis:i keepdims:i select_last_index:i", \
+        .state_size = sizeof(struct state),                  \
+        .prepare = ready,                                    \
+        .forward = forward,                                  \
+        .cases = texts,                                      \
+    };
+
+ARG(ArgMax, prepare, cases)
+ARG(ArgMin, min_prepare, min_cases)

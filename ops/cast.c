@@ -1,0 +1,200 @@
+/* cast.c - Cast and CastLike: y = x as another element type.
+ *
+ * Every floating-point type is float here. float to integer rounds towards zero and saturates, NaN
+ * gives 0; integers that do not fit lose their high bits; bool is x != 0 (ONNX Cast-13).
+ */
+#include "ops/index.h"
+
+#include <math.h>
+
+enum { GRAIN = 16384, CHUNK = 256 };
+
+static bool is_floating(ot_type t) { return t == OT_FLOAT || t == OT_DOUBLE; }
+
+static bool is_known(ot_type t) {
+    static const bool known[] = {
+        [OT_FLOAT] = true, [OT_DOUBLE] = true, [OT_UINT8] = true,  [OT_INT8] = true,
+        [OT_UINT16] = true, [OT_INT16] = true, [OT_UINT32] = true, [OT_INT32] = true,
+        [OT_UINT64] = true, [OT_INT64] = true, [OT_BOOL] = true};
+    return (unsigned)t < sizeof known && known[t];
+}
+
+/* The type that the node asks for. */
+static ot_status target(const struct op_node *n, ot_type *type, ot_error *err) {
+    if (n->n_in > 1) {
+        *type = n->x[1]->type;
+    } else {
+        const struct attr *to = ot_attr(n->node, "to");
+        if (!to) return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'to' is missing");
+        *type = to->i < 0 || to->i > 255 ? OT_UNDEFINED : (ot_type)to->i;
+    }
+    if (*type == OT_DOUBLE || *type == OT_FLOAT16 || *type == OT_BFLOAT16) *type = OT_FLOAT;
+    if (!is_known(*type))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(*type),
+                          (int)*type);
+    return OT_OK;
+}
+
+/* Integers in lanes are of no use to anybody. */
+static bool lanes(const struct op_node *n, int lane_rank) {
+    (void)lane_rank;
+    ot_type type;
+    return n->x[0]->type == OT_FLOAT && !target(n, &type, NULL) && type == OT_FLOAT;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    ot_type type;
+    if (!is_known(n->x[0]->type))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
+                          ot_type_name(n->x[0]->type));
+    OT_TRY(target(n, &type, err));
+    ot_op_like(n->y[0], n->x[0]);
+    n->y[0]->type = type;
+    return OT_OK;
+}
+
+#define LOAD(T) \
+    for (int64_t i = 0; i < n; i++) out[i] = ((const T *)data)[at + i]
+#define STORE(T) \
+    for (int64_t i = 0; i < n; i++) ((T *)data)[at + i] = (T)in[i]
+
+static void load_floats(ot_type type, const void *data, int64_t at, int64_t n, double *out) {
+    if (type == OT_FLOAT)
+        LOAD(float);
+    else
+        LOAD(double);
+}
+
+static void load_integers(ot_type type, const void *data, int64_t at, int64_t n, int64_t *out) {
+    switch (type) {
+    case OT_INT8: LOAD(int8_t); break;
+    case OT_INT16: LOAD(int16_t); break;
+    case OT_INT32: LOAD(int32_t); break;
+    case OT_UINT16: LOAD(uint16_t); break;
+    case OT_UINT32: LOAD(uint32_t); break;
+    case OT_INT64:
+    case OT_UINT64: LOAD(int64_t); break; /* the same bits */
+    default: LOAD(uint8_t); break;
+    }
+}
+
+static void store_integers(ot_type type, void *data, int64_t at, int64_t n, const int64_t *in) {
+    switch (type) {
+    case OT_INT8:
+    case OT_UINT8: STORE(uint8_t); break; /* keeping the low bits is the same for both */
+    case OT_INT16:
+    case OT_UINT16: STORE(uint16_t); break;
+    case OT_INT32:
+    case OT_UINT32: STORE(uint32_t); break;
+    case OT_BOOL:
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)data)[at + i] = in[i] != 0;
+        break;
+    default: STORE(int64_t); break;
+    }
+}
+
+/* v rounded towards zero, within the type's range. */
+static int64_t saturate(ot_type type, double v) {
+    const unsigned bits = 8 * (unsigned)ot_type_size(type);
+    const bool is_signed =
+        type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
+    const double high = ldexp(1, (int)bits - is_signed); /* the first that does not fit */
+    const double low = is_signed ? -high : 0;
+    if (type == OT_BOOL) return v != 0;
+    if (isnan(v)) return 0;
+    if (v >= high) return is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
+                                    : (int64_t)(UINT64_MAX >> (64 - bits));
+    if (v <= low) return (int64_t)low;
+    return v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v;
+}
+
+static void cast_chunk(const struct tensor *x, struct tensor *y, int64_t at, int64_t n) {
+    int64_t integer[CHUNK];
+    double real[CHUNK];
+    if (is_floating(x->type)) {
+        load_floats(x->type, x->data, at, n, real);
+        for (int64_t i = 0; i < n && y->type != OT_FLOAT; i++)
+            integer[i] = saturate(y->type, real[i]);
+    } else {
+        load_integers(x->type, x->data, at, n, integer);
+        const bool huge = x->type == OT_UINT64;
+        for (int64_t i = 0; i < n; i++)
+            real[i] = huge ? (double)(uint64_t)integer[i] : (double)integer[i];
+    }
+    if (y->type == OT_FLOAT)
+        for (int64_t i = 0; i < n; i++) ot_f(y)[at + i] = (float)real[i];
+    else
+        store_integers(y->type, y->data, at, n, integer);
+}
+
+static void task(void *arg, int number, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    int64_t from, to;
+    ot_task_range(ot_count(n->x[0]), GRAIN, number, &from, &to);
+    for (int64_t at = from; at < to; at += CHUNK)
+        cast_chunk(n->x[0], n->y[0], at, to - at < CHUNK ? to - at : CHUNK);
+}
+
+static void forward(struct op_node *n) {
+    if (n->x[0]->type == n->y[0]->type)
+        ot_view_forward(n);
+    else
+        ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
+}
+
+static const char *const cases[] = {
+    "X[2,3] to=1 -> Y[2,3]",
+    "X[2,3,4] to=10 -> Y[2,3,4]",
+    "f{1.9,-1.9,nan,1e30,-1e30} to=7 -> i64{1,-1,0,9223372036854775807,-9223372036854775808}",
+    "f{1.9,-1.9,nan,1e30,-1e30} to=6 -> i32{1,-1,0,2147483647,-2147483648}",
+    "f{300,-1,255.5} to=2 -> u8{255,0,255}",
+    "f{300,-300,-5} to=3 -> i8{127,-128,-5}",
+    "f{0,0.5,nan} to=9 -> b{0,1,1}",
+    "i64{200,-1,256} to=3 -> i8{-56,-1,0}",
+    "i64{3,0,-2} to=9 -> b{1,0,1}",
+    "i64{3,-2} to=1 -> f{3,-2}",
+    "b{1,0} to=7 -> i64{1,0}",
+    "i64{3,-2} to=11 -> f{3,-2}",
+    "f{1} to=8 -> error: to type string",
+    "f{1} to=99 -> error: to type",
+    "f{1} -> error: 'to'",
+    NULL};
+
+const struct op ot_op_Cast = {
+    .name = "Cast",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "to:i saturate:i round_mode:s",
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = ot_view_backward,
+    .cases = cases,
+};
+
+/* The other input only gives its type. */
+static void like_backward(struct op_node *n) {
+    ot_view_backward(n);
+    if (n->dx[1]) ot_fill(n->pool, n->dx[1]->data, ot_count(n->dx[1]), sizeof(float), NULL);
+}
+
+static const char *const like_cases[] = {"f{1.5,2} i64{0} -> i64{1,2}", "X[2,3] Z[1] -> Y[2,3]",
+                                         NULL};
+
+const struct op ot_op_CastLike = {
+    .name = "CastLike",
+    .since = 15,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "saturate:i round_mode:s",
+    .prepare = prepare,
+    .forward = forward,
+    .backward = like_backward,
+    .cases = like_cases,
+};
