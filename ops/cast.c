@@ -38,12 +38,12 @@ static ot_status target(const struct op_node *n, ot_type *type, ot_error *err) {
 /* Integers in lanes are of no use to anybody. */
 static bool lanes(const struct op_node *n, int lane_rank) {
     (void)lane_rank;
-    ot_type type;
+    ot_type type = OT_UNDEFINED;
     return n->x[0]->type == OT_FLOAT && !target(n, &type, NULL) && type == OT_FLOAT;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    ot_type type;
+    ot_type type = OT_UNDEFINED;
     if (!is_known(n->x[0]->type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
                           ot_type_name(n->x[0]->type));
