@@ -1,11 +1,10 @@
 /* sigmoid.c - y = 1 / (1 + exp(-x)). */
-#include <math.h>
-
+#include "ops/exponential.h"
 #include "ops/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;
-    for (int64_t i = 0; i < n; i++) y[i] = 1 / (1 + expf(-x[i]));
+    for (int64_t i = 0; i < n; i++) y[i] = 1 / (1 + ot_exp(-x[i]));
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
