@@ -1,0 +1,188 @@
+/* export.c - the model's skeleton, filled with present values, becomes a file. */
+#include "onnx/export.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "onnx/export_parts.h"
+#include "onnx/names.h"
+#include "runtime/base/file.h"
+
+enum { BUFFER = 64 * 1024 };
+
+ot_status ot_export_alloc(struct export_job *job, size_t count, size_t size, void **memory) {
+    *memory = ot_bump_alloc(&job->bump, count, size);
+    return *memory ? OT_OK
+                   : ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory to write the model: %zu x %zu",
+                             count, size);
+}
+
+int64_t ot_export_opset(const struct export_job *job) { return job->g->opset; }
+
+/* ---- the skeleton -------------------------------------------------------------------------------- */
+
+static void *unpack_alloc(void *bump, size_t size) { return ot_bump_alloc(bump, size, 1); }
+
+static void unpack_free(void *bump, void *pointer) { /* the arena frees it */
+    (void)bump;
+    (void)pointer;
+}
+
+static ot_status open_skeleton(struct export_job *job) {
+    ProtobufCAllocator allocator = {unpack_alloc, unpack_free, &job->bump};
+    job->model = onnx__model_proto__unpack(&allocator, job->g->skeleton_bytes, job->g->skeleton);
+    if (!job->model || !job->model->graph) /* import made it from a model that was fine */
+        return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory to unpack the model");
+    job->graph = job->model->graph;
+    return OT_OK;
+}
+
+/* ---- shapes that a new head has changed ------------------------------------------------------------ */
+
+/* What is computed from a value of another shape may have another shape. */
+static void spread(struct export_job *job) {
+    const struct graph *g = job->g;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *n = &g->node[i];
+        bool touched = false;
+        for (int k = 0; k < n->n_in; k++) touched |= n->in[k] >= 0 && job->reshaped[n->in[k]];
+        for (int k = 0; touched && k < n->n_out; k++)
+            if (n->out[k] >= 0) job->reshaped[n->out[k]] = true;
+    }
+}
+
+static Onnx__TensorShapeProto *shape_of(const Onnx__ValueInfoProto *info) {
+    const Onnx__TypeProto *t = info->type;
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return NULL;
+    return t->tensor_type->shape;
+}
+
+static void set_dim(Onnx__TensorShapeProto *shape, size_t i, int64_t size) {
+    shape->dim[i]->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    shape->dim[i]->dim_value = size;
+}
+
+/* The classes of outputs that depend on the head; the old number is that of output 0. */
+static void set_outputs(struct export_job *job) {
+    int64_t classes = job->request->head_classes, old = -1;
+    if (classes <= 0) return;
+    for (size_t i = 0; i < job->graph->n_output && i < (size_t)job->g->n_outputs; i++) {
+        Onnx__TensorShapeProto *shape = shape_of(job->graph->output[i]);
+        if (!shape || shape->n_dim < 2) continue;
+        const Onnx__TensorShapeProto__Dimension *d = shape->dim[1];
+        int64_t now = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE
+                          ? d->dim_value : -1;
+        if (i == 0) old = now;
+        if (i == 0 || (job->reshaped[job->g->output[i]] && now >= 0 && now == old))
+            set_dim(shape, 1, classes);
+    }
+}
+
+/* In old files every initializer is a graph input too, with its shape. */
+static void set_input(const struct export_job *job, const Onnx__ValueInfoProto *input, int v) {
+    const struct tensor *t = job->request->present[v];
+    Onnx__TensorShapeProto *shape = shape_of(input);
+    if (!t || !shape || shape->n_dim != (size_t)t->rank) return;
+    for (size_t i = 0; i < shape->n_dim; i++) set_dim(shape, i, t->dim[i]);
+}
+
+static ot_status set_shapes(struct export_job *job) {
+    const struct graph *g = job->g;
+    struct names names;
+    spread(job);
+    ot_names_init(&names, &job->bump, g->hash);
+    for (int v = 0; v < g->n_values; v++)
+        if (job->reshaped[v] && !ot_names_set(&names, 0, g->value[v].name, v))
+            return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory for the names of values");
+    set_outputs(job);
+    for (size_t i = 0; i < job->graph->n_input; i++) {
+        const char *name = job->graph->input[i]->name;
+        int v = name ? ot_names_get(&names, 0, name) : OT_NO_NAME;
+        if (v != OT_NO_NAME && g->value[v].constant) set_input(job, job->graph->input[i], v);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < job->graph->n_value_info; i++) {
+        Onnx__ValueInfoProto *info = job->graph->value_info[i];
+        if (!info->name || ot_names_get(&names, 0, info->name) == OT_NO_NAME)
+            job->graph->value_info[n++] = info;
+    }
+    job->graph->n_value_info = n;
+    return OT_OK;
+}
+
+/* ---- the file -------------------------------------------------------------------------------------- */
+
+/* protobuf-c hands out many pieces of a few bytes and some of many. */
+struct stream {
+    ProtobufCBuffer base;
+    struct file_writer file;
+    ot_status status;
+    ot_error *err;
+    size_t n;
+    uint8_t *buffer;
+};
+
+static void flush(struct stream *s) {
+    if (!s->status && s->n) s->status = ot_file_write(&s->file, s->buffer, s->n, s->err);
+    s->n = 0;
+}
+
+static void append(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
+    struct stream *s = (struct stream *)base; /* its first member */
+    if (n > BUFFER - s->n) flush(s);
+    if (n > BUFFER) {
+        if (!s->status) s->status = ot_file_write(&s->file, bytes, n, s->err);
+        return;
+    }
+    if (n) memcpy(s->buffer + s->n, bytes, n);
+    s->n += n;
+}
+
+static ot_status write_model(struct export_job *job, const char *path) {
+    struct stream s = {.base = {append}, .err = job->err};
+    void *buffer;
+    size_t size = onnx__model_proto__get_packed_size(job->model);
+    if (size > INT32_MAX)
+        return ot_fail(job->err, OT_ERROR_LIMIT,
+                       "the model takes %zu bytes; an ONNX file has at most 2 GiB - 1", size);
+    OT_TRY(ot_export_alloc(job, BUFFER, 1, &buffer));
+    s.buffer = buffer;
+    OT_TRY(ot_file_begin(&s.file, path, job->err));
+    onnx__model_proto__pack_to_buffer(job->model, &s.base);
+    flush(&s);
+    if (!s.status) return ot_file_commit(&s.file, job->err);
+    ot_file_abort(&s.file);
+    return s.status;
+}
+
+static ot_status check(const struct export_request *r, const char *path, ot_error *err) {
+    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
+    if ((unsigned)r->options.sparse > OT_EXPORT_SPARSE_DENSE)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d",
+                       (int)r->options.sparse);
+    if ((unsigned)r->options.form > OT_EXPORT_FORM_TRAINING)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d", (int)r->options.form);
+    return OT_OK;
+}
+
+static ot_status export_model(struct export_job *job, const char *path) {
+    void *memory;
+    OT_TRY(ot_export_alloc(job, (size_t)job->g->n_values, sizeof *job->reshaped, &memory));
+    job->reshaped = memory;
+    OT_TRY(open_skeleton(job));
+    OT_TRY(ot_export_values(job));
+    OT_TRY(set_shapes(job));
+    OT_TRY(ot_export_set_form(job));
+    return write_model(job, path);
+}
+
+ot_status ot_export_file(const struct graph *g, const struct export_request *request,
+                         const char *path, ot_error *err) {
+    struct export_job job = {.g = g, .request = request, .err = err};
+    OT_TRY(check(request, path, err));
+    ot_arena_init(&job.arena, &g->arena.allocator, 0);
+    job.bump.arena = &job.arena;
+    ot_status status = export_model(&job, path);
+    ot_arena_free(&job.arena);
+    return status;
+}
