@@ -42,6 +42,10 @@ set(ONNX_SOURCES
   onnx/beneath.c
   onnx/bump.c
   onnx/constant.c
+  onnx/export.c
+  onnx/export_form.c
+  onnx/export_tensor.c
+  onnx/export_values.c
   onnx/external.c
   onnx/functions.c
   onnx/import.c
@@ -60,6 +64,7 @@ set(ONNX_SOURCES
 set(RUNTIME_SOURCES
   runtime/access.c
   runtime/autodiff.c
+  runtime/checkpoint.c
   runtime/head.c
   runtime/loss.c
   runtime/lower.c
@@ -106,6 +111,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_base
   test_conv:node_bench.c
   test_dense:node_bench.c
+  test_export
   test_file
   test_ops:cases.c:case_run.c
   test_parity

@@ -1,10 +1,9 @@
-/* export_tensor.c - floats back to the type, field and spelling that the file had.
- *
- * Conversion to float16 and bfloat16 rounds to nearest, ties to even (IEEE 754-2019, 4.3.1).
- */
+/* export_tensor.c - floats back to the type, field and spelling that the file had. */
 #include <string.h>
 
 #include "onnx/export_parts.h"
+#include "onnx/half.h"
+#include "onnx/skeleton.h"
 #include "runtime/base/pattern.h"
 
 /* raw_data is little-endian; it is written as it stands in memory. */
@@ -12,64 +11,34 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-en
 
 /* ---- element types ---------------------------------------------------------------------------- */
 
-static uint32_t bits_of(float v) {
-    uint32_t u;
-    memcpy(&u, &v, sizeof u);
-    return u;
-}
-
-static uint16_t to_half(float v) {
-    uint32_t u = bits_of(v), sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
-    if (rest > 0x7f800000) { /* NaN: keeps its upper bits and stays one */
-        uint32_t payload = rest >> 13 & 0x3ff;
-        return (uint16_t)(sign | 0x7c00 | (payload ? payload : 0x200));
-    }
-    if (rest >= 0x47800000) return (uint16_t)(sign | 0x7c00); /* 2^16 and more */
-    uint32_t exponent = rest >> 23;
-    if (exponent < 102) return (uint16_t)sign; /* less than half of the smallest one, 2^-24 */
-    if (exponent < 113) {                      /* subnormal there: shift the whole significand */
-        uint32_t m = (rest & 0x7fffff) | 0x800000, shift = 126 - exponent;
-        uint32_t half = 1u << (shift - 1), even = m >> shift & 1;
-        return (uint16_t)(sign | (m + half - 1 + even) >> shift);
-    }
-    rest -= 112u << 23; /* the bias falls from 127 to 15; a carry into the exponent is right */
-    return (uint16_t)(sign | (rest + 0xfff + (rest >> 13 & 1)) >> 13);
-}
-
-static uint16_t to_bfloat(float v) {
-    uint32_t u = bits_of(v);
-    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | (u & 0x7f0000 ? 0 : 0x40));
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 static void put_float(void *to, float v) { memcpy(to, &v, sizeof v); }
 
 /* A double that was read as this float keeps the digits that float has not. */
 static void put_double(void *to, float v) {
     double d;
     memcpy(&d, to, sizeof d);
-    if (bits_of((float)d) == bits_of(v)) return;
+    if (ot_bits_of_float((float)d) == ot_bits_of_float(v)) return;
     d = v;
     memcpy(to, &d, sizeof d);
 }
 
 static void put_half(void *to, float v) {
-    uint16_t h = to_half(v);
+    uint16_t h = ot_float16_of_float(v);
     memcpy(to, &h, sizeof h);
 }
 
 static void put_half_int(void *to, float v) {
-    int32_t h = to_half(v);
+    int32_t h = ot_float16_of_float(v);
     memcpy(to, &h, sizeof h);
 }
 
 static void put_bfloat(void *to, float v) {
-    uint16_t h = to_bfloat(v);
+    uint16_t h = ot_bfloat16_of_float(v);
     memcpy(to, &h, sizeof h);
 }
 
 static void put_bfloat_int(void *to, float v) {
-    int32_t h = to_bfloat(v);
+    int32_t h = ot_bfloat16_of_float(v);
     memcpy(to, &h, sizeof h);
 }
 
@@ -125,15 +94,23 @@ static void set_field(Onnx__TensorProto *p, enum field field, void *data, size_t
     }
 }
 
-/* What p holds now. External data becomes raw_data: its file is not written again. */
+/* Does p's payload belong into raw_data? Where it was taken out, a note says so. External data
+ * goes there, too: its file is not written again. */
+static bool is_raw(const Onnx__TensorProto *p) {
+    const Onnx__StringStringEntryProto *note = p->n_external_data ? p->external_data[0] : NULL;
+    if (note && note->key && note->value && !strcmp(note->key, OT_CUT_KEY))
+        return !strcmp(note->value, "raw_data");
+    return p->has_raw_data || p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
+/* What p holds now. */
 static ot_status open_payload(struct export_job *job, Onnx__TensorProto *p, struct payload *out) {
     const struct codec *c = codec_of(p->data_type);
     if (!c)
         return ot_fail(job->err, OT_ERROR_UNSUPPORTED, "weight '%s': its type %s cannot be written",
                        p->name ? p->name : "", ot_type_name((ot_type)p->data_type));
-    bool external = p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
     out->codec = c;
-    out->raw = p->has_raw_data || external;
+    out->raw = is_raw(p);
     out->size = out->raw ? c->raw_size : c->field_size;
     out->put = out->raw ? c->put_raw : c->put_field;
     if (out->raw) {
@@ -146,6 +123,9 @@ static ot_status open_payload(struct export_job *job, Onnx__TensorProto *p, stru
 }
 
 static void close_payload(Onnx__TensorProto *p, const struct payload *in) {
+    p->n_external_data = 0;
+    p->has_data_location = 0;
+    p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
     if (!in->raw) {
         set_field(p, in->codec->field, in->bytes, in->count);
         return;
@@ -153,9 +133,6 @@ static void close_payload(Onnx__TensorProto *p, const struct payload *in) {
     p->has_raw_data = 1;
     p->raw_data.data = in->bytes;
     p->raw_data.len = in->count * in->size;
-    p->has_data_location = 0;
-    p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
-    p->n_external_data = 0;
 }
 
 /* Room for count elements that starts as what was there, or as zeros. */
@@ -252,11 +229,11 @@ static ot_status dense_entries(struct export_job *job, const struct tensor *t, s
     const float *value = t->data;
     int64_t count = ot_elements(t);
     size_t n = 0;
-    for (int64_t i = 0; i < count; i++) n += bits_of(value[i]) != 0;
+    for (int64_t i = 0; i < count; i++) n += ot_bits_of_float(value[i]) != 0;
     OT_TRY(alloc_entries(job, e, n));
     n = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (!bits_of(value[i])) continue;
+        if (!ot_bits_of_float(value[i])) continue;
         e->position[n] = i;
         e->value[n++] = value[i];
     }
