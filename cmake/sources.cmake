@@ -111,7 +111,8 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_base
   test_conv:node_bench.c
   test_dense:node_bench.c
-  test_export
+  test_export:export_case.c:onnx_build.c
+  test_export_form:export_case.c:onnx_build.c
   test_file
   test_ops:cases.c:case_run.c
   test_parity

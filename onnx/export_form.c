@@ -1,8 +1,8 @@
 /* export_form.c - BatchNormalization and Dropout nodes between their training and inference forms.
  *
  * What says "training" (ONNX Operators.md and Changelog.md):
- *   BatchNormalization  -6: is_test = 0;      7-13: five outputs;   14-: training_mode = 1, 3 outputs
- *   Dropout             -6: is_test = 0;      7-11: output mask;    12-: input training_mode
+ *   BatchNormalization  -6: is_test = 0;   7-13: 5 outputs;     14-: training_mode = 1, 3 outputs
+ *   Dropout             -6: is_test = 0;   7-11: output mask;   12-: input training_mode
  */
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static ot_status node_fail(const struct forms *f, const Onnx__NodeProto *node, o
                    node->op_type, why);
 }
 
-/* ---- names --------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static ot_status note_name(struct forms *f, const char *name, int uses) {
     if (!name || !*name) return OT_OK;
@@ -108,7 +108,7 @@ static ot_status fresh_name(struct forms *f, const char *stem, const char *word,
     return note_name(f, *name, 0);
 }
 
-/* ---- attributes, outputs, input -------------------------------------------------------------------- */
+/* ---- attributes, outputs, input -------------------------------------------------------------- */
 
 static void remove_attribute(Onnx__NodeProto *node, const char *name) {
     size_t n = 0;
@@ -217,7 +217,7 @@ static ot_status set_input(struct forms *f, Onnx__NodeProto *node) {
     return OT_OK;
 }
 
-/* ---- the graph ------------------------------------------------------------------------------------- */
+/* ---- the graph ------------------------------------------------------------------------------- */
 
 static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodeProto *node) {
     if (form->by_input) return set_input(f, node);

@@ -9,7 +9,7 @@
 /* raw_data is little-endian; it is written as it stands in memory. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-endian");
 
-/* ---- element types ---------------------------------------------------------------------------- */
+/* ---- element types --------------------------------------------------------------------------- */
 
 static void put_float(void *to, float v) { memcpy(to, &v, sizeof v); }
 
@@ -64,7 +64,7 @@ static const struct codec *codec_of(int32_t type) {
     return NULL;
 }
 
-/* ---- payloads ---------------------------------------------------------------------------------- */
+/* ---- payloads -------------------------------------------------------------------------------- */
 
 struct payload {
     const struct codec *codec;
@@ -153,7 +153,7 @@ static ot_status set_dims(struct export_job *job, size_t *n, int64_t **dims, con
     return OT_OK;
 }
 
-/* ---- dense -------------------------------------------------------------------------------------- */
+/* ---- dense ----------------------------------------------------------------------------------- */
 
 static void put_slots(const struct payload *p, const struct tensor *t) {
     const struct pattern *pattern = t->pattern;
@@ -166,7 +166,8 @@ static void put_slots(const struct payload *p, const struct tensor *t) {
         }
 }
 
-ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t) {
+ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
+                              const struct tensor *t) {
     struct payload payload = {0};
     size_t count = (size_t)ot_elements(t);
     OT_TRY(open_payload(job, p, &payload));
@@ -188,7 +189,7 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, cons
     return OT_OK;
 }
 
-/* ---- sparse ------------------------------------------------------------------------------------- */
+/* ---- sparse ---------------------------------------------------------------------------------- */
 
 struct entries {
     size_t n;
@@ -246,7 +247,8 @@ static ot_status coordinates(struct export_job *job, const struct entries *e,
     void *memory;
     size_t rank = (size_t)t->rank, count;
     if (!ot_mul(e->n, rank, &count))
-        return ot_fail(job->err, OT_ERROR_LIMIT, "%zu indices of rank %zu are too many", e->n, rank);
+        return ot_fail(job->err, OT_ERROR_LIMIT, "%zu indices of rank %zu are too many", e->n,
+                       rank);
     OT_TRY(ot_export_alloc(job, count, sizeof(int64_t), &memory));
     int64_t *index = memory;
     for (size_t k = 0; k < e->n; k++) {
@@ -287,7 +289,7 @@ static ot_status put_indices(struct export_job *job, Onnx__SparseTensorProto *p,
 }
 
 ot_status ot_export_put_sparse(struct export_job *job, Onnx__SparseTensorProto *p,
-                           const struct tensor *t, bool coo) {
+                               const struct tensor *t, bool coo) {
     struct entries e = {0};
     struct payload payload = {0};
     OT_TRY(t->pattern ? pattern_entries(job, t, &e) : dense_entries(job, t, &e));

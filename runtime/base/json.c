@@ -27,7 +27,7 @@ static void skip_space(struct reader *r) {
 
 static bool next_is(const struct reader *r, char c) { return r->p < r->end && *r->p == c; }
 
-/* ---- strings -------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 /* Bytes of the UTF-8 character at p (RFC 3629: shortest form, no surrogates); 0: not one. */
 static int utf8_length(const char *p, const char *end) {
@@ -81,7 +81,8 @@ static ot_status read_code(struct reader *r) {
     uint32_t high, low;
     if (!read_hex(r, &high)) return fail(r, "four hexadecimal digits expected");
     if (high >= 0xd800 && high < 0xdc00) {
-        if (r->end - r->p < 2 || r->p[0] != '\\' || r->p[1] != 'u') return fail(r, "lone surrogate");
+        bool more = r->end - r->p >= 2 && r->p[0] == '\\' && r->p[1] == 'u';
+        if (!more) return fail(r, "lone surrogate");
         r->p += 2;
         if (!read_hex(r, &low) || low < 0xdc00 || low > 0xdfff) return fail(r, "lone surrogate");
         high = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
@@ -128,7 +129,7 @@ static ot_status read_string(struct reader *r, const char **text) {
     return OT_OK;
 }
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static int skip_digits(struct reader *r) {
     const char *from = r->p;
