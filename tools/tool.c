@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* Length of the UTF-8 sequence that begins at s, 0 where there is none (RFC 3629, table 3-7 of
  * Unicode: no overlong forms, no surrogates, nothing above U+10FFFF). */
@@ -85,4 +86,10 @@ bool ot_has_suffix(const char *name, const char *suffix)
 {
     const size_t n = strlen(name), k = strlen(suffix);
     return n >= k && strcasecmp(name + n - k, suffix) == 0;
+}
+
+bool ot_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
