@@ -34,7 +34,7 @@ static int evaluate(struct model *m, const struct data_source *d, const struct s
     struct score score;
     int code = ot_model_set_loss(m, s, f);
     if (!code)
-        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, &m->output, ot_loss_target(loss),
+        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, &m->output, ot_target_of(loss),
                             ot_model_classes(m), f);
     if (!code)
         code = ot_evaluate(m, feed, ot_integer(s, OPTION_batch, 32), NULL, NULL, &score, f);
@@ -46,7 +46,7 @@ static int evaluate(struct model *m, const struct data_source *d, const struct s
             printf("          %s\n", feed->input[0].note);
     }
     if (!code)
-        print_score(&score, ot_loss_counts(loss), json);
+        print_score(&score, ot_counts_right(loss), json);
     free(feed);
     return code;
 }

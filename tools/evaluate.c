@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum target_kind ot_loss_target(ot_loss_kind kind)
+enum target_kind ot_target_of(ot_loss_kind kind)
 {
     return kind == OT_LOSS_CROSS_ENTROPY ? TARGET_CLASSES : TARGET_VALUES;
 }
 
-bool ot_loss_counts(ot_loss_kind kind)
+bool ot_counts_right(ot_loss_kind kind)
 {
     return kind == OT_LOSS_CROSS_ENTROPY || kind == OT_LOSS_BCE;
 }

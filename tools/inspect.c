@@ -146,7 +146,7 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-/* Shapes to plan for: batch= samples, and size= where the model leaves height and width free. */
+/* Shapes to plan for: batch= samples (32), and size= where the model leaves height and width free. */
 static int plan_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
                        struct failure *f)
 {
@@ -192,17 +192,32 @@ static int print_plan(const struct model *m, const struct settings *s, struct fa
     return 0;
 }
 
+/* Planning decides which weights get sparse kernels. A model that cannot be planned for these
+ * shapes is listed all the same. */
+static int decide_kernels(const struct model *m, const struct settings *s, struct failure *f)
+{
+    ot_tensor inputs[MAX_INPUTS];
+    size_t bytes;
+    const int code = plan_shapes(m, s, inputs, f);
+    if (!code)
+        ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
+    return code == EXIT_USAGE ? code : 0;
+}
+
 int ot_run_inspect(const struct settings *s, struct failure *f)
 {
     struct model m;
     int code = ot_model_open(&m, s, f);
     if (code)
         return code;
-    if (ot_integer(s, OPTION_plan, 0))
+    const bool plan = ot_integer(s, OPTION_plan, 0);
+    if (!plan)
+        code = decide_kernels(&m, s, f);
+    if (plan)
         code = print_plan(&m, s, f);
-    else if (ot_integer(s, OPTION_json, 0))
+    else if (!code && ot_integer(s, OPTION_json, 0))
         code = print_json(&m, s, f);
-    else
+    else if (!code)
         code = print_text(&m, s, f);
     ot_model_close(&m);
     return code;

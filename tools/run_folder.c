@@ -238,7 +238,6 @@ static void put_path(FILE *file, const char *text)
 
 static void put_settings(FILE *file, const struct settings *s, const struct model *m)
 {
-    char name[256];
     fprintf(file, "# onnx-train %s, oneDNN %s; model sha256 ", ot_version(), ot_dnnl_version());
     for (int i = 0; i < 32; i++)
         fprintf(file, "%02x", m->info.hash[i]);
@@ -249,12 +248,13 @@ static void put_settings(FILE *file, const struct settings *s, const struct mode
         const bool here = i == OPTION_out || i == OPTION_resume || i == OPTION_print_config;
         if (!(o->commands & TRAIN) || !text || here)
             continue;
-        snprintf(name, sizeof name, "%s", o->key);
-        fprintf(file, "%s: ", name);
+        fprintf(file, "%s: ", o->key);
         if (i == OPTION_model || i == OPTION_data || i == OPTION_val)
             put_path(file, text);
-        else
+        else if (o->type == TYPE_TEXT)
             put_text(file, text);
+        else
+            fprintf(file, "%s\n", text);
     }
 }
 

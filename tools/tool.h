@@ -48,6 +48,9 @@ char *ot_join_path(const char *folder, const char *name, struct failure *f);
 /* Whether name ends in suffix, ASCII letters compared without case. */
 bool ot_has_suffix(const char *name, const char *suffix);
 
+/* CPUs that this process may use. */
+int ot_count_cpus(void);
+
 /* Whether both paths name one existing file. */
 bool ot_same_file(const char *a, const char *b);
 

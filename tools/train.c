@@ -31,13 +31,10 @@ static void print_model(const struct trainer *t)
 void ot_trainer_print_header(const struct trainer *t)
 {
     const struct settings *s = t->s;
-    const int64_t threads = ot_integer(s, OPTION_threads, 0);
-    char count[32];
-    snprintf(count, sizeof count, "%" PRId64, threads);
-    printf("onnx-train %s  |  %s  |  %s threads  |  oneDNN %s  |  seed %" PRIu64
+    printf("onnx-train %s  |  %s  |  %" PRId64 " threads  |  oneDNN %s  |  seed %" PRIu64
            " (deterministic)\n", ot_version(),
            ot_text(s, OPTION_isa) ? ot_text(s, OPTION_isa) : ot_isa_name(0),
-           threads ? count : "all", ot_dnnl_version(), t->seed);
+           ot_integer(s, OPTION_threads, ot_count_cpus()), ot_dnnl_version(), t->seed);
     print_model(t);
     printf("data    %s  %s, train %" PRId64, t->data.path, t->data.kind, t->feed.count);
     if (t->has_val)

@@ -212,7 +212,7 @@ static int plan(struct trainer *t, struct failure *f)
 static int make_feeds(struct trainer *t, struct failure *f)
 {
     const struct model *m = &t->model;
-    const enum target_kind kind = ot_loss_target(t->loss);
+    const enum target_kind kind = ot_target_of(t->loss);
     const int64_t classes = ot_model_classes(m), n = t->feed.count, held = t->val_feed.count;
     int code = ot_feed_make(&t->feed, t->s, &t->data, m->input, m->n_inputs, &m->output, kind,
                             classes, f);
@@ -260,7 +260,7 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
                                                                          freeze, make_feeds};
     *t = (struct trainer){.s = s, .at.best = NAN};
     t->loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
-    t->counts = ot_loss_counts(t->loss);
+    t->counts = ot_counts_right(t->loss);
     t->seed = (uint64_t)ot_integer(s, OPTION_seed, 0);
     t->size = ot_integer(s, OPTION_batch, 1);
     t->accumulate = ot_integer(s, OPTION_accumulate, 1);

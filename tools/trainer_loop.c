@@ -75,7 +75,7 @@ static void log_step(struct trainer *t, double lr)
             t->at.epoch + 1);
     ot_print_number(file, t->last_loss, 9);
     fputs(",\"lr\":", file);
-    ot_print_number(file, lr, 9);
+    ot_print_number(file, lr, 7); /* a float */
     fputs("}\n", file);
     fflush(file);
 }
@@ -170,7 +170,7 @@ static void log_epoch(struct trainer *t, const struct score *val, double loss, d
     fprintf(t->run.results, t->counts ? "%.9g," : ",", accuracy);
     fprintf(t->run.results, t->has_val ? "%.9g," : ",", val->loss);
     fprintf(t->run.results, t->has_val && t->counts ? "%.9g," : ",", val->accuracy);
-    fprintf(t->run.results, "%.9g\n", lr);
+    fprintf(t->run.results, "%.7g\n", lr);
 }
 
 /* Whether this epoch is the best so far: by accuracy where there is one, else by loss, of the
