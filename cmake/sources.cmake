@@ -90,15 +90,28 @@ set(TOOL_SOURCES
   tools/data_npy.c
   tools/data_onnx.c
   tools/env.c
+  tools/eval.c
+  tools/evaluate.c
+  tools/export.c
   tools/help.c
   tools/image.c
   tools/image_jpeg.c
   tools/image_png.c
+  tools/inspect.c
   tools/jsonout.c
   tools/model.c
+  tools/npy_write.c
   tools/options.c
+  tools/predict.c
+  tools/progress.c
   tools/resize.c
+  tools/run_folder.c
+  tools/stop.c
   tools/tool.c
+  tools/train.c
+  tools/trainer.c
+  tools/trainer_loop.c
+  tools/trainer_state.c
   tools/transform.c
   tools/yaml.c
   tools/zip.c

@@ -44,4 +44,13 @@ complain 'forbidden imports' "$($nm -A --undefined-only $ours | grep -E " U ($fo
 memory='malloc|calloc|realloc|free|aligned_alloc|posix_memalign|strdup|strndup|asprintf|vasprintf'
 complain 'memory that is not the session'\''s' \
     "$($nm -A --undefined-only $ours | grep -E " U ($memory)(@|$)" | grep -v 'base/arena\.c\.o')"
+
+# The command is linked with the static library: a name that both define would hide one of them.
+if [ -e libot_tools.a ]; then
+    $nm --defined-only --extern-only libot_tools.a | awk 'NF == 3 { print $3 }' | sort > tools.names
+    $nm --defined-only --extern-only libonnxtrain.a | awk 'NF == 3 { print $3 }' | sort > lib.names
+    complain 'names of both the library and the command' "$(comm -12 tools.names lib.names)"
+    complain 'external symbols of the command without ot_' "$(grep -v '^ot_' tools.names)"
+    rm -f tools.names lib.names
+fi
 exit $bad

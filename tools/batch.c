@@ -61,7 +61,7 @@ int ot_feed_make(struct feed *feed, const struct settings *s, const struct data_
                  const ot_value_info *inputs, int n_inputs, const ot_value_info *output,
                  enum target_kind target, int64_t classes, struct failure *f)
 {
-    *feed = (struct feed){.data = d, .n_inputs = n_inputs, .target = target};
+    *feed = (struct feed){.data = d, .count = d->count, .n_inputs = n_inputs, .target = target};
     for (int i = 0; i < n_inputs; i++) {
         const int code = ot_transform_make(&feed->input[i], s, &inputs[i], d, i, f);
         if (code)
@@ -169,6 +169,6 @@ int ot_batch_fill(struct batch *b, const struct feed *feed, const int64_t *index
     int code = 0;
     ot_batch_shape(b, feed, count);
     for (int64_t i = 0; i < count && !code; i++)
-        code = fill_row(b, feed, i, index[i], f);
+        code = fill_row(b, feed, i, feed->subset ? feed->subset[index[i]] : index[i], f);
     return code;
 }

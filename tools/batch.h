@@ -11,9 +11,11 @@ enum target_kind {
     TARGET_VALUES   /* float, in the shape of the model's output where that is known */
 };
 
-/* A data set seen through a model. The data set is not owned. */
+/* A data set, or a part of it, seen through a model. The data set is not owned. */
 struct feed {
     const struct data_source *data;
+    int64_t count;         /* samples */
+    const int64_t *subset; /* their numbers in the data set; NULL: all. Not owned */
     int n_inputs;
     struct transform input[MAX_INPUTS];
     enum target_kind target;
@@ -41,7 +43,7 @@ void ot_batch_free(struct batch *b);
 /* Shapes b for `count` samples without reading any. */
 void ot_batch_shape(struct batch *b, const struct feed *feed, int64_t count);
 
-/* Reads the samples index[0..count), count <= b->room. */
+/* Reads the feed's samples index[0..count), count <= b->room. */
 int ot_batch_fill(struct batch *b, const struct feed *feed, const int64_t *index, int64_t count,
                   struct failure *f);
 

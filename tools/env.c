@@ -4,7 +4,6 @@
 
 #include <jpeglib.h>
 #include <png.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -44,12 +43,10 @@ static void find_isas(char *out, size_t size)
 static void find_machine(struct fact *os, struct fact *threads, struct fact *memory)
 {
     struct utsname name;
-    cpu_set_t cpus;
     if (uname(&name) == 0)
         snprintf(os->text, sizeof os->text, "%.60s %.100s %.60s", name.sysname, name.release,
                  name.machine);
-    const int n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    snprintf(threads->text, sizeof threads->text, "%d", n);
+    snprintf(threads->text, sizeof threads->text, "%d", ot_count_cpus());
     const double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     snprintf(memory->text, sizeof memory->text, "%.1f GiB", bytes / (1 << 30));
 }

@@ -29,7 +29,7 @@ static void print_warning(void *context, ot_log_level level, const char *line)
 static int look_at_values(struct model *m, const struct settings *s, struct failure *f)
 {
     ot_error err = {0};
-    const char *wanted = (s->command & LOSSES) ? ot_text(s, OPTION_output) : NULL;
+    const char *wanted = (s->command & DATAS) ? ot_text(s, OPTION_output) : NULL;
     ot_get_model_info(m->session, &m->info);
     m->n_inputs = ot_input_count(m->session);
     m->n_outputs = ot_output_count(m->session);

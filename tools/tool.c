@@ -1,11 +1,13 @@
 /* tool.c - errors, memory and paths of the onnx-train command. */
 #include "tools/tool.h"
 
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* Length of the UTF-8 sequence that begins at s, 0 where there is none (RFC 3629, table 3-7 of
  * Unicode: no overlong forms, no surrogates, nothing above U+10FFFF). */
@@ -85,4 +87,16 @@ bool ot_has_suffix(const char *name, const char *suffix)
 {
     const size_t n = strlen(name), k = strlen(suffix);
     return n >= k && strcasecmp(name + n - k, suffix) == 0;
+}
+
+bool ot_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int ot_count_cpus(void)
+{
+    cpu_set_t cpus;
+    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 }

@@ -20,6 +20,7 @@ enum exit_code {
     EXIT_DATA = 4,     /* the data are broken or do not fit the model */
     EXIT_DIVERGED = 5, /* loss or gradient is not finite */
     EXIT_MEMORY = 6,   /* the memory limit is exceeded */
+    EXIT_SPARSITY = 8, /* a mask changed, which must never happen */
     EXIT_SIGNAL = 128  /* + the signal's number: stopped by it, checkpoint saved */
 };
 
@@ -46,6 +47,12 @@ char *ot_join_path(const char *folder, const char *name, struct failure *f);
 
 /* Whether name ends in suffix, ASCII letters compared without case. */
 bool ot_has_suffix(const char *name, const char *suffix);
+
+/* CPUs that this process may use. */
+int ot_count_cpus(void);
+
+/* Whether both paths name one existing file. */
+bool ot_same_file(const char *a, const char *b);
 
 /* Copies text to out (size bytes, NUL included), escaping as ot_refuse does. */
 void ot_make_safe(char *out, size_t size, const char *text);

@@ -1,0 +1,224 @@
+/* inspect.c - `onnx-train inspect`: inputs, outputs, weights; with --plan the steps of training. */
+#include "tools/command.h"
+#include "tools/jsonout.h"
+#include "tools/model.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const char *type_name(ot_type type)
+{
+    static const char *const names[] = {"undefined", "float32", "uint8", "int8", "uint16", "int16",
+                                        "int32", "int64", "string", "bool", "float16", "float64",
+                                        "uint32", "uint64", "complex64", "complex128", "bfloat16"};
+    return (size_t)type < sizeof names / sizeof *names ? names[type] : "other";
+}
+
+static double density(const ot_parameter_info *p)
+{
+    return p->elements ? (double)p->nonzeros / (double)p->elements : 0;
+}
+
+static void print_hash(FILE *file, const uint8_t *hash)
+{
+    for (int i = 0; i < 32; i++)
+        fprintf(file, "%02x", hash[i]);
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < rank && used + 24 < size; i++)
+        used += dim[i] < 0
+                    ? (size_t)snprintf(out + used, size - used, "%s?", i ? "," : "")
+                    : (size_t)snprintf(out + used, size - used, "%s%" PRId64, i ? "," : "", dim[i]);
+    snprintf(out + used, size - used, "]");
+}
+
+static void print_value(const char *what, const ot_value_info *v)
+{
+    char name[256], shape[256];
+    ot_make_safe(name, sizeof name, v->name);
+    shape_text(shape, sizeof shape, v->rank, v->dim);
+    printf("%-8s %s %s %s\n", what, name, v->rank < 0 ? "[...]" : shape, type_name(v->type));
+}
+
+static void print_weight(const ot_parameter_info *p)
+{
+    char name[256], shape[128];
+    ot_make_safe(name, sizeof name, p->name);
+    shape_text(shape, sizeof shape, p->rank, p->dim);
+    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s\n", name, p->op, shape,
+           p->elements, p->nonzeros, 100 * density(p), p->is_sparse ? "sparse" : "dense",
+           p->is_trainable ? "" : ", fixed");
+}
+
+static int print_text(const struct model *m, const struct settings *s, struct failure *f)
+{
+    const ot_model_info *i = &m->info;
+    char producer[128];
+    ot_make_safe(producer, sizeof producer, i->producer);
+    printf("model    %s\n", ot_text(s, OPTION_model));
+    printf("         opset %" PRId64 ", ir %" PRId64 ", %" PRId64 " nodes, by '%s'\n", i->opset,
+           i->ir_version, i->nodes, producer);
+    for (int k = 0; k < m->n_inputs; k++)
+        print_value("input", &m->input[k]);
+    ot_error err = {0};
+    for (int k = 0; k < m->n_outputs; k++) {
+        ot_value_info v;
+        if (ot_get_output(m->session, k, &v, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        print_value("output", &v);
+    }
+    printf("\n%-36s %-18s %-18s %10s %10s %8s  %s\n", "weight", "operator", "shape", "elements",
+           "nonzeros", "density", "kernels");
+    for (int k = 0; k < ot_parameter_count(m->session); k++) {
+        ot_parameter_info p;
+        if (ot_get_parameter(m->session, k, &p, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        print_weight(&p);
+    }
+    printf("\n%" PRId64 " parameters, %" PRId64 " nonzeros, %.2f %% sparse\n", i->parameters,
+           i->nonzeros, 100 * ot_model_sparsity(m));
+    return 0;
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static void json_value(const ot_value_info *v, int k)
+{
+    fputs(k ? ",\n  {\"name\":" : "\n  {\"name\":", stdout);
+    ot_print_string(stdout, v->name);
+    printf(",\"type\":\"%s\",\"shape\":", type_name(v->type));
+    ot_print_shape(stdout, v->rank, v->dim);
+    putchar('}');
+}
+
+static void json_weight(const ot_parameter_info *p, int k)
+{
+    fputs(k ? ",\n  {\"name\":" : "\n  {\"name\":", stdout);
+    ot_print_string(stdout, p->name);
+    printf(",\"operator\":");
+    ot_print_string(stdout, p->op);
+    printf(",\"type\":\"%s\",\"shape\":", type_name(p->file_type));
+    ot_print_shape(stdout, p->rank, p->dim);
+    printf(",\"elements\":%" PRId64 ",\"nnz\":%" PRId64 ",\"density\":%.9g", p->elements,
+           p->nonzeros, density(p));
+    printf(",\"compute\":\"%s\",\"trainable\":%s,\"mask_hash\":\"%016" PRIx64 "\"}",
+           p->is_sparse ? "sparse" : "dense", p->is_trainable ? "true" : "false", p->mask_hash);
+}
+
+static int print_json(const struct model *m, const struct settings *s, struct failure *f)
+{
+    const ot_model_info *i = &m->info;
+    ot_error err = {0};
+    fputs("{\"model\":", stdout);
+    ot_print_string(stdout, ot_text(s, OPTION_model));
+    printf(",\n \"sha256\":\"");
+    print_hash(stdout, i->hash);
+    printf("\",\n \"opset\":%" PRId64 ",\"ir_version\":%" PRId64 ",\"nodes\":%" PRId64
+           ",\"producer\":", i->opset, i->ir_version, i->nodes);
+    ot_print_string(stdout, i->producer);
+    printf(",\n \"parameters\":%" PRId64 ",\n \"nonzeros\":%" PRId64 ",\n \"sparsity\":%.9g",
+           i->parameters, i->nonzeros, ot_model_sparsity(m));
+    fputs(",\n \"inputs\":[", stdout);
+    for (int k = 0; k < m->n_inputs; k++)
+        json_value(&m->input[k], k);
+    fputs("],\n \"outputs\":[", stdout);
+    for (int k = 0; k < m->n_outputs; k++) {
+        ot_value_info v;
+        if (ot_get_output(m->session, k, &v, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        json_value(&v, k);
+    }
+    fputs("],\n \"weights\":[", stdout);
+    for (int k = 0; k < ot_parameter_count(m->session); k++) {
+        ot_parameter_info p;
+        if (ot_get_parameter(m->session, k, &p, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        json_weight(&p, k);
+    }
+    fputs("]}\n", stdout);
+    return 0;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------ */
+
+/* Shapes to plan for: batch= samples (32), and size= where the model leaves height and width free. */
+static int plan_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
+                       struct failure *f)
+{
+    int64_t width = 224, height = 0;
+    const char *size = ot_text(s, OPTION_crop) ? ot_text(s, OPTION_crop) : ot_text(s, OPTION_size);
+    if (size && !ot_parse_extent(size, &width, &height))
+        return ot_refuse(f, EXIT_USAGE, "size: '%s' is neither N nor WxH", size);
+    height = height ? height : width;
+    for (int k = 0; k < m->n_inputs; k++) {
+        const ot_value_info *v = &m->input[k];
+        if (v->rank < 0)
+            return ot_refuse(f, EXIT_MODEL, "input '%s' has no shape to plan for", v->name);
+        inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
+        for (int i = 0; i < v->rank; i++) {
+            const int64_t free_dim = i == 2 ? height : i == 3 ? width : 1;
+            inputs[k].dim[i] = v->dim[i] > 0 ? v->dim[i] : free_dim;
+        }
+        if (v->rank > 0)
+            inputs[k].dim[0] = ot_integer(s, OPTION_batch, 1);
+    }
+    return 0;
+}
+
+static void print_line(void *context, const char *line)
+{
+    (void)context;
+    printf("%s\n", line);
+}
+
+static int print_plan(const struct model *m, const struct settings *s, struct failure *f)
+{
+    ot_tensor inputs[MAX_INPUTS];
+    size_t bytes = 0;
+    ot_error err = {0};
+    const int code = plan_shapes(m, s, inputs, f);
+    if (code)
+        return code;
+    if (ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, &err))
+        return ot_refuse_status(f, err.status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, &err);
+    if (ot_print_plan(m->session, print_line, NULL, &err))
+        return ot_refuse_status(f, EXIT_RUNTIME, &err);
+    printf("\npeak memory of training %.1f MiB\n", (double)bytes / (1 << 20));
+    return 0;
+}
+
+/* Planning decides which weights get sparse kernels. A model that cannot be planned for these
+ * shapes is listed all the same. */
+static int decide_kernels(const struct model *m, const struct settings *s, struct failure *f)
+{
+    ot_tensor inputs[MAX_INPUTS];
+    size_t bytes;
+    const int code = plan_shapes(m, s, inputs, f);
+    if (!code)
+        ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
+    return code == EXIT_USAGE ? code : 0;
+}
+
+int ot_run_inspect(const struct settings *s, struct failure *f)
+{
+    struct model m;
+    int code = ot_model_open(&m, s, f);
+    if (code)
+        return code;
+    const bool plan = ot_integer(s, OPTION_plan, 0);
+    if (!plan)
+        code = decide_kernels(&m, s, f);
+    if (plan)
+        code = print_plan(&m, s, f);
+    else if (!code && ot_integer(s, OPTION_json, 0))
+        code = print_json(&m, s, f);
+    else if (!code)
+        code = print_text(&m, s, f);
+    ot_model_close(&m);
+    return code;
+}

@@ -1,0 +1,32 @@
+/* stop.c - Ctrl-C and SIGTERM ask a run to stop. */
+#include "tools/stop.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A handler reaches nothing but static memory. */
+static volatile sig_atomic_t came;
+
+static void remember(int number)
+{
+    if (came)
+        _exit(128 + number);
+    came = number;
+}
+
+void ot_stop_install(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = remember;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int ot_stop_signal(void)
+{
+    return came;
+}

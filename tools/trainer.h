@@ -1,0 +1,65 @@
+/* trainer.h - one training run: what it is made of, its setup, its state on disk, its loop. */
+#ifndef TOOLS_TRAINER_H
+#define TOOLS_TRAINER_H
+
+#include "tools/evaluate.h"
+#include "tools/progress.h"
+#include "tools/run_folder.h"
+
+/* What a checkpoint carries for us, besides what the library keeps. */
+struct position {
+    int64_t epoch;          /* epochs that are complete */
+    int64_t done;           /* batches of the present epoch that are */
+    double loss_sum;        /* over its targets */
+    int64_t count, correct; /* its targets, and those that were right */
+    double best;            /* metric of the best epoch, greater is better; NaN: none yet */
+    int64_t best_epoch, bad_epochs;
+    long metrics, results;  /* lengths of the logs */
+};
+
+struct trainer {
+    const struct settings *s;
+    struct model model;
+    struct data_source data, val_data;
+    bool has_val, val_is_part; /* val_is_part: a subset of data */
+    int64_t *subset, *val_subset;
+    struct feed feed, val_feed;
+    struct batch batch;
+    int64_t *order;            /* of the feed's samples in this epoch */
+    struct run_folder run;
+    struct progress progress;
+    struct position at;
+
+    ot_loss_kind loss;
+    bool counts;               /* the loss counts right answers */
+    int64_t epochs, max_steps; /* 0: no limit */
+    int64_t size, accumulate;  /* samples per batch, batches per step */
+    int64_t batches;           /* per epoch */
+    int64_t total_steps;       /* of the whole run; 0: no limit */
+    uint64_t seed;
+    size_t bytes;              /* the plan's */
+    uint64_t mask;             /* hash of all masks at the start */
+    const char *new_head;      /* name of a weight that was made afresh; NULL */
+    int64_t old_classes, new_classes;
+    double last_loss;
+};
+
+/* Everything before the first step; writes nothing but a new run's folder, and that last. */
+int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure *f);
+void ot_trainer_free(struct trainer *t);
+void ot_trainer_print_header(const struct trainer *t);
+
+/* A hash of all weights' masks. */
+uint64_t ot_trainer_mask(const struct trainer *t);
+
+/* Trains to the end, or until a signal comes. */
+int ot_trainer_run(struct trainer *t, struct failure *f);
+
+/* checkpoints/NAME with the position; ot_trainer_load reads it back. */
+int ot_trainer_save(struct trainer *t, const char *name, struct failure *f);
+int ot_trainer_load(struct trainer *t, const char *path, struct failure *f);
+
+/* weights/NAME. */
+int ot_trainer_export(struct trainer *t, const char *name, struct failure *f);
+
+#endif
