@@ -65,6 +65,7 @@ set(RUNTIME_SOURCES
   runtime/access.c
   runtime/autodiff.c
   runtime/checkpoint.c
+  runtime/export.c
   runtime/head.c
   runtime/loss.c
   runtime/lower.c

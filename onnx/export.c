@@ -62,19 +62,18 @@ static void set_dim(Onnx__TensorShapeProto *shape, size_t i, int64_t size) {
     shape->dim[i]->dim_value = size;
 }
 
-/* The classes of outputs that depend on the head; the old number is that of output 0. */
+/* The classes of outputs that depend on the head; the first of them says what they were. */
 static void set_outputs(struct export_job *job) {
     int64_t classes = job->request->head_classes, old = -1;
     if (classes <= 0) return;
     for (size_t i = 0; i < job->graph->n_output && i < (size_t)job->g->n_outputs; i++) {
         Onnx__TensorShapeProto *shape = shape_of(job->graph->output[i]);
-        if (!shape || shape->n_dim < 2) continue;
+        if (!job->reshaped[job->g->output[i]] || !shape || shape->n_dim < 2) continue;
         const Onnx__TensorShapeProto__Dimension *d = shape->dim[1];
         int64_t now = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE
                           ? d->dim_value : -1;
-        if (i == 0) old = now;
-        if (i == 0 || (job->reshaped[job->g->output[i]] && now >= 0 && now == old))
-            set_dim(shape, 1, classes);
+        if (old < 0) old = now;
+        if (now == old) set_dim(shape, 1, classes);
     }
 }
 

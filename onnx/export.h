@@ -8,7 +8,7 @@
  * present tensor may have another shape than the file's (a new head, a new bias). */
 struct export_request {
     const struct tensor *const *present;
-    int64_t head_classes; /* > 0: a new head; dimension 1 of output 0 gets this size */
+    int64_t head_classes; /* > 0: a new head; dimension 1 of outputs behind it gets this size */
     ot_export_options options;
     struct log log;
 };
