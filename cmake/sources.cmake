@@ -132,6 +132,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_parity
   test_optimizer
   test_hostile:hostile.c:wire.c
+  test_import:wire.c
   test_payload:hostile.c:wire.c
   test_safetensors
   test_session:model.c
