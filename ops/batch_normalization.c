@@ -26,8 +26,7 @@ struct state {
     int64_t count;       /* elements of a channel */
 };
 
-/* What the running statistics are for, outputs 1 to 4 too: saved mean, saved variance. */
-enum { X, SCALE, BIAS, MEAN, VAR };
+enum { X, SCALE, BIAS, MEAN, VAR }; /* inputs */
 
 static bool node_trains(const struct op_node *n) {
     if (n->node->opset < 7) return !ot_attr_int(n->node, "is_test", 0);
@@ -145,34 +144,39 @@ static void scale_run(const float *x, float mean, float gain, float bias, float 
     for (; k < n; k++) y[k] = (x[k] - mean) * gain + bias;
 }
 
-/* Mean and 1 / sqrt(var + epsilon) of the batch; moves the running statistics. */
-static void batch_statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
-    const struct state *s = n->state;
-    const float *x = ot_f(n->x[X]);
-    const double m = (double)s->count;
-    *mean = (float)(channel_sums(s, x, x, 0, 0, c).a / m);
-    const double var = channel_sums(s, x, x, *mean, *mean, c).ab / m;
-    *inverse = (float)(1 / sqrt(var + (double)s->epsilon));
-    float *running_mean = ot_f(n->x[MEAN]) + c, *running_var = ot_f(n->x[VAR]) + c;
-    const float keep = s->momentum;
-    *running_mean = keep * *running_mean + (1 - keep) * *mean;
-    *running_var = keep * *running_var + (1 - keep) * (float)var;
-    if (n->n_out > 3 && n->y[3]) ot_f(n->y[3])[c] = *mean;
-    if (n->n_out > 4 && n->y[4]) ot_f(n->y[4])[c] = (float)var;
+static void put(const struct op_node *n, int output, int64_t c, float value) {
+    if (output < n->n_out && n->y[output]) ot_f(n->y[output])[c] = value;
 }
 
+/* Running mean or variance (x[i]) moves towards the batch's; outputs i - 2 and i get them. Where it
+ * is not a statistic of the model but a computed value, it stays. */
+static void move_statistic(const struct op_node *n, int i, int64_t c, float batch) {
+    const float keep = ((const struct state *)n->state)->momentum;
+    float *running = ot_f(n->x[i]) + c;
+    const float moved = keep * *running + (1 - keep) * batch;
+    if (n->x[i]->role == OT_ROLE_PARAM) *running = moved;
+    put(n, i - 2, c, moved);
+    put(n, i, c, batch);
+}
+
+/* Mean and 1 / sqrt(var + epsilon) that hold for this channel. */
 static void statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
     const struct state *s = n->state;
     if (s->batch && s->count) {
-        batch_statistics(n, c, mean, inverse);
-    } else {
-        *mean = ot_f(n->x[MEAN])[c];
-        *inverse = 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
-        for (int i = 3; i < n->n_out; i++)
-            if (n->y[i]) ot_f(n->y[i])[c] = ot_f(n->x[i])[c];
+        const float *x = ot_f(n->x[X]);
+        *mean = (float)(channel_sums(s, x, x, 0, 0, c).a / (double)s->count);
+        const double var = channel_sums(s, x, x, *mean, *mean, c).ab / (double)s->count;
+        *inverse = (float)(1 / sqrt(var + (double)s->epsilon));
+        move_statistic(n, MEAN, c, *mean);
+        move_statistic(n, VAR, c, (float)var);
+        return;
     }
-    for (int i = 1; i < n->n_out && i < 3; i++)
-        if (n->y[i]) ot_f(n->y[i])[c] = ot_f(n->x[i + 2])[c];
+    *mean = ot_f(n->x[MEAN])[c];
+    *inverse = 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
+    for (int i = MEAN; i <= VAR; i++) {
+        put(n, i - 2, c, ot_f(n->x[i])[c]);
+        put(n, i, c, ot_f(n->x[i])[c]);
+    }
 }
 
 static void forward_channel(void *arg, int task, int worker) {

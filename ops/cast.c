@@ -143,10 +143,23 @@ static void forward(struct op_node *n) {
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
 }
 
+static void zero(struct op_node *n, int i) {
+    if (n->dx[i]) ot_fill(n->pool, n->dx[i]->data, ot_count(n->dx[i]), sizeof(float), NULL);
+}
+
+/* Integers have no gradient. */
+static void backward(struct op_node *n) {
+    if (n->dy[0])
+        ot_view_backward(n);
+    else
+        zero(n, 0);
+}
+
 static const char *const cases[] = {
     "X[2,3] to=1 -> Y[2,3]",
     "X[2,3,4] to=10 -> Y[2,3,4]",
     "f{1.9,-1.9,nan,1e30,-1e30} to=7 -> i64{1,-1,0,9223372036854775807,-9223372036854775808}",
+    "X[3] to=7 range=0,0.9 -> i64{0,0,0}",
     "f{1.9,-1.9,nan,1e30,-1e30} to=6 -> i32{1,-1,0,2147483647,-2147483648}",
     "f{300,-1,255.5} to=2 -> u8{255,0,255}",
     "f{300,-300,-5} to=3 -> i8{127,-128,-5}",
@@ -172,14 +185,14 @@ const struct op ot_op_Cast = {
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
-    .backward = ot_view_backward,
+    .backward = backward,
     .cases = cases,
 };
 
 /* The other input only gives its type. */
 static void like_backward(struct op_node *n) {
-    ot_view_backward(n);
-    if (n->dx[1]) ot_fill(n->pool, n->dx[1]->data, ot_count(n->dx[1]), sizeof(float), NULL);
+    backward(n);
+    zero(n, 1);
 }
 
 static const char *const like_cases[] = {"f{1.5,2} i64{0} -> i64{1,2}", "X[2,3] Z[1] -> Y[2,3]",

@@ -71,6 +71,7 @@ static const char *const cases[] = {
     "X[1] i64{0} -> Y[0]",
     "X[1,1,8]:p i64{1,1,8} batch=1,3 -> Y[3,1,8]",
     "i64{7} i64{3} -> i64{7,7,7}",
+    "f[2,1]{1,2} i64{2,2} -> f[2,2]{1,1,2,2}",
     "X[3] i64{4} -> error: do not broadcast",
     "X[3] i64{-1} -> error: entry 0 of the shape is -1",
     "X[1] i64{1099511627776,1099511627776} -> error: more than 2^40",

@@ -49,7 +49,8 @@ const struct op ot_op_Shape = {
 };
 
 static ot_status size_prepare(struct op_node *n, ot_error *err) {
-    return ot_op_set(n, n->y[0], OT_INT64, 0, NULL, err);
+    const int64_t none = 0;
+    return ot_op_set(n, n->y[0], OT_INT64, 0, &none, err);
 }
 
 static void size_forward(struct op_node *n) {

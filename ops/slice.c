@@ -10,12 +10,14 @@ struct range {
     int64_t start, step, count;
 };
 
-/* Python's rule for start:end:step on a dimension of n, without overflow for any int64. */
+/* What start:end:step takes of a dimension of n, without overflow for any int64. Unlike Python's
+ * rule, ONNX's moves a start before the first element onto it, whatever the sign of step. */
 static struct range clamp(int64_t start, int64_t end, int64_t step, int64_t n) {
     const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
     if (start < 0) start += n;
     if (end < 0) end += n;
-    start = start < low ? low : start > high ? high : start;
+    start = start > 0 ? start : 0;
+    start = start > high ? high : start;
     end = end < low ? low : end > high ? high : end;
     if (step > n + 1) step = n + 1; /* takes at most one element in either case */
     if (step < -n - 1) step = -n - 1;
@@ -123,6 +125,10 @@ static const char *const cases[] = {
     "X[4,7] i64{9223372036854775807} i64{-9223372036854775808} i64{0} i64{-1} -> Y[4,7]",
     "X[4,7] i64{0} i64{7} i64{1} i64{9223372036854775807} -> Y[4,1]",
     "X[4,7] i64{6} i64{-9223372036854775808} i64{1} i64{-9223372036854775808} -> Y[4,1]",
+    "f{1,2,3,4} i64{-6} i64{-6} i64{0} i64{-2} -> f{1}",
+    "f{1,2,3,4,5} i64{1} i64{-1} i64{0} i64{2} -> f{2,4}",
+    "f{1,2,3,4,5} i64{-1} i64{-9} i64{0} i64{-2} -> f{5,3,1}",
+    "X[0] i64{-1} i64{-9} i64{0} i64{-2} -> Y[0]",
     "X[4,7] i64{5} i64{2} -> Y[0,7]",
     "X[0,7] i64{0} i64{2} -> Y[0,7]",
     "X[4,7] i64{0} i64{2} i64{0} i64{0} -> error: step 0",

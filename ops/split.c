@@ -103,6 +103,7 @@ static void backward(struct op_node *n) {
 }
 
 static const char *const cases[] = {
+    "f[2,3]{1,2,3,4,5,6} i64{1,2} axis=1 -> f[2,1]{1,4} f[2,2]{2,3,5,6}",
     "X[2,6] axis=1 @11 -> A[2,3] B[2,3]",
     "X[6,2] split=1,2,3 @11 -> A[1,2] B[2,2] C[3,2]",
     "X[2,7,3] i64{3,4} axis=1 @13 -> A[2,3,3] B[2,4,3]",

@@ -73,6 +73,8 @@ static const char *const cases[] = {
     "X[2,3,4,5] perm=0,2,3,1 -> Y[2,4,5,3]",
     "X[2,3,4,5] perm=3,1,0,2 -> Y[5,3,2,4]",
     "X[3,7,1,2] -> Y[2,1,7,3]",
+    "f[2,3]{1,2,3,4,5,6} -> f[3,2]{1,4,2,5,3,6}",
+    "f[2,2,2]{1,2,3,4,5,6,7,8} perm=1,2,0 -> f[2,2,2]{1,5,2,6,3,7,4,8}",
     "X[2,3] perm=0,0 -> error: not a permutation",
     "X[2,3] perm=0,2 -> error: not a permutation",
     "X[2,3] perm=1 -> error: 1 entries for rank 2",
