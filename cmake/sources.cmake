@@ -134,6 +134,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_hostile:hostile.c:wire.c
   test_import:wire.c
   test_payload:hostile.c:wire.c
+  test_scan:hostile.c:wire.c
   test_safetensors
   test_session:model.c
   test_sparse:sparse_case.c

@@ -62,9 +62,8 @@ ot_status ot_open_beneath_stepwise(int folder, const char *path, int *fd, ot_err
 }
 
 ot_status ot_open_beneath(int folder, const char *path, int *fd, ot_error *err) {
-    const struct open_how how = {.flags = FLAGS,
-                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                                            RESOLVE_NO_MAGICLINKS};
+    const struct open_how how = {
+        .flags = FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     OT_TRY(check_name(path, err));
     long r = syscall(SYS_openat2, folder, path, &how, sizeof how);
     /* EPERM: sandboxes that do not know the call refuse it that way */

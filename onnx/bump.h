@@ -1,4 +1,5 @@
-/* bump.h - many small blocks from an arena, packed at 16 bytes instead of 64. Zeroed, never freed. */
+/* bump.h - many small blocks from an arena, packed at 16 bytes instead of 64. Zeroed, never freed.
+ */
 #ifndef OT_ONNX_BUMP_H
 #define OT_ONNX_BUMP_H
 

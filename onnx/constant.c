@@ -43,10 +43,10 @@ static bool is_value_name(const char *name, enum attr_kind kind) {
     static const struct {
         const char *name;
         enum attr_kind kind;
-    } forms[] = {{"value", OT_ATTR_TENSOR},         {"sparse_value", OT_ATTR_OTHER},
-                 {"value_float", OT_ATTR_FLOAT},    {"value_floats", OT_ATTR_FLOATS},
-                 {"value_int", OT_ATTR_INT},        {"value_ints", OT_ATTR_INTS},
-                 {"value_string", OT_ATTR_STRING},  {"value_strings", OT_ATTR_STRINGS}};
+    } forms[] = {{"value", OT_ATTR_TENSOR},        {"sparse_value", OT_ATTR_OTHER},
+                 {"value_float", OT_ATTR_FLOAT},   {"value_floats", OT_ATTR_FLOATS},
+                 {"value_int", OT_ATTR_INT},       {"value_ints", OT_ATTR_INTS},
+                 {"value_string", OT_ATTR_STRING}, {"value_strings", OT_ATTR_STRINGS}};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (!strcmp(forms[i].name, name)) return forms[i].kind == kind;
     return false;

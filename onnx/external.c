@@ -90,10 +90,10 @@ static ot_status check_file(struct import *im, int fd, const struct location *at
         return ot_import_fail(im, OT_ERROR_PATH, "external data '%.200s' has more than one name",
                               at->path);
     if (__builtin_add_overflow(at->offset, (uint64_t)size, &end) || end > (uint64_t)st.st_size)
-        return ot_import_fail(im, OT_ERROR_INVALID,
-                              "external data '%.200s' has %lld bytes, %zu from %llu on are expected",
-                              at->path, (long long)st.st_size, size,
-                              (unsigned long long)at->offset);
+        return ot_import_fail(
+            im, OT_ERROR_INVALID,
+            "external data '%.200s' has %lld bytes, %zu from %llu on are expected", at->path,
+            (long long)st.st_size, size, (unsigned long long)at->offset);
     if (!at->has_length && end != (uint64_t)st.st_size)
         return ot_import_fail(im, OT_ERROR_INVALID,
                               "external data '%.200s': no length, and the file goes on", at->path);

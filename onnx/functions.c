@@ -26,9 +26,10 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
             return ot_import_fail(im, OT_ERROR_INVALID, "opset %lld of domain '%s'",
                                   (long long)version, domain);
         if (version > INT32_MAX || (!*domain && version > OT_NEWEST_OPSET))
-            return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
-                                  "opset %lld of domain '%s' is newer than %d, the newest supported",
-                                  (long long)version, domain, OT_NEWEST_OPSET);
+            return ot_import_fail(
+                im, OT_ERROR_UNSUPPORTED,
+                "opset %lld of domain '%s' is newer than %d, the newest supported",
+                (long long)version, domain, OT_NEWEST_OPSET);
         int known = ot_names_get(&im->names, SCOPE_OPSET(function), domain);
         if (known != OT_NO_NAME && known != version)
             return ot_import_fail(im, OT_ERROR_INVALID,
@@ -87,15 +88,14 @@ static ot_status add_to_index(struct import *im, int i) {
     const Onnx__FunctionProto *p = im->function[i].proto;
     if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
     int domain = number_of(im, SCOPE_DOMAIN, ot_domain(p->domain), i);
-    int overload = number_of(im, SCOPE_OVERLOAD, extra_string(im, &p->base, TAG_FUNCTION_OVERLOAD),
-                             i);
+    int overload =
+        number_of(im, SCOPE_OVERLOAD, extra_string(im, &p->base, TAG_FUNCTION_OVERLOAD), i);
     if (domain == OT_NO_NAME || overload == OT_NO_NAME)
         return ot_import_no_room(im, &im->scratch, 0);
     uint64_t scope = SCOPE_FUNCTION(domain, overload);
     if (ot_names_get(&im->names, scope, p->name) != OT_NO_NAME)
         return ot_import_fail(im, OT_ERROR_INVALID, "this function is there twice");
-    if (!ot_names_set(&im->names, scope, p->name, i))
-        return ot_import_no_room(im, &im->scratch, 0);
+    if (!ot_names_set(&im->names, scope, p->name, i)) return ot_import_no_room(im, &im->scratch, 0);
     OT_TRY(check_distinct(im, i, 0, "input", p->input, p->n_input));
     OT_TRY(check_distinct(im, i, 1, "output", p->output, p->n_output));
     return check_distinct(im, i, 2, "attribute", p->attribute, p->n_attribute);
@@ -108,9 +108,8 @@ static ot_status read_presets(struct import *im, struct function *f) {
     Onnx__AttributeProto **list = ot_bump_alloc(&im->temporary, n, sizeof *list);
     if (!list) return ot_import_no_room(im, &im->scratch, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
-        list[i] = (Onnx__AttributeProto *)ot_late_message(&f->proto->base, TAG_FUNCTION_PRESET, i,
-                                                          &onnx__attribute_proto__descriptor,
-                                                          &im->tree);
+        list[i] = (Onnx__AttributeProto *)ot_late_message(
+            &f->proto->base, TAG_FUNCTION_PRESET, i, &onnx__attribute_proto__descriptor, &im->tree);
         if (!list[i])
             return ot_import_fail(im, OT_ERROR_PARSE, "default value %zu of an attribute", i);
     }
@@ -129,7 +128,8 @@ static ot_status read_function(struct import *im, int i) {
     return OT_OK;
 }
 
-/* ---- calls -------------------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------------------
+ */
 
 struct walk {
     struct {
@@ -152,8 +152,7 @@ static const Onnx__NodeProto *next_node(struct walk *w) {
         size_t *i = &w->level[w->depth].i, *a = &w->level[w->depth].attribute;
         if (*i && *a < w->level[w->depth].node[*i - 1]->n_attribute) {
             const Onnx__NodeProto *node = w->level[w->depth].node[*i - 1];
-            const Onnx__GraphProto *g =
-                subgraph(node->attribute[*a], w->level[w->depth].graph++);
+            const Onnx__GraphProto *g = subgraph(node->attribute[*a], w->level[w->depth].graph++);
             if (g && w->depth < MOST_SUBGRAPHS) {
                 w->depth++;
                 memset(&w->level[w->depth], 0, sizeof *w->level);

@@ -15,7 +15,8 @@
 enum { MOST_METADATA = 4096 };
 static const uint64_t free_bytes = (uint64_t)64 << 20; /* memory that any file may take */
 
-/* ---- what the stages share -------------------------------------------------------------------- */
+/* ---- what the stages share --------------------------------------------------------------------
+ */
 
 ot_status ot_import_problem(struct import *im, ot_status status) {
     if (!status) return OT_OK;
@@ -45,7 +46,8 @@ ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what) 
     return OT_OK;
 }
 
-/* ---- protobuf-c allocates from scratch ------------------------------------------------------------ */
+/* ---- protobuf-c allocates from scratch
+ * ------------------------------------------------------------ */
 
 static void *tree_alloc(void *context, size_t size) { return ot_bump_alloc(context, size, 1); }
 
@@ -62,7 +64,8 @@ static ot_status unpack(struct import *im, const void *bytes, size_t size) {
     return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
 }
 
-/* ---- the header of the model ----------------------------------------------------------------------- */
+/* ---- the header of the model
+ * ----------------------------------------------------------------------- */
 
 static ot_status check_versions(struct import *im) {
     const Onnx__ModelProto *m = im->model;
@@ -95,8 +98,8 @@ static ot_status check_metadata(struct import *im) {
     for (size_t i = 0; i < m->n_metadata_props; i++) {
         const char *key = m->metadata_props[i]->key ? m->metadata_props[i]->key : "";
         if (ot_names_get(&im->names, SCOPE_METADATA, key) != OT_NO_NAME)
-            return ot_import_fail(im, OT_ERROR_INVALID, "metadata_props: key '%.80s' is there twice",
-                                  key);
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  "metadata_props: key '%.80s' is there twice", key);
         if (!ot_names_set(&im->names, SCOPE_METADATA, key, 0))
             return ot_import_no_room(im, &im->scratch, 0);
     }
@@ -113,18 +116,20 @@ static ot_status check_header(struct import *im) {
     OT_TRY(check_metadata(im));
     if (!m->graph->name || !*m->graph->name)
         return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no name");
-    if (!m->graph->n_output) return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no outputs");
+    if (!m->graph->n_output)
+        return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no outputs");
     im->g->producer = ot_bump_strndup(&im->kept, producer, strlen(producer));
     im->g->file_nodes = (int64_t)m->graph->n_node;
     return im->g->producer ? OT_OK : ot_import_no_room(im, &im->g->arena, strlen(producer));
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it
+ * ----------------------------------------------------------------------------------------- */
 
 static ot_status stages(struct import *im, const void *bytes, size_t size) {
-    static ot_status (*const stage[])(struct import *) = {
-        check_header, ot_functions_prepare, ot_values_declare, ot_nodes_walk, ot_values_outputs,
-        ot_weights_read};
+    static ot_status (*const stage[])(struct import *) = {check_header,      ot_functions_prepare,
+                                                          ot_values_declare, ot_nodes_walk,
+                                                          ot_values_outputs, ot_weights_read};
     OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
     OT_TRY(unpack(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;

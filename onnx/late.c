@@ -42,7 +42,7 @@ ProtobufCMessage *ot_late_message(const ProtobufCMessage *m, unsigned tag, size_
                                   const ProtobufCMessageDescriptor *type, ProtobufCAllocator *a) {
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(m->descriptor, tag);
     size_t size;
-    if (f) return (*(ProtobufCMessage **const *)member(m, f->offset))[i];
+    if (f) return (*(ProtobufCMessage * *const *)member(m, f->offset))[i];
     const uint8_t *p = unknown(m, tag, i, &size);
     return p ? protobuf_c_message_unpack(type, a, size, p) : NULL;
 }

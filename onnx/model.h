@@ -28,10 +28,10 @@ struct source {
 
 /* A node of the file with its attributes read; `ref` names those that refer to the caller's. */
 struct template {
-    struct node node;        /* op_type, domain, opset, attributes */
-    const char *const *ref;  /* n_attr entries, NULL where it is a value; NULL: none at all */
+    struct node node;       /* op_type, domain, opset, attributes */
+    const char *const *ref; /* n_attr entries, NULL where it is a value; NULL: none at all */
     bool ready;
-    int constant;            /* the value that a Constant became; -1: none yet */
+    int constant; /* the value that a Constant became; -1: none yet */
 };
 
 struct function {
@@ -57,7 +57,7 @@ enum {
     SCOPE_METADATA,
     SCOPE_CALL = 16
 };
-#define SCOPE_FUNCTION(domain, overload) \
+#define SCOPE_FUNCTION(domain, overload)                                                           \
     ((uint64_t)1 << 62 | (uint64_t)(uint32_t)(domain) << 30 | (uint32_t)(overload))
 /* Versions of the domains that function i (-1: the main graph) imports. */
 #define SCOPE_OPSET(i) ((uint64_t)1 << 61 | (uint32_t)((i) + 1))
@@ -68,16 +68,16 @@ struct import {
     struct arena scratch;
     struct bump temporary, kept; /* small blocks of scratch, and of the graph's arena */
     struct graph *g;
-    ProtobufCAllocator tree;     /* protobuf-c's way into scratch */
+    ProtobufCAllocator tree; /* protobuf-c's way into scratch */
     Onnx__ModelProto *model;
     struct names names;
     struct source *source; /* one a value */
     struct function *function;
     int n_functions;
-    size_t max_values, max_nodes; /* room in the graph */
+    size_t max_values, max_nodes;  /* room in the graph */
     uint64_t file_bytes, expanded; /* bytes made from less of the file; see ot_import_expand */
-    int folder;                  /* beneath it external data lies; -1: there is none */
-    ot_error last, first;        /* the failure at hand, and the one that is reported */
+    int folder;                    /* beneath it external data lies; -1: there is none */
+    ot_error last, first;          /* the failure at hand, and the one that is reported */
     int problems;
 };
 
@@ -94,7 +94,8 @@ ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t byt
  * the file in all. */
 ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what);
 
-/* ---- payload.c: the contents of tensors --------------------------------------------------------- */
+/* ---- payload.c: the contents of tensors ---------------------------------------------------------
+ */
 
 /* Rank, dims, type, element count; sizes of the payload are exact and there is only one. */
 ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct tensor *shape,
@@ -106,13 +107,15 @@ ot_status ot_payload_read(struct import *im, const Onnx__TensorProto *t, const s
 ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struct tensor **tensor,
                             ot_type *file_type);
 
-/* ---- external.c: payloads in other files ---------------------------------------------------------- */
+/* ---- external.c: payloads in other files
+ * ---------------------------------------------------------- */
 
 /* Checks location, offset and length against `size` bytes, the file's size included; with dst set
  * it also reads them. */
 ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst);
 
-/* ---- sparse.c --------------------------------------------------------------------------------------- */
+/* ---- sparse.c
+ * --------------------------------------------------------------------------------------- */
 
 /* Checks everything but the indices' values. shape: the dense shape. */
 ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, struct tensor *shape,
@@ -121,13 +124,15 @@ ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, s
 ot_status ot_sparse_positions(struct import *im, const Onnx__SparseTensorProto *s,
                               const struct tensor *shape, int64_t **position, int64_t *n);
 
-/* ---- attributes.c ----------------------------------------------------------------------------------- */
+/* ---- attributes.c
+ * ----------------------------------------------------------------------------------- */
 
 /* Attributes of a node, or presets of a function. ref == NULL: references are refused. */
 ot_status ot_attributes_read(struct import *im, Onnx__AttributeProto *const *list, size_t n,
                              struct attr **attr, const char *const **ref);
 
-/* ---- functions.c: local functions ------------------------------------------------------------------- */
+/* ---- functions.c: local functions
+ * ------------------------------------------------------------------- */
 
 /* Finds functions, refuses cycles, counts what inlining makes of them. */
 ot_status ot_functions_prepare(struct import *im);
@@ -137,7 +142,8 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
                          int function);
 const char *ot_domain(const char *domain); /* "" for NULL and "ai.onnx" */
 
-/* ---- values.c: inputs, initializers, outputs -------------------------------------------------------- */
+/* ---- values.c: inputs, initializers, outputs
+ * -------------------------------------------------------- */
 
 ot_status ot_values_declare(struct import *im);
 /* A new value named `name` (copied) and known by it in a scope. */
@@ -147,21 +153,25 @@ ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as,
 void ot_values_hints(struct import *im);
 ot_status ot_values_outputs(struct import *im);
 
-/* ---- nodes.c: nodes in order, functions inlined ----------------------------------------------------- */
+/* ---- nodes.c: nodes in order, functions inlined
+ * ----------------------------------------------------- */
 ot_status ot_nodes_walk(struct import *im);
 
-/* ---- constant.c: Constant nodes --------------------------------------------------------------------- */
+/* ---- constant.c: Constant nodes
+ * --------------------------------------------------------------------- */
 
 /* Where the data of a Constant node with these attributes comes from. attr: of its references. */
 ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                              const struct attr *attr, int n_attr, struct source *source);
 
-/* ---- weights.c: constants get their data, weights with zeros their pattern -------------------------- */
+/* ---- weights.c: constants get their data, weights with zeros their pattern
+ * -------------------------- */
 /* Notes how a node uses its weight, once its inputs are known. */
 void ot_weights_use(struct import *im, const struct node *node);
 ot_status ot_weights_read(struct import *im);
 
-/* ---- skeleton.c ------------------------------------------------------------------------------------- */
+/* ---- skeleton.c
+ * ------------------------------------------------------------------------------------- */
 ot_status ot_skeleton_make(struct import *im);
 
 #endif

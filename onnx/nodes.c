@@ -27,7 +27,8 @@ struct walker {
     uint64_t next_scope;
 };
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names
+ * ---------------------------------------------------------------------------------------- */
 
 /* What a name in the top frame is called in the graph: formal outputs have the name that the caller
  * gives them, everything else in a function a name of its own. */
@@ -55,7 +56,8 @@ static ot_status add_value(struct walker *w, const char *name, enum value_kind k
     const uint64_t scope = w->frame[w->top].scope;
     char buffer[2 * SHORT_NAME + 16];
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken", name);
+        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
+                              name);
     return ot_values_add(im, scope, name, name_in_graph(w, name, buffer, sizeof buffer), kind, v);
 }
 
@@ -63,7 +65,8 @@ static ot_status add_value(struct walker *w, const char *name, enum value_kind k
 static ot_status add_alias(struct walker *w, uint64_t scope, const char *name, int v) {
     struct import *im = w->im;
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken", name);
+        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
+                              name);
     return ot_names_set(&im->names, scope, name, v) ? OT_OK
                                                     : ot_import_no_room(im, &im->scratch, 0);
 }
@@ -96,7 +99,8 @@ static ot_status find_input(struct walker *w, const char *name, int *v) {
     return *v == OT_NO_NAME ? undefined(w, name) : OT_OK;
 }
 
-/* ---- attributes ------------------------------------------------------------------------------------ */
+/* ---- attributes
+ * ------------------------------------------------------------------------------------ */
 
 static ot_status keep(struct import *im, const char *s, const char **kept) {
     const size_t n = s ? strlen(s) : 0;
@@ -111,7 +115,8 @@ static ot_status read_template(struct walker *w, const Onnx__NodeProto *p, struc
     const char *domain = ot_domain(p->domain);
     int opset = ot_names_get(&im->names, SCOPE_OPSET(f->number), domain);
     if (opset == OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "domain '%.80s' is not in opset_import", domain);
+        return ot_import_fail(im, OT_ERROR_INVALID, "domain '%.80s' is not in opset_import",
+                              domain);
     t->node.opset = opset;
     t->constant = -1;
     OT_TRY(keep(im, p->op_type, &t->node.op_type));
@@ -168,7 +173,8 @@ static ot_status resolve(struct walker *w, const struct template *t, struct attr
     return OT_OK;
 }
 
-/* ---- kinds of nodes --------------------------------------------------------------------------------- */
+/* ---- kinds of nodes
+ * --------------------------------------------------------------------------------- */
 
 static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
                        const struct template *t, struct attr *attr) {
@@ -192,9 +198,14 @@ static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
     for (size_t k = 0; k < proto->n_output; k++)
         if (!ot_names_set(&im->names, scope + 1, proto->output[k], (int)k))
             return ot_import_no_room(im, &im->scratch, 0);
-    w->frame[++w->top] = (struct frame){.function = fn, .number = number, .node = proto->node,
-                                        .n = proto->n_node, .scope = scope, .call = p,
-                                        .attr = attr, .n_attr = t->node.n_attr};
+    w->frame[++w->top] = (struct frame){.function = fn,
+                                        .number = number,
+                                        .node = proto->node,
+                                        .n = proto->n_node,
+                                        .scope = scope,
+                                        .call = p,
+                                        .attr = attr,
+                                        .n_attr = t->node.n_attr};
     return OT_OK;
 }
 
@@ -300,8 +311,7 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     if (!p->op_type || !*p->op_type)
         return ot_import_fail(im, OT_ERROR_INVALID, "there is no op_type");
     const int function = ot_functions_find(im, p);
-    const bool constant =
-        function < 0 && !strcmp(p->op_type, "Constant") && !*ot_domain(p->domain);
+    const bool constant = function < 0 && !strcmp(p->op_type, "Constant") && !*ot_domain(p->domain);
     if (constant && !(f->function && refers(p))) {
         if (!t->ready) t->constant = -1;
         t->ready = true; /* its attributes stay where they are until the value is read */
@@ -318,8 +328,10 @@ ot_status ot_nodes_walk(struct import *im) {
     struct walker w = {.im = im, .next_scope = SCOPE_CALL};
     w.frame = ot_bump_alloc(&im->temporary, MOST_FRAMES, sizeof *w.frame);
     if (!w.frame) return ot_import_no_room(im, &im->scratch, MOST_FRAMES * sizeof *w.frame);
-    w.frame[0] = (struct frame){.number = -1, .node = im->model->graph->node,
-                                .n = im->model->graph->n_node, .scope = SCOPE_GRAPH};
+    w.frame[0] = (struct frame){.number = -1,
+                                .node = im->model->graph->node,
+                                .n = im->model->graph->n_node,
+                                .scope = SCOPE_GRAPH};
     while (w.top > 0 || w.frame[0].i < w.frame[0].n) {
         struct frame *f = &w.frame[w.top];
         const Onnx__NodeProto *p = f->i < f->n ? f->node[f->i] : f->call;

@@ -106,8 +106,7 @@ ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct
     OT_TRY(check_shape(im, t, shape, &count));
     *file_type = (ot_type)t->data_type;
     shape->type = is_float(*file_type) ? OT_FLOAT : *file_type;
-    if (!t->has_data_location ||
-        t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
+    if (!t->has_data_location || t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
         return check_inline(im, t, *file_type, (size_t)count);
     if (t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
         return ot_import_fail(im, OT_ERROR_INVALID, "data_location %d", (int)t->data_location);
@@ -117,7 +116,8 @@ ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct
     return ot_external_read(im, t, (size_t)count * ot_type_size(*file_type), NULL);
 }
 
-/* ---- conversion --------------------------------------------------------------------------------- */
+/* ---- conversion ---------------------------------------------------------------------------------
+ */
 
 static void convert_raw(ot_type type, const char *raw, size_t n, void *dst) {
     float *f = dst;

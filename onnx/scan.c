@@ -11,11 +11,11 @@ enum { MOST_FUNCTIONS = 10000 };
 
 struct level {
     const uint8_t *end;
-    const char *name;        /* of the field that holds this message */
-    uint32_t seen;           /* singular messages that were there */
-    uint32_t attributes;     /* of a node */
+    const char *name;    /* of the field that holds this message */
+    uint32_t seen;       /* singular messages that were there */
+    uint32_t attributes; /* of a node */
     uint8_t message;
-    uint8_t graphs, types;   /* levels of each kind down to here */
+    uint8_t graphs, types; /* levels of each kind down to here */
 };
 
 struct scan {
@@ -56,7 +56,9 @@ static size_t utf8_sequence(const uint8_t *p, size_t n) {
     static const struct {
         uint8_t mask, lead, length;
         uint32_t low;
-    } forms[] = {{0x80, 0x00, 1, 0}, {0xe0, 0xc0, 2, 0x80}, {0xf0, 0xe0, 3, 0x800},
+    } forms[] = {{0x80, 0x00, 1, 0},
+                 {0xe0, 0xc0, 2, 0x80},
+                 {0xf0, 0xe0, 3, 0x800},
                  {0xf8, 0xf0, 4, 0x10000}};
     for (size_t k = 0; k < sizeof forms / sizeof *forms; k++) {
         if ((*p & forms[k].mask) != forms[k].lead) continue;
@@ -103,8 +105,8 @@ static ot_status check_packed(struct scan *s, const struct field *f, const uint8
 }
 
 static ot_status count_message(struct scan *s, const struct field *f) {
-    const uint64_t most = f->message == FUNCTION && s->most > MOST_FUNCTIONS ? MOST_FUNCTIONS
-                                                                             : s->most;
+    const uint64_t most =
+        f->message == FUNCTION && s->most > MOST_FUNCTIONS ? MOST_FUNCTIONS : s->most;
     const bool counted = f->message == NODE || f->message == TENSOR || f->message == VALUE_INFO ||
                          f->message == SPARSE_TENSOR || f->message == FUNCTION;
     if (f->message == ATTRIBUTE && ++s->level[s->depth].attributes > OT_SCAN_ATTRIBUTES)
@@ -129,8 +131,8 @@ static ot_status enter(struct scan *s, const struct field *f, size_t index, size
     if (s->depth + 1 >= OT_SCAN_LEVELS || graphs > OT_SCAN_SUBGRAPHS + 1 || types > OT_SCAN_TYPES)
         return fail(s, OT_ERROR_LIMIT, f->name, "nested too deep");
     s->depth++;
-    s->level[s->depth] = (struct level){.end = s->p + n, .name = f->name, .message = f->message,
-                                        .graphs = graphs, .types = types};
+    s->level[s->depth] = (struct level){
+        .end = s->p + n, .name = f->name, .message = f->message, .graphs = graphs, .types = types};
     return OT_OK;
 }
 

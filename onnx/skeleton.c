@@ -6,7 +6,9 @@
 /* Takes the payload out, and leaves a note of the field that held it. */
 static ot_status cut(struct import *im, Onnx__TensorProto *t) {
     const bool raw = t->has_raw_data && t->raw_data.len;
-    const char *field = t->n_float_data ? "float_data" : t->n_int32_data ? "int32_data" : "raw_data";
+    const char *field = t->n_float_data   ? "float_data"
+                        : t->n_int32_data ? "int32_data"
+                                          : "raw_data";
     if (!raw && !t->n_float_data && !t->n_int32_data && !t->n_external_data) return OT_OK;
     Onnx__StringStringEntryProto *e = ot_bump_alloc(&im->temporary, 1, sizeof *e);
     Onnx__StringStringEntryProto **list = ot_bump_alloc(&im->temporary, 1, sizeof *list);

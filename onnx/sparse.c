@@ -91,8 +91,9 @@ static ot_status position_of(struct import *im, const char *data, const struct t
         int64_t x = index_at(data, indices->type, i * n + k);
         int64_t most = linear ? ot_elements(shape) : shape->dim[k];
         if (x < 0 || x >= most)
-            return ot_import_fail(im, OT_ERROR_INVALID, "index %lld at entry %lld is not in [0, %lld)",
-                                  (long long)x, (long long)i, (long long)most);
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  "index %lld at entry %lld is not in [0, %lld)", (long long)x,
+                                  (long long)i, (long long)most);
         p = linear ? x : p * shape->dim[k] + x;
     }
     *position = p;

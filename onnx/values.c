@@ -60,7 +60,8 @@ static ot_status add_sparse_initializer(struct import *im, Onnx__SparseTensorPro
     return OT_OK;
 }
 
-/* ---- types ---------------------------------------------------------------------------------------- */
+/* ---- types
+ * ---------------------------------------------------------------------------------------- */
 
 /* A dimension of a declared shape: -1 where it is free. */
 static ot_status read_dim(struct import *im, const Onnx__TensorShapeProto__Dimension *d,
@@ -129,7 +130,8 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
     return OT_OK;
 }
 
-/* ---- the lists of the graph ----------------------------------------------------------------------- */
+/* ---- the lists of the graph
+ * ----------------------------------------------------------------------- */
 
 /* Room for all values, nodes, inputs and outputs. */
 static ot_status make_room(struct import *im) {
@@ -157,8 +159,8 @@ static ot_status in_list(struct import *im, ot_status status, const char *list, 
     if (!status) return OT_OK;
     if (name && ot_names_get(&im->names, SCOPE_GRAPH, name) == OT_NO_NAME)
         (void)ot_names_set(&im->names, SCOPE_GRAPH, name, VALUE_FAULTY);
-    return ot_import_problem(im, ot_fail_in(&im->last, status, "graph/%s[%zu] '%.80s'", list, i,
-                                            name ? name : ""));
+    return ot_import_problem(
+        im, ot_fail_in(&im->last, status, "graph/%s[%zu] '%.80s'", list, i, name ? name : ""));
 }
 
 /* Before IR 4 an initializer had to be an input too. Files that break this run everywhere. */
@@ -182,10 +184,9 @@ ot_status ot_values_declare(struct import *im) {
         OT_TRY(in_list(im, add_initializer(im, p->initializer[i]), "initializer", i,
                        p->initializer[i]->name));
     for (size_t i = 0; i < p->n_sparse_initializer; i++)
-        OT_TRY(in_list(im, add_sparse_initializer(im, p->sparse_initializer[i]),
-                       "sparse_initializer", i,
-                       p->sparse_initializer[i]->values ? p->sparse_initializer[i]->values->name
-                                                        : NULL));
+        OT_TRY(in_list(
+            im, add_sparse_initializer(im, p->sparse_initializer[i]), "sparse_initializer", i,
+            p->sparse_initializer[i]->values ? p->sparse_initializer[i]->values->name : NULL));
     for (size_t i = 0; i < p->n_input; i++)
         OT_TRY(in_list(im, add_input(im, p->input[i]), "input", i, p->input[i]->name));
     check_old_initializers(im);
@@ -220,9 +221,14 @@ static ot_status rename_output(struct import *im, const char *name, int from, in
     OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, name, OT_VALUE_NODE, to));
     ends[0] = from;
     ends[1] = *to;
-    *n = (struct node){.name = "", .op_type = "Identity", .domain = "",
+    *n = (struct node){.name = "",
+                       .op_type = "Identity",
+                       .domain = "",
                        .opset = opset > 0 ? opset : OT_NEWEST_OPSET,
-                       .n_in = 1, .n_out = 1, .in = ends, .out = ends + 1};
+                       .n_in = 1,
+                       .n_out = 1,
+                       .in = ends,
+                       .out = ends + 1};
     g->value[*to].producer = g->n_nodes++;
     return OT_OK;
 }

@@ -11,10 +11,14 @@ struct hostile {
     void (*build)(struct wire *w);
 };
 
-#define INVALID OT_ERROR_INVALID
-#define PARSE OT_ERROR_PARSE
-#define LIMIT OT_ERROR_LIMIT
+#define INVALID     OT_ERROR_INVALID
+#define PARSE       OT_ERROR_PARSE
+#define LIMIT       OT_ERROR_LIMIT
 #define UNSUPPORTED OT_ERROR_UNSUPPORTED
+
+/* y = Relu(x), and the end of such a model: its input and output. */
+void good(struct wire *w);
+void good_end(struct wire *w);
 
 /* Imports the model twice: the same status and text, the expected ones; then once for each
  * allocation with that one failing: the same status or NO_MEMORY. Nothing leaks, and *graph stays

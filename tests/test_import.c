@@ -20,7 +20,8 @@
 #include "runtime/base/pattern.h"
 #include "tests/wire.h"
 
-#define SHAPE(...) sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__}
+#define SHAPE(...)                                                                                 \
+    sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]) { __VA_ARGS__ }
 
 static struct counter counter;
 
@@ -259,7 +260,8 @@ static void test_narrow_floats(void **state) {
     release(g);
 }
 
-/* ---- local functions -------------------------------------------------------------------------------- */
+/* ---- local functions
+ * -------------------------------------------------------------------------------- */
 
 static void function_header(struct wire *w, const char *name) {
     wire_begin(w, 25);
@@ -343,7 +345,8 @@ static void test_local_functions_are_inlined(void **state) {
     release(g);
 }
 
-/* ---- skeleton --------------------------------------------------------------------------------------------- */
+/* ---- skeleton
+ * --------------------------------------------------------------------------------------------- */
 
 static void test_skeleton(void **state) {
     (void)state;
@@ -376,7 +379,8 @@ static void test_skeleton(void **state) {
     release(g);
 }
 
-/* ---- truncation, stack, real models ----------------------------------------------------------------------- */
+/* ---- truncation, stack, real models
+ * ----------------------------------------------------------------------- */
 
 static void test_W02_truncated_at_every_byte(void **state) {
     (void)state;

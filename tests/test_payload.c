@@ -31,7 +31,7 @@ struct payload {
     const char *text;
 };
 
-#define BIG ((int64_t)1 << 32)
+#define BIG      ((int64_t)1 << 32)
 #define HUGE_DIM ((int64_t)1 << 62)
 
 static const struct payload payloads[] = {
@@ -206,7 +206,8 @@ static const struct hostile tensors[] = {
     {"X17 external data of a buffer", OT_ERROR_PATH, "not a file", external_in_memory},
 };
 
-/* ---- external data: a folder with a file of 64 bytes, links and stranger things --------------------- */
+/* ---- external data: a folder with a file of 64 bytes, links and stranger things
+ * --------------------- */
 
 static char folder[] = "/tmp/onnxtrain-external-XXXXXX";
 
@@ -347,9 +348,9 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     (void)state;
-    static const char *const names[] = {"model.onnx", "w.bin",    "sub/w.bin", "sub",  "long.bin",
-                                        "hard1",      "hard.bin", "link.bin",  "link", "dangling",
-                                        "fifo"};
+    static const char *const names[] = {"model.onnx", "w.bin",    "sub/w.bin", "sub",
+                                        "long.bin",   "hard1",    "hard.bin",  "link.bin",
+                                        "link",       "dangling", "fifo"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) remove(in_folder(names[i]));
     return rmdir(folder);
 }
@@ -367,8 +368,8 @@ int main(void) {
     for (int i = 0; i < TENSORS; i++)
         *t++ = (struct CMUnitTest){tensors[i].id, run_hostile, NULL, NULL, (void *)&tensors[i]};
     for (int i = 0; i < EXTERNALS; i++)
-        *t++ = (struct CMUnitTest){externals[i].id, run_external, NULL, NULL,
-                                   (void *)&externals[i]};
+        *t++ =
+            (struct CMUnitTest){externals[i].id, run_external, NULL, NULL, (void *)&externals[i]};
     *t = (struct CMUnitTest)cmocka_unit_test(test_X07_stepwise);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

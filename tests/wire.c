@@ -169,7 +169,7 @@ ot_allocator counting_allocator(struct counter *c) {
 }
 
 struct import_options import_defaults(struct counter *c) {
-    return (struct import_options){.limits = {INT32_MAX, 1000000, (uint64_t)1 << 40,
-                                              (uint64_t)1 << 32},
-                                   .allocator = counting_allocator(c)};
+    return (struct import_options){
+        .limits = {INT32_MAX, 1000000, (uint64_t)1 << 40, (uint64_t)1 << 32},
+        .allocator = counting_allocator(c)};
 }

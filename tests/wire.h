@@ -23,7 +23,7 @@ void wire_begin(struct wire *w, unsigned field); /* a message */
 void wire_end(struct wire *w);                   /* shifts its contents to make room for a length */
 
 /* Pieces of models. Lists of names are separated by blanks; "-" is an empty name. */
-void wire_open_model(struct wire *w);  /* IR 8, opset 13, graph "g" opened */
+void wire_open_model(struct wire *w); /* IR 8, opset 13, graph "g" opened */
 void wire_close_model(struct wire *w);
 void wire_value(struct wire *w, unsigned field, const char *name, int type, int rank,
                 const int64_t *dim);

@@ -38,8 +38,7 @@ ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t
     struct stat st;
     /* O_NONBLOCK: a FIFO that nobody writes must not hang us before fstat tells what it is */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return ot_fail(err, OT_ERROR_IO, "'%s': cannot open: %s", path, strerror(errno));
+    if (fd < 0) return ot_fail(err, OT_ERROR_IO, "'%s': cannot open: %s", path, strerror(errno));
     if (fstat(fd, &st)) {
         status = ot_fail(err, OT_ERROR_IO, "'%s': %s", path, strerror(errno));
         goto done;
@@ -92,8 +91,8 @@ ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err) 
         return ot_fail(err, w->status, "'%s' is there and is not a regular file", path);
     }
     for (int i = 0; i < ATTEMPTS && w->fd < 0; i++) {
-        int n = snprintf(w->temporary, sizeof w->temporary, "%s.%ld-%d.tmp", path, (long)getpid(),
-                         i);
+        int n =
+            snprintf(w->temporary, sizeof w->temporary, "%s.%ld-%d.tmp", path, (long)getpid(), i);
         if (n < 0 || (size_t)n >= sizeof w->temporary) {
             w->temporary[0] = 0;
             return ot_fail(err, OT_ERROR_IO, "file name of %zu bytes is too long", strlen(path));
