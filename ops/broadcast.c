@@ -116,6 +116,7 @@ void ot_broadcast_build(struct broadcast *b, const struct tensor *y,
         b->dim[0] = 1;
     }
     merge(b, y->lanes && split);
+    for (int64_t d = b->rank - 1, step = 1; d >= 0; step *= b->dim[d--]) b->pitch[d] = step;
 }
 
 /* ---- walking the result ------------------------------------------------------------------------ */
@@ -129,45 +130,42 @@ struct walk {
     float *dx;
 };
 
-static int64_t offset_of(const struct broadcast *b, const int64_t *index, int k) {
-    int64_t offset = 0;
-    for (int d = 0; d < b->rank; d++) offset += index[d] * b->stride[k][d];
-    return offset;
+/* A place in the result, and what stands there in the operands. */
+struct place {
+    int64_t index[OT_BROADCAST_RANK];
+    int64_t at, offset[OT_BROADCAST_MAX];
+};
+
+static inline void advance(const struct broadcast *b, struct place *p, int axis, int64_t by) {
+    p->index[axis] += by;
+    p->at += by * b->pitch[axis];
+    for (int k = 0; k < b->operands; k++) p->offset[k] += by * b->stride[k][axis];
 }
 
-static void call(const struct walk *w, const int64_t *index, int64_t at, int64_t count,
-                 float *out) {
+static inline void call(const struct walk *w, const struct place *p, int64_t count, float *out) {
     const struct broadcast *b = w->b;
-    int64_t offset[OT_BROADCAST_MAX];
     int step[OT_BROADCAST_MAX];
-    for (int k = 0; k < b->operands; k++) {
-        offset[k] = offset_of(b, index, k);
-        step[k] = b->stride[k][b->rank - 1] != 0;
-    }
-    w->fn(w->arg, at, offset, step, count, out);
+    for (int k = 0; k < b->operands; k++) step[k] = b->stride[k][b->rank - 1] != 0;
+    w->fn(w->arg, p->at, p->offset, step, count, out);
 }
 
 static void each_task(void *arg, int task, int worker) {
     const struct walk *w = arg;
     const struct broadcast *b = w->b;
-    int64_t at, to, index[OT_BROADCAST_RANK];
-    (void)worker;
-    ot_task_range(b->count, GRAIN, task, &at, &to);
-    int64_t rest = at;
-    for (int d = b->rank - 1; d >= 0 && to > at; d--) {
-        index[d] = rest % b->dim[d];
-        rest /= b->dim[d];
-    }
+    struct place p = {.at = 0};
     int last = b->rank - 1;
-    while (at < to) {
-        int64_t count = b->dim[last] - index[last];
-        if (count > to - at) count = to - at;
-        call(w, index, at, count, NULL);
-        at += count;
-        index[last] += count;
-        for (int d = last; d > 0 && index[d] == b->dim[d]; d--) {
-            index[d] = 0;
-            index[d - 1]++;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(b->count, GRAIN, task, &from, &to);
+    for (int d = 0; d <= last && from < to; d++) advance(b, &p, d, from / b->pitch[d] % b->dim[d]);
+    while (p.at < to) {
+        int64_t count = b->dim[last] - p.index[last];
+        if (count > to - p.at) count = to - p.at;
+        call(w, &p, count, NULL);
+        advance(b, &p, last, count);
+        for (int d = last; d > 0 && p.index[d] == b->dim[d]; d--) {
+            advance(b, &p, d, -b->dim[d]);
+            advance(b, &p, d - 1, 1);
         }
     }
 }
@@ -180,19 +178,16 @@ void ot_broadcast_each(struct pool *pool, const struct broadcast *b, ot_segment_
 /* ---- summing over broadcast axes ---------------------------------------------------------------- */
 
 /* The next combination of the axes 0 .. rank-1 that operand k does not have; false after the last. */
-static bool next_reduced(const struct broadcast *b, int k, int rank, int64_t *index) {
+static bool next_reduced(const struct broadcast *b, int k, int rank, struct place *p) {
     for (int d = rank - 1; d >= 0; d--) {
         if (b->stride[k][d]) continue;
-        if (++index[d] < b->dim[d]) return true;
-        index[d] = 0;
+        if (p->index[d] + 1 < b->dim[d]) {
+            advance(b, p, d, 1);
+            return true;
+        }
+        advance(b, p, d, -p->index[d]);
     }
     return false;
-}
-
-static int64_t position(const struct broadcast *b, const int64_t *index) {
-    int64_t at = 0;
-    for (int d = 0; d < b->rank; d++) at = at * b->dim[d] + index[d];
-    return at;
 }
 
 /* Four sums side by side, so that additions need not wait for one another. */
@@ -206,35 +201,34 @@ static double sum_of(const float *x, int64_t n) {
 }
 
 /* The innermost axis is summed: one element of the operand. */
-static double sum_run(const struct walk *w, int64_t *index) {
+static double sum_run(const struct walk *w, struct place *p) {
     const struct broadcast *b = w->b;
     float part[OT_BROADCAST_RUN];
     double sum = 0;
     int last = b->rank - 1;
     do {
         int64_t run = b->dim[last];
-        if (b->used && index[0] == b->dim[0] - 1) run = b->used;
-        while (index[last] < run) {
-            int64_t count = run - index[last];
+        if (b->used && p->index[0] == b->dim[0] - 1) run = b->used;
+        while (p->index[last] < run) {
+            int64_t count = run - p->index[last];
             if (count > OT_BROADCAST_RUN) count = OT_BROADCAST_RUN;
-            call(w, index, position(b, index), count, part);
+            call(w, p, count, part);
             sum += sum_of(part, count);
-            index[last] += count;
+            advance(b, p, last, count);
         }
-        index[last] = 0;
-    } while (next_reduced(b, w->k, last, index));
+        advance(b, p, last, -p->index[last]);
+    } while (next_reduced(b, w->k, last, p));
     return sum;
 }
 
 /* The innermost axis is the operand's own: `count` of its elements side by side. */
-static void sum_columns(const struct walk *w, int64_t *index, int64_t count, float *dx) {
-    const struct broadcast *b = w->b;
+static void sum_columns(const struct walk *w, struct place *p, int64_t count, float *dx) {
     double sum[COLUMNS] = {0};
     float part[COLUMNS];
     do {
-        call(w, index, position(b, index), count, part);
+        call(w, p, count, part);
         for (int64_t j = 0; j < count; j++) sum[j] += (double)part[j];
-    } while (next_reduced(b, w->k, b->rank - 1, index));
+    } while (next_reduced(w->b, w->k, w->b->rank - 1, p));
     for (int64_t j = 0; j < count; j++) dx[j] = (float)sum[j];
 }
 
@@ -246,18 +240,19 @@ static void reduce_task(void *arg, int task, int worker) {
     (void)worker;
     ot_task_range(w->targets, w->grain, task, &at, &to);
     for (; at < to; at += count) {
-        int64_t index[OT_BROADCAST_RANK] = {0}, rest = at;
+        struct place p = {.at = 0};
+        int64_t rest = at;
         for (int d = last; d >= 0; d--) {
             if (!b->stride[w->k][d]) continue;
-            index[d] = rest % b->dim[d];
+            advance(b, &p, d, rest % b->dim[d]);
             rest /= b->dim[d];
         }
-        count = b->stride[w->k][last] ? b->dim[last] - index[last] : 1;
+        count = b->stride[w->k][last] ? b->dim[last] - p.index[last] : 1;
         if (count > to - at) count = to - at;
         if (count > COLUMNS) count = COLUMNS;
         if (!w->reduced) memset(w->dx + at, 0, (size_t)count * sizeof *w->dx);
-        else if (b->stride[w->k][last]) sum_columns(w, index, count, w->dx + at);
-        else w->dx[at] = (float)sum_run(w, index);
+        else if (b->stride[w->k][last]) sum_columns(w, &p, count, w->dx + at);
+        else w->dx[at] = (float)sum_run(w, &p);
     }
 }
 

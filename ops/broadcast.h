@@ -16,6 +16,7 @@ struct broadcast {
     int operands;
     int64_t count; /* elements of the result, spare lanes included */
     int64_t dim[OT_BROADCAST_RANK];
+    int64_t pitch[OT_BROADCAST_RANK]; /* strides of the result */
     int64_t stride[OT_BROADCAST_MAX][OT_BROADCAST_RANK];
     int64_t used; /* lanes of the last block that hold samples; 0: no lanes, or axes are merged */
 };

@@ -105,7 +105,7 @@ ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^40 elements");
     y->type = type;
     y->rank = rank;
-    memcpy(y->dim, dim, (size_t)rank * sizeof *dim);
+    if (rank) memcpy(y->dim, dim, (size_t)rank * sizeof *dim); /* a scalar's dim may be NULL */
     return OT_OK;
 }
 
