@@ -121,6 +121,8 @@ set(TOOL_SOURCES
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_conv:node_bench.c
   test_dense:node_bench.c
+  test_data
+  test_image
   test_options
   test_base
   test_conv:node_bench.c
