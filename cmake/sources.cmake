@@ -100,6 +100,7 @@ set(TOOL_SOURCES
   tools/image_png.c
   tools/inspect.c
   tools/jsonout.c
+  tools/main.c
   tools/model.c
   tools/npy_write.c
   tools/options.c
@@ -121,6 +122,8 @@ set(TOOL_SOURCES
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_conv:node_bench.c
   test_dense:node_bench.c
+  test_data
+  test_image
   test_options
   test_base
   test_conv:node_bench.c

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <jerror.h>
 #include <jpeglib.h>
 
 enum { MOST_SCANS = 100 }; /* a progressive file can make the decoder repeat itself for hours */
@@ -15,6 +16,7 @@ struct decoder {
     struct jpeg_decompress_struct jpeg;
     jmp_buf escape;
     char text[JMSG_LENGTH_MAX];
+    bool damaged;
     struct image *image;
     struct failure *f;
     const char *name;
@@ -27,10 +29,13 @@ static void leave(j_common_ptr common)
     longjmp(d->escape, 1);
 }
 
-static void keep_silent(j_common_ptr common, int level)
+/* libjpeg fills what is missing with grey and calls it a warning; other warnings are harmless. */
+static void note_damage(j_common_ptr common, int level)
 {
-    (void)common;
-    (void)level;
+    struct decoder *d = (struct decoder *)common->err;
+    const int code = common->err->msg_code;
+    if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER))
+        d->damaged = true;
 }
 
 static void watch_scans(j_common_ptr common)
@@ -63,9 +68,8 @@ static int decode(struct decoder *d, const unsigned char *bytes, size_t size)
         jpeg_read_scanlines(jpeg, &line, 1);
     }
     jpeg_finish_decompress(jpeg);
-    /* libjpeg fills what is missing with grey and calls it a warning */
-    if (d->errors.num_warnings)
-        return ot_refuse(d->f, EXIT_DATA, "'%s': damaged JPEG", d->name);
+    if (d->damaged)
+        return ot_refuse(d->f, EXIT_DATA, "'%s': the JPEG is cut short or damaged", d->name);
     return 0;
 }
 
@@ -77,7 +81,7 @@ int ot_jpeg_decode(const unsigned char *bytes, size_t size, const char *name, st
         return f->code;
     d->jpeg.err = jpeg_std_error(&d->errors);
     d->errors.error_exit = leave;
-    d->errors.emit_message = keep_silent;
+    d->errors.emit_message = note_damage;
     d->progress.progress_monitor = watch_scans;
     d->image = image;
     d->name = name;
