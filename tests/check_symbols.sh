@@ -14,9 +14,12 @@ complain() {
 }
 
 exported=$($nm -D --defined-only libonnxtrain.so | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }')
-declared=$(grep -oE '\bot_[a-z0-9_]+\(' "$SOURCE/runtime/onnxtrain.h" | tr -d '(' | sort -u)
+declared=$(grep -oE '\bot_[a-z0-9_]+\(' "$SOURCE/runtime/onnxtrain.h" | tr -d '(' |
+    grep -v '_fn$' | sort -u)
 complain 'exported, but not declared in onnxtrain.h' \
     "$(for s in $exported; do echo "$declared" | grep -qx "$s" || echo "$s"; done)"
+complain 'declared in onnxtrain.h, but not exported' \
+    "$(for s in $declared; do echo "$exported" | grep -qx "$s" || echo "$s"; done)"
 
 ours=$(find . -path './CMakeFiles/ot_objects.dir*' -name '*.o')
 complain 'external symbols without ot_' \
