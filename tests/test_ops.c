@@ -100,7 +100,7 @@ static bool equal(const struct tensor *a, const struct tensor *b, double toleran
 
 static void compare(struct trial *t, const struct results *a, const struct results *b,
                     double tolerance, const char *how) {
-    char what[160];
+    char what[192];
     for (int i = 0; i < t->c.n_out; i++) {
         snprintf(what, sizeof what, "output %d differs: %s", i, how);
         check(t, equal(&a->y[i], &b->y[i], tolerance), what);
