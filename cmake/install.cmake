@@ -1,4 +1,4 @@
-# Installation: header, libraries, pkg-config file, CMake package, man pages, the guide.
+# Installation: command and manual pages, header, libraries, pkg-config file, CMake package.
 include(CMakePackageConfigHelpers)
 
 install(FILES runtime/onnxtrain.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -26,3 +26,22 @@ foreach(dir LIBDIR INCLUDEDIR)
 endforeach()
 configure_file(cmake/onnxtrain.pc.in onnxtrain.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/onnxtrain.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# The command prints its own manual pages, from the tables that its parser uses.
+install(TARGETS onnx-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+foreach(page onnx-train inspect train eval predict export env)
+  if(page STREQUAL onnx-train)
+    set(file man/onnx-train.1)
+    set(topic)
+  else()
+    set(file man/onnx-train-${page}.1)
+    set(topic ${page})
+  endif()
+  add_custom_command(OUTPUT ${file}
+    COMMAND ${CMAKE_COMMAND} -E make_directory man
+    COMMAND onnx-train help ${topic} man=1 > ${file}
+    DEPENDS onnx-train)
+  list(APPEND OT_MAN ${CMAKE_BINARY_DIR}/${file})
+endforeach()
+add_custom_target(ot_man ALL DEPENDS ${OT_MAN})
+install(FILES ${OT_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
