@@ -100,7 +100,6 @@ set(TOOL_SOURCES
   tools/image_png.c
   tools/inspect.c
   tools/jsonout.c
-  tools/main.c
   tools/model.c
   tools/npy_write.c
   tools/options.c
