@@ -119,6 +119,7 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_checkpoint:model.c
   test_conv:node_bench.c
   test_dense:node_bench.c
   test_data
