@@ -137,6 +137,7 @@ static ot_status read_constant(struct import *im, struct value *v, struct source
         v->constant = source->ready;
         return OT_OK;
     }
+    if (!source->tensor && !source->sparse) return OT_OK; /* its fault has been told */
     struct tensor *t = ot_bump_alloc(&im->kept, 1, sizeof *t);
     if (!t) return ot_import_no_room(im, &im->g->arena, sizeof *t);
     ot_type type;

@@ -311,6 +311,16 @@ static void fill_both(struct wire *w) {
     wire_attr_int(w, "value_int", 1);
     wire_attr_int(w, "value_int", 1);
 }
+static void fill_bad_tensor(struct wire *w) {
+    wire_begin(w, 5);
+    wire_string(w, 1, "value");
+    wire_open_tensor(w, 5, NULL, OT_FLOAT, 1, (int64_t[]){4});
+    wire_end(w);
+    wire_end(w);
+}
+static void constant_without_data(struct wire *w) {
+    attribute_case(w, "Constant", fill_bad_tensor);
+}
 static void attribute_twice(struct wire *w) { attribute_case(w, "Relu", fill_twice); }
 static void too_many_attributes(struct wire *w) { attribute_case(w, "Relu", fill_many); }
 static void attribute_of_wrong_type(struct wire *w) { attribute_case(w, "Relu", fill_wrong_type); }
@@ -409,6 +419,7 @@ static const struct hostile cases[] = {
     {"O31 reference in the graph", INVALID, "outside of a function", reference_in_graph},
     {"O32 Constant of nothing", INVALID, "0 attributes", constant_of_nothing},
     {"O32 Constant of two", INVALID, "2 attributes", constant_of_two},
+    {"T09 Constant without data", INVALID, "0 bytes of data, 16", constant_without_data},
     {"S00 linear indices", OT_OK, "", sparse_good},
     {"S00 coordinates", OT_OK, "", sparse_coo_good},
     {"S01 index beyond", INVALID, "index 12", sparse_beyond},
