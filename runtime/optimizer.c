@@ -17,7 +17,7 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
         const char *name;
         double value, least, most;
     } ranges[] = {
-        {"lr", o->lr, 0, 1e30},           {"momentum", o->momentum, 0, 1},
+        {"lr", o->lr, 0, 1e38},           {"momentum", o->momentum, 0, 1},
         {"beta1", o->beta1, 0, 0.999999}, {"beta2", o->beta2, 0, 0.9999999},
         {"eps", o->eps, 0, 1},            {"weight_decay", o->weight_decay, 0, 1e30},
         {"clip_norm", o->clip_norm, 0, 1e30}, {"gamma", o->gamma, 0, 1e30},

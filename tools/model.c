@@ -18,12 +18,24 @@ int ot_refuse_status(struct failure *f, int code, const ot_error *err)
     return ot_refuse(f, code, "%s", err->message[0] ? err->message : ot_status_name(err->status));
 }
 
-/* One line a warning; the library has escaped it. */
+static void print_held(struct model *m)
+{
+    if (m->held[0])
+        fprintf(stderr, "onnx-train: %s\n", m->held);
+    m->held[0] = '\0';
+}
+
+/* One line a warning; the library has escaped it. While a model is opened the last one is held
+ * back, for it may be the error that is printed anyway. */
 static void print_warning(void *context, ot_log_level level, const char *line)
 {
-    (void)context;
-    if (level == OT_LOG_WARNING)
-        fprintf(stderr, "onnx-train: %s\n", line);
+    struct model *m = context;
+    if (level != OT_LOG_WARNING)
+        return;
+    print_held(m);
+    snprintf(m->held, sizeof m->held, "%s", line);
+    if (!m->opening)
+        print_held(m);
 }
 
 static int look_at_values(struct model *m, const struct settings *s, struct failure *f)
@@ -64,9 +76,14 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f)
         .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
         .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
         .limits.memory_bytes = (uint64_t)ot_integer(s, OPTION_memory_limit, 0),
-        .log = print_warning};
+        .log = print_warning,
+        .log_context = m};
     ot_error err = {0};
+    m->opening = true;
     const ot_status status = ot_open(path, &options, &m->session, &err);
+    m->opening = false;
+    if (status == OT_OK || strcmp(m->held, err.message))
+        print_held(m);
     if (status == OT_OK) {
         const int code = look_at_values(m, s, f);
         if (code)

@@ -11,6 +11,8 @@ struct model {
     ot_value_info input[MAX_INPUTS];
     ot_value_info output; /* the one that the loss looks at: output=, or the first */
     int output_index;
+    bool opening;
+    char held[520]; /* a warning that is not printed yet */
 };
 
 /* Opens the file of the `model` setting; its warnings go to stderr. */

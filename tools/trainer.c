@@ -239,6 +239,8 @@ static int open_folder(struct trainer *t, struct failure *f)
         code = ot_trainer_load(t, checkpoint, f);
     if (!code)
         code = ot_run_write_args(&t->run, t->s, &t->model, f);
+    if (!code && !checkpoint) /* so that a run can be resumed from its first moment on */
+        code = ot_trainer_save(t, "last.otc", f);
     free(checkpoint);
     return code;
 }
