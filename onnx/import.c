@@ -177,9 +177,14 @@ static ot_status import(const void *bytes, size_t size, int folder,
     return im.first.status;
 }
 
+/* protobuf-c counts in 32 bits and overflows behind 4 GiB; protobuf itself ends at 2 GiB. */
+static uint64_t most_bytes(const struct import_options *options) {
+    return options->limits.file_bytes < INT32_MAX ? options->limits.file_bytes : INT32_MAX;
+}
+
 ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_options *options,
                            struct graph **graph, ot_error *err) {
-    const uint64_t most = options->limits.file_bytes;
+    const uint64_t most = most_bytes(options);
     if (size > most)
         return ot_fail(err, OT_ERROR_LIMIT, "the model has %zu bytes, at most %llu are allowed",
                        size, (unsigned long long)most);
@@ -202,7 +207,7 @@ ot_status ot_import_file(const char *path, const struct import_options *options,
     void *bytes;
     size_t size;
     const ot_allocator al = ot_allocator_or_default(&options->allocator);
-    OT_TRY(ot_file_read(&al, path, options->limits.file_bytes, &bytes, &size, err));
+    OT_TRY(ot_file_read(&al, path, most_bytes(options), &bytes, &size, err));
     int folder = open_folder(path);
     ot_status status = import(bytes, size, folder, options, graph, err);
     if (folder >= 0) close(folder);

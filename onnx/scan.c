@@ -249,9 +249,6 @@ static ot_status walk(struct scan *s) {
 
 ot_status ot_scan(const void *bytes, size_t size, const ot_limits *limits, ot_error *err) {
     struct scan s = {.begin = bytes, .p = bytes, .most = limits->nodes, .err = err};
-    if (size > INT32_MAX) /* protobuf-c's counters overflow behind 4 GiB */
-        return ot_fail(err, OT_ERROR_LIMIT, "the model has %zu bytes, at most 2^31 - 1 are allowed",
-                       size);
     s.level[0] = (struct level){.end = s.begin + size, .name = "", .message = MODEL};
     ot_status status = size ? walk(&s) : OT_OK;
     if (status == OT_ERROR_PARSE) {

@@ -153,6 +153,44 @@ static void function_twice(struct wire *w) {
     function(w, "f0", "Relu", 1);
     function(w, "f0", "Relu", 1);
 }
+/* f0, whose only node has an attribute that refers to one of f0's. */
+static void referring_function(struct wire *w, bool declared) {
+    calling_model(w);
+    wire_begin(w, 25);
+    wire_string(w, 1, "f0");
+    wire_string(w, 4, "a");
+    wire_string(w, 5, "b");
+    wire_string(w, 10, "f");
+    if (declared) wire_string(w, 6, "axis");
+    wire_begin(w, 9);
+    wire_int(w, 2, 13);
+    wire_end(w);
+    wire_begin(w, 7);
+    wire_string(w, 1, "a");
+    wire_string(w, 2, "b");
+    wire_string(w, 4, "Softmax");
+    wire_begin(w, 5);
+    wire_string(w, 1, "axis");
+    wire_string(w, 21, "axis");
+    wire_int(w, 20, 2);
+    wire_end(w);
+    wire_end(w);
+    wire_end(w);
+}
+static void reference_to_nothing(struct wire *w) { referring_function(w, false); }
+static void reference_to_absent(struct wire *w) { referring_function(w, true); }
+static void formal_input_twice(struct wire *w) {
+    calling_model(w);
+    wire_begin(w, 25);
+    wire_string(w, 1, "f0");
+    wire_string(w, 4, "a");
+    wire_string(w, 4, "a");
+    wire_end(w);
+}
+static void unmade_output(struct wire *w) {
+    calling_model(w);
+    function(w, "f0", "", 0);
+}
 static void metadata_twice(struct wire *w) {
     good(w);
     wire_entry(w, 14, "k", "1");
@@ -396,6 +434,10 @@ static const struct hostile cases[] = {
     {"M07 chain of 200 functions", LIMIT, "deep", chain_of_200},
     {"M08 expansion bomb", LIMIT, "nodes", expansion_bomb},
     {"M09 function twice", INVALID, "twice", function_twice},
+    {"M10 reference to an undeclared attribute", INVALID, "not declare", reference_to_nothing},
+    {"M10 reference that the call lacks", INVALID, "the call lacks", reference_to_absent},
+    {"M10 formal input twice", INVALID, "twice", formal_input_twice},
+    {"M10 output that is not made", INVALID, "does not make its output", unmade_output},
     {"M11 metadata key twice", INVALID, "'k'", metadata_twice},
     {"M11 4097 metadata entries", LIMIT, "4097", much_metadata},
     {"G01 self loop", INVALID, "cycles", self_loop},
@@ -439,10 +481,57 @@ static const struct hostile cases[] = {
     {"S08 no values", OT_OK, "", sparse_empty},
 };
 
+/* Each limit holds at its value and refuses one more. */
+static void test_limits(void **state) {
+    (void)state;
+    struct wire w = {0};
+    struct counter c = {0};
+    struct graph *g = NULL;
+    ot_error err;
+    wire_open_model(&w);
+    wire_open_tensor(&w, 5, "w", OT_FLOAT, 1, (int64_t[]){1000});
+    wire_bytes(&w, 9, (char[4000]){1}, 4000);
+    wire_end(&w);
+    for (int i = 0; i < 4; i++) wire_node(&w, "Relu", "x", (const char *[]){"a", "b", "c", "y"}[i]);
+    good_end(&w);
+    for (int more = 0; more < 2; more++) {
+        for (int which = 0; which < 3; which++) {
+            struct import_options options = import_defaults(&c);
+            uint64_t *limit[3] = {&options.limits.file_bytes, &options.limits.nodes,
+                                  &options.limits.tensor_elements};
+            *limit[which] = (uint64_t[]){w.n, 4, 1000}[which] - (uint64_t)more;
+            ot_status status = ot_import_buffer(w.p, w.n, &options, &g, &err);
+            assert_int_equal(status, more ? OT_ERROR_LIMIT : OT_OK);
+            if (!status) ot_graph_free(g);
+        }
+    }
+    struct import_options options = import_defaults(&c);
+    options.limits.memory_bytes = 4000; /* the weight alone takes them */
+    assert_int_equal(ot_import_buffer(w.p, w.n, &options, &g, &err), OT_ERROR_LIMIT);
+    assert_int_equal(c.live, 0);
+    wire_free(&w);
+}
+
+/* W14: refused by size, before a byte is read. */
+static void test_W14_too_large_a_buffer(void **state) {
+    (void)state;
+    struct counter c = {0};
+    struct graph *g = NULL;
+    ot_error err;
+    struct import_options options = import_defaults(&c);
+    const size_t sizes[] = {(size_t)1 << 31, ((size_t)4 << 30) + 65536};
+    for (int i = 0; i < 4; i++) {
+        if (i >= 2) options.limits.file_bytes = UINT64_MAX;
+        assert_int_equal(ot_import_buffer("", sizes[i % 2], &options, &g, &err), OT_ERROR_LIMIT);
+    }
+}
+
 int main(void) {
     enum { CASES = sizeof cases / sizeof *cases };
-    static struct CMUnitTest tests[CASES];
+    static struct CMUnitTest tests[CASES + 2];
     for (int i = 0; i < CASES; i++)
         tests[i] = (struct CMUnitTest){cases[i].id, run_hostile, NULL, NULL, (void *)&cases[i]};
+    tests[CASES] = (struct CMUnitTest)cmocka_unit_test(test_limits);
+    tests[CASES + 1] = (struct CMUnitTest)cmocka_unit_test(test_W14_too_large_a_buffer);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
