@@ -119,26 +119,24 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_base
   test_checkpoint:model.c
   test_conv:node_bench.c
-  test_dense:node_bench.c
   test_data
-  test_image
-  test_options
-  test_base
-  test_conv:node_bench.c
   test_dense:node_bench.c
   test_export:export_case.c:onnx_build.c
   test_export_form:export_case.c:onnx_build.c
   test_file
-  test_ops:cases.c:case_run.c
-  test_parity
-  test_optimizer
   test_hostile:hostile.c:wire.c
+  test_image
   test_import:wire.c
+  test_ops:cases.c:case_run.c
+  test_optimizer
+  test_options
+  test_parity
   test_payload:hostile.c:wire.c
-  test_scan:hostile.c:wire.c
   test_safetensors
+  test_scan:hostile.c:wire.c
   test_session:model.c
   test_sparse:sparse_case.c
 )
