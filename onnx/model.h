@@ -90,8 +90,8 @@ ot_status ot_import_problem(struct import *im, ot_status status);
 /* Fails with LIMIT or NO_MEMORY, whichever it was that refused `bytes` of this arena. */
 ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes);
 
-/* Counts memory that the file does not hold (zeros of sparse tensors): at most 64 MiB and 8 times
- * the file in all. */
+/* Counts memory that grows faster than the file (zeros of sparse tensors, nodes of functions): at
+ * most 64 MiB and 8 times the file in all. */
 ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what);
 
 /* ---- payload.c: the contents of tensors ---------------------------------------------------------

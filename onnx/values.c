@@ -141,6 +141,9 @@ static ot_status make_room(struct import *im) {
     if (!ot_add(im->max_values, more, &im->max_values) || im->max_values > INT32_MAX / 2)
         return ot_import_fail(im, OT_ERROR_LIMIT, "more than %d values", INT32_MAX / 2);
     im->max_nodes += p->n_output; /* an Identity each, where two names stand for one value */
+    OT_TRY(ot_import_expand(
+        im, im->max_values * sizeof *g->value + (uint64_t)im->max_nodes * sizeof *g->node,
+        "values and nodes"));
     g->value = ot_arena_alloc(&g->arena, im->max_values, sizeof *g->value);
     g->node = ot_arena_alloc(&g->arena, im->max_nodes, sizeof *g->node);
     g->input = ot_arena_alloc(&g->arena, p->n_input, sizeof *g->input);
