@@ -135,9 +135,16 @@ static void close_payload(Onnx__TensorProto *p, const struct payload *in) {
     p->raw_data.len = in->count * in->size;
 }
 
-/* Room for count elements that starts as what was there, or as zeros. */
-static ot_status resize_payload(struct export_job *job, struct payload *p, size_t count) {
+/* Room for count elements that starts as what was there, or as zeros. A tensor that no file can
+ * hold is refused before it takes memory. */
+static ot_status resize_payload(struct export_job *job, const Onnx__TensorProto *of,
+                                struct payload *p, size_t count) {
+    size_t bytes;
     if (p->count == count && p->bytes) return OT_OK;
+    if (!ot_mul(count, p->size, &bytes) || bytes > INT32_MAX)
+        return ot_fail(job->err, OT_ERROR_LIMIT,
+                       "weight '%s': %zu elements; an ONNX file has at most 2 GiB - 1",
+                       of->name ? of->name : "", count);
     p->count = count;
     return ot_export_alloc(job, count, p->size, &p->bytes);
 }
@@ -176,7 +183,7 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
         payload.bytes = t->data; /* nobody writes through it */
         payload.count = count;
     } else {
-        OT_TRY(resize_payload(job, &payload, count));
+        OT_TRY(resize_payload(job, p, &payload, count));
         if (t->pattern) {
             put_slots(&payload, t);
         } else {
@@ -296,7 +303,7 @@ ot_status ot_export_put_sparse(struct export_job *job, Onnx__SparseTensorProto *
     OT_TRY(put_indices(job, p, t, &e, coo));
     OT_TRY(set_dims(job, &p->n_dims, &p->dims, t->dim, (size_t)t->rank));
     OT_TRY(open_payload(job, p->values, &payload));
-    OT_TRY(resize_payload(job, &payload, e.n));
+    OT_TRY(resize_payload(job, p->values, &payload, e.n));
     char *bytes = payload.bytes;
     for (size_t k = 0; k < e.n; k++) payload.put(bytes + k * payload.size, e.value[k]);
     close_payload(p->values, &payload);

@@ -420,6 +420,29 @@ static void every_allocation_may_fail(void **state) {
     free(in.data);
 }
 
+/* 2.4 GB as a dense tensor. */
+static void a_weight_that_no_file_holds_is_refused(void **state) {
+    (void)state;
+    static const float value[2] = {1, 2};
+    static const int64_t index[2] = {7, 599999999};
+    Onnx__ModelProto *m = new_model(7, 13);
+    add_input(m, "x", -1, 30000);
+    add_output(m, "y", -1, 20000);
+    Onnx__SparseTensorProto *s = add_sparse(m);
+    set_sparse(s, 30000, 20000, value, index, 2, false);
+    s->values->name = text("w");
+    add_node(m, "MatMul", "x w", "y");
+    struct bytes in = pack_built(m);
+    struct export_request r = {.options.sparse = OT_EXPORT_SPARSE_DENSE};
+    ot_error err = {0};
+    assert_int_equal(try_export(in, &r, target(), &err), OT_ERROR_LIMIT);
+    assert_non_null(strstr(err.message, "'w'"));
+    struct bytes out = export_bytes(in, OT_EXPORT_SPARSE_AS_IS, OT_EXPORT_FORM_AS_IS);
+    assert_same(out, in, "sparse");
+    free(out.data);
+    free(in.data);
+}
+
 static void bad_arguments(void **state) {
     (void)state;
     struct bytes in = pack_built(sample_model());
@@ -484,6 +507,7 @@ int main(void) {
         cmocka_unit_test(targets_that_cannot_be_written),
         cmocka_unit_test(a_full_disk_leaves_the_old_file),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(a_weight_that_no_file_holds_is_refused),
         cmocka_unit_test(bad_arguments),
         cmocka_unit_test(real_models_come_back_bit_for_bit),
     };
