@@ -7,48 +7,59 @@
 
 #include <string.h>
 
-enum { PIECE = 16 };
+enum { PIECE = 16 }; /* divides L */
 
 struct state {
     struct pooling p;
-    bool include_pad;
+    float *share[2]; /* 1 / taps by output along each dimension: their product is the weight */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    s->include_pad = ot_attr_int(n->node, "count_include_pad", 0) != 0;
-    return ot_pooling_prepare(n, &s->p, err);
-}
-
-/* y += scale * x; in pieces, which compilers turn into vectors */
-static void add(const float *x, float scale, float *y, int64_t n) {
-    int64_t k = 0;
-    for (; k + PIECE <= n; k += PIECE)
-        for (int j = 0; j < PIECE; j++) y[k + j] += scale * x[k + j];
-    for (; k < n; k++) y[k] += scale * x[k];
-}
-
-static float weight(const struct state *s, struct taps h, struct taps w) {
-    const int64_t count = s->include_pad ? h.padded * w.padded : h.count * w.count;
-    return count > 0 ? 1.0f / (float)count : 0;
-}
-
-/* Forward: y of one plane from its x. Backward: dx, zeroed, from dy. */
-static void plane(const struct state *s, const float *x, float *y, const float *dy, float *dx) {
-    const struct pooling *p = &s->p;
-    for (int64_t i = 0; i < ot_pooling_out(p); i++) {
-        const struct taps h = ot_pooling_taps(p, 0, i / p->w.out[1]);
-        const struct taps w = ot_pooling_taps(p, 1, i % p->w.out[1]);
-        const float scale = weight(s, h, w);
-        for (int64_t k = 0; k < h.count * w.count; k++) {
-            const int64_t row = h.at + k / w.count * p->w.dilation[0];
-            const int64_t at = (row * p->w.in[1] + w.at + k % w.count * p->w.dilation[1]) *
-                               p->inner;
-            if (x)
-                add(x + at, scale, y + i * p->inner, p->inner);
-            else
-                add(dy + i * p->inner, scale, dx + at, p->inner);
+    const bool padding = ot_attr_int(n->node, "count_include_pad", 0) != 0;
+    OT_TRY(ot_pooling_prepare(n, &s->p, err));
+    for (int d = 0; d < 2; d++) {
+        s->share[d] = ot_arena_alloc(n->arena, (size_t)s->p.w.out[d], sizeof(float));
+        if (!s->share[d]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+        for (int64_t o = 0; o < s->p.w.out[d]; o++) {
+            const int64_t taps = ot_pooling_taps(&s->p, d, o, padding);
+            s->share[d][o] = taps ? 1.0f / (float)taps : 0;
         }
+    }
+    return OT_OK;
+}
+
+/* What a tap does, for `n` outputs: y += x * weight, or, backward, dx += dy * weight. x moves by
+ * stride; the weight of all is scale, times that of each output in rows. */
+static void tap_row(float *x, int64_t stride, float *y, float scale, const float *share, int64_t n,
+                    bool back) {
+    for (int64_t j = 0; j < n && back; j++) x[j * stride] += y[j] * (scale * share[j]);
+    for (int64_t j = 0; j < n && !back; j++) y[j] += x[j * stride] * (scale * share[j]);
+}
+
+static void tap_lanes(float *x, float *y, float weight, int64_t n, bool back) {
+    float *to = back ? x : y;
+    const float *from = back ? y : x;
+    for (int64_t k = 0; k < n; k += PIECE)
+        for (int j = 0; j < PIECE; j++) to[k + j] += from[k + j] * weight;
+}
+
+/* One plane, forward (x to y) or back (y to x); what is written was zeroed. */
+static void plane(const struct state *s, float *x, float *y, bool back) {
+    const struct pooling *p = &s->p;
+    const int64_t inner = p->inner, stride = p->w.stride[1];
+    for (int64_t t = 0; t < p->w.out[0] * p->w.kernel[0] * p->w.kernel[1]; t++) {
+        const int64_t b = t % p->w.kernel[1], a = t / p->w.kernel[1] % p->w.kernel[0];
+        const int64_t i = t / p->w.kernel[1] / p->w.kernel[0], x_row = ot_pooling_at(p, 0, i, a);
+        if (x_row < 0 || x_row >= p->w.in[0]) continue;
+        int64_t from, to;
+        ot_pooling_span(p, 1, b, &from, &to);
+        float *xs = x + (x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b)) * inner;
+        float *ys = y + (i * p->w.out[1] + from) * inner;
+        const float scale = s->share[0][i];
+        if (inner == 1) tap_row(xs, stride, ys, scale, s->share[1] + from, to - from, back);
+        for (int64_t j = from; j < to && inner > 1; j++, xs += stride * inner, ys += inner)
+            tap_lanes(xs, ys, scale * s->share[1][j], inner, back);
     }
 }
 
@@ -57,7 +68,7 @@ static void forward_plane(const struct op_node *n, int64_t number) {
     const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
     float *y = ot_f(n->y[0]) + number * out;
     memset(y, 0, (size_t)out * sizeof *y);
-    plane(s, ot_f(n->x[0]) + number * in, y, NULL, NULL);
+    plane(s, ot_f(n->x[0]) + number * in, y, false);
 }
 
 static void backward_plane(const struct op_node *n, int64_t number) {
@@ -65,7 +76,7 @@ static void backward_plane(const struct op_node *n, int64_t number) {
     const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
     float *dx = ot_f(n->dx[0]) + number * in;
     memset(dx, 0, (size_t)in * sizeof *dx);
-    plane(s, NULL, NULL, ot_f(n->dy[0]) + number * out, dx);
+    plane(s, dx, ot_f(n->dy[0]) + number * out, true);
 }
 
 static void forward(struct op_node *n) {

@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-enum { SPLIT = 16, FLUSH = 32 }; /* partial sums in float, and after how many they go to double */
+enum { SPLIT = 32, FLUSH = 8 }; /* partial sums in float, and after how many they go to double */
 
 struct state {
     bool batch; /* statistics of the batch */
@@ -97,26 +97,31 @@ struct sums {
     double a, ab; /* sum of a, and of (a - a0) (b - b0) */
 };
 
+/* Up to FLUSH times SPLIT elements, n of them; the rest goes to double one by one. */
+static void add_piece(struct sums *sum, const float *a, const float *b, float a0, float b0,
+                      int64_t n) {
+    float pa[SPLIT] = {0}, pab[SPLIT] = {0};
+    int64_t k = 0;
+    for (; k + SPLIT <= n; k += SPLIT)
+        for (int j = 0; j < SPLIT; j++) {
+            pa[j] += a[k + j];
+            pab[j] += (a[k + j] - a0) * (b[k + j] - b0);
+        }
+    for (int j = 0; j < SPLIT; j++) {
+        sum->a += pa[j];
+        sum->ab += pab[j];
+    }
+    for (; k < n; k++) {
+        sum->a += a[k];
+        sum->ab += (a[k] - a0) * (b[k] - b0);
+    }
+}
+
 static void add_run(struct sums *sum, const float *a, const float *b, float a0, float b0,
                     int64_t n) {
-    for (int64_t i = 0; i < n; i += SPLIT * FLUSH) {
-        float pa[SPLIT] = {0}, pab[SPLIT] = {0};
-        const int64_t end = i + SPLIT * FLUSH < n ? i + SPLIT * FLUSH : n;
-        int64_t k = i;
-        for (; k + SPLIT <= end; k += SPLIT)
-            for (int j = 0; j < SPLIT; j++) {
-                pa[j] += a[k + j];
-                pab[j] += (a[k + j] - a0) * (b[k + j] - b0);
-            }
-        for (int j = 0; k < end; k++, j++) {
-            pa[j] += a[k];
-            pab[j] += (a[k] - a0) * (b[k] - b0);
-        }
-        for (int j = 0; j < SPLIT; j++) {
-            sum->a += pa[j];
-            sum->ab += pab[j];
-        }
-    }
+    const int64_t piece = SPLIT * FLUSH;
+    for (int64_t i = 0; i < n; i += piece)
+        add_piece(sum, a + i, b + i, a0, b0, n - i < piece ? n - i : piece);
 }
 
 static struct sums channel_sums(const struct state *s, const float *a, const float *b, float a0,
@@ -136,12 +141,9 @@ static struct sums channel_sums(const struct state *s, const float *a, const flo
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
-/* y = (x - mean) * gain + bias; in pieces of SPLIT, which compilers turn into vectors. */
+/* y = (x - mean) * gain + bias */
 static void scale_run(const float *x, float mean, float gain, float bias, float *y, int64_t n) {
-    int64_t k = 0;
-    for (; k + SPLIT <= n; k += SPLIT)
-        for (int j = 0; j < SPLIT; j++) y[k + j] = (x[k + j] - mean) * gain + bias;
-    for (; k < n; k++) y[k] = (x[k] - mean) * gain + bias;
+    for (int64_t k = 0; k < n; k++) y[k] = (x[k] - mean) * gain + bias;
 }
 
 static void put(const struct op_node *n, int output, int64_t c, float value) {
@@ -207,11 +209,7 @@ static void forward(struct op_node *n) {
 /* dx = gain * dy + slope * (x - mean) + shift */
 static void back_run(const float *dy, const float *x, const float k[4], float *dx, int64_t n) {
     const float gain = k[0], slope = k[1], mean = k[2], shift = k[3];
-    int64_t i = 0;
-    for (; i + SPLIT <= n; i += SPLIT)
-        for (int j = 0; j < SPLIT; j++)
-            dx[i + j] = gain * dy[i + j] + slope * (x[i + j] - mean) + shift;
-    for (; i < n; i++) dx[i] = gain * dy[i] + slope * (x[i] - mean) + shift;
+    for (int64_t i = 0; i < n; i++) dx[i] = gain * dy[i] + slope * (x[i] - mean) + shift;
 }
 
 static void backward_channel(void *arg, int task, int worker) {

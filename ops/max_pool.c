@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECE = 16 };
+enum { PIECE = 16 }; /* divides L */
 
 struct state {
     struct pooling p;
@@ -32,37 +32,58 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* y = max(y, x); at = position where x is taken. at NULL: nobody asks. */
-static inline void take(const float *x, int32_t position, float *y, int32_t *at, int n) {
-    for (int j = 0; j < n; j++) {
-        const bool larger = x[j] > y[j] || x[j] != x[j];
-        y[j] = larger ? x[j] : y[j];
-        if (at) at[j] = larger ? position : at[j];
+/* y = max(y, x), at = position where x is taken, for n outputs: x moves by `stride`, its position
+ * by `step`. at NULL: nobody asks. */
+static inline void take(const float *x, int64_t stride, int32_t position, int32_t step, float *y,
+                        int32_t *at, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        const float v = x[j * stride];
+        const bool larger = v > y[j] || v != v || (at && at[j] < 0);
+        y[j] = larger ? v : y[j];
+        if (at) at[j] = larger ? position + (int32_t)j * step : at[j];
     }
 }
 
-static void take_all(const float *x, int32_t position, float *y, int32_t *at, int64_t n) {
-    int64_t j = 0;
-    for (; j + PIECE <= n && at; j += PIECE) take(x + j, position, y + j, at + j, PIECE);
-    for (; j + PIECE <= n; j += PIECE) take(x + j, position, y + j, NULL, PIECE);
-    take(x + j, position, y + j, at ? at + j : NULL, (int)(n - j));
+/* The n lanes of one output. */
+static void take_lanes(const float *x, int32_t position, float *y, int32_t *at, int64_t n) {
+    for (int64_t j = 0; j < n; j += PIECE)
+        if (at)
+            take(x + j, 1, position, 0, y + j, at + j, PIECE);
+        else
+            take(x + j, 1, position, 0, y + j, NULL, PIECE);
 }
 
-/* One output position, of all lanes. */
-static void one_output(const struct pooling *p, const float *x, struct taps h, struct taps w,
-                       float *y, int32_t *at) {
-    for (int64_t j = 0; j < p->inner; j++) {
-        y[j] = -INFINITY;
-        if (at) at[j] = -1;
+/* Tap (., b) of the outputs of one row; x_row: row of x that the tap falls into. */
+static void take_row(const struct pooling *p, const float *x, int64_t x_row, int64_t b, float *y,
+                     int32_t *at) {
+    const int64_t stride = p->w.stride[1], inner = p->inner;
+    int64_t from, to;
+    ot_pooling_span(p, 1, b, &from, &to);
+    int64_t k = x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b);
+    if (inner == 1 && at) {
+        take(x + k, stride, (int32_t)k, (int32_t)stride, y + from, at + from, to - from);
+    } else if (inner == 1) {
+        take(x + k, stride, 0, 0, y + from, NULL, to - from);
+    } else {
+        for (int64_t j = from; j < to; j++, k += stride)
+            take_lanes(x + k * inner, (int32_t)k, y + j * inner, at ? at + j * inner : NULL,
+                       inner);
     }
-    for (int64_t a = 0; a < h.count; a++)
-        for (int64_t b = 0; b < w.count; b++) {
-            const int64_t k = (h.at + a * p->w.dilation[0]) * p->w.in[1] + w.at +
-                              b * p->w.dilation[1];
-            if (a + b == 0 && at) /* -inf everywhere has a place, too */
-                for (int64_t j = 0; j < p->inner; j++) at[j] = (int32_t)k;
-            take_all(x + k * p->inner, (int32_t)k, y, at, p->inner);
+}
+
+/* Outputs of one plane. at: where they were found; NULL: nobody asks. */
+static void pool_plane(const struct pooling *p, const float *x, float *y, int32_t *at) {
+    const int64_t row = p->w.out[1] * p->inner;
+    for (int64_t i = 0; i < p->w.out[0]; i++, y += row) {
+        int32_t *row_at = at ? at + i * row : NULL;
+        for (int64_t j = 0; j < row; j++) y[j] = -INFINITY;
+        for (int64_t j = 0; j < row && at; j++) row_at[j] = -1;
+        for (int64_t a = 0; a < p->w.kernel[0]; a++) {
+            const int64_t x_row = ot_pooling_at(p, 0, i, a);
+            if (x_row < 0 || x_row >= p->w.in[0]) continue;
+            for (int64_t b = 0; b < p->w.kernel[1]; b++) take_row(p, x, x_row, b, y, row_at);
         }
+    }
 }
 
 static void forward_plane(const struct op_node *n, int64_t plane) {
@@ -70,18 +91,9 @@ static void forward_plane(const struct op_node *n, int64_t plane) {
     const struct pooling *p = &s->p;
     const int64_t size = ot_pooling_out(p) * p->inner;
     const float *x = ot_f(n->x[0]) + plane * ot_pooling_in(p) * p->inner;
-    float *y = ot_f(n->y[0]) + plane * size;
     int32_t *at = n->save_size ? (int32_t *)n->save + plane * size : NULL;
-    for (int64_t i = 0; i < p->w.out[0]; i++) {
-        const struct taps h = ot_pooling_taps(p, 0, i);
-        for (int64_t j = 0; j < p->w.out[1]; j++) {
-            one_output(p, x, h, ot_pooling_taps(p, 1, j), y, at);
-            y += p->inner;
-            if (at) at += p->inner;
-        }
-    }
+    pool_plane(p, x, ot_f(n->y[0]) + plane * size, at);
     if (n->n_out < 2 || !n->y[1]) return;
-    at = (int32_t *)n->save + plane * size;
     int64_t *index = (int64_t *)n->y[1]->data + plane * size;
     for (int64_t i = 0; i < size; i++) {
         const int64_t row = at[i] / p->w.in[1], column = at[i] % p->w.in[1];

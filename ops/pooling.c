@@ -1,4 +1,4 @@
-/* pooling.c - what MaxPool and AveragePool share: planes, windows, and the taps of one output. */
+/* pooling.c - what MaxPool and AveragePool share: planes, windows, and their taps. */
 #include "ops/pooling.h"
 
 /* A 1-D window becomes the second dimension of a 2-D one. */
@@ -37,16 +37,20 @@ ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err
     return OT_OK;
 }
 
-struct taps ot_pooling_taps(const struct pooling *p, int d, int64_t output) {
-    const struct window *w = &p->w;
-    const int64_t step = w->dilation[d], origin = output * w->stride[d] - w->begin[d];
-    const int64_t first = origin < 0 ? (step - 1 - origin) / step : 0;
-    const int64_t room = w->in[d] - origin;
-    int64_t last = room > 0 ? (room + step - 1) / step : 0;
-    int64_t padded = (room + w->end[d] + step - 1) / step;
-    if (last > w->kernel[d]) last = w->kernel[d];
-    if (padded > w->kernel[d]) padded = w->kernel[d];
-    return (struct taps){origin + first * step, last > first ? last - first : 0, padded};
+void ot_pooling_span(const struct pooling *p, int d, int64_t k, int64_t *from, int64_t *to) {
+    const int64_t stride = p->w.stride[d], first = ot_pooling_at(p, d, 0, k);
+    *from = first < 0 ? (stride - 1 - first) / stride : 0;
+    *to = first < p->w.in[d] ? (p->w.in[d] - 1 - first) / stride + 1 : 0;
+    if (*to > p->w.out[d]) *to = p->w.out[d];
+}
+
+int64_t ot_pooling_taps(const struct pooling *p, int d, int64_t o, bool padding) {
+    int64_t count = 0;
+    for (int64_t k = 0; k < p->w.kernel[d]; k++) {
+        const int64_t at = ot_pooling_at(p, d, o, k);
+        count += padding ? at < p->w.in[d] + p->w.end[d] : at >= 0 && at < p->w.in[d];
+    }
+    return count;
 }
 
 struct run {

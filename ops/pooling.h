@@ -1,4 +1,4 @@
-/* pooling.h - what MaxPool and AveragePool share: planes, windows, and the taps of one output.
+/* pooling.h - what MaxPool and AveragePool share: planes, windows, and their taps.
  *
  * In memory x is [planes][in[0]][in[1]][inner]: planes are samples times channels and inner is 1 in
  * rows; blocks times channels and L in lanes. A 1-D pooling has in[0] = 1.
@@ -14,16 +14,18 @@ struct pooling {
     int64_t grain; /* planes of a task */
 };
 
-/* The taps of an output along one dimension that lie inside the input: at, at + dilation, ... */
-struct taps {
-    int64_t at, count;
-    int64_t padded; /* those that lie inside the padded input */
-};
-
 /* Reads the attributes, sets type and shape of y[0]. */
 ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err);
 
-struct taps ot_pooling_taps(const struct pooling *p, int dimension, int64_t output);
+/* Where tap k of output o stands along a dimension. */
+static inline int64_t ot_pooling_at(const struct pooling *p, int dimension, int64_t o, int64_t k) {
+    return o * p->w.stride[dimension] - p->w.begin[dimension] + k * p->w.dilation[dimension];
+}
+/* The outputs [*from, *to) whose tap k lies inside the input. */
+void ot_pooling_span(const struct pooling *p, int dimension, int64_t k, int64_t *from,
+                     int64_t *to);
+/* How many taps of output o lie inside the input; with padding: inside the padded input. */
+int64_t ot_pooling_taps(const struct pooling *p, int dimension, int64_t o, bool padding);
 
 /* Runs fn(n, plane) for all planes, in parallel. */
 typedef void ot_plane_fn(const struct op_node *n, int64_t plane);
