@@ -1,0 +1,168 @@
+/* test_kernels.c - every kernel of every instruction set against plain loops, between unreadable
+ * pages. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ops/kernels/kernels.h"
+#include "runtime/base/rng.h"
+#include "tests/sparse_case.h"
+
+enum { ROWS = 9, ENTRIES = 40, CHANNELS = 5, IN_LINES = 4, LINE = 20, STEP = 2 };
+
+/* Rows of 0 to 8 entries, every mix of first and last. */
+struct job {
+    int h, w;
+    struct entry entry[ENTRIES];
+    int32_t row[ROWS], ptr[ROWS + 1];
+    struct entries e;
+    size_t in_size, image_size; /* image: ROWS x 2 lines of w units, STEP units apart */
+    struct place place;
+    float *in, *image, *part;
+};
+
+static float noise(uint64_t stream, uint64_t i) { return ot_random_float(9, stream, i) - 0.5f; }
+
+static void job_make(struct job *j, int h, int w, bool back) {
+    static const int lengths[ROWS] = {0, 1, 2, 3, 4, 5, 8, 7, 6};
+    j->h = h;
+    j->w = w;
+    j->in_size = (size_t)CHANNELS * IN_LINES * LINE * OT_UNIT;
+    const size_t line = ((size_t)(w - 1) * STEP + 1) * OT_UNIT;
+    j->place = (struct place){line * (size_t)h, line, STEP * OT_UNIT};
+    j->image_size = ROWS * j->place.pitch;
+    j->in = guarded(j->in_size, back);
+    j->image = guarded(j->image_size, back);
+    j->part = guarded((size_t)(ROWS * h * w) * OT_UNIT, back);
+    for (size_t i = 0; i < j->in_size; i++) j->in[i] = noise(1, i);
+    for (size_t i = 0; i < j->image_size; i++) j->image[i] = noise(2, i);
+    for (int i = 0; i < ROWS * h * w * OT_UNIT; i++) j->part[i] = noise(3, (uint64_t)i);
+    int n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        j->row[i] = (i * 4 % ROWS) << OT_ROW_SHIFT | i % 4;
+        j->ptr[i] = n;
+        for (int k = 0; k < lengths[i]; k++, n++) {
+            uint32_t r = ot_random_u32(9, 4, (uint64_t)n);
+            int channel = (int)(r % CHANNELS), y = (int)(r / 8 % (uint32_t)(IN_LINES - h + 1));
+            int x = (int)(r / 64 % (uint32_t)(LINE - w + 1));
+            j->entry[n].offset = ((channel * IN_LINES + y) * LINE + x) * OT_UNIT;
+            j->entry[n].value = noise(5, (uint64_t)n);
+        }
+    }
+    j->ptr[ROWS] = n;
+    j->e = (struct entries){ROWS, j->row, j->ptr, j->entry};
+}
+
+static void job_free(struct job *j, bool back) {
+    guarded_free(j->in, j->in_size, back);
+    guarded_free(j->image, j->image_size, back);
+    guarded_free(j->part, (size_t)(ROWS * j->h * j->w) * OT_UNIT, back);
+}
+
+static size_t image_at(const struct job *j, int row, int y, int x) {
+    return (size_t)row * j->place.pitch + (size_t)y * j->place.line + (size_t)x * j->place.step;
+}
+
+static void check_spmm(const struct kernels *k, int h, int w, bool back) {
+    struct job j, was;
+    float bias[ROWS];
+    job_make(&j, h, w, back);
+    job_make(&was, h, w, back);
+    for (int i = 0; i < ROWS; i++) bias[i] = noise(6, (uint64_t)i);
+    const size_t tile = (size_t)(h * w) * OT_UNIT;
+    const struct spmm a = {j.e, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place};
+    k->spmm[h - 1][w - 1](&a);
+    for (int i = 0; i < ROWS; i++) {
+        const int row = j.row[i] >> OT_ROW_SHIFT;
+        for (int u = 0; u < h * w * OT_UNIT; u++) {
+            int y = u / OT_UNIT / w, x = u / OT_UNIT % w, lane = u % OT_UNIT;
+            size_t p = (size_t)row * tile + (size_t)u;
+            size_t q = image_at(&j, row, y, x) + (size_t)lane;
+            double sum = j.row[i] & OT_ROW_FIRST ? bias[row] : was.part[p];
+            for (int n = j.ptr[i]; n < j.ptr[i + 1]; n++)
+                sum += (double)j.entry[n].value *
+                       j.in[j.entry[n].offset + (y * LINE + x) * OT_UNIT + lane];
+            const bool last = j.row[i] & OT_ROW_LAST;
+            assert_true(fabs(sum - (double)(last ? j.image[q] : j.part[p])) < 1e-5);
+            assert_true(last ? j.part[p] == was.part[p] : j.image[q] == was.image[q]);
+        }
+    }
+    job_free(&j, back);
+    job_free(&was, back);
+}
+
+static void check_sddmm(const struct kernels *k, int h, int w, bool back) {
+    struct job j;
+    float *sum = guarded(ENTRIES, back), bias[ROWS];
+    double want[ENTRIES], want_bias[ROWS];
+    job_make(&j, h, w, back);
+    for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
+    for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
+    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias};
+    k->sddmm[h - 1][w - 1](&a);
+    for (int i = 0; i < ROWS; i++)
+        for (int u = 0; u < h * w * OT_UNIT; u++) {
+            int y = u / OT_UNIT / w, x = u / OT_UNIT % w, lane = u % OT_UNIT;
+            const int row = j.row[i] >> OT_ROW_SHIFT;
+            double dy = j.image[image_at(&j, row, y, x) + (size_t)lane];
+            if (j.row[i] & OT_ROW_FIRST) want_bias[row] += dy;
+            for (int n = j.ptr[i]; n < j.ptr[i + 1]; n++)
+                want[n] += dy * j.in[j.entry[n].offset + (y * LINE + x) * OT_UNIT + lane];
+        }
+    for (int i = 0; i < ENTRIES; i++) assert_true(fabs(want[i] - (double)sum[i]) < 1e-4);
+    for (int i = 0; i < ROWS; i++) assert_true(fabs(want_bias[i] - (double)bias[i]) < 1e-4);
+    job_free(&j, back);
+    guarded_free(sum, ENTRIES, back);
+}
+
+static void test_tiles(void **state) {
+    (void)state;
+    for (int i = 0; ot_kernels_at(i); i++) {
+        const struct kernels *k = ot_kernels_at(i);
+        for (int h = 1; h <= OT_TILE_LINES; h++)
+            for (int w = 1; w <= OT_TILE_UNITS; w++) {
+                const bool there = k->spmm[h - 1][w - 1] != NULL;
+                assert_int_equal(there, h * w <= k->tile);
+                assert_int_equal(there, k->sddmm[h - 1][w - 1] != NULL);
+                for (int back = 0; there && back < 2; back++) {
+                    check_spmm(k, h, w, back);
+                    check_sddmm(k, h, w, back);
+                }
+            }
+    }
+}
+
+/* Two lines of 5 units, 2 apart, between 1 and 3 units of zeros. */
+static void test_pack(void **state) {
+    (void)state;
+    enum { LINES = 2, LEFT = 1, UNITS = 5, RIGHT = 3, ALL = LEFT + UNITS + RIGHT };
+    const size_t in_line = ((UNITS - 1) * STEP + 1) * OT_UNIT, in_size = LINES * in_line;
+    const size_t out_size = (size_t)LINES * ALL * OT_UNIT;
+    for (int i = 0; ot_kernels_at(i); i++)
+        for (int back = 0; back < 2; back++) {
+            float *in = guarded(in_size, back), *out = guarded(out_size, back);
+            for (size_t k = 0; k < in_size; k++) in[k] = noise(1, k);
+            for (size_t k = 0; k < out_size; k++) out[k] = NAN;
+            const struct pack a = {.in = in, .out = out, .in_line = in_line,
+                                   .in_step = STEP * OT_UNIT, .out_line = ALL * OT_UNIT,
+                                   .lines = LINES, .left = LEFT, .units = UNITS, .right = RIGHT};
+            ot_kernels_at(i)->pack(&a);
+            for (size_t k = 0; k < out_size; k++) {
+                int y = (int)(k / OT_UNIT / ALL), x = (int)(k / OT_UNIT % ALL) - LEFT;
+                bool inside = x >= 0 && x < UNITS;
+                float want = inside ? in[(size_t)y * in_line + (size_t)x * a.in_step + k % OT_UNIT]
+                                    : 0;
+                assert_true(out[k] == want);
+            }
+            guarded_free(in, in_size, back);
+            guarded_free(out, out_size, back);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_pack)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
