@@ -130,6 +130,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_hostile:hostile.c:wire.c
   test_image
   test_import:wire.c
+  test_kernels:sparse_case.c
   test_ops:cases.c:case_run.c
   test_optimizer
   test_options
