@@ -304,6 +304,8 @@ static void reads_idx_folders(void **state)
     assert_int_equal(open_data(&d, "idx", SPLIT_AUTO, &f), EXIT_DATA); /* 3 images, 2 labels */
     write_file("cut-images-idx3-ubyte", "\0\0\10\3\0\0\0\3\0\0\0\2\0\0\0\2abc", 19);
     assert_int_equal(open_data(&d, "cut-images-idx3-ubyte", SPLIT_AUTO, &f), EXIT_DATA);
+    write_file("long.idx", "\0\0\10\1\0\0\0\1ab", 10);
+    assert_int_equal(open_data(&d, "long.idx", SPLIT_AUTO, &f), EXIT_DATA);
     write_file("huge.idx", "\0\0\10\3\377\377\377\377\377\377\377\377\377\377\377\377", 16);
     assert_int_equal(open_data(&d, "huge.idx", SPLIT_AUTO, &f), EXIT_DATA);
     write_file("type.idx", "\0\0\7\1\0\0\0\1a", 9);

@@ -59,8 +59,8 @@ static int start(int argc, char **argv, struct failure *f)
     }
     const struct command *command = ot_command_find(name);
     if (!command)
-        return ot_refuse(f, EXIT_USAGE, "there is no command '%s'; 'onnx-train help' lists them",
-                         name);
+        return ot_refuse(f, EXIT_USAGE, "there is no command '%s'; there are inspect, train, eval, "
+                         "predict, export, env, help", name);
     return run(command, argc - 2, argv + 2, f);
 }
 
