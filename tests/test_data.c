@@ -47,7 +47,7 @@ static int open_data(struct data_source *d, const char *path, enum split split, 
     return ot_data_open(d, path, split, &one_input, f);
 }
 
-/* ---- .npy ------------------------------------------------------------------------------------- */
+/* ---- .npy --------------------------------------------------------------------------------- */
 
 /* Parses a .npy 1.0 file with this header text and these data bytes. */
 static int parse(const char *header, const void *data, size_t size, struct array *a,
@@ -130,8 +130,7 @@ static void refuses_broken_npy(void **state)
         "{'descr': '|u1', 'fortran_order': False, 'shape': (9223372036854775807, 9)}",
         "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 2)}",
         "{'descr': '<f99999999999', 'fortran_order': False, 'shape': (2,)}",
-        "{'descr': '|u1', 'fortran_order': False, 'shape': "
-        "(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2)}"};
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2)}"};
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         struct array a;
         struct failure f;
@@ -147,7 +146,7 @@ static void refuses_broken_npy(void **state)
                                   "long", &a, &f), EXIT_DATA);
 }
 
-/* ---- .npz ------------------------------------------------------------------------------------- */
+/* ---- .npz --------------------------------------------------------------------------------- */
 
 static void write_npz(const char *path, const char *x, const char *y)
 {
@@ -270,7 +269,7 @@ static void refuses_lying_archives(void **state)
     expect_zip(46, "y", 1, "two names differ");
 }
 
-/* ---- IDX, CIFAR, ONNX --------------------------------------------------------------------------- */
+/* ---- IDX, CIFAR, ONNX --------------------------------------------------------------------- */
 
 static void write_idx(const char *images, const char *labels, int n)
 {
@@ -357,7 +356,7 @@ static void reads_onnx_test_data(void **state)
     }
 }
 
-/* ---- folders of images; batches ------------------------------------------------------------------ */
+/* ---- folders of images; batches ----------------------------------------------------------- */
 
 static void names_the_broken_image(void **state)
 {

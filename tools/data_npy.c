@@ -8,7 +8,7 @@
 
 enum { MOST_HEADER = 65536, MOST_RANK = OT_MAX_RANK };
 
-/* ---- the header: a Python dictionary of three known keys -------------------------------------- */
+/* ---- the header: a Python dictionary of three known keys ---------------------------------- */
 
 struct header {
     const char *p; /* NUL-terminated */
@@ -110,7 +110,7 @@ static bool take_header(struct header *h)
     return seen == 7 && *h->p == '\0';
 }
 
-/* ---- the file ---------------------------------------------------------------------------------- */
+/* ---- the file ----------------------------------------------------------------------------- */
 
 /* Brings column-major elements of `size` bytes into row-major order. */
 static int transpose(struct array *a, size_t size, struct failure *f)
@@ -203,7 +203,7 @@ int ot_npy_open(struct data_source *d, const char *path, enum split split,
     return code;
 }
 
-/* ---- archives ----------------------------------------------------------------------------------- */
+/* ---- archives ----------------------------------------------------------------------------- */
 
 static const char *const input_words[] = {"x", "X", "inputs", "input", "images", "image", "data",
                                           NULL};

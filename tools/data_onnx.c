@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- TensorProto on the wire ------------------------------------------------------------------ */
+/* ---- TensorProto on the wire -------------------------------------------------------------- */
 
 struct wire {
     const unsigned char *p, *end;
@@ -167,7 +167,7 @@ static int parse(const unsigned char *bytes, size_t size, const char *name, stru
     return code;
 }
 
-/* ---- folders ------------------------------------------------------------------------------------- */
+/* ---- folders ------------------------------------------------------------------------------ */
 
 static size_t width_of(ot_type type)
 {

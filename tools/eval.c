@@ -70,6 +70,8 @@ int ot_run_eval(const struct settings *s, struct failure *f)
         code = evaluate(&m, &d, s, f);
         ot_data_close(&d);
     }
+    if (code)
+        code = ot_model_blame(&m, f);
     ot_model_close(&m);
     return code;
 }

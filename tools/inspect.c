@@ -25,7 +25,7 @@ static void print_hash(FILE *file, const uint8_t *hash)
         fprintf(file, "%02x", hash[i]);
 }
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- text --------------------------------------------------------------------------------- */
 
 static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
 {
@@ -85,7 +85,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
     return 0;
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------- */
+/* ---- JSON --------------------------------------------------------------------------------- */
 
 static void json_value(const ot_value_info *v, int k)
 {
@@ -144,7 +144,7 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
     return 0;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------ */
+/* ---- plan --------------------------------------------------------------------------------- */
 
 /* Shapes to plan for: batch= samples (32), and size= where the model leaves height and width free. */
 static int plan_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,

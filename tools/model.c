@@ -115,6 +115,30 @@ int ot_model_load(struct model *m, const struct settings *s, struct failure *f)
     return ot_refuse_status(f, EXIT_MODEL, &err);
 }
 
+int ot_model_blame(struct model *m, struct failure *f)
+{
+    ot_tensor inputs[MAX_INPUTS];
+    size_t bytes;
+    ot_error err = {0};
+    if (f->code != EXIT_DATA || !m->session)
+        return f->code;
+    for (int k = 0; k < m->n_inputs; k++) {
+        const ot_value_info *v = &m->input[k];
+        inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
+        for (int i = 0; i < v->rank; i++) {
+            inputs[k].dim[i] = i == 0 && v->dim[0] < 0 ? 1 : v->dim[i];
+            if (inputs[k].dim[i] < 0)
+                return f->code;
+        }
+        if (v->rank < 0)
+            return f->code;
+    }
+    const ot_status status = ot_prepare(m->session, 0, inputs, m->n_inputs, &bytes, &err);
+    if (status == OT_ERROR_INVALID || status == OT_ERROR_UNSUPPORTED)
+        return ot_refuse_status(f, EXIT_MODEL, &err);
+    return f->code;
+}
+
 void ot_model_request(const struct model *m, struct data_request *request)
 {
     *request = (struct data_request){.n_inputs = m->n_inputs, .output = m->output.name};

@@ -22,6 +22,10 @@ void ot_model_close(struct model *m);
 /* Loads the `checkpoint` setting's weights, where it is set. */
 int ot_model_load(struct model *m, const struct settings *s, struct failure *f);
 
+/* For data that do not fit: whether the model fits itself. Plans it for its own shapes where they
+ * are fixed; where that fails, the model is at fault and f says so. Returns f's code. */
+int ot_model_blame(struct model *m, struct failure *f);
+
 /* What the model asks of its data. Lives as long as m. */
 void ot_model_request(const struct model *m, struct data_request *request);
 

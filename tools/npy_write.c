@@ -70,7 +70,7 @@ int ot_npy_write(const char *path, const ot_tensor *t, struct failure *f)
     return finish(file, path, good, f);
 }
 
-/* ---- .npz --------------------------------------------------------------------------------------- */
+/* ---- .npz --------------------------------------------------------------------------------- */
 
 static void put(unsigned char *p, uint32_t value, int n)
 {

@@ -102,7 +102,7 @@ static int run_all(struct model *m, const struct feed *feed, int64_t batch, stru
     return code;
 }
 
-/* ---- printing -------------------------------------------------------------------------------- */
+/* ---- printing ----------------------------------------------------------------------------- */
 
 /* Whether the row is a distribution already; else it is taken for logits. */
 static bool is_distribution(const float *row, size_t n)

@@ -211,7 +211,7 @@ void ot_run_close(struct run_folder *run)
     *run = (struct run_folder){0};
 }
 
-/* ---- args.yaml ------------------------------------------------------------------------------ */
+/* ---- args.yaml ---------------------------------------------------------------------------- */
 
 /* A double-quoted YAML scalar. */
 static void put_text(FILE *file, const char *text)

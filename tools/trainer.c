@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- data ------------------------------------------------------------------------------------- */
+/* ---- data --------------------------------------------------------------------------------- */
 
 /* Cuts a share off the training data: the first of a permutation, both parts in their order. */
 static int split_data(struct trainer *t, double share, struct failure *f)
@@ -101,7 +101,7 @@ static int open_data(struct trainer *t, struct failure *f)
     return compare_classes(t, f);
 }
 
-/* ---- model ------------------------------------------------------------------------------------ */
+/* ---- model -------------------------------------------------------------------------------- */
 
 /* Gives the model a head for the data's classes where they differ from its own. */
 static int fit_head(struct trainer *t, struct failure *f)
@@ -289,8 +289,10 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
     t->mask = code ? 0 : ot_trainer_mask(t);
     if (!code)
         code = open_folder(t, f);
-    if (code)
+    if (code) {
+        code = ot_model_blame(&t->model, f);
         ot_trainer_free(t);
+    }
     return code;
 }
 

@@ -139,7 +139,7 @@ static int run_epoch(struct trainer *t, struct failure *f)
     return 0;
 }
 
-/* ---- the end of an epoch ------------------------------------------------------------------------ */
+/* ---- the end of an epoch ------------------------------------------------------------------ */
 
 static bool tick(void *context, int64_t done)
 {

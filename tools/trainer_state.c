@@ -84,7 +84,7 @@ int ot_trainer_export(struct trainer *t, const char *name, struct failure *f)
     return code;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 /* What the callback collects: each key's number. */
 struct memory {

@@ -66,7 +66,7 @@ static int misfit(const ot_value_info *input, int rank, const int64_t *dim, stru
                      "have %s", have, input->name, want);
 }
 
-/* ---- deciding -------------------------------------------------------------------------------- */
+/* ---- deciding ----------------------------------------------------------------------------- */
 
 /* Size after resizing and cropping, from the user's words and the model's fixed size. */
 static int plan_size(struct transform *t, const struct settings *s, const struct view *v,
@@ -247,7 +247,7 @@ int ot_transform_make(struct transform *t, const struct settings *s, const ot_va
     return code;
 }
 
-/* ---- doing ------------------------------------------------------------------------------------ */
+/* ---- doing -------------------------------------------------------------------------------- */
 
 static double load(const struct sample *s, int64_t i)
 {
