@@ -88,7 +88,8 @@ static void reads_every_element_type(void **state)
         char header[128];
         struct array a;
         struct failure f;
-        snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }\n",
+        snprintf(header, sizeof header,
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }\n",
                  cases[i].descr);
         assert_int_equal(parse(header, cases[i].bytes, cases[i].size, &a, &f), 0);
         assert_int_equal(a.type, cases[i].type);

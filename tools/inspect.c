@@ -146,7 +146,7 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
 
 /* ---- plan --------------------------------------------------------------------------------- */
 
-/* Shapes to plan for: batch= samples (32), and size= where the model leaves height and width free. */
+/* Shapes to plan for: batch= samples, and size= where the model leaves height and width free. */
 static int plan_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
                        struct failure *f)
 {
