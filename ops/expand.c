@@ -37,7 +37,7 @@ static ot_status expanded(const struct op_node *n, int *rank, int64_t *dim, ot_e
                               (long long)shape[i]);
         wanted.dim[i] = shape[i];
     }
-    if (n->batch_from != n->batch_to && count > 1 && count >= n->x[0]->rank &&
+    if (n->batch_from != n->batch_to && !n->x[1]->derived && count > 1 && count >= n->x[0]->rank &&
         wanted.dim[0] == n->batch_from)
         wanted.dim[0] = n->batch_to;
     return ot_op_broadcast(n, n->x[0], &wanted, rank, dim, err);

@@ -78,7 +78,7 @@ static int batch_entry(const struct op_node *n, const struct request *r) {
 static void rebatch(const struct op_node *n, struct request *r, int64_t count) {
     const enum tensor_role role = n->x[0]->role;
     if (n->batch_from == n->batch_to || n->batch_from < 1 || n->batch_to < 1 ||
-        role == OT_ROLE_CONST || role == OT_ROLE_PARAM)
+        role == OT_ROLE_CONST || role == OT_ROLE_PARAM || n->x[1]->derived)
         return;
     if (r->open < 0 && fits(r, count)) return;
     int i = batch_entry(n, r);

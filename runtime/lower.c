@@ -82,9 +82,12 @@ static bool is_constant(const struct op_node *n) {
 }
 
 static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
+    bool derived = n->op->shape_only && n->x[0]->role != OT_ROLE_CONST;
+    for (int i = 0; i < n->n_in; i++) derived |= n->x[i] && n->x[i]->derived;
     for (int j = 0; j < n->n_out; j++) {
         if (!n->y[j]) continue;
         n->y[j]->role = OT_ROLE_CONST;
+        n->y[j]->derived = derived;
         n->y[j]->data = n->op->view ? n->x[0]->data
                                     : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
         if (!n->y[j]->data) return no_memory(err);

@@ -27,6 +27,7 @@ enum tensor_role {
 struct tensor {
     ot_type type;
     enum tensor_role role;
+    bool derived; /* a CONST that comes from the shape of an activation: it knows the batch */
     int rank;
     int64_t dim[OT_MAX_RANK];
     int lanes;     /* 0: rows */
