@@ -19,7 +19,7 @@ ot_status ot_export_alloc(struct export_job *job, size_t count, size_t size, voi
 
 int64_t ot_export_opset(const struct export_job *job) { return job->g->opset; }
 
-/* ---- the skeleton ---------------------------------------------------------------------------- */
+/* ---- the skeleton ---- */
 
 static void *unpack_alloc(void *bump, size_t size) { return ot_bump_alloc(bump, size, 1); }
 
@@ -37,7 +37,7 @@ static ot_status open_skeleton(struct export_job *job) {
     return OT_OK;
 }
 
-/* ---- shapes that a new head has changed ------------------------------------------------------ */
+/* ---- shapes that a new head has changed ---- */
 
 /* What is computed from a value of another shape may have another shape. */
 static void spread(struct export_job *job) {
@@ -109,7 +109,7 @@ static ot_status set_shapes(struct export_job *job) {
     return OT_OK;
 }
 
-/* ---- the file -------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* protobuf-c hands out many pieces of a few bytes and some of many. */
 struct stream {

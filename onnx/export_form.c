@@ -61,7 +61,7 @@ static ot_status node_fail(const struct forms *f, const Onnx__NodeProto *node, o
                    node->op_type, why);
 }
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static ot_status note_name(struct forms *f, const char *name, int uses) {
     if (!name || !*name) return OT_OK;
@@ -108,7 +108,7 @@ static ot_status fresh_name(struct forms *f, const char *stem, const char *word,
     return note_name(f, *name, 0);
 }
 
-/* ---- attributes, outputs, input -------------------------------------------------------------- */
+/* ---- attributes, outputs, input ---- */
 
 static void remove_attribute(Onnx__NodeProto *node, const char *name) {
     size_t n = 0;
@@ -217,7 +217,7 @@ static ot_status set_input(struct forms *f, Onnx__NodeProto *node) {
     return OT_OK;
 }
 
-/* ---- the graph ------------------------------------------------------------------------------- */
+/* ---- the graph ---- */
 
 static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodeProto *node) {
     if (form->by_input) return set_input(f, node);

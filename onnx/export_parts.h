@@ -24,7 +24,7 @@ ot_status ot_export_alloc(struct export_job *job, size_t count, size_t size, voi
 /* Version of the default domain. */
 int64_t ot_export_opset(const struct export_job *job);
 
-/* ---- export_tensor.c: one tensor ------------------------------------------------------------- */
+/* ---- export_tensor.c: one tensor ---- */
 
 /* What t holds becomes p's payload, in p's data type and field family; p's dims become t's shape.
  * Elements that p holds already and that t's pattern has no slot for stay as they are. */
@@ -36,7 +36,7 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
 ot_status ot_export_put_sparse(struct export_job *job, Onnx__SparseTensorProto *p,
                                const struct tensor *t, bool coo);
 
-/* ---- export_values.c, export_form.c ---------------------------------------------------------- */
+/* ---- export_values.c, export_form.c ---- */
 
 /* Puts the present values of all weights back and sets job->reshaped. */
 ot_status ot_export_values(struct export_job *job);

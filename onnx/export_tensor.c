@@ -9,7 +9,7 @@
 /* raw_data is little-endian; it is written as it stands in memory. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-endian");
 
-/* ---- element types --------------------------------------------------------------------------- */
+/* ---- element types ---- */
 
 static void put_float(void *to, float v) { memcpy(to, &v, sizeof v); }
 
@@ -64,7 +64,7 @@ static const struct codec *codec_of(int32_t type) {
     return NULL;
 }
 
-/* ---- payloads -------------------------------------------------------------------------------- */
+/* ---- payloads ---- */
 
 struct payload {
     const struct codec *codec;
@@ -160,7 +160,7 @@ static ot_status set_dims(struct export_job *job, size_t *n, int64_t **dims, con
     return OT_OK;
 }
 
-/* ---- dense ----------------------------------------------------------------------------------- */
+/* ---- dense ---- */
 
 static void put_slots(const struct payload *p, const struct tensor *t) {
     const struct pattern *pattern = t->pattern;
@@ -196,7 +196,7 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
     return OT_OK;
 }
 
-/* ---- sparse ---------------------------------------------------------------------------------- */
+/* ---- sparse ---- */
 
 struct entries {
     size_t n;

@@ -59,7 +59,7 @@ static ot_status find_values(struct values *all) {
     return OT_OK;
 }
 
-/* ---- spelling -------------------------------------------------------------------------------- */
+/* ---- spelling ---- */
 
 /* Shall this value, dense or sparse in the file, be written sparse? */
 static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
@@ -101,7 +101,7 @@ static ot_status to_sparse(struct export_job *job, Onnx__TensorProto *dense,
     return OT_OK;
 }
 
-/* ---- initializers ---------------------------------------------------------------------------- */
+/* ---- initializers ---- */
 
 static ot_status put_initializer(struct values *all, Onnx__TensorProto *dense) {
     struct export_job *job = all->job;
@@ -147,7 +147,7 @@ static ot_status put_initializers(struct values *all) {
     return OT_OK;
 }
 
-/* ---- Constant nodes -------------------------------------------------------------------------- */
+/* ---- Constant nodes ---- */
 
 static ot_status put_constant_dense(struct export_job *job, int v, Onnx__AttributeProto *a) {
     bool sparse = wants_sparse(job, v, false);
@@ -211,7 +211,7 @@ static bool is_constant(const Onnx__NodeProto *node) {
     return ours && node->op_type && !strcmp(node->op_type, "Constant");
 }
 
-/* ---- all ------------------------------------------------------------------------------------- */
+/* ---- all ---- */
 
 /* Nothing that was trained may be lost. */
 static ot_status check_done(const struct values *all) {

@@ -17,8 +17,8 @@ enum { OT_SCAN_LEVELS = 32, OT_SCAN_SUBGRAPHS = 8, OT_SCAN_TYPES = 8 };
 /* Bytes of a name, and of a text or a field that nobody reads. */
 enum { OT_SCAN_NAME = 4096, OT_SCAN_TEXT = 16 << 20, OT_SCAN_ATTRIBUTES = 256 };
 
-/* size: at most 2^31 - 1. limits: those of an import, defaults filled in. Of a scalar that is there twice the last counts,
- * as protobuf has it. */
+/* size: at most 2^31 - 1. limits: those of an import, defaults filled in. Of a scalar that is there
+ * twice the last counts, as protobuf has it. */
 ot_status ot_scan(const void *bytes, size_t size, const ot_limits *limits, ot_error *err);
 
 #endif

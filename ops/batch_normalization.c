@@ -91,7 +91,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- sums over a channel --------------------------------------------------------------------- */
+/* ---- sums over a channel ---- */
 
 struct sums {
     double a, ab; /* sum of a, and of (a - a0) (b - b0) */
@@ -139,7 +139,7 @@ static struct sums channel_sums(const struct state *s, const float *a, const flo
     return sum;
 }
 
-/* ---- forward --------------------------------------------------------------------------------- */
+/* ---- forward ---- */
 
 /* y = (x - mean) * gain + bias */
 static void scale_run(const float *x, float mean, float gain, float bias, float *y, int64_t n) {
@@ -204,7 +204,7 @@ static void forward(struct op_node *n) {
     ot_parallel_for(n->pool, (int)s->channels, forward_channel, n);
 }
 
-/* ---- backward -------------------------------------------------------------------------------- */
+/* ---- backward ---- */
 
 /* dx = gain * dy + slope * (x - mean) + shift */
 static void back_run(const float *dy, const float *x, const float k[4], float *dx, int64_t n) {

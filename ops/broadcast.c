@@ -5,7 +5,7 @@
 
 enum { GRAIN = 16384, COLUMNS = 128 };
 
-/* ---- building ---------------------------------------------------------------------------------- */
+/* ---- building ---- */
 
 ot_status ot_broadcast_operand(const struct op_node *n, int i, struct tensor *shape,
                                ot_error *err) {
@@ -119,7 +119,7 @@ void ot_broadcast_build(struct broadcast *b, const struct tensor *y,
     for (int64_t d = b->rank - 1, step = 1; d >= 0; step *= b->dim[d--]) b->pitch[d] = step;
 }
 
-/* ---- walking the result ------------------------------------------------------------------------ */
+/* ---- walking the result ---- */
 
 struct walk {
     const struct broadcast *b;
@@ -175,9 +175,10 @@ void ot_broadcast_each(struct pool *pool, const struct broadcast *b, ot_segment_
     ot_parallel_for(pool, ot_task_count(b->count, GRAIN), each_task, &w);
 }
 
-/* ---- summing over broadcast axes ---------------------------------------------------------------- */
+/* ---- summing over broadcast axes ---- */
 
-/* The next combination of the axes 0 .. rank-1 that operand k does not have; false after the last. */
+/* The next combination of the axes 0 .. rank-1 that operand k does not have; false after the last.
+ */
 static bool next_reduced(const struct broadcast *b, int k, int rank, struct place *p) {
     for (int d = rank - 1; d >= 0; d--) {
         if (b->stride[k][d]) continue;

@@ -30,7 +30,7 @@ const char *ot_dnnl_version(void) {
         DNNL_TEXT(DNNL_VERSION_PATCH);
 }
 
-/* ---- what differs between oneDNN 2 and 3 ---------------------------------------------------- */
+/* ---- what differs between oneDNN 2 and 3 ---- */
 
 enum pass_kind { FORWARD, DATA, WEIGHTS, PASSES };
 enum operand { X, W, Y, B, OPERANDS };
@@ -112,7 +112,7 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 }
 #endif
 
-/* ---- convolution ---------------------------------------------------------------------------- */
+/* ---- convolution ---- */
 
 /* At most this many pieces of the batch: enough for 8 threads, and it bounds the copies of dW. */
 enum { PIECES = 8, ALIGN = 64, SUM_GRAIN = 16384 };
@@ -404,7 +404,7 @@ void ot_dense_conv_free(struct dense_conv *c) {
     if (c->engine) dnnl_engine_destroy(c->engine);
 }
 
-/* ---- convolution: one step ------------------------------------------------------------------ */
+/* ---- convolution: one step ---- */
 
 static void set_handle(struct dense_conv *c, dnnl_memory_t memory, const void *data) {
     if (memory) note_fault(c->node, dnnl_memory_set_data_handle(memory, (void *)data));
@@ -569,7 +569,7 @@ void ot_dense_conv_backward(struct dense_conv *c, const float *x, const float *w
     if (job.weights) sum_partials(c, job.partials, dw, dbias);
 }
 
-/* ---- matrix products ------------------------------------------------------------------------ */
+/* ---- matrix products ---- */
 
 void ot_dense_sgemm(struct op_node *n, const struct sgemm_call *call) {
     int before = begin_sequential();

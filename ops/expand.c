@@ -20,7 +20,7 @@ static void backward(struct op_node *n) {
     ot_fold(n->pool, &back, OT_FOLD_SUM, n->dy[0]->data, NULL, 1, n->dx[0]->data);
 }
 
-/* ---- Expand ---------------------------------------------------------------------------------- */
+/* ---- Expand ---- */
 
 /* The shape asked for, broadcast with x's. Where the file fixes the batch and another one runs, a
  * first dimension that holds the file's batch holds the other one instead. */
@@ -93,7 +93,7 @@ const struct op ot_op_Expand = {
     .cases = cases,
 };
 
-/* ---- Tile ------------------------------------------------------------------------------------ */
+/* ---- Tile ---- */
 
 static ot_status tile_prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];

@@ -47,7 +47,8 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
     for (int64_t j = 0; j < count; j++) {
         int64_t v = ot_load_integer(x->data, x->type, offset[0] + j * step[0]);
         int64_t old = ot_load_integer(y->data, y->type, at + j);
-        if (w->k == 0 || (s->max ? v > old : v < old)) ot_store_integer(y->data, y->type, at + j, v);
+        if (w->k == 0 || (s->max ? v > old : v < old))
+            ot_store_integer(y->data, y->type, at + j, v);
     }
 }
 

@@ -117,7 +117,7 @@ ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, c
  * of memory, mostly), which is then forgotten. A plan asks after each step. */
 ot_status ot_op_fault(struct op_node *n, ot_error *err);
 
-/* ---- helpers for prepare --------------------------------------------------------------------- */
+/* ---- helpers for prepare ---- */
 
 /* y = a tensor of this type and shape; fails where it has too many elements. */
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
@@ -136,7 +136,7 @@ ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int
 ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const struct tensor *b,
                           int *rank, int64_t *dim, ot_error *err);
 
-/* ---- helpers for forward and backward -------------------------------------------------------- */
+/* ---- helpers for forward and backward ---- */
 
 static inline float *ot_f(const struct tensor *t) { return t->data; }
 static inline bool ot_training_wants(const struct op_node *n, int i) {

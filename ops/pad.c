@@ -152,7 +152,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- the other modes: element by element ---------------------------------------------------- */
+/* ---- the other modes: element by element ---- */
 
 struct rows {
     const struct state *s;

@@ -107,7 +107,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- integers, for shapes: few elements, one after the other --------------------------------- */
+/* ---- integers, for shapes: few elements, one after the other ---- */
 
 struct integers {
     const struct tensor *x;
@@ -165,7 +165,7 @@ static void forward(struct op_node *n) {
         forward_integers(n);
 }
 
-/* ---- backward: dx from what stands at the place of the result -------------------------------- */
+/* ---- backward: dx from what stands at the place of the result ---- */
 
 struct back {
     const float *x, *y, *dy;
@@ -222,7 +222,7 @@ static void backward(struct op_node *n) {
     ot_move_each(n->pool, &s->move, back_run, &b);
 }
 
-/* ---- records --------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 static const char *const reduce_cases[] = {
     "X[2,3,4] axes=1 @11 -> Y[2,1,4]",

@@ -1,7 +1,7 @@
 /* reshape.c - Reshape and Flatten: y is x with another shape; nothing moves. */
 #include "ops/index.h"
 
-/* ---- Reshape --------------------------------------------------------------------------------- */
+/* ---- Reshape ---- */
 
 /* A shape as the node gives it, entries of 0 already copied from x. */
 struct request {
@@ -160,7 +160,7 @@ const struct op ot_op_Reshape = {
     .cases = cases,
 };
 
-/* ---- Flatten: [d0, ..., d(axis-1)], [d(axis), ...] become two dimensions --------------------- */
+/* ---- Flatten: [d0, ..., d(axis-1)], [d(axis), ...] become two dimensions ---- */
 
 static ot_status flatten_axis(const struct op_node *n, int *axis, ot_error *err) {
     const int64_t a = ot_attr_int(n->node, "axis", 1);

@@ -31,7 +31,7 @@ struct sparse_product {
     size_t rows;        /* ... and a tile of each row, partial sums or dy */
 };
 
-/* ---- prepare --------------------------------------------------------------------------------- */
+/* ---- prepare ---- */
 
 /* The shape as streams see it: 1x1 products without stride or pads are rows of units. */
 struct view {
@@ -309,7 +309,7 @@ done:
     return status;
 }
 
-/* ---- tiles ----------------------------------------------------------------------------------- */
+/* ---- tiles ---- */
 
 struct tile {
     int64_t block;
@@ -362,7 +362,7 @@ static const float *panel_input(const struct kernels *k, const struct stream *s,
     return buffer;
 }
 
-/* ---- forward and data gradient --------------------------------------------------------------- */
+/* ---- forward and data gradient ---- */
 
 struct gather_job {
     struct sparse_product *p;
@@ -435,7 +435,7 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
     gather(&job, value);
 }
 
-/* ---- weight gradient ------------------------------------------------------------------------- */
+/* ---- weight gradient ---- */
 
 struct weight_job {
     struct sparse_product *p;

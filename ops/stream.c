@@ -7,7 +7,7 @@
 enum { CACHE = 24 * 1024 }; /* bytes of the first-level cache that packed inputs may fill */
 enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
 
-/* ---- choice of tile and panel ---------------------------------------------------------------- */
+/* ---- choice of tile and panel ---- */
 
 /* Costs in cycles of a core that starts one 16-float multiply-add a cycle; measured on Zen 4. Loads
  * that miss the first-level cache cost nothing until the share `hidden` of them does. */
@@ -69,7 +69,7 @@ static void choose(struct stream *s, const struct kernels *k, int nnz) {
     if (s->live) s->width = ceil_div(s->live, s->panels);
 }
 
-/* ---- channels and chunks --------------------------------------------------------------------- */
+/* ---- channels and chunks ---- */
 
 /* Numbers the channels that have nonzeros; index[channel] is its number. */
 static bool find_live(struct stream *s, struct arena *arena, const struct nonzero *nonzero, int nnz,
@@ -107,7 +107,7 @@ static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero
     return true;
 }
 
-/* ---- order ----------------------------------------------------------------------------------- */
+/* ---- order ---- */
 
 struct builder {
     struct stream *s;
@@ -246,7 +246,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
     return true;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 /* Packed position of each tap. */
 static int32_t *bases(const struct axis *a, const ot_allocator *al, const int64_t *tap, int taps) {
@@ -293,7 +293,8 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     b.begun = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.begun);
     line = bases(&s->lines, al, tap_y, taps_y);
     column = bases(&s->columns, al, tap_x, taps_x);
-    if (!b.from || !b.order || !b.segment || !b.sorted || !b.visits || !b.begun || !line || !column) goto done;
+    if (!b.from || !b.order || !b.segment || !b.sorted || !b.visits || !b.begun || !line || !column)
+        goto done;
     sort_lists(&b);
     if (emit(&b, arena, line, column)) status = OT_OK;
 done:

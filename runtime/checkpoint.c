@@ -16,7 +16,7 @@
 static const char format_key[] = "onnx_train.format", model_key[] = "onnx_train.model";
 static const char reserved[] = "onnx_train.";
 
-/* ---- the scalars ----------------------------------------------------------------------------- */
+/* ---- the scalars ---- */
 
 struct scalars {
     ot_optimizer_options o;
@@ -97,7 +97,7 @@ static ot_status check_scalars(const struct ot_session *s, const struct scalars 
                    "(0: its own head)", (long long)c->head_classes, (long long)s->head_classes);
 }
 
-/* ---- the tensors of a parameter -------------------------------------------------------------- */
+/* ---- the tensors of a parameter ---- */
 
 enum { PARTS = 6, NAME_ROOM = 16 }; /* NAME_ROOM: the longest prefix */
 
@@ -143,7 +143,7 @@ static void hex_of(const uint8_t hash[32], char text[65]) {
     for (int i = 0; i < 32; i++) snprintf(text + 2 * i, 3, "%02x", hash[i]);
 }
 
-/* ---- saving ---------------------------------------------------------------------------------- */
+/* ---- saving ---- */
 
 static ot_status list_tensors(const struct ot_session *s, const struct scalars *c,
                               struct arena *arena, struct safetensor *list, int *n,
@@ -209,7 +209,7 @@ done:
     return status;
 }
 
-/* ---- loading: everything is checked before anything changes ---------------------------------- */
+/* ---- loading: everything is checked before anything changes ---- */
 
 static bool same_shape(const struct safetensor *a, const struct safetensor *b) {
     return a->type == b->type && a->rank == b->rank &&

@@ -30,7 +30,8 @@ static struct parameter *parameter_at(struct ot_session *s, const struct node *n
 }
 
 /* Add of a bias behind a MatMul: the operand that is a weight. */
-static struct parameter *added_bias(struct ot_session *s, const struct node *node, int *activation) {
+static struct parameter *added_bias(struct ot_session *s, const struct node *node,
+                                    int *activation) {
     for (int i = 0; i < 2; i++) {
         struct parameter *p = parameter_at(s, node, i);
         if (!p) continue;
@@ -85,7 +86,8 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
     uint64_t stream = 0x68656164u + (uint64_t)p->value;
     for (int64_t i = 0; i < ot_elements(t); i++)
-        values[i] = (float)(bound * (2.0 * ot_random_float(s->options.seed, stream, (uint64_t)i) - 1));
+        values[i] =
+            (float)(bound * (2.0 * ot_random_float(s->options.seed, stream, (uint64_t)i) - 1));
     t->data = values;
     return OT_OK;
 }

@@ -18,7 +18,7 @@ static ot_status no_memory(ot_error *err) {
     return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
 }
 
-/* ---- op_nodes ---------------------------------------------------------------------------------- */
+/* ---- op_nodes ---- */
 
 static struct plan_node *new_node(struct plan *p, const struct op *op, const struct node *node,
                                   int index) {
@@ -72,7 +72,7 @@ static void find_wants(struct op_node *n) {
     }
 }
 
-/* ---- folding ----------------------------------------------------------------------------------- */
+/* ---- folding ---- */
 
 static bool is_constant(const struct op_node *n) {
     if (n->op->shape_only) return true;
@@ -99,7 +99,7 @@ static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- from a prepared node to a step -------------------------------------------------------------- */
+/* ---- from a prepared node to a step ---- */
 
 static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
@@ -137,7 +137,7 @@ static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err
     return ot_plan_step(p, (struct step){.kind = OT_STEP_FORWARD, .node = n}, err);
 }
 
-/* ---- what a value is in each layout --------------------------------------------------------------- */
+/* ---- what a value is in each layout ---- */
 
 /* An internal operator with one input and one output. */
 static ot_status insert(struct plan *p, const char *op_type, struct entry *from, int lanes,
@@ -217,7 +217,7 @@ static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *er
     return OT_OK;
 }
 
-/* ---- the layout of a node --------------------------------------------------------------------------- */
+/* ---- the layout of a node ---- */
 
 static bool sparse_pays(const struct ot_session *s, const struct pattern *pattern) {
     if (s->options.sparse == OT_SPARSE_ALWAYS) return true;
@@ -295,7 +295,7 @@ static ot_status lower_node(struct plan *p, int k, ot_error *err) {
     return finish_node(p, pn, err);
 }
 
-/* ---- which nodes --------------------------------------------------------------------------------------- */
+/* ---- which nodes ---- */
 
 /* needed[k]: node k computes something that leads to value v. Nodes stand in topological order. */
 static void need(const struct graph *g, int v, bool *needed) {

@@ -9,7 +9,7 @@
 
 enum { ALIGN = 64 };
 
-/* ---- lifetimes --------------------------------------------------------------------------------- */
+/* ---- lifetimes ---- */
 
 static void touch_buffer(struct plan *p, int buffer, int step) {
     if (buffer < 0) return;
@@ -54,7 +54,7 @@ static void find_lifetimes(struct plan *p) {
     for (int i = 0; i < p->n_outputs; i++) touch(p, p->output[i], p->n_steps);
 }
 
-/* ---- placing ------------------------------------------------------------------------------------ */
+/* ---- placing ---- */
 
 static int larger_first(const void *a, const void *b) {
     const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
@@ -101,7 +101,7 @@ static void place_all(struct plan *p, struct buffer **order, struct buffer **pla
     }
 }
 
-/* ---- pointers -------------------------------------------------------------------------------------- */
+/* ---- pointers ---- */
 
 static void set_pointers(struct plan *p) {
     for (int i = 0; i < p->n_entries; i++) {

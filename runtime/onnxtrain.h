@@ -30,7 +30,7 @@ extern "C" {
 #define OT_VERSION_MINOR 1
 #define OT_VERSION_PATCH 0
 
-/* ---- errors ------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 typedef enum ot_status {
     OT_OK = 0,
@@ -51,7 +51,7 @@ typedef struct ot_error {
     char message[508]; /* NUL-terminated; bytes that came from files are escaped */
 } ot_error;
 
-/* ---- tensors ------------------------------------------------------------------------------- */
+/* ---- tensors ---- */
 
 /* Element types carry the numbers of ONNX's TensorProto.DataType. */
 typedef enum ot_type {
@@ -82,7 +82,7 @@ typedef struct ot_tensor {
     const void *data; /* owned by whoever made the view */
 } ot_tensor;
 
-/* ---- options of a session; zero is the default everywhere ------------------------------------ */
+/* ---- options of a session; zero is the default everywhere ---- */
 
 /* alloc returns `size` bytes aligned to `align` (a power of two, at most 4096) or NULL. */
 typedef struct ot_allocator {
@@ -147,14 +147,15 @@ OT_API const char *ot_isa_name(int i);
 /* The oneDNN version in use, as "2.6.3". */
 OT_API const char *ot_dnnl_version(void);
 
-/* ---- open, look, close ------------------------------------------------------------------------ */
+/* ---- open, look, close ---- */
 
 /* Reads an ONNX file. External data is read only from beneath the file's folder. When nodes are
  * not supported, every one of them is logged and OT_ERROR_UNSUPPORTED comes back. */
 OT_API ot_status ot_open(const char *path, const ot_options *options, ot_session **session,
                          ot_error *err);
 
-/* The same from memory; the bytes may be freed afterwards. A model with external data is refused. */
+/* The same from memory; the bytes may be freed afterwards. A model with external data is refused.
+ */
 OT_API ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *options,
                                 ot_session **session, ot_error *err);
 
@@ -215,7 +216,7 @@ OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *val
  * pattern has no slot. */
 OT_API ot_status ot_get_gradient(const ot_session *session, int i, float *values, ot_error *err);
 
-/* ---- configure training ------------------------------------------------------------------------- */
+/* ---- configure training ---- */
 
 typedef enum ot_loss_kind {
     OT_LOSS_CROSS_ENTROPY = 0, /* output: logits [N, C, ...]; target: int64 [N, ...] */
@@ -274,7 +275,7 @@ OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int tra
 OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **name,
                              ot_error *err);
 
-/* ---- train, evaluate, run ------------------------------------------------------------------------ */
+/* ---- train, evaluate, run ---- */
 
 /* What a batch gave. */
 typedef struct ot_result {
@@ -325,7 +326,7 @@ OT_API ot_status ot_print_plan(const ot_session *session, ot_write_fn *write, vo
 /* A permutation of 0..n-1 that depends on seed and epoch alone. */
 OT_API void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index);
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 /* A key and a string that a checkpoint carries for its host: data cursor, best metric, ... */
 typedef struct ot_note {

@@ -18,7 +18,7 @@ struct parameter {
     struct tensor t;       /* role PARAM; t.data and t.pattern are owned */
     float *gradient;       /* NULL until a plan trains */
     float *moment[OT_MOMENTS];
-    bool is_statistic;     /* running mean or variance: updated by forward, never by the optimizer */
+    bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
     bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
     bool trainable;
     bool is_sparse;        /* a plan computes with its pattern */

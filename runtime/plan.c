@@ -7,7 +7,7 @@
 #include "runtime/base/pattern.h"
 #include "runtime/session.h"
 
-/* ---- growing arrays in the plan's arena ---------------------------------------------------------- */
+/* ---- growing arrays in the plan's arena ---- */
 
 static bool room(struct plan *p, void *array, int n, int *capacity, size_t size) {
     if (n < *capacity) return true;
@@ -44,7 +44,7 @@ ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- inputs ---------------------------------------------------------------------------------------- */
+/* ---- inputs ---- */
 
 /* The type in which the caller feeds an input: floating point is always float. */
 static ot_type fed_type(ot_type type) {
@@ -113,7 +113,7 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
     return true;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                       struct plan **plan, ot_error *err) {
@@ -144,7 +144,7 @@ void ot_plan_free(struct plan *p) {
     ot_block_free(&al, p);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------ */
+/* ---- printing ---- */
 
 static const char *layout_text(const struct tensor *t, char *buffer, size_t size) {
     if (!t->lanes) return "rows";
@@ -173,11 +173,12 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
                  p->buffer[root->buffer].last);
     /* the backward pass of a product is a product for each of its two operands */
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
-    snprintf(line, size, "%4d %-8s %-22.22s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s",
-             s, forward ? "forward" : "backward", n->op->name, n->node->name,
+    snprintf(line, size,
+             "%4d %-8s %-22.22s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s", s,
+             forward ? "forward" : "backward", n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
-             layout_text(y, layout, sizeof layout), 100 * density(n), n->kernel ? n->kernel : "loop",
-             flops * 1e-6, (double)ot_bytes(&e->t) / 1024, life);
+             layout_text(y, layout, sizeof layout), 100 * density(n),
+             n->kernel ? n->kernel : "loop", flops * 1e-6, (double)ot_bytes(&e->t) / 1024, life);
 }
 
 static const char *const kind_names[] = {[OT_STEP_LOSS] = "loss",
@@ -187,9 +188,9 @@ static const char *const kind_names[] = {[OT_STEP_LOSS] = "loss",
 
 void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
     char line[512], shape[128];
-    snprintf(line, sizeof line, "%4s %-8s %-22s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s", "step",
-             "what", "operator", "name", "input", "output", "layout", "dens.", "kernel", "MFLOP",
-             "KiB", "live");
+    snprintf(line, sizeof line, "%4s %-8s %-22s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s",
+             "step", "what", "operator", "name", "input", "output", "layout", "dens.", "kernel",
+             "MFLOP", "KiB", "live");
     write(context, line);
     for (int s = 0; s < p->n_steps; s++) {
         const struct step *step = &p->step[s];

@@ -33,7 +33,7 @@ const char *ot_status_name(ot_status status) {
     return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int usable_cpus(void) {
     cpu_set_t set;
@@ -97,7 +97,8 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     if (!s->kernels)
         return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);
     int workers = o->parallel_for ? o->parallel_workers : o->threads ? o->threads : usable_cpus();
-    OT_TRY(ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err));
+    OT_TRY(
+        ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err));
     s->parameter_of =
         ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *s->parameter_of);
     if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
@@ -165,7 +166,7 @@ void ot_close(ot_session *s) {
     ot_block_free(&al, s);
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------- */
+/* ---- plans ---- */
 
 /* Moves the plan that fits to the front; NULL if there is none. */
 static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
@@ -204,7 +205,7 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
     return OT_OK;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------ */
+/* ---- looking ---- */
 
 void ot_get_model_info(const ot_session *s, ot_model_info *info) {
     const struct graph *g = s->graph;

@@ -4,7 +4,7 @@
 #include "runtime/base/rng.h"
 #include "runtime/session.h"
 
-/* ---- configuration ------------------------------------------------------------------------------------ */
+/* ---- configuration ---- */
 
 static ot_status find_output(const ot_session *s, const char *name, int *output, ot_error *err) {
     for (int i = 0; i < s->graph->n_outputs; i++) {
@@ -54,7 +54,7 @@ ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, o
     return OT_OK;
 }
 
-/* ---- what a failed step must not have changed ------------------------------------------------------------ */
+/* ---- what a failed step must not have changed ---- */
 
 /* Running statistics change in forward, before the loss is known to be finite. */
 static ot_status save_statistics(struct ot_session *s, ot_error *err) {
@@ -88,7 +88,7 @@ static void clear_gradients(struct ot_session *s) {
     s->accumulated = 0;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n, size_t *bytes,
                      ot_error *err) {

@@ -69,7 +69,7 @@ static double median(double *v, int n) {
     return v[n / 2];
 }
 
-/* ---- dense ----------------------------------------------------------------------------------- */
+/* ---- dense ---- */
 
 enum { FORWARD, DATA, WEIGHT, PASSES };
 
@@ -85,7 +85,8 @@ static void must(dnnl_status_t status) {
     exit(1);
 }
 
-static dnnl_memory_t buffer(const_dnnl_primitive_desc_t pd, dnnl_query_t what, dnnl_engine_t engine) {
+static dnnl_memory_t buffer(const_dnnl_primitive_desc_t pd, dnnl_query_t what,
+                            dnnl_engine_t engine) {
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, what, 0);
     dnnl_memory_t m;
     must(dnnl_memory_create(&m, md, engine, memory(dnnl_memory_desc_get_size(md))));
@@ -154,7 +155,7 @@ static double dense_run(struct dense *d, int pass, int threads) {
     return now(threads) - start;
 }
 
-/* ---- sparse ---------------------------------------------------------------------------------- */
+/* ---- sparse ---- */
 
 struct sparse {
     struct arena arena;
@@ -221,7 +222,7 @@ static void sparse_free(struct sparse *s) {
     ot_arena_free(&s->arena);
 }
 
-/* ---- report ---------------------------------------------------------------------------------- */
+/* ---- report ---- */
 
 static void bench(const struct layer *l, const struct options *o, struct pool *pool,
                   dnnl_engine_t engine) {

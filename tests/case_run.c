@@ -12,7 +12,7 @@ enum { POISON = 0xff }; /* NaN as float, -1 as an integer */
 
 double ot_case_random(uint64_t s, uint64_t n) { return ot_random_u32(4711, s, n) * 0x1p-32; }
 
-/* ---- inputs ------------------------------------------------------------------------------------ */
+/* ---- inputs ---- */
 
 static void store(void *data, ot_type type, int64_t k, struct number v) {
     switch (type) {
@@ -82,7 +82,7 @@ ot_status ot_case_draw(struct op_case *c, void **x, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- layouts ----------------------------------------------------------------------------------- */
+/* ---- layouts ---- */
 
 /* Where element (sample i, position s) of a lanes tensor stands. */
 static int64_t lane_index(const struct tensor *t, int64_t i, int64_t s) {
@@ -136,7 +136,7 @@ void *ot_case_rows(struct case_run *r, const struct tensor *t) {
     return rows;
 }
 
-/* ---- building ---------------------------------------------------------------------------------- */
+/* ---- building ---- */
 
 static void *block(struct case_run *r, size_t bytes) {
     void *p = ot_block_alloc(&r->allocator, 1, bytes ? bytes : 1);
@@ -291,7 +291,7 @@ void ot_case_close(struct case_run *r) {
     ot_arena_free(&r->arena);
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 void ot_case_forward(struct case_run *r, void *const *x) {
     const struct op_case *c = r->c;

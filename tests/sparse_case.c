@@ -129,7 +129,7 @@ void sparse_layer_free(struct sparse_layer *l) {
     ot_arena_free(&l->arena);
 }
 
-/* ---- reference ------------------------------------------------------------------------------- */
+/* ---- reference ---- */
 
 
 /* All that sample i contributes through one slot. */

@@ -43,7 +43,8 @@ static void pattern_keeps_both_orientations(void **state) {
         struct pattern *p = NULL;
         int slot[5];
         float value[5], back[12];
-        assert_int_equal(ot_pattern_new(NULL, 3, 4, transposed, position, 5, slot, &p, NULL), OT_OK);
+        assert_int_equal(ot_pattern_new(NULL, 3, 4, transposed, position, 5, slot, &p, NULL),
+                         OT_OK);
         assert_int_equal(p->rows, transposed ? 4 : 3);
         assert_int_equal(p->cols, transposed ? 3 : 4);
         ot_pattern_gather(p, dense, value);

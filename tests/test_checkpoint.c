@@ -17,7 +17,8 @@
 #include "runtime/session.h"
 #include "tests/model.h"
 
-/* ---- a model: sparse convolution, BatchNormalization in training form, Dropout, sparse Gemm -- */
+/* ---- a model: sparse convolution, BatchNormalization in training form, Dropout, sparse Gemm ----
+ */
 
 enum { BATCH = 6, CLASSES = 4 };
 
@@ -148,7 +149,7 @@ static void save(const ot_session *s) {
     if (ot_save_checkpoint(s, in_folder("c"), notes, 2, &err)) fail_msg("%s", err.message);
 }
 
-/* ---- resuming -------------------------------------------------------------------------------- */
+/* ---- resuming ---- */
 
 static void resume_at(int optimizer, int at) {
     enum { STEPS = 12 };
@@ -197,7 +198,7 @@ static void the_same_state_gives_the_same_file(void **state) {
     ot_close(b);
 }
 
-/* ---- notes ----------------------------------------------------------------------------------- */
+/* ---- notes ---- */
 
 static void count_note(void *context, const char *key, const char *value) {
     int *n = context;
@@ -224,7 +225,7 @@ static void notes_come_back(void **state) {
     ot_close(s);
 }
 
-/* ---- what does not fit ----------------------------------------------------------------------- */
+/* ---- what does not fit ---- */
 
 /* A session after two steps that must look the same after a load that fails. */
 static void assert_refused(const char *path, ot_status status, const char *word) {
@@ -351,7 +352,7 @@ static void C01_damaged_files(void **state) {
     ot_close(s);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 struct failing {
     int left; /* allocations until one fails; < 0: never */

@@ -13,7 +13,7 @@
 #include "runtime/base/pattern.h"
 #include "tests/node_bench.h"
 
-/* ---- Gemm ----------------------------------------------------------------------------------- */
+/* ---- Gemm ---- */
 
 struct gemm_case {
     int64_t m, n, k;
@@ -157,7 +157,7 @@ static void test_gemm_hostile(void **state) {
     }
 }
 
-/* ---- MatMul --------------------------------------------------------------------------------- */
+/* ---- MatMul ---- */
 
 struct matmul_case {
     int ar, br, yr;
@@ -265,7 +265,7 @@ static void test_matmul_hostile(void **state) {
     }
 }
 
-/* ---- Reorder, Densify ----------------------------------------------------------------------- */
+/* ---- Reorder, Densify ---- */
 
 static void test_reorder(void **state) {
     (void)state;

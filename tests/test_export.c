@@ -19,7 +19,7 @@
 #include "runtime/base/pattern.h"
 #include "tests/export_case.h"
 
-/* ---- the sample: every spelling and type of a weight ----------------------------------------- */
+/* ---- the sample: every spelling and type of a weight ---- */
 
 static const float w_dense[12] = {1, 0, -2, 0, 0.5f, 0, 0, -0.0f, 3e-40f, 0, 7, 0}; /* [3,4] */
 static const float w_values[4] = {1.5f, 0, -3, 4};                                 /* [4,3] */
@@ -86,7 +86,7 @@ static Onnx__ModelProto *sample_model(void) {
     return m;
 }
 
-/* ---- as it is -------------------------------------------------------------------------------- */
+/* ---- as it is ---- */
 
 static void an_untouched_model_comes_back_bit_for_bit(void **state) {
     (void)state;
@@ -188,7 +188,7 @@ static void a_slot_that_became_zero_is_written_zero(void **state) {
     free(in.data);
 }
 
-/* ---- spelling -------------------------------------------------------------------------------- */
+/* ---- spelling ---- */
 
 static void sparse_initializers_on_request(void **state) {
     (void)state;
@@ -281,7 +281,7 @@ static void sixteen_bits_there_and_back(void **state) {
     assert_int_equal(ot_bfloat16_of_float(0x1.03p0f), 0x3f82);
 }
 
-/* ---- a new head ------------------------------------------------------------------------------ */
+/* ---- a new head ---- */
 
 static void a_new_head_changes_shapes(void **state) {
     (void)state;
@@ -323,7 +323,7 @@ static void a_new_head_changes_shapes(void **state) {
     free(in.data);
 }
 
-/* ---- failures -------------------------------------------------------------------------------- */
+/* ---- failures ---- */
 
 static void targets_that_cannot_be_written(void **state) {
     (void)state;
@@ -456,7 +456,7 @@ static void bad_arguments(void **state) {
     free(in.data);
 }
 
-/* ---- real models ----------------------------------------------------------------------------- */
+/* ---- real models ---- */
 
 static void compare_real(const char *path) {
     struct bytes in = slurp(path);

@@ -39,7 +39,7 @@ static bool check(struct trial *t, bool ok, const char *what) {
     return false;
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 static void keep(struct trial *t, struct case_run *r, const struct tensor *from,
                  struct tensor *to) {
@@ -75,7 +75,7 @@ static bool run(struct trial *t, struct case_config config, struct results *out)
     return true;
 }
 
-/* ---- comparing --------------------------------------------------------------------------------- */
+/* ---- comparing ---- */
 
 static double largest(const struct tensor *a) {
     double most = 0;
@@ -113,7 +113,7 @@ static void compare(struct trial *t, const struct results *a, const struct resul
     }
 }
 
-/* ---- shapes and values ------------------------------------------------------------------------- */
+/* ---- shapes and values ---- */
 
 static bool value_equal(const struct tensor *y, int64_t k, struct number v) {
     switch (y->type) {
@@ -155,7 +155,7 @@ static bool check_outputs(struct trial *t, const struct results *r) {
     return ok;
 }
 
-/* ---- gradients --------------------------------------------------------------------------------- */
+/* ---- gradients ---- */
 
 /* The sum of all outputs weighted with dy; dy is the gradient of this loss. */
 static double loss(struct trial *t, struct case_run *r) {
@@ -197,7 +197,8 @@ static double noise(const struct trial *t, const struct results *a) {
 static void check_gradient(struct trial *t, struct case_run *r, const struct results *a, int i) {
     const struct tensor *dx = &a->dx[i];
     int64_t n = ot_elements(dx);
-    double *v = ot_arena_alloc(&r->arena, (size_t)n, sizeof *v), most = largest(dx), dot = 0, sq = 0;
+    double *v = ot_arena_alloc(&r->arena, (size_t)n, sizeof *v), most = largest(dx), dot = 0,
+           sq = 0;
     char what[200];
     if (!check(t, v != NULL, "out of memory")) return;
     for (int64_t k = 0; k < n; k++) {
@@ -240,7 +241,7 @@ static void check_gradients(struct trial *t, struct case_config config, const st
     }
 }
 
-/* ---- one case ---------------------------------------------------------------------------------- */
+/* ---- one case ---- */
 
 static void check_threads(struct trial *t, struct case_config config, const struct results *a,
                           const char *how) {

@@ -16,7 +16,7 @@ static void fill(float *x, int n, uint64_t stream) {
     for (int i = 0; i < n; i++) x[i] = ot_random_normal(7, stream, (uint64_t)i);
 }
 
-/* ---- losses ---------------------------------------------------------------------------------------- */
+/* ---- losses ---- */
 
 enum { N = 5, C = 7, INNER = 3, ALL = N * C * INNER };
 
@@ -49,7 +49,8 @@ static void gradients_of_losses_are_differences(void **state) {
         ot_result r;
         assert_int_equal(ot_loss_target(o, &out, &want, NULL), OT_OK);
         bool classes = o->kind == OT_LOSS_CROSS_ENTROPY;
-        ot_tensor target = {.type = want.type, .rank = want.rank, .data = classes ? (void *)label : t};
+        ot_tensor target = {
+            .type = want.type, .rank = want.rank, .data = classes ? (void *)label : t};
         memcpy(target.dim, want.dim, sizeof target.dim);
         assert_int_equal(ot_loss_run(o, &out, &target, g, &r, NULL), OT_OK);
         for (int i = 0; i < ALL; i++) {
@@ -84,7 +85,7 @@ static void labels_out_of_range_name_their_sample(void **state) {
     assert_true(r.loss == 0 && r.count == 0);
 }
 
-/* ---- optimizers --------------------------------------------------------------------------------------- */
+/* ---- optimizers ---- */
 
 enum { W = 1000, STEPS = 12 };
 
@@ -176,7 +177,8 @@ static void clipping_scales_to_the_norm_and_nan_changes_nothing(void **state) {
 
 static void schedules_reach_their_ends(void **state) {
     (void)state;
-    ot_optimizer_options o = {.lr = 1, .warmup_steps = 10, .total_steps = 110, .final_factor = 0.1f};
+    ot_optimizer_options o = {
+        .lr = 1, .warmup_steps = 10, .total_steps = 110, .final_factor = 0.1f};
     assert_float_equal(ot_schedule_lr(&o, 4), 0.5, 1e-9);
     assert_float_equal(ot_schedule_lr(&o, 500), 1, 1e-9);
     o.schedule = OT_SCHEDULE_LINEAR;
@@ -186,7 +188,8 @@ static void schedules_reach_their_ends(void **state) {
     assert_float_equal(ot_schedule_lr(&o, 10), 1, 1e-6);
     assert_float_equal(ot_schedule_lr(&o, 60), 0.55, 1e-6);
     assert_float_equal(ot_schedule_lr(&o, 110), 0.1, 1e-6);
-    o = (ot_optimizer_options){.lr = 1, .schedule = OT_SCHEDULE_STEP, .step_size = 3, .gamma = 0.5f};
+    o = (ot_optimizer_options){
+        .lr = 1, .schedule = OT_SCHEDULE_STEP, .step_size = 3, .gamma = 0.5f};
     assert_float_equal(ot_schedule_lr(&o, 7), 0.25, 1e-6);
 }
 

@@ -14,7 +14,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/safetensors.h"
 
-/* ---- JSON ------------------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 static ot_status read_json(struct arena *a, const char *text, struct json_tree *tree) {
     ot_error err;
@@ -90,7 +90,7 @@ static void crc32_of_the_standard_check_value(void **state) {
     assert_int_equal(c.value, 0xcbf43926);
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static char folder[64];
 
@@ -286,7 +286,7 @@ static void unusable_arguments_are_refused(void **state) {
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 struct failing {
     int left; /* allocations until one fails; < 0: never */

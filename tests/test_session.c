@@ -12,7 +12,7 @@
 #include "runtime/session.h"
 #include "tests/model.h"
 
-/* ---- models --------------------------------------------------------------------------------------- */
+/* ---- models ---- */
 
 enum { BATCH = 17, CLASSES = 5 };
 
@@ -23,7 +23,8 @@ static void random_floats(float *v, size_t n, uint64_t stream, double density) {
     }
 }
 
-static void weight(struct model *m, const char *name, int rank, const int64_t *dim, double density) {
+static void weight(struct model *m, const char *name, int rank, const int64_t *dim,
+                   double density) {
     float v[4096];
     size_t n = 1;
     for (int i = 0; i < rank; i++) n *= (size_t)dim[i];
@@ -54,7 +55,8 @@ static unsigned char *mlp(size_t *size) {
     return model_finish(&m, size);
 }
 
-/* A residual CNN: sparse convolutions, BatchNormalization in training form, pooling, a dense head. */
+/* A residual CNN: sparse convolutions, BatchNormalization in training form, pooling, a dense head.
+ */
 static unsigned char *cnn(size_t *size) {
     struct model m;
     model_begin(&m, 15);
@@ -121,7 +123,7 @@ static double must_train(struct fixture *f) {
     return r.loss;
 }
 
-/* ---- gradients ---------------------------------------------------------------------------------------- */
+/* ---- gradients ---- */
 
 /* Central differences of the loss in float: steps of about 1e-2 see 3 digits. Training-form
  * statistics need ot_train_step, whose accumulation does not disturb the loss. */
@@ -173,7 +175,7 @@ static void gradients_are_differences(void **state) {
     check_gradients(cnn, OT_SPARSE_NEVER);
 }
 
-/* ---- the same bits --------------------------------------------------------------------------------------- */
+/* ---- the same bits ---- */
 
 static void train_losses(make_fn *make, const ot_options *o, int steps, double *loss) {
     struct fixture f;
@@ -210,7 +212,7 @@ static void sparse_equals_dense(void **state) {
     }
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------------- */
+/* ---- plans ---- */
 
 static void live_buffers_do_not_overlap(void **state) {
     (void)state;
@@ -265,7 +267,7 @@ static void frozen_weights_cost_nothing(void **state) {
     ot_close(f.s);
 }
 
-/* ---- allocations and failures ------------------------------------------------------------------------------- */
+/* ---- allocations and failures ---- */
 
 struct counter {
     long calls, fail_at, live;

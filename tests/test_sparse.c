@@ -32,7 +32,8 @@ static const struct sparse_case cases[] = {
     {"dilation 3 at stride 2", 16, 4, 15, 16, 5, 3, 3, 2, 2, 3, 2, 3, 2, 3, 2, 1, 16, 0.3},
     {"groups", 16, 12, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4, 16, 0.3},
     {"depthwise", 16, 24, 9, 9, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 24, 16, 0.6},
-    {"depthwise, stride 2, multiplier 2", 3, 10, 9, 9, 20, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 10, 16, 0.6},
+    {"depthwise, stride 2, multiplier 2", 3, 10, 9, 9, 20, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 10, 16,
+     0.6},
     {"1x5", 16, 5, 6, 17, 7, 1, 5, 1, 1, 1, 1, 0, 2, 0, 2, 1, 16, 0.3},
     {"5x1", 16, 5, 17, 6, 7, 5, 1, 1, 1, 1, 1, 2, 0, 2, 0, 1, 16, 0.3},
     {"1-D", 16, 5, 1, 40, 7, 1, 3, 1, 2, 1, 1, 0, 1, 0, 1, 1, 16, 0.3},
@@ -97,7 +98,8 @@ static void test_batches(void **state) {
 }
 
 static int pick(int test, int what, int from, int to) {
-    return from + (int)(ot_random_u32(11, (uint64_t)test, (uint64_t)what) % (uint32_t)(to - from + 1));
+    return from +
+           (int)(ot_random_u32(11, (uint64_t)test, (uint64_t)what) % (uint32_t)(to - from + 1));
 }
 
 static void test_random(void **state) {
@@ -171,8 +173,8 @@ static void *run_large(void *arg) {
 
 static void test_small_stack(void **state) {
     (void)state;
-    static const struct sparse_case large = {"2.3 million nonzeros", 2, 1024, 2, 2, 1280, 3, 3, 1, 1,
-                                             1, 1, 1, 1, 1, 1, 1, 16, 0.2};
+    static const struct sparse_case large = {
+        "2.3 million nonzeros", 2, 1024, 2, 2, 1280, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.2};
     struct sparse_layer l;
     struct pool *pool = new_pool(1);
     sparse_layer_make(&l, &large, ot_kernels_at(0), pool, true, true);
@@ -240,8 +242,8 @@ static void failing_free(void *context, void *pointer) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    static const struct sparse_case c = {"conv", 2, 70, 4, 4, 60, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 16,
-                                         0.5};
+    static const struct sparse_case c = {"conv", 2, 70, 4, 4, 60, 3, 3,  2,  2,
+                                         1,      1, 1,  1, 1, 1,  1, 16, 0.5};
     struct sparse_layer l;
     struct pool *pool = new_pool(1);
     sparse_layer_make(&l, &c, ot_kernels_at(0), pool, true, true);

@@ -73,7 +73,7 @@ int ot_names_read(const char *folder, char ***names, int64_t *n, struct failure 
     return code;
 }
 
-/* ---- which reader ------------------------------------------------------------------------- */
+/* ---- which reader ---- */
 
 /* Names that tell what a folder is, by their beginning. */
 static const struct {
@@ -132,7 +132,7 @@ static open_fn *find_file_reader(const char *path, struct failure *f)
     return NULL;
 }
 
-/* ---- class labels ------------------------------------------------------------------------- */
+/* ---- class labels ---- */
 
 /* Counts the classes of integer targets that the reader did not count. */
 static int count_classes(struct data_source *d, struct failure *f)

@@ -65,7 +65,7 @@ int ot_data_read(const struct data_source *d, int64_t i, int input, struct sampl
 /* A short name of sample i for messages and predictions: its file, or its number. */
 void ot_data_name(const struct data_source *d, int64_t i, char *out, size_t size);
 
-/* ---- for readers --------------------------------------------------------------------------- */
+/* ---- for readers ---- */
 
 /* How a file stores an element. */
 struct element {

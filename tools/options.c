@@ -15,7 +15,7 @@ const struct option ot_option_table[OPTION_COUNT] = {
 };
 #undef OPTION
 
-/* ---- names ------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* Whether two keys are the same, - and _ not told apart. */
 static bool same_key(const char *a, const char *b)
@@ -73,7 +73,7 @@ const char *ot_option_suggest(const char *key, unsigned commands, char *buffer, 
     return buffer;
 }
 
-/* ---- values ------------------------------------------------------------------------------ */
+/* ---- values ---- */
 
 static bool parse_integer(const char *text, int64_t *value)
 {
@@ -253,7 +253,7 @@ void ot_settings_free(struct settings *s)
     *s = (struct settings){0};
 }
 
-/* ---- reading them ------------------------------------------------------------------------ */
+/* ---- reading them ---- */
 
 /* The setting of id, from the table where nobody set it; false where it has none. */
 static bool look(const struct settings *s, enum option_id id, struct setting *item)

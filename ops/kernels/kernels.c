@@ -6,7 +6,9 @@ extern const struct kernels ot_kernels_generic;
 #if defined(__x86_64__)
 extern const struct kernels ot_kernels_avx2, ot_kernels_avx512;
 
-static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

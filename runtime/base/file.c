@@ -73,7 +73,7 @@ done:
     return status;
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static ot_status writer_fail(struct file_writer *w, ot_error *err, const char *what) {
     int saved = errno;

@@ -27,7 +27,7 @@ static void skip_space(struct reader *r) {
 
 static bool next_is(const struct reader *r, char c) { return r->p < r->end && *r->p == c; }
 
-/* ---- strings --------------------------------------------------------------------------------- */
+/* ---- strings ---- */
 
 /* Bytes of the UTF-8 character at p (RFC 3629: shortest form, no surrogates); 0: not one. */
 static int utf8_length(const char *p, const char *end) {
@@ -129,7 +129,7 @@ static ot_status read_string(struct reader *r, const char **text) {
     return OT_OK;
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static int skip_digits(struct reader *r) {
     const char *from = r->p;
@@ -235,7 +235,7 @@ static ot_status close_containers(struct reader *r, bool *more) {
     }
 }
 
-/* ---- the document ---------------------------------------------------------------------------- */
+/* ---- the document ---- */
 
 /* FNV-1a over the parent and the key. */
 static uint64_t key_hash(const struct json *v) {
@@ -301,7 +301,7 @@ bool ot_json_u64(const struct json *v, uint64_t *out) {
     return true;
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static void put(struct json_writer *w, const char *s, size_t n) {
     size_t need;

@@ -41,7 +41,8 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     int64_t most;
     if (file_rows < 0 || file_cols < 0 || file_rows >= INT_MAX || file_cols >= INT_MAX ||
         n > INT_MAX || __builtin_mul_overflow(file_rows, file_cols, &most))
-        return ot_fail(err, OT_ERROR_LIMIT, "sparse matrix %lld x %lld with %lld slots is too large",
+        return ot_fail(err, OT_ERROR_LIMIT,
+                       "sparse matrix %lld x %lld with %lld slots is too large",
                        (long long)file_rows, (long long)file_cols, (long long)n);
     OT_TRY(check_positions(position, n, most, err));
     ot_allocator al = ot_allocator_or_default(allocator);

@@ -27,7 +27,8 @@ struct pattern {
 
 /* From the positions of the slots in the file's row-major order, ascending and distinct (checked).
  * Takes a copy. file_rows x file_cols is the file's shape as a matrix; with `transposed` its
- * columns are the output features. slot (NULL allowed, n entries) gets the slot of each position. */
+ * columns are the output features. slot (NULL allowed, n entries) gets the slot of each position.
+ */
 ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
                          bool transposed, const int64_t *position, int64_t n, int *slot,
                          struct pattern **pattern, ot_error *err);

@@ -49,7 +49,7 @@ static void add_note(struct crc32 *c, const ot_note *note) {
     ot_crc32_add(c, note->value, strlen(note->value) + 1);
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static ot_status check_tensor(const struct safetensor *t, ot_error *err) {
     size_t bytes;
@@ -184,7 +184,7 @@ done:
     return status;
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static ot_status read_dims(const struct json_tree *tree, int64_t at, struct safetensor *t,
                            ot_error *err) {
