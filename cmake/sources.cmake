@@ -73,6 +73,7 @@ set(RUNTIME_SOURCES
   runtime/optimizer.c
   runtime/parameter.c
   runtime/plan.c
+  runtime/profile.c
   runtime/run.c
   runtime/schedule.c
   runtime/session.c
@@ -135,6 +136,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
+  test_profile:model.c
   test_payload:hostile.c:wire.c
   test_safetensors
   test_scan:hostile.c:wire.c

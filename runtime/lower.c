@@ -149,6 +149,7 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
         .name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
     struct plan_node *pn = new_node(p, ot_op_find(op_type), node, -1);
     if (!pn) return no_memory(err);
+    y->weight = from->weight;
     y->t.lanes = lanes;
     y->t.lane_rank = lane_rank;
     pn->n.x[0] = &from->t;
@@ -168,6 +169,7 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
         const struct parameter *w = &s->parameter[k];
         e->t = w->t;
         e->parameter = k;
+        e->weight = true;
         e->wants = p->kind == OT_PLAN_TRAIN && w->trainable && !w->is_statistic &&
                    !(w->is_norm && s->options.bn == OT_BN_FROZEN);
     } else if (value->constant) {

@@ -323,6 +323,34 @@ typedef void ot_write_fn(void *context, const char *line);
 OT_API ot_status ot_print_plan(const ot_session *session, ot_write_fn *write, void *context,
                                ot_error *err);
 
+/* Type and shape of the target that the plan of the last ot_prepare or step wants; data is NULL.
+ * OT_ERROR_STATE where that plan has no loss. */
+OT_API ot_status ot_get_target(const ot_session *session, ot_tensor *target, ot_error *err);
+
+/* Where the time of steps went: a line of ot_print_plan's, or the optimizer. */
+typedef struct ot_profile_step {
+    const char *what;     /* "forward", "loss", "backward", "backward weight", "add", "zero",
+                           * "collect", "optimizer" */
+    const char *op;       /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
+    const char *name;     /* of the node, or of the value */
+    const char *kernel;   /* as "spmm avx512"; "" for plain loops */
+    double flops;         /* useful ones of one call; 0 where the operator does not say */
+    double bytes;         /* of the tensors that one call reads or writes, each counted once */
+    double seconds;       /* of all calls together */
+    int64_t calls;
+} ot_profile_step;
+
+/* Switches the clocks on or off and forgets what they have counted. While they run, the backward
+ * pass of a product is done in two parts, so that the gradient of its weight ("backward weight")
+ * can be told from that of its input ("backward"); results are the same. */
+OT_API void ot_set_profile(ot_session *session, int on);
+
+/* Calls step(context, s) for each step of the plan that was used last, in order, then for the
+ * optimizer. The strings live as long as the plan. */
+typedef void ot_profile_fn(void *context, const ot_profile_step *step);
+OT_API ot_status ot_get_profile(const ot_session *session, ot_profile_fn *step, void *context,
+                                ot_error *err);
+
 /* A permutation of 0..n-1 that depends on seed and epoch alone. */
 OT_API void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index);
 

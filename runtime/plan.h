@@ -30,6 +30,7 @@ struct entry {
     int buffer;         /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
     int parameter;      /* whose value it is, or -1 */
     int input;          /* of the model, or -1 */
+    bool weight;        /* a parameter, or one made dense */
     bool wants;         /* its gradient leads to a trainable parameter */
     struct entry *view; /* whose data it shares, or NULL */
     struct entry *grad; /* set by autodiff */
@@ -46,10 +47,17 @@ enum step_kind {
     OT_STEP_ACCUMULATE  /* gradient of parameter a->parameter += b */
 };
 
+/* What a profile has measured. */
+struct timing {
+    double seconds;
+    int64_t calls;
+};
+
 struct step {
     enum step_kind kind;
     struct op_node *node;
     struct entry *a, *b;
+    struct timing time, weight_time; /* weight_time: of the second part of a product's backward */
 };
 
 /* An op_node with what only the plan knows. */

@@ -73,24 +73,56 @@ static ot_status run_loss(struct plan *p, const struct step *step, const ot_tens
     return OT_OK;
 }
 
+static ot_status run_step(struct plan *p, struct step *step, const ot_tensor *target,
+                          ot_result *result, ot_error *err) {
+    switch (step->kind) {
+    case OT_STEP_LOSS: return run_loss(p, step, target, result, err);
+    case OT_STEP_ADD:
+        add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
+        return OT_OK;
+    case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); return OT_OK;
+    case OT_STEP_ACCUMULATE:
+        add(p->session->pool, p->session->parameter[step->a->parameter].gradient,
+            ot_f(&step->b->t), ot_count(&step->b->t));
+        return OT_OK;
+    default: return run_node(p, step, err);
+    }
+}
+
+/* The same with clocks. The two gradients of a product are asked for one after the other. */
+static ot_status run_timed(struct plan *p, struct step *step, const ot_tensor *target,
+                           ot_result *result, ot_error *err) {
+    struct op_node *n = step->node;
+    double start = ot_clock();
+    if (!ot_step_weight(step)) {
+        OT_TRY(run_step(p, step, target, result, err));
+        ot_timing_add(&step->time, start);
+        return OT_OK;
+    }
+    struct tensor *dx[OT_PRODUCT_INPUTS] = {0};
+    const size_t size = (size_t)n->n_in * sizeof *dx;
+    memcpy(dx, n->dx, size);
+    ot_status status = OT_OK;
+    if (dx[0]) {
+        memset(n->dx + 1, 0, size - sizeof *dx);
+        status = run_node(p, step, err);
+        ot_timing_add(&step->time, start);
+    }
+    memcpy(n->dx, dx, size);
+    n->dx[0] = NULL;
+    start = ot_clock();
+    if (!status) status = run_node(p, step, err);
+    ot_timing_add(&step->weight_time, start);
+    n->dx[0] = dx[0];
+    return status;
+}
+
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
                       ot_result *result, ot_error *err) {
+    const bool profile = p->session->profile.on;
     OT_TRY(bind_inputs(p, inputs, err));
     if (target) OT_TRY(check_target(p, target, err));
-    for (int s = 0; s < p->n_steps; s++) {
-        const struct step *step = &p->step[s];
-        switch (step->kind) {
-        case OT_STEP_LOSS: OT_TRY(run_loss(p, step, target, result, err)); break;
-        case OT_STEP_ADD:
-            add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
-            break;
-        case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); break;
-        case OT_STEP_ACCUMULATE:
-            add(p->session->pool, p->session->parameter[step->a->parameter].gradient,
-                ot_f(&step->b->t), ot_count(&step->b->t));
-            break;
-        default: OT_TRY(run_node(p, step, err));
-        }
-    }
+    for (int s = 0; s < p->n_steps; s++)
+        OT_TRY((profile ? run_timed : run_step)(p, &p->step[s], target, result, err));
     return OT_OK;
 }

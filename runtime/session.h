@@ -5,6 +5,7 @@
 #include "runtime/loss.h"
 #include "runtime/optimizer.h"
 #include "runtime/plan.h"
+#include "runtime/profile.h"
 
 enum { OT_PLANS_KEPT = 4 };
 
@@ -27,6 +28,7 @@ struct ot_session {
     int64_t accumulated; /* training steps since the last optimizer step */
     struct step_context context;
     double gradient_norm;
+    struct profile profile;
     float *statistics; /* running statistics before the step, to go back to */
 
     struct plan *plan; /* most recently used first */

@@ -104,6 +104,16 @@ ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n
     return OT_OK;
 }
 
+ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
+    const struct plan *p = s->plan;
+    if (!target) return ot_fail(err, OT_ERROR_ARGUMENT, "target is NULL");
+    if (!p || p->kind == OT_PLAN_RUN)
+        return ot_fail(err, OT_ERROR_STATE, "there is no plan with a loss: call ot_prepare");
+    *target = (ot_tensor){.type = p->target.type, .rank = p->target.rank};
+    memcpy(target->dim, p->target.dim, sizeof target->dim);
+    return OT_OK;
+}
+
 ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                         ot_result *result, ot_error *err) {
     struct plan *p = NULL;
@@ -130,9 +140,11 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
 ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
     if (!s->accumulated)
         return ot_fail(err, OT_ERROR_STATE, "no training step since the last optimizer step");
+    const double start = s->profile.on ? ot_clock() : 0;
     ot_status status =
         ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
                          1.0 / (double)s->accumulated, s->pool, &s->gradient_norm, err);
+    if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
     if (status)
         clear_gradients(s);
     else

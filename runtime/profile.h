@@ -1,0 +1,21 @@
+/* profile.h - clocks around the steps of a plan. Off, they cost a branch a run. */
+#ifndef OT_RUNTIME_PROFILE_H
+#define OT_RUNTIME_PROFILE_H
+
+#include "runtime/plan.h"
+
+/* Inputs of Conv, Gemm and MatMul: data, weight, bias. */
+enum { OT_PRODUCT_INPUTS = 3 };
+
+struct profile {
+    bool on;
+    struct timing optimizer;
+};
+
+double ot_clock(void); /* seconds of a monotonic clock */
+void ot_timing_add(struct timing *t, double start);
+
+/* Whether a step is the backward pass of a product with a weight whose gradient is wanted. */
+bool ot_step_weight(const struct step *step);
+
+#endif

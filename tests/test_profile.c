@@ -1,0 +1,164 @@
+/* test_profile.c - clocks around the steps of a plan: what they name, count and leave alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/onnxtrain.h"
+#include "tests/model.h"
+
+#define DIMS(...) ((const int64_t[]){__VA_ARGS__})
+
+enum { BATCH = 17, INPUTS = 12, HIDDEN = 20, CLASSES = 5, MOST = INPUTS * HIDDEN };
+
+static void weight(struct model *m, const char *name, int rows, int cols, int keep_every) {
+    float v[MOST];
+    for (int i = 0; i < rows * cols; i++)
+        v[i] = i % keep_every ? 0 : 0.01f * (float)((i * 37) % 101 - 50) + 0.001f;
+    model_floats(m, name, 2, DIMS(rows, cols), v);
+}
+
+static ot_session *open_mlp(const ot_options *options) {
+    struct model m;
+    float bias[HIDDEN] = {0};
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, INPUTS));
+    weight(&m, "w1", HIDDEN, INPUTS, 7);
+    model_floats(&m, "b1", 1, DIMS(HIDDEN), bias);
+    weight(&m, "w2", CLASSES, HIDDEN, 4);
+    model_node(&m, "Gemm", "x w1 b1", "h", "transB=1");
+    model_node(&m, "Relu", "h", "a", "");
+    model_node(&m, "Gemm", "a w2", "y", "transB=1");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
+    size_t size;
+    unsigned char *file = model_finish(&m, &size);
+    ot_session *s = NULL;
+    assert_int_equal(ot_open_buffer(file, size, options, &s, NULL), OT_OK);
+    free(file);
+    const ot_optimizer_options sgd = {.kind = OT_SGD, .lr = 0.1f};
+    assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
+    return s;
+}
+
+static void train(ot_session *s) {
+    float x[BATCH * INPUTS];
+    int64_t label[BATCH];
+    for (int i = 0; i < BATCH * INPUTS; i++) x[i] = 0.1f * (float)(i % 23) - 1;
+    for (int i = 0; i < BATCH; i++) label[i] = i % CLASSES;
+    const ot_tensor in = {.type = OT_FLOAT, .rank = 2, .dim = {BATCH, INPUTS}, .data = x};
+    const ot_tensor target = {.type = OT_INT64, .rank = 1, .dim = {BATCH}, .data = label};
+    assert_int_equal(ot_train_step(s, &in, 1, &target, NULL, NULL), OT_OK);
+    assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
+}
+
+struct count {
+    int steps, timed, forward, backward, weight, optimizer, loss, reorder;
+    double flops, seconds;
+    int64_t calls;
+};
+
+static void count(void *context, const ot_profile_step *s) {
+    struct count *c = context;
+    c->steps++;
+    c->timed += s->seconds > 0;
+    c->forward += !strcmp(s->what, "forward") && !strcmp(s->op, "Gemm");
+    c->backward += !strcmp(s->what, "backward") && !strcmp(s->op, "Gemm");
+    c->weight += !strcmp(s->what, "backward weight");
+    c->optimizer += !strcmp(s->what, "optimizer");
+    c->loss += !strcmp(s->what, "loss");
+    c->reorder += !strcmp(s->op, "Reorder");
+    c->flops += s->flops;
+    c->seconds += s->seconds;
+    c->calls = s->calls;
+    assert_true(s->bytes > 0);
+}
+
+static void clocks_tell_parts_apart(void **state) {
+    (void)state;
+    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER};
+    for (int k = 0; k < 2; k++) {
+        const ot_options options = {.threads = 1, .sparse = modes[k]};
+        ot_session *s = open_mlp(&options);
+        struct count c = {0};
+        ot_set_profile(s, 1);
+        for (int i = 0; i < 3; i++) train(s);
+        assert_int_equal(ot_get_profile(s, count, &c, NULL), OT_OK);
+        assert_int_equal(c.timed, c.steps);
+        assert_int_equal(c.forward, 2);
+        assert_int_equal(c.backward, 1); /* nobody wants the gradient of x */
+        assert_int_equal(c.weight, 2);
+        assert_int_equal(c.loss, 1);
+        assert_int_equal(c.optimizer, 1);
+        assert_int_equal(c.calls, 3);
+        assert_int_equal(c.reorder > 0, modes[k] == OT_SPARSE_ALWAYS);
+        const int nnz1 = (HIDDEN * INPUTS + 6) / 7, nnz2 = (CLASSES * HIDDEN + 3) / 4;
+        if (modes[k] == OT_SPARSE_ALWAYS)
+            assert_true(c.flops == 2.0 * BATCH * (2 * nnz1 + 3 * nnz2));
+        ot_close(s);
+    }
+}
+
+static void clocks_that_are_off_stand(void **state) {
+    (void)state;
+    const ot_options options = {.threads = 1};
+    ot_session *s = open_mlp(&options);
+    struct count c = {0};
+    assert_int_equal(ot_get_profile(s, count, &c, NULL), OT_ERROR_STATE);
+    assert_int_equal(ot_get_profile(s, NULL, NULL, NULL), OT_ERROR_ARGUMENT);
+    ot_set_profile(s, 1);
+    train(s);
+    ot_set_profile(s, 0);
+    train(s);
+    assert_int_equal(ot_get_profile(s, count, &c, NULL), OT_OK);
+    assert_true(c.steps > 0);
+    assert_true(c.seconds == 0);
+    ot_close(s);
+}
+
+static void a_profile_changes_no_bit(void **state) {
+    (void)state;
+    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER};
+    for (int k = 0; k < 2; k++) {
+        const ot_options options = {.threads = 2, .sparse = modes[k]};
+        float w[2][MOST];
+        for (int on = 0; on < 2; on++) {
+            ot_session *s = open_mlp(&options);
+            ot_set_profile(s, on);
+            for (int i = 0; i < 3; i++) train(s);
+            assert_int_equal(ot_read_parameter(s, 0, w[on], NULL), OT_OK);
+            ot_close(s);
+        }
+        assert_memory_equal(w[0], w[1], INPUTS * HIDDEN * sizeof(float));
+    }
+}
+
+static void a_plan_knows_its_target(void **state) {
+    (void)state;
+    const ot_options options = {.threads = 1};
+    ot_session *s = open_mlp(&options);
+    ot_tensor target;
+    size_t bytes;
+    const ot_tensor in = {.type = OT_FLOAT, .rank = 2, .dim = {BATCH, INPUTS}};
+    assert_int_equal(ot_get_target(s, &target, NULL), OT_ERROR_STATE);
+    assert_int_equal(ot_prepare(s, 0, &in, 1, &bytes, NULL), OT_OK);
+    assert_int_equal(ot_get_target(s, &target, NULL), OT_ERROR_STATE);
+    assert_int_equal(ot_prepare(s, 1, &in, 1, &bytes, NULL), OT_OK);
+    assert_int_equal(ot_get_target(s, &target, NULL), OT_OK);
+    assert_int_equal(target.type, OT_INT64);
+    assert_int_equal(target.rank, 1);
+    assert_int_equal(target.dim[0], BATCH);
+    ot_close(s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clocks_tell_parts_apart),
+        cmocka_unit_test(clocks_that_are_off_stand),
+        cmocka_unit_test(a_profile_changes_no_bit),
+        cmocka_unit_test(a_plan_knows_its_target),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
