@@ -70,8 +70,8 @@ for file in sparse.onnx dense.onnx; do
 done
 [ "$(wc -c < sparse.onnx)" -lt "$(wc -c < "$model")" ] || fail "sparse.onnx is not smaller"
 expect 0 "$TRAIN" export "$model" out=same.onnx
-"$TRAIN" export "$model" out=training.onnx form=training
-"$TRAIN" export training.onnx out=inference.onnx form=inference
+expect 0 "$TRAIN" export "$model" out=training.onnx form=training
+expect 0 "$TRAIN" export training.onnx out=inference.onnx form=inference
 for file in same.onnx inference.onnx; do
     expect 0 "$TRAIN" eval --json $file "$GLYPHS"
     [ "$(json accuracy < "$work.out")" = "$before" ] || fail "form changed the accuracy: $file"

@@ -22,7 +22,8 @@ expect() {
     got=$?
     [ "$got" = "$want" ] && return 0
     fail "exit $got, not $want: $*"
-    tail -5 "$work.out" "$work.err"
+    tail -n 5 "$work.out"
+    tail -n 5 "$work.err"
     return 1
 }
 stdout_has() { grep -qE -- "$1" "$work.out" || fail "no '$1' in the output of $TRAIN"; }

@@ -89,7 +89,8 @@ def main():
     save("conv_pads_huge",
          [helper.make_node("Conv", ["x", "w"], ["y"], "conv", pads=[2**62, 2**62, 2**62, 2**62])],
          [array("w", 2, 1, 3, 3)], x=("N", 1, 8, 8))
-    save("gemm_shapes", [gemm()], [array("w", 5, 3)])
+    save("gemm_shapes", [helper.make_node("Flatten", ["x"], ["f"]), gemm(x="f")],
+         [array("w", 575, 3)], x=("N", 1, 24, 24))
     save("unknown_operator", [helper.make_node("Frobnicate", ["x"], ["y"], "f")])
     save("unknown_domain", [helper.make_node("Relu", ["x"], ["y"], "f", domain="evil")],
          domains=["evil"])
