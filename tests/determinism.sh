@@ -22,7 +22,8 @@ done
 try=0
 while [ $try -lt "$tries" ]; do
     try=$((try + 1))
-    at=$(awk -v seed="$try$(date +%N)" -v n=$time 'BEGIN { srand(seed); print rand() * n / 1000 }')
+    seed=$(od -An -N2 -tu2 /dev/urandom)
+    at=$(awk -v seed="$seed" -v n=$time 'BEGIN { srand(seed); print rand() * n / 1000 }')
     rm -rf killed
     "$TRAIN" $common threads=$((1 + try % 4)) out=killed > log.txt 2>&1 &
     process=$!

@@ -11,8 +11,8 @@ tools/install-deps.sh
 echo "building (see build/log.txt)"
 mkdir -p build
 {
-    cmake -G Ninja -S . -B build -DOT_TESTS=OFF -DCMAKE_BUILD_TYPE=Release
-    cmake --build build
+    [ -e build/CMakeCache.txt ] || cmake -G Ninja -S . -B build
+    cmake --build build --target onnx-train
 } > build/log.txt 2>&1 || { tail -40 build/log.txt; exit 1; }
 echo "ready after $(($(date +%s) - began)) s"
 

@@ -81,11 +81,11 @@ static int print_summary(struct trainer *t, struct failure *f)
 
 int ot_run_train(const struct settings *s, struct failure *f)
 {
+    ot_stop_install(); /* a signal may come before the first step */
     struct trainer *t = ot_take(1, sizeof *t, f);
     int code = t ? ot_trainer_make(t, s, f) : f->code;
     if (!code) {
         ot_progress_start(&t->progress, s);
-        ot_stop_install();
         ot_trainer_print_header(t);
         code = ot_trainer_run(t, f);
         if (!code)
