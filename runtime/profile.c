@@ -28,7 +28,7 @@ void ot_set_profile(ot_session *s, int on) {
             p->step[i].time = p->step[i].weight_time = (struct timing){0};
 }
 
-/* ---- what a call touches ------------------------------------------------------------------------ */
+/* ---- what a call touches */
 
 static double bytes_of(const struct tensor *t) { return t ? (double)ot_bytes(t) : 0; }
 
@@ -58,7 +58,7 @@ static double optimizer_bytes(const struct ot_session *s) {
     return (double)info.gradients * 2 + (double)info.moments;
 }
 
-/* ---- telling ------------------------------------------------------------------------------------- */
+/* ---- telling */
 
 static void tell_node(const struct step *step, ot_profile_fn *fn, void *context) {
     const struct op_node *n = step->node;
