@@ -83,6 +83,12 @@ set(RUNTIME_SOURCES
 set(TOOL_SOURCES
   tools/arguments.c
   tools/batch.c
+  tools/bench.c
+  tools/bench_case.c
+  tools/bench_dense.c
+  tools/bench_kernels.c
+  tools/bench_limits.c
+  tools/bench_share.c
   tools/command.c
   tools/data.c
   tools/data_array.c
@@ -102,6 +108,7 @@ set(TOOL_SOURCES
   tools/inspect.c
   tools/jsonout.c
   tools/model.c
+  tools/model_writer.c
   tools/npy_write.c
   tools/options.c
   tools/predict.c

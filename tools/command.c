@@ -34,6 +34,12 @@ const struct command ot_commands[] = {
      "onnx-train export model.onnx out=served.onnx form=inference\n"
      "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n",
      ot_run_export},
+    {"bench", BENCH, "MODEL [key=value ...] | --kernels [key=value ...]",
+     "time whole training steps of a model, or single layers against dense ones",
+     "onnx-train bench model.onnx batch=16 threads=1 steps=20\n"
+     "onnx-train bench model.onnx batch=16 sparse=never --json\n"
+     "onnx-train bench --kernels suite=quick\n",
+     ot_run_bench},
     {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
      "onnx-train env\n", ot_run_env},
     {"help", HELP, "[COMMAND]", "explain a command", "onnx-train help train\n", ot_run_help},

@@ -146,30 +146,6 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
 
 /* ---- plan --------------------------------------------------------------------------------- */
 
-/* Shapes to plan for: batch= samples, and size= where the model leaves height and width free. */
-static int plan_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
-                       struct failure *f)
-{
-    int64_t width = 224, height = 0;
-    const char *size = ot_text(s, OPTION_crop) ? ot_text(s, OPTION_crop) : ot_text(s, OPTION_size);
-    if (size && !ot_parse_extent(size, &width, &height))
-        return ot_refuse(f, EXIT_USAGE, "size: '%s' is neither N nor WxH", size);
-    height = height ? height : width;
-    for (int k = 0; k < m->n_inputs; k++) {
-        const ot_value_info *v = &m->input[k];
-        if (v->rank < 0)
-            return ot_refuse(f, EXIT_MODEL, "input '%s' has no shape to plan for", v->name);
-        inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
-        for (int i = 0; i < v->rank; i++) {
-            const int64_t free_dim = i == 2 ? height : i == 3 ? width : 1;
-            inputs[k].dim[i] = v->dim[i] > 0 ? v->dim[i] : free_dim;
-        }
-        if (v->rank > 0)
-            inputs[k].dim[0] = ot_integer(s, OPTION_batch, 1);
-    }
-    return 0;
-}
-
 static void print_line(void *context, const char *line)
 {
     (void)context;
@@ -181,7 +157,7 @@ static int print_plan(const struct model *m, const struct settings *s, struct fa
     ot_tensor inputs[MAX_INPUTS];
     size_t bytes = 0;
     ot_error err = {0};
-    const int code = plan_shapes(m, s, inputs, f);
+    const int code = ot_model_shapes(m, s, inputs, f);
     if (code)
         return code;
     if (ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, &err))
@@ -198,7 +174,7 @@ static int decide_kernels(const struct model *m, const struct settings *s, struc
 {
     ot_tensor inputs[MAX_INPUTS];
     size_t bytes;
-    const int code = plan_shapes(m, s, inputs, f);
+    const int code = ot_model_shapes(m, s, inputs, f);
     if (!code)
         ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
     return code == EXIT_USAGE ? code : 0;

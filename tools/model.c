@@ -146,6 +146,29 @@ void ot_model_request(const struct model *m, struct data_request *request)
         request->input[i] = m->input[i].name;
 }
 
+int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
+                    struct failure *f)
+{
+    int64_t width = 224, height = 0;
+    const char *size = ot_text(s, OPTION_crop) ? ot_text(s, OPTION_crop) : ot_text(s, OPTION_size);
+    if (size && !ot_parse_extent(size, &width, &height))
+        return ot_refuse(f, EXIT_USAGE, "size: '%s' is neither N nor WxH", size);
+    height = height ? height : width;
+    for (int k = 0; k < m->n_inputs; k++) {
+        const ot_value_info *v = &m->input[k];
+        if (v->rank < 0)
+            return ot_refuse(f, EXIT_MODEL, "input '%s' has no shape to plan for", v->name);
+        inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
+        const int64_t tokens = v->rank < 4 ? ot_integer(s, OPTION_length, 1) : 1;
+        const int64_t free_dim[4] = {1, tokens, height, width};
+        for (int i = 0; i < v->rank; i++)
+            inputs[k].dim[i] = v->dim[i] > 0 ? v->dim[i] : i < 4 ? free_dim[i] : 1;
+        if (v->rank > 0)
+            inputs[k].dim[0] = ot_integer(s, OPTION_batch, 1);
+    }
+    return 0;
+}
+
 int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f)
 {
     const bool trains = s->command & TRAIN;

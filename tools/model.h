@@ -29,6 +29,11 @@ int ot_model_blame(struct model *m, struct failure *f);
 /* What the model asks of its data. Lives as long as m. */
 void ot_model_request(const struct model *m, struct data_request *request);
 
+/* Types and shapes of inputs to plan for, without data: batch= samples, and where the model leaves
+ * dimensions free, size= (224) for height and width of images, length= for tokens. */
+int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
+                    struct failure *f);
+
 /* Loss of the settings; label smoothing and Huber's delta with it. */
 int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f);
 
