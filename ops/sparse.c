@@ -336,11 +336,18 @@ static int panel_channels(const struct stream *s, int panel) {
     return left < s->width ? left : s->width;
 }
 
+/* What to fetch while a tile is packed: large pointwise products, which do
+ * little else than read, gain from the next tile; others from the same lines two channels on. */
+static struct fetch fetch_ahead(const struct stream *s, const struct image *image) {
+    const bool far = s->tiles_h == 1 && s->tiles_w > 16;
+    size_t ahead = far ? (size_t)s->tile_w * image->pixel : 2 * image->channel;
+    return (struct fetch){(ptrdiff_t)ahead, far};
+}
+
 static void pack_panel(const struct kernels *k, const struct stream *s, const float *x,
                        const struct tile *t, int panel, float *buffer) {
-    const int from = panel * s->width;
-    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, panel_channels(s, panel),
-            s->live - from, t->oy, t->ox, buffer);
+    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + panel * s->width,
+            panel_channels(s, panel), fetch_ahead(s, &s->in), t->oy, t->ox, buffer);
 }
 
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
@@ -453,12 +460,12 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, int ch
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
     const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
-    const int last = s->chunk_row[chunk + 1] - 1;
-    for (int r = s->chunk_row[chunk]; r <= last; r++) {
-        const float *from = dy + (size_t)r * s->out.pitch;
+    const struct fetch fetch =
+        fetch_ahead(s, &(struct image){s->out.pitch, s->out.line, s->out.step});
+    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++) {
         float *to = copy + (size_t)r * tile;
-        const struct pack a = {.in = from, .ahead = r + 2 <= last ? from + 2 * s->out.pitch : NULL,
-                               .out = to, .in_line = s->out.line, .in_step = s->out.step,
+        const struct pack a = {.in = dy + (size_t)r * s->out.pitch, .fetch = fetch, .out = to,
+                               .in_line = s->out.line, .in_step = s->out.step,
                                .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w};
         p->kernels->pack(&a);
         for (int u = 0; partial && u < t->h * t->w; u++)
