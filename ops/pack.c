@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "ops/kernels/kernels.h"
-
 enum { FARTHEST = 1 << 20 }; /* from one tap to another */
 
 static int run_of(const struct axis *a, int64_t tap) {
@@ -71,7 +69,7 @@ static int64_t clip(const struct axis *a, const struct axis_run *run, int output
 /* Lines [from, to) of a run of lines; `out` is the first line of that run. */
 static void pack_columns(const struct kernels *k, const struct axis *columns,
                          const struct image *image, int ox, struct pack *p, const float *x,
-                         const float *ahead, float *out) {
+                         float *out) {
     p->in_step = (size_t)columns->step * image->pixel;
     for (int i = 0; i < columns->runs; i++) {
         const struct axis_run *run = &columns->run[i];
@@ -83,7 +81,6 @@ static void pack_columns(const struct kernels *k, const struct axis *columns,
         int64_t skip = to > from ? (start + (int64_t)from * columns->step) * (int64_t)image->pixel
                                  : 0;
         p->in = x + skip;
-        p->ahead = ahead ? ahead + skip : NULL;
         p->out = out + (size_t)run->base * OT_UNIT;
         k->pack(p);
     }
@@ -91,7 +88,7 @@ static void pack_columns(const struct kernels *k, const struct axis *columns,
 
 static void pack_channel(const struct kernels *k, const struct axis *lines,
                          const struct axis *columns, const struct image *image, const float *x,
-                         const float *ahead, int oy, int ox, float *out) {
+                         struct fetch fetch, int oy, int ox, float *out) {
     const size_t length = (size_t)columns->length * OT_UNIT;
     for (int i = 0; i < lines->runs; i++) {
         const struct axis_run *run = &lines->run[i];
@@ -104,19 +101,16 @@ static void pack_channel(const struct kernels *k, const struct axis *lines,
         if (to == from) continue;
         size_t skip = (size_t)(start + (int64_t)from * lines->step) * image->line;
         struct pack p = {.lines = to - from, .in_line = (size_t)lines->step * image->line,
-                         .out_line = length};
-        pack_columns(k, columns, image, ox, &p, x + skip, ahead ? ahead + skip : NULL,
-                     o + (size_t)from * length);
+                         .out_line = length, .fetch = fetch};
+        pack_columns(k, columns, image, ox, &p, x + skip, o + (size_t)from * length);
     }
 }
 
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
-             const struct image *image, const float *x, const int32_t *channel, int n, int more,
-             int oy, int ox, float *out) {
+             const struct image *image, const float *x, const int32_t *channel, int n,
+             struct fetch fetch, int oy, int ox, float *out) {
     const size_t size = (size_t)lines->length * (size_t)columns->length * OT_UNIT;
-    for (int i = 0; i < n; i++) {
-        const float *ahead = i + 2 < more ? x + (size_t)channel[i + 2] * image->channel : NULL;
-        pack_channel(k, lines, columns, image, x + (size_t)channel[i] * image->channel, ahead, oy,
+    for (int i = 0; i < n; i++)
+        pack_channel(k, lines, columns, image, x + (size_t)channel[i] * image->channel, fetch, oy,
                      ox, out + (size_t)i * size);
-    }
 }

@@ -8,11 +8,8 @@
 #ifndef OT_OPS_PACK_H
 #define OT_OPS_PACK_H
 
-#include <stdbool.h>
-
+#include "ops/kernels/kernels.h"
 #include "runtime/base/arena.h"
-
-struct kernels;
 
 /* Packed positions of one residue class: base + k holds input position
  * output * step + first + from + k * step, 0 <= k < count, for a tile that begins at `output`. */
@@ -45,10 +42,10 @@ struct image {
     size_t channel, line, pixel;
 };
 
-/* out[i][line][column][OT_UNIT] = the inputs of channel[i] for the tile that begins at output
- * (oy, ox). channel[n..more) are packed later: their inputs are fetched into the cache. */
+/* out[i][line][column][OT_UNIT] = the inputs of channel[i], i < n, for the tile that begins at
+ * output (oy, ox). See struct fetch in kernels.h. */
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
-             const struct image *image, const float *x, const int32_t *channel, int n, int more,
-             int oy, int ox, float *out);
+             const struct image *image, const float *x, const int32_t *channel, int n,
+             struct fetch fetch, int oy, int ox, float *out);
 
 #endif

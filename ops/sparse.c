@@ -331,24 +331,23 @@ static size_t block_from(const struct sparse_product *p, size_t block_floats, in
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
 }
 
-/* Does one tile cover lines that stand in the image as they would be packed? */
-static bool is_packed(const struct stream *s) {
-    const struct axis *l = &s->lines, *c = &s->columns;
-    return s->channel_size == s->in.channel && s->in.pixel == OT_UNIT &&
-           s->tiles_h * s->tiles_w == 1 && l->length == l->size && l->step == 1 && l->first == 0 &&
-           c->length == c->size && c->step == 1 && c->first == 0;
-}
-
 static int panel_channels(const struct stream *s, int panel) {
     const int left = s->live - panel * s->width;
     return left < s->width ? left : s->width;
 }
 
+/* What to fetch while a tile is packed: large pointwise products, which do
+ * little else than read, gain from the next tile; others from the same lines two channels on. */
+static struct fetch fetch_ahead(const struct stream *s, const struct image *image) {
+    const bool far = s->tiles_h == 1 && s->tiles_w > 16;
+    size_t ahead = far ? (size_t)s->tile_w * image->pixel : 2 * image->channel;
+    return (struct fetch){(ptrdiff_t)ahead, far};
+}
+
 static void pack_panel(const struct kernels *k, const struct stream *s, const float *x,
                        const struct tile *t, int panel, float *buffer) {
-    const int from = panel * s->width;
-    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, panel_channels(s, panel),
-            s->live - from, t->oy, t->ox, buffer);
+    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + panel * s->width,
+            panel_channels(s, panel), fetch_ahead(s, &s->in), t->oy, t->ox, buffer);
 }
 
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
@@ -356,7 +355,7 @@ static void pack_panel(const struct kernels *k, const struct stream *s, const fl
 static const float *panel_input(const struct kernels *k, const struct stream *s, const float *x,
                                 const struct tile *t, int panel, float *buffer) {
     const int from = panel * s->width, n = panel_channels(s, panel);
-    if (n > 0 && is_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
+    if (n > 0 && ot_stream_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
         return x + (size_t)s->channel[from] * s->in.channel;
     pack_panel(k, s, x, t, panel, buffer);
     return buffer;
@@ -461,12 +460,12 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, int ch
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
     const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
-    const int last = s->chunk_row[chunk + 1] - 1;
-    for (int r = s->chunk_row[chunk]; r <= last; r++) {
-        const float *from = dy + (size_t)r * s->out.pitch;
+    const struct fetch fetch =
+        fetch_ahead(s, &(struct image){s->out.pitch, s->out.line, s->out.step});
+    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++) {
         float *to = copy + (size_t)r * tile;
-        const struct pack a = {.in = from, .ahead = r + 2 <= last ? from + 2 * s->out.pitch : NULL,
-                               .out = to, .in_line = s->out.line, .in_step = s->out.step,
+        const struct pack a = {.in = dy + (size_t)r * s->out.pitch, .fetch = fetch, .out = to,
+                               .in_line = s->out.line, .in_step = s->out.step,
                                .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w};
         p->kernels->pack(&a);
         for (int u = 0; partial && u < t->h * t->w; u++)
@@ -540,18 +539,15 @@ static void collect_task(void *arg, int task, int worker) {
     (void)worker;
     const struct weight_job *job = arg;
     const struct stream *s = &job->p->forward;
-    const size_t pitch = (size_t)s->nnz + (size_t)s->rows;
+    const int64_t pitch = (int64_t)s->nnz + s->rows;
     int64_t from, to;
-    ot_task_range((int64_t)pitch, GRAIN, task, &from, &to);
-    for (int64_t k = from; k < to; k++) {
-        float sum = job->sums[k];
-        for (int i = 1; i < job->p->shares; i++) sum += job->sums[(size_t)i * pitch + (size_t)k];
-        if (k < s->nnz) {
-            if (job->dvalue) job->dvalue[s->slot[k]] = sum;
-        } else if (job->dbias) {
-            job->dbias[k - s->nnz] = sum;
-        }
-    }
+    ot_task_range(pitch, GRAIN, task, &from, &to);
+    for (int i = 1; i < job->p->shares; i++)
+        for (int64_t k = from; k < to; k++) job->sums[k] += job->sums[i * pitch + k];
+    const int64_t slots = to < s->nnz ? to : s->nnz;
+    for (int64_t k = from; job->dvalue && k < slots; k++) job->dvalue[s->slot[k]] = job->sums[k];
+    for (int64_t k = from < slots ? slots : from; job->dbias && k < to; k++)
+        job->dbias[k - s->nnz] = job->sums[k];
 }
 
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,

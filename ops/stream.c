@@ -4,7 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
-enum { CACHE = 24 * 1024 }; /* bytes of the first-level cache that packed inputs may fill */
+/* Bytes of the first-level cache that packed inputs may fill, of the second that entries may. */
+enum { CACHE = 24 * 1024, CACHE_2 = 512 * 1024 };
 enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
 
 /* ---- choice of tile and panel ---- */
@@ -12,8 +13,8 @@ enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
 /* Costs in cycles of a core that starts one 16-float multiply-add a cycle; measured on Zen 4. Loads
  * that miss the first-level cache cost nothing until the share `hidden` of them does. */
 static const struct {
-    double nonzero, row, output, packed, miss;
-} cost = {.nonzero = 1.0, .row = 12, .output = 2.5, .packed = 5.0, .miss = 1.25};
+    double nonzero, far_nonzero, row, output, packed, miss;
+} cost = {.nonzero = 1.0, .far_nonzero = 2.5, .row = 12, .output = 2.5, .packed = 5.0, .miss = 1.25};
 
 static const double hidden = 0.42;
 
@@ -34,9 +35,11 @@ static double estimate(const struct stream *s, int nnz, int h, int w, int width)
     double each = nnz / (rows * panels), visits = rows * panels * (each < 1 ? each : 1);
     double bytes = units * width * OT_UNIT * sizeof(float);
     double missed = 1 - CACHE / bytes, miss = missed > hidden ? cost.miss * (missed - hidden) : 0;
-    return nnz * (outputs * (1 + miss) + tiles * cost.nonzero) +
+    const bool far = nnz * sizeof(struct entry) > CACHE_2;
+    const bool packs = tiles > 1 || s->lines.reach + s->columns.reach > 0;
+    return nnz * (outputs * (1 + miss) + tiles * (far ? cost.far_nonzero : cost.nonzero)) +
            visits * (tiles * cost.row + outputs * cost.output) +
-           tiles * s->live * units * cost.packed;
+           (packs ? tiles * s->live * units * cost.packed : 0);
 }
 
 /* Tries panels from what fills the cache up to all channels. */

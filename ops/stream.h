@@ -53,6 +53,14 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
                           const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
                           const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err);
 
+/* Does one tile cover lines that stand in the image as they would be packed? */
+static inline bool ot_stream_packed(const struct stream *s) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    return s->channel_size == s->in.channel && s->in.pixel == OT_UNIT &&
+           s->tiles_h * s->tiles_w == 1 && l->length == l->size && l->step == 1 && l->first == 0 &&
+           c->length == c->size && c->step == 1 && c->first == 0;
+}
+
 /* entry[k].value = value[slot[k]] for k in [from, to). */
 void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to);
 

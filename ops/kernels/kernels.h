@@ -12,6 +12,7 @@
 #ifndef OT_OPS_KERNELS_H
 #define OT_OPS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,11 +63,18 @@ struct sddmm {
     float *sum, *bias;
 };
 
+/* What to fetch into the cache (far: the second-level one) while copying: the place `ahead` floats
+ * behind what is copied, which need not exist. */
+struct fetch {
+    ptrdiff_t ahead;
+    bool far;
+};
+
 /* Copies `lines` lines, each: `left` units of zeros, `units` units from `in`, `right` units of
- * zeros. In `in` units stand step floats apart. ahead (NULL: none) is laid out like in and is
- * fetched into the cache for later. */
+ * zeros. In `in` units stand in_step floats apart. */
 struct pack {
-    const float *in, *ahead;
+    const float *in;
+    struct fetch fetch;
     float *out;
     size_t in_line, in_step, out_line;
     int lines, left, units, right;
