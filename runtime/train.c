@@ -39,8 +39,8 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
     return OT_OK;
 }
 
-/* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves it
- * alone, weight decay too. */
+/* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves
+ * it alone, weight decay too. */
 static ot_status need_training_memory(struct ot_session *s, const struct plan *plan,
                                       ot_error *err) {
     for (int i = 0; i < plan->n_steps; i++) {

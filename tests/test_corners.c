@@ -17,7 +17,8 @@ enum { N = 3, C = 4, MOST = 4096 };
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
 
 /* Normal numbers; a share of 1 - density is zero. Never all of them. */
-static void weight(struct model *m, const char *name, int rank, const int64_t *dim, double density) {
+static void weight(struct model *m, const char *name, int rank, const int64_t *dim,
+                   double density) {
     float v[MOST];
     size_t n = 1;
     for (int i = 0; i < rank; i++) n *= (size_t)dim[i];
@@ -219,9 +220,8 @@ static void a_masked_class_costs_nothing(void **state) {
     const ot_tensor x = floats(logits, 2, DIMS(1, 2));
     ot_result r;
     ot_error err;
-    must(ot_eval_step(s, &x, 1, &(ot_tensor){.type = OT_INT64, .rank = 1, .dim = {1}, .data = &zero},
-                      &r, &err),
-         &err);
+    const ot_tensor t = {.type = OT_INT64, .rank = 1, .dim = {1}, .data = &zero};
+    must(ot_eval_step(s, &x, 1, &t, &r, &err), &err);
     assert_true(r.loss == 0);
     ot_close(s);
 }
