@@ -148,5 +148,6 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_safetensors
   test_scan:hostile.c:wire.c
   test_session:model.c
+  test_corners:model.c
   test_sparse:sparse_case.c
 )

@@ -71,8 +71,9 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
     if (!n->x[0]->lanes)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
     OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
-    return ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, n->want & 3, &state->sparse,
-                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+    return ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, ot_sparse_want(n),
+                             &state->sparse, &n->forward_scratch_size, &n->backward_scratch_size,
+                             err);
 }
 
 static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {

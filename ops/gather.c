@@ -1,8 +1,8 @@
 /* gather.c - Gather: y[o, k, i] = x[o, index[k], i]; o and i stand for the axes before and behind.
  *
  * Negative indices count from the end. Constant ones are checked once; those that come with each
- * batch are clamped to the range, so that no index leads out of x. The gradient of an element is
- * the sum over its copies in the order of k.
+ * batch fail the step where they are out of range, and are clamped, so that none leads out of x.
+ * The gradient of an element is the sum over its copies in the order of k.
  */
 #include "ops/index.h"
 
@@ -28,17 +28,22 @@ static int64_t source(const struct op_node *n, int64_t k) {
     return i < 0 ? 0 : i >= length ? length - 1 : i;
 }
 
+/* The first index that is out of range; -1: none. */
+static int64_t find_bad(const struct op_node *n) {
+    const struct state *s = n->state;
+    for (int64_t k = 0; k < s->count; k++)
+        if (index_at(n, k) < -s->length || index_at(n, k) >= s->length) return k;
+    return -1;
+}
+
 static ot_status check_indices(const struct op_node *n, const struct state *s, ot_error *err) {
     if (s->length == 0 && s->outer * s->inner * s->count > 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the axis is empty");
     if (n->x[1]->role != OT_ROLE_CONST) return OT_OK;
-    for (int64_t k = 0; k < s->count; k++) {
-        const int64_t i = index_at(n, k);
-        if (i < -s->length || i >= s->length)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "index %lld of an axis of extent %lld",
-                              (long long)i, (long long)s->length);
-    }
-    return OT_OK;
+    const int64_t bad = find_bad(n);
+    if (bad < 0) return OT_OK;
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "index %lld of an axis of extent %lld",
+                      (long long)index_at(n, bad), (long long)s->length);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -80,6 +85,8 @@ static void forward_task(void *arg, int task, int worker) {
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
+    const int64_t bad = n->x[1]->role == OT_ROLE_CONST ? -1 : find_bad(n);
+    if (bad >= 0) ot_op_bad_index(n, bad);
     if (ot_elements(n->y[0]) > 0)
         ot_parallel_for(n->pool, ot_task_count(s->outer * s->count, 256), forward_task, n);
 }

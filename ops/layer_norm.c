@@ -32,6 +32,9 @@ static ot_status find_axis(const struct op_node *n, int *axis, ot_error *err) {
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     int axis;
+    for (int i = 1; i < n->n_in; i++)
+        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST && n->x[i]->role != OT_ROLE_PARAM)
+            return false; /* a computed scale has no samples */
     return !find_axis(n, &axis, NULL) && axis == lane_rank;
 }
 

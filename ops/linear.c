@@ -23,8 +23,13 @@ ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_pr
         .oh = 1, .ow = 1, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1,
         .dilation_h = 1, .dilation_w = 1, .groups = 1};
     OT_TRY(ot_sparse_describe(n, (double)s.n, err));
-    return ot_sparse_prepare(n, n->x[1]->pattern, &s, x->lanes, n->want & 3, product,
+    return ot_sparse_prepare(n, n->x[1]->pattern, &s, x->lanes, ot_sparse_want(n), product,
                              &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+uint32_t ot_sparse_want(const struct op_node *n) {
+    return (ot_training_wants(n, 0) ? OT_SPARSE_DATA : 0) |
+           (ot_training_wants(n, 1) || ot_training_wants(n, 2) ? OT_SPARSE_WEIGHT : 0);
 }
 
 ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err) {

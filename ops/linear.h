@@ -12,6 +12,10 @@ bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
 ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
                            ot_error *err);
 
+/* Of the gradients that n is asked for, those that its sparse product makes: that of the bias comes
+ * with that of the weight. */
+uint32_t ot_sparse_want(const struct op_node *n);
+
 /* For readers of plans: the kernel, as "spmm avx512", and the useful flops of a forward step that
  * multiplies every slot of x[1] at so many positions. */
 ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err);

@@ -72,6 +72,8 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
         return ot_fail(err, OT_ERROR_INVALID, "%d outputs", node->n_out);
     for (int i = 0; i < op->min_in; i++)
         if (node->in[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "input %d is missing", i);
+    for (int i = 0; i < op->min_out; i++)
+        if (node->out[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "output %d is missing", i);
     return check_attributes(op, node, err);
 }
 
@@ -89,6 +91,9 @@ ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, c
 ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     int fault = atomic_exchange_explicit(&n->fault, 0, memory_order_relaxed);
     if (!fault) return OT_OK;
+    if (fault < 0)
+        return ot_op_fail(n, err, OT_ERROR_NUMERIC, "index number %d of input 1 is out of range",
+                          -(fault + 1));
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
 }
 

@@ -64,7 +64,7 @@ struct op_node {
     struct arena *arena; /* for prepare: lives as long as the plan */
     const struct step_context *context;
 
-    /* Set by forward and backward where the dense back end failed; see ot_op_fault. */
+    /* Set by forward and backward: > 0 where the dense back end failed, < 0 by ot_op_bad_index. */
     atomic_int fault;
 
     /* For those who read plans; prepare fills them in where it knows. */
@@ -113,8 +113,9 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
 ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, const char *format,
                      ...) OT_FORMAT(4, 5);
 
-/* What became of forward and backward calls: OT_OK, or the fault that the dense back end met (out
- * of memory, mostly), which is then forgotten. A plan asks after each step. */
+/* What became of forward and backward calls: OT_OK, or a fault, which is then forgotten: what the
+ * dense back end met (out of memory, mostly), or an index out of range. A plan asks after each
+ * step. */
 ot_status ot_op_fault(struct op_node *n, ot_error *err);
 
 /* ---- helpers for prepare ---- */
@@ -139,6 +140,11 @@ ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const
 /* ---- helpers for forward and backward ---- */
 
 static inline float *ot_f(const struct tensor *t) { return t->data; }
+/* Element k of x[1], which came with the batch, is out of range: the step will fail. */
+static inline void ot_op_bad_index(struct op_node *n, int64_t k) {
+    atomic_store_explicit(&n->fault, -1 - (int)(k < INT32_MAX - 1 ? k : INT32_MAX - 1),
+                          memory_order_relaxed);
+}
 static inline bool ot_training_wants(const struct op_node *n, int i) {
     return (n->want >> i) & 1;
 }

@@ -1,48 +1,67 @@
 /* reorder.c - Reorder (internal): y = x in another layout, rows to lanes or back; dx = dy undone.
  *
  * Plans insert it between operators of different layouts; no file can name it. Spare lanes are
- * written as zeros.
+ * written as zeros. Elements may be of any type of fixed size: conditions travel too.
  */
 #include "ops/op.h"
+
+#include <string.h>
 
 /* STRIP elements of each of L samples are turned at a time, so that what is written stays in L1. */
 enum { STRIP = 16, GRAIN = 1 << 14 };
 
 struct turn {
-    const float *in;
-    float *out;
-    int64_t samples, size; /* and elements of one */
+    const char *in;
+    char *out;
+    size_t width;          /* bytes of an element */
+    int64_t samples, size; /* samples, and elements of one */
     int lanes;
     bool to_lanes;
     int64_t grain; /* elements of a sample in one task */
     int tasks_per_block;
 };
 
-/* rows [samples][size] -> one block [size][lanes], for elements [from, to) of each sample. */
-static void fill_block(const struct turn *t, int64_t block, int64_t from, int64_t to) {
-    const float *in = t->in + block * t->lanes * t->size;
-    float *out = t->out + block * t->lanes * t->size;
+/* rows [samples][size] -> one block [size][lanes], for elements [from, to) of each sample. Inlined
+ * for each width, so that memcpy is one load and one store. */
+static inline void fill_block(const struct turn *t, int64_t block, int64_t from, int64_t to,
+                              size_t width) {
+    static const uint64_t zero = 0;
+    const char *in = t->in + (size_t)(block * t->lanes * t->size) * width;
+    char *out = t->out + (size_t)(block * t->lanes * t->size) * width;
     int64_t left = t->samples - block * t->lanes;
     int full = left < t->lanes ? (int)left : t->lanes;
     for (int64_t s = from; s < to; s += STRIP) {
         int64_t end = s + STRIP < to ? s + STRIP : to;
         for (int l = 0; l < t->lanes; l++)
             for (int64_t k = s; k < end; k++)
-                out[k * t->lanes + l] = l < full ? in[l * t->size + k] : 0.0f;
+                memcpy(out + (size_t)(k * t->lanes + l) * width,
+                       l < full ? in + (size_t)(l * t->size + k) * width : (const char *)&zero,
+                       width);
     }
 }
 
 /* The inverse; spare lanes are not looked at. */
-static void empty_block(const struct turn *t, int64_t block, int64_t from, int64_t to) {
-    const float *in = t->in + block * t->lanes * t->size;
-    float *out = t->out + block * t->lanes * t->size;
+static inline void empty_block(const struct turn *t, int64_t block, int64_t from, int64_t to,
+                               size_t width) {
+    const char *in = t->in + (size_t)(block * t->lanes * t->size) * width;
+    char *out = t->out + (size_t)(block * t->lanes * t->size) * width;
     int64_t left = t->samples - block * t->lanes;
     int full = left < t->lanes ? (int)left : t->lanes;
     for (int64_t s = from; s < to; s += STRIP) {
         int64_t end = s + STRIP < to ? s + STRIP : to;
         for (int l = 0; l < full; l++)
-            for (int64_t k = s; k < end; k++) out[l * t->size + k] = in[k * t->lanes + l];
+            for (int64_t k = s; k < end; k++)
+                memcpy(out + (size_t)(l * t->size + k) * width,
+                       in + (size_t)(k * t->lanes + l) * width, width);
     }
+}
+
+static inline void turn_block(const struct turn *t, int64_t block, int64_t from, int64_t to,
+                              size_t width) {
+    if (t->to_lanes)
+        fill_block(t, block, from, to, width);
+    else
+        empty_block(t, block, from, to, width);
 }
 
 static void run_turn(void *arg, int task, int worker) {
@@ -50,22 +69,30 @@ static void run_turn(void *arg, int task, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(t->size, t->grain, task % t->tasks_per_block, &from, &to);
-    (t->to_lanes ? fill_block : empty_block)(t, task / t->tasks_per_block, from, to);
+    int64_t block = task / t->tasks_per_block;
+    if (t->width == 4)
+        turn_block(t, block, from, to, 4);
+    else if (t->width == 8)
+        turn_block(t, block, from, to, 8);
+    else
+        turn_block(t, block, from, to, t->width);
 }
 
 /* out = in; their shapes are the same, one is in lanes. */
 static void turn(struct op_node *n, const struct tensor *in, const struct tensor *out) {
     const struct tensor *lanes = out->lanes ? out : in;
-    struct turn t = {in->data,     out->data,           ot_lane_samples(lanes),
-                     ot_sample_elements(lanes), lanes->lanes, out->lanes != 0, 0, 1};
+    struct turn t = {.in = in->data, .out = out->data, .width = ot_type_size(in->type),
+                     .samples = ot_lane_samples(lanes), .size = ot_sample_elements(lanes),
+                     .lanes = lanes->lanes, .to_lanes = out->lanes != 0};
     t.grain = GRAIN / t.lanes;
     t.tasks_per_block = ot_task_count(t.size, t.grain);
     ot_parallel_for(n->pool, (int)ot_lane_blocks(lanes) * t.tasks_per_block, run_turn, &t);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     const struct tensor *x = n->x[0], *y = n->y[0];
+    if (!ot_type_size(x->type))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
     if (!x->lanes == !y->lanes || x->pattern)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "from %d to %d lanes", x->lanes, y->lanes);
     const struct tensor *lanes = y->lanes ? y : x;

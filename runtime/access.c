@@ -7,6 +7,7 @@
 int ot_parameter_count(const ot_session *s) { return s->n_parameters; }
 
 static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     if (i < 0 || i >= s->n_parameters)
         return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d of %d", i, s->n_parameters);
     *p = &s->parameter[i];
@@ -24,6 +25,7 @@ static uint64_t mask_hash(const struct tensor *t) {
 ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, ot_error *err) {
     struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
+    if (!info) return ot_fail(err, OT_ERROR_ARGUMENT, "info is NULL");
     *info = (ot_parameter_info){.name = p->name,
                                 .op = p->op,
                                 .file_type = s->graph->value[p->value].type,
@@ -90,6 +92,7 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
 }
 
 ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     if (!glob) return ot_fail(err, OT_ERROR_ARGUMENT, "glob is NULL");
     int matches = 0;
     for (int i = 0; i < s->n_parameters; i++)

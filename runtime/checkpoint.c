@@ -80,7 +80,7 @@ static void set_scalars(struct ot_session *s, const struct scalars *c) {
     s->gradient_norm = c->gradient_norm;
 }
 
-static ot_status check_scalars(const struct ot_session *s, const struct scalars *c,
+static ot_status check_scalars(const struct ot_session *s, struct scalars *c,
                                ot_error *err) {
     static const int64_t most = INT64_C(1) << 62; /* counters must not overflow later */
     ot_optimizer_options filled;
@@ -89,8 +89,9 @@ static ot_status check_scalars(const struct ot_session *s, const struct scalars 
         return ot_fail(err, OT_ERROR_INVALID, "a counter is out of range");
     if (isnan(c->gradient_norm))
         return ot_fail(err, OT_ERROR_INVALID, "the gradient norm is not a number");
-    if (c->is_set && ot_optimizer_check(&c->o, &filled, err))
+    if (ot_optimizer_check(&c->o, &filled, err))
         return ot_fail_in(err, OT_ERROR_INVALID, "the optimizer's options");
+    if (c->is_set) c->o = filled;
     if (c->head_classes == s->head_classes) return OT_OK;
     return ot_fail(err, OT_ERROR_STATE,
                    "the checkpoint's model has a new head for %lld classes, this one for %lld "
@@ -181,6 +182,7 @@ static ot_status list_notes(const ot_note *notes, int n, ot_note *list, ot_error
 
 ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_note *notes, int n,
                              ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     char model[65];
     struct scalars c;
     struct arena arena;
@@ -333,6 +335,7 @@ static ot_status load(struct ot_session *s, const struct safetensors *file, ot_e
 
 ot_status ot_load_checkpoint(ot_session *s, const char *path, ot_note_fn *note, void *context,
                              ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct safetensors file;
     if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to read from");
     uint64_t most = s->options.limits.memory_bytes;

@@ -4,6 +4,7 @@
 
 ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_options *options,
                          ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     const struct graph *g = s->graph;
     const struct tensor **present =
         ot_block_alloc(&s->allocator, (size_t)g->n_values, sizeof *present);

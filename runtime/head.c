@@ -106,6 +106,7 @@ static void replace(struct ot_session *s, struct parameter *p, const struct tens
 }
 
 ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct head h;
     if (classes < 1 || classes > 1 << 20)
         return ot_fail(err, OT_ERROR_ARGUMENT, "%lld classes", (long long)classes);

@@ -62,7 +62,8 @@ static double class_loss(const float *x, int64_t c, int64_t stride, int64_t labe
         double q = share + (k == label ? 1 - smooth : 0);
         g[k * stride] = (float)((exp(x[k * stride] - log_sum) - q) * scale);
     }
-    return log_sum - (1 - smooth) * x[label * stride] - share * sum_x;
+    double loss = log_sum - (1 - smooth) * x[label * stride];
+    return smooth > 0 ? loss - share * sum_x : loss; /* 0 * -inf is no number */
 }
 
 static bool counts(const ot_loss_options *o, int64_t label) {

@@ -81,6 +81,13 @@ static bool is_constant(const struct op_node *n) {
     return n->n_in > 0;
 }
 
+static ot_status no_room(const struct plan *p, const struct op_node *n, size_t bytes,
+                         ot_error *err) {
+    if (bytes < p->arena.budget - p->arena.used) return no_memory(err);
+    return ot_op_fail(n, err, OT_ERROR_LIMIT, "a constant of %zu bytes; the memory limit is %zu",
+                      bytes, p->arena.budget);
+}
+
 static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
     bool derived = n->op->shape_only && n->x[0]->role != OT_ROLE_CONST;
     for (int i = 0; i < n->n_in; i++) derived |= n->x[i] && n->x[i]->derived;
@@ -90,13 +97,14 @@ static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
         n->y[j]->derived = derived;
         n->y[j]->data = n->op->view ? n->x[0]->data
                                     : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
-        if (!n->y[j]->data) return no_memory(err);
+        if (!n->y[j]->data) return no_room(p, n, ot_bytes(n->y[j]), err);
     }
     n->save = ot_arena_alloc(&p->arena, 1, n->save_size);
     n->scratch = ot_arena_alloc(&p->arena, 1, n->forward_scratch_size);
     if (!n->save || !n->scratch) return no_memory(err);
-    if (!n->op->view) n->op->forward(n);
-    return OT_OK;
+    if (n->op->view) return OT_OK;
+    n->op->forward(n);
+    return ot_op_fault(n, err);
 }
 
 /* ---- from a prepared node to a step ---- */
@@ -107,7 +115,9 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
     for (int j = 0; j < n->n_out; j++) {
         if (!n->y[j]) continue;
         struct entry *y = ot_entry(n->y[j]);
-        y->wants = n->want && n->op->backward && y->t.type == OT_FLOAT;
+        bool leads = n->want && n->op->backward && y->t.type == OT_FLOAT;
+        y->wants = leads && (j == 0 || n->op->max_out < 0);
+        y->cut = leads && !y->wants;
         if (pn->is_view) {
             struct entry *x = ot_entry(n->x[0]);
             y->view = x->view ? x->view : x;
@@ -229,10 +239,12 @@ static bool sparse_pays(const struct ot_session *s, const struct pattern *patter
 
 /* The lane_rank in which the node runs on its sparse weight; 0: it does not. */
 static int sparse_lanes(struct plan *p, struct op_node *n) {
+    if (!n->n_in || !n->x[0] || n->x[0]->role == OT_ROLE_CONST || n->x[0]->role == OT_ROLE_PARAM)
+        return 0; /* what does not change stays in rows */
     for (int i = 0; i < n->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
         if (!n->op->lanes || !sparse_pays(p->session, n->x[i]->pattern)) continue;
-        for (int rank = 1; n->x[0] && rank < n->x[0]->rank; rank++)
+        for (int rank = 1; rank < n->x[0]->rank; rank++)
             if (n->op->lanes(n, rank)) return rank;
     }
     return 0;
@@ -260,7 +272,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank
         if (!n->x[i] || !n->x[i]->pattern) continue;
         int k = ot_entry(n->x[i])->parameter;
         if (k >= 0) p->session->parameter[k].is_sparse = sparse > 0;
-        if (sparse) continue;
+        if (sparse && ((n->op->sparse_in >> i) & 1)) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }
@@ -329,17 +341,30 @@ static int lane_count(const struct plan *p) {
     return samples > 112 ? 128 : 16 * (int)((samples + 15) / 16 > 0 ? (samples + 15) / 16 : 1);
 }
 
+/* In rows, a weight with its zeros. */
+static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) {
+    OT_TRY(in_rows(p, v, e, err));
+    return (*e)->t.pattern ? densified(p, v, e, err) : OT_OK;
+}
+
 static ot_status finish_results(struct plan *p, ot_error *err) {
     const struct graph *g = p->session->graph;
     if (p->kind != OT_PLAN_RUN) {
-        OT_TRY(in_rows(p, loss_value(p->session), &p->logits, err));
+        OT_TRY(result(p, loss_value(p->session), &p->logits, err));
         return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
     }
     p->n_outputs = g->n_outputs;
     p->output = ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output);
     if (!p->output) return no_memory(err);
-    for (int i = 0; i < g->n_outputs; i++) OT_TRY(in_rows(p, g->output[i], &p->output[i], err));
+    for (int i = 0; i < g->n_outputs; i++) OT_TRY(result(p, g->output[i], &p->output[i], err));
     return OT_OK;
+}
+
+static bool stops_gradient(const struct op_node *n) {
+    bool floats = n->n_out > 0 && n->y[0] && n->y[0]->type == OT_FLOAT;
+    for (int i = 0; i < n->n_in && !n->op->shape_only; i++)
+        if (n->x[i] && ot_entry(n->x[i])->cut) return true;
+    return n->want && !n->op->backward && !n->op->view && floats;
 }
 
 /* Every node that stops a wanted gradient is logged; the first one is the error. */
@@ -347,8 +372,7 @@ static ot_status check_differentiable(const struct plan *p, ot_error *err) {
     int stops = 0;
     for (int i = 0; i < p->n_nodes; i++) {
         const struct op_node *n = &p->node[i]->n;
-        bool floats = n->n_out > 0 && n->y[0] && n->y[0]->type == OT_FLOAT;
-        if (!n->want || n->op->backward || n->op->view || !floats) continue;
+        if (!stops_gradient(n)) continue;
         ot_log(&p->session->log, OT_LOG_WARNING,
                "node %d '%s' (%s) has no gradient: freeze the weights before it", n->index,
                n->node->name, n->op->name);

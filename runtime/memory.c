@@ -119,17 +119,19 @@ static void set_pointers(struct plan *p) {
 
 ot_status ot_plan_memory(struct plan *p, ot_error *err) {
     struct ot_session *s = p->session;
+    size_t sum = 0; /* if it fits, so does every offset */
     for (int i = 0; i < p->n_buffers; i++) {
         size_t bytes;
-        if (!ot_add(p->buffer[i].bytes, ALIGN - 1, &bytes))
-            return ot_fail(err, OT_ERROR_LIMIT, "a tensor of the plan is too large");
+        if (!ot_add(p->buffer[i].bytes, ALIGN - 1, &bytes) || !ot_add(sum, bytes, &sum))
+            return ot_fail(err, OT_ERROR_LIMIT, "the tensors of the plan are too large");
         p->buffer[i].bytes = bytes & ~(size_t)(ALIGN - 1);
     }
     find_lifetimes(p);
     struct buffer **order = ot_arena_alloc(&p->arena, 2 * (size_t)p->n_buffers, sizeof *order);
     if (!order) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     place_all(p, order, order + p->n_buffers);
-    if (p->block_bytes > s->options.limits.memory_bytes)
+    const size_t limit = (size_t)s->options.limits.memory_bytes;
+    if (p->block_bytes > limit || p->arena.used > limit - p->block_bytes)
         return ot_fail(err, OT_ERROR_LIMIT,
                        "the step needs %llu MiB, the memory limit is %llu MiB",
                        (unsigned long long)(p->block_bytes >> 20) + 1,

@@ -70,8 +70,13 @@ static ot_status check_input(struct plan *p, const struct value *v, const ot_ten
         p->batch_from = v->dim[0];
         p->batch_to = t->dim[0];
     }
+    const int64_t most = (int64_t)1 << 40; /* as of all other tensors */
     int64_t count;
-    if (!fits || !ot_shape_count(t->dim, t->rank, INT64_MAX / 16, &count) || !count)
+    if (fits && t->rank && !ot_shape_count(t->dim, t->rank, most, &count) &&
+        ot_shape_count(t->dim, t->rank, INT64_MAX, &count))
+        return ot_fail(err, OT_ERROR_LIMIT, "input '%s' is %s, more than %lld elements", v->name,
+                       ot_shape_text(&given, have, sizeof have), (long long)most);
+    if (!fits || !ot_shape_count(t->dim, t->rank, most, &count) || !count)
         return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s, given %s", v->name,
                        v->rank < 0 ? "free" : ot_shape_text(&fixed, want, sizeof want),
                        ot_shape_text(&given, have, sizeof have));
@@ -121,7 +126,7 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
     if (!p) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     p->session = s;
     p->kind = kind;
-    ot_arena_init(&p->arena, &s->allocator, 0);
+    ot_arena_init(&p->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
     ot_status status = take_inputs(p, inputs, n, err);
     if (!status) status = ot_lower(p, err);
     if (!status) status = ot_differentiate(p, err);

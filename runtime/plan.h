@@ -32,6 +32,7 @@ struct entry {
     int input;          /* of the model, or -1 */
     bool weight;        /* a parameter, or one made dense */
     bool wants;         /* its gradient leads to a trainable parameter */
+    bool cut;           /* would want one, but its node computes none for this output */
     struct entry *view; /* whose data it shares, or NULL */
     struct entry *grad; /* set by autodiff */
 };
@@ -71,7 +72,6 @@ struct plan {
     struct plan *next; /* the session keeps them in order of use */
     enum plan_kind kind;
     struct arena arena;
-    size_t budget;
     struct ot_session *session;
 
     int n_inputs;

@@ -55,8 +55,11 @@ static ot_status bind_inputs(struct plan *p, const ot_tensor *inputs, ot_error *
 static ot_status check_target(const struct plan *p, const ot_tensor *target, ot_error *err) {
     char want[256], have[256];
     struct tensor given = {.rank = target->rank};
-    if (target->rank >= 0 && target->rank <= OT_MAX_RANK)
-        memcpy(given.dim, target->dim, sizeof given.dim);
+    if (target->rank < 0 || target->rank > OT_MAX_RANK)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has rank %d", target->rank);
+    memcpy(given.dim, target->dim, sizeof given.dim);
+    if ((uintptr_t)target->data % ot_type_size(p->target.type))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has misaligned data");
     if (target->type != p->target.type || !ot_same_shape(&given, &p->target) || !target->data)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the target must be %s %s, given %s %s",
                        ot_type_name(p->target.type), ot_shape_text(&p->target, want, sizeof want),

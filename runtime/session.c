@@ -59,8 +59,9 @@ static ot_status check_options(const ot_options *o, ot_error *err) {
         return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
     if ((unsigned)o->sparse > OT_SPARSE_NEVER || (unsigned)o->bn > OT_BN_AFFINE)
         return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
-    if (o->parallel_for && o->parallel_workers < 1)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d", o->parallel_workers);
+    if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d, not in [1, 1024]",
+                       o->parallel_workers);
     return OT_OK;
 }
 
@@ -225,6 +226,7 @@ int ot_output_count(const ot_session *s) { return s->graph->n_outputs; }
 
 static ot_status value_info(const ot_session *s, const int *list, int n, int i, const char *what,
                             ot_value_info *info, ot_error *err) {
+    if (!info) return ot_fail(err, OT_ERROR_ARGUMENT, "info is NULL");
     if (i < 0 || i >= n) return ot_fail(err, OT_ERROR_ARGUMENT, "%s %d of %d", what, i, n);
     const struct value *v = &s->graph->value[list[i]];
     bool half = v->type == OT_FLOAT16 || v->type == OT_BFLOAT16 || v->type == OT_DOUBLE;
@@ -235,10 +237,12 @@ static ot_status value_info(const ot_session *s, const int *list, int n, int i, 
 }
 
 ot_status ot_get_input(const ot_session *s, int i, ot_value_info *info, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     return value_info(s, s->graph->input, s->graph->n_inputs, i, "input", info, err);
 }
 
 ot_status ot_get_output(const ot_session *s, int i, ot_value_info *info, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     return value_info(s, s->graph->output, s->graph->n_outputs, i, "output", info, err);
 }
 
@@ -257,6 +261,7 @@ void ot_get_memory_info(const ot_session *s, ot_memory_info *info) {
 }
 
 ot_status ot_print_plan(const ot_session *s, ot_write_fn *write, void *context, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     if (!write) return ot_fail(err, OT_ERROR_ARGUMENT, "write is NULL");
     if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
     ot_plan_print(s->plan, write, context);

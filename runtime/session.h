@@ -37,6 +37,10 @@ struct ot_session {
 /* The plan for these inputs, from the session's store or made now. */
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           struct plan **plan, ot_error *err);
+/* Refuses the NULL that a host may pass. */
+static inline ot_status ot_session_check(const struct ot_session *s, ot_error *err) {
+    return s ? OT_OK : ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");
+}
 /* Forgets all plans: what they were made from has changed. */
 void ot_session_drop_plans(struct ot_session *s);
 

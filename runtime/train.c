@@ -16,6 +16,7 @@ static ot_status find_output(const ot_session *s, const char *name, int *output,
 }
 
 ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     int output = 0;
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     OT_TRY(ot_loss_check(options, err));
@@ -27,20 +28,31 @@ ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *e
     return OT_OK;
 }
 
-/* Gradients and moments of all that trains, zeroed when they are new. */
-static ot_status need_training_memory(struct ot_session *s, ot_error *err) {
+/* Moments of what has a gradient, zeroed when they are new. */
+static ot_status need_moments(struct ot_session *s, ot_error *err) {
     int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
-        if (!p->trainable) continue;
-        OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
-        for (int k = 0; k < moments; k++)
+        for (int k = 0; p->trainable && p->gradient && k < moments; k++)
             OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
     }
     return OT_OK;
 }
 
+/* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves
+ * it alone, weight decay too. */
+static ot_status need_training_memory(struct ot_session *s, const struct plan *plan,
+                                      ot_error *err) {
+    for (int i = 0; i < plan->n_steps; i++) {
+        if (plan->step[i].kind != OT_STEP_ACCUMULATE) continue;
+        struct parameter *p = &s->parameter[plan->step[i].a->parameter];
+        OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
+    }
+    return need_moments(s, err);
+}
+
 ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct optimizer o = {.is_set = true};
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     OT_TRY(ot_optimizer_check(options, &o.options, err));
@@ -92,10 +104,11 @@ static void clear_gradients(struct ot_session *s) {
 
 ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n, size_t *bytes,
                      ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    if (training) OT_TRY(need_training_memory(s, err));
     OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
+    if (training) OT_TRY(need_training_memory(s, p, err));
     if (bytes) {
         ot_memory_info info;
         ot_get_memory_info(s, &info);
@@ -105,6 +118,7 @@ ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n
 }
 
 ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     const struct plan *p = s->plan;
     if (!target) return ot_fail(err, OT_ERROR_ARGUMENT, "target is NULL");
     if (!p || p->kind == OT_PLAN_RUN)
@@ -116,13 +130,14 @@ ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
 
 ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                         ot_result *result, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     ot_result r = {0};
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    OT_TRY(need_training_memory(s, err));
     OT_TRY(ot_session_plan(s, OT_PLAN_TRAIN, inputs, n, &p, err));
+    OT_TRY(need_training_memory(s, p, err));
     OT_TRY(save_statistics(s, err));
     ot_status status = ot_plan_run(p, inputs, target, &r, err);
     if (status) {
@@ -138,8 +153,12 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
 }
 
 ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     if (!s->accumulated)
         return ot_fail(err, OT_ERROR_STATE, "no training step since the last optimizer step");
+    if (!s->optimizer.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
+    OT_TRY(need_moments(s, err)); /* the optimizer may be newer than the gradients */
     const double start = s->profile.on ? ot_clock() : 0;
     ot_status status =
         ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
@@ -154,6 +173,7 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
 
 ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                        ot_result *result, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     ot_result r;
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
@@ -165,9 +185,10 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
 
 ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outputs, int n_outputs,
                  ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    if (n_outputs > s->graph->n_outputs)
+    if (n_outputs < 0 || n_outputs > s->graph->n_outputs || (n_outputs && !outputs))
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
                        s->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
