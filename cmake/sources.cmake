@@ -33,6 +33,7 @@ set(OPS_SOURCES
   ops/op.c
   ops/pack.c
   ops/sparse.c
+  ops/sparse_prepare.c
   ops/stream.c
   ops/window.c
 )

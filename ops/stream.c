@@ -14,7 +14,8 @@ enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
  * that miss the first-level cache cost nothing until the share `hidden` of them does. */
 static const struct {
     double nonzero, far_nonzero, row, output, packed, miss;
-} cost = {.nonzero = 1.0, .far_nonzero = 2.5, .row = 12, .output = 2.5, .packed = 5.0, .miss = 1.25};
+} cost = {.nonzero = 1.0, .far_nonzero = 2.5, .row = 12,
+          .output = 2.5, .packed = 5.0, .miss = 1.25};
 
 static const double hidden = 0.42;
 
