@@ -258,6 +258,12 @@ static int inherited_lanes(const struct op_node *n) {
     return 0;
 }
 
+/* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
+static int lanes_ahead(const struct plan *p, const struct op_node *n) {
+    if (p->lane_count != OT_CONV_LANES || n->index < 0 || !p->leads_to_lanes[n->index]) return 0;
+    return n->op->lanes && n->x[0]->role == OT_ROLE_ACTIVATION && n->op->lanes(n, 1);
+}
+
 static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank, ot_error *err) {
     const struct node *node = n->node;
     struct entry *e;
@@ -277,6 +283,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank
         n->x[i] = &e->t;
     }
     *lane_rank = sparse ? sparse : inherited_lanes(n);
+    if (!*lane_rank) *lane_rank = lanes_ahead(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || n->x[i]->role == OT_ROLE_PARAM || n->x[i]->role == OT_ROLE_CONST)
             continue;
@@ -322,6 +329,26 @@ static void close_needs(const struct graph *g, bool *needed) {
             if (g->node[k].in[i] >= 0) need(g, g->node[k].in[i], needed);
 }
 
+/* leads_to_lanes[k]: what node k computes reaches a sparse weight through operators that know
+ * lanes. Shapes are not known yet, so this is a wish; the node itself decides. */
+static void find_ways_to_lanes(struct plan *p) {
+    const struct graph *g = p->session->graph;
+    for (int k = g->n_nodes - 1; k >= 0; k--) {
+        const struct node *node = &g->node[k];
+        const struct op *op = ot_op_find(node->op_type);
+        bool sparse = false;
+        for (int i = 0; i < node->n_in && i < 32; i++) {
+            int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];
+            const struct pattern *pattern = w < 0 ? NULL : p->session->parameter[w].t.pattern;
+            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_pays(p->session, pattern);
+        }
+        if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i] >= 0 && g->value[node->in[i]].producer >= 0)
+                p->leads_to_lanes[g->value[node->in[i]].producer] = true;
+    }
+}
+
 /* The value that the loss looks at: cross entropy wants what goes into a final Softmax. */
 static int loss_value(const struct ot_session *s) {
     const struct graph *g = s->graph;
@@ -334,7 +361,8 @@ static int loss_value(const struct ot_session *s) {
 static int lane_count(const struct plan *p) {
     const struct ot_session *s = p->session;
     for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv")) return 16;
+        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv"))
+            return OT_CONV_LANES;
     int64_t samples = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
     if (p->n_inputs && p->input[0].type != OT_FLOAT && p->input[0].rank > 1)
         samples *= p->input[0].dim[1]; /* tokens */
@@ -389,8 +417,10 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     p->rows = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->rows);
     p->lanes = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->lanes);
     p->dense = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->dense);
-    if (!needed || !p->rows || !p->lanes || !p->dense) return no_memory(err);
+    p->leads_to_lanes = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof(bool));
+    if (!needed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes) return no_memory(err);
     p->lane_count = lane_count(p);
+    find_ways_to_lanes(p);
     for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
     if (p->kind == OT_PLAN_RUN)
         for (int i = 0; i < g->n_outputs; i++) need(g, g->output[i], needed);

@@ -10,6 +10,9 @@
 #include "ops/op.h"
 #include "runtime/parameter.h"
 
+/* Lanes of a network with convolutions: one vector of the widest instruction set a pixel. */
+enum { OT_CONV_LANES = 16 };
+
 /* What a plan computes. */
 enum plan_kind {
     OT_PLAN_RUN = 0, /* all outputs, inference form */
@@ -97,6 +100,7 @@ struct plan {
     /* while lowering: what each value of the graph is */
     struct entry **rows, **lanes, **dense;
     int lane_count;
+    bool *leads_to_lanes; /* of each node of the graph */
     int64_t batch_from, batch_to;
 };
 
