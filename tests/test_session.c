@@ -294,7 +294,8 @@ static void training_memory_follows_the_nonzeros(void **state) {
         must_train(&f);
         ot_get_memory_info(f.s, &info);
         ot_get_model_info(f.s, &model);
-        size_t dense = (size_t)model.parameters * sizeof(float) * (kinds[k].kind == OT_ADAM ? 3 : 2);
+        size_t arrays = kinds[k].kind == OT_ADAM ? 3 : 2;
+        size_t dense = (size_t)model.parameters * sizeof(float) * arrays;
         assert_true(info.gradients + info.moments <= dense * 8 / 100);
         assert_true(info.gradients > 0 && info.moments > 0);
         ot_close(f.s);

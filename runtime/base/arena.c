@@ -1,10 +1,13 @@
 /* arena.c - a chain of chunks; large blocks get a chunk of their own. */
 #include "runtime/base/arena.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ALIGN = 64, CHUNK = 64 * 1024 };
+enum { PAGE = 4096, HUGE_BYTES = 4 << 20 };
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -90,8 +93,12 @@ void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size) {
     size_t bytes;
     if (!ot_mul(count, size, &bytes)) return NULL;
     if (!bytes) bytes = ALIGN;
-    void *p = allocator->alloc(allocator->context, bytes, ALIGN);
-    if (p) memset(p, 0, bytes);
+    bool large = bytes >= HUGE_BYTES;
+    char *p = allocator->alloc(allocator->context, bytes, large ? PAGE : ALIGN);
+    if (!p) return NULL;
+    /* Large pages must be asked for before the first touch. A hint: no matter if it is refused. */
+    if (large) madvise(p, bytes & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+    memset(p, 0, bytes);
     return p;
 }
 
