@@ -150,5 +150,6 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_scan:hostile.c:wire.c
   test_session:model.c
   test_corners:model.c
+  test_random:model.c
   test_sparse:sparse_case.c
 )
