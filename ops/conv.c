@@ -100,10 +100,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return n->x[1]->pattern ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
 }
 
+/* Preparing a sparse product takes the square of an axis's taps. */
+static bool few_taps(const struct tensor *w) {
+    enum { MOST = 1 << 12 };
+    for (int i = 2; i < w->rank; i++)
+        if (w->dim[i] > MOST) return false;
+    return true;
+}
+
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct pattern *p = n->x[1] ? n->x[1]->pattern : NULL;
     return p && lane_rank == 1 && !p->transposed && n->x[1]->rank >= 3 &&
-           p->rows == n->x[1]->dim[0] &&
+           p->rows == n->x[1]->dim[0] && few_taps(n->x[1]) &&
            (n->n_in < 3 || !n->x[2] || n->x[2]->role == OT_ROLE_PARAM ||
             n->x[2]->role == OT_ROLE_CONST);
 }

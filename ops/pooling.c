@@ -26,8 +26,8 @@ ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err
     for (int i = 0; i < p->w.rank; i++) dim[i + 2] = p->w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     widen(&p->w);
-    if (ot_pooling_in(p) > INT32_MAX)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image of more than 2^31 elements");
+    if (ot_pooling_in(p) > INT32_MAX || p->w.kernel[0] * p->w.kernel[1] > INT32_MAX)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image or a kernel of 2^31 elements");
     p->planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1];
     p->inner = x->lanes ? x->lanes : 1;
     n->flops = (double)ot_elements(n->y[0]) * (double)(p->w.kernel[0] * p->w.kernel[1]);
@@ -45,12 +45,12 @@ void ot_pooling_span(const struct pooling *p, int d, int64_t k, int64_t *from, i
 }
 
 int64_t ot_pooling_taps(const struct pooling *p, int d, int64_t o, bool padding) {
-    int64_t count = 0;
-    for (int64_t k = 0; k < p->w.kernel[d]; k++) {
-        const int64_t at = ot_pooling_at(p, d, o, k);
-        count += padding ? at < p->w.in[d] + p->w.end[d] : at >= 0 && at < p->w.in[d];
-    }
-    return count;
+    const int64_t step = p->w.dilation[d], start = ot_pooling_at(p, d, o, 0);
+    const int64_t limit = p->w.in[d] + (padding ? p->w.end[d] : 0);
+    int64_t first = padding || start >= 0 ? 0 : (step - 1 - start) / step;
+    int64_t behind = start < limit ? (limit - 1 - start) / step + 1 : 0;
+    if (behind > p->w.kernel[d]) behind = p->w.kernel[d];
+    return behind > first ? behind - first : 0;
 }
 
 struct run {

@@ -54,7 +54,19 @@ static bool is_layer(struct ot_session *s, struct head *h) {
         h->class_axis = 1;
     else
         return false;
-    return h->weight && h->weight->t.rank >= 2 && ot_attr_int(n, "group", 1) == 1;
+    bool matrix = h->weight && (!strcmp(n->op_type, "Conv") ? h->weight->t.rank > 2
+                                                            : h->weight->t.rank == 2);
+    return matrix && ot_attr_int(n, "group", 1) == 1;
+}
+
+/* May its shape change: can it be written back, and does nobody else compute with it? */
+static bool is_free(const struct ot_session *s, const struct parameter *p) {
+    const struct graph *g = s->graph;
+    int uses = 0;
+    for (int k = 0; k < g->n_nodes; k++)
+        for (int i = 0; i < g->node[k].n_in; i++) uses += g->node[k].in[i] == p->value;
+    for (int i = 0; i < g->n_outputs; i++) uses += g->output[i] == p->value;
+    return uses == 1 && g->value[p->value].exportable;
 }
 
 static bool find_head(struct ot_session *s, struct head *h) {
@@ -114,6 +126,10 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "no Gemm, MatMul or Conv with a weight of its own makes output '%s'",
                        s->graph->value[s->graph->output[s->loss_output]].name);
+    if (!is_free(s, h.weight) || (h.bias && !is_free(s, h.bias)))
+        return ot_fail(err, OT_ERROR_UNSUPPORTED,
+                       "the weight '%s' or its bias is used elsewhere too, or in a function",
+                       h.weight->name);
     struct value *output = &s->graph->value[s->graph->output[s->loss_output]];
     int64_t old = h.weight->t.dim[h.class_axis];
     double bound = 1 / sqrt((double)(ot_elements(&h.weight->t) / (old ? old : 1)));

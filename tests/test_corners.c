@@ -410,6 +410,26 @@ static void an_absent_first_output_is_refused(void **state) {
     }
 }
 
+/* A head that something else computes with too cannot change its shape. */
+static void a_tied_head_stays(void **state) {
+    (void)state;
+    struct model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, C));
+    weight(&m, "w", 2, DIMS(C, C), 0.5);
+    model_node(&m, "MatMul", "x w", "h", "");
+    model_node(&m, "MatMul", "h w", "y", "");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, C));
+    fill_input();
+    ot_session *s = opened(&m, NULL, NULL);
+    const ot_tensor x = floats(in, 2, DIMS(N, C));
+    ot_result r;
+    ot_error err;
+    assert_int_equal(ot_new_head(s, 2, NULL, &err), OT_ERROR_UNSUPPORTED);
+    must(ot_eval_step(s, &x, 1, &target, &r, &err), &err);
+    ot_close(s);
+}
+
 /* ---- limits ---- */
 
 static void constants_count_against_the_memory_limit(void **state) {
@@ -479,6 +499,7 @@ int main(void) {
         cmocka_unit_test(a_computed_scale_meets_lanes),
         cmocka_unit_test(gradients_through_other_outputs_are_refused),
         cmocka_unit_test(an_absent_first_output_is_refused),
+        cmocka_unit_test(a_tied_head_stays),
         cmocka_unit_test(constants_count_against_the_memory_limit),
         cmocka_unit_test(inputs_have_a_limit),
         cmocka_unit_test(indices_of_a_batch_are_checked),
