@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from models import MODELS  # noqa: E402
 
 
-# ---- the model in PyTorch -------------------------------------------------------------------------
+# ---- the model in PyTorch ----
 
 
 def load(path):
@@ -139,7 +139,7 @@ def run_torch(args):
                       "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
-# ---- rounds ---------------------------------------------------------------------------------------
+# ---- rounds ----
 
 
 def call(command):
