@@ -9,7 +9,7 @@ complain() {
 }
 sources=$(find runtime onnx ops tools tests examples \
     -name '*.c' -o -name '*.h' -o -name '*.inc' -o -name '*.def')
-texts="$sources $(find tests tools cmake .ci -name '*.sh' -o -name '*.py' -o -name '*.cmake')"
+texts="$sources $(find tests tools bench cmake .ci -name '*.sh' -o -name '*.py' -o -name '*.cmake')"
 
 for file in $(echo "$sources" | grep -v '\.def$'); do
     head -1 "$file" | grep -qF "/* $(basename "$file") - " || complain 'no first sentence' "$file"

@@ -79,6 +79,9 @@ struct bench_case {
     char shape[64];
     struct layer_shape layer;
     double sparsity; /* wanted, in [0, 1) */
+    int threads;
+    const char *isa; /* one of ot_isa_name */
+    /* what ot_bench_case_run fills in */
     int64_t nonzeros;
     int rounds;
     double ms[PASSES], dense_ms[PASSES]; /* medians */
@@ -86,7 +89,7 @@ struct bench_case {
     double ratio;                        /* dense over sparse, forward and backward together */
 };
 
-int ot_bench_case_run(struct bench_case *c, int threads, const char *isa, struct failure *f);
+int ot_bench_case_run(struct bench_case *c, struct failure *f);
 
 /* Multiplications and additions of one pass that are not by structural zeros, and all of them. */
 double ot_bench_case_flops(const struct bench_case *c);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MOST_ROUNDS = 31 };
 
@@ -147,12 +148,21 @@ struct rounds {
     double sparse[PASSES][MOST_ROUNDS], dense[PASSES][MOST_ROUNDS], reorder[MOST_ROUNDS];
 };
 
+/* Idle threads of OpenMP spin for about a millisecond, on the cores that the other side needs. */
+static void let_threads_sleep(const struct bench_case *c)
+{
+    if (c->threads > 1)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
 /* One round: a step of ours, then the three dense passes. */
-static int run_round(struct sparse_layer *s, struct dense_layer *d, struct rounds *r, int round,
-                     struct failure *f)
+static int run_round(const struct bench_case *c, struct sparse_layer *s, struct dense_layer *d,
+                     struct rounds *r, int round, struct failure *f)
 {
     struct measured m;
+    let_threads_sleep(c);
     int code = run_sparse(s, &m, f);
+    let_threads_sleep(c);
     for (int pass = 0; pass < PASSES && !code; pass++) {
         if (m.pass[pass] <= 0)
             return ot_refuse(f, EXIT_RUNTIME, "the layer's profile lacks a step");
@@ -180,19 +190,19 @@ static int run_rounds(struct bench_case *c, struct sparse_layer *s, struct dense
 {
     const double enough = 0.25;
     struct rounds r;
-    int code = run_round(s, d, &r, 0, f); /* to warm up */
+    int code = run_round(c, s, d, &r, 0, f); /* to warm up */
     const double start = ot_now();
     c->rounds = 0;
     while (!code && (c->rounds < 7 || (c->rounds < MOST_ROUNDS && ot_now() - start < enough)))
-        code = run_round(s, d, &r, c->rounds++, f);
+        code = run_round(c, s, d, &r, c->rounds++, f);
     if (!code)
         take_medians(c, &r);
     return code;
 }
 
-int ot_bench_case_run(struct bench_case *c, int threads, const char *isa, struct failure *f)
+int ot_bench_case_run(struct bench_case *c, struct failure *f)
 {
-    const ot_options options = {.threads = threads, .isa = isa, .sparse = OT_SPARSE_ALWAYS};
+    const ot_options options = {.threads = c->threads, .isa = c->isa, .sparse = OT_SPARSE_ALWAYS};
     struct sparse_layer s = {0};
     struct dense_layer *d = NULL;
     unsigned char *bytes = NULL;
@@ -202,7 +212,7 @@ int ot_bench_case_run(struct bench_case *c, int threads, const char *isa, struct
         code = set_up(&s, c, &options, bytes, size, f);
     free(bytes);
     if (!code)
-        code = ot_dense_layer_open(&c->layer, threads, &d, f);
+        code = ot_dense_layer_open(&c->layer, c->threads, &d, f);
     if (!code)
         code = run_rounds(c, &s, d, f);
     ot_dense_layer_close(d);

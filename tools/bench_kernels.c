@@ -12,23 +12,24 @@
 
 struct layer {
     int64_t c, m, size, k, stride;
-    bool quick;
+    bool quick;        /* in the quick suite */
+    bool batches;      /* at all batches in the standard suite */
     int64_t tokens[2]; /* of linear layers, in place of batches */
 };
 
 static const struct layer layers[] = {
-    {64, 64, 56, 3, 1, true, {0}},
-    {128, 128, 28, 3, 1, true, {0}},
-    {256, 256, 14, 3, 1, true, {0}},
-    {512, 512, 7, 3, 1, true, {0}},
-    {64, 128, 56, 3, 2, false, {0}},
-    {128, 256, 28, 1, 2, false, {0}},
-    {256, 64, 56, 1, 1, false, {0}},
-    {64, 256, 56, 1, 1, false, {0}},
-    {2048, 512, 7, 1, 1, false, {0}},
-    {1024, 1024, 0, 1, 1, true, {128, 256}},
-    {768, 3072, 0, 1, 1, false, {128, 902}},
-    {3072, 768, 0, 1, 1, false, {128, 902}},
+    {64, 64, 56, 3, 1, true, false, {0}},
+    {128, 128, 28, 3, 1, true, true, {0}},
+    {256, 256, 14, 3, 1, true, false, {0}},
+    {512, 512, 7, 3, 1, true, true, {0}},
+    {64, 128, 56, 3, 2, false, false, {0}},
+    {128, 256, 28, 1, 2, false, false, {0}},
+    {256, 64, 56, 1, 1, false, false, {0}},
+    {64, 256, 56, 1, 1, false, false, {0}},
+    {2048, 512, 7, 1, 1, false, false, {0}},
+    {1024, 1024, 0, 1, 1, true, false, {128, 256}},
+    {768, 3072, 0, 1, 1, false, false, {128, 902}},
+    {3072, 768, 0, 1, 1, false, false, {128, 902}},
 };
 
 enum { LAYERS = sizeof layers / sizeof *layers, SUMMARY_BATCH = 64, MOST_BATCHES = 8,
@@ -69,7 +70,7 @@ static int choose_batches(const struct plan *p, const struct layer *l, int64_t *
         memcpy(batch, l->tokens, sizeof l->tokens);
         return p->suite == QUICK ? 1 : 2;
     }
-    const bool many = p->suite == FULL || (p->suite == STANDARD && l->quick);
+    const bool many = p->suite == FULL || (p->suite == STANDARD && l->batches);
     const int n = many ? (int)(sizeof batches / sizeof *batches) : 1;
     memcpy(batch, batches, (size_t)n * sizeof *batch);
     return n;
@@ -104,7 +105,9 @@ static void add_cases(const struct plan *p, const struct layer *l, struct bench_
             struct bench_case *c = &list[(*n)++];
             *c = (struct bench_case){.kind = l->size ? "conv" : "linear",
                                      .layer = {batch[i], l->c, l->m, l->size, l->k, l->stride},
-                                     .sparsity = sparsity[j] / 100};
+                                     .sparsity = sparsity[j] / 100,
+                                     .threads = p->threads,
+                                     .isa = p->isa};
             memcpy(c->shape, name, sizeof name);
         }
     }
@@ -145,13 +148,13 @@ static void print_case(const struct bench_case *c)
     fflush(stdout);
 }
 
-static void print_json(const struct bench_case *c, const struct plan *p, bool first)
+static void print_json(const struct bench_case *c, bool first)
 {
     static const char *const pass[PASSES] = {"forward", "backward_data", "backward_weight"};
     const double flops = ot_bench_case_flops(c), dense = ot_bench_case_dense_flops(c);
     printf("%s\n {\"kind\":\"%s\",\"shape\":\"%s\",\"sparsity\":%.4g,\"batch\":%" PRId64
            ",\"threads\":%d,\"isa\":\"%s\",\"rounds\":%d,\"nonzeros\":%" PRId64, first ? "[" : ",",
-           c->kind, c->shape, c->sparsity, c->layer.n, p->threads, p->isa, c->rounds, c->nonzeros);
+           c->kind, c->shape, c->sparsity, c->layer.n, c->threads, c->isa, c->rounds, c->nonzeros);
     for (int i = 0; i < PASSES; i++)
         printf(",\"%s_ms\":%.6g,\"dense_%s_ms\":%.6g,\"%s_gflops\":%.4g,\"dense_%s_gflops\":%.4g",
                pass[i], c->ms[i], pass[i], c->dense_ms[i], pass[i], 1e-6 * flops / c->ms[i],
@@ -305,9 +308,9 @@ int ot_bench_kernels(const struct settings *s, struct failure *f)
     if (!code && !p.json)
         print_head(&p);
     for (int i = 0; i < n && !code; i++) {
-        code = ot_bench_case_run(&list[i], p.threads, p.isa, f);
+        code = ot_bench_case_run(&list[i], f);
         if (!code && p.json)
-            print_json(&list[i], &p, i == 0);
+            print_json(&list[i], i == 0);
         else if (!code)
             print_case(&list[i]);
     }
