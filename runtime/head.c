@@ -22,6 +22,7 @@ struct head {
     const struct node *node;
     struct parameter *weight, *bias;
     int class_axis; /* of the weight */
+    bool rectified; /* a Relu or Clip cuts its values off */
 };
 
 static struct parameter *parameter_at(struct ot_session *s, const struct node *node, int i) {
@@ -39,6 +40,10 @@ static struct parameter *added_bias(struct ot_session *s, const struct node *nod
         return p;
     }
     return NULL;
+}
+
+static bool cuts_off(const char *op_type) {
+    return !strcmp(op_type, "Relu") || !strcmp(op_type, "Clip");
 }
 
 static bool is_layer(struct ot_session *s, struct head *h) {
@@ -82,15 +87,30 @@ static bool find_head(struct ot_session *s, struct head *h) {
             if (h->bias || !(h->bias = added_bias(s, h->node, &next))) return false;
         } else if (!listed(h->node->op_type)) {
             return is_layer(s, h);
+        } else if (cuts_off(h->node->op_type)) {
+            h->rectified = true;
         }
         if (next < 0) return false;
         v = next;
     }
 }
 
-/* Uniform in +-1/sqrt(fan_in), PyTorch's default for linear layers and convolutions. */
+/* Fresh weights are uniform in [low, high]. */
+struct range {
+    double low, high;
+};
+
+/* +-1/sqrt(fan_in), PyTorch's default for linear layers and convolutions. Where a Relu follows,
+ * features that are not negative themselves project to one side of zero for nearly all samples,
+ * so that half of the classes would be born dead and never get a gradient: there the weights are
+ * positive, all classes begin alive and, with a tenth of the size, nearly equal. */
+static struct range fresh_range(const struct head *h, double fan_in) {
+    const double bound = 1 / sqrt(fan_in);
+    return h->rectified ? (struct range){0, 0.1 * bound} : (struct range){-bound, bound};
+}
+
 static ot_status fresh_values(struct ot_session *s, const struct parameter *p, int axis,
-                              int64_t classes, double bound, struct tensor *t, ot_error *err) {
+                              int64_t classes, struct range r, struct tensor *t, ot_error *err) {
     *t = p->t;
     t->dim[axis] = classes;
     t->pattern = NULL;
@@ -98,8 +118,8 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
     uint64_t stream = 0x68656164u + (uint64_t)p->value;
     for (int64_t i = 0; i < ot_elements(t); i++)
-        values[i] =
-            (float)(bound * (2.0 * ot_random_float(s->options.seed, stream, (uint64_t)i) - 1));
+        values[i] = (float)(r.low + (r.high - r.low) *
+                                        ot_random_float(s->options.seed, stream, (uint64_t)i));
     t->data = values;
     return OT_OK;
 }
@@ -132,14 +152,15 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
                        h.weight->name);
     struct value *output = &s->graph->value[s->graph->output[s->loss_output]];
     int64_t old = h.weight->t.dim[h.class_axis];
-    double bound = 1 / sqrt((double)(ot_elements(&h.weight->t) / (old ? old : 1)));
+    const struct range range =
+        fresh_range(&h, (double)(ot_elements(&h.weight->t) / (old ? old : 1)));
     int bias_axis = h.bias ? h.bias->t.rank - 1 : 0;
     if (h.bias && (h.bias->t.rank < 1 || h.bias->t.dim[bias_axis] != old))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "the bias '%s' does not fit a new head",
                        h.bias->name);
     struct tensor weight, bias;
-    OT_TRY(fresh_values(s, h.weight, h.class_axis, classes, bound, &weight, err));
-    if (h.bias && fresh_values(s, h.bias, bias_axis, classes, bound, &bias, err)) {
+    OT_TRY(fresh_values(s, h.weight, h.class_axis, classes, range, &weight, err));
+    if (h.bias && fresh_values(s, h.bias, bias_axis, classes, range, &bias, err)) {
         ot_block_free(&s->allocator, weight.data);
         return OT_ERROR_NO_MEMORY;
     }
