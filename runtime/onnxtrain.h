@@ -271,7 +271,9 @@ OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int tra
                                   ot_error *err);
 
 /* Gives the classifier that feeds the first output `classes` outputs and fresh weights. `name`
- * gets the name of the weight. OT_ERROR_UNSUPPORTED where no such layer is found. */
+ * gets the name of the weight. OT_ERROR_UNSUPPORTED where no such layer is found. With
+ * b = 1/sqrt(inputs of one output), weights and bias are uniform in [-b, b), PyTorch's default;
+ * in [0, b/10) where a Relu or Clip follows, lest classes begin dead and never learn. */
 OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **name,
                              ot_error *err);
 

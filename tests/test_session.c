@@ -430,6 +430,40 @@ static void a_new_head_trains(void **state) {
     ot_close(f.s);
 }
 
+/* Classes that a Relu cuts off behind the layer, as in SqueezeNet. */
+static unsigned char *rectified(size_t *size) {
+    struct model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 3, 8, 8));
+    weight(&m, "last", 4, DIMS(CLASSES, 3, 1, 1), 1);
+    weight(&m, "bias", 1, DIMS(CLASSES), 1);
+    model_node(&m, "Conv", "x last bias", "h", "kernel_shape=1,1");
+    model_node(&m, "Relu", "h", "r", "");
+    model_node(&m, "GlobalAveragePool", "r", "p", "");
+    model_node(&m, "Flatten", "p", "y", "");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
+    return model_finish(&m, size);
+}
+
+/* On features that are not negative, every class of a new head gets a gradient. */
+static void no_class_of_a_new_head_is_dead(void **state) {
+    (void)state;
+    enum { MANY = 64 };
+    struct fixture f;
+    float gradient[MANY * 3];
+    must_open(&f, rectified, NULL);
+    for (size_t i = 0; i < sizeof f.x / sizeof *f.x; i++) f.x[i] = fabsf(f.x[i]);
+    assert_int_equal(ot_new_head(f.s, MANY, NULL, NULL), OT_OK);
+    must_train(&f);
+    for (int i = 0; i < ot_parameter_count(f.s); i++) {
+        ot_parameter_info info;
+        ot_get_parameter(f.s, i, &info, NULL);
+        assert_int_equal(ot_get_gradient(f.s, i, gradient, NULL), OT_OK);
+        for (int64_t k = 0; k < info.elements; k++) assert_true(gradient[k] != 0);
+    }
+    ot_close(f.s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_differences),
@@ -444,6 +478,7 @@ int main(void) {
         cmocka_unit_test(a_failed_call_changes_nothing),
         cmocka_unit_test(the_memory_limit_names_its_number),
         cmocka_unit_test(a_new_head_trains),
+        cmocka_unit_test(no_class_of_a_new_head_is_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
