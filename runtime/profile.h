@@ -4,8 +4,8 @@
 
 #include "runtime/plan.h"
 
-/* Inputs of Conv, Gemm and MatMul: data, weight, bias. */
-enum { OT_PRODUCT_INPUTS = 3 };
+/* The most inputs of a product: data, weight, bias, and room for what is fused into it. */
+enum { OT_PRODUCT_INPUTS = 8 };
 
 struct profile {
     bool on;
