@@ -251,6 +251,15 @@ static int list_sparsities(const struct bench_case *list, int n, double *sparsit
     return count;
 }
 
+/* A figure, or a dash where nothing was measured. */
+static void print_figure(double figure, const char *unit)
+{
+    if (isnan(figure))
+        printf(" %9s", "-");
+    else
+        printf(" %8.2f%s", figure, unit);
+}
+
 static void print_summary(const struct bench_case *list, int n)
 {
     double sparsity[MAX_LIST];
@@ -260,18 +269,24 @@ static void print_summary(const struct bench_case *list, int n)
         return;
     printf("\nlinear layers, and convolutions at batch %d: geometric means of the ratios\n",
            SUMMARY_BATCH);
-    printf("%9s %8s %8s %8s %8s  %-32s %s\n", "sparsity", "all", "conv", "linear", "worst", "",
-           "3x3 GFLOP/s, % of dense: forward, weight gradient");
+    printf("%9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
+           "conv", "linear", "worst", "", "forward", "weight");
     for (int i = 0; i < count; i++) {
         all[i] = summarise(list, n, sparsity[i], NULL);
         const struct summary conv = summarise(list, n, sparsity[i], "conv");
         const struct summary linear = summarise(list, n, sparsity[i], "linear");
-        printf("%8.1f%% %7.2fx %7.2fx %7.2fx %7.2fx  %-32s %.1f %.1f\n", 100 * sparsity[i],
-               mean(&all[i]), mean(&conv), mean(&linear), all[i].worst, all[i].worst_case->shape,
-               rate_share(list, n, sparsity[i], PASS_FORWARD),
-               rate_share(list, n, sparsity[i], PASS_WEIGHT));
+        printf("%8.1f%%", 100 * sparsity[i]);
+        print_figure(mean(&all[i]), "x");
+        print_figure(mean(&conv), "x");
+        print_figure(mean(&linear), "x");
+        print_figure(all[i].worst, "x");
+        printf("  %-22s", all[i].worst_case->shape);
+        print_figure(rate_share(list, n, sparsity[i], PASS_FORWARD), "%");
+        print_figure(rate_share(list, n, sparsity[i], PASS_WEIGHT), "%");
+        putchar('\n');
     }
-    print_break_even(all, count);
+    if (count > 1)
+        print_break_even(all, count);
 }
 
 /* ---- the command --------------------------------------------------------------------------- */
