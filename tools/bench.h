@@ -79,6 +79,7 @@ struct bench_case {
     char shape[64];
     struct layer_shape layer;
     double sparsity; /* wanted, in [0, 1) */
+    bool counts;     /* in the summary */
     int threads;
     const char *isa; /* one of ot_isa_name */
     /* what ot_bench_case_run fills in */

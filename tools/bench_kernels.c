@@ -106,6 +106,7 @@ static void add_cases(const struct plan *p, const struct layer *l, struct bench_
             *c = (struct bench_case){.kind = l->size ? "conv" : "linear",
                                      .layer = {batch[i], l->c, l->m, l->size, l->k, l->stride},
                                      .sparsity = sparsity[j] / 100,
+                                     .counts = p->batch || !l->size || batch[i] == SUMMARY_BATCH,
                                      .threads = p->threads,
                                      .isa = p->isa};
             memcpy(c->shape, name, sizeof name);
@@ -165,11 +166,6 @@ static void print_json(const struct bench_case *c, bool first)
 
 /* ---- summary ------------------------------------------------------------------------------- */
 
-static bool counts(const struct bench_case *c)
-{
-    return strcmp(c->kind, "linear") == 0 || c->layer.n == SUMMARY_BATCH;
-}
-
 struct summary {
     double sparsity, log_sum, worst;
     int n;
@@ -181,7 +177,7 @@ static struct summary summarise(const struct bench_case *list, int n, double spa
 {
     struct summary s = {.sparsity = sparsity};
     for (int i = 0; i < n; i++) {
-        if (!counts(&list[i]) || list[i].sparsity != sparsity ||
+        if (!list[i].counts || list[i].sparsity != sparsity ||
             (kind && strcmp(kind, list[i].kind)))
             continue;
         s.log_sum += log(list[i].ratio);
@@ -205,7 +201,7 @@ static double rate_share(const struct bench_case *list, int n, double sparsity, 
     int count = 0;
     for (int i = 0; i < n; i++) {
         const struct bench_case *c = &list[i];
-        if (!counts(c) || c->sparsity != sparsity || c->layer.k != 3 || c->layer.stride != 1)
+        if (!c->counts || c->sparsity != sparsity || c->layer.k != 3 || c->layer.stride != 1)
             continue;
         const double ours = ot_bench_case_flops(c) / c->ms[pass];
         sum += log(ours / (ot_bench_case_dense_flops(c) / c->dense_ms[pass]));
@@ -244,7 +240,7 @@ static int list_sparsities(const struct bench_case *list, int n, double *sparsit
         int k = 0;
         while (k < count && sparsity[k] != list[i].sparsity)
             k++;
-        if (k == count && counts(&list[i]) && count < MAX_LIST)
+        if (k == count && list[i].counts && count < MAX_LIST)
             sparsity[count++] = list[i].sparsity;
     }
     qsort(sparsity, (size_t)count, sizeof *sparsity, by_value);
@@ -260,15 +256,15 @@ static void print_figure(double figure, const char *unit)
         printf(" %8.2f%s", figure, unit);
 }
 
-static void print_summary(const struct bench_case *list, int n)
+static void print_summary(const struct bench_case *list, int n, int64_t batch)
 {
     double sparsity[MAX_LIST];
     struct summary all[MAX_LIST];
     const int count = list_sparsities(list, n, sparsity);
     if (!count)
         return;
-    printf("\nlinear layers, and convolutions at batch %d: geometric means of the ratios\n",
-           SUMMARY_BATCH);
+    printf("\nlinear layers, and convolutions at batch %" PRId64 ": geometric means of the ratios\n",
+           batch);
     printf("%9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
            "conv", "linear", "worst", "", "forward", "weight");
     for (int i = 0; i < count; i++) {
@@ -332,7 +328,7 @@ int ot_bench_kernels(const struct settings *s, struct failure *f)
     if (!code && p.json)
         puts("\n]");
     else if (!code)
-        print_summary(list, n);
+        print_summary(list, n, p.batch ? p.batch : SUMMARY_BATCH);
     free(list);
     return code;
 }
