@@ -46,18 +46,18 @@ expect 0 "$TRAIN" predict "$model" "$GLYPHS"
 
 echo "-- train"
 printf 'batch: 32\nlr: 0.5\nlog_every: 1\n' > config.yaml
-expect 0 "$TRAIN" train "$model" "$GLYPHS" config.yaml --lr 0.02 --max-steps=6 bn=train out=run
+expect 0 "$TRAIN" train "$model" "$GLYPHS" config.yaml --lr 0.02 --max-steps=6 bn=train out=r
 for file in args.yaml metrics.jsonl results.csv weights/best.onnx weights/last.onnx; do
-    [ -s "run/$file" ] || fail "no run/$file"
+    [ -s "r/$file" ] || fail "no r/$file"
 done
-ls run/checkpoints/*.otc > /dev/null || fail "no checkpoint"
-[ "$(losses run/metrics.jsonl | wc -l)" = 6 ] || fail "not a record a step"
-grep -q '"lr": *0\.0\?2' run/metrics.jsonl || fail "the command line does not win over the config"
+ls r/checkpoints/*.otc > /dev/null || fail "no checkpoint"
+[ "$(losses r/metrics.jsonl | wc -l)" = 6 ] || fail "not a record a step"
+grep -q '"lr": *0\.0\?2' r/metrics.jsonl || fail "the command line does not win over the config"
 if tr -d '\n' < "$work.out" | grep -q "$(printf '\r')"; then fail "carriage returns in a file"; fi
 masks "$model" > before.txt
-masks run/weights/last.onnx > after.txt
+masks r/weights/last.onnx > after.txt
 cmp before.txt after.txt || fail "the mask has changed"
-expect 0 "$TRAIN" eval --json run/weights/last.onnx "$GLYPHS"
+expect 0 "$TRAIN" eval --json r/weights/last.onnx "$GLYPHS"
 [ "$(json accuracy < "$work.out")" != "$before" ] || fail "six steps of training changed nothing"
 
 echo "-- export"

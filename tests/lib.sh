@@ -16,12 +16,12 @@ fail() {
 
 # expect CODE COMMAND...: runs it with output in out.txt and err.txt beside the working folder.
 expect() {
-    want=$1
+    expect_code=$1
     shift
     "$@" > "$work.out" 2> "$work.err"
-    got=$?
-    [ "$got" = "$want" ] && return 0
-    fail "exit $got, not $want: $*"
+    exit_code=$?
+    [ "$exit_code" = "$expect_code" ] && return 0
+    fail "exit $exit_code, not $expect_code: $*"
     tail -n 5 "$work.out"
     tail -n 5 "$work.err"
     return 1

@@ -22,7 +22,7 @@ static int make_folders(const char *path, struct failure *f)
     if (!copy)
         return f->code;
     int code = 0;
-    for (char *p = copy + 1; !code && *p; p++) {
+    for (char *p = copy + (*copy == '/'); !code && *p; p++) {
         if (*p != '/' && p[1])
             continue;
         const char kept = *p;
