@@ -263,8 +263,7 @@ static void print_summary(const struct bench_case *list, int n, int64_t batch)
     const int count = list_sparsities(list, n, sparsity);
     if (!count)
         return;
-    printf("\nlinear layers, and convolutions at batch %" PRId64 ": geometric means of the ratios\n",
-           batch);
+    printf("\ngeometric means of the ratios; convolutions at batch %" PRId64 "\n", batch);
     printf("%9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
            "conv", "linear", "worst", "", "forward", "weight");
     for (int i = 0; i < count; i++) {
