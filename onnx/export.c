@@ -71,7 +71,8 @@ static void set_outputs(struct export_job *job) {
         if (!job->reshaped[job->g->output[i]] || !shape || shape->n_dim < 2) continue;
         const Onnx__TensorShapeProto__Dimension *d = shape->dim[1];
         int64_t now = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE
-                          ? d->dim_value : -1;
+                          ? d->dim_value
+                          : -1;
         if (old < 0) old = now;
         if (now == old) set_dim(shape, 1, classes);
     }

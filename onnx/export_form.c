@@ -25,21 +25,42 @@ struct forms {
 struct form {
     const char *op_type;
     int64_t from, to;
-    const char *attribute;     /* that says it; NULL: none does */
-    int in_training;           /* its value in training; in inference the opposite ... */
-    bool absent_in_inference;  /* ... or no attribute */
+    const char *attribute;    /* that says it; NULL: none does */
+    int in_training;          /* its value in training; in inference the opposite ... */
+    bool absent_in_inference; /* ... or no attribute */
     size_t inference_outputs;
-    const char *output[5];     /* of the training form, NULL behind the last */
-    bool by_input;             /* input 2 says it */
+    const char *output[5]; /* of the training form, NULL behind the last */
+    bool by_input;         /* input 2 says it */
 };
 
 static const struct form forms[] = {
-    {"BatchNormalization", 1, 7, "is_test", 0, false, 1,
-     {"y", "mean", "var", "saved_mean", "saved_var"}, false},
-    {"BatchNormalization", 7, 14, NULL, 0, false, 1,
-     {"y", "mean", "var", "saved_mean", "saved_var"}, false},
-    {"BatchNormalization", 14, NEVER, "training_mode", 1, true, 1,
-     {"y", "running_mean", "running_var"}, false},
+    {"BatchNormalization",
+     1,
+     7,
+     "is_test",
+     0,
+     false,
+     1,
+     {"y", "mean", "var", "saved_mean", "saved_var"},
+     false},
+    {"BatchNormalization",
+     7,
+     14,
+     NULL,
+     0,
+     false,
+     1,
+     {"y", "mean", "var", "saved_mean", "saved_var"},
+     false},
+    {"BatchNormalization",
+     14,
+     NEVER,
+     "training_mode",
+     1,
+     true,
+     1,
+     {"y", "running_mean", "running_var"},
+     false},
     {"Dropout", 1, 7, "is_test", 0, false, 2, {"y"}, false},
     {"Dropout", 7, 12, NULL, 0, false, 1, {"y", "mask"}, false},
     {"Dropout", 12, NEVER, NULL, 0, false, 2, {"y"}, true},
@@ -87,8 +108,7 @@ static ot_status note_names(struct forms *f) {
     for (size_t i = 0; i < g->n_node; i++) OT_TRY(note_node(f, g->node[i]));
     for (size_t i = 0; i < g->n_input; i++) OT_TRY(note_name(f, g->input[i]->name, 0));
     for (size_t i = 0; i < g->n_output; i++) OT_TRY(note_name(f, g->output[i]->name, 1));
-    for (size_t i = 0; i < g->n_initializer; i++)
-        OT_TRY(note_name(f, g->initializer[i]->name, 0));
+    for (size_t i = 0; i < g->n_initializer; i++) OT_TRY(note_name(f, g->initializer[i]->name, 0));
     for (size_t i = 0; i < g->n_sparse_initializer; i++)
         if (g->sparse_initializer[i]->values)
             OT_TRY(note_name(f, g->sparse_initializer[i]->values->name, 0));
@@ -163,8 +183,10 @@ static ot_status add_outputs(struct forms *f, Onnx__NodeProto *node, const char 
     char **output = memory;
     for (size_t i = 0; i < n; i++) {
         bool there = i < node->n_output && *node->output[i];
-        if (there) output[i] = node->output[i];
-        else OT_TRY(fresh_name(f, node->output[0], word[i], &output[i]));
+        if (there)
+            output[i] = node->output[i];
+        else
+            OT_TRY(fresh_name(f, node->output[0], word[i], &output[i]));
     }
     node->output = output;
     node->n_output = n;

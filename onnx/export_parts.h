@@ -28,8 +28,7 @@ int64_t ot_export_opset(const struct export_job *job);
 
 /* What t holds becomes p's payload, in p's data type and field family; p's dims become t's shape.
  * Elements that p holds already and that t's pattern has no slot for stay as they are. */
-ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
-                              const struct tensor *t);
+ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t);
 /* The same into values, indices and dims of a sparse tensor; coo: indices [nnz, rank], else
  * linear ones [nnz], ascending. A tensor without pattern gives an entry for each bit pattern that
  * is not +0. */

@@ -11,7 +11,7 @@
 struct import_options {
     ot_limits limits; /* zeros were replaced by defaults */
     ot_allocator allocator;
-    struct log log;   /* warnings, and every problem found */
+    struct log log; /* warnings, and every problem found */
 };
 
 ot_status ot_import_file(const char *path, const struct import_options *options,

@@ -89,8 +89,9 @@ ot_status ot_differentiate(struct plan *p, ot_error *err) {
     if (!train) return OT_OK;
     p->logits->grad = p->loss_gradient;
     if (p->logits->parameter >= 0)
-        return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = p->logits,
-                                             .b = p->loss_gradient}, err);
+        return ot_plan_step(
+            p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = p->logits, .b = p->loss_gradient},
+            err);
     for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
     return OT_OK;
 }

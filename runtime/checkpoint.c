@@ -28,7 +28,8 @@ struct scalars {
 
 _Static_assert(sizeof(ot_optimizer_kind) == 4 && sizeof(ot_schedule_kind) == 4, "enums are int32");
 
-#define SCALAR(name, type, member) {name, type, offsetof(struct scalars, member)}
+#define SCALAR(name, type, member)                                                                 \
+    { name, type, offsetof(struct scalars, member) }
 static const struct {
     const char *name;
     ot_type type;
@@ -80,8 +81,7 @@ static void set_scalars(struct ot_session *s, const struct scalars *c) {
     s->gradient_norm = c->gradient_norm;
 }
 
-static ot_status check_scalars(const struct ot_session *s, struct scalars *c,
-                               ot_error *err) {
+static ot_status check_scalars(const struct ot_session *s, struct scalars *c, ot_error *err) {
     static const int64_t most = INT64_C(1) << 62; /* counters must not overflow later */
     ot_optimizer_options filled;
     if (c->steps < 0 || c->steps > most || c->accumulated < 0 || c->accumulated > most ||
@@ -95,7 +95,8 @@ static ot_status check_scalars(const struct ot_session *s, struct scalars *c,
     if (c->head_classes == s->head_classes) return OT_OK;
     return ot_fail(err, OT_ERROR_STATE,
                    "the checkpoint's model has a new head for %lld classes, this one for %lld "
-                   "(0: its own head)", (long long)c->head_classes, (long long)s->head_classes);
+                   "(0: its own head)",
+                   (long long)c->head_classes, (long long)s->head_classes);
 }
 
 /* ---- the tensors of a parameter ---- */
@@ -106,9 +107,9 @@ struct part {
     const char *prefix;
     const void *data; /* NULL: the session does not hold it now */
     ot_type type;
-    int64_t count;    /* entries; -1: the shape of the parameter */
-    float **block;    /* of what can be made on demand: gradient and moments */
-    bool fixed;       /* the pattern: must be the same here and there */
+    int64_t count; /* entries; -1: the shape of the parameter */
+    float **block; /* of what can be made on demand: gradient and moments */
+    bool fixed;    /* the pattern: must be the same here and there */
 };
 
 static int parts_of(struct parameter *p, struct part part[PARTS]) {
@@ -147,8 +148,7 @@ static void hex_of(const uint8_t hash[32], char text[65]) {
 /* ---- saving ---- */
 
 static ot_status list_tensors(const struct ot_session *s, const struct scalars *c,
-                              struct arena *arena, struct safetensor *list, int *n,
-                              ot_error *err) {
+                              struct arena *arena, struct safetensor *list, int *n, ot_error *err) {
     for (int i = 0; i < SCALARS; i++)
         list[(*n)++] = (struct safetensor){.name = scalars[i].name,
                                            .type = scalars[i].type,
@@ -191,8 +191,8 @@ ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_not
         return ot_fail(err, OT_ERROR_ARGUMENT, "no path, or no notes where %d are announced", n);
     ot_status status = OT_ERROR_NO_MEMORY;
     ot_arena_init(&arena, &s->allocator, 0);
-    struct safetensor *list = ot_arena_alloc(
-        &arena, SCALARS + (size_t)s->n_parameters * PARTS, sizeof *list);
+    struct safetensor *list =
+        ot_arena_alloc(&arena, SCALARS + (size_t)s->n_parameters * PARTS, sizeof *list);
     ot_note *all = ot_arena_alloc(&arena, (size_t)n + 2, sizeof *all);
     if (!list || !all) {
         ot_fail(err, status, "no memory for the list of tensors");
@@ -204,8 +204,7 @@ ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_not
     all[1] = (ot_note){model_key, model};
     status = list_notes(notes, n, all + 2, err);
     if (!status) status = list_tensors(s, &c, &arena, list, &count, err);
-    if (!status)
-        status = ot_safetensors_write(&s->allocator, path, list, count, all, n + 2, err);
+    if (!status) status = ot_safetensors_write(&s->allocator, path, list, count, all, n + 2, err);
 done:
     ot_arena_free(&arena);
     return status;
@@ -279,13 +278,12 @@ struct copies {
         void *to;
         const void *from; /* NULL: zeros */
         size_t bytes;
-    } *copy;
+    } * copy;
     int n, used; /* used: tensors of the file that are known */
 };
 
 static ot_status read_parameter(struct ot_session *s, struct parameter *p,
-                                const struct safetensors *file, struct copies *all,
-                                ot_error *err) {
+                                const struct safetensors *file, struct copies *all, ot_error *err) {
     struct part part[PARTS];
     int parts = parts_of(p, part);
     for (int k = 0; k < parts; k++) {
@@ -304,8 +302,8 @@ static ot_status read_parameter(struct ot_session *s, struct parameter *p,
     return OT_OK;
 }
 
-static ot_status check_all(struct ot_session *s, const struct safetensors *file,
-                           struct copies *all, struct scalars *c, ot_error *err) {
+static ot_status check_all(struct ot_session *s, const struct safetensors *file, struct copies *all,
+                           struct scalars *c, ot_error *err) {
     OT_TRY(check_model(s, file, err));
     OT_TRY(read_scalars(file, c, err));
     OT_TRY(check_scalars(s, c, err));

@@ -9,8 +9,7 @@ ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_
     const struct tensor **present =
         ot_block_alloc(&s->allocator, (size_t)g->n_values, sizeof *present);
     if (!present) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the list of weights");
-    for (int i = 0; i < s->n_parameters; i++)
-        present[s->parameter[i].value] = &s->parameter[i].t;
+    for (int i = 0; i < s->n_parameters; i++) present[s->parameter[i].value] = &s->parameter[i].t;
     struct export_request request = {
         .present = present, .head_classes = s->head_classes, .log = s->log};
     if (options) request.options = *options;

@@ -71,8 +71,7 @@ static bool counts(const ot_loss_options *o, int64_t label) {
 }
 
 static ot_status cross_entropy(const ot_loss_options *o, const struct tensor *output,
-                               const int64_t *label, float *gradient, ot_result *r,
-                               ot_error *err) {
+                               const int64_t *label, float *gradient, ot_result *r, ot_error *err) {
     int64_t n = output->dim[0], c = output->dim[1],
             inner = ot_dims_product(output, 2, output->rank);
     const float *x = output->data;

@@ -95,8 +95,8 @@ static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
         if (!n->y[j]) continue;
         n->y[j]->role = OT_ROLE_CONST;
         n->y[j]->derived = derived;
-        n->y[j]->data = n->op->view ? n->x[0]->data
-                                    : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
+        n->y[j]->data =
+            n->op->view ? n->x[0]->data : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
         if (!n->y[j]->data) return no_room(p, n, ot_bytes(n->y[j]), err);
     }
     n->save = ot_arena_alloc(&p->arena, 1, n->save_size);
@@ -155,8 +155,8 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     struct entry *y = ot_plan_entry(p, from->name);
     if (!node || !y) return no_memory(err);
-    *node = (struct node){
-        .name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
+    *node =
+        (struct node){.name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
     struct plan_node *pn = new_node(p, ot_op_find(op_type), node, -1);
     if (!pn) return no_memory(err);
     y->weight = from->weight;
@@ -361,8 +361,7 @@ static int loss_value(const struct ot_session *s) {
 static int lane_count(const struct plan *p) {
     const struct ot_session *s = p->session;
     for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv"))
-            return OT_CONV_LANES;
+        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv")) return OT_CONV_LANES;
     int64_t samples = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
     if (p->n_inputs && p->input[0].type != OT_FLOAT && p->input[0].rank > 1)
         samples *= p->input[0].dim[1]; /* tokens */

@@ -132,8 +132,7 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err) {
     place_all(p, order, order + p->n_buffers);
     const size_t limit = (size_t)s->options.limits.memory_bytes;
     if (p->block_bytes > limit || p->arena.used > limit - p->block_bytes)
-        return ot_fail(err, OT_ERROR_LIMIT,
-                       "the step needs %llu MiB, the memory limit is %llu MiB",
+        return ot_fail(err, OT_ERROR_LIMIT, "the step needs %llu MiB, the memory limit is %llu MiB",
                        (unsigned long long)(p->block_bytes >> 20) + 1,
                        (unsigned long long)(s->options.limits.memory_bytes >> 20));
     p->block = ot_block_alloc(&s->allocator, 1, p->block_bytes);

@@ -17,10 +17,14 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
         const char *name;
         double value, least, most;
     } ranges[] = {
-        {"lr", o->lr, 0, 1e38},           {"momentum", o->momentum, 0, 1},
-        {"beta1", o->beta1, 0, 0.999999}, {"beta2", o->beta2, 0, 0.9999999},
-        {"eps", o->eps, 0, 1},            {"weight_decay", o->weight_decay, 0, 1e30},
-        {"clip_norm", o->clip_norm, 0, 1e30}, {"gamma", o->gamma, 0, 1e30},
+        {"lr", o->lr, 0, 1e38},
+        {"momentum", o->momentum, 0, 1},
+        {"beta1", o->beta1, 0, 0.999999},
+        {"beta2", o->beta2, 0, 0.9999999},
+        {"eps", o->eps, 0, 1},
+        {"weight_decay", o->weight_decay, 0, 1e30},
+        {"clip_norm", o->clip_norm, 0, 1e30},
+        {"gamma", o->gamma, 0, 1e30},
         {"final_factor", o->final_factor, 0, 1e30},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)

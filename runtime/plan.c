@@ -97,8 +97,8 @@ static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_
         OT_TRY(check_input(p, v, &inputs[i], err));
         struct entry *e = ot_plan_entry(p, v->name);
         if (!e) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-        e->t = (struct tensor){
-            .type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
+        e->t =
+            (struct tensor){.type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
         memcpy(e->t.dim, inputs[i].dim, sizeof e->t.dim);
         e->input = i;
         p->input[i] = inputs[i];

@@ -92,22 +92,21 @@ static void tell_step(const struct ot_session *s, const struct step *step, ot_pr
         return;
     }
     const double a = bytes_of(&step->a->t);
-    fn(context, &(ot_profile_step){
-                    .what = names[step->kind],
-                    .op = step->kind == OT_STEP_LOSS ? ot_loss_name(s->loss.kind) : "",
-                    .name = step->a->name,
-                    .kernel = "",
-                    .bytes = step->b ? 2 * a : a,
-                    .seconds = step->time.seconds,
-                    .calls = step->time.calls});
+    fn(context,
+       &(ot_profile_step){.what = names[step->kind],
+                          .op = step->kind == OT_STEP_LOSS ? ot_loss_name(s->loss.kind) : "",
+                          .name = step->a->name,
+                          .kernel = "",
+                          .bytes = step->b ? 2 * a : a,
+                          .seconds = step->time.seconds,
+                          .calls = step->time.calls});
 }
 
 ot_status ot_get_profile(const ot_session *s, ot_profile_fn *step, void *context, ot_error *err) {
     if (!step) return ot_fail(err, OT_ERROR_ARGUMENT, "step is NULL");
     if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
     for (int i = 0; i < s->plan->n_steps; i++) tell_step(s, &s->plan->step[i], step, context);
-    static const char *const kinds[] = {
-        [OT_SGD] = "sgd", [OT_ADAM] = "adam", [OT_ADAMW] = "adamw"};
+    static const char *const kinds[] = {[OT_SGD] = "sgd", [OT_ADAM] = "adam", [OT_ADAMW] = "adamw"};
     if (s->optimizer.is_set)
         step(context, &(ot_profile_step){.what = "optimizer",
                                          .op = kinds[s->optimizer.options.kind],

@@ -79,16 +79,20 @@ static ot_status run_loss(struct plan *p, const struct step *step, const ot_tens
 static ot_status run_step(struct plan *p, struct step *step, const ot_tensor *target,
                           ot_result *result, ot_error *err) {
     switch (step->kind) {
-    case OT_STEP_LOSS: return run_loss(p, step, target, result, err);
+    case OT_STEP_LOSS:
+        return run_loss(p, step, target, result, err);
     case OT_STEP_ADD:
         add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
-    case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); return OT_OK;
-    case OT_STEP_ACCUMULATE:
-        add(p->session->pool, p->session->parameter[step->a->parameter].gradient,
-            ot_f(&step->b->t), ot_count(&step->b->t));
+    case OT_STEP_ZERO:
+        memset(step->a->t.data, 0, ot_bytes(&step->a->t));
         return OT_OK;
-    default: return run_node(p, step, err);
+    case OT_STEP_ACCUMULATE:
+        add(p->session->pool, p->session->parameter[step->a->parameter].gradient, ot_f(&step->b->t),
+            ot_count(&step->b->t));
+        return OT_OK;
+    default:
+        return run_node(p, step, err);
     }
 }
 

@@ -10,7 +10,7 @@
 #include "runtime/base/pattern.h"
 
 #define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
+#define TEXT(x)  TEXT_(x)
 
 const char *ot_version(void) {
     return TEXT(OT_VERSION_MAJOR) "." TEXT(OT_VERSION_MINOR) "." TEXT(OT_VERSION_PATCH);
@@ -230,8 +230,7 @@ static ot_status value_info(const ot_session *s, const int *list, int n, int i, 
     if (i < 0 || i >= n) return ot_fail(err, OT_ERROR_ARGUMENT, "%s %d of %d", what, i, n);
     const struct value *v = &s->graph->value[list[i]];
     bool half = v->type == OT_FLOAT16 || v->type == OT_BFLOAT16 || v->type == OT_DOUBLE;
-    *info = (ot_value_info){
-        .name = v->name, .type = half ? OT_FLOAT : v->type, .rank = v->rank};
+    *info = (ot_value_info){.name = v->name, .type = half ? OT_FLOAT : v->type, .rank = v->rank};
     memcpy(info->dim, v->dim, sizeof info->dim);
     return OT_OK;
 }

@@ -161,8 +161,8 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
     OT_TRY(need_moments(s, err)); /* the optimizer may be newer than the gradients */
     const double start = s->profile.on ? ot_clock() : 0;
     ot_status status =
-        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
-                         1.0 / (double)s->accumulated, s->pool, &s->gradient_norm, err);
+        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters, 1.0 / (double)s->accumulated,
+                         s->pool, &s->gradient_norm, err);
     if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
     if (status)
         clear_gradients(s);

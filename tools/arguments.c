@@ -12,42 +12,34 @@ static const char line[] = "command line";
 
 /* The length of the key in "key=value", 0 where the argument is not of this form. A path may
  * hold a '=', but then a '/' or '.' stands before it. */
-static size_t key_length(const char *arg)
-{
+static size_t key_length(const char *arg) {
     const size_t n = strcspn(arg, "=");
     for (size_t i = 0; i < n; i++)
-        if (!isalnum((unsigned char)arg[i]) && arg[i] != '_' && arg[i] != '-')
-            return 0;
+        if (!isalnum((unsigned char)arg[i]) && arg[i] != '_' && arg[i] != '-') return 0;
     return arg[n] == '=' ? n : 0;
 }
 
 /* Sets "key=value"; n is the length of key. */
-static int put_pair(struct settings *s, const char *arg, size_t n, struct failure *f)
-{
+static int put_pair(struct settings *s, const char *arg, size_t n, struct failure *f) {
     char key[64];
-    if (n >= sizeof key)
-        return ot_refuse(f, EXIT_USAGE, "unknown key '%.80s...'", arg);
+    if (n >= sizeof key) return ot_refuse(f, EXIT_USAGE, "unknown key '%.80s...'", arg);
     memcpy(key, arg, n);
     key[n] = '\0';
     return ot_settings_put(s, key, arg + n + 1, line, f);
 }
 
-static bool is_flag_word(const char *text)
-{
+static bool is_flag_word(const char *text) {
     static const char *const words[] = {"0", "1", "true", "false", "yes", "no", "on", "off"};
     for (int i = 0; i < 8; i++)
-        if (text && strcasecmp(text, words[i]) == 0)
-            return true;
+        if (text && strcasecmp(text, words[i]) == 0) return true;
     return false;
 }
 
 /* "--key=value", "--key value", and "--flag" alone. *i moves over a value of its own. */
-static int put_long(struct settings *s, int argc, char **argv, int *i, struct failure *f)
-{
+static int put_long(struct settings *s, int argc, char **argv, int *i, struct failure *f) {
     const char *arg = argv[*i] + 2;
     const size_t n = key_length(arg);
-    if (n)
-        return put_pair(s, arg, n, f);
+    if (n) return put_pair(s, arg, n, f);
     if (strcmp(arg, "help") == 0) {
         s->help = true;
         return 0;
@@ -58,15 +50,13 @@ static int put_long(struct settings *s, int argc, char **argv, int *i, struct fa
         *i += is_flag_word(next);
         return ot_settings_put(s, arg, is_flag_word(next) ? next : "1", line, f);
     }
-    if (id >= 0 && !next)
-        return ot_refuse(f, EXIT_USAGE, "--%s needs a value", arg);
+    if (id >= 0 && !next) return ot_refuse(f, EXIT_USAGE, "--%s needs a value", arg);
     *i += 1;
     return ot_settings_put(s, arg, next ? next : "", line, f);
 }
 
 /* MODEL, DATA and config.yaml by their place; configurations by their name. */
-static int put_place(struct settings *s, const char *arg, const char **config, struct failure *f)
-{
+static int put_place(struct settings *s, const char *arg, const char **config, struct failure *f) {
     if (s->command == HELP && !s->topic) {
         s->topic = arg;
         return 0;
@@ -86,32 +76,25 @@ static int put_place(struct settings *s, const char *arg, const char **config, s
 
 /* The arguments of the run that is resumed: args.yaml in the run folder, or, for a checkpoint,
  * in the folder above it. A checkpoint without one is resumed with the given arguments. */
-static int read_resumed(struct settings *s, struct failure *f)
-{
+static int read_resumed(struct settings *s, struct failure *f) {
     const char *resume = ot_text(s, OPTION_resume);
     struct stat info;
-    if (!resume)
-        return 0;
-    if (stat(resume, &info))
-        return ot_refuse(f, EXIT_USAGE, "resume: '%s' does not exist", resume);
+    if (!resume) return 0;
+    if (stat(resume, &info)) return ot_refuse(f, EXIT_USAGE, "resume: '%s' does not exist", resume);
     const char *up = S_ISDIR(info.st_mode) ? "args.yaml" : "../args.yaml";
     char *folder = ot_copy_text(resume, f);
-    if (!folder)
-        return f->code;
+    if (!folder) return f->code;
     char *slash = strrchr(folder, '/');
-    if (!S_ISDIR(info.st_mode))
-        strcpy(slash ? slash : folder, slash ? "" : ".");
+    if (!S_ISDIR(info.st_mode)) strcpy(slash ? slash : folder, slash ? "" : ".");
     char *path = ot_join_path(folder, up, f);
     int code = path ? 0 : f->code;
-    if (!code && stat(path, &info) == 0)
-        code = ot_settings_read(s, path, f);
+    if (!code && stat(path, &info) == 0) code = ot_settings_read(s, path, f);
     free(path);
     free(folder);
     return code;
 }
 
-int ot_settings_parse(struct settings *s, int argc, char **argv, struct failure *f)
-{
+int ot_settings_parse(struct settings *s, int argc, char **argv, struct failure *f) {
     const char *config = NULL;
     int code = 0;
     for (int i = 0; i < argc && !code; i++) {
@@ -128,9 +111,7 @@ int ot_settings_parse(struct settings *s, int argc, char **argv, struct failure 
         else
             code = put_place(s, arg, &config, f);
     }
-    if (!code && !s->help && config)
-        code = ot_settings_read(s, config, f);
-    if (!code && !s->help)
-        code = read_resumed(s, f);
+    if (!code && !s->help && config) code = ot_settings_read(s, config, f);
+    if (!code && !s->help) code = read_resumed(s, f);
     return code;
 }

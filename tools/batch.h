@@ -19,14 +19,14 @@ struct feed {
     int n_inputs;
     struct transform input[MAX_INPUTS];
     enum target_kind target;
-    int target_rank; /* with the batch */
+    int target_rank;                 /* with the batch */
     int64_t target_dim[OT_MAX_RANK]; /* dim[0] is not used */
     int64_t target_elements;         /* of one sample */
 };
 
 struct batch {
-    int64_t room;     /* samples it has memory for */
-    int64_t count;    /* samples in it */
+    int64_t room;  /* samples it has memory for */
+    int64_t count; /* samples in it */
     int n_inputs;
     ot_tensor input[MAX_INPUTS], target; /* target.rank 0: none */
     void *memory[MAX_INPUTS + 1];

@@ -13,28 +13,24 @@
 
 enum { WARM_UP = 3, LEAST_PROFILED = 3 };
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-double ot_median(double *value, int n)
-{
+double ot_median(double *value, int n) {
     qsort(value, (size_t)n, sizeof *value, by_value);
     return n % 2 ? value[n / 2] : 0.5 * (value[n / 2 - 1] + value[n / 2]);
 }
 
 /* The finalizer of splitmix64 (Steele, Lea, Flood, OOPSLA 2014), on a counter. */
-static uint64_t mix(uint64_t z)
-{
+static uint64_t mix(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-void ot_fill_uniform(float *value, int64_t n, uint64_t seed)
-{
+void ot_fill_uniform(float *value, int64_t n, uint64_t seed) {
     const uint64_t start = mix(seed + 1);
     for (int64_t i = 0; i < n; i++)
         value[i] = (float)(mix(start + (uint64_t)i * 0x9e3779b97f4a7c15u) >> 40) * 0x1p-23f - 1;
@@ -57,48 +53,40 @@ struct bench {
     struct limits limits;
 };
 
-static int64_t count_elements(const ot_tensor *t)
-{
+static int64_t count_elements(const ot_tensor *t) {
     int64_t n = 1;
-    for (int i = 0; i < t->rank; i++)
-        n *= t->dim[i];
+    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
     return n;
 }
 
 /* Random floats; integers are 1 (a token that every vocabulary has, a mask that is open) below
  * `classes` 0, else random ones below it; other types stay zero. */
-static int make_data(ot_tensor *t, int64_t classes, uint64_t seed, void **data, struct failure *f)
-{
+static int make_data(ot_tensor *t, int64_t classes, uint64_t seed, void **data, struct failure *f) {
     const int64_t n = count_elements(t);
     *data = ot_take((size_t)n, sizeof(int64_t), f);
-    if (!*data)
-        return f->code;
+    if (!*data) return f->code;
     t->data = *data;
     int64_t *as64 = *data;
     int32_t *as32 = *data;
-    if (t->type == OT_FLOAT)
-        ot_fill_uniform(*data, n, seed);
+    if (t->type == OT_FLOAT) ot_fill_uniform(*data, n, seed);
     for (int64_t i = 0; i < n && t->type == OT_INT64; i++)
         as64[i] = classes ? (int64_t)(mix(seed + (uint64_t)i) % (uint64_t)classes) : 1;
-    for (int64_t i = 0; i < n && t->type == OT_INT32; i++)
-        as32[i] = 1;
+    for (int64_t i = 0; i < n && t->type == OT_INT32; i++) as32[i] = 1;
     return 0;
 }
 
-static int set_up(struct bench *b, struct failure *f)
-{
+static int set_up(struct bench *b, struct failure *f) {
     struct model *m = &b->m;
     /* too small a step to change what is computed: random labels make any other diverge */
     const ot_optimizer_options options = {
         .kind = (ot_optimizer_kind)ot_integer(b->s, OPTION_optimizer, OT_SGD),
-        .lr = 1e-9f, .momentum = 0.9f};
+        .lr = 1e-9f,
+        .momentum = 0.9f};
     ot_error err = {0};
     size_t bytes;
     int code = ot_model_set_loss(m, b->s, f);
-    if (!code)
-        code = ot_model_shapes(m, b->s, b->input, f);
-    if (code)
-        return code;
+    if (!code) code = ot_model_shapes(m, b->s, b->input, f);
+    if (code) return code;
     if (ot_set_optimizer(m->session, &options, &err) ||
         ot_prepare(m->session, 1, b->input, m->n_inputs, &bytes, &err) ||
         ot_get_target(m->session, &b->target, &err))
@@ -106,15 +94,13 @@ static int set_up(struct bench *b, struct failure *f)
     const int64_t classes = ot_model_classes(m);
     for (int i = 0; i < m->n_inputs && !code; i++)
         code = make_data(&b->input[i], 0, (uint64_t)i, &b->data[i], f);
-    if (!code)
-        code = make_data(&b->target, classes ? classes : 1, 99, &b->data[MAX_INPUTS], f);
+    if (!code) code = make_data(&b->target, classes ? classes : 1, 99, &b->data[MAX_INPUTS], f);
     return code;
 }
 
 /* ---- measuring ----------------------------------------------------------------------------- */
 
-static int run_step(struct bench *b, double *seconds, struct failure *f)
-{
+static int run_step(struct bench *b, double *seconds, struct failure *f) {
     ot_error err = {0};
     const double start = ot_now();
     if (ot_train_step(b->m.session, b->input, b->m.n_inputs, &b->target, NULL, &err) ||
@@ -125,23 +111,18 @@ static int run_step(struct bench *b, double *seconds, struct failure *f)
 }
 
 /* First steps without clocks inside, then some with them: they cost a little. */
-static int measure(struct bench *b, struct failure *f)
-{
+static int measure(struct bench *b, struct failure *f) {
     ot_error err = {0};
     double ignored;
     int code = 0;
-    for (int i = 0; i < WARM_UP && !code; i++)
-        code = run_step(b, &ignored, f);
-    for (int64_t i = 0; i < b->steps && !code; i++)
-        code = run_step(b, &b->seconds[i], f);
+    for (int i = 0; i < WARM_UP && !code; i++) code = run_step(b, &ignored, f);
+    for (int64_t i = 0; i < b->steps && !code; i++) code = run_step(b, &b->seconds[i], f);
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
     b->peak_mb = (double)usage.ru_maxrss / 1024;
     ot_set_profile(b->m.session, 1);
-    for (int64_t i = 0; i < b->profiled && !code; i++)
-        code = run_step(b, &ignored, f);
-    if (code)
-        return code;
+    for (int64_t i = 0; i < b->profiled && !code; i++) code = run_step(b, &ignored, f);
+    if (code) return code;
     b->median = ot_median(b->seconds, (int)b->steps);
     b->least = b->seconds[0];
     b->most = b->seconds[b->steps - 1];
@@ -154,8 +135,7 @@ static int measure(struct bench *b, struct failure *f)
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
-static void print_share(const struct bench *b, const char *name, const struct share *s)
-{
+static void print_share(const struct bench *b, const char *name, const struct share *s) {
     const double seconds = s->seconds > 0 ? s->seconds : 1;
     printf("%-24s %6.1f%% %9.3f", name, 100 * s->seconds / b->shares.all.seconds,
            1e3 * s->seconds / (double)b->profiled);
@@ -166,8 +146,7 @@ static void print_share(const struct bench *b, const char *name, const struct sh
     printf(" %8.1f\n", 1e-9 * s->bytes / seconds);
 }
 
-static void print_text(const struct bench *b)
-{
+static void print_text(const struct bench *b) {
     ot_memory_info memory;
     ot_get_memory_info(b->m.session, &memory);
     const struct share *all = &b->shares.all;
@@ -186,8 +165,7 @@ static void print_text(const struct bench *b)
            1e-7 * all->flops / all->seconds / b->limits.gflops, 1e-9 * all->bytes / all->seconds,
            1e-7 * all->bytes / all->seconds / b->limits.gb_per_s);
     printf("\n%-24s %7s %9s %9s %8s\n", "part of the step", "share", "ms", "GFLOP/s", "GB/s");
-    for (int i = 0; i < PHASES; i++)
-        print_share(b, ot_phase_names[i], &b->shares.phase[i]);
+    for (int i = 0; i < PHASES; i++) print_share(b, ot_phase_names[i], &b->shares.phase[i]);
     printf("\noperator\n");
     for (int i = 0; i < b->shares.n_ops; i++)
         print_share(b, b->shares.op[i].name, &b->shares.op[i]);
@@ -195,14 +173,12 @@ static void print_text(const struct bench *b)
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-static void json_field(const char *name, double value)
-{
+static void json_field(const char *name, double value) {
     printf(",\"%s\":", name);
     ot_print_number(stdout, value, 6);
 }
 
-static void json_shares(const struct bench *b)
-{
+static void json_shares(const struct bench *b) {
     const struct shares *s = &b->shares;
     fputs(",\n \"share\":{", stdout);
     for (int i = 0; i < PHASES; i++)
@@ -217,8 +193,7 @@ static void json_shares(const struct bench *b)
     fputs("}}", stdout);
 }
 
-static void print_json(const struct bench *b)
-{
+static void print_json(const struct bench *b) {
     ot_memory_info memory;
     ot_get_memory_info(b->m.session, &memory);
     const struct share *all = &b->shares.all;
@@ -243,33 +218,26 @@ static void print_json(const struct bench *b)
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-static int bench_model(struct bench *b, struct failure *f)
-{
+static int bench_model(struct bench *b, struct failure *f) {
     int code = ot_model_open(&b->m, b->s, f);
-    if (code)
-        return code;
+    if (code) return code;
     b->seconds = ot_take((size_t)b->steps, sizeof *b->seconds, f);
     code = b->seconds ? set_up(b, f) : f->code;
-    if (!code)
-        code = measure(b, f);
+    if (!code) code = measure(b, f);
     if (!code && ot_integer(b->s, OPTION_json, 0))
         print_json(b);
     else if (!code)
         print_text(b);
-    for (int i = 0; i <= MAX_INPUTS; i++)
-        free(b->data[i]);
+    for (int i = 0; i <= MAX_INPUTS; i++) free(b->data[i]);
     free(b->seconds);
     ot_model_close(&b->m);
     return code;
 }
 
-int ot_run_bench(const struct settings *s, struct failure *f)
-{
-    if (ot_integer(s, OPTION_kernels, 0))
-        return ot_bench_kernels(s, f);
+int ot_run_bench(const struct settings *s, struct failure *f) {
+    if (ot_integer(s, OPTION_kernels, 0)) return ot_bench_kernels(s, f);
     struct bench *b = ot_take(1, sizeof *b, f);
-    if (!b)
-        return f->code;
+    if (!b) return f->code;
     b->s = s;
     b->batch = ot_integer(s, OPTION_batch, 1);
     b->steps = ot_integer(s, OPTION_steps, 1);

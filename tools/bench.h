@@ -27,8 +27,16 @@ int ot_limits_measure(int threads, const char *isa, struct limits *limits, struc
 
 /* ---- bench_share.c: where the time of steps goes ------------------------------------------- */
 
-enum phase { PHASE_FORWARD, PHASE_LOSS, PHASE_BACKWARD, PHASE_WEIGHT, PHASE_COLLECT,
-             PHASE_REORDERS, PHASE_OPTIMIZER, PHASES };
+enum phase {
+    PHASE_FORWARD,
+    PHASE_LOSS,
+    PHASE_BACKWARD,
+    PHASE_WEIGHT,
+    PHASE_COLLECT,
+    PHASE_REORDERS,
+    PHASE_OPTIMIZER,
+    PHASES
+};
 extern const char *const ot_phase_names[PHASES];
 
 struct share {
@@ -56,8 +64,7 @@ struct layer_shape {
     int64_t n, c, m, size, k, stride;
 };
 
-static inline int64_t ot_layer_out(const struct layer_shape *l)
-{
+static inline int64_t ot_layer_out(const struct layer_shape *l) {
     return l->size ? (l->size + 2 * (l->k / 2) - l->k) / l->stride + 1 : 1;
 }
 

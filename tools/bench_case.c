@@ -14,8 +14,7 @@ enum { MOST_ROUNDS = 31 };
 /* ---- a model of one layer -------------------------------------------------------------------- */
 
 /* Whether a weight is kept depends on its place alone: masks are the same in every run. */
-static float *make_weight(struct bench_case *c, int64_t count, struct failure *f)
-{
+static float *make_weight(struct bench_case *c, int64_t count, struct failure *f) {
     float *w = ot_take((size_t)count, sizeof *w, f);
     float *keep = ot_take((size_t)count, sizeof *keep, f);
     c->nonzeros = 0;
@@ -23,32 +22,28 @@ static float *make_weight(struct bench_case *c, int64_t count, struct failure *f
         ot_fill_uniform(w, count, 2);
         ot_fill_uniform(keep, count, 3);
         for (int64_t i = 0; i < count; i++) {
-            if (keep[i] * 0.5f + 0.5f < (float)c->sparsity)
-                w[i] = 0;
+            if (keep[i] * 0.5f + 0.5f < (float)c->sparsity) w[i] = 0;
             c->nonzeros += w[i] != 0;
         }
     }
     free(keep);
-    if (w && keep)
-        return w;
+    if (w && keep) return w;
     free(w);
     return NULL;
 }
 
 /* The channels of x are scaled by trainable numbers first, so that a gradient of x is wanted. */
 static int write_model(struct bench_case *c, unsigned char **bytes, size_t *size,
-                       struct failure *f)
-{
+                       struct failure *f) {
     const struct layer_shape *l = &c->layer;
     const int64_t out = ot_layer_out(l), pad = l->k / 2, channels[] = {l->c, 1, 1};
     const int64_t x[] = {l->n, l->c, l->size, l->size}, y[] = {l->n, l->m, out, out};
     const int64_t w[] = {l->m, l->c, l->k, l->k};
     const bool conv = l->size > 0;
-    const struct writer_attribute window[] = {
-        {"kernel_shape", true, 2, {l->k, l->k}},
-        {"strides", true, 2, {l->stride, l->stride}},
-        {"pads", true, 4, {pad, pad, pad, pad}},
-        {0}};
+    const struct writer_attribute window[] = {{"kernel_shape", true, 2, {l->k, l->k}},
+                                              {"strides", true, 2, {l->stride, l->stride}},
+                                              {"pads", true, 4, {pad, pad, pad, pad}},
+                                              {0}};
     const struct writer_attribute transposed[] = {{"transB", false, 1, {1}}, {0}};
     float *weight = make_weight(c, l->m * l->c * l->k * l->k, f);
     float *scale = ot_take((size_t)l->c, sizeof *scale, f);
@@ -64,8 +59,7 @@ static int write_model(struct bench_case *c, unsigned char **bytes, size_t *size
     ot_writer_floats(&writer, "scale", conv ? 3 : 1, channels, scale);
     ot_writer_floats(&writer, "w", conv ? 4 : 2, w, weight);
     ot_writer_node(&writer, "Mul", "x", "scale", "scaled", NULL);
-    ot_writer_node(&writer, conv ? "Conv" : "Gemm", "scaled", "w", "y",
-                   conv ? window : transposed);
+    ot_writer_node(&writer, conv ? "Conv" : "Gemm", "scaled", "w", "y", conv ? window : transposed);
     ot_writer_output(&writer, "y", conv ? 4 : 2, y);
     free(weight);
     free(scale);
@@ -84,8 +78,7 @@ struct sparse_layer {
 static const ot_optimizer_options tiny_sgd = {.kind = OT_SGD, .lr = 1e-12f};
 
 static int set_up(struct sparse_layer *s, const struct bench_case *c, const ot_options *options,
-                  const unsigned char *bytes, size_t size, struct failure *f)
-{
+                  const unsigned char *bytes, size_t size, struct failure *f) {
     const struct layer_shape *l = &c->layer;
     const int64_t out = ot_layer_out(l), pixels = l->size ? l->size * l->size : 1;
     const int64_t floats[2] = {l->n * l->c * pixels, l->n * l->m * out * out};
@@ -97,19 +90,17 @@ static int set_up(struct sparse_layer *s, const struct bench_case *c, const ot_o
         return ot_refuse_status(f, EXIT_RUNTIME, &err);
     for (int i = 0; i < 2; i++) {
         s->data[i] = ot_take((size_t)floats[i], sizeof(float), f);
-        if (!s->data[i])
-            return f->code;
+        if (!s->data[i]) return f->code;
         ot_fill_uniform(s->data[i], floats[i], (uint64_t)i + 4);
     }
-    s->x = (ot_tensor){.type = OT_FLOAT, .rank = rank, .data = s->data[0],
-                       .dim = {l->n, l->c, l->size, l->size}};
-    s->target = (ot_tensor){.type = OT_FLOAT, .rank = rank, .data = s->data[1],
-                            .dim = {l->n, l->m, out, out}};
+    s->x = (ot_tensor){
+        .type = OT_FLOAT, .rank = rank, .data = s->data[0], .dim = {l->n, l->c, l->size, l->size}};
+    s->target = (ot_tensor){
+        .type = OT_FLOAT, .rank = rank, .data = s->data[1], .dim = {l->n, l->m, out, out}};
     return 0;
 }
 
-static void tear_down(struct sparse_layer *s)
-{
+static void tear_down(struct sparse_layer *s) {
     ot_close(s->session);
     free(s->data[0]);
     free(s->data[1]);
@@ -119,8 +110,7 @@ struct measured {
     double pass[PASSES], reorder;
 };
 
-static void take_step(void *context, const ot_profile_step *step)
-{
+static void take_step(void *context, const ot_profile_step *step) {
     struct measured *m = context;
     if (strcmp(step->op, "Conv") == 0 || strcmp(step->op, "Gemm") == 0)
         m->pass[strcmp(step->what, "forward") == 0    ? PASS_FORWARD
@@ -130,14 +120,12 @@ static void take_step(void *context, const ot_profile_step *step)
         m->reorder += step->seconds;
 }
 
-static int run_sparse(struct sparse_layer *s, struct measured *m, struct failure *f)
-{
+static int run_sparse(struct sparse_layer *s, struct measured *m, struct failure *f) {
     ot_error err = {0};
     *m = (struct measured){0};
     ot_set_profile(s->session, 1);
     if (ot_train_step(s->session, &s->x, 1, &s->target, NULL, &err) ||
-        ot_optimizer_step(s->session, &err) ||
-        ot_get_profile(s->session, take_step, m, &err))
+        ot_optimizer_step(s->session, &err) || ot_get_profile(s->session, take_step, m, &err))
         return ot_refuse_status(f, EXIT_RUNTIME, &err);
     return 0;
 }
@@ -149,16 +137,13 @@ struct rounds {
 };
 
 /* Idle threads of OpenMP spin for about a millisecond, on the cores that the other side needs. */
-static void let_threads_sleep(const struct bench_case *c)
-{
-    if (c->threads > 1)
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+static void let_threads_sleep(const struct bench_case *c) {
+    if (c->threads > 1) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
 /* One round: a step of ours, then the three dense passes. */
 static int run_round(const struct bench_case *c, struct sparse_layer *s, struct dense_layer *d,
-                     struct rounds *r, int round, struct failure *f)
-{
+                     struct rounds *r, int round, struct failure *f) {
     struct measured m;
     let_threads_sleep(c);
     int code = run_sparse(s, &m, f);
@@ -173,8 +158,7 @@ static int run_round(const struct bench_case *c, struct sparse_layer *s, struct 
     return code;
 }
 
-static void take_medians(struct bench_case *c, struct rounds *r)
-{
+static void take_medians(struct bench_case *c, struct rounds *r) {
     double sparse = 0, dense = 0;
     for (int pass = 0; pass < PASSES; pass++) {
         sparse += c->ms[pass] = 1e3 * ot_median(r->sparse[pass], c->rounds);
@@ -186,8 +170,7 @@ static void take_medians(struct bench_case *c, struct rounds *r)
 
 /* Seven rounds, and more of what is over quickly. */
 static int run_rounds(struct bench_case *c, struct sparse_layer *s, struct dense_layer *d,
-                      struct failure *f)
-{
+                      struct failure *f) {
     const double enough = 0.25;
     struct rounds r;
     int code = run_round(c, s, d, &r, 0, f); /* to warm up */
@@ -195,44 +178,36 @@ static int run_rounds(struct bench_case *c, struct sparse_layer *s, struct dense
     c->rounds = 0;
     while (!code && (c->rounds < 7 || (c->rounds < MOST_ROUNDS && ot_now() - start < enough)))
         code = run_round(c, s, d, &r, c->rounds++, f);
-    if (!code)
-        take_medians(c, &r);
+    if (!code) take_medians(c, &r);
     return code;
 }
 
-int ot_bench_case_run(struct bench_case *c, struct failure *f)
-{
+int ot_bench_case_run(struct bench_case *c, struct failure *f) {
     const ot_options options = {.threads = c->threads, .isa = c->isa, .sparse = OT_SPARSE_ALWAYS};
     struct sparse_layer s = {0};
     struct dense_layer *d = NULL;
     unsigned char *bytes = NULL;
     size_t size = 0;
     int code = write_model(c, &bytes, &size, f);
-    if (!code)
-        code = set_up(&s, c, &options, bytes, size, f);
+    if (!code) code = set_up(&s, c, &options, bytes, size, f);
     free(bytes);
-    if (!code)
-        code = ot_dense_layer_open(&c->layer, c->threads, &d, f);
-    if (!code)
-        code = run_rounds(c, &s, d, f);
+    if (!code) code = ot_dense_layer_open(&c->layer, c->threads, &d, f);
+    if (!code) code = run_rounds(c, &s, d, f);
     ot_dense_layer_close(d);
     tear_down(&s);
     return code;
 }
 
-static double positions(const struct bench_case *c)
-{
+static double positions(const struct bench_case *c) {
     const int64_t out = ot_layer_out(&c->layer);
     return (double)c->layer.n * (double)(out * out);
 }
 
-double ot_bench_case_flops(const struct bench_case *c)
-{
+double ot_bench_case_flops(const struct bench_case *c) {
     return 2 * (double)c->nonzeros * positions(c);
 }
 
-double ot_bench_case_dense_flops(const struct bench_case *c)
-{
+double ot_bench_case_dense_flops(const struct bench_case *c) {
     const struct layer_shape *l = &c->layer;
     return 2 * (double)(l->m * l->c * l->k * l->k) * positions(c);
 }

@@ -18,22 +18,20 @@ struct layer {
 };
 
 static const struct layer layers[] = {
-    {64, 64, 56, 3, 1, true, false, {0}},
-    {128, 128, 28, 3, 1, true, true, {0}},
-    {256, 256, 14, 3, 1, true, false, {0}},
-    {512, 512, 7, 3, 1, true, true, {0}},
-    {64, 128, 56, 3, 2, false, false, {0}},
-    {128, 256, 28, 1, 2, false, false, {0}},
-    {256, 64, 56, 1, 1, false, false, {0}},
-    {64, 256, 56, 1, 1, false, false, {0}},
-    {2048, 512, 7, 1, 1, false, false, {0}},
-    {1024, 1024, 0, 1, 1, true, false, {128, 256}},
-    {768, 3072, 0, 1, 1, false, false, {128, 902}},
-    {3072, 768, 0, 1, 1, false, false, {128, 902}},
+    {64, 64, 56, 3, 1, true, false, {0}},           {128, 128, 28, 3, 1, true, true, {0}},
+    {256, 256, 14, 3, 1, true, false, {0}},         {512, 512, 7, 3, 1, true, true, {0}},
+    {64, 128, 56, 3, 2, false, false, {0}},         {128, 256, 28, 1, 2, false, false, {0}},
+    {256, 64, 56, 1, 1, false, false, {0}},         {64, 256, 56, 1, 1, false, false, {0}},
+    {2048, 512, 7, 1, 1, false, false, {0}},        {1024, 1024, 0, 1, 1, true, false, {128, 256}},
+    {768, 3072, 0, 1, 1, false, false, {128, 902}}, {3072, 768, 0, 1, 1, false, false, {128, 902}},
 };
 
-enum { LAYERS = sizeof layers / sizeof *layers, SUMMARY_BATCH = 64, MOST_BATCHES = 8,
-       MOST_CASES = LAYERS * MAX_LIST * MOST_BATCHES };
+enum {
+    LAYERS = sizeof layers / sizeof *layers,
+    SUMMARY_BATCH = 64,
+    MOST_BATCHES = 8,
+    MOST_CASES = LAYERS * MAX_LIST * MOST_BATCHES
+};
 enum suite { QUICK, STANDARD, FULL };
 
 static const double all_sparsities[] = {50, 80, 90, 95, 98, 99}, usual_sparsities[] = {90, 95};
@@ -50,17 +48,17 @@ struct plan {
     bool json;
 };
 
-static void name_layer(const struct layer *l, char *out, size_t size)
-{
+static void name_layer(const struct layer *l, char *out, size_t size) {
     if (l->size)
-        snprintf(out, size, "%" PRId64 "->%" PRId64 " %" PRId64 "x%" PRId64 " s%" PRId64 " %" PRId64
-                 "x%" PRId64, l->c, l->m, l->k, l->k, l->stride, l->size, l->size);
+        snprintf(out, size,
+                 "%" PRId64 "->%" PRId64 " %" PRId64 "x%" PRId64 " s%" PRId64 " %" PRId64
+                 "x%" PRId64,
+                 l->c, l->m, l->k, l->k, l->stride, l->size, l->size);
     else
         snprintf(out, size, "%" PRId64 "->%" PRId64, l->c, l->m);
 }
 
-static int choose_batches(const struct plan *p, const struct layer *l, int64_t *batch)
-{
+static int choose_batches(const struct plan *p, const struct layer *l, int64_t *batch) {
     static const int64_t batches[] = {SUMMARY_BATCH, 1, 8, 16, 17, 32, 128};
     if (p->batch) {
         batch[0] = p->batch;
@@ -78,8 +76,7 @@ static int choose_batches(const struct plan *p, const struct layer *l, int64_t *
 
 /* Batches that the summary leaves out are run at the usual sparsities, but for the full suite. */
 static int choose_sparsities(const struct plan *p, const struct layer *l, int64_t batch,
-                             double *sparsity)
-{
+                             double *sparsity) {
     if (p->n_sparsities) {
         memcpy(sparsity, p->sparsity, (size_t)p->n_sparsities * sizeof *sparsity);
         return p->n_sparsities;
@@ -92,8 +89,8 @@ static int choose_sparsities(const struct plan *p, const struct layer *l, int64_
 }
 
 /* The cases of one layer, appended. */
-static void add_cases(const struct plan *p, const struct layer *l, struct bench_case *list, int *n)
-{
+static void add_cases(const struct plan *p, const struct layer *l, struct bench_case *list,
+                      int *n) {
     int64_t batch[MOST_BATCHES];
     double sparsity[MAX_LIST];
     char name[sizeof list->shape];
@@ -114,24 +111,21 @@ static void add_cases(const struct plan *p, const struct layer *l, struct bench_
     }
 }
 
-static int make_suite(const struct plan *p, struct bench_case *list)
-{
+static int make_suite(const struct plan *p, struct bench_case *list) {
     int n = 0;
     for (int i = 0; i < LAYERS; i++) {
         char name[64];
         name_layer(&layers[i], name, sizeof name);
-        const bool wanted = p->only ? strstr(name, p->only) != NULL
-                                    : p->suite != QUICK || layers[i].quick;
-        if (wanted)
-            add_cases(p, &layers[i], list, &n);
+        const bool wanted =
+            p->only ? strstr(name, p->only) != NULL : p->suite != QUICK || layers[i].quick;
+        if (wanted) add_cases(p, &layers[i], list, &n);
     }
     return n;
 }
 
 /* ---- one line a case ----------------------------------------------------------------------- */
 
-static void print_head(const struct plan *p)
-{
+static void print_head(const struct plan *p) {
     printf("%d thread%s, %s, oneDNN %s; ms of ours and of dense; GFLOP/s count nonzeros only\n",
            p->threads, p->threads > 1 ? "s" : "", p->isa, ot_dnnl_version());
     printf("%-24s %6s %5s |%17s %6s |%17s %6s |%17s %6s |%7s %8s\n", "layer", "batch", "spars.",
@@ -139,8 +133,7 @@ static void print_head(const struct plan *p)
            "reorders");
 }
 
-static void print_case(const struct bench_case *c)
-{
+static void print_case(const struct bench_case *c) {
     const double flops = ot_bench_case_flops(c);
     printf("%-24s %6" PRId64 " %5.1f%%", c->shape, c->layer.n, 100 * c->sparsity);
     for (int i = 0; i < PASSES; i++)
@@ -149,13 +142,13 @@ static void print_case(const struct bench_case *c)
     fflush(stdout);
 }
 
-static void print_json(const struct bench_case *c, bool first)
-{
+static void print_json(const struct bench_case *c, bool first) {
     static const char *const pass[PASSES] = {"forward", "backward_data", "backward_weight"};
     const double flops = ot_bench_case_flops(c), dense = ot_bench_case_dense_flops(c);
     printf("%s\n {\"kind\":\"%s\",\"shape\":\"%s\",\"sparsity\":%.4g,\"batch\":%" PRId64
-           ",\"threads\":%d,\"isa\":\"%s\",\"rounds\":%d,\"nonzeros\":%" PRId64, first ? "[" : ",",
-           c->kind, c->shape, c->sparsity, c->layer.n, c->threads, c->isa, c->rounds, c->nonzeros);
+           ",\"threads\":%d,\"isa\":\"%s\",\"rounds\":%d,\"nonzeros\":%" PRId64,
+           first ? "[" : ",", c->kind, c->shape, c->sparsity, c->layer.n, c->threads, c->isa,
+           c->rounds, c->nonzeros);
     for (int i = 0; i < PASSES; i++)
         printf(",\"%s_ms\":%.6g,\"dense_%s_ms\":%.6g,\"%s_gflops\":%.4g,\"dense_%s_gflops\":%.4g",
                pass[i], c->ms[i], pass[i], c->dense_ms[i], pass[i], 1e-6 * flops / c->ms[i],
@@ -173,12 +166,10 @@ struct summary {
 };
 
 static struct summary summarise(const struct bench_case *list, int n, double sparsity,
-                                const char *kind)
-{
+                                const char *kind) {
     struct summary s = {.sparsity = sparsity};
     for (int i = 0; i < n; i++) {
-        if (!list[i].counts || list[i].sparsity != sparsity ||
-            (kind && strcmp(kind, list[i].kind)))
+        if (!list[i].counts || list[i].sparsity != sparsity || (kind && strcmp(kind, list[i].kind)))
             continue;
         s.log_sum += log(list[i].ratio);
         if (!s.n++ || list[i].ratio < s.worst) {
@@ -189,14 +180,10 @@ static struct summary summarise(const struct bench_case *list, int n, double spa
     return s;
 }
 
-static double mean(const struct summary *s)
-{
-    return s->n ? exp(s->log_sum / s->n) : NAN;
-}
+static double mean(const struct summary *s) { return s->n ? exp(s->log_sum / s->n) : NAN; }
 
 /* Share of oneDNN's dense rate that the useful work reaches, over the 3x3 layers. */
-static double rate_share(const struct bench_case *list, int n, double sparsity, enum pass pass)
-{
+static double rate_share(const struct bench_case *list, int n, double sparsity, enum pass pass) {
     double sum = 0;
     int count = 0;
     for (int i = 0; i < n; i++) {
@@ -211,8 +198,7 @@ static double rate_share(const struct bench_case *list, int n, double sparsity, 
 }
 
 /* Where the mean ratio is 1: between two neighbours its logarithm is taken for a line. */
-static void print_break_even(const struct summary *s, int n)
-{
+static void print_break_even(const struct summary *s, int n) {
     for (int i = 1; i < n; i++) {
         const double a = log(mean(&s[i - 1])), b = log(mean(&s[i]));
         if (a < 0 && b >= 0) {
@@ -226,43 +212,36 @@ static void print_break_even(const struct summary *s, int n)
                100 * (mean(&s[0]) >= 1 ? s[0].sparsity : s[n - 1].sparsity));
 }
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 /* The different sparsities, ascending. */
-static int list_sparsities(const struct bench_case *list, int n, double *sparsity)
-{
+static int list_sparsities(const struct bench_case *list, int n, double *sparsity) {
     int count = 0;
     for (int i = 0; i < n; i++) {
         int k = 0;
-        while (k < count && sparsity[k] != list[i].sparsity)
-            k++;
-        if (k == count && list[i].counts && count < MAX_LIST)
-            sparsity[count++] = list[i].sparsity;
+        while (k < count && sparsity[k] != list[i].sparsity) k++;
+        if (k == count && list[i].counts && count < MAX_LIST) sparsity[count++] = list[i].sparsity;
     }
     qsort(sparsity, (size_t)count, sizeof *sparsity, by_value);
     return count;
 }
 
 /* A figure, or a dash where nothing was measured. */
-static void print_figure(double figure, const char *unit)
-{
+static void print_figure(double figure, const char *unit) {
     if (isnan(figure))
         printf(" %9s", "-");
     else
         printf(" %8.2f%s", figure, unit);
 }
 
-static void print_summary(const struct bench_case *list, int n, int64_t batch)
-{
+static void print_summary(const struct bench_case *list, int n, int64_t batch) {
     double sparsity[MAX_LIST];
     struct summary all[MAX_LIST];
     const int count = list_sparsities(list, n, sparsity);
-    if (!count)
-        return;
+    if (!count) return;
     printf("\ngeometric means of the ratios; convolutions at batch %" PRId64 "\n", batch);
     printf("%9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
            "conv", "linear", "worst", "", "forward", "weight");
@@ -280,14 +259,12 @@ static void print_summary(const struct bench_case *list, int n, int64_t batch)
         print_figure(rate_share(list, n, sparsity[i], PASS_WEIGHT), "%");
         putchar('\n');
     }
-    if (count > 1)
-        print_break_even(all, count);
+    if (count > 1) print_break_even(all, count);
 }
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-static int read_plan(const struct settings *s, struct plan *p, struct failure *f)
-{
+static int read_plan(const struct settings *s, struct plan *p, struct failure *f) {
     *p = (struct plan){.suite = (enum suite)ot_integer(s, OPTION_suite, STANDARD),
                        .only = ot_text(s, OPTION_only),
                        .batch = ot_is_given(s, OPTION_batch) ? ot_integer(s, OPTION_batch, 0) : 0,
@@ -304,19 +281,15 @@ static int read_plan(const struct settings *s, struct plan *p, struct failure *f
     return 0;
 }
 
-int ot_bench_kernels(const struct settings *s, struct failure *f)
-{
+int ot_bench_kernels(const struct settings *s, struct failure *f) {
     struct plan p;
     int code = read_plan(s, &p, f);
     struct bench_case *list = code ? NULL : ot_take(MOST_CASES, sizeof *list, f);
-    if (!list)
-        return f->code;
+    if (!list) return f->code;
     const int n = make_suite(&p, list);
-    if (!n)
-        code = ot_refuse(f, EXIT_USAGE, "only: no layer's name contains '%s'", p.only);
+    if (!n) code = ot_refuse(f, EXIT_USAGE, "only: no layer's name contains '%s'", p.only);
     ot_dense_layer_isa(p.isa);
-    if (!code && !p.json)
-        print_head(&p);
+    if (!code && !p.json) print_head(&p);
     for (int i = 0; i < n && !code; i++) {
         code = ot_bench_case_run(&list[i], f);
         if (!code && p.json)

@@ -5,37 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const ot_phase_names[PHASES] = {"forward",  "loss",     "backward", "weight_gradient",
+const char *const ot_phase_names[PHASES] = {"forward", "loss",     "backward", "weight_gradient",
                                             "collect", "reorders", "optimizer"};
 
 /* The library's words for what a step does. Reorders are known by their operator. */
 static const struct {
     const char *what;
     enum phase phase;
-} phases[] = {{"forward", PHASE_FORWARD},          {"loss", PHASE_LOSS},
-              {"backward", PHASE_BACKWARD},        {"backward weight", PHASE_WEIGHT},
-              {"add", PHASE_COLLECT},              {"zero", PHASE_COLLECT},
-              {"collect", PHASE_COLLECT},          {"optimizer", PHASE_OPTIMIZER}};
+} phases[] = {{"forward", PHASE_FORWARD},   {"loss", PHASE_LOSS},
+              {"backward", PHASE_BACKWARD}, {"backward weight", PHASE_WEIGHT},
+              {"add", PHASE_COLLECT},       {"zero", PHASE_COLLECT},
+              {"collect", PHASE_COLLECT},   {"optimizer", PHASE_OPTIMIZER}};
 
-static enum phase phase_of(const ot_profile_step *step)
-{
-    if (strcmp(step->op, "Reorder") == 0 || strcmp(step->op, "Densify") == 0)
-        return PHASE_REORDERS;
+static enum phase phase_of(const ot_profile_step *step) {
+    if (strcmp(step->op, "Reorder") == 0 || strcmp(step->op, "Densify") == 0) return PHASE_REORDERS;
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
-        if (strcmp(step->what, phases[i].what) == 0)
-            return phases[i].phase;
+        if (strcmp(step->what, phases[i].what) == 0) return phases[i].phase;
     return PHASE_BACKWARD;
 }
 
 /* The share of this name; where there is no room, the last one takes the rest. */
-static struct share *find_op(struct shares *s, const char *name)
-{
+static struct share *find_op(struct shares *s, const char *name) {
     const int most = sizeof s->op / sizeof *s->op;
     int i = 0;
-    while (i < s->n_ops && strcmp(s->op[i].name, name))
-        i++;
-    if (i == most)
-        return &s->op[most - 1];
+    while (i < s->n_ops && strcmp(s->op[i].name, name)) i++;
+    if (i == most) return &s->op[most - 1];
     if (i == s->n_ops) {
         snprintf(s->op[i].name, sizeof s->op[i].name, "%s", i == most - 1 ? "other" : name);
         s->n_ops++;
@@ -43,8 +37,7 @@ static struct share *find_op(struct shares *s, const char *name)
     return &s->op[i];
 }
 
-void ot_shares_add(void *context, const ot_profile_step *step)
-{
+void ot_shares_add(void *context, const ot_profile_step *step) {
     struct shares *s = context;
     const enum phase phase = phase_of(step);
     const bool is_node = phase != PHASE_LOSS && phase != PHASE_COLLECT && phase != PHASE_OPTIMIZER;
@@ -56,13 +49,9 @@ void ot_shares_add(void *context, const ot_profile_step *step)
     }
 }
 
-static int longer(const void *a, const void *b)
-{
+static int longer(const void *a, const void *b) {
     const struct share *x = a, *y = b;
     return (x->seconds < y->seconds) - (x->seconds > y->seconds);
 }
 
-void ot_shares_sort(struct shares *s)
-{
-    qsort(s->op, (size_t)s->n_ops, sizeof *s->op, longer);
-}
+void ot_shares_sort(struct shares *s) { qsort(s->op, (size_t)s->n_ops, sizeof *s->op, longer); }

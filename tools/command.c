@@ -45,10 +45,8 @@ const struct command ot_commands[] = {
     {"help", HELP, "[COMMAND]", "explain a command", "onnx-train help train\n", ot_run_help},
     {0}};
 
-const struct command *ot_command_find(const char *name)
-{
+const struct command *ot_command_find(const char *name) {
     for (const struct command *c = ot_commands; c->name; c++)
-        if (strcmp(c->name, name) == 0)
-            return c;
+        if (strcmp(c->name, name) == 0) return c;
     return NULL;
 }

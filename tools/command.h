@@ -6,8 +6,8 @@
 
 struct command {
     const char *name;
-    unsigned bit;         /* of options.h */
-    const char *usage;    /* what stands behind the name */
+    unsigned bit;      /* of options.h */
+    const char *usage; /* what stands behind the name */
     const char *summary;
     const char *examples; /* lines */
     int (*run)(const struct settings *s, struct failure *f);

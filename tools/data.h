@@ -39,9 +39,9 @@ struct data_request {
 };
 
 struct data_source {
-    const char *kind;   /* "IDX", "image folder", ...: a constant */
+    const char *kind; /* "IDX", "image folder", ...: a constant */
     char *path;
-    bool has_parts;     /* there is a training and a validation part */
+    bool has_parts; /* there is a training and a validation part */
     int64_t count;
     int n_inputs;
     struct array input[MAX_INPUTS];

@@ -9,19 +9,17 @@
 enum { PIXELS = 3 * 32 * 32 };
 
 /* Appends the records of one file to the source's arrays. */
-static int append_file(struct data_source *d, const char *path, struct failure *f)
-{
+static int append_file(struct data_source *d, const char *path, struct failure *f) {
     unsigned char *bytes;
     size_t size;
     int code = ot_read_file(path, &bytes, &size, f);
-    if (code)
-        return code;
+    if (code) return code;
     const size_t labels = size % (PIXELS + 1) == 0 ? 1 : 2;
     const size_t record = PIXELS + labels, n = size / record, old = (size_t)d->input[0].dim[0];
     if (size % record || (d->classes && d->classes != (labels == 1 ? 10 : 100))) {
         free(bytes);
-        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes are no CIFAR records of 3073 or 3074",
-                         path, size);
+        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes are no CIFAR records of 3073 or 3074", path,
+                         size);
     }
     d->classes = labels == 1 ? 10 : 100;
     uint8_t *images = realloc(d->input[0].data, (old + n) * PIXELS + 1);
@@ -45,12 +43,10 @@ static int append_file(struct data_source *d, const char *path, struct failure *
 
 /* Appends the folder's files that begin so and end in .bin, by name. */
 static int append_files(struct data_source *d, const char *folder, char *const *names, int64_t n,
-                        const char *prefix, struct failure *f)
-{
+                        const char *prefix, struct failure *f) {
     int code = 0;
     for (int64_t i = 0; i < n && !code; i++) {
-        if (strncmp(names[i], prefix, strlen(prefix)) || !ot_has_suffix(names[i], ".bin"))
-            continue;
+        if (strncmp(names[i], prefix, strlen(prefix)) || !ot_has_suffix(names[i], ".bin")) continue;
         char *path = ot_join_path(folder, names[i], f);
         code = path ? append_file(d, path, f) : f->code;
         free(path);
@@ -58,8 +54,7 @@ static int append_files(struct data_source *d, const char *folder, char *const *
     return code;
 }
 
-static bool begins(char *const *names, int64_t n, const char *prefix)
-{
+static bool begins(char *const *names, int64_t n, const char *prefix) {
     for (int64_t i = 0; i < n; i++)
         if (strncmp(names[i], prefix, strlen(prefix)) == 0 && ot_has_suffix(names[i], ".bin"))
             return true;
@@ -67,14 +62,12 @@ static bool begins(char *const *names, int64_t n, const char *prefix)
 }
 
 /* Class names, one a line, from batches.meta.txt beside the data; without it there are none. */
-static int read_names(struct data_source *d, const char *folder, struct failure *f)
-{
+static int read_names(struct data_source *d, const char *folder, struct failure *f) {
     char line[256];
     char *path = ot_join_path(folder, "batches.meta.txt", f);
     FILE *file = path ? fopen(path, "r") : NULL;
     free(path);
-    if (!file)
-        return 0;
+    if (!file) return 0;
     int64_t n = 0;
     d->class_name = ot_take((size_t)d->classes, sizeof *d->class_name, f);
     while (d->class_name && n < d->classes && fgets(line, sizeof line, file)) {
@@ -91,8 +84,7 @@ static int read_names(struct data_source *d, const char *folder, struct failure 
 }
 
 int ot_cifar_open(struct data_source *d, const char *path, enum split split,
-                  const struct data_request *request, struct failure *f)
-{
+                  const struct data_request *request, struct failure *f) {
     d->kind = "CIFAR binary";
     d->n_inputs = 1;
     d->input[0] = (struct array){.type = OT_UINT8, .rank = 4, .dim = {0, 3, 32, 32}};
@@ -101,19 +93,16 @@ int ot_cifar_open(struct data_source *d, const char *path, enum split split,
     if (request->n_inputs != 1)
         return ot_refuse(f, EXIT_DATA, "CIFAR data have one input, the model has %d",
                          request->n_inputs);
-    if (!ot_is_folder(path))
-        return append_file(d, path, f);
+    if (!ot_is_folder(path)) return append_file(d, path, f);
     char **names;
     int64_t n;
     int code = ot_names_read(path, &names, &n, f);
-    if (code)
-        return code;
+    if (code) return code;
     const bool train = begins(names, n, "data_batch"), test = begins(names, n, "test_batch");
     d->has_parts = train && test;
     const char *prefix = split == SPLIT_TRAIN || !test ? "data_batch" : "test_batch";
     code = append_files(d, path, names, n, train || test ? prefix : "", f);
-    if (!code && d->classes)
-        code = read_names(d, path, f);
+    if (!code && d->classes) code = read_names(d, path, f);
     ot_names_free(names, n);
     return code;
 }

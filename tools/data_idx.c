@@ -15,13 +15,11 @@ static const struct {
              {0x0c, {'i', 4, true}}, {0x0d, {'f', 4, true}}, {0x0e, {'f', 8, true}}};
 
 /* gzread takes 32-bit sizes. False where the file ends early. */
-static bool read_exactly(gzFile file, unsigned char *out, size_t n)
-{
+static bool read_exactly(gzFile file, unsigned char *out, size_t n) {
     while (n) {
         const unsigned piece = n < 1u << 30 ? (unsigned)n : 1u << 30;
         const int got = gzread(file, out, piece);
-        if (got <= 0)
-            return false;
+        if (got <= 0) return false;
         out += got;
         n -= (size_t)got;
     }
@@ -29,14 +27,12 @@ static bool read_exactly(gzFile file, unsigned char *out, size_t n)
 }
 
 static int read_header(gzFile file, const char *path, struct array *a, struct element *e,
-                       struct failure *f)
-{
+                       struct failure *f) {
     unsigned char head[4], dims[4 * OT_MAX_RANK];
     if (!read_exactly(file, head, 4) || head[0] || head[1])
         return ot_refuse(f, EXIT_DATA, "'%s' does not begin as an IDX file", path);
     size_t k = 0;
-    while (k < sizeof types / sizeof *types && types[k].code != head[2])
-        k++;
+    while (k < sizeof types / sizeof *types && types[k].code != head[2]) k++;
     if (k == sizeof types / sizeof *types)
         return ot_refuse(f, EXIT_DATA, "'%s': IDX element type 0x%02x is unknown", path, head[2]);
     *e = types[k].element;
@@ -52,17 +48,14 @@ static int read_header(gzFile file, const char *path, struct array *a, struct el
     return 0;
 }
 
-static int read_idx(const char *path, struct array *a, struct failure *f)
-{
+static int read_idx(const char *path, struct array *a, struct failure *f) {
     struct element e = {0};
     unsigned char *raw = NULL, extra;
     size_t n = 0;
     gzFile file = gzopen(path, "rb");
-    if (!file)
-        return ot_refuse(f, EXIT_DATA, "cannot open '%s': %s", path, strerror(errno));
+    if (!file) return ot_refuse(f, EXIT_DATA, "cannot open '%s': %s", path, strerror(errno));
     int code = read_header(file, path, a, &e, f);
-    if (!code)
-        code = ot_array_count(a, path, &n, f);
+    if (!code) code = ot_array_count(a, path, &n, f);
     if (!code) {
         raw = ot_take(n, (size_t)e.size, f);
         code = raw ? 0 : f->code;
@@ -70,28 +63,24 @@ static int read_idx(const char *path, struct array *a, struct failure *f)
     if (!code && !read_exactly(file, raw, n * (size_t)e.size))
         code = ot_refuse(f, EXIT_DATA, "'%s' ends before its %zu elements, or is damaged", path, n);
     if (!code && gzread(file, &extra, 1) != 0)
-        code = ot_refuse(f, EXIT_DATA, "'%s' has more than its %zu elements, or is damaged", path,
-                         n);
-    if (!code)
-        code = ot_array_fill(a, e, raw, path, f);
+        code =
+            ot_refuse(f, EXIT_DATA, "'%s' has more than its %zu elements, or is damaged", path, n);
+    if (!code) code = ot_array_fill(a, e, raw, path, f);
     free(raw);
     gzclose(file);
     return code;
 }
 
 /* Labels stand in a file named like the images', with labels-idx1 for images-idx3. */
-static int read_pair(struct data_source *d, const char *images, struct failure *f)
-{
+static int read_pair(struct data_source *d, const char *images, struct failure *f) {
     static const char from[] = "images-idx3", to[] = "labels-idx1"; /* of one length */
     d->n_inputs = 1;
     int code = read_idx(images, &d->input[0], f);
     const char *slash = strrchr(images, '/');
     const char *found = strstr(slash ? slash : images, from);
-    if (code || !found)
-        return code;
+    if (code || !found) return code;
     char *labels = ot_copy_text(images, f);
-    if (!labels)
-        return f->code;
+    if (!labels) return f->code;
     memcpy(labels + (found - images), to, strlen(to));
     code = read_idx(labels, &d->target, f);
     free(labels);
@@ -100,8 +89,7 @@ static int read_pair(struct data_source *d, const char *images, struct failure *
 
 /* The entry of the folder that begins so, in fresh memory; NULL where there is none. */
 static char *find_entry(const char *folder, char *const *names, int64_t n, const char *prefix,
-                        struct failure *f)
-{
+                        struct failure *f) {
     for (int64_t i = 0; i < n; i++)
         if (strncmp(names[i], prefix, strlen(prefix)) == 0)
             return ot_join_path(folder, names[i], f);
@@ -109,19 +97,16 @@ static char *find_entry(const char *folder, char *const *names, int64_t n, const
 }
 
 int ot_idx_open(struct data_source *d, const char *path, enum split split,
-                const struct data_request *request, struct failure *f)
-{
+                const struct data_request *request, struct failure *f) {
     d->kind = "IDX";
     if (request->n_inputs != 1)
         return ot_refuse(f, EXIT_DATA, "IDX data have one input, the model has %d",
                          request->n_inputs);
-    if (!ot_is_folder(path))
-        return read_pair(d, path, f);
+    if (!ot_is_folder(path)) return read_pair(d, path, f);
     char **names;
     int64_t n;
     int code = ot_names_read(path, &names, &n, f);
-    if (code)
-        return code;
+    if (code) return code;
     char *train = find_entry(path, names, n, "train-images", f);
     char *test = find_entry(path, names, n, "t10k-images", f);
     d->has_parts = train && test;

@@ -15,11 +15,9 @@ struct list {
 };
 
 /* Takes over `path` (NULL: it could not be made). */
-static int append(struct list *list, char *path, int64_t label, struct failure *f)
-{
+static int append(struct list *list, char *path, int64_t label, struct failure *f) {
     struct data_source *d = list->d;
-    if (!path)
-        return f->code;
+    if (!path) return f->code;
     if (d->count == list->room) {
         list->room = list->room ? 2 * list->room : 256;
         char **files = realloc(d->file, (size_t)list->room * sizeof *files);
@@ -38,15 +36,13 @@ static int append(struct list *list, char *path, int64_t label, struct failure *
 
 /* Appends the image files of one folder, by name; counts them. */
 static int append_folder(struct list *list, const char *folder, int64_t label, int64_t *found,
-                         struct failure *f)
-{
+                         struct failure *f) {
     char **names;
     int64_t n;
     int code = ot_names_read(folder, &names, &n, f);
     *found = 0;
     for (int64_t i = 0; i < n && !code; i++) {
-        if (!ot_is_image_name(names[i]))
-            continue;
+        if (!ot_is_image_name(names[i])) continue;
         code = append(list, ot_join_path(folder, names[i], f), label, f);
         ++*found;
     }
@@ -56,16 +52,14 @@ static int append_folder(struct list *list, const char *folder, int64_t label, i
 
 /* Appends every class, a folder each that holds images. */
 static int append_classes(struct list *list, const char *root, char *const *names, int64_t n,
-                          struct failure *f)
-{
+                          struct failure *f) {
     struct data_source *d = list->d;
     d->class_name = ot_take((size_t)n, sizeof *d->class_name, f);
     int code = d->class_name ? 0 : f->code;
     for (int64_t i = 0; i < n && !code; i++) {
         int64_t found = 0;
         char *folder = ot_join_path(root, names[i], f);
-        if (!folder)
-            return f->code;
+        if (!folder) return f->code;
         if (ot_is_folder(folder)) {
             code = append_folder(list, folder, d->classes, &found, f);
             if (!code && !found)
@@ -81,8 +75,7 @@ static int append_classes(struct list *list, const char *root, char *const *name
 
 /* The folder of the asked part, in fresh memory: root/train, root/val, or root itself. */
 static char *find_part(struct data_source *d, const char *root, enum split split,
-                       struct failure *f)
-{
+                       struct failure *f) {
     static const char *const held_out[] = {"val", "valid", "validation", "test"};
     char *train = ot_join_path(root, "train", f), *val = NULL;
     for (int i = 0; i < 4 && !val; i++) {
@@ -106,8 +99,7 @@ static char *find_part(struct data_source *d, const char *root, enum split split
     return val;
 }
 
-static int read_root(struct list *list, const char *path, enum split split, struct failure *f)
-{
+static int read_root(struct list *list, const char *path, enum split split, struct failure *f) {
     char **names = NULL;
     int64_t n = 0, found;
     bool folders = false;
@@ -127,26 +119,23 @@ static int read_root(struct list *list, const char *path, enum split split, stru
 }
 
 int ot_images_open(struct data_source *d, const char *path, enum split split,
-                   const struct data_request *request, struct failure *f)
-{
+                   const struct data_request *request, struct failure *f) {
     struct list list = {.d = d};
     d->kind = ot_is_folder(path) ? "image folder" : "image";
     d->n_inputs = 1;
     int code = 0;
     if (request->n_inputs != 1)
-        code = ot_refuse(f, EXIT_DATA, "images are one input, the model has %d",
-                         request->n_inputs);
+        code = ot_refuse(f, EXIT_DATA, "images are one input, the model has %d", request->n_inputs);
     else if (ot_is_folder(path))
         code = read_root(&list, path, split, f);
     else
         code = append(&list, ot_copy_text(path, f), 0, f);
     if (!code && d->class_name) {
-        d->target = (struct array){.type = OT_INT64, .rank = 1, .dim = {d->count},
-                                   .data = list.label};
+        d->target =
+            (struct array){.type = OT_INT64, .rank = 1, .dim = {d->count}, .data = list.label};
         list.label = NULL;
     }
-    if (!code && !d->count)
-        code = ot_refuse(f, EXIT_DATA, "'%s' holds no JPEG or PNG files", path);
+    if (!code && !d->count) code = ot_refuse(f, EXIT_DATA, "'%s' holds no JPEG or PNG files", path);
     free(list.label);
     return code;
 }

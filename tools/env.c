@@ -16,8 +16,7 @@ struct fact {
 };
 
 /* The CPU's name from /proc/cpuinfo, "unknown" elsewhere. */
-static void find_cpu(char *out, size_t size)
-{
+static void find_cpu(char *out, size_t size) {
     char line[512];
     snprintf(out, size, "unknown");
     FILE *file = fopen("/proc/cpuinfo", "r");
@@ -28,20 +27,17 @@ static void find_cpu(char *out, size_t size)
             break;
         }
     }
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
 }
 
-static void find_isas(char *out, size_t size)
-{
+static void find_isas(char *out, size_t size) {
     size_t used = 0;
     out[0] = '\0';
     for (int i = 0; ot_isa_name(i) && used < size; i++)
         used += (size_t)snprintf(out + used, size - used, "%s%s", i ? " " : "", ot_isa_name(i));
 }
 
-static void find_machine(struct fact *os, struct fact *threads, struct fact *memory)
-{
+static void find_machine(struct fact *os, struct fact *threads, struct fact *memory) {
     struct utsname name;
     if (uname(&name) == 0)
         snprintf(os->text, sizeof os->text, "%.60s %.100s %.60s", name.sysname, name.release,
@@ -51,14 +47,13 @@ static void find_machine(struct fact *os, struct fact *threads, struct fact *mem
     snprintf(memory->text, sizeof memory->text, "%.1f GiB", bytes / (1 << 30));
 }
 
-int ot_run_env(const struct settings *s, struct failure *f)
-{
+int ot_run_env(const struct settings *s, struct failure *f) {
     (void)f;
     enum { VERSION, DNNL, ISA, CPU, THREADS, MEMORY, OS, ZLIB, PNG, JPEG, YAML, COMPILER, FACTS };
-    struct fact fact[FACTS] = {
-        {"onnx-train", ""}, {"oneDNN", ""}, {"isa", ""}, {"cpu", ""}, {"threads", ""},
-        {"memory", ""}, {"system", ""}, {"zlib", ""}, {"libpng", ""}, {"libjpeg", ""},
-        {"libyaml", ""}, {"compiler", ""}};
+    struct fact fact[FACTS] = {{"onnx-train", ""}, {"oneDNN", ""},  {"isa", ""},
+                               {"cpu", ""},        {"threads", ""}, {"memory", ""},
+                               {"system", ""},     {"zlib", ""},    {"libpng", ""},
+                               {"libjpeg", ""},    {"libyaml", ""}, {"compiler", ""}};
     const size_t size = sizeof fact[0].text;
     snprintf(fact[VERSION].text, size, "%s", ot_version());
     snprintf(fact[DNNL].text, size, "%s", ot_dnnl_version());

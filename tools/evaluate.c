@@ -4,20 +4,16 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum target_kind ot_target_of(ot_loss_kind kind)
-{
+enum target_kind ot_target_of(ot_loss_kind kind) {
     return kind == OT_LOSS_CROSS_ENTROPY ? TARGET_CLASSES : TARGET_VALUES;
 }
 
-bool ot_counts_right(ot_loss_kind kind)
-{
+bool ot_counts_right(ot_loss_kind kind) {
     return kind == OT_LOSS_CROSS_ENTROPY || kind == OT_LOSS_BCE;
 }
 
-void ot_count_up(int64_t *index, int64_t from, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        index[i] = from + i;
+void ot_count_up(int64_t *index, int64_t from, int64_t count) {
+    for (int64_t i = 0; i < count; i++) index[i] = from + i;
 }
 
 struct sums {
@@ -25,8 +21,7 @@ struct sums {
     int64_t n, correct, batches;
 };
 
-static void add(struct sums *s, const ot_result *r)
-{
+static void add(struct sums *s, const ot_result *r) {
     s->loss += r->loss * (double)r->count;
     s->square += r->loss * r->loss * (double)r->count;
     s->n += r->count;
@@ -34,8 +29,7 @@ static void add(struct sums *s, const ot_result *r)
     s->batches++;
 }
 
-static void finish(const struct sums *s, struct score *score)
-{
+static void finish(const struct sums *s, struct score *score) {
     const double n = s->n > 0 ? (double)s->n : 1;
     *score = (struct score){.n = s->n, .loss = s->loss / n, .accuracy = (double)s->correct / n};
     const double variance = s->square / n - score->loss * score->loss;
@@ -46,15 +40,13 @@ static void finish(const struct sums *s, struct score *score)
 
 /* One batch. Where a batch of several is refused, it is tried sample by sample from then on. */
 static int run_batch(struct model *m, const struct feed *feed, struct batch *b,
-                     const int64_t *index, int64_t *count, ot_result *result, struct failure *f)
-{
+                     const int64_t *index, int64_t *count, ot_result *result, struct failure *f) {
     ot_error err = {0};
     const int code = ot_batch_fill(b, feed, index, *count, f);
-    if (code)
-        return code;
+    if (code) return code;
     ot_status status = ot_eval_step(m->session, b->input, b->n_inputs, &b->target, result, &err);
-    const bool shape = status == OT_ERROR_ARGUMENT || status == OT_ERROR_INVALID ||
-                       status == OT_ERROR_UNSUPPORTED;
+    const bool shape =
+        status == OT_ERROR_ARGUMENT || status == OT_ERROR_INVALID || status == OT_ERROR_UNSUPPORTED;
     if (shape && *count > 1) {
         *count = 1;
         ot_batch_shape(b, feed, 1);
@@ -64,8 +56,7 @@ static int run_batch(struct model *m, const struct feed *feed, struct batch *b,
 }
 
 int ot_evaluate(struct model *m, const struct feed *feed, int64_t batch, ot_tick_fn *tick,
-                void *context, struct score *score, struct failure *f)
-{
+                void *context, struct score *score, struct failure *f) {
     const int64_t n = feed->count;
     struct sums sums = {0};
     struct batch b;
@@ -82,13 +73,11 @@ int ot_evaluate(struct model *m, const struct feed *feed, int64_t batch, ot_tick
         ot_result result;
         ot_count_up(index, done, count);
         code = run_batch(m, feed, &b, index, &count, &result, f);
-        if (code)
-            break;
+        if (code) break;
         add(&sums, &result);
         batch = count < asked ? 1 : batch;
         done += count;
-        if (tick && tick(context, done))
-            break;
+        if (tick && tick(context, done)) break;
     }
     finish(&sums, score);
     ot_batch_free(&b);

@@ -6,7 +6,7 @@
 #include "tools/model.h"
 
 struct score {
-    double loss, accuracy;  /* means over the targets that count */
+    double loss, accuracy;             /* means over the targets that count */
     double loss_error, accuracy_error; /* standard errors: of batch means, and binomial */
     int64_t n;
 };

@@ -25,8 +25,7 @@ static const char grammar[] =
     "key=value may be written --key value or --key=value, and _ as -. The command line wins over "
     "config.yaml, which wins over the defaults.";
 
-void ot_help_overview(void)
-{
+void ot_help_overview(void) {
     puts("onnx-train - train ONNX models whose weights are sparse, sparse all the way\n");
     puts("usage: onnx-train COMMAND MODEL [DATA] [config.yaml] [key=value ...]\n\ncommands:");
     for (const struct command *c = ot_commands; c->name; c++)
@@ -40,34 +39,27 @@ void ot_help_overview(void)
 }
 
 /* What stands behind the help of an option: "[default]" and choices. */
-static void print_option(const struct option *o)
-{
+static void print_option(const struct option *o) {
     printf("  %-15s %s", o->key, o->help);
-    if (o->choices)
-        printf("; %s", o->choices);
-    if (o->value)
-        printf(" [%s]", o->value);
+    if (o->choices) printf("; %s", o->choices);
+    if (o->value) printf(" [%s]", o->value);
     putchar('\n');
 }
 
-void ot_help_command(const struct command *command)
-{
+void ot_help_command(const struct command *command) {
     printf("usage: onnx-train %s %s\n\n%s.\n\nexamples:\n", command->name, command->usage,
            command->summary);
     for (const char *line = command->examples; *line; line = strchr(line, '\n') + 1)
         printf("  %.*s\n", (int)strcspn(line, "\n"), line);
     printf("\noptions, with [defaults]:\n");
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (ot_option_table[i].commands & command->bit)
-            print_option(&ot_option_table[i]);
+        if (ot_option_table[i].commands & command->bit) print_option(&ot_option_table[i]);
     printf("\n%s\n", grammar);
 }
 
 /* A line of running text for troff: backslashes, dashes, and leading dots are made safe. */
-static void put_roff(const char *text)
-{
-    if (*text == '.' || *text == '\'')
-        fputs("\\&", stdout);
+static void put_roff(const char *text) {
+    if (*text == '.' || *text == '\'') fputs("\\&", stdout);
     for (; *text; text++)
         if (*text == '\\')
             fputs("\\e", stdout);
@@ -78,14 +70,12 @@ static void put_roff(const char *text)
     putchar('\n');
 }
 
-static void man_options(const struct command *command)
-{
+static void man_options(const struct command *command) {
     puts(".SH OPTIONS");
     put_roff(grammar);
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option *o = &ot_option_table[i];
-        if (!(o->commands & command->bit))
-            continue;
+        if (!(o->commands & command->bit)) continue;
         printf(".TP\n.BI %s = %s\n", o->key, o->choices ? o->choices : "value");
         put_roff(o->help);
         if (o->value) {
@@ -102,8 +92,7 @@ static void man_options(const struct command *command)
     puts(".fi");
 }
 
-static void man_commands(void)
-{
+static void man_commands(void) {
     puts(".SH COMMANDS");
     for (const struct command *c = ot_commands; c->name; c++) {
         printf(".TP\n.B %s\n", c->name);
@@ -111,8 +100,7 @@ static void man_commands(void)
     }
 }
 
-void ot_help_man(const struct command *command)
-{
+void ot_help_man(const struct command *command) {
     const char *dash = command ? "-" : "", *name = command ? command->name : "";
     printf(".TH ONNX\\-TRAIN%s%s 1 \"\" \"onnx\\-train %s\"\n", dash, name, ot_version());
     printf(".SH NAME\nonnx\\-train%s%s \\- %s\n", dash, name,
@@ -130,11 +118,9 @@ void ot_help_man(const struct command *command)
     }
 }
 
-int ot_run_help(const struct settings *s, struct failure *f)
-{
+int ot_run_help(const struct settings *s, struct failure *f) {
     const struct command *c = s->topic ? ot_command_find(s->topic) : NULL;
-    if (s->topic && !c)
-        return ot_refuse(f, EXIT_USAGE, "there is no command '%s'", s->topic);
+    if (s->topic && !c) return ot_refuse(f, EXIT_USAGE, "there is no command '%s'", s->topic);
     if (ot_integer(s, OPTION_man, 0))
         ot_help_man(c);
     else if (c)

@@ -22,34 +22,28 @@ struct decoder {
     const char *name;
 };
 
-static void leave(j_common_ptr common)
-{
+static void leave(j_common_ptr common) {
     struct decoder *d = (struct decoder *)common->err;
     common->err->format_message(common, d->text);
     longjmp(d->escape, 1);
 }
 
 /* libjpeg fills what is missing with grey and calls it a warning; other warnings are harmless. */
-static void note_damage(j_common_ptr common, int level)
-{
+static void note_damage(j_common_ptr common, int level) {
     struct decoder *d = (struct decoder *)common->err;
     const int code = common->err->msg_code;
-    if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER))
-        d->damaged = true;
+    if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) d->damaged = true;
 }
 
-static void watch_scans(j_common_ptr common)
-{
+static void watch_scans(j_common_ptr common) {
     struct decoder *d = (struct decoder *)common->err;
-    if (d->jpeg.input_scan_number <= MOST_SCANS)
-        return;
+    if (d->jpeg.input_scan_number <= MOST_SCANS) return;
     snprintf(d->text, sizeof d->text, "more than %d scans", MOST_SCANS);
     longjmp(d->escape, 1);
 }
 
 /* Everything between setjmp and the end; a failure of our own comes back as a code. */
-static int decode(struct decoder *d, const unsigned char *bytes, size_t size)
-{
+static int decode(struct decoder *d, const unsigned char *bytes, size_t size) {
     struct jpeg_decompress_struct *jpeg = &d->jpeg;
     jpeg_create_decompress(jpeg);
     jpeg->progress = &d->progress;
@@ -58,10 +52,9 @@ static int decode(struct decoder *d, const unsigned char *bytes, size_t size)
     const bool gray = jpeg->jpeg_color_space == JCS_GRAYSCALE;
     jpeg->out_color_space = gray ? JCS_GRAYSCALE : JCS_RGB; /* CMYK fails here, with a message */
     jpeg_start_decompress(jpeg);
-    const int code = ot_image_make(d->image, jpeg->output_width, jpeg->output_height,
-                                   gray ? 1 : 3, d->name, d->f);
-    if (code)
-        return code;
+    const int code = ot_image_make(d->image, jpeg->output_width, jpeg->output_height, gray ? 1 : 3,
+                                   d->name, d->f);
+    if (code) return code;
     const size_t row = (size_t)d->image->width * (size_t)d->image->channels;
     while (jpeg->output_scanline < jpeg->output_height) {
         JSAMPROW line = d->image->pixels + jpeg->output_scanline * row;
@@ -74,11 +67,9 @@ static int decode(struct decoder *d, const unsigned char *bytes, size_t size)
 }
 
 int ot_jpeg_decode(const unsigned char *bytes, size_t size, const char *name, struct image *image,
-                   struct failure *f)
-{
+                   struct failure *f) {
     struct decoder *d = ot_take(1, sizeof *d, f);
-    if (!d)
-        return f->code;
+    if (!d) return f->code;
     d->jpeg.err = jpeg_std_error(&d->errors);
     d->errors.error_exit = leave;
     d->errors.emit_message = note_damage;

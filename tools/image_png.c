@@ -21,32 +21,27 @@ struct decoder {
     const char *name;
 };
 
-static void leave(png_structp png, png_const_charp text)
-{
+static void leave(png_structp png, png_const_charp text) {
     struct decoder *d = png_get_error_ptr(png);
     snprintf(d->text, sizeof d->text, "%s", text);
     longjmp(d->escape, 1);
 }
 
-static void keep_silent(png_structp png, png_const_charp text)
-{
+static void keep_silent(png_structp png, png_const_charp text) {
     (void)png;
     (void)text;
 }
 
-static void take_bytes(png_structp png, png_bytep out, size_t n)
-{
+static void take_bytes(png_structp png, png_bytep out, size_t n) {
     struct decoder *d = png_get_io_ptr(png);
-    if (n > d->size)
-        png_error(png, "the file ends early");
+    if (n > d->size) png_error(png, "the file ends early");
     memcpy(out, d->bytes, n);
     d->bytes += n;
     d->size -= n;
 }
 
 /* Asks libpng for 8 bits, no palette, no alpha; grey stays grey. */
-static void set_transforms(struct decoder *d)
-{
+static void set_transforms(struct decoder *d) {
     png_set_expand(d->png);
     png_set_strip_16(d->png);
     png_set_strip_alpha(d->png);
@@ -54,8 +49,7 @@ static void set_transforms(struct decoder *d)
     png_read_update_info(d->png, d->info);
 }
 
-static int decode(struct decoder *d)
-{
+static int decode(struct decoder *d) {
     png_set_read_fn(d->png, d, take_bytes);
     png_set_user_limits(d->png, 100000000, 100000000);
     png_set_chunk_malloc_max(d->png, 8 << 20); /* a zTXt chunk may unpack to anything */
@@ -65,27 +59,22 @@ static int decode(struct decoder *d)
     set_transforms(d);
     const int channels = png_get_channels(d->png, d->info);
     int code = ot_image_make(d->image, width, height, channels == 1 ? 1 : 3, d->name, d->f);
-    if (code)
-        return code;
+    if (code) return code;
     const size_t row = (size_t)width * (size_t)d->image->channels;
     if (png_get_rowbytes(d->png, d->info) != row)
         return ot_refuse(d->f, EXIT_DATA, "'%s': unknown PNG colour type", d->name);
     d->rows = ot_take(height, sizeof *d->rows, d->f);
-    if (!d->rows)
-        return d->f->code;
-    for (png_uint_32 i = 0; i < height; i++)
-        d->rows[i] = d->image->pixels + i * row;
+    if (!d->rows) return d->f->code;
+    for (png_uint_32 i = 0; i < height; i++) d->rows[i] = d->image->pixels + i * row;
     png_read_image(d->png, d->rows);
     png_read_end(d->png, NULL);
     return 0;
 }
 
 int ot_png_decode(const unsigned char *bytes, size_t size, const char *name, struct image *image,
-                  struct failure *f)
-{
+                  struct failure *f) {
     struct decoder *d = ot_take(1, sizeof *d, f);
-    if (!d)
-        return f->code;
+    if (!d) return f->code;
     *d = (struct decoder){.bytes = bytes, .size = size, .image = image, .f = f, .name = name};
     d->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, d, leave, keep_silent);
     d->info = d->png ? png_create_info_struct(d->png) : NULL;

@@ -6,29 +6,25 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *type_name(ot_type type)
-{
-    static const char *const names[] = {"undefined", "float32", "uint8", "int8", "uint16", "int16",
-                                        "int32", "int64", "string", "bool", "float16", "float64",
-                                        "uint32", "uint64", "complex64", "complex128", "bfloat16"};
+static const char *type_name(ot_type type) {
+    static const char *const names[] = {"undefined",  "float32", "uint8",  "int8",   "uint16",
+                                        "int16",      "int32",   "int64",  "string", "bool",
+                                        "float16",    "float64", "uint32", "uint64", "complex64",
+                                        "complex128", "bfloat16"};
     return (size_t)type < sizeof names / sizeof *names ? names[type] : "other";
 }
 
-static double density(const ot_parameter_info *p)
-{
+static double density(const ot_parameter_info *p) {
     return p->elements ? (double)p->nonzeros / (double)p->elements : 0;
 }
 
-static void print_hash(FILE *file, const uint8_t *hash)
-{
-    for (int i = 0; i < 32; i++)
-        fprintf(file, "%02x", hash[i]);
+static void print_hash(FILE *file, const uint8_t *hash) {
+    for (int i = 0; i < 32; i++) fprintf(file, "%02x", hash[i]);
 }
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
-{
+static void shape_text(char *out, size_t size, int rank, const int64_t *dim) {
     size_t used = (size_t)snprintf(out, size, "[");
     for (int i = 0; i < rank && used + 24 < size; i++)
         used += dim[i] < 0
@@ -37,16 +33,14 @@ static void shape_text(char *out, size_t size, int rank, const int64_t *dim)
     snprintf(out + used, size - used, "]");
 }
 
-static void print_value(const char *what, const ot_value_info *v)
-{
+static void print_value(const char *what, const ot_value_info *v) {
     char name[256], shape[256];
     ot_make_safe(name, sizeof name, v->name);
     shape_text(shape, sizeof shape, v->rank, v->dim);
     printf("%-8s %s %s %s\n", what, name, v->rank < 0 ? "[...]" : shape, type_name(v->type));
 }
 
-static void print_weight(const ot_parameter_info *p)
-{
+static void print_weight(const ot_parameter_info *p) {
     char name[256], shape[128];
     ot_make_safe(name, sizeof name, p->name);
     shape_text(shape, sizeof shape, p->rank, p->dim);
@@ -55,29 +49,25 @@ static void print_weight(const ot_parameter_info *p)
            p->is_trainable ? "" : ", fixed");
 }
 
-static int print_text(const struct model *m, const struct settings *s, struct failure *f)
-{
+static int print_text(const struct model *m, const struct settings *s, struct failure *f) {
     const ot_model_info *i = &m->info;
     char producer[128];
     ot_make_safe(producer, sizeof producer, i->producer);
     printf("model    %s\n", ot_text(s, OPTION_model));
     printf("         opset %" PRId64 ", ir %" PRId64 ", %" PRId64 " nodes, by '%s'\n", i->opset,
            i->ir_version, i->nodes, producer);
-    for (int k = 0; k < m->n_inputs; k++)
-        print_value("input", &m->input[k]);
+    for (int k = 0; k < m->n_inputs; k++) print_value("input", &m->input[k]);
     ot_error err = {0};
     for (int k = 0; k < m->n_outputs; k++) {
         ot_value_info v;
-        if (ot_get_output(m->session, k, &v, &err))
-            return ot_refuse_status(f, EXIT_MODEL, &err);
+        if (ot_get_output(m->session, k, &v, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
         print_value("output", &v);
     }
     printf("\n%-36s %-18s %-18s %10s %10s %8s  %s\n", "weight", "operator", "shape", "elements",
            "nonzeros", "density", "kernels");
     for (int k = 0; k < ot_parameter_count(m->session); k++) {
         ot_parameter_info p;
-        if (ot_get_parameter(m->session, k, &p, &err))
-            return ot_refuse_status(f, EXIT_MODEL, &err);
+        if (ot_get_parameter(m->session, k, &p, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
         print_weight(&p);
     }
     printf("\n%" PRId64 " parameters, %" PRId64 " nonzeros, %.2f %% sparse\n", i->parameters,
@@ -87,8 +77,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static void json_value(const ot_value_info *v, int k)
-{
+static void json_value(const ot_value_info *v, int k) {
     fputs(k ? ",\n  {\"name\":" : "\n  {\"name\":", stdout);
     ot_print_string(stdout, v->name);
     printf(",\"type\":\"%s\",\"shape\":", type_name(v->type));
@@ -96,8 +85,7 @@ static void json_value(const ot_value_info *v, int k)
     putchar('}');
 }
 
-static void json_weight(const ot_parameter_info *p, int k)
-{
+static void json_weight(const ot_parameter_info *p, int k) {
     fputs(k ? ",\n  {\"name\":" : "\n  {\"name\":", stdout);
     ot_print_string(stdout, p->name);
     printf(",\"operator\":");
@@ -110,8 +98,7 @@ static void json_weight(const ot_parameter_info *p, int k)
            p->is_sparse ? "sparse" : "dense", p->is_trainable ? "true" : "false", p->mask_hash);
 }
 
-static int print_json(const struct model *m, const struct settings *s, struct failure *f)
-{
+static int print_json(const struct model *m, const struct settings *s, struct failure *f) {
     const ot_model_info *i = &m->info;
     ot_error err = {0};
     fputs("{\"model\":", stdout);
@@ -119,25 +106,23 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
     printf(",\n \"sha256\":\"");
     print_hash(stdout, i->hash);
     printf("\",\n \"opset\":%" PRId64 ",\"ir_version\":%" PRId64 ",\"nodes\":%" PRId64
-           ",\"producer\":", i->opset, i->ir_version, i->nodes);
+           ",\"producer\":",
+           i->opset, i->ir_version, i->nodes);
     ot_print_string(stdout, i->producer);
     printf(",\n \"parameters\":%" PRId64 ",\n \"nonzeros\":%" PRId64 ",\n \"sparsity\":%.9g",
            i->parameters, i->nonzeros, ot_model_sparsity(m));
     fputs(",\n \"inputs\":[", stdout);
-    for (int k = 0; k < m->n_inputs; k++)
-        json_value(&m->input[k], k);
+    for (int k = 0; k < m->n_inputs; k++) json_value(&m->input[k], k);
     fputs("],\n \"outputs\":[", stdout);
     for (int k = 0; k < m->n_outputs; k++) {
         ot_value_info v;
-        if (ot_get_output(m->session, k, &v, &err))
-            return ot_refuse_status(f, EXIT_MODEL, &err);
+        if (ot_get_output(m->session, k, &v, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
         json_value(&v, k);
     }
     fputs("],\n \"weights\":[", stdout);
     for (int k = 0; k < ot_parameter_count(m->session); k++) {
         ot_parameter_info p;
-        if (ot_get_parameter(m->session, k, &p, &err))
-            return ot_refuse_status(f, EXIT_MODEL, &err);
+        if (ot_get_parameter(m->session, k, &p, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
         json_weight(&p, k);
     }
     fputs("]}\n", stdout);
@@ -146,20 +131,17 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
 
 /* ---- plan --------------------------------------------------------------------------------- */
 
-static void print_line(void *context, const char *line)
-{
+static void print_line(void *context, const char *line) {
     (void)context;
     printf("%s\n", line);
 }
 
-static int print_plan(const struct model *m, const struct settings *s, struct failure *f)
-{
+static int print_plan(const struct model *m, const struct settings *s, struct failure *f) {
     ot_tensor inputs[MAX_INPUTS];
     size_t bytes = 0;
     ot_error err = {0};
     const int code = ot_model_shapes(m, s, inputs, f);
-    if (code)
-        return code;
+    if (code) return code;
     if (ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, &err))
         return ot_refuse_status(f, err.status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, &err);
     if (ot_print_plan(m->session, print_line, NULL, &err))
@@ -170,25 +152,20 @@ static int print_plan(const struct model *m, const struct settings *s, struct fa
 
 /* Planning decides which weights get sparse kernels. A model that cannot be planned for these
  * shapes is listed all the same. */
-static int decide_kernels(const struct model *m, const struct settings *s, struct failure *f)
-{
+static int decide_kernels(const struct model *m, const struct settings *s, struct failure *f) {
     ot_tensor inputs[MAX_INPUTS];
     size_t bytes;
     const int code = ot_model_shapes(m, s, inputs, f);
-    if (!code)
-        ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
+    if (!code) ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
     return code == EXIT_USAGE ? code : 0;
 }
 
-int ot_run_inspect(const struct settings *s, struct failure *f)
-{
+int ot_run_inspect(const struct settings *s, struct failure *f) {
     struct model m;
     int code = ot_model_open(&m, s, f);
-    if (code)
-        return code;
+    if (code) return code;
     const bool plan = ot_integer(s, OPTION_plan, 0);
-    if (!plan)
-        code = decide_kernels(&m, s, f);
+    if (!plan) code = decide_kernels(&m, s, f);
     if (plan)
         code = print_plan(&m, s, f);
     else if (!code && ot_integer(s, OPTION_json, 0))

@@ -10,8 +10,7 @@
 
 /* Descriptors 0 to 2 exist afterwards, so that no file of ours gets their numbers and is then
  * written to by somebody's message. */
-static bool open_standard_files(void)
-{
+static bool open_standard_files(void) {
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
             return false;
@@ -19,19 +18,16 @@ static bool open_standard_files(void)
 }
 
 /* Every option with its value and where it came from. */
-static void print_settings(const struct settings *s)
-{
+static void print_settings(const struct settings *s) {
     for (int i = 0; i < OPTION_COUNT; i++) {
-        if (!(ot_option_table[i].commands & s->command))
-            continue;
+        if (!(ot_option_table[i].commands & s->command)) continue;
         const char *text = ot_text(s, (enum option_id)i);
         const char *origin = s->item[i].origin ? s->item[i].origin : "default";
         printf("%-15s %-20s # %s\n", ot_option_table[i].key, text ? text : "", origin);
     }
 }
 
-static int run(const struct command *command, int argc, char **argv, struct failure *f)
-{
+static int run(const struct command *command, int argc, char **argv, struct failure *f) {
     struct settings s = {.command = command->bit, .name = command->name};
     int code = ot_settings_parse(&s, argc, argv, f);
     if (!code && s.help)
@@ -44,10 +40,8 @@ static int run(const struct command *command, int argc, char **argv, struct fail
     return code;
 }
 
-static int start(int argc, char **argv, struct failure *f)
-{
-    if (argc < 2)
-        return ot_refuse(f, EXIT_USAGE, "no command given; 'onnx-train help' lists them");
+static int start(int argc, char **argv, struct failure *f) {
+    if (argc < 2) return ot_refuse(f, EXIT_USAGE, "no command given; 'onnx-train help' lists them");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         ot_help_overview();
@@ -59,22 +53,21 @@ static int start(int argc, char **argv, struct failure *f)
     }
     const struct command *command = ot_command_find(name);
     if (!command)
-        return ot_refuse(f, EXIT_USAGE, "there is no command '%s'; there are inspect, train, eval, "
-                         "predict, export, env, help", name);
+        return ot_refuse(f, EXIT_USAGE,
+                         "there is no command '%s'; there are inspect, train, eval, "
+                         "predict, export, env, help",
+                         name);
     return run(command, argc - 2, argv + 2, f);
 }
 
-int main(int argc, char **argv)
-{
-    if (!open_standard_files())
-        return EXIT_RUNTIME;
+int main(int argc, char **argv) {
+    if (!open_standard_files()) return EXIT_RUNTIME;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     struct failure f = {0};
     int code = start(argc, argv, &f);
     if ((fflush(stdout) || ferror(stdout)) && !code)
         code = ot_refuse(&f, EXIT_RUNTIME, "cannot write to standard output: %s", strerror(errno));
-    if (code && f.text[0])
-        fprintf(stderr, "onnx-train: %s\n", f.text);
+    if (code && f.text[0]) fprintf(stderr, "onnx-train: %s\n", f.text);
     return code;
 }

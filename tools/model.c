@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int ot_refuse_status(struct failure *f, int code, const ot_error *err)
-{
+int ot_refuse_status(struct failure *f, int code, const ot_error *err) {
     static const struct {
         ot_status status;
         int code;
@@ -13,33 +12,26 @@ int ot_refuse_status(struct failure *f, int code, const ot_error *err)
                  {OT_ERROR_NUMERIC, EXIT_DIVERGED},
                  {OT_ERROR_IO, EXIT_RUNTIME}};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-        if (err->status == codes[i].status)
-            code = codes[i].code;
+        if (err->status == codes[i].status) code = codes[i].code;
     return ot_refuse(f, code, "%s", err->message[0] ? err->message : ot_status_name(err->status));
 }
 
-static void print_held(struct model *m)
-{
-    if (m->held[0])
-        fprintf(stderr, "onnx-train: %s\n", m->held);
+static void print_held(struct model *m) {
+    if (m->held[0]) fprintf(stderr, "onnx-train: %s\n", m->held);
     m->held[0] = '\0';
 }
 
 /* One line a warning; the library has escaped it. While a model is opened the last one is held
  * back, for it may be the error that is printed anyway. */
-static void print_warning(void *context, ot_log_level level, const char *line)
-{
+static void print_warning(void *context, ot_log_level level, const char *line) {
     struct model *m = context;
-    if (level != OT_LOG_WARNING)
-        return;
+    if (level != OT_LOG_WARNING) return;
     print_held(m);
     snprintf(m->held, sizeof m->held, "%s", line);
-    if (!m->opening)
-        print_held(m);
+    if (!m->opening) print_held(m);
 }
 
-static int look_at_values(struct model *m, const struct settings *s, struct failure *f)
-{
+static int look_at_values(struct model *m, const struct settings *s, struct failure *f) {
     ot_error err = {0};
     const char *wanted = (s->command & DATAS) ? ot_text(s, OPTION_output) : NULL;
     ot_get_model_info(m->session, &m->info);
@@ -55,15 +47,13 @@ static int look_at_values(struct model *m, const struct settings *s, struct fail
         if (ot_get_output(m->session, i, &m->output, &err))
             return ot_refuse_status(f, EXIT_MODEL, &err);
         m->output_index = i;
-        if (!wanted || strcmp(wanted, m->output.name) == 0)
-            return 0;
+        if (!wanted || strcmp(wanted, m->output.name) == 0) return 0;
     }
     return wanted ? ot_refuse(f, EXIT_USAGE, "the model has no output '%s'", wanted)
                   : ot_refuse(f, EXIT_MODEL, "the model has no outputs");
 }
 
-int ot_model_open(struct model *m, const struct settings *s, struct failure *f)
-{
+int ot_model_open(struct model *m, const struct settings *s, struct failure *f) {
     *m = (struct model){0};
     const char *path = ot_text(s, OPTION_model);
     if (!path)
@@ -82,16 +72,13 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f)
     m->opening = true;
     const ot_status status = ot_open(path, &options, &m->session, &err);
     m->opening = false;
-    if (status == OT_OK || strcmp(m->held, err.message))
-        print_held(m);
+    if (status == OT_OK || strcmp(m->held, err.message)) print_held(m);
     if (status == OT_OK) {
         const int code = look_at_values(m, s, f);
-        if (code)
-            ot_model_close(m);
+        if (code) ot_model_close(m);
         return code;
     }
-    if (status == OT_ERROR_ARGUMENT)
-        return ot_refuse_status(f, EXIT_USAGE, &err);
+    if (status == OT_ERROR_ARGUMENT) return ot_refuse_status(f, EXIT_USAGE, &err);
     if (status == OT_ERROR_LIMIT && ot_is_given(s, OPTION_memory_limit))
         return ot_refuse_status(f, EXIT_MEMORY, &err);
     /* a model with values that are not finite is a broken model, not a diverged run */
@@ -100,38 +87,31 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f)
     return f->code;
 }
 
-void ot_model_close(struct model *m)
-{
+void ot_model_close(struct model *m) {
     ot_close(m->session);
     *m = (struct model){0};
 }
 
-int ot_model_load(struct model *m, const struct settings *s, struct failure *f)
-{
+int ot_model_load(struct model *m, const struct settings *s, struct failure *f) {
     const char *path = ot_text(s, OPTION_checkpoint);
     ot_error err = {0};
-    if (!path || ot_load_checkpoint(m->session, path, NULL, NULL, &err) == OT_OK)
-        return 0;
+    if (!path || ot_load_checkpoint(m->session, path, NULL, NULL, &err) == OT_OK) return 0;
     return ot_refuse_status(f, EXIT_MODEL, &err);
 }
 
-int ot_model_blame(struct model *m, struct failure *f)
-{
+int ot_model_blame(struct model *m, struct failure *f) {
     ot_tensor inputs[MAX_INPUTS];
     size_t bytes;
     ot_error err = {0};
-    if (f->code != EXIT_DATA || !m->session)
-        return f->code;
+    if (f->code != EXIT_DATA || !m->session) return f->code;
     for (int k = 0; k < m->n_inputs; k++) {
         const ot_value_info *v = &m->input[k];
         inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
         for (int i = 0; i < v->rank; i++) {
             inputs[k].dim[i] = i == 0 && v->dim[0] < 0 ? 1 : v->dim[i];
-            if (inputs[k].dim[i] < 0)
-                return f->code;
+            if (inputs[k].dim[i] < 0) return f->code;
         }
-        if (v->rank < 0)
-            return f->code;
+        if (v->rank < 0) return f->code;
     }
     const ot_status status = ot_prepare(m->session, 0, inputs, m->n_inputs, &bytes, &err);
     if (status == OT_ERROR_INVALID || status == OT_ERROR_UNSUPPORTED)
@@ -139,16 +119,13 @@ int ot_model_blame(struct model *m, struct failure *f)
     return f->code;
 }
 
-void ot_model_request(const struct model *m, struct data_request *request)
-{
+void ot_model_request(const struct model *m, struct data_request *request) {
     *request = (struct data_request){.n_inputs = m->n_inputs, .output = m->output.name};
-    for (int i = 0; i < m->n_inputs; i++)
-        request->input[i] = m->input[i].name;
+    for (int i = 0; i < m->n_inputs; i++) request->input[i] = m->input[i].name;
 }
 
 int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *inputs,
-                    struct failure *f)
-{
+                    struct failure *f) {
     int64_t width = 224, height = 0;
     const char *size = ot_text(s, OPTION_crop) ? ot_text(s, OPTION_crop) : ot_text(s, OPTION_size);
     if (size && !ot_parse_extent(size, &width, &height))
@@ -163,14 +140,12 @@ int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *
         const int64_t free_dim[4] = {1, tokens, height, width};
         for (int i = 0; i < v->rank; i++)
             inputs[k].dim[i] = v->dim[i] > 0 ? v->dim[i] : i < 4 ? free_dim[i] : 1;
-        if (v->rank > 0)
-            inputs[k].dim[0] = ot_integer(s, OPTION_batch, 1);
+        if (v->rank > 0) inputs[k].dim[0] = ot_integer(s, OPTION_batch, 1);
     }
     return 0;
 }
 
-int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f)
-{
+int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f) {
     const bool trains = s->command & TRAIN;
     const ot_loss_options options = {
         .kind = (ot_loss_kind)ot_integer(s, OPTION_loss, 0),
@@ -178,21 +153,17 @@ int ot_model_set_loss(struct model *m, const struct settings *s, struct failure 
         .huber_delta = (float)ot_number(s, OPTION_huber_delta, 1),
         .output = m->output.name};
     ot_error err = {0};
-    if (ot_set_loss(m->session, &options, &err))
-        return ot_refuse_status(f, EXIT_MODEL, &err);
+    if (ot_set_loss(m->session, &options, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
     return 0;
 }
 
-int64_t ot_model_classes(const struct model *m)
-{
+int64_t ot_model_classes(const struct model *m) {
     return m->output.rank >= 2 && m->output.dim[1] > 0 ? m->output.dim[1] : 0;
 }
 
-double ot_model_sparsity(const struct model *m)
-{
+double ot_model_sparsity(const struct model *m) {
     ot_model_info info;
     ot_get_model_info(m->session, &info);
-    if (info.parameters < 1)
-        return 0;
+    if (info.parameters < 1) return 0;
     return 1 - (double)info.nonzeros / (double)info.parameters;
 }

@@ -15,20 +15,17 @@ static const struct {
     ot_type type;
     const char *descr;
     size_t size;
-} types[] = {{OT_FLOAT, "<f4", 4}, {OT_DOUBLE, "<f8", 8}, {OT_UINT8, "|u1", 1},
-             {OT_INT8, "|i1", 1},  {OT_UINT16, "<u2", 2}, {OT_INT16, "<i2", 2},
-             {OT_INT32, "<i4", 4}, {OT_INT64, "<i8", 8},  {OT_UINT32, "<u4", 4},
+} types[] = {{OT_FLOAT, "<f4", 4},  {OT_DOUBLE, "<f8", 8}, {OT_UINT8, "|u1", 1},
+             {OT_INT8, "|i1", 1},   {OT_UINT16, "<u2", 2}, {OT_INT16, "<i2", 2},
+             {OT_INT32, "<i4", 4},  {OT_INT64, "<i8", 8},  {OT_UINT32, "<u4", 4},
              {OT_UINT64, "<u8", 8}, {OT_BOOL, "|b1", 1}};
 
 /* Makes the header of t; the number of bytes of data, or 0 with *descr NULL for other types. */
-static size_t make_header(char *header, const ot_tensor *t, bool *known)
-{
+static size_t make_header(char *header, const ot_tensor *t, bool *known) {
     size_t k = 0, count = 1;
-    while (k < sizeof types / sizeof *types && types[k].type != t->type)
-        k++;
+    while (k < sizeof types / sizeof *types && types[k].type != t->type) k++;
     *known = k < sizeof types / sizeof *types;
-    if (!*known)
-        return 0;
+    if (!*known) return 0;
     memset(header, ' ', HEADER);
     memcpy(header, "\x93NUMPY\1\0", 8);
     header[8] = (char)((HEADER - 10) & 255);
@@ -45,42 +42,34 @@ static size_t make_header(char *header, const ot_tensor *t, bool *known)
     return count * types[k].size;
 }
 
-static int finish(FILE *file, const char *path, bool good, struct failure *f)
-{
+static int finish(FILE *file, const char *path, bool good, struct failure *f) {
     good = good && fflush(file) == 0 && fsync(fileno(file)) == 0;
     const int problem = errno;
-    if (fclose(file) == 0 && good)
-        return 0;
+    if (fclose(file) == 0 && good) return 0;
     unlink(path);
     return ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", path, strerror(problem));
 }
 
-int ot_npy_write(const char *path, const ot_tensor *t, struct failure *f)
-{
+int ot_npy_write(const char *path, const ot_tensor *t, struct failure *f) {
     char header[HEADER];
     bool known;
     const size_t size = make_header(header, t, &known);
-    if (!known)
-        return ot_refuse(f, EXIT_MODEL, "'%s': NumPy has no such element type", path);
+    if (!known) return ot_refuse(f, EXIT_MODEL, "'%s': NumPy has no such element type", path);
     FILE *file = fopen(path, "wb");
-    if (!file)
-        return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
-    const bool good = fwrite(header, 1, HEADER, file) == HEADER &&
-                      fwrite(t->data, 1, size, file) == size;
+    if (!file) return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
+    const bool good =
+        fwrite(header, 1, HEADER, file) == HEADER && fwrite(t->data, 1, size, file) == size;
     return finish(file, path, good, f);
 }
 
 /* ---- .npz --------------------------------------------------------------------------------- */
 
-static void put(unsigned char *p, uint32_t value, int n)
-{
-    for (int i = 0; i < n; i++)
-        p[i] = (unsigned char)(value >> (8 * i));
+static void put(unsigned char *p, uint32_t value, int n) {
+    for (int i = 0; i < n; i++) p[i] = (unsigned char)(value >> (8 * i));
 }
 
 /* The part that local header and directory entry share: version to lengths. */
-static void put_common(unsigned char *p, uint32_t crc, uint32_t size, uint32_t name)
-{
+static void put_common(unsigned char *p, uint32_t crc, uint32_t size, uint32_t name) {
     put(p, 20, 2);           /* version needed */
     put(p + 2, 0x800, 2);    /* names are UTF-8 */
     put(p + 4, 0, 2);        /* stored */
@@ -96,8 +85,7 @@ struct entry {
     uint32_t crc, size, offset;
 };
 
-static bool write_member(FILE *file, const ot_tensor *t, const char *name, struct entry *e)
-{
+static bool write_member(FILE *file, const ot_tensor *t, const char *name, struct entry *e) {
     char header[HEADER];
     unsigned char local[30];
     bool known;
@@ -117,8 +105,7 @@ static bool write_member(FILE *file, const ot_tensor *t, const char *name, struc
            fwrite(header, 1, HEADER, file) == HEADER && fwrite(t->data, 1, size, file) == size;
 }
 
-static bool write_directory(FILE *file, const char *const *names, const struct entry *e, int n)
-{
+static bool write_directory(FILE *file, const char *const *names, const struct entry *e, int n) {
     const long start = ftell(file);
     unsigned char head[46] = {0}, end[22] = {0};
     bool good = start >= 0;
@@ -140,19 +127,16 @@ static bool write_directory(FILE *file, const char *const *names, const struct e
 }
 
 int ot_npz_write(const char *path, const ot_tensor *t, const char *const *names, int n,
-                 struct failure *f)
-{
+                 struct failure *f) {
     struct entry *e = ot_take((size_t)n, sizeof *e, f);
-    if (!e)
-        return f->code;
+    if (!e) return f->code;
     FILE *file = fopen(path, "wb");
     if (!file) {
         free(e);
         return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
     }
     bool good = true;
-    for (int i = 0; i < n && good; i++)
-        good = write_member(file, &t[i], names[i], &e[i]);
+    for (int i = 0; i < n && good; i++) good = write_member(file, &t[i], names[i], &e[i]);
     good = good && write_directory(file, names, e, n);
     free(e);
     return finish(file, path, good, f);

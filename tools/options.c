@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define OPTION(id, key, type, value, least, most, choices, commands, help) \
+#define OPTION(id, key, type, value, least, most, choices, commands, help)                         \
     {key, TYPE_##type, value, least, most, choices, commands, help},
 const struct option ot_option_table[OPTION_COUNT] = {
 #include "tools/options.def"
@@ -18,15 +18,12 @@ const struct option ot_option_table[OPTION_COUNT] = {
 /* ---- names ---- */
 
 /* Whether two keys are the same, - and _ not told apart. */
-static bool same_key(const char *a, const char *b)
-{
-    while (*a && (*a == *b || (*a == '-' && *b == '_') || (*a == '_' && *b == '-')))
-        a++, b++;
+static bool same_key(const char *a, const char *b) {
+    while (*a && (*a == *b || (*a == '-' && *b == '_') || (*a == '_' && *b == '-'))) a++, b++;
     return *a == *b;
 }
 
-int ot_option_find(const char *key, unsigned commands)
-{
+int ot_option_find(const char *key, unsigned commands) {
     for (int i = 0; i < OPTION_COUNT; i++)
         if ((ot_option_table[i].commands & commands) && same_key(key, ot_option_table[i].key))
             return i;
@@ -34,15 +31,12 @@ int ot_option_find(const char *key, unsigned commands)
 }
 
 /* Levenshtein's distance of two keys; keys longer than the row count as far away. */
-static int distance(const char *a, const char *b)
-{
+static int distance(const char *a, const char *b) {
     enum { LONGEST = 32 };
     int row[LONGEST + 1];
     const int n = (int)strnlen(a, LONGEST + 1), m = (int)strnlen(b, LONGEST + 1);
-    if (n > LONGEST || m > LONGEST)
-        return LONGEST;
-    for (int j = 0; j <= m; j++)
-        row[j] = j;
+    if (n > LONGEST || m > LONGEST) return LONGEST;
+    for (int j = 0; j <= m; j++) row[j] = j;
     for (int i = 1; i <= n; i++) {
         int diagonal = row[0];
         row[0] = i;
@@ -57,8 +51,7 @@ static int distance(const char *a, const char *b)
     return row[m];
 }
 
-const char *ot_option_suggest(const char *key, unsigned commands, char *buffer, size_t size)
-{
+const char *ot_option_suggest(const char *key, unsigned commands, char *buffer, size_t size) {
     int best = -1, least = 3; /* farther than two letters is no help */
     for (int i = 0; i < OPTION_COUNT; i++) {
         const int d = distance(key, ot_option_table[i].key);
@@ -67,16 +60,14 @@ const char *ot_option_suggest(const char *key, unsigned commands, char *buffer, 
             least = d;
         }
     }
-    if (best < 0)
-        return "";
+    if (best < 0) return "";
     snprintf(buffer, size, "; did you mean '%s'?", ot_option_table[best].key);
     return buffer;
 }
 
 /* ---- values ---- */
 
-static bool parse_integer(const char *text, int64_t *value)
-{
+static bool parse_integer(const char *text, int64_t *value) {
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);
@@ -84,35 +75,29 @@ static bool parse_integer(const char *text, int64_t *value)
 }
 
 /* A number or a quotient as 1/255, up to the character `stop`; NULL where there is none. */
-static const char *parse_number(const char *text, char stop, double *value)
-{
+static const char *parse_number(const char *text, char stop, double *value) {
     char *end;
     *value = strtod(text, &end);
     if (end != text && *end == '/') {
         const char *rest = end + 1;
         const double divisor = strtod(rest, &end);
-        if (end == rest)
-            return NULL;
+        if (end == rest) return NULL;
         *value /= divisor;
     }
     return end != text && (*end == '\0' || *end == stop) && isfinite(*value) ? end : NULL;
 }
 
-static bool parse_list(const char *text, double *numbers, int *n)
-{
+static bool parse_list(const char *text, double *numbers, int *n) {
     for (*n = 0; *n < MAX_LIST; text++) {
         text = parse_number(text, ',', &numbers[*n]);
-        if (!text)
-            return false;
+        if (!text) return false;
         ++*n;
-        if (!*text)
-            return true;
+        if (!*text) return true;
     }
     return false;
 }
 
-static bool parse_size(const char *text, int64_t *value)
-{
+static bool parse_size(const char *text, int64_t *value) {
     static const char units[] = "KMGT";
     char *end;
     errno = 0;
@@ -120,18 +105,15 @@ static bool parse_size(const char *text, int64_t *value)
     double factor = 1;
     const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
     if (unit) {
-        for (long i = unit - units; i >= 0; i--)
-            factor *= 1024;
+        for (long i = unit - units; i >= 0; i--) factor *= 1024;
         end++;
     }
-    if (end == text || *end || errno || !(number >= 0) || number * factor > 9e18)
-        return false;
+    if (end == text || *end || errno || !(number >= 0) || number * factor > 9e18) return false;
     *value = (int64_t)(number * factor);
     return true;
 }
 
-static bool parse_flag(const char *text, int64_t *value)
-{
+static bool parse_flag(const char *text, int64_t *value) {
     static const char *const words[] = {"0", "1", "false", "true", "no", "yes", "off", "on"};
     for (int i = 0; i < 8; i++)
         if (strcasecmp(text, words[i]) == 0) {
@@ -142,43 +124,34 @@ static bool parse_flag(const char *text, int64_t *value)
 }
 
 /* The index of text among choices. */
-static bool parse_choice(const char *choices, const char *text, int64_t *value)
-{
+static bool parse_choice(const char *choices, const char *text, int64_t *value) {
     *value = 0;
     for (const char *word = choices; word; (*value)++) {
         const char *end = strchr(word, '|');
         const size_t n = end ? (size_t)(end - word) : strlen(word);
-        if (strlen(text) == n && strncmp(word, text, n) == 0)
-            return true;
+        if (strlen(text) == n && strncmp(word, text, n) == 0) return true;
         word = end ? end + 1 : NULL;
     }
     return false;
 }
 
-bool ot_parse_extent(const char *text, int64_t *width, int64_t *height)
-{
+bool ot_parse_extent(const char *text, int64_t *width, int64_t *height) {
     char *end;
     *width = strtol(text, &end, 10);
     *height = 0;
-    if (*width < 1 || *width > 65535 || end == text)
-        return false;
-    if (*end != 'x')
-        return *end == '\0';
+    if (*width < 1 || *width > 65535 || end == text) return false;
+    if (*end != 'x') return *end == '\0';
     const char *rest = end + 1;
     *height = strtol(rest, &end, 10);
     return end != rest && *end == '\0' && *height >= 1 && *height <= 65535;
 }
 
 /* What a type asks for, as messages say it. */
-static const char *expectation(const struct option *o, char *buffer, size_t size)
-{
+static const char *expectation(const struct option *o, char *buffer, size_t size) {
     static const char *const words[] = {
-        [TYPE_TEXT] = "a text",
-        [TYPE_INTEGER] = "an integer",
-        [TYPE_NUMBER] = "a number",
-        [TYPE_LIST] = "numbers separated by commas",
-        [TYPE_FLAG] = "0 or 1",
-        [TYPE_SIZE] = "a size as 512M or 2G"};
+        [TYPE_TEXT] = "a text",     [TYPE_INTEGER] = "an integer",
+        [TYPE_NUMBER] = "a number", [TYPE_LIST] = "numbers separated by commas",
+        [TYPE_FLAG] = "0 or 1",     [TYPE_SIZE] = "a size as 512M or 2G"};
     if (o->type == TYPE_CHOICE)
         snprintf(buffer, size, "one of %s", o->choices);
     else if (o->type == TYPE_INTEGER || o->type == TYPE_NUMBER)
@@ -189,8 +162,7 @@ static const char *expectation(const struct option *o, char *buffer, size_t size
 }
 
 /* Fills the value of item from text; false where text is not of the option's type and range. */
-static bool take_value(const struct option *o, const char *text, struct setting *item)
-{
+static bool take_value(const struct option *o, const char *text, struct setting *item) {
     double list[MAX_LIST];
     int n;
     switch (o->type) {
@@ -215,13 +187,11 @@ static bool take_value(const struct option *o, const char *text, struct setting 
 }
 
 int ot_settings_put(struct settings *s, const char *key, const char *value, const char *where,
-                    struct failure *f)
-{
+                    struct failure *f) {
     char buffer[512];
     const bool on_line = strcmp(where, "command line") == 0;
     const int id = ot_option_find(key, s->command);
-    if (id < 0 && !on_line && ot_option_find(key, ~0u) >= 0)
-        return 0;
+    if (id < 0 && !on_line && ot_option_find(key, ~0u) >= 0) return 0;
     if (id < 0 && ot_option_find(key, ~0u) >= 0)
         return ot_refuse(f, EXIT_USAGE, "'%s' is no option of %s", key, s->name);
     if (id < 0)
@@ -236,16 +206,14 @@ int ot_settings_put(struct settings *s, const char *key, const char *value, cons
         return ot_refuse(f, EXIT_USAGE, "%s%s%s: '%s' is not %s", on_line ? "" : where,
                          on_line ? "" : ": ", key, value,
                          expectation(&ot_option_table[id], buffer, sizeof buffer));
-    if (item->origin)
-        return 0;
+    if (item->origin) return 0;
     fresh.text = ot_copy_text(value, f);
     fresh.origin = ot_copy_text(where, f);
     *item = fresh;
     return fresh.text && fresh.origin ? 0 : f->code;
 }
 
-void ot_settings_free(struct settings *s)
-{
+void ot_settings_free(struct settings *s) {
     for (int i = 0; i < OPTION_COUNT; i++) {
         free(s->item[i].text);
         free(s->item[i].origin);
@@ -256,42 +224,32 @@ void ot_settings_free(struct settings *s)
 /* ---- reading them ---- */
 
 /* The setting of id, from the table where nobody set it; false where it has none. */
-static bool look(const struct settings *s, enum option_id id, struct setting *item)
-{
+static bool look(const struct settings *s, enum option_id id, struct setting *item) {
     const struct option *o = &ot_option_table[id];
     *item = s->item[id];
-    if (item->origin)
-        return true;
+    if (item->origin) return true;
     return o->value && take_value(o, o->value, item);
 }
 
-const char *ot_text(const struct settings *s, enum option_id id)
-{
+const char *ot_text(const struct settings *s, enum option_id id) {
     return s->item[id].origin ? s->item[id].text : ot_option_table[id].value;
 }
 
-int64_t ot_integer(const struct settings *s, enum option_id id, int64_t missing)
-{
+int64_t ot_integer(const struct settings *s, enum option_id id, int64_t missing) {
     struct setting item;
     return look(s, id, &item) ? item.integer : missing;
 }
 
-double ot_number(const struct settings *s, enum option_id id, double missing)
-{
+double ot_number(const struct settings *s, enum option_id id, double missing) {
     struct setting item;
     return look(s, id, &item) ? item.number : missing;
 }
 
-bool ot_is_given(const struct settings *s, enum option_id id)
-{
-    return s->item[id].origin != NULL;
-}
+bool ot_is_given(const struct settings *s, enum option_id id) { return s->item[id].origin != NULL; }
 
-int ot_list(const struct settings *s, enum option_id id, double *numbers)
-{
+int ot_list(const struct settings *s, enum option_id id, double *numbers) {
     const char *text = ot_text(s, id);
     int n = 0;
-    if (text)
-        parse_list(text, numbers, &n);
+    if (text) parse_list(text, numbers, &n);
     return n;
 }

@@ -15,29 +15,43 @@ enum option_id {
 };
 #undef OPTION
 
-enum option_type { TYPE_TEXT, TYPE_CHOICE, TYPE_INTEGER, TYPE_NUMBER, TYPE_LIST, TYPE_FLAG,
-                   TYPE_SIZE };
+enum option_type {
+    TYPE_TEXT,
+    TYPE_CHOICE,
+    TYPE_INTEGER,
+    TYPE_NUMBER,
+    TYPE_LIST,
+    TYPE_FLAG,
+    TYPE_SIZE
+};
 
 enum { /* commands, as bits */
-    INSPECT = 1, TRAIN = 2, EVAL = 4, PREDICT = 8, EXPORT = 16, ENV = 32, HELP = 64, BENCH = 128,
-    DATAS = TRAIN | EVAL | PREDICT,
-    LOSSES = TRAIN | EVAL | BENCH,
-    UPDATES = TRAIN | BENCH,
-    PLANS_ALONE = INSPECT | BENCH, /* without data */
-    LOADS = EVAL | PREDICT | EXPORT,
-    MODELS = LOADS | INSPECT | TRAIN | BENCH,
-    BATCHES = DATAS | PLANS_ALONE,
-    COMPUTES = DATAS | PLANS_ALONE,
-    PLANS = TRAIN | PLANS_ALONE,
-    SHAPES = DATAS | PLANS_ALONE,
-    OUTS = TRAIN | PREDICT | EXPORT,
-    REPORTS = EVAL | PLANS_ALONE | ENV
+       INSPECT = 1,
+       TRAIN = 2,
+       EVAL = 4,
+       PREDICT = 8,
+       EXPORT = 16,
+       ENV = 32,
+       HELP = 64,
+       BENCH = 128,
+       DATAS = TRAIN | EVAL | PREDICT,
+       LOSSES = TRAIN | EVAL | BENCH,
+       UPDATES = TRAIN | BENCH,
+       PLANS_ALONE = INSPECT | BENCH, /* without data */
+       LOADS = EVAL | PREDICT | EXPORT,
+       MODELS = LOADS | INSPECT | TRAIN | BENCH,
+       BATCHES = DATAS | PLANS_ALONE,
+       COMPUTES = DATAS | PLANS_ALONE,
+       PLANS = TRAIN | PLANS_ALONE,
+       SHAPES = DATAS | PLANS_ALONE,
+       OUTS = TRAIN | PREDICT | EXPORT,
+       REPORTS = EVAL | PLANS_ALONE | ENV
 };
 
 struct option {
     const char *key;
     enum option_type type;
-    const char *value;   /* default, NULL: not set */
+    const char *value; /* default, NULL: not set */
     double least, most;
     const char *choices; /* separated by | */
     unsigned commands;
@@ -47,16 +61,16 @@ struct option {
 extern const struct option ot_option_table[OPTION_COUNT];
 
 struct setting {
-    char *text;       /* NULL: not set */
-    double number;    /* INTEGER, NUMBER, FLAG, SIZE, and the index of a CHOICE */
-    int64_t integer;  /* the same, exact */
-    char *origin;     /* NULL: the table */
+    char *text;      /* NULL: not set */
+    double number;   /* INTEGER, NUMBER, FLAG, SIZE, and the index of a CHOICE */
+    int64_t integer; /* the same, exact */
+    char *origin;    /* NULL: the table */
 };
 
 struct settings {
-    unsigned command; /* one bit */
-    const char *name; /* of the command, for messages */
-    bool help;        /* --help was given */
+    unsigned command;  /* one bit */
+    const char *name;  /* of the command, for messages */
+    bool help;         /* --help was given */
     const char *topic; /* `help`'s argument; NULL: none */
     struct setting item[OPTION_COUNT];
 };

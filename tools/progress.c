@@ -10,16 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
-double ot_now(void)
-{
+double ot_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* "1:02:03" or "2:03". */
-static const char *clock_text(double seconds, char *out, size_t size)
-{
+static const char *clock_text(double seconds, char *out, size_t size) {
     const long s = seconds > 0 && seconds < 1e9 ? (long)(seconds + 0.5) : 0;
     if (s >= 3600)
         snprintf(out, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
@@ -28,8 +26,7 @@ static const char *clock_text(double seconds, char *out, size_t size)
     return out;
 }
 
-void ot_progress_start(struct progress *p, const struct settings *s)
-{
+void ot_progress_start(struct progress *p, const struct settings *s) {
     const bool terminal = isatty(1) && isatty(2);
     const int64_t color = ot_integer(s, OPTION_color, 0); /* auto, always, never */
     const char *none = getenv("NO_COLOR");
@@ -37,14 +34,12 @@ void ot_progress_start(struct progress *p, const struct settings *s)
     p->color = color == 1 || (color == 0 && terminal && !(none && *none));
 }
 
-void ot_progress_epoch(struct progress *p, int64_t done)
-{
+void ot_progress_epoch(struct progress *p, int64_t done) {
     p->epoch_start = p->shown = ot_now();
     p->first = done;
 }
 
-void ot_progress_head(struct progress *p, bool counts)
-{
+void ot_progress_head(struct progress *p, bool counts) {
     const char *on = p->color ? "\033[1m" : "", *off = p->color ? "\033[0m" : "";
     printf("%s%8s  %9s  %16s  %11s  %8s  %8s  %8s  %6s  %7s%s\n", on, "epoch", "loss", "val_loss",
            counts ? "acc%" : "", "lr", "sparsity", "samp/s", "mem", "time", off);
@@ -52,8 +47,7 @@ void ot_progress_head(struct progress *p, bool counts)
 }
 
 /* "0.5218+-.013", "-" where there is no number. */
-static const char *measured(double value, double error, int digits, char *out, size_t size)
-{
+static const char *measured(double value, double error, int digits, char *out, size_t size) {
     if (isnan(value))
         snprintf(out, size, "-");
     else
@@ -61,8 +55,7 @@ static const char *measured(double value, double error, int digits, char *out, s
     return out;
 }
 
-void ot_progress_row(struct progress *p, const struct row *row)
-{
+void ot_progress_row(struct progress *p, const struct row *row) {
     char epoch[48], loss[48], accuracy[48], time[24];
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
@@ -79,8 +72,7 @@ void ot_progress_row(struct progress *p, const struct row *row)
     fflush(stdout);
 }
 
-static void show_bar(struct progress *p, const struct standing *at, double rate, double left)
-{
+static void show_bar(struct progress *p, const struct standing *at, double rate, double left) {
     enum { CELLS = 10 };
     char bar[CELLS + 1], epoch_left[24], total_left[24];
     const int64_t filled = at->samples ? at->done * CELLS / at->samples : 0;
@@ -89,18 +81,18 @@ static void show_bar(struct progress *p, const struct standing *at, double rate,
     bar[CELLS] = '\0';
     clock_text(rate > 0 ? (double)(at->samples - at->done) / rate : 0, epoch_left,
                sizeof epoch_left);
-    fprintf(stderr, "\r\033[K%8" PRId64 "  [%s] %3d%%  loss %.4f  %.1f samp/s  ETA epoch %s, "
-            "total %s", at->epoch, bar, (int)(at->samples ? 100 * at->done / at->samples : 0),
-            at->loss, rate, epoch_left, clock_text(left, total_left, sizeof total_left));
+    fprintf(stderr,
+            "\r\033[K%8" PRId64 "  [%s] %3d%%  loss %.4f  %.1f samp/s  ETA epoch %s, "
+            "total %s",
+            at->epoch, bar, (int)(at->samples ? 100 * at->done / at->samples : 0), at->loss, rate,
+            epoch_left, clock_text(left, total_left, sizeof total_left));
     p->line_open = true;
 }
 
-void ot_progress_show(struct progress *p, const struct standing *at)
-{
+void ot_progress_show(struct progress *p, const struct standing *at) {
     char left_text[24];
     const double now = ot_now(), passed = now - p->epoch_start;
-    if (now - p->shown < (p->bar ? 0.1 : 10))
-        return;
+    if (now - p->shown < (p->bar ? 0.1 : 10)) return;
     p->shown = now;
     const double rate = passed > 0 ? (double)(at->done - p->first) / passed : 0;
     const double left = rate > 0 ? (double)(at->batches_left * at->batch) / rate : 0;
@@ -113,9 +105,7 @@ void ot_progress_show(struct progress *p, const struct standing *at)
     fflush(stdout);
 }
 
-void ot_progress_clear(struct progress *p)
-{
-    if (p->line_open)
-        fputs("\r\033[K", stderr);
+void ot_progress_clear(struct progress *p) {
+    if (p->line_open) fputs("\r\033[K", stderr);
     p->line_open = false;
 }

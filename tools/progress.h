@@ -7,8 +7,8 @@
 struct progress {
     bool bar, color;
     double start, epoch_start, shown; /* monotonic seconds */
-    int64_t first;     /* samples of the epoch that were done when it began here */
-    bool line_open;    /* the terminal's cursor stands behind a bar */
+    int64_t first;                    /* samples of the epoch that were done when it began here */
+    bool line_open;                   /* the terminal's cursor stands behind a bar */
 };
 
 /* One epoch as the table shows it. NaN: not measured. */
@@ -21,7 +21,7 @@ struct row {
 /* Where a run stands within an epoch. */
 struct standing {
     int64_t epoch, epochs, step, done, samples; /* done of `samples` */
-    int64_t batches_left;                        /* of the whole run */
+    int64_t batches_left;                       /* of the whole run */
     int64_t batch;
     double loss;
 };

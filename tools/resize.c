@@ -19,15 +19,13 @@ struct filter {
     int32_t *weight;
 };
 
-static void free_filter(struct filter *filter)
-{
+static void free_filter(struct filter *filter) {
     free(filter->first);
     free(filter->count);
     free(filter->weight);
 }
 
-static int make_filter(struct filter *filter, int64_t in, int64_t out, struct failure *f)
-{
+static int make_filter(struct filter *filter, int64_t in, int64_t out, struct failure *f) {
     const double scale = (double)in / (double)out, stretch = scale < 1 ? 1 : scale;
     filter->taps = (int64_t)ceil(stretch) * 2 + 1;
     filter->first = ot_take((size_t)out, sizeof(int64_t), f);
@@ -61,8 +59,7 @@ static int make_filter(struct filter *filter, int64_t in, int64_t out, struct fa
 
 /* Filters along one axis. An image is [outer][axis][inner]; `out` has out_axis positions. */
 static void apply(const struct filter *filter, const uint8_t *in, uint8_t *out, int64_t outer,
-                  int64_t axis, int64_t out_axis, int64_t inner)
-{
+                  int64_t axis, int64_t out_axis, int64_t inner) {
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < out_axis; i++) {
             const uint8_t *from = in + (o * axis + filter->first[i]) * inner;
@@ -70,8 +67,7 @@ static void apply(const struct filter *filter, const uint8_t *in, uint8_t *out, 
             uint8_t *to = out + (o * out_axis + i) * inner;
             for (int64_t c = 0; c < inner; c++) {
                 int32_t sum = 1 << (FRACTION - 1);
-                for (int64_t k = 0; k < filter->count[i]; k++)
-                    sum += from[k * inner + c] * w[k];
+                for (int64_t k = 0; k < filter->count[i]; k++) sum += from[k * inner + c] * w[k];
                 sum >>= FRACTION;
                 to[c] = (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
             }
@@ -79,11 +75,9 @@ static void apply(const struct filter *filter, const uint8_t *in, uint8_t *out, 
 }
 
 /* One axis: rows (horizontal) or columns. */
-static int resize_axis(struct image *image, int64_t size, bool horizontal, struct failure *f)
-{
+static int resize_axis(struct image *image, int64_t size, bool horizontal, struct failure *f) {
     const int64_t old = horizontal ? image->width : image->height;
-    if (old == size)
-        return 0;
+    if (old == size) return 0;
     struct filter filter = {0};
     struct image fresh = {0};
     int code = make_filter(&filter, old, size, f);
@@ -104,8 +98,7 @@ static int resize_axis(struct image *image, int64_t size, bool horizontal, struc
     return code;
 }
 
-int ot_image_resize(struct image *image, int64_t width, int64_t height, struct failure *f)
-{
+int ot_image_resize(struct image *image, int64_t width, int64_t height, struct failure *f) {
     const int code = resize_axis(image, width, true, f);
     return code ? code : resize_axis(image, height, false, f);
 }

@@ -28,8 +28,8 @@ int ot_run_rewind(struct run_folder *run, long metrics, long results, struct fai
 int ot_run_lengths(struct run_folder *run, long *metrics, long *results, struct failure *f);
 
 /* Writes args.yaml: every setting, paths made absolute. */
-int ot_run_write_args(const struct run_folder *run, const struct settings *s,
-                      const struct model *m, struct failure *f);
+int ot_run_write_args(const struct run_folder *run, const struct settings *s, const struct model *m,
+                      struct failure *f);
 
 /* "folder/file" in fresh memory. */
 char *ot_run_file(const struct run_folder *run, const char *file, struct failure *f);

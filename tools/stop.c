@@ -8,15 +8,12 @@
 /* A handler reaches nothing but static memory. */
 static volatile sig_atomic_t came;
 
-static void remember(int number)
-{
-    if (came)
-        _exit(128 + number);
+static void remember(int number) {
+    if (came) _exit(128 + number);
     came = number;
 }
 
-void ot_stop_install(void)
-{
+void ot_stop_install(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = remember;
@@ -26,7 +23,4 @@ void ot_stop_install(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-int ot_stop_signal(void)
-{
-    return came;
-}
+int ot_stop_signal(void) { return came; }

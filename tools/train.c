@@ -8,42 +8,38 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-static void print_model(const struct trainer *t)
-{
+static void print_model(const struct trainer *t) {
     const struct model *m = &t->model;
     int sparse = 0;
     for (int i = 0; i < ot_parameter_count(m->session); i++) {
         ot_parameter_info p;
-        if (ot_get_parameter(m->session, i, &p, NULL) == OT_OK)
-            sparse += p.is_sparse;
+        if (ot_get_parameter(m->session, i, &p, NULL) == OT_OK) sparse += p.is_sparse;
     }
     ot_model_info info;
     ot_get_model_info(m->session, &info);
     printf("model   %s  opset %" PRId64 ", ir %" PRId64 ", %" PRId64 " nodes\n",
            ot_text(t->s, OPTION_model), info.opset, info.ir_version, info.nodes);
     printf("        %" PRId64 " parameters, %" PRId64 " nonzeros (%.2f %% sparse), %d weights with "
-           "sparse kernels\n", info.parameters, info.nonzeros, 100 * ot_model_sparsity(m), sparse);
+           "sparse kernels\n",
+           info.parameters, info.nonzeros, 100 * ot_model_sparsity(m), sparse);
     if (t->new_head)
         printf("        head %s re-initialised, %" PRId64 " -> %" PRId64 " classes\n", t->new_head,
                t->old_classes, t->new_classes);
 }
 
-void ot_trainer_print_header(const struct trainer *t)
-{
+void ot_trainer_print_header(const struct trainer *t) {
     const struct settings *s = t->s;
     printf("onnx-train %s  |  %s  |  %" PRId64 " threads  |  oneDNN %s  |  seed %" PRIu64
-           " (deterministic)\n", ot_version(),
-           ot_text(s, OPTION_isa) ? ot_text(s, OPTION_isa) : ot_isa_name(0),
+           " (deterministic)\n",
+           ot_version(), ot_text(s, OPTION_isa) ? ot_text(s, OPTION_isa) : ot_isa_name(0),
            ot_integer(s, OPTION_threads, ot_count_cpus()), ot_dnnl_version(), t->seed);
     print_model(t);
     printf("data    %s  %s, train %" PRId64, t->data.path, t->data.kind, t->feed.count);
     if (t->has_val)
         printf(" / val %" PRId64 "%s", t->val_feed.count, t->val_is_part ? " (cut off)" : "");
-    if (t->data.classes)
-        printf(", %" PRId64 " classes", t->data.classes);
+    if (t->data.classes) printf(", %" PRId64 " classes", t->data.classes);
     printf("\n");
-    if (t->feed.input[0].note[0])
-        printf("        %s\n", t->feed.input[0].note);
+    if (t->feed.input[0].note[0]) printf("        %s\n", t->feed.input[0].note);
     printf("plan    batch %" PRId64 " x %" PRId64 ", %" PRId64 " steps, %.1f MiB for a step\n",
            t->size, t->accumulate, t->total_steps, (double)t->bytes / (1 << 20));
     if (t->size != ot_integer(s, OPTION_batch, 1))
@@ -57,8 +53,7 @@ void ot_trainer_print_header(const struct trainer *t)
     fflush(stdout);
 }
 
-static int print_summary(struct trainer *t, struct failure *f)
-{
+static int print_summary(struct trainer *t, struct failure *f) {
     struct rusage usage = {0};
     ot_memory_info memory;
     getrusage(RUSAGE_SELF, &usage);
@@ -79,8 +74,7 @@ static int print_summary(struct trainer *t, struct failure *f)
     return kept ? 0 : ot_refuse(f, EXIT_SPARSITY, "a mask has changed during training");
 }
 
-int ot_run_train(const struct settings *s, struct failure *f)
-{
+int ot_run_train(const struct settings *s, struct failure *f) {
     ot_stop_install(); /* a signal may come before the first step */
     struct trainer *t = ot_take(1, sizeof *t, f);
     int code = t ? ot_trainer_make(t, s, f) : f->code;
@@ -88,8 +82,7 @@ int ot_run_train(const struct settings *s, struct failure *f)
         ot_progress_start(&t->progress, s);
         ot_trainer_print_header(t);
         code = ot_trainer_run(t, f);
-        if (!code)
-            code = print_summary(t, f);
+        if (!code) code = print_summary(t, f);
         ot_trainer_free(t);
     }
     free(t);

@@ -9,13 +9,11 @@
 /* ---- data --------------------------------------------------------------------------------- */
 
 /* Cuts a share off the training data: the first of a permutation, both parts in their order. */
-static int split_data(struct trainer *t, double share, struct failure *f)
-{
+static int split_data(struct trainer *t, double share, struct failure *f) {
     const int64_t n = t->data.count;
     int64_t held = (int64_t)(share * (double)n + 0.5);
     held = held < 1 ? 1 : held;
-    if (n < 2)
-        return 0; /* one sample is trained on */
+    if (n < 2) return 0; /* one sample is trained on */
     held = held > n - 1 ? n - 1 : held;
     int64_t *order = ot_take((size_t)n, sizeof *order, f);
     char *is_held = ot_take((size_t)n, 1, f);
@@ -24,11 +22,9 @@ static int split_data(struct trainer *t, double share, struct failure *f)
     const bool good = order && is_held && t->subset && t->val_subset;
     if (good) {
         ot_permutation(t->seed, UINT64_MAX, n, order);
-        for (int64_t i = 0; i < held; i++)
-            is_held[order[i]] = 1;
+        for (int64_t i = 0; i < held; i++) is_held[order[i]] = 1;
         int64_t k = 0, j = 0;
-        for (int64_t i = 0; i < n; i++)
-            *(is_held[i] ? &t->val_subset[k++] : &t->subset[j++]) = i;
+        for (int64_t i = 0; i < n; i++) *(is_held[i] ? &t->val_subset[k++] : &t->subset[j++]) = i;
         t->has_val = t->val_is_part = true;
         t->feed.count = n - held;
         t->val_feed.count = held;
@@ -39,63 +35,52 @@ static int split_data(struct trainer *t, double share, struct failure *f)
 }
 
 /* Both parts number the same classes. */
-static int compare_classes(const struct trainer *t, struct failure *f)
-{
+static int compare_classes(const struct trainer *t, struct failure *f) {
     const struct data_source *a = &t->data, *b = &t->val_data;
-    if (!a->class_name || !b->class_name)
-        return 0;
+    if (!a->class_name || !b->class_name) return 0;
     if (a->classes != b->classes)
         return ot_refuse(f, EXIT_DATA, "'%s' has %" PRId64 " classes, the validation data %" PRId64,
                          a->path, a->classes, b->classes);
     for (int64_t i = 0; i < a->classes; i++)
         if (strcmp(a->class_name[i], b->class_name[i]))
-            return ot_refuse(f, EXIT_DATA, "class %" PRId64 " is '%s' in the training data and "
-                             "'%s' in the validation data", i, a->class_name[i],
-                             b->class_name[i]);
+            return ot_refuse(f, EXIT_DATA,
+                             "class %" PRId64 " is '%s' in the training data and "
+                             "'%s' in the validation data",
+                             i, a->class_name[i], b->class_name[i]);
     return 0;
 }
 
 /* The share that `val` names; -1: it is a path, or nobody set it. */
-static double val_share(const struct settings *s, struct failure *f, int *code)
-{
+static double val_share(const struct settings *s, struct failure *f, int *code) {
     const char *text = ot_text(s, OPTION_val);
-    if (!text)
-        return -1;
+    if (!text) return -1;
     char *end;
     const double share = strtod(text, &end);
-    if (end == text || *end)
-        return -1;
+    if (end == text || *end) return -1;
     if (!(share >= 0 && share < 1))
         *code = ot_refuse(f, EXIT_USAGE, "val: '%s' is not a share from 0 to below 1", text);
     return share;
 }
 
-static int open_data(struct trainer *t, struct failure *f)
-{
+static int open_data(struct trainer *t, struct failure *f) {
     struct data_request request;
     const struct settings *s = t->s;
     const char *path = ot_text(s, OPTION_data);
     enum split split = (enum split)ot_integer(s, OPTION_split, 0);
-    if (!path)
-        return ot_refuse(f, EXIT_USAGE, "no data given; usage: onnx-train train MODEL DATA");
+    if (!path) return ot_refuse(f, EXIT_USAGE, "no data given; usage: onnx-train train MODEL DATA");
     int code = 0;
     const double share = val_share(s, f, &code);
-    if (code)
-        return code;
+    if (code) return code;
     ot_model_request(&t->model, &request);
     const bool whole = split == SPLIT_VAL; /* then its training part is not looked at */
     code = ot_data_open(&t->data, path, whole ? SPLIT_VAL : SPLIT_TRAIN, &request, f);
-    if (code)
-        return code;
+    if (code) return code;
     t->feed.count = t->data.count;
-    if (share >= 0)
-        return share > 0 ? split_data(t, share, f) : 0;
+    if (share >= 0) return share > 0 ? split_data(t, share, f) : 0;
     const char *val = ot_text(s, OPTION_val);
-    if (!val && (whole || !t->data.has_parts))
-        return split_data(t, 0.1, f);
+    if (!val && (whole || !t->data.has_parts)) return split_data(t, 0.1, f);
     code = ot_data_open(&t->val_data, val ? val : path, val ? SPLIT_AUTO : SPLIT_VAL, &request, f);
-    if (code)
-        return code;
+    if (code) return code;
     t->has_val = true;
     t->val_feed.count = t->val_data.count;
     return compare_classes(t, f);
@@ -104,16 +89,13 @@ static int open_data(struct trainer *t, struct failure *f)
 /* ---- model -------------------------------------------------------------------------------- */
 
 /* Gives the model a head for the data's classes where they differ from its own. */
-static int fit_head(struct trainer *t, struct failure *f)
-{
+static int fit_head(struct trainer *t, struct failure *f) {
     const int64_t asked = ot_integer(t->s, OPTION_classes, 0);
     const int64_t has = ot_model_classes(&t->model), needs = asked ? asked : t->data.classes;
     ot_error err = {0};
-    if (t->loss != OT_LOSS_CROSS_ENTROPY || t->data.target.type == OT_FLOAT)
-        return 0;
+    if (t->loss != OT_LOSS_CROSS_ENTROPY || t->data.target.type == OT_FLOAT) return 0;
     const bool more = has && needs > has, fewer = has && needs && needs < has;
-    if (!asked && !more && !(fewer && t->data.classes_exact))
-        return 0;
+    if (!asked && !more && !(fewer && t->data.classes_exact)) return 0;
     if (ot_new_head(t->model.session, needs, &t->new_head, &err) ||
         ot_get_output(t->model.session, t->model.output_index, &t->model.output, &err))
         return ot_refuse_status(f, EXIT_MODEL, &err);
@@ -123,8 +105,7 @@ static int fit_head(struct trainer *t, struct failure *f)
 }
 
 /* Each glob of freeze=a,b,c. */
-static int freeze(struct trainer *t, struct failure *f)
-{
+static int freeze(struct trainer *t, struct failure *f) {
     const char *globs = ot_text(t->s, OPTION_freeze);
     char glob[256];
     ot_error err = {0};
@@ -142,18 +123,18 @@ static int freeze(struct trainer *t, struct failure *f)
 }
 
 /* Epochs, steps and what the schedule needs to know of them. */
-static int count_steps(struct trainer *t, struct failure *f)
-{
+static int count_steps(struct trainer *t, struct failure *f) {
     const struct settings *s = t->s;
     const int64_t n = t->feed.count;
     t->max_steps = ot_integer(s, OPTION_max_steps, 0);
     t->epochs = ot_integer(s, OPTION_epochs, 0);
-    if (t->max_steps && !ot_is_given(s, OPTION_epochs))
-        t->epochs = 0;
+    if (t->max_steps && !ot_is_given(s, OPTION_epochs)) t->epochs = 0;
     t->batches = ot_integer(s, OPTION_drop_last, 0) ? n / t->size : (n + t->size - 1) / t->size;
     if (t->batches < 1)
-        return ot_refuse(f, EXIT_USAGE, "batch %" PRId64 " is larger than the %" PRId64
-                         " training samples, and drop_last=1", t->size, n);
+        return ot_refuse(f, EXIT_USAGE,
+                         "batch %" PRId64 " is larger than the %" PRId64
+                         " training samples, and drop_last=1",
+                         t->size, n);
     const int64_t per_epoch = (t->batches + t->accumulate - 1) / t->accumulate;
     t->total_steps = t->epochs * per_epoch;
     if (t->max_steps && (!t->epochs || t->max_steps < t->total_steps))
@@ -161,8 +142,7 @@ static int count_steps(struct trainer *t, struct failure *f)
     return 0;
 }
 
-static int set_optimizer(struct trainer *t, struct failure *f)
-{
+static int set_optimizer(struct trainer *t, struct failure *f) {
     const struct settings *s = t->s;
     const ot_optimizer_kind kind = (ot_optimizer_kind)ot_integer(s, OPTION_optimizer, 0);
     const int64_t third = t->total_steps / 3 > 0 ? t->total_steps / 3 : 1;
@@ -191,16 +171,14 @@ static int set_optimizer(struct trainer *t, struct failure *f)
 
 /* Plans a training step. Where the memory limit is too low for a batch, it is cut in halves that
  * are accumulated: the optimizer's steps stay what they were. */
-static int plan(struct trainer *t, struct failure *f)
-{
+static int plan(struct trainer *t, struct failure *f) {
     ot_error err = {0};
     for (;;) {
         const int64_t n = t->size < t->feed.count ? t->size : t->feed.count;
         ot_batch_shape(&t->batch, &t->feed, n);
-        const ot_status status = ot_prepare(t->model.session, 1, t->batch.input,
-                                            t->batch.n_inputs, &t->bytes, &err);
-        if (status == OT_OK)
-            return 0;
+        const ot_status status =
+            ot_prepare(t->model.session, 1, t->batch.input, t->batch.n_inputs, &t->bytes, &err);
+        if (status == OT_OK) return 0;
         const bool memory = status == OT_ERROR_LIMIT || status == OT_ERROR_NO_MEMORY;
         if (!memory || t->size % 2)
             return ot_refuse_status(f, memory ? EXIT_MEMORY : EXIT_MODEL, &err);
@@ -209,13 +187,12 @@ static int plan(struct trainer *t, struct failure *f)
     }
 }
 
-static int make_feeds(struct trainer *t, struct failure *f)
-{
+static int make_feeds(struct trainer *t, struct failure *f) {
     const struct model *m = &t->model;
     const enum target_kind kind = ot_target_of(t->loss);
     const int64_t classes = ot_model_classes(m), n = t->feed.count, held = t->val_feed.count;
-    int code = ot_feed_make(&t->feed, t->s, &t->data, m->input, m->n_inputs, &m->output, kind,
-                            classes, f);
+    int code =
+        ot_feed_make(&t->feed, t->s, &t->data, m->input, m->n_inputs, &m->output, kind, classes, f);
     t->feed.count = n;
     t->feed.subset = t->subset;
     if (!code && t->has_val)
@@ -227,26 +204,22 @@ static int make_feeds(struct trainer *t, struct failure *f)
 }
 
 /* The run's folder, and where a resumed run goes on. */
-static int open_folder(struct trainer *t, struct failure *f)
-{
+static int open_folder(struct trainer *t, struct failure *f) {
     char *checkpoint = NULL;
     int code;
     if (ot_text(t->s, OPTION_resume))
         code = ot_run_resume(&t->run, t->s, &checkpoint, f);
     else
         code = ot_run_create(&t->run, t->s, f);
-    if (!code && checkpoint)
-        code = ot_trainer_load(t, checkpoint, f);
-    if (!code)
-        code = ot_run_write_args(&t->run, t->s, &t->model, f);
+    if (!code && checkpoint) code = ot_trainer_load(t, checkpoint, f);
+    if (!code) code = ot_run_write_args(&t->run, t->s, &t->model, f);
     if (!code && !checkpoint) /* so that a run can be resumed from its first moment on */
         code = ot_trainer_save(t, "last.otc", f);
     free(checkpoint);
     return code;
 }
 
-uint64_t ot_trainer_mask(const struct trainer *t)
-{
+uint64_t ot_trainer_mask(const struct trainer *t) {
     uint64_t hash = 1469598103934665603u; /* FNV-1a, over the hashes of the weights */
     for (int i = 0; i < ot_parameter_count(t->model.session); i++) {
         ot_parameter_info p;
@@ -256,10 +229,9 @@ uint64_t ot_trainer_mask(const struct trainer *t)
     return hash;
 }
 
-int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure *f)
-{
-    static int (*const steps[])(struct trainer *t, struct failure *f) = {open_data, fit_head,
-                                                                         freeze, make_feeds};
+int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure *f) {
+    static int (*const steps[])(struct trainer * t, struct failure * f) = {open_data, fit_head,
+                                                                           freeze, make_feeds};
     *t = (struct trainer){.s = s, .at.best = NAN};
     t->loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
     t->counts = ot_counts_right(t->loss);
@@ -267,28 +239,21 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
     t->size = ot_integer(s, OPTION_batch, 1);
     t->accumulate = ot_integer(s, OPTION_accumulate, 1);
     int code = ot_model_open(&t->model, s, f);
-    for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++)
-        code = steps[i](t, f);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++) code = steps[i](t, f);
+    if (!code) code = ot_model_set_loss(&t->model, s, f);
     if (!code)
-        code = ot_model_set_loss(&t->model, s, f);
-    if (!code)
-        code = ot_batch_make(&t->batch, &t->feed,
-                             t->size < t->feed.count ? t->size : t->feed.count, f);
+        code = ot_batch_make(&t->batch, &t->feed, t->size < t->feed.count ? t->size : t->feed.count,
+                             f);
     if (!code) {
         t->order = ot_take((size_t)t->feed.count, sizeof *t->order, f);
         code = t->order ? 0 : f->code;
     }
-    if (!code)
-        code = count_steps(t, f);
-    if (!code)
-        code = set_optimizer(t, f);
-    if (!code)
-        code = plan(t, f);
-    if (!code)
-        code = count_steps(t, f);
+    if (!code) code = count_steps(t, f);
+    if (!code) code = set_optimizer(t, f);
+    if (!code) code = plan(t, f);
+    if (!code) code = count_steps(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);
-    if (!code)
-        code = open_folder(t, f);
+    if (!code) code = open_folder(t, f);
     if (code) {
         code = ot_model_blame(&t->model, f);
         ot_trainer_free(t);
@@ -296,8 +261,7 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
     return code;
 }
 
-void ot_trainer_free(struct trainer *t)
-{
+void ot_trainer_free(struct trainer *t) {
     ot_batch_free(&t->batch);
     ot_data_close(&t->data);
     ot_data_close(&t->val_data);

@@ -14,7 +14,7 @@ struct position {
     int64_t count, correct; /* its targets, and those that were right */
     double best;            /* metric of the best epoch, greater is better; NaN: none yet */
     int64_t best_epoch, bad_epochs;
-    long metrics, results;  /* lengths of the logs */
+    long metrics, results; /* lengths of the logs */
 };
 
 struct trainer {
@@ -25,7 +25,7 @@ struct trainer {
     int64_t *subset, *val_subset;
     struct feed feed, val_feed;
     struct batch batch;
-    int64_t *order;            /* of the feed's samples in this epoch */
+    int64_t *order; /* of the feed's samples in this epoch */
     struct run_folder run;
     struct progress progress;
     struct position at;
@@ -37,9 +37,9 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;              /* the plan's */
-    uint64_t mask;             /* hash of all masks at the start */
-    const char *new_head;      /* name of a weight that was made afresh; NULL */
+    size_t bytes;         /* the plan's */
+    uint64_t mask;        /* hash of all masks at the start */
+    const char *new_head; /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;
     double last_loss;
 };

@@ -13,51 +13,45 @@ struct step {
     int64_t count, correct;
 };
 
-static int64_t step_count(const struct trainer *t)
-{
-    return ot_step_count(t->model.session);
-}
+static int64_t step_count(const struct trainer *t) { return ot_step_count(t->model.session); }
 
-static bool steps_are_up(const struct trainer *t)
-{
+static bool steps_are_up(const struct trainer *t) {
     return t->max_steps && step_count(t) >= t->max_steps;
 }
 
-static int diverged(struct trainer *t, const char *what, double value, struct failure *f)
-{
+static int diverged(struct trainer *t, const char *what, double value, struct failure *f) {
     FILE *file = t->run.metrics;
     fprintf(file, "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 ",\"%s\":",
             step_count(t) + 1, what);
     ot_print_number(file, value, 9);
     fputs("}\n", file);
-    return ot_refuse(f, EXIT_DIVERGED, "step %" PRId64 ": the %s is %g; the last checkpoint is "
-                     "kept. Try a smaller lr, or clip_norm=1", step_count(t) + 1, what, value);
+    return ot_refuse(f, EXIT_DIVERGED,
+                     "step %" PRId64 ": the %s is %g; the last checkpoint is "
+                     "kept. Try a smaller lr, or clip_norm=1",
+                     step_count(t) + 1, what, value);
 }
 
 /* A library error of a step: values that are not finite mean that the run diverged. */
-static int refuse_step(struct trainer *t, const ot_error *err, struct failure *f)
-{
+static int refuse_step(struct trainer *t, const ot_error *err, struct failure *f) {
     if (err->status == OT_ERROR_NUMERIC)
-        fprintf(t->run.metrics, "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64
-                "}\n", step_count(t) + 1);
+        fprintf(t->run.metrics,
+                "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 "}\n",
+                step_count(t) + 1);
     return ot_refuse_status(f, err->status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, err);
 }
 
 /* Forward and backward of the next batch of this epoch. */
-static int run_batch(struct trainer *t, struct step *step, struct failure *f)
-{
+static int run_batch(struct trainer *t, struct step *step, struct failure *f) {
     const int64_t from = t->at.done * t->size, rest = t->feed.count - from;
     const int64_t n = rest < t->size ? rest : t->size;
     ot_result result;
     ot_error err = {0};
     const int code = ot_batch_fill(&t->batch, &t->feed, t->order + from, n, f);
-    if (code)
-        return code;
+    if (code) return code;
     if (ot_train_step(t->model.session, t->batch.input, t->batch.n_inputs, &t->batch.target,
                       &result, &err))
         return refuse_step(t, &err, f);
-    if (!isfinite(result.loss))
-        return diverged(t, "loss", result.loss, f);
+    if (!isfinite(result.loss)) return diverged(t, "loss", result.loss, f);
     step->loss_sum += result.loss * (double)result.count;
     step->count += result.count;
     step->correct += result.correct;
@@ -65,12 +59,10 @@ static int run_batch(struct trainer *t, struct step *step, struct failure *f)
     return 0;
 }
 
-static void log_step(struct trainer *t, double lr)
-{
+static void log_step(struct trainer *t, double lr) {
     const int64_t every = ot_integer(t->s, OPTION_log_every, 1), n = step_count(t);
     FILE *file = t->run.metrics;
-    if (!every || n % every)
-        return;
+    if (!every || n % every) return;
     fprintf(file, "{\"event\":\"step\",\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"loss\":", n,
             t->at.epoch + 1);
     ot_print_number(file, t->last_loss, 9);
@@ -81,18 +73,15 @@ static void log_step(struct trainer *t, double lr)
 }
 
 /* One optimizer step: up to `accumulate` batches. */
-static int run_step(struct trainer *t, struct failure *f)
-{
+static int run_step(struct trainer *t, struct failure *f) {
     struct step step = {0};
     ot_error err = {0};
     const double lr = ot_learning_rate(t->model.session);
     for (int64_t i = 0; i < t->accumulate && t->at.done < t->batches; i++) {
         const int code = run_batch(t, &step, f);
-        if (code)
-            return code;
+        if (code) return code;
     }
-    if (ot_optimizer_step(t->model.session, &err))
-        return refuse_step(t, &err, f);
+    if (ot_optimizer_step(t->model.session, &err)) return refuse_step(t, &err, f);
     if (!isfinite(ot_gradient_norm(t->model.session)))
         return diverged(t, "gradient norm", ot_gradient_norm(t->model.session), f);
     t->last_loss = step.count ? step.loss_sum / (double)step.count : 0;
@@ -103,19 +92,20 @@ static int run_step(struct trainer *t, struct failure *f)
     return 0;
 }
 
-static void show(struct trainer *t)
-{
+static void show(struct trainer *t) {
     const int64_t done = t->at.done * t->size;
-    struct standing at = {.epoch = t->at.epoch + 1, .epochs = t->epochs, .step = step_count(t),
-                          .samples = t->feed.count, .batch = t->size, .loss = t->last_loss};
+    struct standing at = {.epoch = t->at.epoch + 1,
+                          .epochs = t->epochs,
+                          .step = step_count(t),
+                          .samples = t->feed.count,
+                          .batch = t->size,
+                          .loss = t->last_loss};
     at.done = done < t->feed.count ? done : t->feed.count;
-    if (t->total_steps > at.step)
-        at.batches_left = (t->total_steps - at.step) * t->accumulate;
+    if (t->total_steps > at.step) at.batches_left = (t->total_steps - at.step) * t->accumulate;
     ot_progress_show(&t->progress, &at);
 }
 
-static void make_order(struct trainer *t)
-{
+static void make_order(struct trainer *t) {
     if (ot_integer(t->s, OPTION_shuffle, 1))
         ot_permutation(t->seed, (uint64_t)t->at.epoch, t->feed.count, t->order);
     else
@@ -123,8 +113,7 @@ static void make_order(struct trainer *t)
 }
 
 /* The rest of the present epoch, up to a signal or the last step. */
-static int run_epoch(struct trainer *t, struct failure *f)
-{
+static int run_epoch(struct trainer *t, struct failure *f) {
     const int64_t every = ot_integer(t->s, OPTION_save_every, 0);
     make_order(t);
     ot_progress_epoch(&t->progress, t->at.done * t->size);
@@ -132,8 +121,7 @@ static int run_epoch(struct trainer *t, struct failure *f)
         int code = run_step(t, f);
         if (!code && every && step_count(t) % every == 0 && t->at.done < t->batches)
             code = ot_trainer_save(t, "last.otc", f);
-        if (code)
-            return code;
+        if (code) return code;
         show(t);
     }
     return 0;
@@ -141,29 +129,25 @@ static int run_epoch(struct trainer *t, struct failure *f)
 
 /* ---- the end of an epoch ------------------------------------------------------------------ */
 
-static bool tick(void *context, int64_t done)
-{
+static bool tick(void *context, int64_t done) {
     (void)context;
     (void)done;
     return ot_stop_signal() != 0;
 }
 
 static void log_epoch(struct trainer *t, const struct score *val, double loss, double accuracy,
-                      double time)
-{
+                      double time) {
     FILE *file = t->run.metrics;
     const double lr = ot_learning_rate(t->model.session);
     fprintf(file, "{\"event\":\"epoch\",\"epoch\":%" PRId64 ",\"step\":%" PRId64 ",\"loss\":",
             t->at.epoch + 1, step_count(t));
     ot_print_number(file, loss, 9);
-    if (t->counts)
-        fprintf(file, ",\"accuracy\":%.9g", accuracy);
+    if (t->counts) fprintf(file, ",\"accuracy\":%.9g", accuracy);
     if (t->has_val) {
         fputs(",\"val_loss\":", file);
         ot_print_number(file, val->loss, 9);
     }
-    if (t->has_val && t->counts)
-        fprintf(file, ",\"val_accuracy\":%.9g", val->accuracy);
+    if (t->has_val && t->counts) fprintf(file, ",\"val_accuracy\":%.9g", val->accuracy);
     fputs("}\n", file);
     fprintf(t->run.results, "%" PRId64 ",%" PRId64 ",%.3f,%.9g,", t->at.epoch + 1, step_count(t),
             time, loss);
@@ -175,30 +159,33 @@ static void log_epoch(struct trainer *t, const struct score *val, double loss, d
 
 /* Whether this epoch is the best so far: by accuracy where there is one, else by loss, of the
  * validation data where there are any. What is not finite is never the best. */
-static bool judge(struct trainer *t, const struct score *val, double loss, double accuracy)
-{
-    const double value = t->counts ? (t->has_val ? val->accuracy : accuracy)
-                                   : -(t->has_val ? val->loss : loss);
+static bool judge(struct trainer *t, const struct score *val, double loss, double accuracy) {
+    const double value =
+        t->counts ? (t->has_val ? val->accuracy : accuracy) : -(t->has_val ? val->loss : loss);
     const bool finite = isfinite(t->has_val ? val->loss : loss);
     const bool best = finite && (isnan(t->at.best) || value > t->at.best);
     t->at.bad_epochs = best ? 0 : t->at.bad_epochs + 1;
-    if (!best)
-        return false;
+    if (!best) return false;
     t->at.best = value;
     t->at.best_epoch = t->at.epoch + 1;
-    fprintf(t->run.metrics, "{\"event\":\"best\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
-            ",\"metric\":\"%s\",\"value\":%.9g}\n", t->at.epoch + 1, step_count(t),
-            t->counts ? "accuracy" : "loss", t->counts ? value : -value);
+    fprintf(t->run.metrics,
+            "{\"event\":\"best\",\"epoch\":%" PRId64 ",\"step\":%" PRId64
+            ",\"metric\":\"%s\",\"value\":%.9g}\n",
+            t->at.epoch + 1, step_count(t), t->counts ? "accuracy" : "loss",
+            t->counts ? value : -value);
     return true;
 }
 
 static void show_row(struct trainer *t, const struct score *val, double loss, double accuracy,
-                     bool best, double time)
-{
+                     bool best, double time) {
     const double seen = (double)(t->at.done * t->size - t->progress.first);
     const double n = (double)(t->at.count > 0 ? t->at.count : 1);
-    struct row row = {.epoch = t->at.epoch + 1, .epochs = t->epochs, .loss = loss,
-                      .val_loss = NAN, .accuracy = NAN, .best = best,
+    struct row row = {.epoch = t->at.epoch + 1,
+                      .epochs = t->epochs,
+                      .loss = loss,
+                      .val_loss = NAN,
+                      .accuracy = NAN,
+                      .best = best,
                       .lr = ot_learning_rate(t->model.session),
                       .sparsity = ot_model_sparsity(&t->model),
                       .rate = time > 0 ? seen / time : 0};
@@ -214,18 +201,15 @@ static void show_row(struct trainer *t, const struct score *val, double loss, do
 }
 
 /* Evaluates, logs, keeps the best. *stopped: a signal came meanwhile, nothing was done. */
-static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f)
-{
+static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
     struct score val = {0};
     const double time = ot_now() - t->progress.epoch_start;
     const double n = (double)(t->at.count > 0 ? t->at.count : 1);
     const double loss = t->at.loss_sum / n, accuracy = (double)t->at.correct / n;
     int code = 0;
-    if (t->has_val)
-        code = ot_evaluate(&t->model, &t->val_feed, t->size, tick, NULL, &val, f);
+    if (t->has_val) code = ot_evaluate(&t->model, &t->val_feed, t->size, tick, NULL, &val, f);
     *stopped = ot_stop_signal() != 0;
-    if (code || *stopped)
-        return code;
+    if (code || *stopped) return code;
     log_epoch(t, &val, loss, accuracy, time);
     const bool best = judge(t, &val, loss, accuracy);
     show_row(t, &val, loss, accuracy, best, time);
@@ -234,50 +218,39 @@ static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f)
         t->at.done = t->at.count = t->at.correct = 0;
         t->at.loss_sum = 0;
     }
-    if (best)
-        code = ot_trainer_export(t, "best.onnx", f);
-    if (best && !code)
-        code = ot_trainer_save(t, "best.otc", f);
-    if (!code)
-        code = ot_trainer_export(t, "last.onnx", f);
+    if (best) code = ot_trainer_export(t, "best.onnx", f);
+    if (best && !code) code = ot_trainer_save(t, "best.otc", f);
+    if (!code) code = ot_trainer_export(t, "last.onnx", f);
     return code ? code : ot_trainer_save(t, "last.otc", f);
 }
 
-static const char *reason_to_stop(const struct trainer *t)
-{
+static const char *reason_to_stop(const struct trainer *t) {
     const int64_t patience = ot_integer(t->s, OPTION_patience, 0);
-    if (t->max_steps && step_count(t) >= t->max_steps)
-        return "max_steps";
-    if (t->epochs && t->at.epoch >= t->epochs)
-        return "epochs";
-    if (patience && t->at.bad_epochs >= patience)
-        return "patience";
+    if (t->max_steps && step_count(t) >= t->max_steps) return "max_steps";
+    if (t->epochs && t->at.epoch >= t->epochs) return "epochs";
+    if (patience && t->at.bad_epochs >= patience) return "patience";
     return NULL;
 }
 
-static void log_end(struct trainer *t, const char *reason)
-{
+static void log_end(struct trainer *t, const char *reason) {
     fprintf(t->run.metrics, "{\"event\":\"end\",\"reason\":\"%s\",\"step\":%" PRId64 "}\n", reason,
             step_count(t));
     fflush(t->run.metrics);
 }
 
 /* A signal came: what is needed to go on is saved. */
-static int interrupt(struct trainer *t, struct failure *f)
-{
+static int interrupt(struct trainer *t, struct failure *f) {
     ot_progress_clear(&t->progress);
     int code = ot_trainer_export(t, "last.onnx", f);
-    if (!code)
-        code = ot_trainer_save(t, "last.otc", f);
-    if (code)
-        return code;
+    if (!code) code = ot_trainer_save(t, "last.otc", f);
+    if (code) return code;
     log_end(t, "interrupted");
-    return ot_refuse(f, EXIT_SIGNAL + ot_stop_signal(), "stopped at step %" PRId64
-                     "; continue with: onnx-train train resume=%s", step_count(t), t->run.path);
+    return ot_refuse(f, EXIT_SIGNAL + ot_stop_signal(),
+                     "stopped at step %" PRId64 "; continue with: onnx-train train resume=%s",
+                     step_count(t), t->run.path);
 }
 
-int ot_trainer_run(struct trainer *t, struct failure *f)
-{
+int ot_trainer_run(struct trainer *t, struct failure *f) {
     const char *reason = reason_to_stop(t);
     if (reason) {
         printf("nothing is left to do: %s reached at step %" PRId64 "\n", reason, step_count(t));
@@ -287,13 +260,10 @@ int ot_trainer_run(struct trainer *t, struct failure *f)
     while (!reason) {
         bool stopped = false;
         int code = run_epoch(t, f);
-        if (!code && !ot_stop_signal())
-            code = finish_epoch(t, &stopped, f);
+        if (!code && !ot_stop_signal()) code = finish_epoch(t, &stopped, f);
         ot_progress_clear(&t->progress);
-        if (code)
-            return code;
-        if (ot_stop_signal())
-            return interrupt(t, f);
+        if (code) return code;
+        if (ot_stop_signal()) return interrupt(t, f);
         reason = reason_to_stop(t);
     }
     log_end(t, reason);

@@ -15,22 +15,19 @@ struct notes {
     int n;
 };
 
-static void add_integer(struct notes *notes, const char *key, int64_t value)
-{
+static void add_integer(struct notes *notes, const char *key, int64_t value) {
     const int i = notes->n++;
     snprintf(notes->text[i], NOTE_SIZE, "%" PRId64, value);
     notes->note[i] = (ot_note){key, notes->text[i]};
 }
 
-static void add_number(struct notes *notes, const char *key, double value)
-{
+static void add_number(struct notes *notes, const char *key, double value) {
     const int i = notes->n++;
     snprintf(notes->text[i], NOTE_SIZE, "%a", value);
     notes->note[i] = (ot_note){key, notes->text[i]};
 }
 
-static void take_notes(const struct trainer *t, struct notes *notes)
-{
+static void take_notes(const struct trainer *t, struct notes *notes) {
     const struct position *at = &t->at;
     notes->n = 0;
     add_integer(notes, "samples", t->feed.count);
@@ -49,8 +46,7 @@ static void take_notes(const struct trainer *t, struct notes *notes)
     add_integer(notes, "results", at->results);
 }
 
-int ot_trainer_save(struct trainer *t, const char *name, struct failure *f)
-{
+int ot_trainer_save(struct trainer *t, const char *name, struct failure *f) {
     char file[64];
     struct notes notes;
     ot_error err = {0};
@@ -59,8 +55,7 @@ int ot_trainer_save(struct trainer *t, const char *name, struct failure *f)
             ot_step_count(t->model.session), file);
     int code = ot_run_lengths(&t->run, &t->at.metrics, &t->at.results, f);
     char *path = code ? NULL : ot_run_file(&t->run, file, f);
-    if (!path)
-        return f->code;
+    if (!path) return f->code;
     take_notes(t, &notes);
     if (ot_save_checkpoint(t->model.session, path, notes.note, notes.n, &err))
         code = ot_refuse_status(f, EXIT_RUNTIME, &err);
@@ -68,15 +63,13 @@ int ot_trainer_save(struct trainer *t, const char *name, struct failure *f)
     return code;
 }
 
-int ot_trainer_export(struct trainer *t, const char *name, struct failure *f)
-{
+int ot_trainer_export(struct trainer *t, const char *name, struct failure *f) {
     char file[64];
     const ot_export_options options = {0};
     ot_error err = {0};
     snprintf(file, sizeof file, "weights/%s", name);
     char *path = ot_run_file(&t->run, file, f);
-    if (!path)
-        return f->code;
+    if (!path) return f->code;
     int code = 0;
     if (ot_export_onnx(t->model.session, path, &options, &err))
         code = ot_refuse_status(f, EXIT_RUNTIME, &err);
@@ -93,8 +86,7 @@ struct memory {
     int known;
 };
 
-static void remember(void *context, const char *key, const char *value)
-{
+static void remember(void *context, const char *key, const char *value) {
     struct memory *m = context;
     struct position *at = &m->at;
     int64_t metrics = -1, results = -1;
@@ -102,16 +94,15 @@ static void remember(void *context, const char *key, const char *value)
         const char *key;
         int64_t *integer;
         double *number;
-    } slots[] = {{"samples", &m->samples, NULL},   {"batch", &m->batch, NULL},
-                 {"accumulate", &m->accumulate, NULL}, {"seed", &m->seed, NULL},
-                 {"epoch", &at->epoch, NULL},      {"done", &at->done, NULL},
-                 {"loss_sum", NULL, &at->loss_sum}, {"count", &at->count, NULL},
-                 {"correct", &at->correct, NULL},  {"best", NULL, &at->best},
+    } slots[] = {{"samples", &m->samples, NULL},        {"batch", &m->batch, NULL},
+                 {"accumulate", &m->accumulate, NULL},  {"seed", &m->seed, NULL},
+                 {"epoch", &at->epoch, NULL},           {"done", &at->done, NULL},
+                 {"loss_sum", NULL, &at->loss_sum},     {"count", &at->count, NULL},
+                 {"correct", &at->correct, NULL},       {"best", NULL, &at->best},
                  {"best_epoch", &at->best_epoch, NULL}, {"bad_epochs", &at->bad_epochs, NULL},
-                 {"metrics", &metrics, NULL},      {"results", &results, NULL}};
+                 {"metrics", &metrics, NULL},           {"results", &results, NULL}};
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
-        if (strcmp(slots[i].key, key))
-            continue;
+        if (strcmp(slots[i].key, key)) continue;
         m->known++;
         if (slots[i].integer)
             *slots[i].integer = strtoll(value, NULL, 10);
@@ -122,8 +113,7 @@ static void remember(void *context, const char *key, const char *value)
     at->results = results >= 0 ? (long)results : at->results;
 }
 
-int ot_trainer_load(struct trainer *t, const char *path, struct failure *f)
-{
+int ot_trainer_load(struct trainer *t, const char *path, struct failure *f) {
     ot_error err = {0};
     struct memory m = {.at = {.metrics = -1, .results = -1}};
     if (ot_load_checkpoint(t->model.session, path, remember, &m, &err))
@@ -139,9 +129,10 @@ int ot_trainer_load(struct trainer *t, const char *path, struct failure *f)
                 {"seed", m.seed, (int64_t)t->seed}};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         if (same[i].was != same[i].is)
-            return ot_refuse(f, EXIT_USAGE, "resume: the run has %s %" PRId64 ", now it is %"
-                             PRId64 "; begin a new run from its weights instead", same[i].name,
-                             same[i].was, same[i].is);
+            return ot_refuse(f, EXIT_USAGE,
+                             "resume: the run has %s %" PRId64 ", now it is %" PRId64
+                             "; begin a new run from its weights instead",
+                             same[i].name, same[i].was, same[i].is);
     if (m.at.epoch < 0 || m.at.done < 0 || m.at.done > t->batches)
         return ot_refuse(f, EXIT_USAGE, "resume: '%s' has no valid position", path);
     t->at = m.at;

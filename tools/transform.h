@@ -12,19 +12,19 @@
 enum { MAX_CHANNELS = MAX_LIST };
 
 struct transform {
-    ot_type type;      /* of the model's input */
-    int rank;          /* of one sample, without the batch */
+    ot_type type; /* of the model's input */
+    int rank;     /* of one sample, without the batch */
     int64_t dim[OT_MAX_RANK];
-    int64_t elements;  /* their product */
-    bool as_image;     /* samples go through 8-bit images */
-    bool last;         /* the model has channels last */
-    bool reversed;     /* BGR */
-    int64_t channels, height, width;  /* of the result; flat data are 1, 1, elements */
-    int64_t side;                     /* as_image: length of the shorter side; 0: see below */
+    int64_t elements;                    /* their product */
+    bool as_image;                       /* samples go through 8-bit images */
+    bool last;                           /* the model has channels last */
+    bool reversed;                       /* BGR */
+    int64_t channels, height, width;     /* of the result; flat data are 1, 1, elements */
+    int64_t side;                        /* as_image: length of the shorter side; 0: see below */
     int64_t resize_width, resize_height; /* 0: as it is */
     float mean[MAX_CHANNELS], std[MAX_CHANNELS];
     double scale;
-    char note[160];    /* what was decided without being asked for; "" */
+    char note[160]; /* what was decided without being asked for; "" */
 };
 
 /* Decides how samples of d's input `k` become the model's input. */

@@ -24,25 +24,21 @@ struct reader {
     int n_seen;
 };
 
-static int refuse_here(struct reader *r, yaml_mark_t mark, const char *what)
-{
+static int refuse_here(struct reader *r, yaml_mark_t mark, const char *what) {
     return ot_refuse(r->f, EXIT_USAGE, "%s:%zu:%zu: %s", r->path, mark.line + 1, mark.column + 1,
                      what);
 }
 
 /* Takes the next event and checks its kind; 0 and the event, or a failure. */
-static int next(struct reader *r)
-{
+static int next(struct reader *r) {
     yaml_event_delete(&r->event);
-    if (yaml_parser_parse(&r->parser, &r->event))
-        return 0;
+    if (yaml_parser_parse(&r->parser, &r->event)) return 0;
     const char *problem = r->parser.problem ? r->parser.problem : "broken YAML";
     return refuse_here(r, r->parser.problem_mark, problem);
 }
 
 /* The present scalar, plain text without NUL, no anchor, no tag. */
-static int take_scalar(struct reader *r, char *out, size_t size)
-{
+static int take_scalar(struct reader *r, char *out, size_t size) {
     if (r->event.type != YAML_SCALAR_EVENT)
         return refuse_here(r, r->event.start_mark, "expected a key, a value or a list of values");
     const char *text = (const char *)r->event.data.scalar.value;
@@ -56,99 +52,77 @@ static int take_scalar(struct reader *r, char *out, size_t size)
 }
 
 /* A value: a scalar, or a list that becomes "a,b,c". */
-static int take_value(struct reader *r)
-{
+static int take_value(struct reader *r) {
     if (r->event.type != YAML_SEQUENCE_START_EVENT)
         return take_scalar(r, r->value, sizeof r->value);
     size_t used = 0;
     r->value[0] = '\0';
     int code = next(r);
     while (!code && r->event.type != YAML_SEQUENCE_END_EVENT) {
-        if (used && used + 1 < sizeof r->value)
-            r->value[used++] = ',';
+        if (used && used + 1 < sizeof r->value) r->value[used++] = ',';
         code = take_scalar(r, r->value + used, sizeof r->value - used);
         used += code ? 0 : strlen(r->value + used);
-        if (!code)
-            code = next(r);
+        if (!code) code = next(r);
     }
     return code;
 }
 
-static int check_seen(struct reader *r, yaml_mark_t mark)
-{
+static int check_seen(struct reader *r, yaml_mark_t mark) {
     for (int i = 0; i < r->n_seen; i++)
-        if (strcmp(r->seen[i], r->key) == 0)
-            return refuse_here(r, mark, "the key is given twice");
-    if (r->n_seen == 2 * OPTION_COUNT)
-        return refuse_here(r, mark, "too many keys");
+        if (strcmp(r->seen[i], r->key) == 0) return refuse_here(r, mark, "the key is given twice");
+    if (r->n_seen == 2 * OPTION_COUNT) return refuse_here(r, mark, "too many keys");
     strcpy(r->seen[r->n_seen++], r->key);
     return 0;
 }
 
 /* Whether the present event is a plain null, which leaves the default. */
-static bool is_null(const struct reader *r)
-{
+static bool is_null(const struct reader *r) {
     return r->event.type == YAML_SCALAR_EVENT &&
            r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
            (!strcmp(r->value, "") || !strcmp(r->value, "~") || !strcmp(r->value, "null"));
 }
 
 /* "key: value" whose key is the present event. */
-static int take_pair(struct reader *r)
-{
+static int take_pair(struct reader *r) {
     const yaml_mark_t mark = r->event.start_mark;
     snprintf(r->where, sizeof r->where, "%s:%zu:%zu", r->path, mark.line + 1, mark.column + 1);
     int code = take_scalar(r, r->key, sizeof r->key);
-    if (!code)
-        code = check_seen(r, mark);
-    if (!code)
-        code = next(r);
-    if (!code)
-        code = take_value(r);
-    if (code || is_null(r))
-        return code;
+    if (!code) code = check_seen(r, mark);
+    if (!code) code = next(r);
+    if (!code) code = take_value(r);
+    if (code || is_null(r)) return code;
     return ot_settings_put(r->s, r->key, r->value, r->where, r->f);
 }
 
 /* Skips the events before the mapping, reads the mapping, and expects the end. */
-static int take_document(struct reader *r)
-{
+static int take_document(struct reader *r) {
     int code = next(r);
-    if (!code)
-        code = next(r);
-    if (!code && r->event.type == YAML_STREAM_END_EVENT)
-        return 0;
-    if (!code)
-        code = next(r);
+    if (!code) code = next(r);
+    if (!code && r->event.type == YAML_STREAM_END_EVENT) return 0;
+    if (!code) code = next(r);
     if (!code && r->event.type != YAML_MAPPING_START_EVENT)
         return refuse_here(r, r->event.start_mark, "expected 'key: value' lines");
     while (!code) {
         code = next(r);
-        if (code || r->event.type == YAML_MAPPING_END_EVENT)
-            break;
+        if (code || r->event.type == YAML_MAPPING_END_EVENT) break;
         code = take_pair(r);
     }
-    if (!code)
-        code = next(r);
-    if (!code)
-        code = next(r);
+    if (!code) code = next(r);
+    if (!code) code = next(r);
     if (!code && r->event.type != YAML_STREAM_END_EVENT)
         return refuse_here(r, r->event.start_mark, "more than one document");
     return code;
 }
 
-int ot_settings_read(struct settings *s, const char *path, struct failure *f)
-{
+int ot_settings_read(struct settings *s, const char *path, struct failure *f) {
     struct reader *r = ot_take(1, sizeof *r, f);
-    if (!r)
-        return f->code;
+    if (!r) return f->code;
     r->s = s;
     r->f = f;
     r->path = path;
     int code = 0;
     FILE *file = fopen(path, "rb");
-    if (!file)
-        code = ot_refuse(f, EXIT_USAGE, "cannot open '%s': %s", path, strerror(errno));
+    if (!file) code = ot_refuse(f, EXIT_USAGE, "cannot open '%s': %s", path, strerror(errno));
     r->seen = code ? NULL : ot_take(2 * OPTION_COUNT, sizeof *r->seen, f);
     if (r->seen && yaml_parser_initialize(&r->parser)) {
         yaml_parser_set_input_file(&r->parser, file);
@@ -158,8 +132,7 @@ int ot_settings_read(struct settings *s, const char *path, struct failure *f)
     } else if (!code) {
         code = ot_refuse(f, EXIT_MEMORY, "cannot allocate a YAML parser");
     }
-    if (file)
-        fclose(file);
+    if (file) fclose(file);
     free(r->seen);
     free(r);
     return code;

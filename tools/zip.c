@@ -10,8 +10,15 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { MOST_MEMBERS = 4096, MOST_NAME = 4096, END_SIZE = 22, ENTRY_SIZE = 46, LOCAL_SIZE = 30,
-       STORED = 0, DEFLATED = 8 };
+enum {
+    MOST_MEMBERS = 4096,
+    MOST_NAME = 4096,
+    END_SIZE = 22,
+    ENTRY_SIZE = 46,
+    LOCAL_SIZE = 30,
+    STORED = 0,
+    DEFLATED = 8
+};
 
 struct member {
     char *name;
@@ -28,22 +35,18 @@ struct zip {
     struct member *member;
 };
 
-static uint64_t little(const unsigned char *p, int n)
-{
+static uint64_t little(const unsigned char *p, int n) {
     uint64_t v = 0;
-    for (int i = 0; i < n; i++)
-        v |= (uint64_t)p[i] << (8 * i);
+    for (int i = 0; i < n; i++) v |= (uint64_t)p[i] << (8 * i);
     return v;
 }
 
-static int broken(const struct zip *zip, const char *what, struct failure *f)
-{
+static int broken(const struct zip *zip, const char *what, struct failure *f) {
     return ot_refuse(f, EXIT_DATA, "'%s': broken zip archive: %s", zip->path, what);
 }
 
 /* The end record, searched backwards over a comment of at most 65535 bytes; -1. */
-static int64_t find_end(const struct zip *zip)
-{
+static int64_t find_end(const struct zip *zip) {
     for (size_t back = END_SIZE; back <= zip->size && back <= END_SIZE + 65535; back++) {
         const unsigned char *p = zip->bytes + zip->size - back;
         if (little(p, 4) == 0x06054b50 && little(p + 20, 2) == back - END_SIZE)
@@ -53,19 +56,15 @@ static int64_t find_end(const struct zip *zip)
 }
 
 /* Number of members and offset of the directory, from the zip64 end record where there is one. */
-static int find_directory(const struct zip *zip, uint64_t *n, uint64_t *start, struct failure *f)
-{
+static int find_directory(const struct zip *zip, uint64_t *n, uint64_t *start, struct failure *f) {
     const int64_t end = find_end(zip);
-    if (end < 0)
-        return broken(zip, "no end record", f);
+    if (end < 0) return broken(zip, "no end record", f);
     const unsigned char *p = zip->bytes + end;
     *n = little(p + 10, 2);
     *start = little(p + 16, 4);
-    if (end < 20 || little(p - 20, 4) != 0x07064b50)
-        return 0;
+    if (end < 20 || little(p - 20, 4) != 0x07064b50) return 0;
     const uint64_t wide = little(p - 12, 8);
-    if (zip->size < 56 || wide > zip->size - 56 ||
-        little(zip->bytes + wide, 4) != 0x06064b50)
+    if (zip->size < 56 || wide > zip->size - 56 || little(zip->bytes + wide, 4) != 0x06064b50)
         return broken(zip, "the zip64 end record is not where its locator says", f);
     *n = little(zip->bytes + wide + 32, 8);
     *start = little(zip->bytes + wide + 48, 8);
@@ -73,19 +72,15 @@ static int find_directory(const struct zip *zip, uint64_t *n, uint64_t *start, s
 }
 
 /* Takes 64-bit sizes from the zip64 extra field, for those that are all ones. */
-static bool widen(const unsigned char *extra, size_t n, struct member *m)
-{
+static bool widen(const unsigned char *extra, size_t n, struct member *m) {
     uint64_t *wide[3] = {&m->size, &m->packed, &m->local};
     while (n >= 4) {
         const uint64_t tag = little(extra, 2), length = little(extra + 2, 2);
-        if (length > n - 4)
-            return false;
+        if (length > n - 4) return false;
         const unsigned char *p = extra + 4, *end = p + length;
         for (int i = 0; tag == 1 && i < 3; i++) {
-            if (*wide[i] != 0xffffffff)
-                continue;
-            if (end - p < 8)
-                return false;
+            if (*wide[i] != 0xffffffff) continue;
+            if (end - p < 8) return false;
             *wide[i] = little(p, 8);
             p += 8;
         }
@@ -96,8 +91,7 @@ static bool widen(const unsigned char *extra, size_t n, struct member *m)
 }
 
 /* One directory entry at *offset, which moves behind it. */
-static int read_entry(struct zip *zip, uint64_t *offset, struct failure *f)
-{
+static int read_entry(struct zip *zip, uint64_t *offset, struct failure *f) {
     if (*offset > zip->size || zip->size - *offset < ENTRY_SIZE)
         return broken(zip, "the directory ends early", f);
     const unsigned char *p = zip->bytes + *offset;
@@ -113,27 +107,23 @@ static int read_entry(struct zip *zip, uint64_t *offset, struct failure *f)
                          .packed = little(p + 20, 4),
                          .size = little(p + 24, 4),
                          .local = little(p + 42, 4)};
-    if (!widen(p + ENTRY_SIZE + name, extra, m))
-        return broken(zip, "a zip64 field is cut", f);
+    if (!widen(p + ENTRY_SIZE + name, extra, m)) return broken(zip, "a zip64 field is cut", f);
     m->name = ot_take(name + 1, 1, f);
-    if (!m->name)
-        return f->code;
+    if (!m->name) return f->code;
     memcpy(m->name, p + ENTRY_SIZE, name);
     *offset += ENTRY_SIZE + name + extra + note;
     zip->n++;
     return 0;
 }
 
-static int by_place(const void *a, const void *b)
-{
+static int by_place(const void *a, const void *b) {
     const struct member *x = a, *y = b;
     return (x->local > y->local) - (x->local < y->local);
 }
 
 /* The local header of m says the same, and its bytes end before `limit`. */
 static int check_local(const struct zip *zip, const struct member *m, uint64_t limit,
-                       struct failure *f)
-{
+                       struct failure *f) {
     if (m->local > limit || limit - m->local < LOCAL_SIZE)
         return broken(zip, "members overlap, or one lies outside the file", f);
     const unsigned char *p = zip->bytes + m->local;
@@ -144,23 +134,20 @@ static int check_local(const struct zip *zip, const struct member *m, uint64_t l
     if (name != strlen(m->name) || memcmp(p + LOCAL_SIZE, m->name, name))
         return broken(zip, "a member's two names differ", f);
     struct member local = {.packed = little(p + 18, 4), .size = little(p + 22, 4)};
-    if (!widen(p + LOCAL_SIZE + name, extra, &local))
-        return broken(zip, "a zip64 field is cut", f);
+    if (!widen(p + LOCAL_SIZE + name, extra, &local)) return broken(zip, "a zip64 field is cut", f);
     const bool later = m->flags & 8; /* sizes stand behind the data, zeros here */
     if (!later && (local.packed != m->packed || local.size != m->size))
         return broken(zip, "a member's two sizes differ", f);
     return 0;
 }
 
-static int check_members(struct zip *zip, uint64_t directory, struct failure *f)
-{
+static int check_members(struct zip *zip, uint64_t directory, struct failure *f) {
     qsort(zip->member, (size_t)zip->n, sizeof *zip->member, by_place);
     for (int i = 0; i < zip->n; i++) {
         const bool last = i + 1 == zip->n;
-        const int code = check_local(zip, &zip->member[i],
-                                     last ? directory : zip->member[i + 1].local, f);
-        if (code)
-            return code;
+        const int code =
+            check_local(zip, &zip->member[i], last ? directory : zip->member[i + 1].local, f);
+        if (code) return code;
         for (int k = 0; k < i; k++)
             if (strcmp(zip->member[i].name, zip->member[k].name) == 0)
                 return broken(zip, "two members have one name", f);
@@ -168,17 +155,14 @@ static int check_members(struct zip *zip, uint64_t directory, struct failure *f)
     return 0;
 }
 
-int ot_zip_open(const char *path, struct zip **out, struct failure *f)
-{
+int ot_zip_open(const char *path, struct zip **out, struct failure *f) {
     uint64_t n = 0, start = 0;
     *out = NULL;
     struct zip *zip = ot_take(1, sizeof *zip, f);
-    if (!zip)
-        return f->code;
+    if (!zip) return f->code;
     zip->path = ot_copy_text(path, f);
     int code = zip->path ? ot_read_file(path, &zip->bytes, &zip->size, f) : f->code;
-    if (!code)
-        code = find_directory(zip, &n, &start, f);
+    if (!code) code = find_directory(zip, &n, &start, f);
     if (!code && (n > MOST_MEMBERS || start > zip->size))
         code = broken(zip, "too many members, or a directory outside the file", f);
     if (!code) {
@@ -186,10 +170,8 @@ int ot_zip_open(const char *path, struct zip **out, struct failure *f)
         code = zip->member ? 0 : f->code;
     }
     uint64_t offset = start;
-    for (uint64_t i = 0; i < n && !code; i++)
-        code = read_entry(zip, &offset, f);
-    if (!code)
-        code = check_members(zip, start, f);
+    for (uint64_t i = 0; i < n && !code; i++) code = read_entry(zip, &offset, f);
+    if (!code) code = check_members(zip, start, f);
     if (code)
         ot_zip_close(zip);
     else
@@ -197,39 +179,30 @@ int ot_zip_open(const char *path, struct zip **out, struct failure *f)
     return code;
 }
 
-void ot_zip_close(struct zip *zip)
-{
-    if (!zip)
-        return;
-    for (int i = 0; i < zip->n; i++)
-        free(zip->member[i].name);
+void ot_zip_close(struct zip *zip) {
+    if (!zip) return;
+    for (int i = 0; i < zip->n; i++) free(zip->member[i].name);
     free(zip->member);
     free(zip->bytes);
     free(zip->path);
     free(zip);
 }
 
-int ot_zip_find(const struct zip *zip, const char *name)
-{
+int ot_zip_find(const struct zip *zip, const char *name) {
     for (int i = 0; i < zip->n; i++)
-        if (strcmp(zip->member[i].name, name) == 0)
-            return i;
+        if (strcmp(zip->member[i].name, name) == 0) return i;
     return -1;
 }
 
-const char *ot_zip_name(const struct zip *zip, int member)
-{
-    return zip->member[member].name;
-}
+const char *ot_zip_name(const struct zip *zip, int member) { return zip->member[member].name; }
 
 /* Unpacks exactly `size` bytes in pieces that zlib's 32-bit counters hold. */
-static bool inflate_all(const unsigned char *in, uint64_t packed, unsigned char *out, uint64_t size)
-{
+static bool inflate_all(const unsigned char *in, uint64_t packed, unsigned char *out,
+                        uint64_t size) {
     enum { PIECE = 1 << 30 };
     z_stream z = {0};
     int state = Z_OK;
-    if (inflateInit2(&z, -MAX_WBITS) != Z_OK)
-        return false;
+    if (inflateInit2(&z, -MAX_WBITS) != Z_OK) return false;
     uint64_t taken = 0, made = 0;
     while (state == Z_OK) {
         const uint64_t more = packed - taken, room = size - made;
@@ -241,16 +214,14 @@ static bool inflate_all(const unsigned char *in, uint64_t packed, unsigned char 
         state = inflate(&z, Z_NO_FLUSH);
         taken += given - z.avail_in;
         made += offered - z.avail_out;
-        if (state == Z_OK && given == z.avail_in && offered == z.avail_out)
-            break;
+        if (state == Z_OK && given == z.avail_in && offered == z.avail_out) break;
     }
     inflateEnd(&z);
     return state == Z_STREAM_END && made == size && taken == packed;
 }
 
 int ot_zip_read(const struct zip *zip, int member, unsigned char **bytes, size_t *size,
-                struct failure *f)
-{
+                struct failure *f) {
     const struct member *m = &zip->member[member];
     *bytes = NULL;
     if (m->flags & 1)
@@ -265,11 +236,9 @@ int ot_zip_read(const struct zip *zip, int member, unsigned char **bytes, size_t
     const unsigned char *p = zip->bytes + m->local;
     p += LOCAL_SIZE + little(p + 26, 2) + little(p + 28, 2);
     unsigned char *out = ot_take((size_t)m->size + 1, 1, f);
-    if (!out)
-        return f->code;
+    if (!out) return f->code;
     bool good = m->method == STORED || inflate_all(p, m->packed, out, m->size);
-    if (m->method == STORED)
-        memcpy(out, p, (size_t)m->size);
+    if (m->method == STORED) memcpy(out, p, (size_t)m->size);
     good = good && crc32_z(0, out, (z_size_t)m->size) == m->crc;
     if (!good) {
         free(out);

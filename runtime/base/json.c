@@ -33,8 +33,11 @@ static bool next_is(const struct reader *r, char c) { return r->p < r->end && *r
 static int utf8_length(const char *p, const char *end) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char c = (unsigned char)*p;
-    int n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3
-          : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    int n = c < 0x80                ? 1
+            : c >= 0xc2 && c < 0xe0 ? 2
+            : c >= 0xe0 && c < 0xf0 ? 3
+            : c >= 0xf0 && c < 0xf5 ? 4
+                                    : 0;
     if (n <= 1) return n;
     if (end - p < n) return 0;
     uint32_t code = c & (0x7fu >> n);

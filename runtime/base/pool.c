@@ -22,9 +22,9 @@ struct pool {
     ot_allocator allocator;
     ot_parallel_for_fn *host;
     void *host_context;
-    int workers;   /* the caller included */
-    int started;   /* threads that run */
-    pid_t owner;   /* a forked child has none of the threads */
+    int workers; /* the caller included */
+    int started; /* threads that run */
+    pid_t owner; /* a forked child has none of the threads */
     struct worker *worker;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;

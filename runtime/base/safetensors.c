@@ -18,9 +18,9 @@ static const struct {
     const char *name;
     ot_type type;
 } types[] = {
-    {"F64", OT_DOUBLE},  {"I64", OT_INT64},    {"U64", OT_UINT64},    {"F32", OT_FLOAT},
-    {"I32", OT_INT32},   {"U32", OT_UINT32},   {"F16", OT_FLOAT16},   {"BF16", OT_BFLOAT16},
-    {"I16", OT_INT16},   {"U16", OT_UINT16},   {"I8", OT_INT8},       {"U8", OT_UINT8},
+    {"F64", OT_DOUBLE}, {"I64", OT_INT64},  {"U64", OT_UINT64},  {"F32", OT_FLOAT},
+    {"I32", OT_INT32},  {"U32", OT_UINT32}, {"F16", OT_FLOAT16}, {"BF16", OT_BFLOAT16},
+    {"I16", OT_INT16},  {"U16", OT_UINT16}, {"I8", OT_INT8},     {"U8", OT_UINT8},
     {"BOOL", OT_BOOL},
 };
 enum { TYPES = sizeof types / sizeof *types };
@@ -239,8 +239,8 @@ static ot_status read_tensor(const struct json_tree *tree, int64_t at, struct sa
     int64_t type = ot_json_find(tree, at, "dtype"), shape = ot_json_find(tree, at, "shape");
     int64_t offsets = ot_json_find(tree, at, "data_offsets");
     if (!*t->name || type < 0 || shape < 0 || offsets < 0 || tree->value[at].count != 3)
-        return ot_fail(err, OT_ERROR_INVALID,
-                       "tensor '%s': dtype, shape and data_offsets expected", t->name);
+        return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': dtype, shape and data_offsets expected",
+                       t->name);
     OT_TRY(read_type(&tree->value[type], t, err));
     OT_TRY(read_dims(tree, shape, t, err));
     return read_offsets(tree, offsets, t, end, err);
@@ -295,8 +295,7 @@ static ot_status read_header(struct safetensors *s, const struct json_tree *tree
 static ot_status check_crc(struct safetensors *s, const char *data, const char *found,
                            ot_error *err) {
     uint32_t crc = 0;
-    const struct safetensor **order =
-        ot_arena_alloc(&s->arena, (size_t)s->n, sizeof *order);
+    const struct safetensor **order = ot_arena_alloc(&s->arena, (size_t)s->n, sizeof *order);
     if (!order) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the checksum");
     for (int i = 0; i < s->n; i++) {
         size_t bytes = 0;
@@ -331,8 +330,7 @@ ot_status ot_safetensors_view(const ot_allocator *allocator, const void *bytes, 
     /* a record takes some 100 bytes of text and 10 entries of the tree; a hostile header more */
     ot_arena_init(&s->arena, allocator, (1u << 20) + 16 * (size_t)length);
     ot_status status = ot_json_read(&s->arena, header, (size_t)length, &tree, err);
-    if (!status)
-        status = read_header(s, &tree, &crc, size - sizeof length - length, err);
+    if (!status) status = read_header(s, &tree, &crc, size - sizeof length - length, err);
     if (!status) status = check_crc(s, header + length, crc, err);
     if (status) ot_safetensors_free(s);
     return status;

@@ -10,11 +10,11 @@ static const struct {
     const char *name;
     size_t size;
 } types[] = {
-    [OT_UNDEFINED] = {"undefined", 0}, [OT_FLOAT] = {"float", 4},      [OT_UINT8] = {"uint8", 1},
-    [OT_INT8] = {"int8", 1},           [OT_UINT16] = {"uint16", 2},    [OT_INT16] = {"int16", 2},
-    [OT_INT32] = {"int32", 4},         [OT_INT64] = {"int64", 8},      [OT_STRING] = {"string", 0},
-    [OT_BOOL] = {"bool", 1},           [OT_FLOAT16] = {"float16", 2},  [OT_DOUBLE] = {"double", 8},
-    [OT_UINT32] = {"uint32", 4},       [OT_UINT64] = {"uint64", 8},    [14] = {"complex64", 0},
+    [OT_UNDEFINED] = {"undefined", 0}, [OT_FLOAT] = {"float", 4},       [OT_UINT8] = {"uint8", 1},
+    [OT_INT8] = {"int8", 1},           [OT_UINT16] = {"uint16", 2},     [OT_INT16] = {"int16", 2},
+    [OT_INT32] = {"int32", 4},         [OT_INT64] = {"int64", 8},       [OT_STRING] = {"string", 0},
+    [OT_BOOL] = {"bool", 1},           [OT_FLOAT16] = {"float16", 2},   [OT_DOUBLE] = {"double", 8},
+    [OT_UINT32] = {"uint32", 4},       [OT_UINT64] = {"uint64", 8},     [14] = {"complex64", 0},
     [15] = {"complex128", 0},          [OT_BFLOAT16] = {"bfloat16", 2},
 };
 
@@ -61,9 +61,9 @@ const char *ot_shape_text(const struct tensor *t, char *buffer, size_t size) {
     if (!size) return buffer;
     buffer[0] = 0;
     for (int i = 0; i <= t->rank && k < size; i++) {
-        int n = i < t->rank ? snprintf(buffer + k, size - k, "%s%lld", i ? "," : "[",
-                                       (long long)t->dim[i])
-                            : snprintf(buffer + k, size - k, "%s", t->rank ? "]" : "[]");
+        int n = i < t->rank
+                    ? snprintf(buffer + k, size - k, "%s%lld", i ? "," : "[", (long long)t->dim[i])
+                    : snprintf(buffer + k, size - k, "%s", t->rank ? "]" : "[]");
         if (n < 0) break;
         k += (size_t)n;
     }
