@@ -39,6 +39,6 @@ for seed in ${SEEDS:-0}; do
     learn pruned/squeezenet1.0_deepcompression conv_final head-$seed optimizer=adam \
         freeze='conv1.*,fire*' $caffe
     learn imagenet/mobilenetv2_1.0_imagenet fc53 all-$seed lr=0.0002 $torch
-    learn imagenet/mobilenetv2_1.0_imagenet fc53 head-$seed lr=0.001 freeze='conv*' $torch
+    learn imagenet/mobilenetv2_1.0_imagenet fc53 head-$seed optimizer=adam freeze='conv*' $torch
 done
 finish
