@@ -32,7 +32,7 @@ learn() {
 
 caffe="scale=1 mean=104,117,123 channels=bgr size=227 crop=227"
 torch="mean=0.485,0.456,0.406 std=0.229,0.224,0.225 size=160 crop=160"
-# Every weight learns, at a small rate; or only the head, which is a quarter of the work.
+# Every weight learns, at a small rate; or only the head does.
 for seed in ${SEEDS:-0}; do
     learn pruned/squeezenet1.0_deepcompression conv_final all-$seed optimizer=adam \
         lr=0.00003 $caffe
