@@ -129,7 +129,7 @@ set(TOOL_SOURCES
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_base
-  test_checkpoint:model.c
+  test_checkpoint:model.c:wire.c
   test_conv:node_bench.c
   test_data
   test_dense:node_bench.c
@@ -144,12 +144,12 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
-  test_profile:model.c
+  test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
   test_safetensors
   test_scan:hostile.c:wire.c
-  test_session:model.c
-  test_corners:model.c
-  test_random:model.c
+  test_session:model.c:wire.c
+  test_corners:model.c:wire.c
+  test_random:model.c:wire.c
   test_sparse:sparse_case.c
 )

@@ -16,6 +16,7 @@
 #include "runtime/base/safetensors.h"
 #include "runtime/session.h"
 #include "tests/model.h"
+#include "tests/counter.h"
 
 /* ---- a model: sparse convolution, BatchNormalization in training form, Dropout, sparse Gemm ----
  */
@@ -354,40 +355,23 @@ static void C01_damaged_files(void **state) {
 
 /* ---- memory ---- */
 
-struct failing {
-    int left; /* allocations until one fails; < 0: never */
-    int held;
-};
-
-static void *failing_alloc(void *context, size_t size, size_t align) {
-    struct failing *f = context;
-    if (f->left-- == 0) return NULL;
-    f->held++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static void failing_free(void *context, void *p) {
-    ((struct failing *)context)->held--;
-    free(p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     ot_session *from = open_training(1);
     for (int k = 0; k < 3; k++) train(from, k);
     ot_status status = OT_ERROR_NO_MEMORY;
     for (int k = 0; status; k++) {
-        struct failing f = {-1, 0};
-        ot_options o = {.allocator = {failing_alloc, failing_free, &f}};
+        struct counter f = {0};
+        ot_options o = {.allocator = counting_allocator(&f)};
         ot_session *s = open_model(8, &o);
         save(from);
-        f.left = k;
+        f.fail_at = f.requests + k + 1;
         status = ot_load_checkpoint(s, in_folder("c"), NULL, NULL, NULL);
         if (!status) status = ot_save_checkpoint(s, in_folder("c"), NULL, 0, NULL);
         if (status) assert_int_equal(status, OT_ERROR_NO_MEMORY);
-        f.left = -1;
+        f.fail_at = 0;
         ot_close(s);
-        assert_int_equal(f.held, 0);
+        assert_int_equal(f.live, 0);
         assert_true(k < 300);
     }
     ot_close(from);

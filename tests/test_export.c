@@ -18,6 +18,7 @@
 #include "onnx/half.h"
 #include "runtime/base/pattern.h"
 #include "tests/export_case.h"
+#include "tests/counter.h"
 
 /* ---- the sample: every spelling and type of a weight ---- */
 
@@ -380,41 +381,24 @@ static void a_full_disk_leaves_the_old_file(void **state) {
     free(in.data);
 }
 
-struct failing {
-    int left; /* allocations until one fails; < 0: never */
-    int held;
-};
-
-static void *failing_alloc(void *context, size_t size, size_t align) {
-    struct failing *f = context;
-    if (f->left-- == 0) return NULL;
-    f->held++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static void failing_free(void *context, void *p) {
-    ((struct failing *)context)->held--;
-    free(p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
-    struct failing f = {-1, 0};
+    struct counter f = {0};
     struct bytes in = pack_built(sample_model());
-    struct graph *g = import_with(in, (ot_allocator){failing_alloc, failing_free, &f});
+    struct graph *g = import_with(in, counting_allocator(&f));
     struct export_request r = {.options = {OT_EXPORT_SPARSE_INITIALIZER, OT_EXPORT_FORM_TRAINING}};
-    int held = f.held;
+    long live = f.live;
     ot_status status = OT_ERROR_NO_MEMORY;
     for (int k = 0; status; k++) {
         ot_error err = {0};
-        f.left = k;
+        f.fail_at = f.requests + k + 1;
         status = ot_export_file(g, &r, target(), &err);
-        assert_int_equal(f.held, held);
+        assert_int_equal(f.live, live);
         if (status) assert_int_equal(status, OT_ERROR_NO_MEMORY);
         if (status) assert_int_not_equal(access(target(), F_OK), 0);
         assert_true(k < 1000);
     }
-    f.left = -1;
+    f.fail_at = 0;
     unlink(target());
     ot_graph_free(g);
     free(in.data);

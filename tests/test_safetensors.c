@@ -13,6 +13,7 @@
 #include "runtime/base/crc32.h"
 #include "runtime/base/json.h"
 #include "runtime/base/safetensors.h"
+#include "tests/counter.h"
 
 /* ---- JSON ---- */
 
@@ -288,37 +289,20 @@ static void unusable_arguments_are_refused(void **state) {
 
 /* ---- memory ---- */
 
-struct failing {
-    int left; /* allocations until one fails; < 0: never */
-    int held;
-};
-
-static void *failing_alloc(void *context, size_t size, size_t align) {
-    struct failing *f = context;
-    if (f->left-- == 0) return NULL;
-    f->held++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static void failing_free(void *context, void *p) {
-    ((struct failing *)context)->held--;
-    free(p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     ot_error err;
     const char *path = in_folder("a");
     ot_status status = OT_ERROR_NO_MEMORY;
     for (int k = 0; status; k++) {
-        struct failing f = {k, 0};
-        ot_allocator a = {failing_alloc, failing_free, &f};
+        struct counter f = {.fail_at = k + 1};
+        ot_allocator a = counting_allocator(&f);
         struct safetensors s = {0};
         status = ot_safetensors_write(&a, path, tensors, N, notes, 2, &err);
         if (!status) status = ot_safetensors_read(&a, path, 4096, &s, &err);
         if (status) assert_int_equal(status, OT_ERROR_NO_MEMORY);
         ot_safetensors_free(&s);
-        assert_int_equal(f.held, 0);
+        assert_int_equal(f.live, 0);
         assert_true(k < 100);
     }
     unlink(path);

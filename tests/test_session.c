@@ -10,6 +10,7 @@
 
 #include "runtime/base/rng.h"
 #include "runtime/session.h"
+#include "tests/counter.h"
 #include "tests/model.h"
 
 /* ---- models ---- */
@@ -304,38 +305,20 @@ static void training_memory_follows_the_nonzeros(void **state) {
 
 /* ---- allocations and failures ---- */
 
-struct counter {
-    long calls, fail_at, live;
-};
-
-static void *counted_alloc(void *context, size_t size, size_t align) {
-    struct counter *c = context;
-    void *p = NULL;
-    if (++c->calls == c->fail_at || posix_memalign(&p, align, size)) return NULL;
-    c->live++;
-    return p;
-}
-
-static void counted_free(void *context, void *pointer) {
-    struct counter *c = context;
-    c->live--;
-    free(pointer);
-}
-
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct counter c = {0};
-    const ot_options o = {.allocator = {counted_alloc, counted_free, &c}};
+    const ot_options o = {.allocator = counting_allocator(&c)};
     struct fixture f;
     must_open(&f, cnn, &o);
     must_train(&f);
     ot_optimizer_step(f.s, NULL);
-    long before = c.calls;
+    long before = c.requests;
     for (int i = 0; i < 5; i++) {
         must_train(&f);
         ot_optimizer_step(f.s, NULL);
     }
-    assert_int_equal(c.calls, before);
+    assert_int_equal(c.requests, before);
     ot_close(f.s);
     assert_int_equal(c.live, 0);
 }
@@ -362,11 +345,11 @@ static void every_failed_allocation_is_reported(void **state) {
     (void)state;
     for (long n = 1;; n++) {
         struct counter c = {.fail_at = n};
-        const ot_options o = {.threads = 2, .allocator = {counted_alloc, counted_free, &c}};
+        const ot_options o = {.threads = 2, .allocator = counting_allocator(&c)};
         ot_error err;
         ot_status status = whole_life(&o, &err);
         assert_int_equal(c.live, 0);
-        if (c.calls < n) {
+        if (c.requests < n) {
             assert_int_equal(status, OT_OK);
             break;
         }

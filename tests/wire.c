@@ -70,10 +70,12 @@ void wire_end(struct wire *w) {
     memcpy(w->p + from, b, k);
 }
 
-void wire_open_model(struct wire *w) {
+void wire_open_model(struct wire *w) { wire_open_model_at(w, 13); }
+
+void wire_open_model_at(struct wire *w, int opset) {
     wire_int(w, 1, 8);
     wire_begin(w, 8);
-    wire_int(w, 2, 13);
+    wire_int(w, 2, opset);
     wire_end(w);
     wire_begin(w, 7);
     wire_string(w, 2, "g");
@@ -147,25 +149,6 @@ void wire_entry(struct wire *w, unsigned field, const char *key, const char *val
     wire_string(w, 1, key);
     wire_string(w, 2, value);
     wire_end(w);
-}
-
-static void *count_alloc(void *context, size_t size, size_t align) {
-    struct counter *c = context;
-    void *p = NULL;
-    if (++c->requests == c->fail_at || posix_memalign(&p, align, size)) return NULL;
-    memset(p, 0xa5, size);
-    c->live++;
-    return p;
-}
-
-static void count_free(void *context, void *p) {
-    struct counter *c = context;
-    c->live--;
-    free(p);
-}
-
-ot_allocator counting_allocator(struct counter *c) {
-    return (ot_allocator){count_alloc, count_free, c};
 }
 
 struct import_options import_defaults(struct counter *c) {

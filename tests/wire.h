@@ -3,6 +3,7 @@
 #define OT_TESTS_WIRE_H
 
 #include "onnx/import.h"
+#include "tests/counter.h"
 
 struct wire {
     uint8_t *p;
@@ -24,6 +25,7 @@ void wire_end(struct wire *w);                   /* shifts its contents to make 
 
 /* Pieces of models. Lists of names are separated by blanks; "-" is an empty name. */
 void wire_open_model(struct wire *w); /* IR 8, opset 13, graph "g" opened */
+void wire_open_model_at(struct wire *w, int opset);
 void wire_close_model(struct wire *w);
 void wire_value(struct wire *w, unsigned field, const char *name, int type, int rank,
                 const int64_t *dim);
@@ -35,12 +37,6 @@ void wire_floats(struct wire *w, unsigned field, const char *name, int rank, con
                  const float *value); /* FLOAT, raw_data */
 void wire_attr_int(struct wire *w, const char *name, int64_t v);
 void wire_entry(struct wire *w, unsigned field, const char *key, const char *value);
-
-/* An allocator that counts what is out, and fails at the n-th request (0: never). */
-struct counter {
-    long requests, fail_at, live;
-};
-ot_allocator counting_allocator(struct counter *c);
 
 struct import_options import_defaults(struct counter *c);
 
