@@ -1,5 +1,6 @@
 #!/bin/sh
-# Checks that the guide knows every option of the command, and that links lead somewhere.
+# Checks that the guide knows every option of the command, and that the links and files it names
+# are there.
 # Usage: SOURCE=<project root> check_docs.sh
 cd "${SOURCE:?}" || exit 1
 bad=0
@@ -14,5 +15,9 @@ for page in *.md docs/*.md examples/*/*.md; do
     for link in $(grep -oE '\]\([^)#]+' "$page" | sed 's/^](//' | grep -v '^https\?:'); do
         [ -e "$(dirname "$page")/$link" ] || { echo "$page: $link does not exist"; bad=1; }
     done
+done
+for file in $(grep -ohE '`(tests|onnx|ops|runtime|tools|cmake|examples)/[a-z0-9_./*]+`' \
+    README.md docs/*.md | tr -d '\140' | sort -u); do
+    ls -d $file > /dev/null 2>&1 || { echo "the guide names $file, which does not exist"; bad=1; }
 done
 exit $bad
