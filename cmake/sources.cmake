@@ -21,6 +21,7 @@ set(BASE_SOURCES
 )
 
 set(OPS_SOURCES
+  ops/channels.c
   ops/fold.c
   ops/pooling.c
   ops/index.c

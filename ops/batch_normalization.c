@@ -11,19 +11,15 @@
  * dx = g dy, and with batch statistics
  * dx = g (dy - sum dy / m - (x - mean) / (var + epsilon) * sum dy (x - mean) / m).
  */
-#include "ops/op.h"
-
 #include <math.h>
 
-enum { SPLIT = 32, FLUSH = 8 }; /* partial sums in float, and after how many they go to double */
+#include "ops/channels.h"
+#include "ops/kernels/kernels.h"
 
 struct state {
     bool batch; /* statistics of the batch */
     float epsilon, momentum;
-    int64_t channels, outer, inner; /* the array is [outer][channels][inner] */
-    int64_t spare_block; /* the outer index whose last lanes are spare; -1: none */
-    int64_t lanes, used; /* in that block: L, and lanes that are not spare */
-    int64_t count;       /* elements of a channel */
+    struct channels x;
 };
 
 enum { X, SCALE, BIAS, MEAN, VAR }; /* inputs */
@@ -57,18 +53,6 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return lane_rank == 1 && n->x[X]->rank >= 2;
 }
 
-static void set_array(const struct tensor *x, struct state *s) {
-    s->channels = x->dim[1];
-    s->count = x->dim[0] * ot_dims_product(x, 2, x->rank);
-    s->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
-    s->inner = ot_dims_product(x, 2, x->rank) * (x->lanes ? x->lanes : 1);
-    s->spare_block = -1;
-    if (!x->lanes || x->dim[0] % x->lanes == 0) return;
-    s->spare_block = s->outer - 1;
-    s->lanes = x->lanes;
-    s->used = x->dim[0] % x->lanes;
-}
-
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
     struct state *s = n->state;
@@ -83,68 +67,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
             return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s for %lld channels", i,
                               ot_shape_text(n->x[i], text, sizeof text), (long long)x->dim[1]);
     }
-    set_array(x, s);
+    ot_channels_of(x, &s->x);
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++)
         if (n->y[i]) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 1, &x->dim[1], err));
-    if (s->batch) n->save_size = (size_t)s->channels * 2 * sizeof(float);
+    if (s->batch) n->save_size = (size_t)s->x.channels * 2 * sizeof(float);
     return OT_OK;
 }
 
-/* ---- sums over a channel ---- */
-
-struct sums {
-    double a, ab; /* sum of a, and of (a - a0) (b - b0) */
-};
-
-/* Up to FLUSH times SPLIT elements, n of them; the rest goes to double one by one. */
-static void add_piece(struct sums *sum, const float *a, const float *b, float a0, float b0,
-                      int64_t n) {
-    float pa[SPLIT] = {0}, pab[SPLIT] = {0};
-    int64_t k = 0;
-    for (; k + SPLIT <= n; k += SPLIT)
-        for (int j = 0; j < SPLIT; j++) {
-            pa[j] += a[k + j];
-            pab[j] += (a[k + j] - a0) * (b[k + j] - b0);
-        }
-    for (int j = 0; j < SPLIT; j++) {
-        sum->a += pa[j];
-        sum->ab += pab[j];
-    }
-    for (; k < n; k++) {
-        sum->a += a[k];
-        sum->ab += (a[k] - a0) * (b[k] - b0);
-    }
-}
-
-static void add_run(struct sums *sum, const float *a, const float *b, float a0, float b0,
-                    int64_t n) {
-    const int64_t piece = SPLIT * FLUSH;
-    for (int64_t i = 0; i < n; i += piece)
-        add_piece(sum, a + i, b + i, a0, b0, n - i < piece ? n - i : piece);
-}
-
-static struct sums channel_sums(const struct state *s, const float *a, const float *b, float a0,
-                                float b0, int64_t channel) {
-    struct sums sum = {0, 0};
-    for (int64_t o = 0; o < s->outer; o++) {
-        const int64_t at = (o * s->channels + channel) * s->inner;
-        if (o != s->spare_block) {
-            add_run(&sum, a + at, b + at, a0, b0, s->inner);
-            continue;
-        }
-        for (int64_t i = at; i < at + s->inner; i += s->lanes)
-            add_run(&sum, a + i, b + i, a0, b0, s->used);
-    }
-    return sum;
-}
-
 /* ---- forward ---- */
-
-/* y = (x - mean) * gain + bias */
-static void scale_run(const float *x, float mean, float gain, float bias, float *y, int64_t n) {
-    for (int64_t k = 0; k < n; k++) y[k] = (x[k] - mean) * gain + bias;
-}
 
 static void put(const struct op_node *n, int output, int64_t c, float value) {
     if (output < n->n_out && n->y[output]) ot_f(n->y[output])[c] = value;
@@ -164,10 +95,11 @@ static void move_statistic(const struct op_node *n, int i, int64_t c, float batc
 /* Mean and 1 / sqrt(var + epsilon) that hold for this channel. */
 static void statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
     const struct state *s = n->state;
-    if (s->batch && s->count) {
-        const float *x = ot_f(n->x[X]);
-        *mean = (float)(channel_sums(s, x, x, 0, 0, c).a / (double)s->count);
-        const double var = channel_sums(s, x, x, *mean, *mean, c).ab / (double)s->count;
+    if (s->batch && s->x.count) {
+        double m, square;
+        ot_channel_moments(n->kernels, &s->x, ot_f(n->x[X]), c, &m, &square);
+        const double var = square / (double)s->x.count;
+        *mean = (float)m;
         *inverse = (float)(1 / sqrt(var + (double)s->epsilon));
         move_statistic(n, MEAN, c, *mean);
         move_statistic(n, VAR, c, (float)var);
@@ -193,23 +125,37 @@ static void forward_channel(void *arg, int task, int worker) {
         ((float *)n->save)[2 * c + 1] = inverse;
     }
     const float gain = inverse * ot_f(n->x[SCALE])[c], bias = ot_f(n->x[BIAS])[c];
-    for (int64_t o = 0; o < s->outer; o++) {
-        const int64_t at = (o * s->channels + c) * s->inner;
-        scale_run(ot_f(n->x[X]) + at, mean, gain, bias, ot_f(n->y[0]) + at, s->inner);
+    for (int64_t o = 0; o < s->x.outer; o++) {
+        const int64_t at = (o * s->x.channels + c) * s->x.inner;
+        n->kernels->scale(ot_f(n->x[X]) + at, mean, gain, bias, ot_f(n->y[0]) + at,
+                          (size_t)s->x.inner);
     }
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->channels, forward_channel, n);
+    ot_parallel_for(n->pool, (int)s->x.channels, forward_channel, n);
 }
 
 /* ---- backward ---- */
 
-/* dx = gain * dy + slope * (x - mean) + shift */
-static void back_run(const float *dy, const float *x, const float k[4], float *dx, int64_t n) {
-    const float gain = k[0], slope = k[1], mean = k[2], shift = k[3];
-    for (int64_t i = 0; i < n; i++) dx[i] = gain * dy[i] + slope * (x[i] - mean) + shift;
+/* dx = gain * dy, and with batch statistics + slope * (x - mean) + shift */
+struct line {
+    float mean, gain, slope, shift;
+};
+
+static void backward_data(const struct op_node *n, int64_t c, const struct line *l) {
+    const struct state *s = n->state;
+    for (int64_t o = 0; o < s->x.outer; o++) {
+        const int64_t at = (o * s->x.channels + c) * s->x.inner;
+        const float *dy = ot_f(n->dy[0]) + at;
+        float *dx = ot_f(n->dx[X]) + at;
+        if (s->batch)
+            n->kernels->combine(dy, l->gain, ot_f(n->x[X]) + at, l->mean, l->slope, l->shift, dx,
+                                (size_t)s->x.inner);
+        else
+            n->kernels->scale(dy, 0, l->gain, 0, dx, (size_t)s->x.inner);
+    }
 }
 
 static void backward_channel(void *arg, int task, int worker) {
@@ -217,32 +163,27 @@ static void backward_channel(void *arg, int task, int worker) {
     const struct op_node *n = arg;
     const struct state *s = n->state;
     const int64_t c = task;
-    const float *x = ot_f(n->x[X]), *dy = ot_f(n->dy[0]), *saved = n->save;
+    const float *saved = n->save;
     const float mean = s->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
     const float inverse =
         s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
-    struct sums sum = {0, 0};
-    if (s->batch || n->dx[SCALE] || n->dx[BIAS]) sum = channel_sums(s, dy, x, 0, mean, c);
-    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(sum.ab * (double)inverse);
-    if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum.a;
+    double sum = 0, product = 0; /* of dy, of dy (x - mean) */
+    if (s->batch || n->dx[SCALE] || n->dx[BIAS])
+        ot_channel_products(n->kernels, &s->x, ot_f(n->dy[0]), ot_f(n->x[X]), mean, c, &sum,
+                            &product);
+    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * (double)inverse);
+    if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum;
     if (!n->dx[X]) return;
     const float gain = inverse * ot_f(n->x[SCALE])[c];
-    const double m = (double)s->count;
-    for (int64_t o = 0; o < s->outer; o++) {
-        const int64_t at = (o * s->channels + c) * s->inner;
-        if (s->batch) {
-            const float k[4] = {gain, (float)(-gain * (double)inverse * inverse * sum.ab / m), mean,
-                                (float)(-gain * sum.a / m)};
-            back_run(dy + at, x + at, k, ot_f(n->dx[X]) + at, s->inner);
-        } else {
-            scale_run(dy + at, 0, gain, 0, ot_f(n->dx[X]) + at, s->inner);
-        }
-    }
+    const double m = (double)s->x.count;
+    const struct line l = {mean, gain, (float)(-gain * (double)inverse * inverse * product / m),
+                           (float)(-gain * sum / m)};
+    backward_data(n, c, &l);
 }
 
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
+    ot_parallel_for(n->pool, (int)s->x.channels, backward_channel, n);
 }
 
 #define STATE "S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2"

@@ -162,7 +162,49 @@ static void test_pack(void **state) {
         }
 }
 
+static void check_sums(const struct kernels *k, const float *a, const float *b, size_t n) {
+    double sum = 0, square = 0, product = 0;
+    float mean, found, found_product;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)a[i];
+        product += (double)a[i] * ((double)b[i] - 0.25);
+    }
+    for (size_t i = 0; i < n; i++)
+        square += ((double)a[i] - sum / (double)n) * ((double)a[i] - sum / (double)n);
+    k->moments(a, n, &mean, &found);
+    assert_true(fabs(sum / (double)n - (double)mean) < 1e-6);
+    assert_true(fabs(square - (double)found) < 1e-5 * (1 + square));
+    k->products(a, b, 0.25f, n, &found, &found_product);
+    assert_true(fabs(sum - (double)found) < 1e-5);
+    assert_true(fabs(product - (double)found_product) < 1e-5);
+}
+
+/* Sums, scale and combine of pieces of every length around some vectors. */
+static void test_norm(void **state) {
+    (void)state;
+    enum { MOST = 131 };
+    for (int i = 0; ot_kernels_at(i); i++)
+        for (size_t n = 1; n <= MOST; n++) {
+            const struct kernels *k = ot_kernels_at(i);
+            const bool back = n % 2;
+            float *a = guarded(n, back), *b = guarded(n, back), *y = guarded(n, back);
+            for (size_t j = 0; j < n; j++) a[j] = noise(1, j);
+            for (size_t j = 0; j < n; j++) b[j] = noise(2, j);
+            check_sums(k, a, b, n);
+            k->scale(a, 0.5f, 3, 0.75f, y, n);
+            for (size_t j = 0; j < n; j++)
+                assert_true(fabsf((a[j] - 0.5f) * 3 + 0.75f - y[j]) < 1e-6f);
+            k->combine(a, 2, b, 0.5f, 3, 0.75f, y, n);
+            for (size_t j = 0; j < n; j++)
+                assert_true(fabsf(2 * a[j] + 3 * (b[j] - 0.5f) + 0.75f - y[j]) < 1e-6f);
+            guarded_free(a, n, back);
+            guarded_free(b, n, back);
+            guarded_free(y, n, back);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_pack)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_pack),
+                                       cmocka_unit_test(test_norm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* isa.c - the kernels of one instruction set; compiled once for each. */
 #include "ops/kernels/simd.h"
 
+#include "ops/kernels/norm.inc"
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
@@ -41,6 +42,10 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .width = WIDTH,
     .tile = TILE,
     .pack = pack_lines,
+    .moments = moments,
+    .products = products,
+    .scale = scale,
+    .combine = combine,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

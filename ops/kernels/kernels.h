@@ -84,11 +84,27 @@ typedef void pack_fn(const struct pack *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
 
+/* Sums over n floats, n >= 1 and at most a thousand or so, for they add up in float:
+ * moments: *mean, and *square = sum of (x - mean)^2;
+ * products: *sum_a = sum of a, *sum_ab = sum of a * (b - b0). */
+typedef void moments_fn(const float *x, size_t n, float *mean, float *square);
+typedef void products_fn(const float *a, const float *b, float b0, size_t n, float *sum_a,
+                         float *sum_ab);
+/* y = (x - x0) * gain + shift. y is not x. */
+typedef void scale_fn(const float *x, float x0, float gain, float shift, float *y, size_t n);
+/* y = gain * a + slope * (b - b0) + shift. y is neither a nor b. */
+typedef void combine_fn(const float *a, float gain, const float *b, float b0, float slope,
+                        float shift, float *y, size_t n);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
     int tile;         /* most units in a tile; h * w <= tile */
     pack_fn *pack;
+    moments_fn *moments;
+    products_fn *products;
+    scale_fn *scale;
+    combine_fn *combine;
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];

@@ -1,0 +1,29 @@
+/* channels.h - sums over the elements of one channel, for [N, C, ...] in rows or in lanes. */
+#ifndef OT_OPS_CHANNELS_H
+#define OT_OPS_CHANNELS_H
+
+#include "ops/op.h"
+
+/* In memory x is [outer][channels][inner]. */
+struct channels {
+    int64_t channels, outer, inner;
+    int64_t spare_block; /* the outer index whose last lanes are spare; -1: none */
+    int64_t lanes, used; /* in that block: L, and lanes that are not spare */
+    int64_t count;       /* elements of a channel, spare lanes not among them */
+};
+
+/* x: [N, C, ...]; in lanes, of lane_rank 1. */
+void ot_channels_of(const struct tensor *x, struct channels *c);
+
+/* Mean, and sum of (x - mean)^2; zeros where there are no elements. Pieces that fit the cache are
+ * taken twice, and their moments put together as Chan, Golub and LeVeque have it ("Updating
+ * formulae and a pairwise algorithm for computing sample variances", 1979). */
+void ot_channel_moments(const struct kernels *k, const struct channels *c, const float *x,
+                        int64_t channel, double *mean, double *square);
+
+/* Sum of a, and sum of a * (b - b0). */
+void ot_channel_products(const struct kernels *k, const struct channels *c, const float *a,
+                         const float *b, float b0, int64_t channel, double *sum_a,
+                         double *sum_ab);
+
+#endif
