@@ -1,7 +1,9 @@
 /* conv.c - Conv: y[n,m,o] = b[m] + sum over c, k of W[m,c,k] x[n, c, o stride + k dilation - pad],
  * in groups (ONNX Conv-1, Conv-11), over one or two spatial dimensions.
  *
- * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product in lanes.
+ * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product in lanes. A dense W
+ * with short rows goes there too, as one whose pattern is full, where its neighbours are in lanes:
+ * there are few channels to multiply, and turning them into rows and back costs as much.
  */
 #include "ops/dnnl.h"
 #include "ops/linear.h"
@@ -66,12 +68,31 @@ static void fill_shape(const struct op_node *n, const struct window *w, int grou
     s->pad_bottom = (int)w->end[0];
 }
 
+/* Every place of the weight, in the order in which a dense one stands in memory. */
+static ot_status full_pattern(struct op_node *n, const struct pattern **full, ot_error *err) {
+    const struct tensor *w = n->x[1];
+    const int64_t count = ot_elements(w);
+    struct pattern *p = ot_arena_alloc(n->arena, 1, sizeof *p);
+    int *row = ot_arena_alloc(n->arena, (size_t)w->dim[0] + 1, sizeof *row);
+    int *col = ot_arena_alloc(n->arena, (size_t)count, sizeof *col);
+    if (!p || !row || !col) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    *p = (struct pattern){.references = 1, .rows = (int)w->dim[0],
+                          .cols = (int)(count / w->dim[0]), .nnz = (int)count, .row = row,
+                          .col = col};
+    for (int r = 0; r <= p->rows; r++) row[r] = r * p->cols;
+    for (int k = 0; k < p->nnz; k++) col[k] = k % p->cols;
+    *full = p;
+    return OT_OK;
+}
+
 static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
     const struct conv_shape *s = &state->shape;
+    const struct pattern *pattern = n->x[1]->pattern;
     if (!n->x[0]->lanes)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
+    if (!pattern) OT_TRY(full_pattern(n, &pattern, err));
     OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
-    return ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, ot_sparse_want(n),
+    return ot_sparse_prepare(n, pattern, s, n->x[0]->lanes, ot_sparse_want(n),
                              &state->sparse, &n->forward_scratch_size, &n->backward_scratch_size,
                              err);
 }
@@ -97,7 +118,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
     fill_shape(n, &w, (int)groups, &state->shape);
-    return n->x[1]->pattern ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
+    const bool sparse = n->x[1]->pattern || n->x[0]->lanes;
+    return sparse ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
 }
 
 /* Preparing a sparse product takes the square of an axis's taps. */
@@ -108,12 +130,25 @@ static bool few_taps(const struct tensor *w) {
     return true;
 }
 
+static bool is_fixed(const struct tensor *t) {
+    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
+}
+
+/* A dense weight of few enough columns, and not too large for a list of its places. */
+static bool is_short(const struct tensor *w) {
+    enum { COLUMNS = 160, MOST = 1 << 22 };
+    int64_t columns, all;
+    return is_fixed(w) && ot_shape_count(w->dim + 1, w->rank - 1, COLUMNS, &columns) &&
+           ot_shape_count(w->dim, w->rank, MOST, &all) && all > 0;
+}
+
 static bool lanes(const struct op_node *n, int lane_rank) {
-    const struct pattern *p = n->x[1] ? n->x[1]->pattern : NULL;
-    return p && lane_rank == 1 && !p->transposed && n->x[1]->rank >= 3 &&
-           p->rows == n->x[1]->dim[0] && few_taps(n->x[1]) &&
-           (n->n_in < 3 || !n->x[2] || n->x[2]->role == OT_ROLE_PARAM ||
-            n->x[2]->role == OT_ROLE_CONST);
+    const struct tensor *w = n->x[1];
+    const struct tensor *bias = n->n_in > 2 ? n->x[2] : NULL;
+    if (!w || lane_rank != 1 || w->rank < 3 || !few_taps(w) || (bias && !is_fixed(bias)))
+        return false;
+    const struct pattern *p = w->pattern;
+    return p ? !p->transposed && p->rows == w->dim[0] : is_short(w);
 }
 
 static void forward(struct op_node *n) {
@@ -148,6 +183,8 @@ static const char *const cases[] = {
     "X[2,3,5,5] W[4,3,3,3]:p B[4]:p pads=1,1,1,1 kernel_shape=3,3 -> Y[2,4,5,5]",
     "X[2,3,5,5] W[4,3,3,3]~0.4:p B[4]:p pads=1,1,1,1 lanes -> Y[2,4,5,5]",
     "X[1,4,6,7] W[6,2,2,3]~0.5:p group=2 strides=2,1 pads=0,1,1,2 lanes -> Y[1,6,3,8]",
+    "X[18,3,9,7] W[5,3,7,7]:p B[5]:p strides=2,2 pads=3,3,3,3 lanes -> Y[18,5,5,4]",
+    "X[3,4,5,6] W[8,1,3,3]:p B[8]:p group=4 strides=2,1 pads=1,1,1,1 lanes -> Y[3,8,3,6]",
     "X[17,2,4,4] W[3,2,1,1]~0.6:p strides=2,3 lanes -> Y[17,3,2,2]",
     "X[3,4,7,6] W[4,1,3,3]~0.5:p B[4]:p group=4 dilations=2,1 pads=2,1,2,1 lanes -> Y[3,4,7,6]",
     "X[3,2,9] W[4,2,3]~0.5:p strides=2 auto_pad=SAME_UPPER lanes -> Y[3,4,5]",

@@ -38,6 +38,7 @@ ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err)
     if (!name) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     snprintf(name, SIZE, "spmm %s", n->kernels->name);
     n->kernel = name;
-    n->flops = 2.0 * n->x[1]->pattern->nnz * positions;
+    const struct tensor *w = n->x[1];
+    n->flops = 2.0 * (double)(w->pattern ? w->pattern->nnz : ot_elements(w)) * positions;
     return OT_OK;
 }

@@ -261,7 +261,8 @@ static int inherited_lanes(const struct op_node *n) {
 /* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
 static int lanes_ahead(const struct plan *p, const struct op_node *n) {
     if (p->lane_count != OT_CONV_LANES || n->index < 0 || !p->leads_to_lanes[n->index]) return 0;
-    return n->op->lanes && n->x[0]->role == OT_ROLE_ACTIVATION && n->op->lanes(n, 1);
+    const bool moves = n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT;
+    return n->op->lanes && moves && n->op->lanes(n, 1);
 }
 
 static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank, ot_error *err) {
