@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECE = 16 }; /* divides L */
+#include "ops/kernels/kernels.h"
 
 struct state {
     struct pooling p;
@@ -44,40 +44,31 @@ static inline void take(const float *x, int64_t stride, int32_t position, int32_
     }
 }
 
-/* The n lanes of one output. */
-static void take_lanes(const float *x, int32_t position, float *y, int32_t *at, int64_t n) {
-    for (int64_t j = 0; j < n; j += PIECE)
-        if (at)
-            take(x + j, 1, position, 0, y + j, at + j, PIECE);
-        else
-            take(x + j, 1, position, 0, y + j, NULL, PIECE);
-}
-
 /* Tap (., b) of the outputs of one row; x_row: row of x that the tap falls into. */
 static void take_row(const struct pooling *p, const float *x, int64_t x_row, int64_t b, float *y,
                      int32_t *at) {
-    const int64_t stride = p->w.stride[1], inner = p->inner;
+    const int64_t stride = p->w.stride[1];
     int64_t from, to;
     ot_pooling_span(p, 1, b, &from, &to);
-    int64_t k = x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b);
-    if (inner == 1 && at) {
+    const int64_t k = x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b);
+    if (at)
         take(x + k, stride, (int32_t)k, (int32_t)stride, y + from, at + from, to - from);
-    } else if (inner == 1) {
+    else
         take(x + k, stride, 0, 0, y + from, NULL, to - from);
-    } else {
-        for (int64_t j = from; j < to; j++, k += stride)
-            take_lanes(x + k * inner, (int32_t)k, y + j * inner, at ? at + j * inner : NULL,
-                       inner);
-    }
 }
 
-/* Outputs of one plane. at: where they were found; NULL: nobody asks. */
-static void pool_plane(const struct pooling *p, const float *x, float *y, int32_t *at) {
-    const int64_t row = p->w.out[1] * p->inner;
+/* Outputs without a place. */
+static void fill(float *y, int32_t *at, int64_t n) {
+    for (int64_t j = 0; j < n; j++) y[j] = -INFINITY;
+    for (int64_t j = 0; j < n && at; j++) at[j] = -1;
+}
+
+/* Outputs of one plane in rows. at: where they were found; NULL: nobody asks. */
+static void pool_rows(const struct pooling *p, const float *x, float *y, int32_t *at) {
+    const int64_t row = p->w.out[1];
     for (int64_t i = 0; i < p->w.out[0]; i++, y += row) {
         int32_t *row_at = at ? at + i * row : NULL;
-        for (int64_t j = 0; j < row; j++) y[j] = -INFINITY;
-        for (int64_t j = 0; j < row && at; j++) row_at[j] = -1;
+        fill(y, row_at, row);
         for (int64_t a = 0; a < p->w.kernel[0]; a++) {
             const int64_t x_row = ot_pooling_at(p, 0, i, a);
             if (x_row < 0 || x_row >= p->w.in[0]) continue;
@@ -86,13 +77,63 @@ static void pool_plane(const struct pooling *p, const float *x, float *y, int32_
     }
 }
 
+/* Outputs j to `to` of row i in lanes, whose windows have the same places inside the input. a: all
+ * but what depends on i and j, with x, y and at at the beginning of the plane. */
+static void pool_run(const struct pooling *p, const struct kernels *k, struct max_pool a, int64_t i,
+                     int64_t j, int64_t to) {
+    const int64_t out = (i * p->w.out[1] + j) * p->inner;
+    int64_t at[2] = {i, j}, taps[2];
+    for (int d = 0; d < 2; d++) {
+        const int64_t start = ot_pooling_at(p, d, at[d], 0), step = p->w.dilation[d];
+        taps[d] = ot_pooling_taps(p, d, at[d], false);
+        at[d] = start < 0 ? start + (step - 1 - start) / step * step : start;
+    }
+    a.y += out;
+    if (a.at) a.at += out;
+    if (!taps[0] || !taps[1]) {
+        fill(a.y, a.at, (to - j) * p->inner);
+        return;
+    }
+    a.position = (int32_t)(at[0] * p->w.in[1] + at[1]);
+    a.x += a.position * p->inner;
+    a.lines = (int)taps[0];
+    a.columns = (int)taps[1];
+    a.outputs = (int)(to - j);
+    k->max_pool(&a);
+}
+
+static struct move move_by(const struct pooling *p, int64_t places) {
+    return (struct move){(size_t)places * (size_t)p->inner, (int32_t)places};
+}
+
+/* The same in lanes. */
+static void pool_lanes(const struct pooling *p, const struct kernels *k, const float *x, float *y,
+                       int32_t *at) {
+    const struct max_pool a = {.x = x, .line = move_by(p, p->w.dilation[0] * p->w.in[1]),
+                               .column = move_by(p, p->w.dilation[1]),
+                               .next = move_by(p, p->w.stride[1]), .lanes = (size_t)p->inner,
+                               .y = y, .at = at};
+    int64_t from, to, last_from, last_to; /* outputs with all columns inside */
+    ot_pooling_span(p, 1, 0, &from, &last_to);
+    ot_pooling_span(p, 1, p->w.kernel[1] - 1, &last_from, &to);
+    if (last_to < to) to = last_to;
+    for (int64_t i = 0; i < p->w.out[0]; i++)
+        for (int64_t j = 0, behind; j < p->w.out[1]; j = behind) {
+            behind = j == from && to > from ? to : j + 1;
+            pool_run(p, k, a, i, j, behind);
+        }
+}
+
 static void forward_plane(const struct op_node *n, int64_t plane) {
     const struct state *s = n->state;
     const struct pooling *p = &s->p;
     const int64_t size = ot_pooling_out(p) * p->inner;
     const float *x = ot_f(n->x[0]) + plane * ot_pooling_in(p) * p->inner;
     int32_t *at = n->save_size ? (int32_t *)n->save + plane * size : NULL;
-    pool_plane(p, x, ot_f(n->y[0]) + plane * size, at);
+    if (p->inner > 1)
+        pool_lanes(p, n->kernels, x, ot_f(n->y[0]) + plane * size, at);
+    else
+        pool_rows(p, x, ot_f(n->y[0]) + plane * size, at);
     if (n->n_out < 2 || !n->y[1]) return;
     int64_t *index = (int64_t *)n->y[1]->data + plane * size;
     for (int64_t i = 0; i < size; i++) {
@@ -135,6 +176,9 @@ static const char *const cases[] = {
     "f[1,1,2,3]{1,5,2,7,3,6} kernel_shape=2,2 -> f[1,1,1,2]{7,6} i64[1,1,1,2]{3,5}",
     "f[1,1,2,3]{1,5,2,7,3,6} kernel_shape=2,2 storage_order=1 -> f[1,1,1,2]{7,6} "
     "i64[1,1,1,2]{1,5}",
+    "X[17,2,9,11] kernel_shape=3,3 dilations=2,3 pads=2,4,1,3 distinct range=-4,4 lanes "
+    "-> Y[17,2,8,12]",
+    "X[2,1,4,3] kernel_shape=3,2 strides=2,3 pads=1,1,1,0 distinct lanes -> Y[2,1,2,1]",
     "f[1,1,3]{1,nan,2} kernel_shape=2 -> f[1,1,2]{nan,nan}",
     "X[1,1,5,5] kernel_shape=2,2 ceil_mode=9 -> error: 'ceil_mode'",
     "X[1,1,5,5] kernel_shape=2,2 storage_order=7 -> error: 'storage_order'",

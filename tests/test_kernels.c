@@ -203,8 +203,38 @@ static void test_norm(void **state) {
         }
 }
 
+/* 3 outputs of 2 x 2 places, 2 apart, in 2 units; some places are NaN, some alike. */
+static void test_max_pool(void **state) {
+    (void)state;
+    enum { LANES = 2 * OT_UNIT, WIDE = 6, OUTPUTS = 3, IN = 2 * WIDE * LANES };
+    for (int t = 0; ot_kernels_at(t); t++) {
+        float *x = guarded(IN, true), y[OUTPUTS * LANES];
+        int32_t at[OUTPUTS * LANES];
+        for (int i = 0; i < IN; i++) {
+            const uint32_t r = ot_random_u32(9, 1, (uint64_t)i) % 8;
+            x[i] = r ? (float)r : NAN;
+        }
+        const struct max_pool a = {.x = x, .line = {WIDE * LANES, WIDE}, .column = {LANES, 1},
+                                   .next = {2 * LANES, 2}, .lines = 2, .columns = 2,
+                                   .outputs = OUTPUTS, .lanes = LANES, .y = y, .at = at};
+        ot_kernels_at(t)->max_pool(&a);
+        for (int i = 0; i < OUTPUTS * LANES; i++) {
+            int best = i / LANES * 2;
+            for (int k = 1; k < 4; k++) {
+                const int p = i / LANES * 2 + k / 2 * WIDE + k % 2;
+                const float v = x[p * LANES + i % LANES];
+                if (v > x[best * LANES + i % LANES] || isnan(v)) best = p;
+            }
+            assert_int_equal(at[i], best);
+            assert_memory_equal(&y[i], &x[best * LANES + i % LANES], sizeof *y);
+        }
+        guarded_free(x, IN, true);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_pack),
-                                       cmocka_unit_test(test_norm)};
+                                       cmocka_unit_test(test_norm),
+                                       cmocka_unit_test(test_max_pool)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "ops/kernels/norm.inc"
 #include "ops/kernels/pack.inc"
+#include "ops/kernels/pool.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
 
@@ -46,6 +47,7 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .products = products,
     .scale = scale,
     .combine = combine,
+    .max_pool = max_pool,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

@@ -80,9 +80,28 @@ struct pack {
     int lines, left, units, right;
 };
 
+/* From one place of an image to another: in floats, and in positions. */
+struct move {
+    size_t x;
+    int32_t position;
+};
+
+/* y = the largest of lines x columns places for each of some outputs and lanes (a multiple of
+ * OT_UNIT), at = its position: the first of equal ones, the last of NaN. */
+struct max_pool {
+    const float *x; /* the first place of the first output, */
+    int32_t position;
+    struct move line, column, next; /* from there to the other places, and to the next output */
+    int lines, columns, outputs;
+    size_t lanes;
+    float *y;
+    int32_t *at; /* NULL: nobody asks */
+};
+
 typedef void pack_fn(const struct pack *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
+typedef void max_pool_fn(const struct max_pool *a);
 
 /* Sums over n floats, n >= 1 and at most a thousand or so, for they add up in float:
  * moments: *mean, and *square = sum of (x - mean)^2;
@@ -105,6 +124,7 @@ struct kernels {
     products_fn *products;
     scale_fn *scale;
     combine_fn *combine;
+    max_pool_fn *max_pool;
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
