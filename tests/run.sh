@@ -47,13 +47,16 @@ configure() {
     cmake $generator -S . -B "$folder" "$@" && cmake --build "$folder" -j "$jobs"
 }
 
+# beneath FOLDER COMMAND...: ctest knows --test-dir from 3.20 on only.
+beneath() { (cd "$1" && shift && "$@"); }
+
 # variant NAME FOLDER CMAKE-OPTIONS...: builds and tests one way of compiling.
 variant() {
     title=$1
     where=$2
     shift 2
     step "$title: build" configure "$where" "$@" || return 1
-    step "$title: test" $no_aslr ctest --test-dir "$builds/$where" --output-on-failure -j "$jobs" \
+    step "$title: test" beneath "$builds/$where" $no_aslr ctest --output-on-failure -j "$jobs" \
         $selection
 }
 
