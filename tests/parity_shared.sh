@@ -3,11 +3,11 @@
 # 20 losses within 1e-3, the accuracy at most half a point below the reference, the mask untouched.
 #
 # BatchNormalization in 20 layers multiplies a difference in the last bit by about five a step.
-# PyTorch itself, another release or in float64, leaves the losses of cifar_resnet20_90_bn by 1e-3 in
-# step 8 and by 1.6e-2 within 20 steps, those of fmnist_cnn_90_bn by 4e-4; started from weights that
-# differ by 1e-7, it ends between 0.783 and 0.793 on the former (0.786 is stored), and at 0.8877 on the
-# latter (0.8777). So the ResNet's losses are held to 1e-3 for 7 steps and to 3e-2 for 20, an accuracy
-# may be better than the reference, and that on 1,000 images 1.5 points worse.
+# PyTorch itself, another release or in float64, leaves the losses of cifar_resnet20_90_bn by 1e-3
+# in step 8 and by 1.6e-2 within 20 steps, those of fmnist_cnn_90_bn by 4e-4; started from weights
+# that differ by 1e-7, it ends between 0.783 and 0.793 on the former (0.786 is stored), and at
+# 0.8877 on the latter (0.8777). So the ResNet's losses are held to 1e-3 for 7 steps and to 3e-2
+# for 20, an accuracy may be better than the reference, and that on 1,000 images 1.5 points worse.
 #
 # Usage: OT_SHARED= parity_shared.sh [model ...]
 [ -d "$OT_SHARED/models" ] || { echo "OT_SHARED is not set"; exit 77; }
