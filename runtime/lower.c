@@ -358,14 +358,19 @@ static int loss_value(const struct ot_session *s) {
     return s->loss.kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
 }
 
-/* Convolutions take one vector of samples a pixel; a network of linear layers takes wide blocks. */
+/* Convolutions take one vector of samples a pixel; a network of linear layers takes wide blocks. A
+ * MatMul works on tokens: of numbers [batch, tokens] or of vectors [batch, tokens, features]. */
 static int lane_count(const struct plan *p) {
     const struct ot_session *s = p->session;
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, "Conv")) return OT_CONV_LANES;
-    int64_t samples = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
-    if (p->n_inputs && p->input[0].type != OT_FLOAT && p->input[0].rank > 1)
-        samples *= p->input[0].dim[1]; /* tokens */
+    bool tokens = false;
+    for (int i = 0; i < s->n_parameters; i++) {
+        if (!s->parameter[i].t.pattern) continue;
+        if (!strcmp(s->parameter[i].op, "Conv")) return OT_CONV_LANES;
+        tokens |= !strcmp(s->parameter[i].op, "MatMul");
+    }
+    const ot_tensor *in = p->n_inputs ? &p->input[0] : NULL;
+    int64_t samples = in && in->rank ? in->dim[0] : 1;
+    if (in && tokens && in->rank == (in->type == OT_FLOAT ? 3 : 2)) samples *= in->dim[1];
     return samples > 112 ? 128 : 16 * (int)((samples + 15) / 16 > 0 ? (samples + 15) / 16 : 1);
 }
 

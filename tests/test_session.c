@@ -251,6 +251,30 @@ static void a_cnn_enters_lanes_once(void **state) {
     ot_close(f.s);
 }
 
+static unsigned char *token_model(size_t *size) {
+    struct model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 16, 12));
+    weight(&m, "w", 2, DIMS(12, CLASSES), 0.2);
+    model_node(&m, "MatMul", "x w", "y", "");
+    model_output(&m, "y", OT_FLOAT, 3, DIMS(-1, 16, CLASSES));
+    return model_finish(&m, size);
+}
+
+/* Lanes are filled with samples, and with tokens where a MatMul works on tokens. */
+static void lanes_follow_the_samples(void **state) {
+    (void)state;
+    make_fn *const makes[] = {mlp, cnn, token_model};
+    const int lanes[] = {32, 16, 128}; /* of 17 samples, 17 images, 17 * 16 tokens */
+    for (int k = 0; k < 3; k++) {
+        struct fixture f;
+        must_open(&f, makes[k], NULL);
+        assert_int_equal(ot_prepare(f.s, 0, &f.in, 1, NULL, NULL), OT_OK);
+        assert_int_equal(f.s->plan->lane_count, lanes[k]);
+        ot_close(f.s);
+    }
+}
+
 static void frozen_weights_cost_nothing(void **state) {
     (void)state;
     struct fixture f;
@@ -454,6 +478,7 @@ int main(void) {
         cmocka_unit_test(sparse_equals_dense),
         cmocka_unit_test(live_buffers_do_not_overlap),
         cmocka_unit_test(a_cnn_enters_lanes_once),
+        cmocka_unit_test(lanes_follow_the_samples),
         cmocka_unit_test(frozen_weights_cost_nothing),
         cmocka_unit_test(training_memory_follows_the_nonzeros),
         cmocka_unit_test(a_step_allocates_nothing),
