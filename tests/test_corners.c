@@ -259,6 +259,17 @@ static void a_weight_may_be_an_output(void **state) {
     ot_close(s);
 }
 
+/* The loss after one step of training. */
+static double second_loss(struct model *m, ot_sparse_mode sparse, const ot_tensor *x) {
+    ot_session *s = opened(m, &(ot_options){.sparse = sparse}, NULL);
+    set_optimizer(s, (ot_optimizer_options){.lr = 0.1f});
+    train(s, x, &target);
+    assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
+    double loss = train(s, x, &target);
+    ot_close(s);
+    return loss;
+}
+
 /* x (u w): the left factor of the inner product does not change with the batch. */
 static void sparse_weights_multiply_one_another(void **state) {
     (void)state;
@@ -273,14 +284,8 @@ static void sparse_weights_multiply_one_another(void **state) {
         model_node(&m, "MatMul", "x h", "y", "");
         model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, C));
         fill_input();
-        ot_session *s =
-            opened(&m, &(ot_options){.sparse = k ? OT_SPARSE_NEVER : OT_SPARSE_ALWAYS}, NULL);
         const ot_tensor x = floats(in, 2, DIMS(N, 20));
-        set_optimizer(s, (ot_optimizer_options){.lr = 0.1f});
-        train(s, &x, &target);
-        assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
-        loss[k] = train(s, &x, &target);
-        ot_close(s);
+        loss[k] = second_loss(&m, k ? OT_SPARSE_NEVER : OT_SPARSE_ALWAYS, &x);
     }
     assert_float_equal(loss[0], loss[1], 1e-5);
 }
@@ -297,14 +302,8 @@ static void a_sparse_weight_may_be_added(void **state) {
         model_node(&m, "Gemm", "x w w", "y", "");
         model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, 40));
         fill_input();
-        ot_session *s =
-            opened(&m, &(ot_options){.sparse = k ? OT_SPARSE_NEVER : OT_SPARSE_ALWAYS}, NULL);
         const ot_tensor x = floats(in, 2, DIMS(N, 1));
-        set_optimizer(s, (ot_optimizer_options){.lr = 0.1f});
-        train(s, &x, &target);
-        assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
-        loss[k] = train(s, &x, &target);
-        ot_close(s);
+        loss[k] = second_loss(&m, k ? OT_SPARSE_NEVER : OT_SPARSE_ALWAYS, &x);
     }
     assert_float_equal(loss[0], loss[1], 1e-5);
 }
