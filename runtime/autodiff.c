@@ -78,7 +78,6 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
 }
 
 ot_status ot_differentiate(struct plan *p, ot_error *err) {
-    p->n_forward = p->n_steps;
     if (p->kind == OT_PLAN_RUN) return OT_OK;
     bool train = p->kind == OT_PLAN_TRAIN;
     if (train && !p->logits->wants)

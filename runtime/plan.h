@@ -89,7 +89,6 @@ struct plan {
     struct plan_node **node; /* in forward order, internal operators included */
     int n_steps, step_capacity;
     struct step *step;
-    int n_forward; /* steps before the loss */
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
     size_t block_bytes;

@@ -52,10 +52,6 @@ bool ot_same_shape(const struct tensor *a, const struct tensor *b) {
     return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
 }
 
-bool ot_same_layout(const struct tensor *a, const struct tensor *b) {
-    return a->lanes == b->lanes && (!a->lanes || a->lane_rank == b->lane_rank);
-}
-
 const char *ot_shape_text(const struct tensor *t, char *buffer, size_t size) {
     size_t k = 0;
     if (!size) return buffer;

@@ -71,7 +71,6 @@ static inline int64_t ot_sample_elements(const struct tensor *t) {
 /* Overflow-checked product of n dims, each >= 0; false if negative, or more than `most`. */
 bool ot_shape_count(const int64_t *dim, int n, int64_t most, int64_t *count);
 bool ot_same_shape(const struct tensor *a, const struct tensor *b);
-bool ot_same_layout(const struct tensor *a, const struct tensor *b);
 
 /* "[64,3,224,224]" into buffer. */
 const char *ot_shape_text(const struct tensor *t, char *buffer, size_t size);
