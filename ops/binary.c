@@ -65,6 +65,9 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
 
 static ot_status check_types(const struct op_node *n, const struct binary *f, ot_error *err) {
     if (f->integer && ot_is_integer(n->x[0]->type)) return ot_op_type(n, 1, n->x[0]->type, err);
+    if (!f->value)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
+                          ot_type_name(n->x[0]->type));
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     const struct binary_state *s = n->state;
     return s->converted ? OT_OK : ot_op_type(n, 1, OT_FLOAT, err);

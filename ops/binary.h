@@ -1,11 +1,12 @@
-/* binary.h - what arithmetic of two broadcast tensors shares: Add, Sub, Mul, Div, Pow, Mod. */
+/* binary.h - what arithmetic of two broadcast tensors shares: Add, Sub, Mul, Div, Pow, Mod,
+ * PRelu, and operations on bits. */
 #ifndef OT_OPS_BINARY_H
 #define OT_OPS_BINARY_H
 
 #include "ops/broadcast.h"
 
 /* Loops over n contiguous floats. da, db: gradients of the two inputs for the gradient dy of the
- * result; a and b are NULL there where op.needs leaves them out. */
+ * result; a and b are NULL there where op.needs leaves them out. All NULL: integers only. */
 struct binary {
     void (*value)(const float *a, const float *b, float *y, int64_t n);
     void (*da)(const float *a, const float *b, const float *dy, float *da, int64_t n);

@@ -1,7 +1,9 @@
-/* softmax.c - Softmax y = exp(x - max) / sum of exp(x - max), and LogSoftmax, its logarithm, along
- * one axis; before opset 13 along all axes from `axis` on, taken as one.
+/* softmax.c - Softmax y = exp(x - max) / sum of exp(x - max), LogSoftmax, its logarithm, and
+ * Hardmax, 1 at the first of the largest and else 0, along one axis; before opset 13 along all axes
+ * from `axis` on, taken as one.
  *
- * Backward: dx = y (dy - sum of dy y), and for the logarithm dx = dy - exp(y) sum of dy.
+ * Backward: dx = y (dy - sum of dy y), and for the logarithm dx = dy - exp(y) sum of dy. Hardmax is
+ * not differentiable.
  *
  * A tensor is seen as [outer][length][inner]; in lanes inner has the L lanes in it. Work is cut
  * into columns of inner, at most COLUMNS side by side.
@@ -15,7 +17,7 @@
 enum { COLUMNS = 64, WIDTH = 16, GRAIN = 8192 };
 
 struct state {
-    bool logarithm;
+    bool logarithm, hard;
     int64_t outer, length, inner;
     int64_t strips; /* of COLUMNS columns, in inner */
 };
@@ -45,6 +47,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     ot_op_like(n->y[0], x);
     int end = n->node->opset >= 13 ? axis + 1 : x->rank;
     s->logarithm = !strcmp(n->op->name, "LogSoftmax");
+    s->hard = !strcmp(n->op->name, "Hardmax");
     s->length = ot_dims_product(x, axis, end);
     s->inner = ot_dims_product(x, end, x->rank) * (x->lanes ? x->lanes : 1);
     s->outer = s->length && s->inner ? ot_count(x) / (s->length * s->inner) : 0;
@@ -139,6 +142,17 @@ static void columns_gradient(const struct state *s, const float *y, const float 
         }
 }
 
+static void columns_hard(const struct state *s, const float *x, float *y, int64_t m) {
+    for (int64_t j = 0; j < m; j++) {
+        int64_t most = 0;
+        for (int64_t k = 0; k < s->length; k++) {
+            if (x[k * s->inner + j] > x[most * s->inner + j]) most = k;
+            y[k * s->inner + j] = 0;
+        }
+        y[most * s->inner + j] = 1;
+    }
+}
+
 struct work {
     const struct op_node *n;
     bool backward;
@@ -160,7 +174,8 @@ static void task_strips(void *arg, int task, int worker) {
         float *y = ot_f(n->y[0]) + at;
         if (!w->backward) {
             const float *x = ot_f(n->x[0]) + at;
-            if (row) row_value(s, x, y);
+            if (s->hard) columns_hard(s, x, y, m);
+            else if (row) row_value(s, x, y);
             else columns_value(s, x, y, m);
         } else {
             const float *dy = ot_f(n->dy[0]) + at;
@@ -214,12 +229,22 @@ static const char *const log_softmax_cases[] = {
     NULL,
 };
 
-#define SOFTMAX(word, list)                                                                    \
+static const char *const hardmax_cases[] = {
+    "f[4,4]{3,0,1,2,2,5,1,0,0,1,3,2,0,1,2,3} -> f[4,4]{1,0,0,0,0,1,0,0,0,0,1,0,0,0,0,1}",
+    "f{3,3,3,1} -> f{1,0,0,0}",
+    "f[2,2,2]{1,2,3,4,8,7,6,5} axis=1 -> f[2,2,2]{0,0,1,1,1,1,0,0}",
+    "f[2,2,2]{1,2,3,4,8,7,6,5} @11 -> f[2,2,2]{0,0,0,1,1,0,0,0}",
+    "X[2,3,4] axis=1 lanes -> Y[2,3,4]",
+    NULL,
+};
+
+#define SOFTMAX(word, gradient, list)                                                          \
     const struct op ot_op_##word = {                                                           \
         .name = #word, .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,       \
         .attributes = "axis:i", .needs = OT_Y(0), .state_size = sizeof(struct state),          \
-        .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,          \
+        .lanes = lanes, .prepare = prepare, .forward = forward, .backward = gradient,          \
         .cases = list,                                                                         \
     }
-SOFTMAX(Softmax, softmax_cases);
-SOFTMAX(LogSoftmax, log_softmax_cases);
+SOFTMAX(Softmax, backward, softmax_cases);
+SOFTMAX(LogSoftmax, backward, log_softmax_cases);
+SOFTMAX(Hardmax, NULL, hardmax_cases);

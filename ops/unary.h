@@ -28,4 +28,35 @@ void ot_unary_backward_zero(struct op_node *n);
 /* y = f(x) for integers. */
 void ot_unary_integers(struct op_node *n, int64_t (*f)(int64_t x));
 
+/* The state of functions with parameters. */
+struct params {
+    float a, b;
+};
+
+/* For operators that are one function of a float: NAME_of(x, parameters) and its slope
+ * NAME_slope(x, parameters), both inline, become NAME_forward and NAME_backward. */
+#define OT_UNARY_FUNCTION(name)                                                             \
+    static void name##_value(const float *x, float *y, int64_t n, const void *state) {      \
+        const struct params p = *(const struct params *)state;          \
+        for (int64_t i = 0; i < n; i++) y[i] = name##_of(x[i], p);                          \
+    }                                                                                       \
+    static void name##_gradient(const float *x, const float *y, const float *dy, float *dx, \
+                                int64_t n, const void *state) {                             \
+        const struct params p = *(const struct params *)state;          \
+        (void)y;                                                                            \
+        for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * name##_slope(x[i], p);              \
+    }                                                                                       \
+    static void name##_forward(struct op_node *n) { ot_unary_forward(n, name##_value); }    \
+    static void name##_backward(struct op_node *n) { ot_unary_backward(n, name##_gradient); }
+
+/* Its record. */
+#define OT_UNARY_OP(word, fn, first, list, make_ready, texts)                             \
+    const struct op ot_op_##word = {                                                        \
+        .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
+        .max_out = 1, .attributes = list, .needs = OT_X(0),                                 \
+        .state_size = sizeof(struct params), .lanes = ot_unary_lanes,             \
+        .prepare = make_ready, .forward = fn##_forward, .backward = fn##_backward,      \
+        .cases = texts,                                                                     \
+    }
+
 #endif

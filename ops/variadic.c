@@ -1,5 +1,5 @@
-/* extremum.c - Max and Min of one or more broadcast tensors. NaN wins. The gradient goes to the
- * input that gave the result, the first of equal ones. */
+/* variadic.c - Max, Min, Sum and Mean of one or more broadcast tensors. In Max and Min NaN wins,
+ * and the gradient goes to the input that gave the result, the first of equal ones. */
 #include <string.h>
 
 #include "ops/broadcast.h"
@@ -11,7 +11,8 @@ struct operand {
 };
 
 struct state {
-    bool max;
+    bool max, sum;  /* Max; Sum or Mean */
+    float scale;    /* of a sum */
     struct operand *operand; /* one an input */
 };
 
@@ -19,6 +20,19 @@ struct work {
     const struct op_node *n;
     int k;
 };
+
+/* y = y + x[k] */
+static void sum_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
+                        int64_t count, float *out) {
+    const struct work *w = arg;
+    const struct state *s = w->n->state;
+    const float *x = ot_f(w->n->x[w->k]) + offset[0];
+    float *y = ot_f(w->n->y[0]) + at;
+    const bool last = w->k == w->n->n_in - 1;
+    (void)out;
+    for (int64_t j = 0; j < count; j++)
+        y[j] = ((w->k ? y[j] : 0) + x[j * step[0]]) * (last ? s->scale : 1);
+}
 
 /* y = the better of y and x[k]; the save area keeps whose it is. */
 static void float_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
@@ -55,21 +69,27 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
 static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                              int64_t count, float *out) {
     const struct work *w = arg;
+    const struct state *s = w->n->state;
     const float *dy = ot_f(w->n->dy[0]) + at;
-    const int32_t *winner = (const int32_t *)w->n->save + at;
+    const int32_t *winner = s->sum ? NULL : (const int32_t *)w->n->save + at;
     (void)offset;
     (void)step;
     if (!out) out = ot_f(w->n->dx[w->k]) + at;
-    for (int64_t j = 0; j < count; j++) out[j] = winner[j] == w->k ? dy[j] : 0;
+    for (int64_t j = 0; s->sum && j < count; j++) out[j] = dy[j] * s->scale;
+    for (int64_t j = 0; winner && j < count; j++)
+        out[j] = winner[j] == w->k ? dy[j] : 0;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     struct tensor *y = n->y[0];
-    ot_type type = ot_is_integer(n->x[0]->type) ? n->x[0]->type : OT_FLOAT;
+    const bool mean = !strcmp(n->op->name, "Mean");
     int rank = 0;
     int64_t dim[OT_MAX_RANK];
     s->max = !strcmp(n->op->name, "Max");
+    s->sum = mean || !strcmp(n->op->name, "Sum");
+    s->scale = mean ? 1.0f / (float)n->n_in : 1;
+    ot_type type = ot_is_integer(n->x[0]->type) && !s->sum ? n->x[0]->type : OT_FLOAT;
     s->operand = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *s->operand);
     if (!s->operand) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     struct tensor so_far = {.rank = 0};
@@ -86,17 +106,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         ot_broadcast_build(&s->operand[i].split, y, x, 1, true);
         s->operand[i].full = ot_count(x[0]) == ot_count(y);
     }
-    if (n->want) n->save_size = (size_t)ot_count(y) * sizeof(int32_t);
+    if (n->want && !s->sum) n->save_size = (size_t)ot_count(y) * sizeof(int32_t);
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    bool integer = n->y[0]->type != OT_FLOAT;
+    ot_segment_fn *fn = s->sum                       ? sum_segment
+                        : n->y[0]->type != OT_FLOAT ? integer_segment
+                                                    : float_segment;
     for (int k = 0; k < n->n_in; k++) {
         struct work w = {n, k};
-        ot_broadcast_each(n->pool, &s->operand[k].whole, integer ? integer_segment : float_segment,
-                          &w);
+        ot_broadcast_each(n->pool, &s->operand[k].whole, fn, &w);
     }
 }
 
@@ -131,12 +152,31 @@ static const char *const min_cases[] = {
     NULL,
 };
 
-#define EXTREMUM(word, list)                                                                   \
+static const char *const sum_cases[] = {
+    "A[2,3,4] B[2,3,4] C[2,3,4] lanes -> Y[2,3,4]",
+    "A[2,3,4] B[3,1]:p C[]:p lanes -> Y[2,3,4]",
+    "A[3,1] B[2,1,4] -> Y[2,3,4]",
+    "A[2,3] lanes -> Y[2,3]",
+    "f{3,0,2} f{1,3,4} f{2,6,6} @6 -> f{6,9,12}",
+    "i64{1} i64{2} -> error: input 0 is int64",
+    NULL,
+};
+static const char *const mean_cases[] = {
+    "A[2,3,4] B[2,3,4] C[2,3,4] lanes -> Y[2,3,4]",
+    "A[2,3,4] B[4]:p lanes -> Y[2,3,4]",
+    "A[2,3] -> Y[2,3]",
+    "f{3,0,2} f{1,3,4} f{2,6,6} -> f{2,3,4}",
+    NULL,
+};
+
+#define VARIADIC(word, list)                                                                   \
     const struct op ot_op_##word = {                                                           \
         .name = #word, .since = 6, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1,      \
         .attributes = "", .needs = 0, .state_size = sizeof(struct state),                      \
         .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward,                   \
         .backward = backward, .cases = list,                                                   \
     }
-EXTREMUM(Max, max_cases);
-EXTREMUM(Min, min_cases);
+VARIADIC(Max, max_cases);
+VARIADIC(Min, min_cases);
+VARIADIC(Sum, sum_cases);
+VARIADIC(Mean, mean_cases);

@@ -1,0 +1,44 @@
+/* is_special.c - IsNaN, and IsInf with detect_negative and detect_positive: float in, bool out. Not
+ * differentiable. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/unary.h"
+
+struct state {
+    bool nan, negative, positive; /* what is looked for */
+};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    s->nan = !strcmp(n->op->name, "IsNaN");
+    s->negative = !s->nan && ot_attr_int(n->node, "detect_negative", 1);
+    s->positive = !s->nan && ot_attr_int(n->node, "detect_positive", 1);
+    OT_TRY(ot_unary_prepare(n, err));
+    n->y[0]->type = OT_BOOL;
+    return OT_OK;
+}
+
+static void forward(struct op_node *n) {
+    const struct state s = *(const struct state *)n->state;
+    const float *x = ot_f(n->x[0]);
+    uint8_t *y = n->y[0]->data;
+    for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
+        y[i] = isnan(x[i]) ? s.nan : isinf(x[i]) && (x[i] < 0 ? s.negative : s.positive);
+}
+
+static const char *const nan_cases[] = {"f{1,nan,inf,-inf} -> b{0,1,0,0}",
+                                        "X[2,3] lanes -> Y[2,3]:b",
+                                        "i64{1} -> error: input 0 is int64", NULL};
+static const char *const inf_cases[] = {
+    "f{1,nan,inf,-inf} -> b{0,0,1,1}", "f{1,nan,inf,-inf} detect_negative=0 -> b{0,0,1,0}",
+    "f{1,nan,inf,-inf} detect_positive=0 -> b{0,0,0,1}", NULL};
+
+#define IS_SPECIAL(word, first, list, texts)                                                \
+    const struct op ot_op_##word = {                                                        \
+        .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
+        .max_out = 1, .attributes = list, .state_size = sizeof(struct state),               \
+        .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .cases = texts,    \
+    }
+IS_SPECIAL(IsNaN, 9, "", nan_cases);
+IS_SPECIAL(IsInf, 10, "detect_negative:i detect_positive:i", inf_cases);
