@@ -91,6 +91,9 @@ set(TOOL_SOURCES
   tools/bench_kernels.c
   tools/bench_limits.c
   tools/bench_share.c
+  tools/check.c
+  tools/check_case.c
+  tools/check_suite.c
   tools/command.c
   tools/data.c
   tools/data_array.c
@@ -110,11 +113,13 @@ set(TOOL_SOURCES
   tools/inspect.c
   tools/jsonout.c
   tools/model.c
+  tools/model_constants.c
   tools/model_writer.c
   tools/npy_write.c
   tools/options.c
   tools/predict.c
   tools/progress.c
+  tools/proto.c
   tools/resize.c
   tools/run_folder.c
   tools/stop.c

@@ -7,10 +7,10 @@ echo "-- help and usage errors"
 expect 0 "$TRAIN" --version
 stdout_has '[0-9]+\.[0-9]+\.[0-9]+'
 expect 0 "$TRAIN" help
-for command in inspect train eval predict export bench env; do
+for command in inspect train eval predict export bench check env; do
     stdout_has "$command"
 done
-for command in inspect train eval predict export bench env; do
+for command in inspect train eval predict export bench check env; do
     expect 0 "$TRAIN" help $command
     expect 0 "$TRAIN" $command --help
     stdout_has 'usage: onnx-train'
@@ -76,6 +76,19 @@ for file in same.onnx inference.onnx; do
     expect 0 "$TRAIN" eval --json $file "$GLYPHS"
     [ "$(json accuracy < "$work.out")" = "$before" ] || fail "form changed the accuracy: $file"
 done
+
+echo "-- check"
+expect 2 "$TRAIN" check
+mkdir -p suite/empty suite/node/strange
+expect 4 "$TRAIN" check --onnx-tests suite
+cp "$model" suite/node/strange/model.onnx
+expect 7 "$TRAIN" check --onnx-tests suite
+stdout_has 'failed +node/strange: it has no test_data_set_0'
+printf 'oddly spelled\n' > suite/node/strange/model.onnx
+expect 7 "$TRAIN" check --onnx-tests suite --json
+[ "$(json failed < "$work.out")" = 1 ] || fail "check counts no failure"
+printf 'strange # and no reason\n' > list.txt
+expect 2 "$TRAIN" check --onnx-tests suite refused=list.txt
 
 echo "-- signals"
 "$TRAIN" train "$model" "$GLYPHS" epochs=50 out=stopped > stopped.txt 2>&1 &

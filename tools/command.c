@@ -40,6 +40,11 @@ const struct command ot_commands[] = {
      "onnx-train bench model.onnx batch=16 sparse=never --json\n"
      "onnx-train bench --kernels suite=quick\n",
      ot_run_bench},
+    {"check", CHECK, "--onnx-tests DIR [key=value ...]",
+     "run an ONNX backend test suite",
+     "onnx-train check --onnx-tests /usr/share/libonnx-testdata/data\n"
+     "onnx-train check --onnx-tests suite refused=refused.txt --json\n",
+     ot_run_check},
     {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
      "onnx-train env\n", ot_run_env},
     {"help", HELP, "[COMMAND]", "explain a command", "onnx-train help train\n", ot_run_help},

@@ -28,6 +28,7 @@ int ot_run_eval(const struct settings *s, struct failure *f);
 int ot_run_predict(const struct settings *s, struct failure *f);
 int ot_run_export(const struct settings *s, struct failure *f);
 int ot_run_bench(const struct settings *s, struct failure *f);
+int ot_run_check(const struct settings *s, struct failure *f);
 int ot_run_env(const struct settings *s, struct failure *f);
 int ot_run_help(const struct settings *s, struct failure *f);
 

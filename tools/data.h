@@ -81,6 +81,9 @@ int ot_array_count(const struct array *a, const char *name, size_t *count, struc
 int ot_array_fill(struct array *a, struct element e, const void *raw, const char *name,
                   struct failure *f);
 
+/* The number of 2 (IEEE half), 4 or 8 bytes. */
+float ot_float_of(uint64_t bits, int size);
+
 /* The whole file in fresh memory, with a NUL behind it. */
 int ot_read_file(const char *path, unsigned char **bytes, size_t *size, struct failure *f);
 

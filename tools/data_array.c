@@ -83,7 +83,7 @@ static uint64_t load(const unsigned char *p, struct element e) {
     return bits;
 }
 
-static float to_float(uint64_t bits, int size) {
+float ot_float_of(uint64_t bits, int size) {
     const uint32_t low = (uint32_t)bits;
     float single;
     double twice;
@@ -124,7 +124,7 @@ int ot_array_fill(struct array *a, struct element e, const void *raw, const char
     const unsigned char *p = raw;
     if (a->type == OT_UINT8) memcpy(a->data, p, n);
     for (size_t i = 0; a->type == OT_FLOAT && i < n; i++)
-        ((float *)a->data)[i] = to_float(load(p + i * (size_t)e.size, e), e.size);
+        ((float *)a->data)[i] = ot_float_of(load(p + i * (size_t)e.size, e), e.size);
     for (size_t i = 0; a->type == OT_INT64 && i < n; i++) {
         const int64_t value = to_integer(load(p + i * (size_t)e.size, e), e);
         if (e.kind == 'u' && value < 0)

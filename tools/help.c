@@ -17,6 +17,7 @@ static const struct exit_text exits[] = {
     {EXIT_DATA, "the data are broken or do not fit the model"},
     {EXIT_DIVERGED, "training diverged: loss or gradient is not finite"},
     {EXIT_MEMORY, "the memory limit is exceeded"},
+    {EXIT_CHECK, "a check has found a failure"},
     {EXIT_SPARSITY, "a mask of zeros has changed"},
     {EXIT_SIGNAL + 2, "stopped by Ctrl-C; a checkpoint is saved"},
     {EXIT_SIGNAL + 15, "stopped by SIGTERM; a checkpoint is saved"}};

@@ -5,13 +5,7 @@
 #ifndef TOOLS_MODEL_WRITER_H
 #define TOOLS_MODEL_WRITER_H
 
-#include "tools/tool.h"
-
-struct message {
-    unsigned char *bytes;
-    size_t size, room;
-    bool failed;
-};
+#include "tools/proto.h"
 
 struct model_writer {
     struct message graph;

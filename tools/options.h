@@ -34,12 +34,13 @@ enum { /* commands, as bits */
        ENV = 32,
        HELP = 64,
        BENCH = 128,
+       CHECK = 256,
        DATAS = TRAIN | EVAL | PREDICT,
        LOSSES = TRAIN | EVAL | BENCH,
        UPDATES = TRAIN | BENCH,
-       PLANS_ALONE = INSPECT | BENCH, /* without data */
+       PLANS_ALONE = INSPECT | BENCH | CHECK, /* without data */
        LOADS = EVAL | PREDICT | EXPORT,
-       MODELS = LOADS | INSPECT | TRAIN | BENCH,
+       MODELS = LOADS | INSPECT | TRAIN | BENCH | CHECK,
        BATCHES = DATAS | PLANS_ALONE,
        COMPUTES = DATAS | PLANS_ALONE,
        PLANS = TRAIN | PLANS_ALONE,

@@ -1,0 +1,290 @@
+/* check_case.c - one case of a suite: its files, and its outputs against those of the model. */
+#include "tools/check.h"
+#include "tools/model_constants.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ot_check_fail(struct check_case *c, const char *format, ...) {
+    char raw[sizeof c->reason];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
+    ot_make_safe(c->reason, sizeof c->reason, raw);
+    c->outcome = CHECK_FAILED;
+}
+
+void ot_check_status(struct check_case *c, const ot_error *err) {
+    ot_check_fail(c, "%s: %s", ot_status_name(err->status), err->message);
+    if (err->status == OT_ERROR_UNSUPPORTED || err->status == OT_ERROR_ARGUMENT)
+        c->outcome = CHECK_REFUSED;
+}
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+/* The number behind "key": in data.json; `otherwise` where it is not there. */
+static double find_number(const char *json, const char *key, double otherwise) {
+    const char *at = strstr(json, key);
+    const char *colon = at ? strchr(at, ':') : NULL;
+    return colon ? strtod(colon + 1, NULL) : otherwise;
+}
+
+int ot_check_read(struct check_input *in, const char *folder, struct failure *f) {
+    struct failure none;
+    unsigned char *json = NULL;
+    size_t size;
+    char *path = ot_join_path(folder, "model.onnx", f);
+    char *side = ot_join_path(folder, "data.json", f);
+    int code = path && side ? ot_read_file(path, &in->model, &in->size, f) : f->code;
+    const bool told = !code && !ot_read_file(side, &json, &size, &none);
+    in->rtol = told ? find_number((char *)json, "\"rtol\"", 1e-3) : 1e-3;
+    in->atol = told ? find_number((char *)json, "\"atol\"", 1e-7) : 1e-7;
+    free(json);
+    free(side);
+    free(path);
+    return code;
+}
+
+/* The op_type of a NodeProto, with its domain; "" of a Constant, which is no operator's test. */
+static void node_name(struct proto node, char *out, size_t size) {
+    struct proto_field f;
+    struct proto op = {0}, domain = {0};
+    while (ot_proto_next(&node, &f)) {
+        if (f.number == 4) op = f.bytes;
+        if (f.number == 7) domain = f.bytes;
+    }
+    const int n = (int)(op.end - op.p), d = (int)(domain.end - domain.p);
+    snprintf(out, size, "%.*s%s%.*s", d, d ? (const char *)domain.p : "", d ? "." : "", n,
+             n ? (const char *)op.p : "");
+}
+
+void ot_check_name(struct check_case *c, const struct check_input *in) {
+    enum { GRAPH = 7, NODE = 1 };
+    struct proto model = {in->model, in->model + in->size}, graph = {0};
+    struct proto_field f;
+    char name[sizeof c->op], constant[sizeof c->op] = "none";
+    c->op[0] = '\0';
+    while (ot_proto_next(&model, &f))
+        if (f.number == GRAPH) graph = f.bytes;
+    while (ot_proto_next(&graph, &f)) {
+        if (f.number != NODE) continue;
+        node_name(f.bytes, name, sizeof name);
+        if (!strcmp(name, "Constant"))
+            strcpy(constant, name);
+        else if (!c->op[0] || !strcmp(c->op, name))
+            strcpy(c->op, name);
+        else
+            strcpy(c->op, "several");
+    }
+    if (!c->op[0]) strcpy(c->op, constant);
+}
+
+void ot_check_free(struct check_tensors *list) {
+    for (int i = 0; i < list->n; i++) free(list->t[i].data);
+    free(list->t);
+    *list = (struct check_tensors){0};
+}
+
+static int load_file(struct proto_tensor *t, const char *path, struct failure *f) {
+    unsigned char *bytes;
+    size_t size;
+    int code = ot_read_file(path, &bytes, &size, f);
+    if (code) return code;
+    code = ot_proto_tensor((struct proto){bytes, bytes + size}, path, t, f);
+    free(bytes);
+    return code;
+}
+
+int ot_check_load(struct check_tensors *list, const char *set, const char *prefix, int n,
+                  struct failure *f) {
+    *list = (struct check_tensors){.t = ot_take((size_t)n, sizeof *list->t, f)};
+    int code = list->t ? 0 : f->code;
+    for (int i = 0; i < n && !code; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s_%d.pb", prefix, i);
+        char *path = ot_join_path(set, name, f);
+        code = path ? load_file(&list->t[i], path, f) : f->code;
+        free(path);
+        if (!code) list->n++;
+    }
+    if (code) ot_check_free(list);
+    return code;
+}
+
+ot_tensor ot_check_view(const struct proto_tensor *t) {
+    ot_tensor view = {.type = t->type, .rank = t->rank, .data = t->data};
+    memcpy(view.dim, t->dim, sizeof view.dim);
+    return view;
+}
+
+/* ---- comparison --------------------------------------------------------------------------- */
+
+static double number(ot_type type, const void *data, size_t i) {
+    switch (type) {
+    case OT_FLOAT: return ((const float *)data)[i];
+    case OT_UINT8:
+    case OT_BOOL: return ((const uint8_t *)data)[i];
+    case OT_INT8: return ((const int8_t *)data)[i];
+    case OT_UINT16: return ((const uint16_t *)data)[i];
+    case OT_INT16: return ((const int16_t *)data)[i];
+    case OT_INT32: return ((const int32_t *)data)[i];
+    case OT_UINT32: return ((const uint32_t *)data)[i];
+    case OT_INT64: return (double)((const int64_t *)data)[i];
+    case OT_UINT64: return (double)((const uint64_t *)data)[i];
+    default: return NAN;
+    }
+}
+
+static bool is_near(double got, double wanted, const struct check_input *in) {
+    if (isnan(wanted) || isnan(got)) return isnan(wanted) && isnan(got);
+    if (isinf(wanted) || isinf(got)) return got == wanted;
+    return fabs(got - wanted) <= in->atol + in->rtol * fabs(wanted);
+}
+
+static void compare(struct check_case *c, const struct check_input *in, const char *name,
+                    const ot_tensor *got, const struct proto_tensor *wanted) {
+    size_t bad = 0, first = 0;
+    bool same = got->type == wanted->type && got->rank == wanted->rank;
+    for (int i = 0; same && i < wanted->rank; i++) same = got->dim[i] == wanted->dim[i];
+    if (!same) {
+        ot_check_fail(c,
+                      "output '%s' has another type or shape: type %d, rank %d, not type %d, "
+                      "rank %d",
+                      name, got->type, got->rank, wanted->type, wanted->rank);
+        return;
+    }
+    for (size_t i = wanted->count; i-- > 0;) {
+        if (is_near(number(got->type, got->data, i), number(got->type, wanted->data, i), in))
+            continue;
+        bad++;
+        first = i;
+    }
+    if (bad)
+        ot_check_fail(c,
+                      "output '%s': %zu of %zu elements are wrong; element %zu is %.9g, not %.9g",
+                      name, bad, wanted->count, first, number(got->type, got->data, first),
+                      number(got->type, wanted->data, first));
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+/* A data set, and the names of the model's inputs. */
+struct set {
+    struct check_tensors inputs, wanted;
+    const char **name;
+    ot_tensor *x, *y;
+};
+
+static void free_set(struct set *set) {
+    ot_check_free(&set->inputs);
+    ot_check_free(&set->wanted);
+    free(set->name);
+    free(set->x);
+    free(set->y);
+}
+
+static int load_set(struct set *set, const ot_session *session, const char *folder,
+                    struct failure *f) {
+    const int n = ot_input_count(session), m = ot_output_count(session);
+    set->name = ot_take((size_t)n, sizeof *set->name, f);
+    set->x = ot_take((size_t)n, sizeof *set->x, f);
+    set->y = ot_take((size_t)m, sizeof *set->y, f);
+    int code = set->name && set->x && set->y ? 0 : f->code;
+    if (!code) code = ot_check_load(&set->inputs, folder, "input", n, f);
+    if (!code) code = ot_check_load(&set->wanted, folder, "output", m, f);
+    return code;
+}
+
+/* Runs the model on those inputs that have no name here, and compares. */
+static void run(struct check_case *c, const struct check_input *in, ot_session *session,
+                struct set *set) {
+    ot_error err = {0};
+    int n = 0;
+    for (int i = 0; i < set->inputs.n; i++)
+        if (!set->name[i]) set->x[n++] = ot_check_view(&set->inputs.t[i]);
+    c->outcome = CHECK_PASSED;
+    if (ot_run(session, set->x, n, set->y, set->wanted.n, &err)) ot_check_status(c, &err);
+    for (int i = 0; i < set->wanted.n && c->outcome == CHECK_PASSED; i++) {
+        ot_value_info info = {0};
+        ot_get_output(session, i, &info, NULL);
+        compare(c, in, info.name, &set->y[i], &set->wanted.t[i]);
+    }
+}
+
+/* The same with the inputs from `first` on turned into initializers. A later refusal than the one
+ * in c tells nothing new. */
+static int run_fixed(struct check_case *c, const struct check_input *in, const ot_session *session,
+                     const struct settings *s, struct set *set, int first, struct failure *f) {
+    struct check_case again = *c;
+    struct proto model = {in->model, in->model + in->size};
+    ot_session *fixed = NULL;
+    ot_value_info info;
+    unsigned char *bytes = NULL;
+    size_t size;
+    for (int i = first; i < set->inputs.n; i++)
+        if (!ot_get_input(session, i, &info, NULL)) set->name[i] = info.name;
+    int code =
+        ot_model_fix_inputs(model, set->inputs.n, set->name, set->inputs.t, &bytes, &size, f);
+    if (!code && !ot_check_open(&again, bytes, size, s, &fixed)) run(&again, in, fixed, set);
+    if (!code && again.outcome != CHECK_REFUSED) *c = again;
+    ot_close(fixed);
+    free(bytes);
+    return code;
+}
+
+/* Shapes, axes and limits are constants in models, but inputs in many tests. */
+static int run_set(struct check_case *c, const struct check_input *in, ot_session *session,
+                   const struct settings *s, const char *folder, struct failure *f) {
+    struct set set = {0};
+    int code = load_set(&set, session, folder, f);
+    if (!code) run(c, in, session, &set);
+    for (int first = 1; first >= 0 && !code && c->outcome == CHECK_REFUSED; first--)
+        if (set.inputs.n > first) code = run_fixed(c, in, session, s, &set, first, f);
+    free_set(&set);
+    return code;
+}
+
+static int run_sets(struct check_case *c, const struct check_input *in, ot_session *session,
+                    const struct settings *s, const char *folder, struct failure *f) {
+    char **names;
+    int64_t n, sets = 0;
+    int code = ot_names_read(folder, &names, &n, f);
+    for (int64_t i = 0; i < n && !code && c->outcome == CHECK_PASSED; i++) {
+        if (strncmp(names[i], "test_data_set_", 14)) continue;
+        char *set = ot_join_path(folder, names[i], f);
+        code = set ? run_set(c, in, session, s, set, f) : f->code;
+        free(set);
+        sets++;
+    }
+    ot_names_free(names, n);
+    if (!code && !sets && c->outcome == CHECK_PASSED) ot_check_fail(c, "it has no test_data_set_0");
+    return code;
+}
+
+ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
+                        const struct settings *s, ot_session **session) {
+    const ot_options options = {.threads = (int)ot_integer(s, OPTION_threads, 1),
+                                .isa = ot_text(s, OPTION_isa),
+                                .sparse = (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0)};
+    ot_error err = {0};
+    const ot_status status = ot_open_buffer(model, size, &options, session, &err);
+    if (status) ot_check_status(c, &err);
+    return status;
+}
+
+int ot_check_outputs(struct check_case *c, const char *folder, const struct settings *s,
+                     struct failure *f) {
+    struct check_input in = {0};
+    ot_session *session = NULL;
+    int code = ot_check_read(&in, folder, f);
+    if (!code) ot_check_name(c, &in);
+    if (!code && !ot_check_open(c, in.model, in.size, s, &session))
+        code = run_sets(c, &in, session, s, folder, f);
+    ot_close(session);
+    free(in.model);
+    return code;
+}
