@@ -74,6 +74,7 @@ set(RUNTIME_SOURCES
   runtime/memory.c
   runtime/optimizer.c
   runtime/parameter.c
+  runtime/place.c
   runtime/plan.c
   runtime/profile.c
   runtime/run.c
@@ -150,6 +151,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
+  test_place
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
   test_safetensors

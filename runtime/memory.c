@@ -1,10 +1,9 @@
 /* memory.c - one block for all buffers of a plan.
  *
- * A buffer lives from the first step that touches it to the last, forward and backward together.
- * Buffers are placed by falling size, each in the smallest gap that is free over its lifetime.
+ * A buffer lives from the first step that touches it to the last, forward and backward together;
+ * where it is computed again, not between its two lives. place.c says where it stands.
  */
-#include <stdlib.h>
-
+#include "runtime/place.h"
 #include "runtime/session.h"
 
 enum { ALIGN = 64 };
@@ -16,6 +15,7 @@ static void touch_buffer(struct plan *p, int buffer, int step) {
     struct buffer *b = &p->buffer[buffer];
     if (b->first > step) b->first = step;
     if (b->last < step) b->last = step;
+    if (b->rest < step && (!b->again || step < b->again)) b->rest = step;
 }
 
 static void touch(struct plan *p, const struct entry *e, int step) {
@@ -48,57 +48,12 @@ static void touch_step(struct plan *p, int s) {
 static void find_lifetimes(struct plan *p) {
     for (int i = 0; i < p->n_buffers; i++) {
         p->buffer[i].first = p->n_steps + 1;
-        p->buffer[i].last = -1;
+        p->buffer[i].last = p->buffer[i].rest = -1;
     }
     for (int s = 0; s < p->n_steps; s++) touch_step(p, s);
     for (int i = 0; i < p->n_outputs; i++) touch(p, p->output[i], p->n_steps);
-}
-
-/* ---- placing ---- */
-
-static int larger_first(const void *a, const void *b) {
-    const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
-    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
-    return x < y ? -1 : 1; /* a total order: the same plan every time */
-}
-
-/* Into the smallest gap between the `n` placed buffers (by offset) that live at the same time. */
-static void place(struct buffer *b, struct buffer **placed, int n) {
-    size_t best = SIZE_MAX, best_gap = SIZE_MAX, end = 0;
-    for (int i = 0; i < n; i++) {
-        const struct buffer *o = placed[i];
-        if (o->last < b->first || o->first > b->last) continue;
-        if (o->offset >= end) {
-            size_t gap = o->offset - end;
-            if (gap >= b->bytes && gap < best_gap) {
-                best = end;
-                best_gap = gap;
-            }
-        }
-        if (o->offset + o->bytes > end) end = o->offset + o->bytes;
-    }
-    b->offset = best != SIZE_MAX ? best : end;
-}
-
-static void keep_sorted(struct buffer *b, struct buffer **placed, int n) {
-    while (n > 0 && placed[n - 1]->offset > b->offset) {
-        placed[n] = placed[n - 1];
-        n--;
-    }
-    placed[n] = b;
-}
-
-static void place_all(struct plan *p, struct buffer **order, struct buffer **placed) {
-    int live = 0, n = 0;
     for (int i = 0; i < p->n_buffers; i++)
-        if (p->buffer[i].first <= p->buffer[i].last) order[live++] = &p->buffer[i];
-    qsort(order, (size_t)live, sizeof *order, larger_first);
-    for (int i = 0; i < live; i++) {
-        place(order[i], placed, n);
-        keep_sorted(order[i], placed, n++);
-        size_t end = order[i]->offset + order[i]->bytes;
-        if (end > p->block_bytes) p->block_bytes = end;
-    }
+        if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
 }
 
 /* ---- pointers ---- */
@@ -127,9 +82,8 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err) {
         p->buffer[i].bytes = bytes & ~(size_t)(ALIGN - 1);
     }
     find_lifetimes(p);
-    struct buffer **order = ot_arena_alloc(&p->arena, 2 * (size_t)p->n_buffers, sizeof *order);
-    if (!order) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-    place_all(p, order, order + p->n_buffers);
+    OT_TRY(ot_place(&s->allocator, p->buffer, p->n_buffers, p->n_steps + 1, &p->block_bytes,
+                    &p->bound, err));
     const size_t limit = (size_t)s->options.limits.memory_bytes;
     if (p->block_bytes > limit || p->arena.used > limit - p->block_bytes)
         return ot_fail(err, OT_ERROR_LIMIT, "the step needs %llu MiB, the memory limit is %llu MiB",

@@ -211,7 +211,9 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
     for (int i = 0; i < p->n_buffers; i++)
         if (p->buffer[i].first <= p->buffer[i].last) sum += p->buffer[i].bytes;
     snprintf(line, sizeof line,
-             "%d steps, %d nodes, peak %.1f MiB (buffers without sharing %.1f MiB)", p->n_steps,
-             p->n_nodes, (double)p->block_bytes / 1048576, (double)sum / 1048576);
+             "%d steps, %d nodes, peak %.1f MiB (fullest step %.1f MiB, buffers without sharing "
+             "%.1f MiB)",
+             p->n_steps, p->n_nodes, (double)p->block_bytes / 1048576, (double)p->bound / 1048576,
+             (double)sum / 1048576);
     write(context, line);
 }

@@ -20,10 +20,12 @@ enum plan_kind {
     OT_PLAN_TRAIN    /* the loss and the gradients of all trainable parameters */
 };
 
-/* A piece of the plan's block, alive over steps [first, last]. */
+/* A piece of the plan's block, alive over steps [first, rest] and [again, last]. Where nothing is
+ * computed again, both are [first, last]. */
 struct buffer {
     size_t bytes, offset;
     int first, last; /* first > last: not used */
+    int rest, again;
 };
 
 /* A tensor of the plan. `t` comes first: op_node's tensor pointers lead back to their entry. */
@@ -91,7 +93,7 @@ struct plan {
     struct step *step;
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
-    size_t block_bytes;
+    size_t block_bytes, bound; /* bound: the bytes alive in the fullest step */
     char *block;
     struct entry **entries; /* all that have a buffer or a view */
     int n_entries, entry_capacity;
