@@ -33,6 +33,7 @@ set(OPS_SOURCES
   ops/unary.c
   ops/op.c
   ops/pack.c
+  ops/resample.c
   ops/sparse.c
   ops/sparse_prepare.c
   ops/stream.c

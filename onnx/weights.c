@@ -1,5 +1,5 @@
-/* weights.c - constants get their data. A float weight of Conv, Gemm or MatMul that has zeros, or
- * came in as a sparse tensor, gets a pattern and holds the values of its slots only.
+/* weights.c - constants get their data. A float weight of Conv, ConvTranspose, Gemm or MatMul that
+ * has zeros, or came in as a sparse tensor, gets a pattern and holds the values of its slots only.
  *
  * In a dense tensor 0.0 is no slot, and neither is -0.0: a mask that multiplies negative weights
  * leaves it behind. */
@@ -10,10 +10,11 @@
 
 #include "runtime/base/pattern.h"
 
-/* Operators whose input 1 is a matrix to multiply by. */
+/* Operators whose input 1 is a matrix to multiply by. A ConvTranspose is the data gradient of a
+ * Conv with its weight. */
 static enum weight_use use_of(const struct node *n, const struct value *weight) {
     if (*n->domain || weight->rank < 2) return USE_NONE;
-    if (!strcmp(n->op_type, "Conv")) return USE_ROWS;
+    if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose")) return USE_ROWS;
     if (weight->rank != 2) return USE_NONE;
     if (!strcmp(n->op_type, "Gemm")) return ot_attr_int(n, "transB", 0) ? USE_ROWS : USE_COLUMNS;
     return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;

@@ -48,26 +48,6 @@ static ot_status check_bias(const struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* A 1-D convolution is one over images of height 1. */
-static void fill_shape(const struct op_node *n, const struct window *w, int groups,
-                       struct conv_shape *s) {
-    int j = w->rank - 1; /* the width; the height is before it */
-    *s = (struct conv_shape){
-        .n = n->x[0]->dim[0], .c = n->x[0]->dim[1], .h = 1, .w = w->in[j],
-        .m = n->x[1]->dim[0], .oh = 1, .ow = w->out[j], .kh = 1, .kw = (int)w->kernel[j],
-        .stride_h = 1, .stride_w = (int)w->stride[j],
-        .dilation_h = 1, .dilation_w = (int)w->dilation[j],
-        .pad_left = (int)w->begin[j], .pad_right = (int)w->end[j], .groups = groups};
-    if (w->rank == 1) return;
-    s->h = w->in[0];
-    s->oh = w->out[0];
-    s->kh = (int)w->kernel[0];
-    s->stride_h = (int)w->stride[0];
-    s->dilation_h = (int)w->dilation[0];
-    s->pad_top = (int)w->begin[0];
-    s->pad_bottom = (int)w->end[0];
-}
-
 /* Every place of the weight, in the order in which a dense one stands in memory. */
 static ot_status full_pattern(struct op_node *n, const struct pattern **full, ot_error *err) {
     const struct tensor *w = n->x[1];
@@ -117,7 +97,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], n->x[1]->dim[0]};
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
-    fill_shape(n, &w, (int)groups, &state->shape);
+    state->shape = (struct conv_shape){.n = n->x[0]->dim[0], .c = n->x[0]->dim[1],
+                                       .m = n->x[1]->dim[0], .groups = (int)groups};
+    ot_window_shape(&w, &state->shape);
     const bool sparse = n->x[1]->pattern || n->x[0]->lanes;
     return sparse ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
 }

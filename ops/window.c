@@ -1,5 +1,6 @@
 /* window.c - parses kernel_shape, strides, pads, dilations, auto_pad; out = (in + begin + end -
- * dilation * (kernel - 1) - 1) / stride + 1 (ONNX Conv, MaxPool). */
+ * dilation * (kernel - 1) - 1) / stride + 1 (ONNX Conv, MaxPool), and the way back for
+ * ConvTranspose. */
 #include "ops/window.h"
 
 #include <string.h>
@@ -118,8 +119,9 @@ static ot_status set_output(const struct op_node *n, struct window *w, int i, bo
     return OT_OK;
 }
 
-ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, bool ceil_mode,
-                         struct window *w, ot_error *err) {
+/* Kernel, strides and dilations; x[0]'s extents into `size`. */
+static ot_status read_window(const struct op_node *n, const struct tensor *weight,
+                             struct window *w, int64_t *size, ot_error *err) {
     const struct tensor *x = n->x[0];
     memset(w, 0, sizeof *w);
     w->rank = x->rank - 2;
@@ -135,12 +137,82 @@ ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, b
     OT_TRY(read_list(n, "strides", w->rank, 1, 1, w->stride, err));
     OT_TRY(read_list(n, "dilations", w->rank, 1, 1, w->dilation, err));
     for (int i = 0; i < w->rank; i++) {
-        w->in[i] = x->dim[i + 2];
-        if (w->in[i] < 1 || w->in[i] > MOST)
+        size[i] = x->dim[i + 2];
+        if (size[i] < 1 || size[i] > MOST)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "input dimension %d is %lld", i + 2,
-                              (long long)w->in[i]);
+                              (long long)size[i]);
     }
+    return OT_OK;
+}
+
+ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, bool ceil_mode,
+                         struct window *w, ot_error *err) {
+    int64_t size[OT_WINDOW_MAX];
+    OT_TRY(read_window(n, weight, w, size, err));
+    memcpy(w->in, size, sizeof size);
     OT_TRY(read_pads(n, w, err));
     for (int i = 0; i < w->rank; i++) OT_TRY(set_output(n, w, i, !weight, ceil_mode, err));
     return OT_OK;
+}
+
+/* Along dimension i the windows of all outputs cover `full` positions. What the input has less than
+ * that is padding: of `pads`, or cut so that the input has a given size. */
+static ot_status set_transposed(const struct op_node *n, struct window *w, int i,
+                                enum auto_pad mode, int64_t extra, int64_t given, ot_error *err) {
+    const int64_t full = (w->out[i] - 1) * w->stride[i] + span(w, i);
+    const bool same = mode == SAME_UPPER || mode == SAME_LOWER;
+    w->in[i] = full + extra - w->begin[i] - w->end[i];
+    if (given || same) {
+        w->in[i] = given ? given : w->out[i] * w->stride[i];
+        const int64_t total = full + extra > w->in[i] ? full + extra - w->in[i] : 0;
+        w->begin[i] = mode == SAME_UPPER ? total / 2 : total - total / 2;
+    }
+    w->end[i] = full - w->in[i] - w->begin[i];
+    if (extra >= w->stride[i] && extra >= w->dilation[i])
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'output_padding' holds %lld, expected less than stride %lld",
+                          (long long)extra, (long long)w->stride[i]);
+    if (full > MOST || w->in[i] > MOST || w->in[i] < 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "output dimension %d would be %lld", i + 2,
+                          (long long)w->in[i]);
+    return OT_OK;
+}
+
+ot_status ot_transposed_window(const struct op_node *n, const struct tensor *weight,
+                               struct window *w, ot_error *err) {
+    enum auto_pad mode;
+    int64_t pads[2 * OT_WINDOW_MAX], extra[OT_WINDOW_MAX], size[OT_WINDOW_MAX] = {0};
+    OT_TRY(read_window(n, weight, w, w->out, err));
+    OT_TRY(read_auto_pad(n, &mode, err));
+    OT_TRY(read_list(n, "pads", 2 * w->rank, 0, 0, pads, err));
+    OT_TRY(read_list(n, "output_padding", w->rank, 0, 0, extra, err));
+    if (ot_attr(n->node, "output_shape"))
+        OT_TRY(read_list(n, "output_shape", w->rank, 1, 0, size, err));
+    for (int i = 0; i < w->rank; i++) {
+        w->begin[i] = pads[i];
+        w->end[i] = pads[w->rank + i];
+        OT_TRY(set_transposed(n, w, i, mode, extra[i], size[i], err));
+    }
+    return OT_OK;
+}
+
+void ot_window_shape(const struct window *w, struct conv_shape *s) {
+    const int j = w->rank - 1; /* the width; the height is before it */
+    s->h = s->oh = s->kh = s->stride_h = s->dilation_h = 1;
+    s->pad_top = s->pad_bottom = 0;
+    s->w = w->in[j];
+    s->ow = w->out[j];
+    s->kw = (int)w->kernel[j];
+    s->stride_w = (int)w->stride[j];
+    s->dilation_w = (int)w->dilation[j];
+    s->pad_left = (int)w->begin[j];
+    s->pad_right = (int)w->end[j];
+    if (w->rank == 1) return;
+    s->h = w->in[0];
+    s->oh = w->out[0];
+    s->kh = (int)w->kernel[0];
+    s->stride_h = (int)w->stride[0];
+    s->dilation_h = (int)w->dilation[0];
+    s->pad_top = (int)w->begin[0];
+    s->pad_bottom = (int)w->end[0];
 }

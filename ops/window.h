@@ -8,7 +8,7 @@
 #ifndef OT_OPS_WINDOW_H
 #define OT_OPS_WINDOW_H
 
-#include "ops/op.h"
+#include "ops/sparse.h"
 
 enum { OT_WINDOW_MAX = 2 };
 
@@ -25,5 +25,13 @@ struct window {
  * windows that begin in the padding behind. All values fit int; every out is at least 1. */
 ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, bool ceil_mode,
                          struct window *w, ot_error *err);
+
+/* The window of the convolution whose data gradient a ConvTranspose is: `in` is the size of y, of
+ * attributes output_padding and output_shape too, `out` that of x[0]; `end` may be negative. */
+ot_status ot_transposed_window(const struct op_node *n, const struct tensor *weight,
+                               struct window *w, ot_error *err);
+
+/* The spatial part of a shape: a 1-D convolution is one over images of height 1. */
+void ot_window_shape(const struct window *w, struct conv_shape *s);
 
 #endif

@@ -365,7 +365,8 @@ static int lane_count(const struct plan *p) {
     bool tokens = false;
     for (int i = 0; i < s->n_parameters; i++) {
         if (!s->parameter[i].t.pattern) continue;
-        if (!strcmp(s->parameter[i].op, "Conv")) return OT_CONV_LANES;
+        if (!strcmp(s->parameter[i].op, "Conv") || !strcmp(s->parameter[i].op, "ConvTranspose"))
+            return OT_CONV_LANES;
         tokens |= !strcmp(s->parameter[i].op, "MatMul");
     }
     const ot_tensor *in = p->n_inputs ? &p->input[0] : NULL;
