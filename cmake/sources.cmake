@@ -69,9 +69,11 @@ set(RUNTIME_SOURCES
   runtime/autodiff.c
   runtime/checkpoint.c
   runtime/export.c
+  runtime/fuse.c
   runtime/head.c
   runtime/loss.c
   runtime/lower.c
+  runtime/match.c
   runtime/memory.c
   runtime/optimizer.c
   runtime/parameter.c
@@ -144,6 +146,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_export:export_case.c:onnx_build.c
   test_export_form:export_case.c:onnx_build.c
   test_file
+  test_fuse:model.c:wire.c
   test_hostile:hostile.c:wire.c
   test_image
   test_import:wire.c

@@ -81,6 +81,7 @@ const struct op ot_op_Densify = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "",
+    .internal = true,
     .sparse_in = 1,
     .parameters = 1,
     .prepare = prepare,

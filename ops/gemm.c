@@ -1,4 +1,5 @@
-/* gemm.c - Gemm: y = alpha op(A) op(B) + beta C, C broadcast to y (ONNX Gemm-6, 7, 9, 11, 13).
+/* gemm.c - Gemm: y = alpha op(A) op(B) + beta C, C broadcast to y (ONNX Gemm-6, 7, 9, 11, 13); and
+ * Linear (internal): y = A B + c, a MatMul of any number of rows and the Add of its bias.
  *
  * dA = alpha dy op(B)^T, dB = alpha op(A)^T dy, dC = beta dy summed where C was broadcast.
  */
@@ -248,4 +249,65 @@ const struct op ot_op_Gemm = {
     .forward = forward,
     .backward = backward,
     .cases = cases,
+};
+
+/* ---- Linear ---- */
+
+static bool is_fixed(const struct tensor *t) {
+    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
+}
+
+static bool linear_fits(const struct op_node *n) {
+    const struct tensor *a = n->x[0], *b = n->x[1], *c = n->x[2];
+    for (int i = 0; i < 3; i++)
+        if (n->x[i]->type != OT_FLOAT) return false;
+    return !is_fixed(a) && a->rank >= 2 && is_fixed(b) && b->rank == 2 && is_fixed(c) &&
+           c->rank == 1 && c->dim[0] == b->dim[1] && a->dim[a->rank - 1] == b->dim[0];
+}
+
+static bool linear_lanes(const struct op_node *n, int lane_rank) {
+    return ot_linear_lanes(n, false, lane_rank);
+}
+
+static ot_status linear_prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *a = n->x[0], *b = n->x[1];
+    int64_t dim[OT_MAX_RANK];
+    *s = (struct state){.m = ot_dims_product(a, 0, a->rank - 1), .n = b->dim[1], .k = b->dim[0],
+                        .alpha = 1, .beta = 1, .c_col = 1};
+    memcpy(dim, a->dim, sizeof dim);
+    dim[a->rank - 1] = s->n;
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, a->rank, dim, err));
+    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
+    n->kernel = "dnnl gemm";
+    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
+    return OT_OK;
+}
+
+static const char *const linear_cases[] = {
+    "A[5,3] B[3,4]:p C[4]:p -> Y[5,4]",
+    "A[2,1,5,3] B[3,70]:p C[70]:p -> Y[2,1,5,70]",
+    "A[9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[9,7]",
+    "A[2,9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[2,9,7]",
+    "A[2,0] B[0,3]:p C[3]:p -> Y[2,3]",
+    NULL};
+
+const struct op ot_op_Linear = {
+    .name = "Linear",
+    .since = 1,
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_X(0) | OT_X(1),
+    .sparse_in = 2,
+    .internal = true,
+    .state_size = sizeof(struct state),
+    .fits = linear_fits,
+    .lanes = linear_lanes,
+    .prepare = linear_prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = linear_cases,
 };

@@ -84,8 +84,12 @@ struct op {
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
+    bool internal;           /* no operator of ONNX: only plans make such nodes */
     size_t state_size;
 
+    /* Of an operator that stands for several nodes: does it take their inputs? Asked with types and
+     * shapes of x known, before lanes; NULL: always. */
+    bool (*fits)(const struct op_node *n);
     /* May this node run in lanes layout? Asked with x's shapes known, before prepare; NULL: no.
      * lane_rank is that of its lanes inputs. */
     bool (*lanes)(const struct op_node *n, int lane_rank);

@@ -120,6 +120,7 @@ const struct op ot_op_Reorder = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "",
+    .internal = true,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -1,14 +1,16 @@
 /* lower.c - the nodes of the graph become op_nodes of the plan, for concrete shapes.
  *
- * Nodes are taken in order. A node whose inputs are all constant runs at once and becomes a
- * constant: that is how Shape, Gather, Concat and the like disappear. A node with a sparse weight
- * wants its activations in lanes; others follow their inputs there if they can. Where layouts
- * meet, an internal operator stands between: Reorder (rows <-> lanes) and Densify (a weight with a
- * pattern, for a dense kernel). Both have gradients like any operator.
+ * Nodes are taken in order, some as one operator with others (fuse.c). A node whose inputs are all
+ * constant runs at once and becomes a constant: that is how Shape, Gather, Concat and the like
+ * disappear. A node with a sparse weight wants its activations in lanes; others follow their inputs
+ * there if they can. Where layouts meet, an internal operator stands between: Reorder (rows <->
+ * lanes) and Densify (a weight with a pattern, for a dense kernel). Both have gradients like any
+ * operator.
  */
 #include <string.h>
 
 #include "runtime/base/pattern.h"
+#include "runtime/fuse.h"
 #include "runtime/session.h"
 
 /* The densest weight that sparse kernels are taken for. */
@@ -265,14 +267,19 @@ static int lanes_ahead(const struct plan *p, const struct op_node *n) {
     return n->op->lanes && moves && n->op->lanes(n, 1);
 }
 
+static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
+    for (int i = 0; i < n->n_in; i++) {
+        struct entry *e;
+        if (n->node->in[i] < 0) continue;
+        OT_TRY(any_layout(p, n->node->in[i], &e, err));
+        n->x[i] = &e->t;
+    }
+    return OT_OK;
+}
+
 static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank, ot_error *err) {
     const struct node *node = n->node;
     struct entry *e;
-    for (int i = 0; i < node->n_in; i++) {
-        if (node->in[i] < 0) continue;
-        OT_TRY(any_layout(p, node->in[i], &e, err));
-        n->x[i] = &e->t;
-    }
     if (n->op->shape_only) return OT_OK;
     int sparse = sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
@@ -296,13 +303,8 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank
     return OT_OK;
 }
 
-static ot_status lower_node(struct plan *p, int k, ot_error *err) {
-    const struct node *node = &p->session->graph->node[k];
-    struct plan_node *pn = new_node(p, ot_op_find(node->op_type), node, k);
-    if (!pn) return no_memory(err);
-    struct op_node *n = &pn->n;
-    int lane_rank = 0;
-    OT_TRY(choose_inputs(p, n, &lane_rank, err));
+static ot_status add_outputs(struct plan *p, struct op_node *n, int lane_rank, ot_error *err) {
+    const struct node *node = n->node;
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
         struct entry *y = ot_plan_entry(p, p->session->graph->value[node->out[j]].name);
@@ -314,7 +316,36 @@ static ot_status lower_node(struct plan *p, int k, ot_error *err) {
         (lanes ? p->lanes : p->rows)[node->out[j]] = y;
         n->y[j] = &y->t;
     }
+    return OT_OK;
+}
+
+/* node: that with this index, or one that stands for it; *taken: not declined. */
+static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
+                            ot_error *err) {
+    struct plan_node *pn = new_node(p, ot_op_find(node->op_type), node, k);
+    if (!pn) return no_memory(err);
+    struct op_node *n = &pn->n;
+    int lane_rank = 0;
+    OT_TRY(find_inputs(p, n, err));
+    *taken = !n->op->fits || n->op->fits(n);
+    if (!*taken) return OT_OK;
+    OT_TRY(choose_inputs(p, n, &lane_rank, err));
+    OT_TRY(add_outputs(p, n, lane_rank, err));
     return finish_node(p, pn, err);
+}
+
+/* Nodes that are fused run at the place of the last of them. */
+static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
+    const struct graph *g = p->session->graph;
+    const struct fusion *f = p->fused[k];
+    bool taken = false;
+    if (f && f->member[f->n - 1] != k) return OT_OK;
+    if (f) OT_TRY(lower_node(p, &f->node, k, &taken, err));
+    if (taken) return OT_OK;
+    if (!f) return lower_node(p, &g->node[k], k, &taken, err);
+    for (int i = 0; i < f->n; i++)
+        OT_TRY(lower_node(p, &g->node[f->member[i]], f->member[i], &taken, err));
+    return OT_OK;
 }
 
 /* ---- which nodes ---- */
@@ -433,8 +464,9 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     else
         need(g, loss_value(p->session), needed);
     close_needs(g, needed);
+    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? -1 : loss_value(p->session), err));
     for (int k = 0; k < g->n_nodes; k++)
-        if (needed[k]) OT_TRY(lower_node(p, k, err));
+        if (needed[k]) OT_TRY(lower_nodes(p, k, err));
     OT_TRY(finish_results(p, err));
     return check_differentiable(p, err);
 }

@@ -101,7 +101,8 @@ struct plan {
     /* while lowering: what each value of the graph is */
     struct entry **rows, **lanes, **dense;
     int lane_count;
-    bool *leads_to_lanes; /* of each node of the graph */
+    bool *leads_to_lanes;   /* of each node of the graph */
+    struct fusion **fused;  /* what a node is a member of, or NULL */
     int64_t batch_from, batch_to;
 };
 

@@ -1,0 +1,144 @@
+/* match.c - finds nodes of a graph that make up an expression. */
+#include "runtime/match.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading a pattern ---- */
+
+static const char *blanks(const char *s) { return s + strspn(s, " "); }
+
+static int value_index(struct expression *e, const struct term *t) {
+    for (const struct term *o = e->term; o < t; o++)
+        if (o->kind == OT_TERM_VALUE && o->length == t->length &&
+            !strncmp(o->text, t->text, (size_t)t->length))
+            return o->index;
+    assert(e->values < OT_MATCH_VALUES);
+    return e->values++;
+}
+
+static const char *read_term(struct expression *e, const char *s, int *index);
+
+static const char *read_args(struct expression *e, struct term *t, const char *s) {
+    do {
+        assert(t->n_args < OT_MATCH_ARGS);
+        s = blanks(read_term(e, s + 1, &t->arg[t->n_args++]));
+    } while (*s == ',');
+    assert(*s == ')');
+    return s + 1;
+}
+
+static const char *read_term(struct expression *e, const char *s, int *index) {
+    char *end;
+    s = blanks(s);
+    *index = e->n;
+    assert(e->n < OT_MATCH_TERMS);
+    struct term *t = &e->term[e->n++];
+    *t = (struct term){.text = s};
+    while (isalnum((unsigned char)s[t->length]) || s[t->length] == '|') t->length++;
+    if (islower((unsigned char)*s)) {
+        t->kind = OT_TERM_VALUE;
+        t->index = value_index(e, t);
+        return s + t->length;
+    }
+    if (!isupper((unsigned char)*s)) {
+        t->kind = OT_TERM_NUMBER;
+        t->number = strtof(s, &end);
+        assert(end > s);
+        return end;
+    }
+    assert(e->nodes < OT_MATCH_NODES);
+    t->kind = OT_TERM_NODE;
+    t->index = e->nodes++;
+    s += t->length;
+    t->optional = *s == '?';
+    s += t->optional;
+    assert(*s == '(');
+    return read_args(e, t, s);
+}
+
+void ot_expression(struct expression *e, const char *pattern) {
+    int whole;
+    e->n = e->values = e->nodes = 0;
+    pattern = blanks(read_term(e, pattern, &whole));
+    assert(!*pattern && e->term[whole].kind == OT_TERM_NODE);
+}
+
+/* ---- matching ---- */
+
+struct search {
+    const struct expression *e;
+    const struct graph *g;
+};
+
+static bool match_value(const struct search *s, const struct term *t, int v, struct match *m);
+
+static bool is_operator(const struct term *t, const char *op_type) {
+    const size_t n = strlen(op_type);
+    for (const char *at = t->text, *end = t->text + t->length; at < end;) {
+        const char *bar = memchr(at, '|', (size_t)(end - at));
+        const char *stop = bar ? bar : end;
+        if ((size_t)(stop - at) == n && !memcmp(at, op_type, n)) return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+static bool is_number(const struct graph *g, int v, float number) {
+    const struct tensor *c = g->value[v].constant;
+    if (!c || c->type != OT_FLOAT || c->pattern || ot_elements(c) != 1) return false;
+    return fabsf(*(const float *)c->data - number) <= 1e-4f * fabsf(number);
+}
+
+/* The arguments in this order, or with the first two swapped; m is as it was where they do not. */
+static bool match_args(const struct search *s, const struct term *t, const struct node *node,
+                       bool swap, struct match *m) {
+    const struct match before = *m;
+    for (int i = 0; i < t->n_args; i++) {
+        const int v = node->in[swap && i < 2 ? 1 - i : i];
+        if (v >= 0 && match_value(s, &s->e->term[t->arg[i]], v, m)) continue;
+        *m = before;
+        return false;
+    }
+    return true;
+}
+
+static bool match_node(const struct search *s, const struct term *t, int k, struct match *m) {
+    const struct node *node = &s->g->node[k];
+    const bool commutes = !strcmp(node->op_type, "Add") || !strcmp(node->op_type, "Mul");
+    if (*node->domain || !is_operator(t, node->op_type) || node->n_in < t->n_args) return false;
+    if (commutes && node->n_attr) return false; /* the broadcasting of old opsets */
+    if (!match_args(s, t, node, false, m) &&
+        !(commutes && t->n_args == 2 && match_args(s, t, node, true, m)))
+        return false;
+    m->node[t->index] = k;
+    return true;
+}
+
+static bool match_value(const struct search *s, const struct term *t, int v, struct match *m) {
+    int *known = &m->value[t->index];
+    switch (t->kind) {
+    case OT_TERM_VALUE:
+        if (*known >= 0 && *known != v) return false;
+        *known = v;
+        return true;
+    case OT_TERM_NUMBER:
+        return is_number(s->g, v, t->number);
+    default:
+        break;
+    }
+    const int k = s->g->value[v].producer;
+    if (k >= 0 && s->g->node[k].out[0] == v && match_node(s, t, k, m)) return true;
+    return t->optional && match_value(s, &s->e->term[t->arg[0]], v, m);
+}
+
+bool ot_match(const struct expression *e, const struct graph *g, int k, struct match *m) {
+    const struct search s = {e, g};
+    memset(m, -1, sizeof *m);
+    const struct term *t = &e->term[0];
+    while (t->optional && !is_operator(t, g->node[k].op_type)) t = &e->term[t->arg[0]];
+    return t->kind == OT_TERM_NODE && match_node(&s, t, k, m);
+}

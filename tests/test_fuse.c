@@ -1,0 +1,209 @@
+/* test_fuse.c - nodes that run as one operator: the same numbers as apart, where an Identity behind
+ * every node keeps them so. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/base/rng.h"
+#include "runtime/onnxtrain.h"
+#include "tests/model.h"
+
+enum { BATCH = 3, TOKENS = 5, WIDTH = 8, MOST = 4096, PARAMETERS = 16 };
+
+/* A network from x [BATCH,TOKENS,WIDTH] to y. weights: "name:2,3 name:4", random, about half of
+ * those of more than one dimension zero; "name=0.5" a constant of one element; "name#0,2" integers.
+ * nodes: "Op inputs > outputs ; attributes", one a line. */
+struct net {
+    const char *fused; /* the operator that is expected in the plan; NULL: none */
+    int count;
+    int opset;
+    const char *weights, *nodes;
+};
+
+static const struct net nets[] = {
+    {"Linear", 2, 17, "g:8 w:8,6 b:6 v:6,4 c:4",
+     "Mul x g > t\nMatMul t w > u\nAdd u b > r\nMatMul r v > s\nAdd c s > y"},
+    /* not the one whose product somebody else reads, nor a sum of two products */
+    {"Linear", 0, 17, "w:8,6 b:6",
+     "MatMul x w > u\nAdd u b > r\nMul r u > y"},
+    {"Linear", 0, 17, "w:8,6 v:8,6", "MatMul x w > u\nMatMul x v > r\nAdd u r > y"},
+    {"Linear", 0, 17, "w:8,6", "MatMul x w > u\nAdd u u > y"},
+    {"Linear", 0, 17, "w:8,6 b:5,6", "MatMul x w > u\nAdd u b > y"},
+};
+
+/* ---- models ---- */
+
+static void add_weight(struct model *m, const char *text, uint64_t stream) {
+    static float v[MOST];
+    static int64_t ints[8];
+    int64_t dim[4];
+    char name[16];
+    const size_t length = strcspn(text, ":=#");
+    int rank = 0, n = 1;
+    snprintf(name, sizeof name, "%.*s", (int)length, text);
+    if (text[length] == '=') {
+        v[0] = strtof(text + length + 1, NULL);
+        model_floats(m, name, 0, NULL, v);
+        return;
+    }
+    for (const char *s = text + length; *s; s += strcspn(s, ","), rank++)
+        dim[rank] = ints[rank] = strtoll(++s, NULL, 10);
+    if (text[length] == '#') {
+        model_ints(m, name, rank, ints);
+        return;
+    }
+    for (int i = 0; i < rank; i++) n *= (int)dim[i];
+    for (int i = 0; i < n; i++)
+        v[i] = rank > 1 && ot_random_u32(5, stream, (uint64_t)i) % 2
+                   ? 0
+                   : 0.5f * ot_random_normal(6, stream, (uint64_t)i);
+    model_floats(m, name, rank, dim, v);
+}
+
+/* apart: each output goes through an Identity. */
+static void add_node(struct model *m, char *line, bool apart) {
+    char *attributes = strchr(line, ';'), *out = strchr(line, '>'), *in = strchr(line, ' ');
+    char inner[64];
+    if (attributes) *attributes++ = 0;
+    *in++ = *out++ = 0;
+    out += strspn(out, " ");
+    out[strcspn(out, " ")] = 0;
+    in[strlen(in) - (in[strlen(in) - 1] == ' ')] = 0;
+    snprintf(inner, sizeof inner, "%s%s", out, apart ? "_inner" : "");
+    model_node(m, line, in, inner, attributes);
+    if (apart) model_node(m, "Identity", inner, out, NULL);
+}
+
+static unsigned char *build(const struct net *net, bool apart, size_t *size) {
+    struct model m;
+    char text[2048], *rest = NULL;
+    uint64_t stream = 0;
+    model_begin(&m, net->opset);
+    model_input(&m, "x", OT_FLOAT, 3, (const int64_t[]){-1, TOKENS, WIDTH});
+    snprintf(text, sizeof text, "%s", net->weights);
+    for (char *s = strtok_r(text, " ", &rest); s; s = strtok_r(NULL, " ", &rest))
+        add_weight(&m, s, stream++);
+    snprintf(text, sizeof text, "%s", net->nodes);
+    for (char *s = strtok_r(text, "\n", &rest); s; s = strtok_r(NULL, "\n", &rest))
+        add_node(&m, s, apart);
+    model_output(&m, "y", OT_FLOAT, -1, NULL);
+    return model_finish(&m, size);
+}
+
+/* ---- runs ---- */
+
+struct run {
+    ot_session *s;
+    double loss;
+    float y[MOST];
+    int64_t elements;
+    int parameters, count; /* count: of the fused operator, forward */
+    int64_t n[PARAMETERS];
+    float gradient[PARAMETERS][MOST];
+};
+
+static void must(const struct net *net, ot_status status, const ot_error *err) {
+    if (status) fail_msg("net %d: %s", (int)(net - nets), err->message);
+}
+
+static void count_step(void *context, const ot_profile_step *step) {
+    struct run *r = ((void **)context)[0];
+    const struct net *net = ((void **)context)[1];
+    r->count += !strcmp(step->what, "forward") && !strcmp(step->op, net->fused);
+}
+
+static void train(const struct net *net, bool apart, const ot_options *options, struct run *r) {
+    static float x[BATCH * TOKENS * WIDTH], target[MOST];
+    ot_error err;
+    ot_result result;
+    size_t size;
+    unsigned char *file = build(net, apart, &size);
+    memset(r, 0, sizeof *r);
+    must(net, ot_open_buffer(file, size, options, &r->s, &err), &err);
+    free(file);
+    for (int i = 0; i < BATCH * TOKENS * WIDTH; i++) x[i] = ot_random_normal(9, 0, (uint64_t)i);
+    const ot_tensor in = {OT_FLOAT, 3, {BATCH, TOKENS, WIDTH}, x};
+    must(net, ot_set_loss(r->s, &(ot_loss_options){.kind = OT_LOSS_MSE}, &err), &err);
+    must(net, ot_set_optimizer(r->s, &(ot_optimizer_options){.lr = 0.1f}, &err), &err);
+    ot_tensor t;
+    must(net, ot_run(r->s, &in, 1, &t, 1, &err), &err);
+    r->elements = 1;
+    for (int i = 0; i < t.rank; i++) r->elements *= t.dim[i];
+    memcpy(r->y, t.data, (size_t)r->elements * sizeof *r->y);
+    t.data = target; /* zeros: the gradient is y but for a factor */
+    must(net, ot_train_step(r->s, &in, 1, &t, &result, &err), &err);
+    r->loss = result.loss;
+    r->parameters = ot_parameter_count(r->s);
+    for (int i = 0; i < r->parameters; i++) {
+        ot_parameter_info info;
+        must(net, ot_get_parameter(r->s, i, &info, &err), &err);
+        r->n[i] = info.elements;
+        must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
+    }
+    must(net, ot_get_profile(r->s, count_step, (void *[]){r, (void *)(uintptr_t)net}, &err), &err);
+}
+
+/* ---- tests ---- */
+
+static void compare(const struct net *net, const char *what, const float *a, const float *b,
+                    int64_t n, double tolerance) {
+    double most = 1e-3;
+    for (int64_t i = 0; i < n; i++) most = fmax(most, fabs(b[i]));
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs((double)a[i] - b[i]) <= tolerance * most))
+            fail_msg("net %d: %s %d is %.9g, apart %.9g", (int)(net - nets), what, (int)i, a[i],
+                     b[i]);
+}
+
+static void same(const struct net *net, const struct run *a, const struct run *b) {
+    compare(net, "y", a->y, b->y, b->elements, 1e-5);
+    for (int i = 0; i < b->parameters; i++)
+        compare(net, "gradient", a->gradient[i], b->gradient[i], b->n[i], 1e-5);
+}
+
+static void fused_as_apart(void **state) {
+    (void)state;
+    static struct run apart, fused;
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
+        for (int k = 0; ot_isa_name(k / 2); k++) {
+            const ot_options o = {.threads = 1, .isa = ot_isa_name(k / 2),
+                                  .sparse = k % 2 ? OT_SPARSE_ALWAYS : OT_SPARSE_NEVER};
+            train(&nets[i], true, &o, &apart);
+            assert_int_equal(apart.count, 0);
+            train(&nets[i], false, &o, &fused);
+            if (fused.count != nets[i].count)
+                fail_msg("net %d: %d times %s", (int)i, fused.count, nets[i].fused);
+            same(&nets[i], &fused, &apart);
+            ot_close(apart.s);
+            ot_close(fused.s);
+        }
+}
+
+static void threads_change_no_bit(void **state) {
+    (void)state;
+    static struct run one, more;
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
+        for (int sparse = OT_SPARSE_ALWAYS; sparse <= OT_SPARSE_NEVER; sparse++) {
+            train(&nets[i], false, &(ot_options){.threads = 1, .sparse = sparse}, &one);
+            train(&nets[i], false, &(ot_options){.threads = 3, .sparse = sparse}, &more);
+            if (memcmp(one.y, more.y, sizeof one.y) ||
+                memcmp(one.gradient, more.gradient, sizeof one.gradient))
+                fail_msg("net %d: not the same with three threads", (int)i);
+            ot_close(one.s);
+            ot_close(more.s);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fused_as_apart),
+        cmocka_unit_test(threads_change_no_bit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
