@@ -8,6 +8,9 @@
 
 #include <math.h>
 
+#include "ops/exponential.h"
+#include "ops/number.h"
+
 enum { BLOCK = 64, SPLIT = 16 };
 
 /* Dimensions of a move, kept ones and reduced ones apart. */
@@ -42,8 +45,16 @@ static double start_value(enum fold kind) {
 static void step(enum fold kind, double *acc, const float *x, const float *with, int n) {
     switch (kind) {
     case OT_FOLD_SUM:
+    case OT_FOLD_LOG_SUM:
         for (int j = 0; j < n; j++) acc[j] += x[j];
         break;
+    case OT_FOLD_ABS:
+        for (int j = 0; j < n; j++) acc[j] += fabsf(x[j]);
+        break;
+    case OT_FOLD_LOG_SUM_EXP: /* infinities too have a difference here */
+        for (int j = 0; j < n; j++) acc[j] += x[j] == with[j] ? 1 : ot_exp(x[j] - with[j]);
+        break;
+    case OT_FOLD_SQUARES:
     case OT_FOLD_NORM:
         for (int j = 0; j < n; j++) acc[j] += (double)x[j] * x[j];
         break;
@@ -96,9 +107,12 @@ static void place(const struct walk *w, int64_t i, int64_t *from, int64_t *to) {
     }
 }
 
-static void finish(const struct job *j, double *acc, int n, float *y) {
+static void finish(const struct job *j, const double *acc, const float *with, int n, float *y) {
     for (int i = 0; i < n; i++) {
-        const double value = j->kind == OT_FOLD_NORM ? sqrt(acc[i]) : acc[i];
+        double value = acc[i];
+        if (j->kind == OT_FOLD_NORM) value = sqrt(value);
+        if (j->kind == OT_FOLD_LOG_SUM) value = log(value);
+        if (j->kind == OT_FOLD_LOG_SUM_EXP) value = log(value) + (double)with[i];
         y[i] = (float)(value * j->scale);
     }
 }
@@ -110,13 +124,14 @@ static void fold_block(const struct job *j, int64_t result, int64_t block) {
     const int64_t left = j->run - block * BLOCK;
     const int n = left < BLOCK ? (int)left : BLOCK;
     place(&j->kept, result, &from, &to);
+    const float *with = j->with ? j->with + to : NULL;
     for (int i = 0; i < n; i++) acc[i] = start_value(j->kind);
     for (int64_t k = 0; k < j->reduced.count; k++) {
         int64_t at = from, unused = 0;
         place(&j->reduced, k, &at, &unused);
-        step(j->kind, acc, j->x + at, j->with ? j->with + to : NULL, n);
+        step(j->kind, acc, j->x + at, with, n);
     }
-    finish(j, acc, n, j->y + to);
+    finish(j, acc, with, n, j->y + to);
 }
 
 /* One result; the run is reduced. */
@@ -140,7 +155,7 @@ static void fold_one(const struct job *j, int64_t result) {
         }
     }
     for (int i = 1; i < SPLIT; i++) acc[0] = combine(j->kind, acc[0], acc[i]);
-    finish(j, acc, 1, j->y + to);
+    finish(j, acc, with, 1, j->y + to);
 }
 
 static void task(void *arg, int number, int worker) {
@@ -160,8 +175,8 @@ void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const floa
              const float *with, float scale, float *to) {
     const int last = m->rank - 1;
     struct job j = {.kept.count = 1, .reduced.count = 1, .blocks = 1, .first_from = m->from,
-                    .first_to = m->to, .kind = kind, .x = from, .scale = scale, .y = to};
-    j.with = kind == OT_FOLD_TIES ? with : NULL;
+                    .first_to = m->to, .kind = kind, .x = from, .with = with, .scale = scale,
+                    .y = to};
     j.run_kept = m->to_stride[last] == 1 && m->from_stride[last] == 1;
     int run = j.run_kept ? last : -1; /* else the innermost one that is reduced */
     for (int i = 0; i <= last && !j.run_kept; i++)
@@ -176,4 +191,57 @@ void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const floa
     const int64_t work = j.reduced.count * (j.run_kept ? BLOCK : j.run) + 1;
     j.grain = work < 32768 ? 32768 / work : 1;
     ot_parallel_for(pool, ot_task_count(j.kept.count * j.blocks, j.grain), task, &j);
+}
+
+/* ---- integers ---- */
+
+struct integers {
+    enum fold kind;
+    const struct tensor *x;
+    struct tensor *y;
+};
+
+static bool less(ot_type type, int64_t a, int64_t b) {
+    return type == OT_UINT64 ? (uint64_t)a < (uint64_t)b : a < b;
+}
+
+static int64_t fold_integer(enum fold kind, ot_type type, int64_t a, int64_t x) {
+    const uint64_t p = (uint64_t)a, q = (uint64_t)x;
+    switch (kind) {
+    case OT_FOLD_MAX: return less(type, a, x) ? x : a;
+    case OT_FOLD_MIN: return less(type, x, a) ? x : a;
+    case OT_FOLD_PROD: return (int64_t)(p * q);
+    case OT_FOLD_SQUARES: return (int64_t)(p + q * q);
+    case OT_FOLD_ABS: return (int64_t)(p + (x < 0 && type != OT_UINT64 ? 0 - q : q));
+    default: return (int64_t)(p + q);
+    }
+}
+
+static void integer_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
+                        int64_t to_stride) {
+    const struct integers *a = arg;
+    const ot_type type = a->x->type;
+    for (int64_t i = 0; i < n; i++, from += from_stride, to += to_stride)
+        ot_store_integer(a->y->data, type, to,
+                         fold_integer(a->kind, type, ot_load_integer(a->y->data, type, to),
+                                      ot_load_integer(a->x->data, type, from)));
+}
+
+/* What leaves every element as it is. */
+static int64_t neutral(enum fold kind, ot_type type) {
+    const int bits = type == OT_BOOL ? 1 : 8 * (int)ot_type_size(type);
+    const bool is_signed =
+        type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
+    const uint64_t most = UINT64_MAX >> (64 - bits + is_signed);
+    if (kind == OT_FOLD_MAX) return is_signed ? (int64_t)~most : 0;
+    if (kind == OT_FOLD_MIN) return (int64_t)most;
+    return kind == OT_FOLD_PROD;
+}
+
+void ot_fold_integers(const struct move *m, enum fold kind, const struct tensor *from,
+                      struct tensor *to) {
+    struct integers a = {kind, from, to};
+    for (int64_t i = 0; i < ot_count(to); i++)
+        ot_store_integer(to->data, to->type, i, neutral(kind, to->type));
+    ot_move_each(NULL, m, integer_run, &a);
 }

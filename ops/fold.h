@@ -6,7 +6,11 @@
 
 enum fold {
     OT_FOLD_SUM,
-    OT_FOLD_NORM, /* square root of the sum of squares */
+    OT_FOLD_ABS,     /* sum of |x| */
+    OT_FOLD_SQUARES, /* sum of x^2 */
+    OT_FOLD_NORM,    /* its square root */
+    OT_FOLD_LOG_SUM,
+    OT_FOLD_LOG_SUM_EXP, /* with: the maximum, as OT_FOLD_MAX gives it; `to` itself will do */
     OT_FOLD_PROD,
     OT_FOLD_MAX, /* NaN if there is one; -inf and inf where nothing is reduced */
     OT_FOLD_MIN,
@@ -17,8 +21,13 @@ enum fold {
 
 /* to[...] = scale * fold of all elements of from that m moves there: those dimensions are reduced
  * whose to_stride is 0. m is simplified. Sums are kept in double, in one fixed order. with: laid
- * out as `to`, for OT_FOLD_TIES only. */
+ * out as `to`, for those that ask for it. */
 void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const float *from,
              const float *with, float scale, float *to);
+
+/* The same for elements of an integer type or bool, one after the other, as for shapes; sums and
+ * products wrap around. Kinds: SUM, ABS, SQUARES, PROD, MAX, MIN. */
+void ot_fold_integers(const struct move *m, enum fold kind, const struct tensor *from,
+                      struct tensor *to);
 
 #endif

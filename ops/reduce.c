@@ -1,11 +1,15 @@
-/* reduce.c - ReduceSum, ReduceMean, ReduceL2, ReduceMax, ReduceMin, ReduceProd over some axes, and
- * GlobalAveragePool and GlobalMaxPool, which are ReduceMean and ReduceMax over all spatial axes.
+/* reduce.c - ReduceSum, ReduceMean, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum,
+ * ReduceLogSumExp, ReduceMax, ReduceMin, ReduceProd over some axes, and GlobalAveragePool and
+ * GlobalMaxPool, which are ReduceMean and ReduceMax over all spatial axes.
  *
  * Equal extremes share the gradient in equal parts.
  */
 #include "ops/fold.h"
 
 #include <string.h>
+
+#include "ops/exponential.h"
+#include "ops/number.h"
 
 /* What the operators of this file are. */
 static const struct kind {
@@ -14,10 +18,18 @@ static const struct kind {
     bool mean;
     int input_axes; /* opset from which axes are an input; 0: no axes, the spatial ones are meant */
 } kinds[] = {
-    {"ReduceSum", OT_FOLD_SUM, false, 13},  {"ReduceMean", OT_FOLD_SUM, true, 18},
-    {"ReduceL2", OT_FOLD_NORM, false, 18},  {"ReduceMax", OT_FOLD_MAX, false, 18},
-    {"ReduceMin", OT_FOLD_MIN, false, 18},  {"ReduceProd", OT_FOLD_PROD, false, 18},
-    {"GlobalAveragePool", OT_FOLD_SUM, true, 0}, {"GlobalMaxPool", OT_FOLD_MAX, false, 0},
+    {"ReduceSum", OT_FOLD_SUM, false, 13},
+    {"ReduceMean", OT_FOLD_SUM, true, 18},
+    {"ReduceL1", OT_FOLD_ABS, false, 18},
+    {"ReduceL2", OT_FOLD_NORM, false, 18},
+    {"ReduceSumSquare", OT_FOLD_SQUARES, false, 18},
+    {"ReduceLogSum", OT_FOLD_LOG_SUM, false, 18},
+    {"ReduceLogSumExp", OT_FOLD_LOG_SUM_EXP, false, 18},
+    {"ReduceMax", OT_FOLD_MAX, false, 18},
+    {"ReduceMin", OT_FOLD_MIN, false, 18},
+    {"ReduceProd", OT_FOLD_PROD, false, 18},
+    {"GlobalAveragePool", OT_FOLD_SUM, true, 0},
+    {"GlobalMaxPool", OT_FOLD_MAX, false, 0},
 };
 
 struct state {
@@ -73,14 +85,23 @@ static ot_status set_shape(struct op_node *n, uint32_t axes, ot_error *err) {
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
+/* Integers where the result is one; bools, for which largest is "any", where it is an element. */
+static ot_status check_type(const struct op_node *n, ot_error *err) {
+    const struct kind *kind = kind_of(n);
+    const ot_type type = n->x[0]->type;
+    const bool extreme = kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN;
+    const bool exact = extreme || kind->fold == OT_FOLD_SUM || kind->fold == OT_FOLD_ABS ||
+                       kind->fold == OT_FOLD_SQUARES || kind->fold == OT_FOLD_PROD;
+    if (exact && !kind->mean && (ot_is_integer(type) || (extreme && type == OT_BOOL))) return OT_OK;
+    return ot_op_type(n, 0, OT_FLOAT, err);
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const struct kind *kind = kind_of(n);
     struct state *s = n->state;
     uint32_t axes;
-    const bool integers = x->type == OT_INT64 || x->type == OT_INT32;
-    if (!integers || kind->mean || kind->fold == OT_FOLD_NORM)
-        OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(check_type(n, err));
     OT_TRY(read_axes(n, &axes, err));
     OT_TRY(set_shape(n, axes, err));
     struct array from, to;
@@ -107,62 +128,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- integers, for shapes: few elements, one after the other ---- */
-
-struct integers {
-    const struct tensor *x;
-    struct tensor *y;
-    enum fold fold;
-};
-
-static int64_t get(const struct tensor *t, int64_t i) {
-    return t->type == OT_INT64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
-}
-
-static void set(struct tensor *t, int64_t i, int64_t value) {
-    if (t->type == OT_INT64)
-        ((int64_t *)t->data)[i] = value;
-    else
-        ((int32_t *)t->data)[i] = (int32_t)(uint32_t)value;
-}
-
-static int64_t fold_integers(enum fold fold, int64_t a, int64_t b) {
-    switch (fold) {
-    case OT_FOLD_MAX: return a > b ? a : b;
-    case OT_FOLD_MIN: return a < b ? a : b;
-    case OT_FOLD_PROD: return (int64_t)((uint64_t)a * (uint64_t)b); /* wraps around */
-    default: return (int64_t)((uint64_t)a + (uint64_t)b);
-    }
-}
-
-static void integer_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
-                        int64_t to_stride) {
-    const struct integers *a = arg;
-    for (int64_t i = 0; i < n; i++)
-        set(a->y, to + i * to_stride,
-            fold_integers(a->fold, get(a->y, to + i * to_stride),
-                          get(a->x, from + i * from_stride)));
-}
-
-static void forward_integers(struct op_node *n) {
-    const struct state *s = n->state;
-    const bool wide = n->y[0]->type == OT_INT64;
-    const int64_t least = wide ? INT64_MIN : INT32_MIN, most = wide ? INT64_MAX : INT32_MAX;
-    const int64_t start = s->fold == OT_FOLD_MAX    ? least
-                          : s->fold == OT_FOLD_MIN  ? most
-                          : s->fold == OT_FOLD_PROD ? 1
-                                                    : 0;
-    for (int64_t i = 0; i < ot_count(n->y[0]); i++) set(n->y[0], i, start);
-    struct integers a = {n->x[0], n->y[0], s->fold};
-    ot_move_each(NULL, &s->move, integer_run, &a);
-}
-
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    if (n->x[0]->type == OT_FLOAT)
-        ot_fold(n->pool, &s->move, s->fold, n->x[0]->data, NULL, s->scale, n->y[0]->data);
-    else
-        forward_integers(n);
+    const float *x = n->x[0]->data;
+    float *y = n->y[0]->data;
+    if (n->x[0]->type != OT_FLOAT) {
+        ot_fold_integers(&s->move, s->fold, n->x[0], n->y[0]);
+        return;
+    }
+    const bool exponentials = s->fold == OT_FOLD_LOG_SUM_EXP;
+    if (exponentials) ot_fold(n->pool, &s->move, OT_FOLD_MAX, x, NULL, 1, y);
+    ot_fold(n->pool, &s->move, s->fold, x, exponentials ? y : NULL, s->scale, y);
+    ot_op_clear_spare(n->y[0]);
 }
 
 /* ---- backward: dx from what stands at the place of the result ---- */
@@ -178,6 +155,10 @@ struct back {
 /* dx of one element; j: its result */
 static float slope(const struct back *b, float x, int64_t j) {
     switch (b->fold) {
+    case OT_FOLD_ABS: return b->dy[j] * (float)((x > 0) - (x < 0));
+    case OT_FOLD_SQUARES: return b->dy[j] * 2 * x;
+    case OT_FOLD_LOG_SUM: return b->dy[j] * ot_exp(-b->y[j]);
+    case OT_FOLD_LOG_SUM_EXP: return b->dy[j] * ot_exp(x - b->y[j]);
     case OT_FOLD_NORM: return b->y[j] > 0 ? b->dy[j] * x / b->y[j] : 0;
     case OT_FOLD_MAX:
     case OT_FOLD_MIN: return x == b->y[j] ? b->dy[j] / b->a[j] : 0;
@@ -245,18 +226,55 @@ static const char *const sum_cases[] = {
     "X[2,3] i64{1} -> Y[2,1]",
     "i64[2,3]{1,2,3,4,5,6} i64{1} keepdims=0 -> i64{6,15}",
     "i32[2,3]{1,2,3,4,5,6} -> i32[1,1]{21}",
+    "b{1} -> error: input 0 is bool",
     "X[2,0] i64{1} -> f[2,1]{0,0}",
     NULL};
 
 /* No ties within reach of a difference quotient. */
-static const char *const extreme_cases[] = {
-    "X[2,3,4] axes=1 distinct @11 -> Y[2,1,4]",
-    "X[2,3,4] distinct -> Y[1,1,1]",
-    "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]",
-    "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",
-    "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",
-    "X[2,3] axes=1,-1 @11 -> error: named twice",
-    "i64[2,3]{1,2,3,-4,5,6} axes=0 -> Y[1,3]:i64",
+#define EXTREME                                                          \
+    "X[2,3,4] axes=1 distinct @11 -> Y[2,1,4]",                          \
+    "X[2,3,4] distinct -> Y[1,1,1]",                                     \
+    "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]", \
+    "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",                     \
+    "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",                 \
+    "X[2,3] axes=1,-1 @11 -> error: named twice"
+static const char *const max_cases[] = {
+    EXTREME,
+    "f[2,2]{1,nan,-3,-inf} axes=1 keepdims=0 -> f{nan,-3}",
+    "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-7,3}",
+    "u8[2,2]{200,3,100,7} i64{1} keepdims=0 @20 -> u8{200,100}",
+    "b[2,2]{1,0,0,0} i64{1} keepdims=0 @20 -> b{1,0}",
+    "u64[1,0]{} axes=1 keepdims=0 -> u64{0}",
+    "i8[1,0]{} axes=1 keepdims=0 -> i8{-128}",
+    NULL};
+static const char *const min_cases[] = {
+    EXTREME,
+    "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-9,-2}",
+    "b[2,2]{1,0,1,1} i64{1} keepdims=0 @20 -> b{0,1}",
+    "u32[1,0]{} axes=1 keepdims=0 -> u32{4294967295}",
+    "i16[1,0]{} axes=1 keepdims=0 -> i16{32767}",
+    NULL};
+
+#define PLAIN "X[2,3,4] axes=1 @11 -> Y[2,1,4]", "X[2,3,5] i64{2} keepdims=0 @18 lanes -> Y[2,3]"
+static const char *const l1_cases[] = {PLAIN,
+                                       "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{3,7}",
+                                       "i32{3,-4} keepdims=0 -> i32(7)", NULL};
+static const char *const sum_square_cases[] = {
+    PLAIN, "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{5,25}", "i32{3,-4} keepdims=0 -> i32(25)",
+    NULL};
+static const char *const log_sum_cases[] = {
+    "X[2,3,4] axes=1 range=0.5,2 @11 -> Y[2,1,4]",
+    "X[2,3,5] i64{2} keepdims=0 range=0.5,2 @18 lanes -> Y[2,3]",
+    "f[2,2]{1,2,3,4} axes=1 keepdims=0 -> f{1.0986123,1.9459101}",
+    "f[1,0]{} axes=1 keepdims=0 -> f{-inf}",
+    "i32{3,-4} -> error: input 0 is int32",
+    NULL};
+static const char *const log_sum_exp_cases[] = {
+    PLAIN,
+    "X[3,70] axes=0 @11 -> Y[1,70]",
+    "f[5,2]{1,2,500,501,-900,-inf,-inf,-inf,inf,0} axes=1 keepdims=0 -> "
+    "f{2.3132617,501.31326,-900,-inf,inf}",
+    "f[1,0]{} axes=1 keepdims=0 -> f{-inf}",
     NULL};
 
 static const char *const global_max_cases[] = {"X[2,3,5,7] distinct range=-8,8 lanes -> Y[2,3,1,1]",
@@ -267,30 +285,24 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
                                            "X[2,3,2,3,4] -> Y[2,3,1,1,1]",
                                            "X[2,3] -> error: rank 2", NULL};
 
-#define REDUCE(Name, reads, inputs, list, texts)  \
-    const struct op ot_op_##Name = {              \
-        .name = #Name,                            \
-        .since = 1,                               \
-        .min_in = 1,                              \
-        .max_in = inputs,                         \
-        .min_out = 1,                             \
-        .max_out = 1,                             \
-        .attributes = list,                       \
-        .needs = reads,                           \
-        .state_size = sizeof(struct state),       \
-        .lanes = lanes,                           \
-        .prepare = prepare,                       \
-        .forward = forward,                       \
-        .backward = backward,                     \
-        .cases = texts,                           \
+#define REDUCE(word, reads, inputs, list, texts)                                              \
+    const struct op ot_op_##word = {                                                          \
+        .name = #word, .since = 1, .min_in = 1, .max_in = inputs, .min_out = 1, .max_out = 1, \
+        .attributes = list, .needs = reads, .state_size = sizeof(struct state),               \
+        .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,         \
+        .cases = texts,                                                                       \
     };
 #define AXES "axes:I keepdims:i noop_with_empty_axes:i"
 
 REDUCE(ReduceSum, 0, 2, AXES, sum_cases)
 REDUCE(ReduceMean, 0, 2, AXES, reduce_cases)
+REDUCE(ReduceL1, OT_X(0), 2, AXES, l1_cases)
 REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
-REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, extreme_cases)
-REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, extreme_cases)
+REDUCE(ReduceSumSquare, OT_X(0), 2, AXES, sum_square_cases)
+REDUCE(ReduceLogSum, OT_Y(0), 2, AXES, log_sum_cases)
+REDUCE(ReduceLogSumExp, OT_X(0) | OT_Y(0), 2, AXES, log_sum_exp_cases)
+REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, max_cases)
+REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, min_cases)
 REDUCE(ReduceProd, OT_X(0), 2, AXES, reduce_cases)
 REDUCE(GlobalAveragePool, 0, 1, "", global_cases)
 REDUCE(GlobalMaxPool, OT_X(0) | OT_Y(0), 1, "", global_max_cases)
