@@ -37,6 +37,7 @@ set(OPS_SOURCES
   ops/sparse.c
   ops/sparse_prepare.c
   ops/stream.c
+  ops/strips.c
   ops/window.c
 )
 

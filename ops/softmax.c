@@ -4,22 +4,18 @@
  *
  * Backward: dx = y (dy - sum of dy y), and for the logarithm dx = dy - exp(y) sum of dy. Hardmax is
  * not differentiable.
- *
- * A tensor is seen as [outer][length][inner]; in lanes inner has the L lanes in it. Work is cut
- * into columns of inner, at most COLUMNS side by side.
  */
 #include <math.h>
 #include <string.h>
 
 #include "ops/exponential.h"
-#include "ops/op.h"
+#include "ops/strips.h"
 
-enum { COLUMNS = 64, WIDTH = 16, GRAIN = 8192 };
+enum { WIDTH = 16 };
 
 struct state {
     bool logarithm, hard;
-    int64_t outer, length, inner;
-    int64_t strips; /* of COLUMNS columns, in inner */
+    struct strips strips;
 };
 
 static ot_status find_axis(const struct op_node *n, int *axis, ot_error *err) {
@@ -48,10 +44,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int end = n->node->opset >= 13 ? axis + 1 : x->rank;
     s->logarithm = !strcmp(n->op->name, "LogSoftmax");
     s->hard = !strcmp(n->op->name, "Hardmax");
-    s->length = ot_dims_product(x, axis, end);
-    s->inner = ot_dims_product(x, end, x->rank) * (x->lanes ? x->lanes : 1);
-    s->outer = s->length && s->inner ? ot_count(x) / (s->length * s->inner) : 0;
-    s->strips = (s->inner + COLUMNS - 1) / COLUMNS;
+    ot_strips_of(x, axis, end, &s->strips);
     return OT_OK;
 }
 
@@ -75,8 +68,8 @@ static float row_maximum(const float *x, int64_t n) {
 }
 
 static void row_value(const struct state *s, const float *x, float *y) {
-    float part[WIDTH] = {0}, most = row_maximum(x, s->length);
-    int64_t n = s->length, k = 0;
+    float part[WIDTH] = {0}, most = row_maximum(x, s->strips.length);
+    int64_t n = s->strips.length, k = 0;
     for (k = 0; k < n; k++) y[k] = ot_exp(x[k] - most);
     for (k = 0; k + WIDTH <= n; k += WIDTH)
         for (int i = 0; i < WIDTH; i++) part[i] += y[k + i];
@@ -90,7 +83,7 @@ static void row_value(const struct state *s, const float *x, float *y) {
 
 static void row_gradient(const struct state *s, const float *y, const float *dy, float *dx) {
     float part[WIDTH] = {0};
-    int64_t n = s->length, k = 0;
+    int64_t n = s->strips.length, k = 0;
     bool logarithm = s->logarithm;
     for (; k + WIDTH <= n; k += WIDTH)
         for (int i = 0; i < WIDTH; i++) part[i] += dy[k + i] * (logarithm ? 1 : y[k + i]);
@@ -104,8 +97,8 @@ static void row_gradient(const struct state *s, const float *y, const float *dy,
 
 /* One column strip: m columns at distance 1, elements of a column at distance `pitch`. */
 static void columns_value(const struct state *s, const float *x, float *y, int64_t m) {
-    float most[COLUMNS], sum[COLUMNS] = {0};
-    int64_t pitch = s->inner, length = s->length;
+    float most[OT_STRIP], sum[OT_STRIP] = {0};
+    int64_t pitch = s->strips.inner, length = s->strips.length;
     memcpy(most, x, (size_t)m * sizeof *x);
     for (int64_t k = 1; k < length; k++)
         for (int64_t j = 0; j < m; j++)
@@ -129,8 +122,8 @@ static void columns_value(const struct state *s, const float *x, float *y, int64
 
 static void columns_gradient(const struct state *s, const float *y, const float *dy, float *dx,
                              int64_t m) {
-    float sum[COLUMNS] = {0};
-    int64_t pitch = s->inner, length = s->length;
+    float sum[OT_STRIP] = {0};
+    int64_t pitch = s->strips.inner, length = s->strips.length;
     bool logarithm = s->logarithm;
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < m; j++)
@@ -145,57 +138,40 @@ static void columns_gradient(const struct state *s, const float *y, const float 
 static void columns_hard(const struct state *s, const float *x, float *y, int64_t m) {
     for (int64_t j = 0; j < m; j++) {
         int64_t most = 0;
-        for (int64_t k = 0; k < s->length; k++) {
-            if (x[k * s->inner + j] > x[most * s->inner + j]) most = k;
-            y[k * s->inner + j] = 0;
+        for (int64_t k = 0; k < s->strips.length; k++) {
+            if (x[k * s->strips.inner + j] > x[most * s->strips.inner + j]) most = k;
+            y[k * s->strips.inner + j] = 0;
         }
-        y[most * s->inner + j] = 1;
+        y[most * s->strips.inner + j] = 1;
     }
 }
 
-struct work {
-    const struct op_node *n;
-    bool backward;
-    int64_t grain;
-};
-
-static void task_strips(void *arg, int task, int worker) {
-    const struct work *w = arg;
-    const struct op_node *n = w->n;
+static void value_strip(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
     const struct state *s = n->state;
-    int64_t from, to;
-    (void)worker;
-    ot_task_range(s->outer * s->strips, w->grain, task, &from, &to);
-    for (; from < to; from++) {
-        int64_t column = from % s->strips * COLUMNS;
-        int64_t at = from / s->strips * s->length * s->inner + column;
-        int64_t m = s->inner - column < COLUMNS ? s->inner - column : COLUMNS;
-        bool row = s->inner == 1;
-        float *y = ot_f(n->y[0]) + at;
-        if (!w->backward) {
-            const float *x = ot_f(n->x[0]) + at;
-            if (s->hard) columns_hard(s, x, y, m);
-            else if (row) row_value(s, x, y);
-            else columns_value(s, x, y, m);
-        } else {
-            const float *dy = ot_f(n->dy[0]) + at;
-            float *dx = ot_f(n->dx[0]) + at;
-            if (row) row_gradient(s, y, dy, dx);
-            else columns_gradient(s, y, dy, dx, m);
-        }
-    }
+    const float *x = ot_f(n->x[0]) + at;
+    float *y = ot_f(n->y[0]) + at;
+    if (s->hard) columns_hard(s, x, y, columns);
+    else if (s->strips.inner == 1) row_value(s, x, y);
+    else columns_value(s, x, y, columns);
 }
 
-static void run(struct op_node *n, bool backwards) {
+static void gradient_strip(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
     const struct state *s = n->state;
-    int64_t strip = s->length * (s->inner < COLUMNS ? s->inner : COLUMNS);
-    struct work w = {n, backwards, strip > GRAIN ? 1 : GRAIN / (strip ? strip : 1)};
-    ot_parallel_for(n->pool, ot_task_count(s->outer * s->strips, w.grain), task_strips, &w);
+    const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
+    float *dx = ot_f(n->dx[0]) + at;
+    if (s->strips.inner == 1) row_gradient(s, y, dy, dx);
+    else columns_gradient(s, y, dy, dx, columns);
 }
 
-static void forward(struct op_node *n) { run(n, false); }
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_strips_each(n->pool, &s->strips, value_strip, n);
+}
 static void backward(struct op_node *n) {
-    if (n->dx[0]) run(n, true);
+    const struct state *s = n->state;
+    if (n->dx[0]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
 }
 
 static const char *const softmax_cases[] = {
