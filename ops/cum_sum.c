@@ -1,6 +1,6 @@
 /* cum_sum.c - CumSum: y = the sum of x up to an element along one axis; from the end with
- * reverse = 1, without the element itself with exclusive = 1. Integers wrap around. dx is the sum of
- * dy in the other direction. */
+ * reverse = 1, without the element itself with exclusive = 1. Integers wrap around. dx is the sum
+ * of dy in the other direction. */
 #include "ops/number.h"
 #include "ops/strips.h"
 

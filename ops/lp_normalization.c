@@ -37,9 +37,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* 1 / norm of the column that starts at element `at`, as forward left it; 0 for a norm of 0. */
 static float *inverse_at(const struct op_node *n, int64_t at) {
-    const struct strips *t = &((const struct state *)n->state)->strips;
-    const int64_t line = t->length * t->inner;
-    return (float *)n->save + at / line * t->inner + at % line;
+    return (float *)n->save + ot_strips_column(&((const struct state *)n->state)->strips, at);
 }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {

@@ -1,6 +1,6 @@
-/* lrn.c - LRN: y = x d^-beta, d = bias + alpha / size * sum of x^2 over `size` neighbouring channels
- * (Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural
- * networks", 2012). With t = dy y / d,
+/* lrn.c - LRN: y = x d^-beta, d = bias + alpha / size * sum of x^2 over `size` neighbouring
+ * channels (Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional
+ * neural networks", 2012). With t = dy y / d,
  * dx = dy d^-beta - 2 alpha beta / size x * sum of t over the channels whose window x is in. */
 #include <math.h>
 

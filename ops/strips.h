@@ -15,6 +15,12 @@ struct strips {
 /* Axes from .. to-1 of x, taken as one, are the length; in lanes from >= x->lane_rank. */
 void ot_strips_of(const struct tensor *x, int from, int to, struct strips *s);
 
+/* The number of the column that starts at element `at`, of outer * inner. */
+static inline int64_t ot_strips_column(const struct strips *s, int64_t at) {
+    const int64_t line = s->length * s->inner;
+    return at / line * s->inner + at % line;
+}
+
 /* Calls fn for every strip, in parallel: its first column starts at element `at` and has `columns`
  * neighbours with it, 1 <= columns <= OT_STRIP. Elements of a column are `inner` apart. */
 typedef void ot_strip_fn(void *arg, int64_t at, int64_t columns);

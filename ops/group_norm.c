@@ -1,0 +1,322 @@
+/* group_norm.c - GroupNormalization: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, mean
+ * and variance over a group of channels of one sample (Wu, He, arXiv 1803.08494), and
+ * InstanceNormalization, whose groups are single channels. Scale and bias are by channel; in
+ * GroupNormalization before opset 21 by group.
+ *
+ * With g = dy scale and z = (x - mean) / deviation:
+ * dx = (g - mean of g - z mean of g z) / deviation, dscale = sum of dy z, dbias = sum of dy.
+ *
+ * A cell is a channel of a sample, or of a block of lanes: `size` positions of L lanes, 1 in rows.
+ * Lanes are taken OT_UNIT at a time; what is said of one lane holds for each of them.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/channels.h"
+#include "ops/kernels/kernels.h"
+
+enum { X, SCALE, BIAS };
+
+struct state {
+    float epsilon;
+    bool by_channel;
+    int64_t outer, groups, group_cells; /* samples or blocks, groups of one, cells of a group */
+    int64_t size, lanes, width;         /* width: lanes taken at a time */
+    int64_t used;                       /* lanes of the last block that are not spare */
+    struct channels cells;              /* all of them, in rows */
+};
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    for (int i = SCALE; i <= BIAS; i++)
+        if (n->x[i]->role != OT_ROLE_CONST && n->x[i]->role != OT_ROLE_PARAM)
+            return false; /* a computed scale has no samples */
+    return lane_rank == 1 && n->x[X]->rank >= 2;
+}
+
+static ot_status find_groups(const struct op_node *n, struct state *s, ot_error *err) {
+    const int64_t channels = n->x[X]->dim[1];
+    const bool instance = !strcmp(n->op->name, "InstanceNormalization");
+    s->groups = instance ? channels : ot_attr_int(n->node, "num_groups", 0);
+    s->by_channel = instance || n->node->opset >= 21;
+    if (s->groups < 1 || channels % s->groups)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld groups of %lld channels",
+                          (long long)s->groups, (long long)channels);
+    s->group_cells = channels / s->groups;
+    for (int i = SCALE; i <= BIAS; i++) {
+        const int64_t count = s->by_channel ? channels : s->groups;
+        char text[128];
+        OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
+        if (n->x[i]->rank != 1 || n->x[i]->dim[0] != count)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld]", i,
+                              ot_shape_text(n->x[i], text, sizeof text), (long long)count);
+    }
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[X];
+    struct state *s = n->state;
+    OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
+    if (x->rank < 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
+    OT_TRY(find_groups(n, s, err));
+    s->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
+    s->size = ot_dims_product(x, 2, x->rank);
+    if (!s->size) return ot_op_fail(n, err, OT_ERROR_INVALID, "channels have no elements");
+    s->lanes = x->lanes ? x->lanes : 1;
+    s->width = x->lanes ? OT_UNIT : 1;
+    s->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
+    s->used = x->lanes && x->dim[0] % x->lanes ? x->dim[0] % x->lanes : s->lanes;
+    const int64_t cells = s->outer * x->dim[1];
+    s->cells = (struct channels){.channels = cells, .outer = 1, .inner = s->size,
+                                 .spare_block = -1, .count = s->size};
+    ot_op_like(n->y[0], x);
+    n->save_size = (size_t)(s->outer * s->groups * s->lanes) * 2 * sizeof(float);
+    n->backward_scratch_size = (size_t)(cells * s->lanes) * 2 * sizeof(double);
+    return OT_OK;
+}
+
+/* ---- one cell, `width` lanes from `lane` on ---- */
+
+static int64_t place_of(const struct state *s, int64_t cell, int64_t lane) {
+    return cell * s->size * s->lanes + lane;
+}
+
+/* Mean, and sum of (x - mean)^2. */
+static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, double *mean,
+                         double *square) {
+    const struct state *s = n->state;
+    const float *x = ot_f(n->x[X]) + place_of(s, cell, lane);
+    if (s->width == 1) {
+        ot_channel_moments(n->kernels, &s->cells, ot_f(n->x[X]), cell, mean, square);
+        return;
+    }
+    double sum[OT_UNIT] = {0}, squares[OT_UNIT] = {0};
+    for (int64_t i = 0; i < s->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) sum[j] += (double)x[i * s->lanes + j];
+    for (int j = 0; j < OT_UNIT; j++) mean[j] = sum[j] / (double)s->size;
+    for (int64_t i = 0; i < s->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) {
+            const double d = (double)x[i * s->lanes + j] - mean[j];
+            squares[j] += d * d;
+        }
+    memcpy(square, squares, sizeof squares);
+}
+
+/* Sums of dy, and of dy (x - mean). */
+static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
+                          double *sum, double *product) {
+    const struct state *s = n->state;
+    const int64_t at = place_of(s, cell, lane);
+    const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
+    if (s->width == 1) {
+        ot_channel_products(n->kernels, &s->cells, ot_f(n->dy[0]), ot_f(n->x[X]), *mean, cell, sum,
+                            product);
+        return;
+    }
+    double a[OT_UNIT] = {0}, b[OT_UNIT] = {0};
+    for (int64_t i = 0; i < s->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) {
+            const int64_t k = i * s->lanes + j;
+            a[j] += (double)dy[k];
+            b[j] += (double)(dy[k] * (x[k] - mean[j]));
+        }
+    memcpy(sum, a, sizeof a);
+    memcpy(product, b, sizeof b);
+}
+
+/* y = (x - mean) gain + shift */
+static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
+                       const float *gain, float shift) {
+    const struct state *s = n->state;
+    const int64_t at = place_of(s, cell, lane);
+    const float *x = ot_f(n->x[X]) + at;
+    float *y = ot_f(n->y[0]) + at;
+    if (s->width == 1) {
+        n->kernels->scale(x, *mean, *gain, shift, y, (size_t)s->size);
+        return;
+    }
+    for (int64_t i = 0; i < s->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) {
+            const int64_t k = i * s->lanes + j;
+            y[k] = (x[k] - mean[j]) * gain[j] + shift;
+        }
+}
+
+/* dx = gain dy + slope (x - mean) + shift */
+static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
+                          const float *gain, const float *slope, const float *shift) {
+    const struct state *s = n->state;
+    const int64_t at = place_of(s, cell, lane);
+    const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
+    float *dx = ot_f(n->dx[X]) + at;
+    if (s->width == 1) {
+        n->kernels->combine(dy, *gain, x, *mean, *slope, *shift, dx, (size_t)s->size);
+        return;
+    }
+    for (int64_t i = 0; i < s->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) {
+            const int64_t k = i * s->lanes + j;
+            dx[k] = gain[j] * dy[k] + slope[j] * (x[k] - mean[j]) + shift[j];
+        }
+}
+
+/* ---- a group of cells ---- */
+
+/* Mean and 1 / deviation of group (of all samples) and lane, as forward left them. */
+static float *mean_of(const struct op_node *n, int64_t group, int64_t lane) {
+    const struct state *s = n->state;
+    return (float *)n->save + group * 2 * s->lanes + lane;
+}
+static float *inverse_of(const struct op_node *n, int64_t group, int64_t lane) {
+    return mean_of(n, group, lane) + ((const struct state *)n->state)->lanes;
+}
+
+/* Which scale and bias hold for cell number i of a group. */
+static int64_t affine_of(const struct state *s, int64_t group, int64_t i) {
+    group %= s->groups;
+    return s->by_channel ? group * s->group_cells + i : group;
+}
+
+static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
+    const struct state *s = n->state;
+    const double size = (double)s->size, all = size * (double)s->group_cells;
+    double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0}, m[OT_UNIT], q[OT_UNIT];
+    for (int64_t i = 0; i < s->group_cells; i++) {
+        cell_moments(n, group * s->group_cells + i, lane, m, q);
+        for (int j = 0; j < s->width; j++) {
+            const double d = m[j] - mean[j], share = 1 / (double)(i + 1);
+            mean[j] += d * share;
+            square[j] += q[j] + d * d * size * (double)i * share;
+        }
+    }
+    for (int j = 0; j < s->width; j++) {
+        mean_of(n, group, lane)[j] = (float)mean[j];
+        inverse_of(n, group, lane)[j] = (float)(1 / sqrt(square[j] / all + (double)s->epsilon));
+    }
+}
+
+static void forward_group(void *arg, int group, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    float gain[OT_UNIT];
+    for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
+        statistics(n, group, lane);
+        const float *inverse = inverse_of(n, group, lane);
+        for (int64_t i = 0; i < s->group_cells; i++) {
+            const int64_t affine = affine_of(s, group, i);
+            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * ot_f(n->x[SCALE])[affine];
+            cell_value(n, group * s->group_cells + i, lane, mean_of(n, group, lane), gain,
+                       ot_f(n->x[BIAS])[affine]);
+        }
+    }
+}
+
+/* Sums of a cell's dy and dy (x - mean), which backward keeps for scale and bias. */
+static double *sums_of(const struct op_node *n, int64_t cell, int64_t lane) {
+    const struct state *s = n->state;
+    return (double *)n->scratch + cell * 2 * s->lanes + lane;
+}
+
+static void backward_group(void *arg, int group, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const float *scale = ot_f(n->x[SCALE]);
+    const int64_t first = (int64_t)group * s->group_cells;
+    const double all = (double)s->size * (double)s->group_cells;
+    for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
+        const float *mean = mean_of(n, group, lane), *inverse = inverse_of(n, group, lane);
+        double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
+        float gain[OT_UNIT], slope[OT_UNIT], shift[OT_UNIT];
+        for (int64_t i = 0; i < s->group_cells; i++) {
+            double *a = sums_of(n, first + i, lane), *b = a + s->lanes;
+            const double factor = (double)scale[affine_of(s, group, i)];
+            cell_products(n, first + i, lane, mean, a, b);
+            for (int j = 0; j < s->width; j++) {
+                sum[j] += factor * a[j];
+                product[j] += factor * b[j];
+            }
+        }
+        for (int j = 0; j < s->width; j++) {
+            const double r = (double)inverse[j];
+            slope[j] = (float)(-r * r * r * product[j] / all);
+            shift[j] = (float)(-r * sum[j] / all);
+        }
+        for (int64_t i = 0; n->dx[X] && i < s->group_cells; i++) {
+            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale[affine_of(s, group, i)];
+            cell_gradient(n, first + i, lane, mean, gain, slope, shift);
+        }
+    }
+}
+
+/* Gradients of one scale and bias: sums over its cells, samples in order, without spare lanes. */
+static void affine_task(void *arg, int affine, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const int64_t cells = s->by_channel ? 1 : s->group_cells;
+    double dscale = 0, dbias = 0;
+    for (int64_t o = 0; o < s->outer; o++) {
+        const int64_t first = o * s->groups * s->group_cells + affine * cells;
+        const float *inverse = inverse_of(n, first / s->group_cells, 0);
+        for (int64_t cell = first; cell < first + cells; cell++) {
+            const double *a = sums_of(n, cell, 0), *b = a + s->lanes;
+            for (int64_t j = 0; j < (o < s->outer - 1 ? s->lanes : s->used); j++) {
+                dscale += b[j] * (double)inverse[j];
+                dbias += a[j];
+            }
+        }
+    }
+    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
+    if (n->dx[BIAS]) ot_f(n->dx[BIAS])[affine] = (float)dbias;
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)(s->outer * s->groups), forward_group, n);
+    ot_op_clear_spare(n->y[0]);
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)(s->outer * s->groups), backward_group, n);
+    if (n->dx[X]) ot_op_clear_spare(n->dx[X]);
+    if (n->dx[SCALE] || n->dx[BIAS])
+        ot_parallel_for(n->pool, (int)n->x[SCALE]->dim[0], affine_task, n);
+}
+
+static const char *const group_cases[] = {
+    "X[3,6,5] S[6]:p B[6]:p num_groups=2 @21 lanes -> Y[3,6,5]",
+    "X[17,4,3,3] S[4]:p B[4]:p num_groups=4 epsilon=0.01 @21 lanes -> Y[17,4,3,3]",
+    "X[3,6,5] S[2]:p B[2]:p num_groups=2 @18 lanes -> Y[3,6,5]",
+    "X[2,4,300] S[4]:p B[4]:p num_groups=1 @21 -> Y[2,4,300]",
+    "X[3,6] S[6]:p B[6]:p num_groups=2 @21 lanes -> Y[3,6]",
+    "X[2,4,3] S[4] B[4]:p num_groups=2 @21 -> Y[2,4,3]",
+    "f[1,2,2]{1,3,5,7} f{1,2} f{0,1} num_groups=2 epsilon=0 @21 -> f[1,2,2]{-1,1,-1,3}",
+    "f[1,2,2]{1,1,3,3} f{2} f{1} num_groups=1 epsilon=0 @18 -> f[1,2,2]{-1,-1,3,3}",
+    "X[2,6,5] S[6]:p B[6]:p num_groups=4 @21 -> error: 4 groups of 6 channels",
+    "X[2,6,5] S[6]:p B[6]:p num_groups=2 @18 -> error: input 1 is [6], not [2]",
+    "X[2,6,5] S[6]:p B[6]:p @21 -> error: 0 groups",
+    "X[2,6,0] S[6]:p B[6]:p num_groups=2 @21 -> error: no elements",
+    NULL,
+};
+static const char *const instance_cases[] = {
+    "X[3,4,5,7] S[4]:p B[4]:p lanes -> Y[3,4,5,7]",
+    "X[18,2,9] S[2]:p B[2]:p epsilon=0.1 lanes -> Y[18,2,9]",
+    "f[1,2,3]{-1,0,1,2,3,4}:x f{1,1.5}:p f{0,1}:p @6 -> f[1,2,3]{-1.2247357,0,1.2247357,"
+    "-0.8371035,1,2.8371035}",
+    "X[6] S[6]:p B[6]:p -> error: rank 1",
+    NULL,
+};
+
+#define NORMALIZATION(word, first, list, texts)                                               \
+    const struct op ot_op_##word = {                                                          \
+        .name = #word, .since = first, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,  \
+        .attributes = list, .needs = OT_X(X) | OT_X(SCALE), .parameters = 6,                  \
+        .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,               \
+        .forward = forward, .backward = backward, .cases = texts,                             \
+    }
+NORMALIZATION(GroupNormalization, 18, "num_groups:i epsilon:f stash_type:i", group_cases);
+NORMALIZATION(InstanceNormalization, 6, "epsilon:f", instance_cases);
