@@ -2,7 +2,7 @@
  * ThresholdedRelu, Softplus, Softsign, Mish, Swish, Shrink. */
 #include <math.h>
 
-#include "ops/exponential.h"
+#include "ops/kernels/exponential.h"
 #include "ops/unary.h"
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }

@@ -1,21 +1,8 @@
 /* erf.c - y = 2 / sqrt(pi) * the integral of exp(-t^2) for t from 0 to x. */
-#include "ops/exponential.h"
 #include "ops/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
-    for (int64_t i = 0; i < n; i++) y[i] = ot_erf(x[i]);
-}
-
-static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
-    (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * 1.1283791671f * ot_exp(-x[i] * x[i]);
-}
-
-static void forward(struct op_node *n) { ot_unary_forward(n, value); }
-static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
+static void forward(struct op_node *n) { ot_unary_forward_kernel(n, OT_ERF); }
+static void backward(struct op_node *n) { ot_unary_backward_kernel(n, OT_ERF); }
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",

@@ -1,11 +1,5 @@
 /* exp.c - y = exp(x). */
-#include "ops/exponential.h"
 #include "ops/unary.h"
-
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
-    for (int64_t i = 0; i < n; i++) y[i] = ot_exp(x[i]);
-}
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
@@ -14,7 +8,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
     for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * y[i];
 }
 
-static void forward(struct op_node *n) { ot_unary_forward(n, value); }
+static void forward(struct op_node *n) { ot_unary_forward_kernel(n, OT_EXP); }
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "ops/exponential.h"
+#include "ops/kernels/exponential.h"
 #include "ops/number.h"
 
 enum { BLOCK = 64, SPLIT = 16 };

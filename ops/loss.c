@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/exponential.h"
+#include "ops/kernels/exponential.h"
 #include "ops/number.h"
 #include "ops/strips.h"
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "ops/exponential.h"
+#include "ops/kernels/exponential.h"
 #include "ops/number.h"
 
 /* What the operators of this file are. */

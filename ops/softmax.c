@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/exponential.h"
+#include "ops/kernels/exponential.h"
 #include "ops/strips.h"
 
 enum { WIDTH = 16 };

@@ -11,6 +11,7 @@ struct work {
     struct op_node *n;
     ot_unary_fn *value;
     ot_unary_gradient_fn *gradient;
+    enum function f; /* where value and gradient are NULL */
     int64_t count;
 };
 
@@ -35,13 +36,24 @@ static void value_task(void *arg, int task, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(w->count, GRAIN, task, &from, &to);
-    w->value(ot_f(w->n->x[0]) + from, ot_f(w->n->y[0]) + from, to - from, w->n->state);
+    const float *x = ot_f(w->n->x[0]) + from;
+    float *y = ot_f(w->n->y[0]) + from;
+    if (w->value) w->value(x, y, to - from, w->n->state);
+    else w->n->kernels->value[w->f](x, y, (size_t)(to - from));
+}
+
+static void run_forward(struct work w) {
+    w.count = ot_count(w.n->x[0]);
+    ot_parallel_for(w.n->pool, ot_task_count(w.count, GRAIN), value_task, &w);
+    ot_op_clear_spare(w.n->y[0]);
 }
 
 void ot_unary_forward(struct op_node *n, ot_unary_fn *fn) {
-    struct work w = {.n = n, .value = fn, .count = ot_count(n->x[0])};
-    ot_parallel_for(n->pool, ot_task_count(w.count, GRAIN), value_task, &w);
-    ot_op_clear_spare(n->y[0]);
+    run_forward((struct work){.n = n, .value = fn});
+}
+
+void ot_unary_forward_kernel(struct op_node *n, enum function f) {
+    run_forward((struct work){.n = n, .f = f});
 }
 
 static void gradient_task(void *arg, int task, int worker) {
@@ -50,15 +62,25 @@ static void gradient_task(void *arg, int task, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(w->count, GRAIN, task, &from, &to);
-    w->gradient(ot_f(n->x[0]) + from, ot_f(n->y[0]) + from, ot_f(n->dy[0]) + from,
-                ot_f(n->dx[0]) + from, to - from, n->state);
+    const float *x = ot_f(n->x[0]) + from, *dy = ot_f(n->dy[0]) + from;
+    float *dx = ot_f(n->dx[0]) + from;
+    if (w->gradient) w->gradient(x, ot_f(n->y[0]) + from, dy, dx, to - from, n->state);
+    else n->kernels->gradient[w->f](x, dy, dx, (size_t)(to - from));
+}
+
+static void run_backward(struct work w) {
+    if (!w.n->dx[0]) return;
+    w.count = ot_count(w.n->x[0]);
+    ot_parallel_for(w.n->pool, ot_task_count(w.count, GRAIN), gradient_task, &w);
+    ot_op_clear_spare(w.n->dx[0]);
 }
 
 void ot_unary_backward(struct op_node *n, ot_unary_gradient_fn *fn) {
-    struct work w = {.n = n, .gradient = fn, .count = ot_count(n->x[0])};
-    if (!n->dx[0]) return;
-    ot_parallel_for(n->pool, ot_task_count(w.count, GRAIN), gradient_task, &w);
-    ot_op_clear_spare(n->dx[0]);
+    run_backward((struct work){.n = n, .gradient = fn});
+}
+
+void ot_unary_backward_kernel(struct op_node *n, enum function f) {
+    run_backward((struct work){.n = n, .f = f});
 }
 
 void ot_unary_backward_zero(struct op_node *n) {

@@ -5,6 +5,7 @@
 #ifndef OT_OPS_UNARY_H
 #define OT_OPS_UNARY_H
 
+#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
 typedef void ot_unary_fn(const float *x, float *y, int64_t n, const void *state);
@@ -23,6 +24,9 @@ bool ot_unary_lanes(const struct op_node *n, int lane_rank);
 
 void ot_unary_forward(struct op_node *n, ot_unary_fn *fn);
 void ot_unary_backward(struct op_node *n, ot_unary_gradient_fn *fn);
+/* The same by the kernels of a function. */
+void ot_unary_forward_kernel(struct op_node *n, enum function f);
+void ot_unary_backward_kernel(struct op_node *n, enum function f);
 /* For piecewise constant operators: dx = 0. */
 void ot_unary_backward_zero(struct op_node *n);
 /* y = f(x) for integers. */

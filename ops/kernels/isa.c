@@ -1,6 +1,7 @@
 /* isa.c - the kernels of one instruction set; compiled once for each. */
 #include "ops/kernels/simd.h"
 
+#include "ops/kernels/function.inc"
 #include "ops/kernels/norm.inc"
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/pool.inc"
@@ -48,6 +49,10 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .scale = scale,
     .combine = combine,
     .max_pool = max_pool,
+    .value = {[OT_EXP] = exp_value, [OT_SIGMOID] = sigmoid_value, [OT_ERF] = erf_value,
+              [OT_GELU] = gelu_value, [OT_GELU_TANH] = gelu_tanh_value},
+    .gradient = {[OT_ERF] = erf_gradient, [OT_GELU] = gelu_gradient,
+                 [OT_GELU_TANH] = gelu_tanh_gradient},
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

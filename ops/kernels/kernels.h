@@ -115,6 +115,12 @@ typedef void scale_fn(const float *x, float x0, float gain, float shift, float *
 typedef void combine_fn(const float *a, float gain, const float *b, float b0, float slope,
                         float shift, float *y, size_t n);
 
+/* Functions of one float: y = f(x), and where f is no easier by y, dx = dy f'(x). Their errors are
+ * those of exponential.h. y and dx stand apart from what is read. */
+enum function { OT_EXP, OT_SIGMOID, OT_ERF, OT_GELU, OT_GELU_TANH, OT_FUNCTIONS };
+typedef void value_fn(const float *x, float *y, size_t n);
+typedef void gradient_fn(const float *x, const float *dy, float *dx, size_t n);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
@@ -125,6 +131,8 @@ struct kernels {
     scale_fn *scale;
     combine_fn *combine;
     max_pool_fn *max_pool;
+    value_fn *value[OT_FUNCTIONS];
+    gradient_fn *gradient[OT_FUNCTIONS]; /* NULL for OT_EXP and OT_SIGMOID */
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
