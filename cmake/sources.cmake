@@ -68,6 +68,7 @@ set(ONNX_SOURCES
 set(RUNTIME_SOURCES
   runtime/access.c
   runtime/autodiff.c
+  runtime/backward.c
   runtime/checkpoint.c
   runtime/export.c
   runtime/fuse.c
@@ -98,6 +99,7 @@ set(TOOL_SOURCES
   tools/bench_share.c
   tools/check.c
   tools/check_case.c
+  tools/check_gradient.c
   tools/check_suite.c
   tools/command.c
   tools/data.c
@@ -123,6 +125,7 @@ set(TOOL_SOURCES
   tools/npy_write.c
   tools/options.c
   tools/predict.c
+  tools/probe.c
   tools/progress.c
   tools/proto.c
   tools/resize.c
@@ -139,6 +142,7 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_backward:model.c:wire.c
   test_base
   test_checkpoint:model.c:wire.c
   test_conv:node_bench.c

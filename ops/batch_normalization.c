@@ -8,7 +8,8 @@
  *
  * With g = scale / sqrt(var + epsilon), over the m elements of a channel (Ioffe and Szegedy, arXiv
  * 1502.03167): dbias = sum dy, dscale = sum dy (x - mean) / sqrt(var + epsilon),
- * dx = g dy, and with batch statistics
+ * dmean = -g sum dy, dvar = -g / 2 (var + epsilon) sum dy (x - mean), where they are computed
+ * values that the output depends on; dx = g dy, and with batch statistics
  * dx = g (dy - sum dy / m - (x - mean) / (var + epsilon) * sum dy (x - mean) / m).
  */
 #include <math.h>
@@ -168,13 +169,16 @@ static void backward_channel(void *arg, int task, int worker) {
     const float inverse =
         s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
     double sum = 0, product = 0; /* of dy, of dy (x - mean) */
-    if (s->batch || n->dx[SCALE] || n->dx[BIAS])
+    if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
         ot_channel_products(n->kernels, &s->x, ot_f(n->dy[0]), ot_f(n->x[X]), mean, c, &sum,
                             &product);
     if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * (double)inverse);
     if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum;
+    const float gain = inverse * ot_f(n->x[SCALE])[c], fixed = s->batch ? 0 : gain;
+    if (n->dx[MEAN]) ot_f(n->dx[MEAN])[c] = (float)(-fixed * sum);
+    if (n->dx[VAR])
+        ot_f(n->dx[VAR])[c] = (float)(-0.5 * fixed * (double)inverse * inverse * product);
     if (!n->dx[X]) return;
-    const float gain = inverse * ot_f(n->x[SCALE])[c];
     const double m = (double)s->x.count;
     const struct line l = {mean, gain, (float)(-gain * (double)inverse * inverse * product / m),
                            (float)(-gain * sum / m)};

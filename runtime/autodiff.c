@@ -1,6 +1,7 @@
 /* autodiff.c - the loss, then the backward steps in reverse order of the nodes.
  *
- * Only what leads from the loss to a trainable parameter is computed. A value with several
+ * Only what leads from the loss to a trainable parameter, or to an input whose gradient is asked
+ * for, is computed. A value with several
  * consumers gets one gradient from each; the plan adds them in the order of their steps.
  */
 #include "runtime/session.h"
@@ -58,6 +59,13 @@ static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err
     return OT_OK;
 }
 
+/* Where the backward half begins: g is the gradient of e, which may be a weight itself. */
+static ot_status seed(struct plan *p, struct entry *e, struct entry *g, ot_error *err) {
+    e->grad = g;
+    if (e->parameter < 0) return OT_OK;
+    return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = e, .b = g}, err);
+}
+
 static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
     bool any;
@@ -77,20 +85,33 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
     return OT_OK;
 }
 
-ot_status ot_differentiate(struct plan *p, ot_error *err) {
-    if (p->kind == OT_PLAN_RUN) return OT_OK;
-    bool train = p->kind == OT_PLAN_TRAIN;
+/* The loss, and its gradient with respect to what it looks at. */
+static ot_status differentiate_loss(struct plan *p, ot_error *err) {
+    const bool train = p->kind == OT_PLAN_TRAIN;
     if (train && !p->logits->wants)
         return ot_fail(err, OT_ERROR_STATE, "no trainable weight leads to the loss");
     if (train) OT_TRY(gradient_entry(p, p->logits, NULL, &p->loss_gradient, err));
     OT_TRY(ot_plan_step(
         p, (struct step){.kind = OT_STEP_LOSS, .a = p->logits, .b = p->loss_gradient}, err));
-    if (!train) return OT_OK;
-    p->logits->grad = p->loss_gradient;
-    if (p->logits->parameter >= 0)
-        return ot_plan_step(
-            p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = p->logits, .b = p->loss_gradient},
-            err);
+    return train ? seed(p, p->logits, p->loss_gradient, err) : OT_OK;
+}
+
+/* The gradients that the host gives, one an output; p->n_forward marks where they come. */
+static ot_status differentiate_outputs(struct plan *p, ot_error *err) {
+    p->n_forward = p->n_steps;
+    for (int i = 0; i < p->n_outputs; i++) {
+        struct entry *e = p->output[i];
+        if (!e->wants) continue;
+        OT_TRY(gradient_entry(p, e, NULL, &p->output_gradient[i], err));
+        OT_TRY(seed(p, e, p->output_gradient[i], err));
+    }
+    return OT_OK;
+}
+
+ot_status ot_differentiate(struct plan *p, ot_error *err) {
+    if (p->kind == OT_PLAN_RUN) return OT_OK;
+    OT_TRY((p->kind == OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
+    if (!ot_plan_trains(p->kind)) return OT_OK;
     for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
     return OT_OK;
 }

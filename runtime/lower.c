@@ -40,7 +40,7 @@ static struct plan_node *new_node(struct plan *p, const struct op *op, const str
                           .y = pointers + in,
                           .dx = pointers + in + out,
                           .dy = pointers + 2 * in + out,
-                          .training = p->kind == OT_PLAN_TRAIN,
+                          .training = ot_plan_trains(p->kind),
                           .bn = p->session->options.bn,
                           .batch_from = p->batch_from,
                           .batch_to = p->batch_to,
@@ -182,7 +182,7 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
         e->t = w->t;
         e->parameter = k;
         e->weight = true;
-        e->wants = p->kind == OT_PLAN_TRAIN && w->trainable && !w->is_statistic &&
+        e->wants = ot_plan_trains(p->kind) && w->trainable && !w->is_statistic &&
                    !(w->is_norm && s->options.bn == OT_BN_FROZEN);
     } else if (value->constant) {
         e->t = *value->constant;
@@ -414,13 +414,15 @@ static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) 
 
 static ot_status finish_results(struct plan *p, ot_error *err) {
     const struct graph *g = p->session->graph;
-    if (p->kind != OT_PLAN_RUN) {
+    if (!ot_plan_has_outputs(p->kind)) {
         OT_TRY(result(p, loss_value(p->session), &p->logits, err));
         return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
     }
     p->n_outputs = g->n_outputs;
     p->output = ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output);
-    if (!p->output) return no_memory(err);
+    p->output_gradient =
+        ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output_gradient);
+    if (!p->output || !p->output_gradient) return no_memory(err);
     for (int i = 0; i < g->n_outputs; i++) OT_TRY(result(p, g->output[i], &p->output[i], err));
     return OT_OK;
 }
@@ -459,7 +461,7 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     p->lane_count = lane_count(p);
     find_ways_to_lanes(p);
     for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
-    if (p->kind == OT_PLAN_RUN)
+    if (ot_plan_has_outputs(p->kind))
         for (int i = 0; i < g->n_outputs; i++) need(g, g->output[i], needed);
     else
         need(g, loss_value(p->session), needed);

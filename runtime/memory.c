@@ -51,7 +51,14 @@ static void find_lifetimes(struct plan *p) {
         p->buffer[i].last = p->buffer[i].rest = -1;
     }
     for (int s = 0; s < p->n_steps; s++) touch_step(p, s);
-    for (int i = 0; i < p->n_outputs; i++) touch(p, p->output[i], p->n_steps);
+    /* the host reads outputs when all steps have run, or those of forward; what it writes then is
+     * there when backward begins. Gradients of inputs it reads at the end. */
+    const bool halves = p->kind == OT_PLAN_OUTPUTS;
+    for (int i = 0; i < p->n_outputs; i++) {
+        touch(p, p->output[i], halves ? p->n_forward : p->n_steps);
+        touch(p, p->output_gradient[i], p->n_forward);
+    }
+    for (int i = 0; i < p->n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
     for (int i = 0; i < p->n_buffers; i++)
         if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
 }

@@ -307,6 +307,27 @@ OT_API ot_status ot_eval_step(ot_session *session, const ot_tensor *inputs, int 
 OT_API ot_status ot_run(ot_session *session, const ot_tensor *inputs, int n, ot_tensor *outputs,
                         int n_outputs, ot_error *err);
 
+/* ---- a loss of the host's own ---- */
+
+/* Forward in training form. outputs are views; the inputs' data must stay until ot_backward, which
+ * may follow before any other call that runs something. */
+OT_API ot_status ot_forward(ot_session *session, const ot_tensor *inputs, int n, ot_tensor *outputs,
+                            int n_outputs, ot_error *err);
+
+/* Backward through the last ot_forward. gradients: of the loss with respect to each output, of its
+ * type and shape; where data is NULL, none arrives. Gradients of weights are added up as by
+ * ot_train_step, and ot_optimizer_step takes their mean over the calls. */
+OT_API ot_status ot_backward(ot_session *session, const ot_tensor *gradients, int n,
+                             ot_error *err);
+
+/* Says whether ot_train_step and ot_backward compute the gradient of input i, a float one. */
+OT_API ot_status ot_want_input_gradient(ot_session *session, int i, int wanted, ot_error *err);
+
+/* The gradient of input i that the last of these calls has made: a view, valid until the session's
+ * next call. data is NULL where the loss does not depend on the input. */
+OT_API ot_status ot_get_input_gradient(const ot_session *session, int i, ot_tensor *gradient,
+                                       ot_error *err);
+
 OT_API int64_t ot_step_count(const ot_session *session); /* optimizer steps taken */
 OT_API double ot_learning_rate(const ot_session *session); /* of the next optimizer step */
 OT_API double ot_gradient_norm(const ot_session *session); /* of the last optimizer step */

@@ -101,6 +101,7 @@ static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_
             (struct tensor){.type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
         memcpy(e->t.dim, inputs[i].dim, sizeof e->t.dim);
         e->input = i;
+        e->wants = ot_plan_trains(p->kind) && p->session->wants_input && p->session->wants_input[i];
         p->input[i] = inputs[i];
         p->input_entry[i] = e;
     }

@@ -17,8 +17,18 @@ enum { OT_CONV_LANES = 16 };
 enum plan_kind {
     OT_PLAN_RUN = 0, /* all outputs, inference form */
     OT_PLAN_EVAL,    /* the loss, inference form */
-    OT_PLAN_TRAIN    /* the loss and the gradients of all trainable parameters */
+    OT_PLAN_TRAIN,   /* the loss and the gradients of all trainable parameters */
+    OT_PLAN_OUTPUTS  /* all outputs, training form, and the same gradients from theirs */
 };
+
+/* Whether a plan has a backward half. */
+static inline bool ot_plan_trains(enum plan_kind kind) {
+    return kind == OT_PLAN_TRAIN || kind == OT_PLAN_OUTPUTS;
+}
+/* Whether its results are the model's outputs; else the loss. */
+static inline bool ot_plan_has_outputs(enum plan_kind kind) {
+    return kind == OT_PLAN_RUN || kind == OT_PLAN_OUTPUTS;
+}
 
 /* A piece of the plan's block, alive over steps [first, rest] and [again, last]. Where nothing is
  * computed again, both are [first, last]. */
@@ -83,13 +93,15 @@ struct plan {
     ot_tensor *input; /* the shapes it was made for */
     struct entry **input_entry;
     int n_outputs;
-    struct entry **output; /* RUN */
+    struct entry **output; /* RUN, OUTPUTS */
+    struct entry **output_gradient; /* OUTPUTS; NULL where an output wants none */
     struct entry *logits, *loss_gradient;
     struct tensor target; /* shape that the loss expects */
 
     int n_nodes, node_capacity;
     struct plan_node **node; /* in forward order, internal operators included */
     int n_steps, step_capacity;
+    int n_forward; /* OUTPUTS: steps before those of backward */
     struct step *step;
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
@@ -119,6 +131,11 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err);
 /* Runs all steps. target: of the loss, or NULL. Adds to the parameters' gradients. */
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
                       ot_result *result, ot_error *err);
+/* The first n outputs as views. */
+void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n);
+/* The two halves of an OUTPUTS plan. */
+ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err);
+ot_status ot_plan_backward(struct plan *p, ot_error *err);
 
 void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context);
 

@@ -124,12 +124,34 @@ static ot_status run_timed(struct plan *p, struct step *step, const ot_tensor *t
     return status;
 }
 
-ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
-                      ot_result *result, ot_error *err) {
+static ot_status run_steps(struct plan *p, int from, int to, const ot_tensor *target,
+                           ot_result *result, ot_error *err) {
     const bool profile = p->session->profile.on;
-    OT_TRY(bind_inputs(p, inputs, err));
-    if (target) OT_TRY(check_target(p, target, err));
-    for (int s = 0; s < p->n_steps; s++)
+    for (int s = from; s < to; s++)
         OT_TRY((profile ? run_timed : run_step)(p, &p->step[s], target, result, err));
     return OT_OK;
+}
+
+ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
+                      ot_result *result, ot_error *err) {
+    OT_TRY(bind_inputs(p, inputs, err));
+    if (target) OT_TRY(check_target(p, target, err));
+    return run_steps(p, 0, p->n_steps, target, result, err);
+}
+
+ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err) {
+    OT_TRY(bind_inputs(p, inputs, err));
+    return run_steps(p, 0, p->n_forward, NULL, NULL, err);
+}
+
+ot_status ot_plan_backward(struct plan *p, ot_error *err) {
+    return run_steps(p, p->n_forward, p->n_steps, NULL, NULL, err);
+}
+
+void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n) {
+    for (int i = 0; i < n; i++) {
+        const struct tensor *t = &p->output[i]->t;
+        outputs[i] = (ot_tensor){.type = t->type, .rank = t->rank, .data = t->data};
+        memcpy(outputs[i].dim, t->dim, sizeof outputs[i].dim);
+    }
 }

@@ -148,6 +148,7 @@ ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *optio
 }
 
 void ot_session_drop_plans(struct ot_session *s) {
+    s->forward = s->backward = NULL;
     while (s->plan) {
         struct plan *next = s->plan->next;
         ot_plan_free(s->plan);
@@ -162,6 +163,7 @@ void ot_close(ot_session *s) {
     ot_parameters_free(&al, s->parameter, s->n_parameters);
     ot_block_free(&al, s->parameter_of);
     ot_block_free(&al, s->statistics);
+    ot_block_free(&al, s->wants_input);
     ot_pool_free(s->pool);
     ot_graph_free(s->graph);
     ot_block_free(&al, s);
@@ -196,6 +198,7 @@ static void forget_oldest(struct ot_session *s) {
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           struct plan **plan, ot_error *err) {
     struct plan *p = recall(s, kind, inputs, n);
+    s->forward = s->backward = NULL;
     if (!p) {
         OT_TRY(ot_plan_new(s, kind, inputs, n, &p, err));
         p->next = s->plan;

@@ -31,12 +31,22 @@ struct ot_session {
     struct profile profile;
     float *statistics; /* running statistics before the step, to go back to */
 
-    struct plan *plan; /* most recently used first */
+    bool *wants_input; /* of each input: its gradient; NULL: of none */
+
+    struct plan *plan;    /* most recently used first */
+    struct plan *forward;  /* ot_forward has run it, and ot_backward may follow; or NULL */
+    struct plan *backward; /* the last call has run its backward half; or NULL */
 };
 
 /* The plan for these inputs, from the session's store or made now. */
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           struct plan **plan, ot_error *err);
+/* What training steps of all kinds share. Gradients: memory for those of what the plan trains.
+ * Statistics: saved before a step, which changes them before it is known to succeed. */
+ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err);
+void ot_session_clear_gradients(struct ot_session *s);
+ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err);
+void ot_session_restore_statistics(struct ot_session *s);
 /* Refuses the NULL that a host may pass. */
 static inline ot_status ot_session_check(const struct ot_session *s, ot_error *err) {
     return s ? OT_OK : ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");

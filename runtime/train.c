@@ -41,8 +41,7 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
 
 /* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves
  * it alone, weight decay too. */
-static ot_status need_training_memory(struct ot_session *s, const struct plan *plan,
-                                      ot_error *err) {
+ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err) {
     for (int i = 0; i < plan->n_steps; i++) {
         if (plan->step[i].kind != OT_STEP_ACCUMULATE) continue;
         struct parameter *p = &s->parameter[plan->step[i].a->parameter];
@@ -69,7 +68,7 @@ ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, o
 /* ---- what a failed step must not have changed ---- */
 
 /* Running statistics change in forward, before the loss is known to be finite. */
-static ot_status save_statistics(struct ot_session *s, ot_error *err) {
+ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err) {
     size_t n = 0;
     for (int i = 0; i < s->n_parameters; i++)
         if (s->parameter[i].is_statistic) n += (size_t)ot_count(&s->parameter[i].t);
@@ -84,7 +83,7 @@ static ot_status save_statistics(struct ot_session *s, ot_error *err) {
     return OT_OK;
 }
 
-static void restore_statistics(struct ot_session *s) {
+void ot_session_restore_statistics(struct ot_session *s) {
     const float *from = s->statistics;
     for (int i = 0; i < s->n_parameters; i++) {
         if (!s->parameter[i].is_statistic) continue;
@@ -93,7 +92,7 @@ static void restore_statistics(struct ot_session *s) {
     }
 }
 
-static void clear_gradients(struct ot_session *s) {
+void ot_session_clear_gradients(struct ot_session *s) {
     for (int i = 0; i < s->n_parameters; i++)
         if (s->parameter[i].gradient)
             memset(s->parameter[i].gradient, 0, ot_bytes(&s->parameter[i].t));
@@ -108,7 +107,7 @@ ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n
     struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
-    if (training) OT_TRY(need_training_memory(s, p, err));
+    if (training) OT_TRY(ot_session_need_gradients(s, p, err));
     if (bytes) {
         ot_memory_info info;
         ot_get_memory_info(s, &info);
@@ -137,15 +136,16 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(ot_session_plan(s, OT_PLAN_TRAIN, inputs, n, &p, err));
-    OT_TRY(need_training_memory(s, p, err));
-    OT_TRY(save_statistics(s, err));
+    OT_TRY(ot_session_need_gradients(s, p, err));
+    OT_TRY(ot_session_save_statistics(s, err));
     ot_status status = ot_plan_run(p, inputs, target, &r, err);
     if (status) {
-        restore_statistics(s);
+        ot_session_restore_statistics(s);
         /* out of memory inside a dense kernel: some gradients have been added, others not */
-        if (status == OT_ERROR_NO_MEMORY) clear_gradients(s);
+        if (status == OT_ERROR_NO_MEMORY) ot_session_clear_gradients(s);
         return status;
     }
+    s->backward = p;
     s->accumulated++;
     s->context.step++;
     if (result) *result = r;
@@ -165,7 +165,7 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
                          s->pool, &s->gradient_norm, err);
     if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
     if (status)
-        clear_gradients(s);
+        ot_session_clear_gradients(s);
     else
         s->accumulated = 0;
     return status;
@@ -193,11 +193,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
                        s->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
     OT_TRY(ot_plan_run(p, inputs, NULL, NULL, err));
-    for (int i = 0; i < n_outputs; i++) {
-        const struct tensor *t = &p->output[i]->t;
-        outputs[i] = (ot_tensor){.type = t->type, .rank = t->rank, .data = t->data};
-        memcpy(outputs[i].dim, t->dim, sizeof outputs[i].dim);
-    }
+    ot_plan_results(p, outputs, n_outputs);
     return OT_OK;
 }
 

@@ -4,6 +4,7 @@
 
 int ot_run_check(const struct settings *s, struct failure *f) {
     const char *suite = ot_text(s, OPTION_onnx_tests);
-    if (suite) return ot_check_suite(suite, ot_check_outputs, s, f);
+    check_fn *check = ot_integer(s, OPTION_gradients, 0) ? ot_check_gradients : ot_check_outputs;
+    if (suite) return ot_check_suite(suite, check, s, f);
     return ot_refuse(f, EXIT_USAGE, "nothing to check: give onnx_tests=DIR");
 }

@@ -5,7 +5,13 @@
 #include "tools/model.h"
 #include "tools/proto.h"
 
-enum check_outcome { CHECK_PASSED, CHECK_FAILED, CHECK_REFUSED, CHECK_OUTCOMES };
+enum check_outcome {
+    CHECK_PASSED,
+    CHECK_FAILED,
+    CHECK_REFUSED,
+    CHECK_SKIPPED, /* there is nothing to check */
+    CHECK_OUTCOMES
+};
 
 /* A folder with model.onnx and test_data_set_K. */
 struct check_case {
@@ -13,6 +19,8 @@ struct check_case {
     char op[64]; /* the operator that its model consists of, or "several" */
     enum check_outcome outcome;
     char reason[600]; /* of what is not passed */
+    /* gradients: elements compared, elements without one, weights compared sparse and dense */
+    int64_t compared, kinks, sparse;
 };
 
 /* The arrays of one side of a data set, in the order of the model. */
@@ -37,6 +45,11 @@ typedef int check_fn(struct check_case *c, const char *folder, const struct sett
 int ot_check_outputs(struct check_case *c, const char *folder, const struct settings *s,
                      struct failure *f);
 
+/* Compares gradients of the model's floating-point inputs with differences of its outputs, and
+ * sparse weights with dense ones. */
+int ot_check_gradients(struct check_case *c, const char *folder, const struct settings *s,
+                       struct failure *f);
+
 /* Runs `check` on every case beneath a folder, prints the report, and returns EXIT_CHECK where it
  * is not as it should be. */
 int ot_check_suite(const char *folder, check_fn *check, const struct settings *s,
@@ -55,11 +68,12 @@ ot_tensor ot_check_view(const struct proto_tensor *t);
 
 /* A session for these bytes; where there is none, the case says why. */
 ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
-                        const struct settings *s, ot_session **session);
+                        ot_sparse_mode sparse, const struct settings *s, ot_session **session);
 
 /* Sets the outcome. Library errors "unsupported" and "argument" (an input without elements) are
  * refusals, others failures. */
 void ot_check_fail(struct check_case *c, const char *format, ...) OT_PRINTF(2, 3);
+void ot_check_skip(struct check_case *c, const char *reason);
 void ot_check_status(struct check_case *c, const ot_error *err);
 
 #endif

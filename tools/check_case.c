@@ -18,6 +18,11 @@ void ot_check_fail(struct check_case *c, const char *format, ...) {
     c->outcome = CHECK_FAILED;
 }
 
+void ot_check_skip(struct check_case *c, const char *reason) {
+    ot_check_fail(c, "%s", reason);
+    c->outcome = CHECK_SKIPPED;
+}
+
 void ot_check_status(struct check_case *c, const ot_error *err) {
     ot_check_fail(c, "%s: %s", ot_status_name(err->status), err->message);
     if (err->status == OT_ERROR_UNSUPPORTED || err->status == OT_ERROR_ARGUMENT)
@@ -229,7 +234,9 @@ static int run_fixed(struct check_case *c, const struct check_input *in, const o
         if (!ot_get_input(session, i, &info, NULL)) set->name[i] = info.name;
     int code =
         ot_model_fix_inputs(model, set->inputs.n, set->name, set->inputs.t, &bytes, &size, f);
-    if (!code && !ot_check_open(&again, bytes, size, s, &fixed)) run(&again, in, fixed, set);
+    const ot_sparse_mode sparse = (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0);
+    if (!code && !ot_check_open(&again, bytes, size, sparse, s, &fixed))
+        run(&again, in, fixed, set);
     if (!code && again.outcome != CHECK_REFUSED) *c = again;
     ot_close(fixed);
     free(bytes);
@@ -261,15 +268,16 @@ static int run_sets(struct check_case *c, const struct check_input *in, ot_sessi
         sets++;
     }
     ot_names_free(names, n);
-    if (!code && !sets && c->outcome == CHECK_PASSED) ot_check_fail(c, "it has no test_data_set_0");
+    if (!code && !sets && c->outcome == CHECK_PASSED)
+        ot_check_fail(c, "it has no test_data_set_0");
     return code;
 }
 
 ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
-                        const struct settings *s, ot_session **session) {
+                        ot_sparse_mode sparse, const struct settings *s, ot_session **session) {
     const ot_options options = {.threads = (int)ot_integer(s, OPTION_threads, 1),
                                 .isa = ot_text(s, OPTION_isa),
-                                .sparse = (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0)};
+                                .sparse = sparse};
     ot_error err = {0};
     const ot_status status = ot_open_buffer(model, size, &options, session, &err);
     if (status) ot_check_status(c, &err);
@@ -282,7 +290,8 @@ int ot_check_outputs(struct check_case *c, const char *folder, const struct sett
     ot_session *session = NULL;
     int code = ot_check_read(&in, folder, f);
     if (!code) ot_check_name(c, &in);
-    if (!code && !ot_check_open(c, in.model, in.size, s, &session))
+    const ot_sparse_mode sparse = (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0);
+    if (!code && !ot_check_open(c, in.model, in.size, sparse, s, &session))
         code = run_sets(c, &in, session, s, folder, f);
     ot_close(session);
     free(in.model);

@@ -43,7 +43,8 @@ const struct command ot_commands[] = {
     {"check", CHECK, "--onnx-tests DIR [key=value ...]",
      "run an ONNX backend test suite",
      "onnx-train check --onnx-tests /usr/share/libonnx-testdata/data\n"
-     "onnx-train check --onnx-tests suite refused=refused.txt --json\n",
+     "onnx-train check --onnx-tests suite refused=refused.txt --json\n"
+     "onnx-train check --onnx-tests suite --gradients\n",
      ot_run_check},
     {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
      "onnx-train env\n", ot_run_env},

@@ -1,10 +1,10 @@
-/* model_constants.c - copies a model field by field, without some of its inputs and with as many
- * initializers more. Numbers of fields are those of onnx.proto. */
+/* model_constants.c - copies a model field by field, with initializers in place of some of its
+ * inputs or initializers. Numbers of fields are those of onnx.proto. */
 #include "tools/model_constants.h"
 
 #include <stdlib.h>
 
-enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11 };
+enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, VALUE_NAME = 1 };
 enum { TENSOR_DIMS = 1, TENSOR_TYPE = 2, TENSOR_NAME = 8, TENSOR_RAW = 9 };
 
 static void put_tensor(struct message *graph, const char *name, const struct proto_tensor *t) {
@@ -16,11 +16,11 @@ static void put_tensor(struct message *graph, const char *name, const struct pro
     ot_put_message(graph, GRAPH_INITIALIZER, &m);
 }
 
-/* Whether this ValueInfoProto has one of the names. */
-static bool is_fixed(struct proto value, int n, const char *const *name) {
+/* Whether this ValueInfoProto or TensorProto, whose name is in this field, has one of the names. */
+static bool is_fixed(struct proto value, uint64_t field, int n, const char *const *name) {
     struct proto_field f;
     while (ot_proto_next(&value, &f))
-        for (int i = 0; f.number == 1 && i < n; i++)
+        for (int i = 0; f.number == field && i < n; i++)
             if (name[i] && ot_proto_is(f.bytes, name[i])) return true;
     return false;
 }
@@ -30,7 +30,9 @@ static void put_graph(struct message *model, struct proto graph, int n, const ch
     struct message m = {0};
     struct proto_field f;
     while (ot_proto_next(&graph, &f))
-        if (f.number != GRAPH_INPUT || !is_fixed(f.bytes, n, name)) ot_put_field(&m, &f);
+        if (!(f.number == GRAPH_INPUT && is_fixed(f.bytes, VALUE_NAME, n, name)) &&
+            !(f.number == GRAPH_INITIALIZER && is_fixed(f.bytes, TENSOR_NAME, n, name)))
+            ot_put_field(&m, &f);
     for (int i = 0; i < n; i++)
         if (name[i]) put_tensor(&m, name[i], &t[i]);
     ot_put_message(model, MODEL_GRAPH, &m);

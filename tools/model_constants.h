@@ -4,8 +4,9 @@
 
 #include "tools/proto.h"
 
-/* Writes the model again. Input `name[i]` becomes an initializer with the values of `t[i]`; an
- * entry whose name is NULL is left out. The caller frees *out. */
+/* Writes the model again. Input `name[i]` becomes an initializer with the values of `t[i]`, or the
+ * initializer of this name gets these values; an entry whose name is NULL is left out. The
+ * caller frees *out. */
 int ot_model_fix_inputs(struct proto model, int n, const char *const *name,
                         const struct proto_tensor *t, unsigned char **out, size_t *size,
                         struct failure *f);
