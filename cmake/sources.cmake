@@ -22,9 +22,11 @@ set(BASE_SOURCES
 
 set(OPS_SOURCES
   ops/channels.c
+  ops/contraction.c
   ops/fold.c
   ops/pooling.c
   ops/index.c
+  ops/indices.c
   ops/dense_gemm.c
   ops/dnnl.c
   ops/linear.c
@@ -38,6 +40,7 @@ set(OPS_SOURCES
   ops/sparse_prepare.c
   ops/stream.c
   ops/strips.c
+  ops/tuples.c
   ops/window.c
 )
 

@@ -15,7 +15,8 @@
 enum { OT_NEWEST_IR = 13, OT_NEWEST_OPSET = 27, OT_MOST_PROBLEMS = 100 };
 
 /* How the first node that multiplies by a value reads it. */
-enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS }; /* output features: dimension 0, or last */
+/* Where the rows of a pattern are: dimension 0, the last one, or the first two together. */
+enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS, USE_STACKED };
 
 /* Where the data of a constant value comes from, until it is read: one of the three. */
 struct source {

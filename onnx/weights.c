@@ -1,5 +1,5 @@
-/* weights.c - constants get their data. A float weight of Conv, ConvTranspose, Gemm or MatMul that
- * has zeros, or came in as a sparse tensor, gets a pattern and holds the values of its slots only.
+/* weights.c - constants get their data. A float weight of Conv, Gemm, Gather or the like that has
+ * zeros, or came in as a sparse tensor, gets a pattern and holds the values of its slots only.
  *
  * In a dense tensor 0.0 is no slot, and neither is -0.0: a mask that multiplies negative weights
  * leaves it behind. */
@@ -10,22 +10,30 @@
 
 #include "runtime/base/pattern.h"
 
-/* Operators whose input 1 is a matrix to multiply by. A ConvTranspose is the data gradient of a
- * Conv with its weight. */
-static enum weight_use use_of(const struct node *n, const struct value *weight) {
+static bool is_recurrent(const struct node *n) {
+    return !strcmp(n->op_type, "LSTM") || !strcmp(n->op_type, "GRU") || !strcmp(n->op_type, "RNN");
+}
+
+/* Inputs that are a matrix to multiply by, or a table to look up rows in. A ConvTranspose is the
+ * data gradient of a Conv with its weight. */
+static enum weight_use use_of(const struct node *n, int input, const struct value *weight) {
     if (*n->domain || weight->rank < 2) return USE_NONE;
+    if (input == 0)
+        return !strcmp(n->op_type, "Gather") && weight->rank == 2 && !ot_attr_int(n, "axis", 0)
+                   ? USE_ROWS : USE_NONE;
+    if (is_recurrent(n)) return weight->rank == 3 ? USE_STACKED : USE_NONE;
+    if (input != 1) return USE_NONE;
     if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose")) return USE_ROWS;
     if (weight->rank != 2) return USE_NONE;
     if (!strcmp(n->op_type, "Gemm")) return ot_attr_int(n, "transB", 0) ? USE_ROWS : USE_COLUMNS;
     return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;
 }
 
-void ot_weights_use(struct import *im, const struct node *node) {
-    if (node->n_in < 2 || node->in[1] < 0) return;
-    const struct value *v = &im->g->value[node->in[1]];
-    struct source *source = &im->source[node->in[1]];
+static void note_use(struct import *im, const struct node *node, int input) {
+    const struct value *v = &im->g->value[node->in[input]];
+    struct source *source = &im->source[node->in[input]];
     if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) return;
-    enum weight_use use = use_of(node, v);
+    enum weight_use use = use_of(node, input, v);
     if (!use) return;
     if (source->use && source->use != use)
         ot_log(&im->options->log, OT_LOG_WARNING,
@@ -35,11 +43,22 @@ void ot_weights_use(struct import *im, const struct node *node) {
     if (!source->use) source->use = use;
 }
 
+void ot_weights_use(struct import *im, const struct node *node) {
+    for (int i = 0; i < node->n_in && i < 3; i++)
+        if (node->in[i] >= 0) note_use(im, node, i);
+}
+
+/* Rows of the file's matrix: what is not a column. */
+static int64_t file_rows(const struct tensor *t, enum weight_use use) {
+    return use == USE_STACKED ? t->dim[0] * t->dim[1] : t->dim[0];
+}
+
 /* Gives *t a pattern of the slots at these positions and its values, in their order. */
 static ot_status set_pattern(struct import *im, struct tensor *t, enum weight_use use,
                              const int64_t *position, const float *value, int64_t n) {
     struct pattern *pattern = NULL;
-    const int64_t rows = t->dim[0], cols = ot_dims_product(t, 1, t->rank);
+    const int64_t rows = file_rows(t, use);
+    const int64_t cols = ot_dims_product(t, use == USE_STACKED ? 2 : 1, t->rank);
     int *slot = ot_block_alloc(&im->allocator, (size_t)n, sizeof *slot);
     if (!slot) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
     ot_status status = ot_pattern_new(&im->allocator, rows, cols, use == USE_COLUMNS, position, n,
@@ -121,7 +140,8 @@ static ot_status read_sparse(struct import *im, const struct source *source, str
     if (!value) return ot_import_no_room(im, &im->scratch, (size_t)n * size);
     OT_TRY(ot_payload_read(im, s->values, &values, value));
     if (t->type == OT_FLOAT && source->use) {
-        const int64_t rows = source->use == USE_ROWS ? t->dim[0] : t->dim[1];
+        const bool columns = source->use == USE_COLUMNS;
+        const int64_t rows = columns ? t->dim[1] : file_rows(t, source->use);
         OT_TRY(ot_import_expand(im, (uint64_t)rows * sizeof(int), "rows"));
         return set_pattern(im, t, source->use, position, (const float *)value, n);
     }

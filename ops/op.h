@@ -79,12 +79,15 @@ struct op {
     const char *attributes; /* "alpha:f axis:i pads:I mode:s value:t": kinds i f s t I F S; others
                              * are refused. "" for none */
     uint32_t needs;
-    uint32_t sparse_in;  /* bit i: x[i] may have a pattern */
+    uint32_t sparse_in;  /* bit i: x[i] may have a pattern, with activations in lanes */
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
     bool internal;           /* no operator of ONNX: only plans make such nodes */
+    bool any_density;    /* sparse_rows beats zeros written out however few they are */
+    bool all_outputs;    /* gradients come to every float output, not to y[0] alone; those that
+                          * nobody uses are NULL */
     size_t state_size;
 
     /* Of an operator that stands for several nodes: does it take their inputs? Asked with types and
@@ -93,6 +96,8 @@ struct op {
     /* May this node run in lanes layout? Asked with x's shapes known, before prepare; NULL: no.
      * lane_rank is that of its lanes inputs. */
     bool (*lanes)(const struct op_node *n, int lane_rank);
+    /* May x[i] keep its pattern although the node runs in rows? NULL: no. */
+    bool (*sparse_rows)(const struct op_node *n, int i);
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
     void (*backward)(struct op_node *n); /* NULL: not differentiable */

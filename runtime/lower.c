@@ -118,7 +118,7 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
         if (!n->y[j]) continue;
         struct entry *y = ot_entry(n->y[j]);
         bool leads = n->want && n->op->backward && y->t.type == OT_FLOAT;
-        y->wants = leads && (j == 0 || n->op->max_out < 0);
+        y->wants = leads && (j == 0 || n->op->max_out < 0 || n->op->all_outputs);
         y->cut = leads && !y->wants;
         if (pn->is_view) {
             struct entry *x = ot_entry(n->x[0]);
@@ -252,6 +252,13 @@ static int sparse_lanes(struct plan *p, struct op_node *n) {
     return 0;
 }
 
+/* Does x[i], which has a pattern, keep it though the node runs in rows? */
+static bool sparse_in_rows(const struct plan *p, const struct op_node *n, int i) {
+    const struct ot_session *s = p->session;
+    if (!n->op->sparse_rows || s->options.sparse == OT_SPARSE_NEVER) return false;
+    return (n->op->any_density || sparse_pays(s, n->x[i]->pattern)) && n->op->sparse_rows(n, i);
+}
+
 /* The lane_rank of inputs that are in lanes already, if the node can stay there. */
 static int inherited_lanes(const struct op_node *n) {
     for (int i = 0; i < n->n_in; i++)
@@ -284,9 +291,10 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank
     int sparse = sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern) continue;
-        int k = ot_entry(n->x[i])->parameter;
-        if (k >= 0) p->session->parameter[k].is_sparse = sparse > 0;
-        if (sparse && ((n->op->sparse_in >> i) & 1)) continue;
+        const int k = ot_entry(n->x[i])->parameter;
+        const bool rows = sparse_in_rows(p, n, i);
+        if (k >= 0) p->session->parameter[k].is_sparse = sparse > 0 || rows;
+        if (rows || (sparse && ((n->op->sparse_in >> i) & 1))) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }

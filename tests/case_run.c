@@ -162,8 +162,9 @@ static ot_status make_pattern(struct case_run *r, const struct case_tensor *t, i
     for (int64_t j = 0; j < n; j++)
         if (ot_case_has_slot(t, i, j)) position[k++] = j;
     struct pattern *p;
-    OT_TRY(ot_pattern_new(&r->allocator, t->dim[0], n / t->dim[0], t->transposed, position, k, NULL,
-                          &p, err));
+    const int64_t rows = t->dim[0] * (t->stacked ? t->dim[1] : 1);
+    OT_TRY(ot_pattern_new(&r->allocator, rows, n / rows, t->transposed, position, k, NULL, &p,
+                          err));
     x->pattern = p;
     return OT_OK;
 }

@@ -85,7 +85,8 @@ static ot_status parse_suffixes(struct op_case *c, struct case_tensor *t, const 
             t->sparse = true;
             t->density = strtod(p + 1, &stop);
             t->transposed = *stop == 't';
-            p = stop + t->transposed;
+            t->stacked = *stop == 's';
+            p = stop + (t->transposed || t->stacked);
         } else if (*p == ':') {
             size_t n = strcspn(++p, ":~");
             ot_type type = type_named(p, n);

@@ -19,6 +19,7 @@ struct case_tensor {
     bool silent;  /* :n, an output without a gradient */
     bool sparse;  /* ~density */
     bool transposed; /* ~density followed by t */
+    bool stacked;    /* ~density followed by s */
     double density;
     ot_type type;
     enum tensor_role role;

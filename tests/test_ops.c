@@ -288,7 +288,8 @@ static void check_variants(struct trial *t, struct case_config first, const stru
             config.lanes = widths[w % 3];
             config.lane_rank = config.lanes ? 1 + w / 3 % (rank ? rank : 1) : 0;
             config.patterns = w / 3 / (rank ? rank : 1);
-            if (!config.lanes && (w >= 3 || config.patterns)) continue;
+            if (!config.lanes && w % (3 * (rank ? rank : 1)) >= 3) continue;
+            if (!config.lanes && config.patterns && !t->c.op->sparse_rows) continue;
             if (config.lanes && !rank) continue;
             if (!run(t, config, &b)) continue;
             char how[120];

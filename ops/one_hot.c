@@ -1,0 +1,91 @@
+/* one_hot.c - OneHot: y = values[0], and values[1] where the new axis is at its index. Indices
+ * count from the end where negative; out of range they make nothing hot. */
+#include <string.h>
+
+#include "ops/index.h"
+
+struct state {
+    int64_t outer, depth, inner;
+};
+
+/* A number of x[i], truncated; floats beyond int64 are out of any range. */
+static int64_t number_at(const struct tensor *t, int64_t k) {
+    switch (t->type) {
+    case OT_FLOAT: {
+        const float f = ot_f(t)[k];
+        return f > -0x1p62f && f < 0x1p62f ? (int64_t)f : INT64_MAX;
+    }
+    case OT_INT32: return ((const int32_t *)t->data)[k];
+    case OT_UINT8: return ((const uint8_t *)t->data)[k];
+    default: return ((const int64_t *)t->data)[k];
+    }
+}
+
+static ot_status check_number(const struct op_node *n, int i, ot_error *err) {
+    const ot_type t = n->x[i]->type;
+    if (t == OT_FLOAT || t == OT_INT32 || t == OT_INT64 || t == OT_UINT8) return OT_OK;
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t));
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0], *depth = n->x[1], *values = n->x[2];
+    struct state *s = n->state;
+    int64_t dim[OT_MAX_RANK + 1];
+    int axis;
+    OT_TRY(check_number(n, 0, err));
+    OT_TRY(check_number(n, 1, err));
+    OT_TRY(ot_movable(n, 2, err));
+    if (depth->role != OT_ROLE_CONST)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
+    if (depth->rank > 1 || ot_elements(depth) != 1 || number_at(depth, 0) < 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not one positive number");
+    if (values->rank != 1 || values->dim[0] != 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 does not hold two values");
+    OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank + 1, &axis, err));
+    s->depth = number_at(depth, 0);
+    s->outer = ot_dims_product(x, 0, axis);
+    s->inner = ot_dims_product(x, axis, x->rank);
+    for (int i = 0; i <= x->rank; i++)
+        dim[i] = i == axis ? s->depth : x->dim[i < axis ? i : i - 1];
+    return ot_op_set(n, n->y[0], values->type, x->rank + 1, dim, err);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const size_t size = ot_type_size(n->y[0]->type);
+    const char *values = n->x[2]->data;
+    char *y = n->y[0]->data;
+    ot_fill(n->pool, y, ot_count(n->y[0]), size, values);
+    for (int64_t k = 0; k < s->outer * s->inner; k++) {
+        int64_t i = number_at(n->x[0], k);
+        if (i < 0) i += s->depth;
+        if (i < 0 || i >= s->depth) continue;
+        const int64_t at = (k / s->inner * s->depth + i) * s->inner + k % s->inner;
+        memcpy(y + (size_t)at * size, values + size, size);
+    }
+}
+
+static const char *const cases[] = {
+    "i64{0,-1,5,1} i64(3) f{0,1} -> f[4,3]{1,0,0,0,0,1,0,0,0,0,1,0}",
+    "i64[1,2]{0,2}:x i64{3} f{-1,4} axis=1 -> f[1,3,2]{4,-1,-1,-1,-1,4}",
+    "f{1.5,-7} f(2) i64{3,9} axis=0 -> i64[2,2]{3,3,9,3}",
+    "i32(1) i32(2) b{0,1} -> b{0,1}",
+    "I[2]:i64 D[1]:i64 f{0,1} -> error: input 1 is not constant",
+    "I[2]:i64 i64(0) f{0,1} -> error: input 1 is not one positive number",
+    "I[2]:i64 i64(3) f{0,1,2} -> error: input 2",
+    "I[2]:b i64(3) f{0,1} -> error: input 0 is bool",
+    NULL};
+
+const struct op ot_op_OneHot = {
+    .name = "OneHot",
+    .since = 9,
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "axis:i",
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .cases = cases,
+};

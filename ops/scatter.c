@@ -1,0 +1,226 @@
+/* scatter.c - Scatter, ScatterElements, ScatterND: y = x with updates put in, one after the other,
+ * each in place of what stands there or reduced with it (add, mul, max, min).
+ *
+ * Backward undoes them in the opposite order: g begins as dy; an update takes from the g of its
+ * place what it has a part in and leaves the rest to those before it. What stood there before an
+ * update is kept by forward where that decides.
+ */
+#include <string.h>
+
+#include "ops/tuples.h"
+
+enum reduction { NONE, ADD, MUL, MAX, MIN, REDUCTIONS };
+static const char *const reduction_names[] = {"none", "add", "mul", "max", "min"};
+
+struct state {
+    enum reduction reduction;
+    bool by_tuples; /* ScatterND */
+    struct lines lines;
+    struct tuples tuples;
+};
+
+static ot_status read_reduction(const struct op_node *n, enum reduction *r, ot_error *err) {
+    const char *name = ot_attr_string(n->node, "reduction", "none");
+    for (*r = NONE; *r < REDUCTIONS; ++*r)
+        if (!strcmp(name, reduction_names[*r])) break;
+    if (*r == REDUCTIONS)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'reduction' is '%.40s'", name);
+    if (*r && n->x[0]->type != OT_FLOAT)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "reduction '%s' of %s", name,
+                          ot_type_name(n->x[0]->type));
+    return OT_OK;
+}
+
+/* Updates of ScatterND have the shape of the tuples, and behind it that of a slice. */
+static bool updates_fit(const struct op_node *n, const struct state *s) {
+    const struct tensor *x = n->x[0], *index = n->x[1], *u = n->x[2];
+    if (!s->by_tuples) return ot_same_shape(u, index);
+    const int r = s->tuples.ranges.columns, head = index->rank - 1;
+    bool fits = u->rank == head + x->rank - r;
+    for (int i = 0; fits && i < u->rank; i++)
+        fits = u->dim[i] == (i < head ? index->dim[i] : x->dim[i - head + r]);
+    return fits;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0], *u = n->x[2];
+    struct state *s = n->state;
+    char text[128];
+    s->by_tuples = !strcmp(n->op->name, "ScatterND");
+    OT_TRY(ot_movable(n, 0, err));
+    OT_TRY(ot_op_type(n, 2, x->type, err));
+    OT_TRY(read_reduction(n, &s->reduction, err));
+    OT_TRY(s->by_tuples ? ot_tuples_of(n, 0, &s->tuples, err) : ot_lines_of(n, &s->lines, err));
+    if (!updates_fit(n, s))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "updates %s do not fit the indices",
+                          ot_shape_text(u, text, sizeof text));
+    ot_op_like(n->y[0], x);
+    const bool keeps = s->reduction == MUL || s->reduction == MAX || s->reduction == MIN;
+    if (n->want && keeps) n->save_size = (size_t)ot_elements(u) * sizeof(float);
+    if (ot_training_wants(n, 2)) n->backward_scratch_size = ot_bytes(x);
+    return OT_OK;
+}
+
+/* Update k meets element `at`. */
+static void put(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
+    const size_t size = ot_type_size(n->x[0]->type);
+    if (s->reduction == NONE) {
+        memcpy((char *)n->y[0]->data + (size_t)at * size,
+               (const char *)n->x[2]->data + (size_t)k * size, size);
+        return;
+    }
+    float *y = ot_f(n->y[0]) + at;
+    const float u = ot_f(n->x[2])[k];
+    if (n->save_size) ((float *)n->save)[k] = *y;
+    switch (s->reduction) {
+    case ADD: *y += u; break;
+    case MUL: *y *= u; break;
+    case MAX: *y = u > *y ? u : *y; break;
+    default: *y = u < *y ? u : *y; break;
+    }
+}
+
+/* The part of update k in g, which keeps what is left. */
+static float take(const struct op_node *n, const struct state *s, int64_t k, float *g) {
+    const float all = *g;
+    if (s->reduction == ADD) return all;
+    if (s->reduction == NONE) {
+        *g = 0;
+        return all;
+    }
+    const float u = ot_f(n->x[2])[k], before = ((const float *)n->save)[k];
+    if (s->reduction == MUL) {
+        *g = all * u;
+        return all * before;
+    }
+    const bool taken = s->reduction == MAX ? u > before : u < before;
+    if (taken) *g = 0;
+    return taken ? all : 0;
+}
+
+static float *rest(const struct op_node *n) {
+    return n->dx[0] ? ot_f(n->dx[0]) : (float *)n->scratch;
+}
+
+static void undo(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
+    const float part = take(n, s, k, rest(n) + at);
+    if (n->dx[2]) ot_f(n->dx[2])[k] = part;
+}
+
+/* ---- ScatterElements: by lines ---- */
+
+static void put_line(const struct op_node *n, int64_t from, int64_t to) {
+    const struct state *s = n->state;
+    const struct lines *l = &s->lines;
+    for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
+        put(n, s, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
+}
+
+static void undo_line(const struct op_node *n, int64_t from, int64_t to) {
+    const struct state *s = n->state;
+    const struct lines *l = &s->lines;
+    from += l->length * l->picked_step;
+    for (int64_t k = 0; k < l->length; k++) {
+        from -= l->picked_step;
+        undo(n, s, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
+    }
+}
+
+/* ---- ScatterND: by pieces of slices ---- */
+
+static void put_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
+    const struct state *s = n->state;
+    const struct tuples *t = &s->tuples;
+    (void)batch;
+    for (int64_t k = 0; k < t->per_batch; k++) {
+        const int64_t at = ot_tuples_at(n, t, k);
+        for (int64_t i = from; i < to; i++) put(n, s, k * t->inner + i, at + i);
+    }
+}
+
+static void undo_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
+    const struct state *s = n->state;
+    const struct tuples *t = &s->tuples;
+    (void)batch;
+    for (int64_t k = t->per_batch - 1; k >= 0; k--) {
+        const int64_t at = ot_tuples_at(n, t, k);
+        for (int64_t i = from; i < to; i++) undo(n, s, k * t->inner + i, at + i);
+    }
+}
+
+static void copy(struct op_node *n, const struct tensor *from, void *to) {
+    struct move m = {.rank = 1, .dim = {ot_count(from)}, .from_stride = {1}, .to_stride = {1}};
+    ot_move_run(n->pool, &m, ot_type_size(from->type), from->data, to);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    copy(n, n->x[0], n->y[0]->data);
+    ot_indices_watch(n, s->by_tuples ? &s->tuples.ranges : &(struct ranges){1, {s->lines.extent}});
+    if (s->by_tuples) ot_tuples_run(n, &s->tuples, put_piece);
+    else ot_lines_run(n, &s->lines, put_line);
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (!n->dx[0] && !n->dx[2]) return;
+    copy(n, n->dy[0], rest(n));
+    if (s->by_tuples) ot_tuples_run(n, &s->tuples, undo_piece);
+    else ot_lines_run(n, &s->lines, undo_line);
+}
+
+static const char *const old_cases[] = {
+    "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[2,3] @9 -> Y[3,4]",
+    "f[1,5]{1,2,3,4,5} i64[1,2]{1,3} f[1,2]{1.1,2.1} axis=1 @9 -> f[1,5]{1,1.1,3,2.1,5}",
+    NULL};
+
+static const char *const element_cases[] = {
+    "X[3,4] i64[2,3]{0,2,-1,1,2,2} U[2,3] @16 -> Y[3,4]",
+    "X[2,3,4] i64[2,2,3]{0,3,1,1,1,1,-1,0,2,2,2,3} U[2,2,3] axis=2 -> Y[2,3,4]",
+    "X[2,3,4] i64[2,2,3]{0,3,1,1,1,1,-1,0,2,2,2,3} U[2,2,3] axis=2 reduction=add -> Y[2,3,4]",
+    "X[2,5] i64[2,4]{0,3,0,0,1,-1,2,4} U[2,4] axis=1 reduction=mul -> Y[2,5]",
+    "X[2,5] i64[2,4]{0,3,0,0,1,-1,2,4} U[2,4] axis=1 reduction=max distinct @18 -> Y[2,5]",
+    "X[2,5] i64[2,4]{0,3,0,0,1,-1,2,4} U[2,4] axis=1 reduction=min distinct @18 -> Y[2,5]",
+    "X[3,4] i64[1,3]{0,7,-9}:x U[1,3] -> Y[3,4]",
+    "f[2,2]{0,2,3,4} i64[2,2]{0,0,1,1} f[2,2]{5,0,6,7} reduction=mul -> f[2,2]{0,0,18,28}",
+    "i64{1,2,3} i32{2,2} i64{7,8} -> i64{1,2,8}",
+    "X[3,4] i64[2,3]{0,3,-1,1,2,0} U[2,3] -> error: index 3",
+    "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[3,2] -> error: updates [3,2]",
+    "X[3,4] i64[1,1]{0} U[1,1] reduction=mean -> error: 'mean'",
+    "i64{1,2,3} i32{2} i64{7} reduction=add -> error: reduction 'add' of int64",
+    NULL};
+
+static const char *const nd_cases[] = {
+    "X[4,3,2] i64[2,1]{2,0} U[2,3,2] @11 -> Y[4,3,2]",
+    "X[4,3,300] i64[3,2]{2,0,1,-1,2,0} U[3,300] -> Y[4,3,300]",
+    "X[4,3] i64[2,2,2]{2,0,1,-1,2,0,0,0} U[2,2] reduction=add -> Y[4,3]",
+    "X[4,3] i64[4,1]{2,0,2,2} U[4,3] reduction=mul -> Y[4,3]",
+    "X[4,3] i64[4,1]{2,0,2,2} U[4,3] reduction=max distinct @18 -> Y[4,3]",
+    "X[4,3] i64[4,1]{2,0,2,2} U[4,3] reduction=min distinct @18 -> Y[4,3]",
+    "f{1,2,3,4,5,6,7,8} i64[4,1]{4,3,1,7} f{9,10,11,12} -> f{1,11,3,10,9,6,7,12}",
+    "b{1,0,1} i64[1,1]{1} b{1} -> b{1,1,1}",
+    "X[4,3] i64[2,1]{2,4} U[2,3] -> error: index 4",
+    "X[4,3] i64[2,1]{2,1} U[2,4] -> error: updates [2,4]",
+    NULL};
+
+#define SCATTER(Name, first, list, texts)      \
+    const struct op ot_op_##Name = {           \
+        .name = #Name,                         \
+        .since = first,                        \
+        .min_in = 3,                           \
+        .max_in = 3,                           \
+        .min_out = 1,                          \
+        .max_out = 1,                          \
+        .attributes = list,                    \
+        .needs = OT_X(1) | OT_X(2),            \
+        .parameters = OT_X(0),                 \
+        .state_size = sizeof(struct state),    \
+        .prepare = prepare,                    \
+        .forward = forward,                    \
+        .backward = backward,                  \
+        .cases = texts,                        \
+    };
+
+SCATTER(Scatter, 9, "axis:i", old_cases)
+SCATTER(ScatterElements, 11, "axis:i reduction:s", element_cases)
+SCATTER(ScatterND, 11, "reduction:s", nd_cases)
