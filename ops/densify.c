@@ -7,46 +7,96 @@
 #include "ops/op.h"
 #include "runtime/base/pattern.h"
 
-/* Elements of the dense matrix that one task covers. */
-enum { GRAIN = 1 << 16 };
+/* Elements of the dense matrix that one task covers; rows of a block: a line of the cache. */
+enum { GRAIN = 1 << 16, BLOCK = 16 };
 
 struct move {
     const struct pattern *pattern;
     const float *in;
     float *out;
     int64_t rows; /* of the pattern in one task */
+    bool gather;  /* the values of the slots, else all of the dense matrix */
 };
 
 static int64_t task_rows(const struct pattern *p) {
     int64_t rows = GRAIN / (p->cols + 1);
-    return rows ? rows : 1;
+    if (p->transposed) rows -= rows % BLOCK;
+    return rows ? rows : p->transposed ? BLOCK : 1;
 }
 
-static void scatter_rows(void *arg, int task, int worker) {
-    const struct move *m = arg;
-    const struct pattern *p = m->pattern;
-    int64_t from, to;
-    (void)worker;
-    ot_task_range(p->rows, m->rows, task, &from, &to);
-    if (p->transposed)
-        for (int64_t c = 0; c < p->cols; c++)
-            memset(m->out + c * p->rows + from, 0, (size_t)(to - from) * sizeof(float));
-    else
-        memset(m->out + from * p->cols, 0, (size_t)((to - from) * p->cols) * sizeof(float));
-    for (int r = (int)from; r < to; r++)
-        for (int k = p->row[r]; k < p->row[r + 1]; k++)
-            m->out[ot_pattern_position(p, r, k)] = m->in[k];
+/* A part of the dense matrix: it goes to and from memory by whole lines of the cache. */
+struct tile {
+    int64_t row, column; /* of the pattern */
+    int rows, columns;
+    float value[BLOCK][BLOCK];
+};
+
+static void move_lines(const struct move *m, struct tile *t) {
+    for (int c = 0; c < t->columns; c++) {
+        const int64_t at = (t->column + c) * m->pattern->rows + t->row;
+        const size_t bytes = (size_t)t->rows * sizeof(float);
+        if (m->gather) memcpy(t->value[c], m->in + at, bytes);
+        else memcpy(m->out + at, t->value[c], bytes);
+    }
 }
 
-static void gather_rows(void *arg, int task, int worker) {
-    const struct move *m = arg;
+/* The slots of row i of a tile, from k on; returns the next one. */
+static int move_slots(const struct move *m, struct tile *t, int i, int k) {
     const struct pattern *p = m->pattern;
+    const int end = p->row[t->row + i + 1];
+    const int64_t behind = t->column + t->columns;
+    for (; k < end && p->col[k] < behind; k++) {
+        float *value = &t->value[p->col[k] - t->column][i];
+        if (m->gather) m->out[k] = *value;
+        else *value = m->in[k];
+    }
+    return k;
+}
+
+/* At most BLOCK rows of a transposed pattern. */
+static void move_block(const struct move *m, int64_t from, int64_t to) {
+    const struct pattern *p = m->pattern;
+    struct tile t = {.row = from, .rows = (int)(to - from)};
+    int slot[BLOCK];
+    for (int i = 0; i < t.rows; i++) slot[i] = p->row[from + i];
+    for (; t.column < p->cols; t.column += BLOCK) {
+        t.columns = p->cols - t.column < BLOCK ? (int)(p->cols - t.column) : BLOCK;
+        if (m->gather) move_lines(m, &t);
+        else memset(t.value, 0, sizeof t.value);
+        for (int i = 0; i < t.rows; i++) slot[i] = move_slots(m, &t, i, slot[i]);
+        if (!m->gather) move_lines(m, &t);
+    }
+}
+
+static void scatter_row(const struct move *m, int64_t row) {
+    const struct pattern *p = m->pattern;
+    float *out = m->out + row * p->cols;
+    memset(out, 0, (size_t)p->cols * sizeof *out);
+    for (int k = p->row[row]; k < p->row[row + 1]; k++) out[p->col[k]] = m->in[k];
+}
+
+static void gather_row(const struct move *m, int64_t row) {
+    const struct pattern *p = m->pattern;
+    const float *in = m->in + row * p->cols;
+    for (int k = p->row[row]; k < p->row[row + 1]; k++) m->out[k] = in[p->col[k]];
+}
+
+static void move_rows(void *arg, int task, int worker) {
+    const struct move *m = arg;
+    const bool transposed = m->pattern->transposed;
     int64_t from, to;
     (void)worker;
-    ot_task_range(p->rows, m->rows, task, &from, &to);
-    for (int r = (int)from; r < to; r++)
-        for (int k = p->row[r]; k < p->row[r + 1]; k++)
-            m->out[k] = m->in[ot_pattern_position(p, r, k)];
+    ot_task_range(m->pattern->rows, m->rows, task, &from, &to);
+    for (int64_t r = from; r < to; r += transposed ? BLOCK : 1) {
+        if (transposed) move_block(m, r, r + BLOCK < to ? r + BLOCK : to);
+        else (m->gather ? gather_row : scatter_row)(m, r);
+    }
+}
+
+static void move_all(struct op_node *n, const float *in, float *out, bool gather) {
+    const struct pattern *p = n->x[0]->pattern;
+    struct move m = {p, in, out, task_rows(p), gather};
+    ot_parallel_for(n->pool, ot_task_count(p->rows, m.rows), move_rows, &m);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -60,17 +110,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static void forward(struct op_node *n) {
-    const struct pattern *p = n->x[0]->pattern;
-    struct move m = {p, n->x[0]->data, n->y[0]->data, task_rows(p)};
-    ot_parallel_for(n->pool, ot_task_count(p->rows, m.rows), scatter_rows, &m);
-}
+static void forward(struct op_node *n) { move_all(n, ot_f(n->x[0]), ot_f(n->y[0]), false); }
 
 static void backward(struct op_node *n) {
-    if (!n->dx[0]) return;
-    const struct pattern *p = n->x[0]->pattern;
-    struct move m = {p, n->dy[0]->data, n->dx[0]->data, task_rows(p)};
-    ot_parallel_for(n->pool, ot_task_count(p->rows, m.rows), gather_rows, &m);
+    if (n->dx[0]) move_all(n, ot_f(n->dy[0]), ot_f(n->dx[0]), true);
 }
 
 const struct op ot_op_Densify = {
