@@ -73,8 +73,10 @@ set(RUNTIME_SOURCES
   runtime/autodiff.c
   runtime/backward.c
   runtime/checkpoint.c
+  runtime/divide.c
   runtime/export.c
   runtime/fuse.c
+  runtime/fit.c
   runtime/head.c
   runtime/loss.c
   runtime/lower.c
@@ -85,6 +87,7 @@ set(RUNTIME_SOURCES
   runtime/place.c
   runtime/plan.c
   runtime/profile.c
+  runtime/recompute.c
   runtime/run.c
   runtime/schedule.c
   runtime/session.c
@@ -156,6 +159,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_file
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c
+  test_fit:networks.c:model.c:wire.c
   test_hostile:hostile.c:wire.c
   test_image
   test_import:wire.c
@@ -169,7 +173,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_payload:hostile.c:wire.c
   test_safetensors
   test_scan:hostile.c:wire.c
-  test_session:model.c:wire.c
+  test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_random:model.c:wire.c
   test_sparse:sparse_case.c

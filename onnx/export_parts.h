@@ -27,8 +27,10 @@ int64_t ot_export_opset(const struct export_job *job);
 /* ---- export_tensor.c: one tensor ---- */
 
 /* What t holds becomes p's payload, in p's data type and field family; p's dims become t's shape.
- * Elements that p holds already and that t's pattern has no slot for stay as they are. */
-ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t);
+ * Elements that p holds already and that t's pattern has no slot for stay as they are.
+ * negative_zeros: of the value, or NULL. */
+ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t,
+                              const uint8_t *negative_zeros);
 /* The same into values, indices and dims of a sparse tensor; coo: indices [nnz, rank], else
  * linear ones [nnz], ascending. A tensor without pattern gives an entry for each bit pattern that
  * is not +0. */

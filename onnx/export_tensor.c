@@ -173,8 +173,14 @@ static void put_slots(const struct payload *p, const struct tensor *t) {
         }
 }
 
-ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
-                              const struct tensor *t) {
+static void put_negative_zeros(const struct payload *p, const uint8_t *bits) {
+    char *bytes = p->bytes;
+    for (size_t i = 0; i < p->count; i++)
+        if (bits[i / 8] >> i % 8 & 1) p->put(bytes + i * p->size, -0.0f);
+}
+
+ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t,
+                              const uint8_t *negative_zeros) {
     struct payload payload = {0};
     size_t count = (size_t)ot_elements(t);
     OT_TRY(open_payload(job, p, &payload));
@@ -185,6 +191,7 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p,
     } else {
         OT_TRY(resize_payload(job, p, &payload, count));
         if (t->pattern) {
+            if (negative_zeros) put_negative_zeros(&payload, negative_zeros);
             put_slots(&payload, t);
         } else {
             const float *value = t->data;

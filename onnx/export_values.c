@@ -79,7 +79,8 @@ static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
 static ot_status put(struct export_job *job, int v, Onnx__TensorProto *dense) {
     const struct tensor *t = present(job, v);
     job->reshaped[v] = !ot_same_shape(t, job->g->value[v].constant);
-    return ot_export_put_dense(job, dense, t);
+    return ot_export_put_dense(job, dense, t,
+                               job->reshaped[v] ? NULL : job->g->value[v].negative_zeros);
 }
 
 static ot_status put_sparse(struct export_job *job, int v, Onnx__SparseTensorProto *sparse) {

@@ -164,6 +164,7 @@ static ot_status import(const void *bytes, size_t size, int folder,
     ot_names_init(&im.names, &im.temporary, im.g->hash);
     ot_status status = stages(&im, bytes, size);
     ot_arena_free(&im.scratch);
+    ot_allocator_trim(&im.allocator); /* the tree was larger than what is kept of it */
     if (!status) {
         *graph = im.g;
         return OT_OK;

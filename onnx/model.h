@@ -24,7 +24,6 @@ struct source {
     Onnx__SparseTensorProto *sparse;
     struct tensor *ready;
     enum weight_use use;
-    bool negative_zeros; /* among the zeros that a pattern leaves out */
 };
 
 /* A node of the file with its attributes read; `ref` names those that refer to the caller's. */

@@ -36,7 +36,7 @@ ot_status ot_skeleton_make(struct import *im) {
     struct graph *g = im->g;
     for (int i = 0; i < g->n_values; i++) {
         const struct source *s = &im->source[i];
-        if (!is_cut(&g->value[i]) || s->negative_zeros) continue;
+        if (!is_cut(&g->value[i])) continue;
         if (s->tensor) OT_TRY(cut(im, s->tensor));
         if (s->sparse) OT_TRY(cut(im, s->sparse->values));
     }

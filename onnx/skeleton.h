@@ -17,12 +17,13 @@
  *
  * What was not taken out:
  *   - DOUBLE tensors: a float does not hold all of their bits,
- *   - dense tensors whose value has a pattern that leaves out a -0.0 (masks that multiply leave
- *     such zeros behind),
  *   - value_float and value_floats of Constant nodes,
  *   - integers, indices of sparse tensors, everything inside of functions and subgraphs.
- * In the first three export overwrites an entry only where the present value differs from
+ * In the first two export overwrites an entry only where the present value differs from
  * (float)entry, and where there is a pattern, only at its slots: the rest stays bit for bit.
+ *
+ * A pattern leaves out -0.0, too (masks that multiply leave such zeros behind): the value's
+ * negative_zeros says where they stood, for export to write them back.
  *
  * The order of a sparse tensor's indices is that of ascending row-major positions; the slots of its
  * pattern, by position, stand in the same order.

@@ -89,16 +89,32 @@ static int64_t compact(float *dense, int64_t count, int64_t *position) {
     return n;
 }
 
-static int64_t count_slots(const float *dense, int64_t count, bool *negative_zeros) {
+static bool is_negative_zero(float f) { return !is_slot(f) && signbit(f); }
+
+static int64_t count_slots(const float *dense, int64_t count, int64_t *negative_zeros) {
     int64_t n = 0;
     for (int64_t i = 0; i < count; i++) {
         n += is_slot(dense[i]);
-        if (!is_slot(dense[i]) && signbit(dense[i])) *negative_zeros = true;
+        *negative_zeros += is_negative_zero(dense[i]);
     }
     return n;
 }
 
-static ot_status read_dense_weight(struct import *im, struct source *source, struct tensor *t) {
+/* Remembers where they stand: export writes them back, and they are no slots. */
+static ot_status note_negative_zeros(struct import *im, struct value *v, const float *dense,
+                                     int64_t count) {
+    const size_t size = (size_t)(count + 7) / 8;
+    uint8_t *bits = ot_bump_alloc(&im->kept, size, 1);
+    if (!bits) return ot_import_no_room(im, &im->g->arena, size);
+    for (int64_t i = 0; i < count; i++)
+        if (is_negative_zero(dense[i])) bits[i / 8] |= (uint8_t)(1 << i % 8);
+    v->negative_zeros = bits;
+    return OT_OK;
+}
+
+static ot_status read_dense_weight(struct import *im, struct source *source, struct value *v) {
+    struct tensor *t = v->constant;
+    int64_t negative_zeros = 0;
     const int64_t count = ot_elements(t);
     ot_status status;
     int64_t *position = NULL;
@@ -106,7 +122,9 @@ static ot_status read_dense_weight(struct import *im, struct source *source, str
     if (!dense) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
     status = ot_payload_read(im, source->tensor, t, dense);
     if (status) goto done;
-    const int64_t slots = count_slots(dense, count, &source->negative_zeros);
+    const int64_t slots = count_slots(dense, count, &negative_zeros);
+    if (negative_zeros) status = note_negative_zeros(im, v, dense, count);
+    if (status) goto done;
     if (slots == count) {
         t->data = ot_arena_alloc(&im->g->arena, (size_t)count, sizeof *dense);
         if (t->data)
@@ -169,7 +187,7 @@ static ot_status read_constant(struct import *im, struct value *v, struct source
         OT_TRY(ot_payload_check(im, source->tensor, t, &type));
     v->constant = t; /* from here on its pattern is freed with the graph */
     if (source->sparse) return read_sparse(im, source, t);
-    if (t->type == OT_FLOAT && source->use) return read_dense_weight(im, source, t);
+    if (t->type == OT_FLOAT && source->use) return read_dense_weight(im, source, v);
     t->data = ot_bump_alloc(&im->kept, ot_bytes(t), 1);
     if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
     return ot_payload_read(im, source->tensor, t, t->data);

@@ -59,4 +59,5 @@ const struct op ot_op_Add = {
     .attributes = "broadcast:i axis:i", .needs = 0, .parameters = 3,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
     .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .again = forward,
 };

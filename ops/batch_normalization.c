@@ -72,6 +72,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++)
         if (n->y[i]) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 1, &x->dim[1], err));
+    n->mixes = s->batch;
     if (s->batch) n->save_size = (size_t)s->x.channels * 2 * sizeof(float);
     return OT_OK;
 }
@@ -114,6 +115,16 @@ static void statistics(const struct op_node *n, int64_t c, float *mean, float *i
     }
 }
 
+static void normalize(const struct op_node *n, int64_t c, float mean, float inverse) {
+    const struct state *s = n->state;
+    const float gain = inverse * ot_f(n->x[SCALE])[c], bias = ot_f(n->x[BIAS])[c];
+    for (int64_t o = 0; o < s->x.outer; o++) {
+        const int64_t at = (o * s->x.channels + c) * s->x.inner;
+        n->kernels->scale(ot_f(n->x[X]) + at, mean, gain, bias, ot_f(n->y[0]) + at,
+                          (size_t)s->x.inner);
+    }
+}
+
 static void forward_channel(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
@@ -125,17 +136,32 @@ static void forward_channel(void *arg, int task, int worker) {
         ((float *)n->save)[2 * c] = mean;
         ((float *)n->save)[2 * c + 1] = inverse;
     }
-    const float gain = inverse * ot_f(n->x[SCALE])[c], bias = ot_f(n->x[BIAS])[c];
-    for (int64_t o = 0; o < s->x.outer; o++) {
-        const int64_t at = (o * s->x.channels + c) * s->x.inner;
-        n->kernels->scale(ot_f(n->x[X]) + at, mean, gain, bias, ot_f(n->y[0]) + at,
-                          (size_t)s->x.inner);
-    }
+    normalize(n, c, mean, inverse);
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
     ot_parallel_for(n->pool, (int)s->x.channels, forward_channel, n);
+}
+
+/* Mean and 1 / sqrt(var + epsilon) that forward used: statistics have moved since. */
+static void used_statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
+    const struct state *s = n->state;
+    const float *saved = n->save;
+    *mean = s->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
+    *inverse = s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
+}
+
+static void again_channel(void *arg, int task, int worker) {
+    (void)worker;
+    float mean, inverse;
+    used_statistics(arg, task, &mean, &inverse);
+    normalize(arg, task, mean, inverse);
+}
+
+static void again(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)s->x.channels, again_channel, n);
 }
 
 /* ---- backward ---- */
@@ -164,10 +190,8 @@ static void backward_channel(void *arg, int task, int worker) {
     const struct op_node *n = arg;
     const struct state *s = n->state;
     const int64_t c = task;
-    const float *saved = n->save;
-    const float mean = s->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
-    const float inverse =
-        s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
+    float mean, inverse;
+    used_statistics(n, c, &mean, &inverse);
     double sum = 0, product = 0; /* of dy, of dy (x - mean) */
     if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
         ot_channel_products(n->kernels, &s->x, ot_f(n->dy[0]), ot_f(n->x[X]), mean, c, &sum,
@@ -231,6 +255,7 @@ const struct op ot_op_BatchNormalization = {
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
+    .again = again,
     .backward = backward,
     .cases = cases,
 };

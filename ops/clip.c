@@ -92,5 +92,6 @@ const struct op ot_op_Clip = {
     .name = "Clip", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
     .attributes = "min:f max:f", .needs = OT_X(0), .state_size = sizeof(struct state),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .again = forward,
     .cases = cases,
 };

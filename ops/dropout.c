@@ -2,8 +2,9 @@
  * otherwise y = x.
  *
  * When a step trains: opset 12 and later, input training_mode says so; opset 7 to 10 leave it to
- * the runtime, so it does; opset 6 has is_test. The bit of element e is a function of seed, step,
- * node and e alone, whatever the layout (Philox, one counter for four elements).
+ * the runtime, so it does; opset 6 has is_test. The bit of element e of the batch is a function of
+ * seed, step, node and e alone, whatever the layout and the division into micro-batches (Philox,
+ * one counter for four elements).
  */
 #include <math.h>
 #include <string.h>
@@ -88,18 +89,20 @@ static void mask_task(void *arg, int task, int worker) {
     const struct step_context *c = n->context;
     const uint32_t key[2] = {(uint32_t)c->seed ^ 0x44726f70u /* "Drop" */,
                              (uint32_t)(c->seed >> 32)};
-    int64_t plane = ot_sample_elements(n->x[0]), e, to;
+    const int64_t plane = ot_sample_elements(n->x[0]), count = ot_elements(n->x[0]);
+    const int64_t before = c->samples ? c->first * (count / c->samples) : 0;
+    int64_t e, to;
     uint8_t *keep = n->save;
     (void)worker;
-    ot_task_range(ot_elements(n->x[0]), GRAIN, task, &e, &to);
-    for (; e < to; e += 4) {
-        uint64_t group = (uint64_t)e / 4;
+    ot_task_range(count, GRAIN, task, &e, &to);
+    while (e < to) {
+        uint64_t group = (uint64_t)(before + e) / 4;
         uint32_t bits[4];
         const uint32_t counter[4] = {(uint32_t)group, (uint32_t)n->index, (uint32_t)c->step,
                                      (uint32_t)(c->step >> 32) ^ (uint32_t)(group >> 32) << 16};
         ot_philox(counter, key, bits);
-        for (int j = 0; j < 4 && e + j < to; j++)
-            keep[position(n->x[0], plane, e + j)] = bits[j] >= s->drop_below;
+        for (int j = (int)((before + e) % 4); j < 4 && e < to; j++, e++)
+            keep[position(n->x[0], plane, e)] = bits[j] >= s->drop_below;
     }
 }
 
@@ -142,6 +145,9 @@ static void forward(struct op_node *n) {
     if (n->n_out > 1 && n->y[1]) write_mask(n, n->y[1]);
 }
 
+/* With the bits that forward drew. */
+static void again(struct op_node *n) { apply(n, n->x[0], n->y[0]); }
+
 static void backward(struct op_node *n) {
     if (n->dx[0]) apply(n, n->dy[0], n->dx[0]);
 }
@@ -170,4 +176,5 @@ const struct op ot_op_Dropout = {
     .attributes = "ratio:f is_test:i seed:i consumed_inputs:I", .needs = 0,
     .state_size = sizeof(struct state), .lanes = ot_unary_lanes, .prepare = prepare,
     .forward = forward, .backward = backward, .cases = cases,
+    .again = again,
 };

@@ -227,4 +227,5 @@ const struct op ot_op_LayerNormalization = {
     .max_out = 3, .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1),
     .parameters = 6, .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,
     .forward = forward, .backward = backward, .cases = cases,
+    .again = forward,
 };

@@ -44,4 +44,5 @@ const struct op ot_op_Mul = {
     .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
     .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .again = forward,
 };

@@ -36,7 +36,9 @@ struct kernels;
 /* What a step knows beyond its tensors. */
 struct step_context {
     uint64_t seed;
-    uint64_t step; /* training steps so far, micro-batches counted: keys the random streams */
+    uint64_t step; /* training steps so far: with the element's number in the batch, ... */
+    int64_t first; /* ... which micro-batches begin at this sample of it, ... */
+    int64_t samples; /* ... being this large (0: undivided), it keys the random streams */
 };
 
 struct op_node {
@@ -50,6 +52,7 @@ struct op_node {
     bool training;            /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
+    bool mixes; /* prepare sets it where a sample's y depends on the others of its batch */
 
     void *state; /* op->state_size zeroed bytes */
 
@@ -101,6 +104,9 @@ struct op {
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
     void (*backward)(struct op_node *n); /* NULL: not differentiable */
+    /* Makes y[0] once more after forward, bit for bit, from x and save; cheap enough to be done
+     * instead of keeping y[0]. Often the same function as forward; NULL: no. */
+    void (*again)(struct op_node *n);
     void (*release)(struct op_node *n);  /* NULL: nothing but arena memory */
 
     const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */

@@ -123,5 +123,6 @@ const struct op ot_op_Reorder = {
     .internal = true,
     .prepare = prepare,
     .forward = forward,
+    .again = forward,
     .backward = backward,
 };

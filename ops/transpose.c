@@ -92,6 +92,7 @@ const struct op ot_op_Transpose = {
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
+    .again = forward,
     .backward = backward,
     .cases = cases,
 };

@@ -33,10 +33,10 @@ ot_status ot_get_input_gradient(const ot_session *s, int i, ot_tensor *gradient,
     if (!gradient) return ot_fail(err, OT_ERROR_ARGUMENT, "gradient is NULL");
     if (!p)
         return ot_fail(err, OT_ERROR_STATE, "the last call was no training step");
-    const struct entry *e = p->input_entry[i];
-    if (!e->wants)
+    if (!s->wants_input || !s->wants_input[i])
         return ot_fail(err, OT_ERROR_STATE, "the gradient of input '%s' was not asked for",
-                       e->name);
+                       s->graph->value[s->graph->input[i]].name);
+    const struct entry *e = p->input_entry[i];
     *gradient = (ot_tensor){.type = OT_FLOAT,
                             .rank = e->t.rank,
                             .data = e->grad ? e->grad->t.data : NULL};
@@ -55,6 +55,7 @@ ot_status ot_forward(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *o
     OT_TRY(ot_session_plan(s, OT_PLAN_OUTPUTS, inputs, n, &p, err));
     OT_TRY(ot_session_need_gradients(s, p, err));
     OT_TRY(ot_session_save_statistics(s, err));
+    OT_TRY(ot_plan_check(p, inputs, NULL, NULL, err));
     ot_status status = ot_plan_forward(p, inputs, err);
     if (status) {
         ot_session_restore_statistics(s);

@@ -70,20 +70,31 @@ static bool counts(const ot_loss_options *o, int64_t label) {
     return !o->use_ignore_index || label != o->ignore_index;
 }
 
-static ot_status cross_entropy(const ot_loss_options *o, const struct tensor *output,
-                               const int64_t *label, float *gradient, ot_result *r, ot_error *err) {
-    int64_t n = output->dim[0], c = output->dim[1],
-            inner = ot_dims_product(output, 2, output->rank);
-    const float *x = output->data;
-    *r = (ot_result){0};
-    for (int64_t i = 0; i < n * inner; i++) {
+ot_status ot_loss_count(const ot_loss_options *o, const struct tensor *output,
+                        const ot_tensor *target, int64_t *count, ot_error *err) {
+    int64_t n = 1, c = output->dim[1], inner = ot_dims_product(output, 2, output->rank);
+    const int64_t *label = target->data;
+    for (int i = 0; i < target->rank; i++) n *= target->dim[i];
+    *count = n;
+    if (o->kind != OT_LOSS_CROSS_ENTROPY) return OT_OK;
+    *count = 0;
+    for (int64_t i = 0; i < n; i++) {
         if (!counts(o, label[i])) continue;
         if (label[i] < 0 || label[i] >= c)
             return ot_fail(err, OT_ERROR_NUMERIC, "sample %lld: class %lld is not in [0, %lld)",
                            (long long)(i / inner), (long long)label[i], (long long)c);
-        r->count++;
+        ++*count;
     }
-    double scale = r->count ? 1.0 / (double)r->count : 0;
+    return OT_OK;
+}
+
+static void cross_entropy(const ot_loss_options *o, const struct tensor *output,
+                          const int64_t *label, int64_t total, float *gradient, ot_result *r) {
+    int64_t n = output->dim[0], c = output->dim[1],
+            inner = ot_dims_product(output, 2, output->rank);
+    const float *x = output->data;
+    double scale = total ? 1.0 / (double)total : 0;
+    *r = (ot_result){0};
     if (gradient) memset(gradient, 0, (size_t)(n * c * inner) * sizeof *gradient);
     for (int64_t i = 0; i < n * inner; i++) {
         if (!counts(o, label[i])) continue;
@@ -91,9 +102,9 @@ static ot_status cross_entropy(const ot_loss_options *o, const struct tensor *ou
         r->loss += class_loss(x + at, c, inner, label[i], o->label_smoothing, scale,
                               gradient ? gradient + at : NULL, &best);
         r->correct += best == label[i];
+        r->count++;
     }
     r->loss *= scale;
-    return OT_OK;
 }
 
 static double mse(double x, double t, double delta, double *g) {
@@ -127,19 +138,20 @@ static double bce(double x, double t, double delta, double *g) {
 static double (*const elementwise[])(double, double, double, double *) = {
     [OT_LOSS_MSE] = mse, [OT_LOSS_L1] = l1, [OT_LOSS_HUBER] = huber, [OT_LOSS_BCE] = bce};
 
-ot_status ot_loss_run(const ot_loss_options *o, const struct tensor *output,
-                      const ot_tensor *target, float *gradient, ot_result *r, ot_error *err) {
-    if (o->kind == OT_LOSS_CROSS_ENTROPY)
-        return cross_entropy(o, output, target->data, gradient, r, err);
+void ot_loss_run(const ot_loss_options *o, const struct tensor *output, const ot_tensor *target,
+                 int64_t total, float *gradient, ot_result *r) {
+    if (o->kind == OT_LOSS_CROSS_ENTROPY) {
+        cross_entropy(o, output, target->data, total, gradient, r);
+        return;
+    }
     int64_t n = ot_elements(output);
     const float *x = output->data, *t = target->data;
     double delta = o->huber_delta > 0 ? o->huber_delta : 1, g;
     *r = (ot_result){.count = n};
     for (int64_t i = 0; i < n; i++) {
         r->loss += elementwise[o->kind](x[i], t[i], delta, &g);
-        if (gradient) gradient[i] = (float)(g / (double)n);
+        if (gradient) gradient[i] = (float)(g / (double)total);
         if (o->kind == OT_LOSS_BCE) r->correct += (x[i] > 0) == (t[i] > 0.5f);
     }
-    if (n) r->loss /= (double)n;
-    return OT_OK;
+    if (n) r->loss /= (double)total;
 }

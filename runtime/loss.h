@@ -14,13 +14,19 @@ ot_status ot_loss_check(const ot_loss_options *options, ot_error *err);
 ot_status ot_loss_target(const ot_loss_options *options, const struct tensor *output,
                          struct tensor *target, ot_error *err);
 
-/* output: rows layout; target: as ot_loss_target says. gradient: of the mean loss with respect to
- * output, or NULL. A target class out of range is OT_ERROR_NUMERIC and names the sample. Serial and
- * in double: the same bits for any number of threads.
+/* How many targets count: what the mean is taken over. A class out of range is OT_ERROR_NUMERIC and
+ * names the sample. */
+ot_status ot_loss_count(const ot_loss_options *options, const struct tensor *output,
+                        const ot_tensor *target, int64_t *count, ot_error *err);
+
+/* output: rows layout; target: as ot_loss_target says, and ot_loss_count has seen it. total: the
+ * targets that count in the whole batch, of which this may be a part; loss is its share of the
+ * mean, and gradient (NULL: not wanted) that of the mean with respect to output. Serial and in
+ * double: the same bits for any number of threads.
  *   cross entropy (PyTorch's): -sum_c q_c log softmax(x)_c, q = (1-s) onehot + s/C
  *   mse (x-t)^2   l1 |x-t|   huber: quadratic below delta, times 1/delta not applied (PyTorch's)
  *   bce: max(x,0) - x t + log(1 + exp(-|x|)) */
-ot_status ot_loss_run(const ot_loss_options *options, const struct tensor *output,
-                      const ot_tensor *target, float *gradient, ot_result *result, ot_error *err);
+void ot_loss_run(const ot_loss_options *options, const struct tensor *output,
+                 const ot_tensor *target, int64_t total, float *gradient, ot_result *result);
 
 #endif

@@ -35,7 +35,7 @@ static void touch_step(struct plan *p, int s) {
     if (!step->node) return;
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
-    bool forward = step->kind == OT_STEP_FORWARD;
+    const bool forward = step->kind != OT_STEP_BACKWARD;
     touch_all(p, n->x, n->n_in, forward ? ~0u : n->op->needs & 0xffff, s);
     touch_all(p, n->y, n->n_out, forward ? ~0u : n->op->needs >> 16, s);
     touch_buffer(p, pn->save, s);
@@ -65,7 +65,8 @@ static void find_lifetimes(struct plan *p) {
 
 /* ---- pointers ---- */
 
-static void set_pointers(struct plan *p) {
+void ot_plan_bind(struct plan *p) {
+    p->block = p->session->block;
     for (int i = 0; i < p->n_entries; i++) {
         struct entry *e = p->entries[i];
         if (e->buffer >= 0) e->t.data = p->block + p->buffer[e->buffer].offset;
@@ -80,7 +81,6 @@ static void set_pointers(struct plan *p) {
 }
 
 ot_status ot_plan_memory(struct plan *p, ot_error *err) {
-    struct ot_session *s = p->session;
     size_t sum = 0; /* if it fits, so does every offset */
     for (int i = 0; i < p->n_buffers; i++) {
         size_t bytes;
@@ -89,17 +89,6 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err) {
         p->buffer[i].bytes = bytes & ~(size_t)(ALIGN - 1);
     }
     find_lifetimes(p);
-    OT_TRY(ot_place(&s->allocator, p->buffer, p->n_buffers, p->n_steps + 1, &p->block_bytes,
-                    &p->bound, err));
-    const size_t limit = (size_t)s->options.limits.memory_bytes;
-    if (p->block_bytes > limit || p->arena.used > limit - p->block_bytes)
-        return ot_fail(err, OT_ERROR_LIMIT, "the step needs %llu MiB, the memory limit is %llu MiB",
-                       (unsigned long long)(p->block_bytes >> 20) + 1,
-                       (unsigned long long)(s->options.limits.memory_bytes >> 20));
-    p->block = ot_block_alloc(&s->allocator, 1, p->block_bytes);
-    if (!p->block)
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory: the step needs %llu MiB",
-                       (unsigned long long)(p->block_bytes >> 20) + 1);
-    set_pointers(p);
-    return OT_OK;
+    return ot_place(&p->session->allocator, p->buffer, p->n_buffers, p->n_steps + 1,
+                    &p->block_bytes, &p->bound, err);
 }

@@ -118,7 +118,7 @@ typedef struct ot_limits {
     uint64_t file_bytes;     /* 2 GiB - 1, which is also the most */
     uint64_t nodes;          /* 1,000,000: also bounds initializers, and nodes after inlining */
     uint64_t tensor_elements; /* 2^40 */
-    uint64_t memory_bytes;   /* import and plans together; physical memory */
+    uint64_t memory_bytes;   /* model, training state and plans; physical memory. See ot_prepare */
 } ot_limits;
 
 typedef struct ot_options {
@@ -287,12 +287,25 @@ typedef struct ot_result {
 } ot_result;
 
 /* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and says what
- * memory it needs, before anything runs. Steps of the same shapes then allocate nothing. */
+ * memory it needs, all that counts against limits.memory_bytes, before anything runs. Steps of the
+ * same shapes then allocate nothing.
+ *
+ * Where a training step does not fit the limit, it is divided: into the fewest micro-batches of 16
+ * samples or more that fit, as equal as possible, whose losses, gradients and random numbers are
+ * those of the whole batch but for rounding; if that does not help, the backward half computes
+ * cheap activations again, which changes no bit; then micro-batches become as small as they must.
+ * Where BatchNormalization trains on the statistics of the batch, which micro-batches change,
+ * activations are computed again first, and a line of the log says if micro-batches were needed.
+ * Steps with a loss alone are divided too; ot_run, ot_forward and steps that make gradients of
+ * inputs are not. What does not fit at all is OT_ERROR_LIMIT, and the message says how many bytes
+ * it takes. ot_get_memory_info tells what was chosen. Inputs count as a batch if they agree in
+ * their first dimension with the first one. */
 OT_API ot_status ot_prepare(ot_session *session, int training, const ot_tensor *inputs, int n,
                             size_t *bytes, ot_error *err);
 
 /* Forward, loss, backward on one batch; gradients are added to those of earlier calls since the
- * last ot_optimizer_step. inputs: one a model input, in their order. */
+ * last ot_optimizer_step. inputs: one a model input, in their order. Where one of several
+ * micro-batches fails after others, the gradients of earlier calls are cleared too. */
 OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int n,
                                const ot_tensor *target, ot_result *result, ot_error *err);
 
@@ -337,6 +350,8 @@ typedef struct ot_memory_info {
     size_t gradients; /* of trainable parameters */
     size_t moments;   /* the optimizer's */
     size_t plan;      /* the largest plan: activations, their gradients, workspaces */
+    int64_t parts;      /* micro-batches in which the plan of the last call runs; 1: undivided */
+    int64_t recomputed; /* activations that it computes again instead of keeping them */
 } ot_memory_info;
 
 OT_API void ot_get_memory_info(const ot_session *session, ot_memory_info *info);
@@ -352,8 +367,8 @@ OT_API ot_status ot_get_target(const ot_session *session, ot_tensor *target, ot_
 
 /* Where the time of steps went: a line of ot_print_plan's, or the optimizer. */
 typedef struct ot_profile_step {
-    const char *what;     /* "forward", "loss", "backward", "backward weight", "add", "zero",
-                           * "collect", "optimizer" */
+    const char *what;     /* "forward", "loss", "backward", "backward weight", "again" (forward
+                           * in the backward half), "add", "zero", "collect", "optimizer" */
     const char *op;       /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
     const char *name;     /* of the node, or of the value */
     const char *kernel;   /* as "spmm avx512"; "" for plain loops */

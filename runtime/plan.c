@@ -121,8 +121,26 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
 
 /* ---- life ---- */
 
+static ot_status find_trained(struct plan *p, ot_error *err) {
+    const int n = p->session->n_parameters;
+    p->trains = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->trains);
+    if (!p->trains) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+    for (int s = 0; s < p->n_steps; s++)
+        if (p->step[s].kind == OT_STEP_ACCUMULATE) p->trains[p->step[s].a->parameter] = true;
+    for (int i = 0; i < p->n_nodes; i++) p->mixes |= p->node[i]->n.mixes;
+    return OT_OK;
+}
+
+/* The budget is the memory limit: where it is too small, that is what has to be said. */
+static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *err) {
+    if (status != OT_ERROR_NO_MEMORY || !p->arena.refused) return status;
+    return ot_fail(err, OT_ERROR_LIMIT,
+                   "the plan of the step needs more than %zu bytes, the memory limit is %zu bytes",
+                   p->arena.used + p->arena.refused, p->arena.budget);
+}
+
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                      struct plan **plan, ot_error *err) {
+                      bool recompute, struct plan **plan, ot_error *err) {
     struct plan *p = ot_block_alloc(&s->allocator, 1, sizeof *p);
     if (!p) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     p->session = s;
@@ -131,8 +149,11 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
     ot_status status = take_inputs(p, inputs, n, err);
     if (!status) status = ot_lower(p, err);
     if (!status) status = ot_differentiate(p, err);
+    if (!status) status = find_trained(p, err);
+    if (!status && recompute) status = ot_recompute(p, err);
     if (!status) status = ot_plan_memory(p, err);
     if (status) {
+        status = blame_limit(p, status, err);
         ot_plan_free(p);
         return status;
     }
@@ -143,9 +164,9 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
 void ot_plan_free(struct plan *p) {
     if (!p) return;
     ot_allocator al = p->session->allocator;
+    for (int k = 0; k < 2; k++) ot_plan_free(p->part[k]);
     for (int i = 0; i < p->n_nodes; i++)
         if (p->node[i]->n.op->release) p->node[i]->n.op->release(&p->node[i]->n);
-    ot_block_free(&al, p->block);
     ot_arena_free(&p->arena);
     ot_block_free(&al, p);
 }
@@ -166,10 +187,15 @@ static double density(const struct op_node *n) {
     return 1;
 }
 
+static const char *const kind_names[] = {
+    [OT_STEP_FORWARD] = "forward", [OT_STEP_LOSS] = "loss",  [OT_STEP_BACKWARD] = "backward",
+    [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",    [OT_STEP_ZERO] = "zero",
+    [OT_STEP_ACCUMULATE] = "collect"};
+
 static void print_node(const struct plan *p, int s, char *line, size_t size) {
     const struct step *step = &p->step[s];
     const struct op_node *n = step->node;
-    bool forward = step->kind == OT_STEP_FORWARD;
+    const bool forward = step->kind != OT_STEP_BACKWARD;
     const struct tensor *x = n->n_in ? n->x[0] : NULL, *y = n->y[0];
     const struct entry *e = ot_entry(forward ? n->y[0] : n->dx[0] ? n->dx[0] : n->dy[0]);
     const struct entry *root = e->view ? e->view : e;
@@ -181,19 +207,28 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size,
              "%4d %-8s %-22.22s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s", s,
-             forward ? "forward" : "backward", n->op->name, n->node->name,
+             kind_names[step->kind], n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
              layout_text(y, layout, sizeof layout), 100 * density(n),
              n->kernel ? n->kernel : "loop", flops * 1e-6, (double)ot_bytes(&e->t) / 1024, life);
 }
 
-static const char *const kind_names[] = {[OT_STEP_LOSS] = "loss",
-                                         [OT_STEP_ADD] = "add",
-                                         [OT_STEP_ZERO] = "zero",
-                                         [OT_STEP_ACCUMULATE] = "collect"};
+/* The plan of the larger micro-batches stands for both. */
+static void print_parts(const struct plan *p, ot_write_fn *write, void *context) {
+    char line[128];
+    snprintf(line, sizeof line, "batch %lld in %lld micro-batches of %lld%s samples:",
+             (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
+             p->part[1] ? " or one less" : "");
+    write(context, line);
+    ot_plan_print(p->part[0], write, context);
+}
 
 void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
     char line[512], shape[128];
+    if (p->parts) {
+        print_parts(p, write, context);
+        return;
+    }
     snprintf(line, sizeof line, "%4s %-8s %-22s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s",
              "step", "what", "operator", "name", "input", "output", "layout", "dens.", "kernel",
              "MFLOP", "KiB", "live");

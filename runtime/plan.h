@@ -58,6 +58,7 @@ enum step_kind {
     OT_STEP_FORWARD = 0,
     OT_STEP_LOSS,       /* a = logits -> b = their gradient, or NULL */
     OT_STEP_BACKWARD,
+    OT_STEP_AGAIN,      /* what forward made, made again for the backward half */
     OT_STEP_ADD,        /* a += b: another consumer's share */
     OT_STEP_ZERO,       /* a = 0: an output that the loss does not see */
     OT_STEP_ACCUMULATE  /* gradient of parameter a->parameter += b */
@@ -97,6 +98,16 @@ struct plan {
     struct entry **output_gradient; /* OUTPUTS; NULL where an output wants none */
     struct entry *logits, *loss_gradient;
     struct tensor target; /* shape that the loss expects */
+    bool *trains; /* parameters that get a gradient; NULL: none */
+    bool mixes;   /* a sample's result depends on the others of its batch */
+    int n_again;  /* forward steps in the backward half */
+
+    /* Of a plan that is divided into micro-batches (divide.c), which has no steps of its own. */
+    int64_t parts, batch; /* parts 0: not divided */
+    struct plan *part[2]; /* the second, a sample smaller, or NULL */
+    bool *divided;        /* inputs that are cut along the batch */
+    ot_tensor *slice;     /* inputs of the part that runs */
+    int64_t done;         /* parts that the last run has done */
 
     int n_nodes, node_capacity;
     struct plan_node **node; /* in forward order, internal operators included */
@@ -106,7 +117,7 @@ struct plan {
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
     size_t block_bytes, bound; /* bound: the bytes alive in the fullest step */
-    char *block;
+    char *block;               /* the session's, as pointers have been set to it */
     struct entry **entries; /* all that have a buffer or a view */
     int n_entries, entry_capacity;
 
@@ -118,22 +129,52 @@ struct plan {
     int64_t batch_from, batch_to;
 };
 
+/* recompute: cheap activations are not kept for the backward half, but computed again. */
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                      struct plan **plan, ot_error *err);
+                      bool recompute, struct plan **plan, ot_error *err);
+/* For micro-batches of `rows` samples of these inputs; OT_ERROR_LIMIT where the output is not by
+ * sample. */
+ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                           int n, int64_t rows, bool recompute, struct plan **plan, ot_error *err);
+/* Of `parts` micro-batches, of ot_part_rows samples, or one less. */
+ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                              int n, int64_t parts, bool recompute, struct plan **plan,
+                              ot_error *err);
+int64_t ot_part_rows(int64_t batch, int64_t parts);
+/* The first dimension of the first input that has one; 0: none has. */
+int64_t ot_batch_of(const ot_tensor *inputs, int n);
 void ot_plan_free(struct plan *p); /* NULL is fine */
 bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
 
 /* The stages, in order. */
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
+ot_status ot_recompute(struct plan *p, ot_error *err); /* where it is asked for */
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
 
-/* Runs all steps. target: of the loss, or NULL. Adds to the parameters' gradients. */
-ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
-                      ot_result *result, ot_error *err);
+/* Sets pointers into the session's block. */
+void ot_plan_bind(struct plan *p);
+
+/* What a run is to reach: the loss on `target`, added to `result`. */
+struct goal {
+    const ot_tensor *target;
+    int64_t total; /* targets that count in the whole batch */
+    ot_result *result;
+};
+
+/* Looks at the inputs, and at the target where the plan has a loss; counts its targets. */
+ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
+                        int64_t *total, ot_error *err);
+/* Runs all steps on what has been checked. Adds to the parameters' gradients. */
+ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                      ot_error *err);
+ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                       ot_error *err);
+ot_status ot_run_parts(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                       ot_error *err);
 /* The first n outputs as views. */
 void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n);
-/* The two halves of an OUTPUTS plan. */
+/* The two halves of an OUTPUTS plan, on inputs that have been checked. */
 ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err);
 ot_status ot_plan_backward(struct plan *p, ot_error *err);
 

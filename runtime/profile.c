@@ -21,11 +21,16 @@ bool ot_step_weight(const struct step *step) {
            n->x[1]->rank >= 2;
 }
 
+static void forget_times(struct plan *p) {
+    for (int i = 0; i < p->n_steps; i++)
+        p->step[i].time = p->step[i].weight_time = (struct timing){0};
+    for (int k = 0; k < 2; k++)
+        if (p->part[k]) forget_times(p->part[k]);
+}
+
 void ot_set_profile(ot_session *s, int on) {
     s->profile = (struct profile){.on = on != 0};
-    for (struct plan *p = s->plan; p; p = p->next)
-        for (int i = 0; i < p->n_steps; i++)
-            p->step[i].time = p->step[i].weight_time = (struct timing){0};
+    for (struct plan *p = s->plan; p; p = p->next) forget_times(p);
 }
 
 /* ---- what a call touches */
@@ -62,8 +67,9 @@ static double optimizer_bytes(const struct ot_session *s) {
 
 static void tell_node(const struct step *step, ot_profile_fn *fn, void *context) {
     const struct op_node *n = step->node;
-    const bool forward = step->kind == OT_STEP_FORWARD, weight = ot_step_weight(step);
-    ot_profile_step t = {.what = forward ? "forward" : "backward",
+    const bool forward = step->kind != OT_STEP_BACKWARD, weight = ot_step_weight(step);
+    const bool again = step->kind == OT_STEP_AGAIN;
+    ot_profile_step t = {.what = again ? "again" : forward ? "forward" : "backward",
                          .op = n->op->name,
                          .name = n->node->name,
                          .kernel = n->kernel ? n->kernel : "",
@@ -102,10 +108,16 @@ static void tell_step(const struct ot_session *s, const struct step *step, ot_pr
                           .calls = step->time.calls});
 }
 
+static void tell_plan(const struct plan *p, ot_profile_fn *fn, void *context) {
+    for (int i = 0; i < p->n_steps; i++) tell_step(p->session, &p->step[i], fn, context);
+    for (int k = 0; k < 2; k++)
+        if (p->part[k]) tell_plan(p->part[k], fn, context);
+}
+
 ot_status ot_get_profile(const ot_session *s, ot_profile_fn *step, void *context, ot_error *err) {
     if (!step) return ot_fail(err, OT_ERROR_ARGUMENT, "step is NULL");
     if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
-    for (int i = 0; i < s->plan->n_steps; i++) tell_step(s, &s->plan->step[i], step, context);
+    tell_plan(s->plan, step, context);
     static const char *const kinds[] = {[OT_SGD] = "sgd", [OT_ADAM] = "adam", [OT_ADAMW] = "adamw"};
     if (s->optimizer.is_set)
         step(context, &(ot_profile_step){.what = "optimizer",

@@ -28,26 +28,29 @@ static void add(struct pool *pool, float *to, const float *from, int64_t n) {
 static ot_status run_node(struct plan *p, const struct step *step, ot_error *err) {
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
-    bool forward = step->kind == OT_STEP_FORWARD;
-    int scratch = forward ? pn->forward_scratch : pn->backward_scratch;
+    const bool backward = step->kind == OT_STEP_BACKWARD;
+    int scratch = backward ? pn->backward_scratch : pn->forward_scratch;
     n->scratch = scratch >= 0 ? p->block + p->buffer[scratch].offset : NULL;
-    (forward ? n->op->forward : n->op->backward)(n);
+    (backward ? n->op->backward : step->kind == OT_STEP_AGAIN ? n->op->again : n->op->forward)(n);
     return ot_op_fault(n, err);
 }
 
 /* Inputs are read where the caller has them; views of them follow. */
-static ot_status bind_inputs(struct plan *p, const ot_tensor *inputs, ot_error *err) {
-    for (int i = 0; i < p->n_inputs; i++) {
-        struct entry *e = p->input_entry[i];
-        size_t align = ot_type_size(e->t.type);
-        if (!inputs[i].data || (uintptr_t)inputs[i].data % (align ? align : 1))
-            return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' has %s data", e->name,
-                           inputs[i].data ? "misaligned" : "no");
-        e->t.data = (void *)inputs[i].data;
-    }
+static void bind_inputs(struct plan *p, const ot_tensor *inputs) {
+    for (int i = 0; i < p->n_inputs; i++) p->input_entry[i]->t.data = (void *)inputs[i].data;
     for (int i = 0; i < p->n_entries; i++) {
         struct entry *e = p->entries[i];
         if (e->view && e->view->input >= 0) e->t.data = e->view->t.data;
+    }
+}
+
+static ot_status check_inputs(const struct plan *p, const ot_tensor *inputs, ot_error *err) {
+    const struct graph *g = p->session->graph;
+    for (int i = 0; i < p->n_inputs; i++) {
+        const size_t align = ot_type_size(inputs[i].type);
+        if (!inputs[i].data || (uintptr_t)inputs[i].data % (align ? align : 1))
+            return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' has %s data",
+                           g->value[g->input[i]].name, inputs[i].data ? "misaligned" : "no");
     }
     return OT_OK;
 }
@@ -67,20 +70,33 @@ static ot_status check_target(const struct plan *p, const ot_tensor *target, ot_
     return OT_OK;
 }
 
-static ot_status run_loss(struct plan *p, const struct step *step, const ot_tensor *target,
-                          ot_result *result, ot_error *err) {
+ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
+                        int64_t *total, ot_error *err) {
+    const struct plan *part = p->parts ? p->part[0] : p;
+    OT_TRY(check_inputs(p, inputs, err));
+    if (!target) return OT_OK;
+    OT_TRY(check_target(p, target, err));
+    return ot_loss_count(&p->session->loss, &part->logits->t, target, total, err);
+}
+
+static ot_status run_loss(struct plan *p, const struct step *step, const struct goal *goal,
+                          ot_error *err) {
     float *gradient = step->b ? ot_f(&step->b->t) : NULL;
-    OT_TRY(ot_loss_run(&p->session->loss, &step->a->t, target, gradient, result, err));
-    if (gradient && !isfinite(result->loss))
-        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", result->loss);
+    ot_result r;
+    ot_loss_run(&p->session->loss, &step->a->t, goal->target, goal->total, gradient, &r);
+    if (gradient && !isfinite(r.loss))
+        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", r.loss);
+    goal->result->loss += r.loss;
+    goal->result->count += r.count;
+    goal->result->correct += r.correct;
     return OT_OK;
 }
 
-static ot_status run_step(struct plan *p, struct step *step, const ot_tensor *target,
-                          ot_result *result, ot_error *err) {
+static ot_status run_step(struct plan *p, struct step *step, const struct goal *goal,
+                          ot_error *err) {
     switch (step->kind) {
     case OT_STEP_LOSS:
-        return run_loss(p, step, target, result, err);
+        return run_loss(p, step, goal, err);
     case OT_STEP_ADD:
         add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
@@ -97,12 +113,12 @@ static ot_status run_step(struct plan *p, struct step *step, const ot_tensor *ta
 }
 
 /* The same with clocks. The two gradients of a product are asked for one after the other. */
-static ot_status run_timed(struct plan *p, struct step *step, const ot_tensor *target,
-                           ot_result *result, ot_error *err) {
+static ot_status run_timed(struct plan *p, struct step *step, const struct goal *goal,
+                           ot_error *err) {
     struct op_node *n = step->node;
     double start = ot_clock();
     if (!ot_step_weight(step)) {
-        OT_TRY(run_step(p, step, target, result, err));
+        OT_TRY(run_step(p, step, goal, err));
         ot_timing_add(&step->time, start);
         return OT_OK;
     }
@@ -124,28 +140,38 @@ static ot_status run_timed(struct plan *p, struct step *step, const ot_tensor *t
     return status;
 }
 
-static ot_status run_steps(struct plan *p, int from, int to, const ot_tensor *target,
-                           ot_result *result, ot_error *err) {
+/* Steps [from, to). */
+static ot_status run_range(struct plan *p, int from, int to, const struct goal *goal,
+                           ot_error *err) {
     const bool profile = p->session->profile.on;
     for (int s = from; s < to; s++)
-        OT_TRY((profile ? run_timed : run_step)(p, &p->step[s], target, result, err));
+        OT_TRY((profile ? run_timed : run_step)(p, &p->step[s], goal, err));
     return OT_OK;
 }
 
-ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
-                      ot_result *result, ot_error *err) {
-    OT_TRY(bind_inputs(p, inputs, err));
-    if (target) OT_TRY(check_target(p, target, err));
-    return run_steps(p, 0, p->n_steps, target, result, err);
+static void bind(struct plan *p, const ot_tensor *inputs) {
+    if (p->block != p->session->block) ot_plan_bind(p);
+    bind_inputs(p, inputs);
+}
+
+ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                       ot_error *err) {
+    bind(p, inputs);
+    return run_range(p, 0, p->n_steps, goal, err);
+}
+
+ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                      ot_error *err) {
+    return (p->parts ? ot_run_parts : ot_run_steps)(p, inputs, goal, err);
 }
 
 ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err) {
-    OT_TRY(bind_inputs(p, inputs, err));
-    return run_steps(p, 0, p->n_forward, NULL, NULL, err);
+    bind(p, inputs);
+    return run_range(p, 0, p->n_forward, NULL, err);
 }
 
 ot_status ot_plan_backward(struct plan *p, ot_error *err) {
-    return run_steps(p, p->n_forward, p->n_steps, NULL, NULL, err);
+    return run_range(p, p->n_forward, p->n_steps, NULL, err);
 }
 
 void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n) {

@@ -147,15 +147,6 @@ ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *optio
     return open_model(NULL, bytes, size, options, session, err);
 }
 
-void ot_session_drop_plans(struct ot_session *s) {
-    s->forward = s->backward = NULL;
-    while (s->plan) {
-        struct plan *next = s->plan->next;
-        ot_plan_free(s->plan);
-        s->plan = next;
-    }
-}
-
 void ot_close(ot_session *s) {
     if (!s) return;
     ot_allocator al = s->allocator;
@@ -167,46 +158,6 @@ void ot_close(ot_session *s) {
     ot_pool_free(s->pool);
     ot_graph_free(s->graph);
     ot_block_free(&al, s);
-}
-
-/* ---- plans ---- */
-
-/* Moves the plan that fits to the front; NULL if there is none. */
-static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n) {
-    for (struct plan **link = &s->plan; *link; link = &(*link)->next) {
-        struct plan *p = *link;
-        if (!ot_plan_fits(p, kind, inputs, n)) continue;
-        *link = p->next;
-        p->next = s->plan;
-        s->plan = p;
-        return p;
-    }
-    return NULL;
-}
-
-static void forget_oldest(struct ot_session *s) {
-    struct plan **link = &s->plan;
-    for (int i = 0; *link && i < OT_PLANS_KEPT; i++) link = &(*link)->next;
-    while (*link) {
-        struct plan *old = *link;
-        *link = old->next;
-        ot_plan_free(old);
-    }
-}
-
-ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          struct plan **plan, ot_error *err) {
-    struct plan *p = recall(s, kind, inputs, n);
-    s->forward = s->backward = NULL;
-    if (!p) {
-        OT_TRY(ot_plan_new(s, kind, inputs, n, &p, err));
-        p->next = s->plan;
-        s->plan = p;
-        forget_oldest(s);
-    }
-    *plan = p;
-    return OT_OK;
 }
 
 /* ---- looking ---- */
@@ -258,8 +209,9 @@ void ot_get_memory_info(const ot_session *s, ot_memory_info *info) {
         for (int k = 0; k < OT_MOMENTS; k++)
             if (p->moment[k]) info->moments += bytes;
     }
-    for (const struct plan *p = s->plan; p; p = p->next)
-        if (p->block_bytes > info->plan) info->plan = p->block_bytes;
+    info->plan = s->block_bytes;
+    info->parts = s->plan && s->plan->parts ? s->plan->parts : 1;
+    info->recomputed = s->plan ? s->plan->n_again : 0;
 }
 
 ot_status ot_print_plan(const ot_session *s, ot_write_fn *write, void *context, ot_error *err) {

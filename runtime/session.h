@@ -33,14 +33,18 @@ struct ot_session {
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */
 
-    struct plan *plan;    /* most recently used first */
+    struct plan *plan;     /* most recently used first */
     struct plan *forward;  /* ot_forward has run it, and ot_backward may follow; or NULL */
     struct plan *backward; /* the last call has run its backward half; or NULL */
+    char *block;           /* of all plans */
+    size_t block_bytes;
 };
 
-/* The plan for these inputs, from the session's store or made now. */
+/* The plan for these inputs, from the session's store or made now, within the memory limit. */
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           struct plan **plan, ot_error *err);
+/* All bytes that count against the memory limit when this plan runs. */
+size_t ot_session_need(const struct ot_session *s, const struct plan *p);
 /* What training steps of all kinds share. Gradients: memory for those of what the plan trains.
  * Statistics: saved before a step, which changes them before it is known to succeed. */
 ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err);

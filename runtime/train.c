@@ -42,10 +42,9 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
 /* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves
  * it alone, weight decay too. */
 ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err) {
-    for (int i = 0; i < plan->n_steps; i++) {
-        if (plan->step[i].kind != OT_STEP_ACCUMULATE) continue;
-        struct parameter *p = &s->parameter[plan->step[i].a->parameter];
-        OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
+    for (int i = 0; i < s->n_parameters; i++) {
+        struct parameter *p = &s->parameter[i];
+        if (plan->trains[i]) OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
     }
     return need_moments(s, err);
 }
@@ -108,11 +107,7 @@ ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
     if (training) OT_TRY(ot_session_need_gradients(s, p, err));
-    if (bytes) {
-        ot_memory_info info;
-        ot_get_memory_info(s, &info);
-        *bytes = info.weights + info.gradients + info.moments + p->block_bytes;
-    }
+    if (bytes) *bytes = ot_session_need(s, p);
     return OT_OK;
 }
 
@@ -132,17 +127,20 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     ot_result r = {0};
+    struct goal goal = {.target = target, .result = &r};
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(ot_session_plan(s, OT_PLAN_TRAIN, inputs, n, &p, err));
     OT_TRY(ot_session_need_gradients(s, p, err));
     OT_TRY(ot_session_save_statistics(s, err));
-    ot_status status = ot_plan_run(p, inputs, target, &r, err);
+    OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
+    ot_status status = ot_plan_run(p, inputs, &goal, err);
     if (status) {
         ot_session_restore_statistics(s);
-        /* out of memory inside a dense kernel: some gradients have been added, others not */
-        if (status == OT_ERROR_NO_MEMORY) ot_session_clear_gradients(s);
+        /* some gradients have been added: out of memory inside a dense kernel, or a micro-batch
+         * failed after others */
+        if (status == OT_ERROR_NO_MEMORY || p->done) ot_session_clear_gradients(s);
         return status;
     }
     s->backward = p;
@@ -175,10 +173,12 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
                        ot_result *result, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
-    ot_result r;
+    ot_result r = {0};
+    struct goal goal = {.target = target, .result = &r};
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
-    OT_TRY(ot_plan_run(p, inputs, target, &r, err));
+    OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
+    OT_TRY(ot_plan_run(p, inputs, &goal, err));
     if (result) *result = r;
     return OT_OK;
 }
@@ -192,7 +192,8 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
                        s->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
-    OT_TRY(ot_plan_run(p, inputs, NULL, NULL, err));
+    OT_TRY(ot_plan_check(p, inputs, NULL, NULL, err));
+    OT_TRY(ot_plan_run(p, inputs, &(struct goal){0}, err));
     ot_plan_results(p, outputs, n_outputs);
     return OT_OK;
 }

@@ -307,6 +307,20 @@ void ot_case_forward(struct case_run *r, void *const *x) {
     if (!c->op->view) c->op->forward(n);
 }
 
+bool ot_case_again(struct case_run *r) {
+    struct op_node *n = &r->n;
+    if (!r->c->op->again || !r->y[0]) return true;
+    const size_t size = ot_bytes(r->y[0]);
+    void *first = block(r, size);
+    if (!first) return false;
+    if (size) memcpy(first, r->y[0]->data, size);
+    memset(r->y[0]->data, POISON, size);
+    memset(r->scratch_forward, POISON, n->forward_scratch_size);
+    n->scratch = r->scratch_forward;
+    r->c->op->again(n);
+    return !memcmp(first, r->y[0]->data, size);
+}
+
 /* Poisons what backward does not say it reads. Constants and weights are always there. */
 static void poison_unread(struct case_run *r) {
     uint32_t needs = r->c->op->needs;

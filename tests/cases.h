@@ -76,6 +76,8 @@ struct case_run {
 ot_status ot_case_open(struct case_run *r, const struct op_case *c, struct case_config config,
                        void *const *x, bool *declined, ot_error *err);
 void ot_case_forward(struct case_run *r, void *const *x);
+/* After forward: does the operator make the same y[0] again? True where it does not know how. */
+bool ot_case_again(struct case_run *r);
 void ot_case_backward(struct case_run *r, void *const *dy);
 void ot_case_close(struct case_run *r);
 

@@ -66,6 +66,7 @@ static bool run(struct trial *t, struct case_config config, struct results *out)
     for (int i = 0; i < t->c.n_out; i++) keep(t, &r, r.y[i], &out->y[i]);
     for (int i = 0; i < t->c.n_in; i++)
         if (t->c.op->statistics >> i & 1) keep(t, &r, r.x[i], &out->statistic[i]);
+    check(t, ot_case_again(&r), "made again, output 0 differs");
     if (t->differentiable && config.want) {
         ot_case_backward(&r, t->dy);
         for (int i = 0; i < t->c.n_in; i++) keep(t, &r, r.dx[i], &out->dx[i]);

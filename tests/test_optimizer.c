@@ -23,7 +23,10 @@ enum { N = 5, C = 7, INNER = 3, ALL = N * C * INNER };
 static double loss_at(const ot_loss_options *o, float *x, const ot_tensor *target) {
     struct tensor out = {.type = OT_FLOAT, .rank = 3, .dim = {N, C, INNER}, .data = x};
     ot_result r;
-    assert_int_equal(ot_loss_run(o, &out, target, NULL, &r, NULL), OT_OK);
+    int64_t total;
+    assert_int_equal(ot_loss_count(o, &out, target, &total, NULL), OT_OK);
+    ot_loss_run(o, &out, target, total, NULL, &r);
+    assert_int_equal(r.count, total);
     return r.loss;
 }
 
@@ -47,12 +50,14 @@ static void gradients_of_losses_are_differences(void **state) {
         const ot_loss_options *o = &options[k];
         struct tensor out = {.type = OT_FLOAT, .rank = 3, .dim = {N, C, INNER}, .data = x}, want;
         ot_result r;
+        int64_t total;
         assert_int_equal(ot_loss_target(o, &out, &want, NULL), OT_OK);
         bool classes = o->kind == OT_LOSS_CROSS_ENTROPY;
         ot_tensor target = {
             .type = want.type, .rank = want.rank, .data = classes ? (void *)label : t};
         memcpy(target.dim, want.dim, sizeof target.dim);
-        assert_int_equal(ot_loss_run(o, &out, &target, g, &r, NULL), OT_OK);
+        assert_int_equal(ot_loss_count(o, &out, &target, &total, NULL), OT_OK);
+        ot_loss_run(o, &out, &target, total, g, &r);
         for (int i = 0; i < ALL; i++) {
             const float keep = x[i], h = 1e-2f;
             x[i] = keep + h;
@@ -75,13 +80,15 @@ static void labels_out_of_range_name_their_sample(void **state) {
     const ot_tensor target = {.type = OT_INT64, .rank = 1, .dim = {2}, .data = label};
     ot_loss_options o = {0};
     ot_result r;
+    int64_t total;
     ot_error err;
-    assert_int_equal(ot_loss_run(&o, &out, &target, NULL, &r, &err), OT_ERROR_NUMERIC);
+    assert_int_equal(ot_loss_count(&o, &out, &target, &total, &err), OT_ERROR_NUMERIC);
     assert_non_null(strstr(err.message, "sample 1"));
     o.use_ignore_index = 1; /* all ignored: loss 0, not 0/0 */
     o.ignore_index = 3;
     label[0] = 3;
-    assert_int_equal(ot_loss_run(&o, &out, &target, NULL, &r, &err), OT_OK);
+    assert_int_equal(ot_loss_count(&o, &out, &target, &total, &err), OT_OK);
+    ot_loss_run(&o, &out, &target, total, NULL, &r);
     assert_true(r.loss == 0 && r.count == 0);
 }
 

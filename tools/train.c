@@ -42,9 +42,12 @@ void ot_trainer_print_header(const struct trainer *t) {
     if (t->feed.input[0].note[0]) printf("        %s\n", t->feed.input[0].note);
     printf("plan    batch %" PRId64 " x %" PRId64 ", %" PRId64 " steps, %.1f MiB for a step\n",
            t->size, t->accumulate, t->total_steps, (double)t->bytes / (1 << 20));
-    if (t->size != ot_integer(s, OPTION_batch, 1))
-        printf("        batches of %" PRId64 " are cut to fit memory_limit\n",
-               ot_integer(s, OPTION_batch, 1));
+    if (t->memory.parts > 1)
+        printf("        %" PRId64 " micro-batches a batch, to fit the memory limit\n",
+               t->memory.parts);
+    if (t->memory.recomputed)
+        printf("        %" PRId64 " activations computed again, to fit the memory limit\n",
+               t->memory.recomputed);
     printf("run     %s  Ctrl-C once: finish step, checkpoint, exit 130\n", t->run.path);
     if (ot_text(s, OPTION_resume))
         printf("        resumed at step %" PRId64 ", epoch %" PRId64 "\n",

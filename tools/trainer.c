@@ -169,22 +169,16 @@ static int set_optimizer(struct trainer *t, struct failure *f) {
     return 0;
 }
 
-/* Plans a training step. Where the memory limit is too low for a batch, it is cut in halves that
- * are accumulated: the optimizer's steps stay what they were. */
+/* Plans a training step; the library divides it where it does not fit the memory limit. */
 static int plan(struct trainer *t, struct failure *f) {
     ot_error err = {0};
-    for (;;) {
-        const int64_t n = t->size < t->feed.count ? t->size : t->feed.count;
-        ot_batch_shape(&t->batch, &t->feed, n);
-        const ot_status status =
-            ot_prepare(t->model.session, 1, t->batch.input, t->batch.n_inputs, &t->bytes, &err);
-        if (status == OT_OK) return 0;
-        const bool memory = status == OT_ERROR_LIMIT || status == OT_ERROR_NO_MEMORY;
-        if (!memory || t->size % 2)
-            return ot_refuse_status(f, memory ? EXIT_MEMORY : EXIT_MODEL, &err);
-        t->size /= 2;
-        t->accumulate *= 2;
-    }
+    ot_batch_shape(&t->batch, &t->feed, t->size < t->feed.count ? t->size : t->feed.count);
+    const ot_status status =
+        ot_prepare(t->model.session, 1, t->batch.input, t->batch.n_inputs, &t->bytes, &err);
+    if (status)
+        return ot_refuse_status(f, status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, &err);
+    ot_get_memory_info(t->model.session, &t->memory);
+    return 0;
 }
 
 static int make_feeds(struct trainer *t, struct failure *f) {
@@ -251,7 +245,6 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
     if (!code) code = count_steps(t, f);
     if (!code) code = set_optimizer(t, f);
     if (!code) code = plan(t, f);
-    if (!code) code = count_steps(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);
     if (!code) code = open_folder(t, f);
     if (code) {

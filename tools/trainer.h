@@ -37,7 +37,8 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;         /* the plan's */
+    size_t bytes;         /* that a step needs */
+    ot_memory_info memory; /* once it is planned */
     uint64_t mask;        /* hash of all masks at the start */
     const char *new_head; /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;

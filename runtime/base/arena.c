@@ -1,6 +1,7 @@
 /* arena.c - a chain of chunks; large blocks get a chunk of their own. */
 #include "runtime/base/arena.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,11 @@ ot_allocator ot_allocator_or_default(const ot_allocator *from) {
     return (ot_allocator){libc_alloc, libc_free, NULL};
 }
 
+/* The C library keeps what lies between blocks that are in use; a host's allocator knows itself. */
+void ot_allocator_trim(const ot_allocator *allocator) {
+    if (allocator->alloc == libc_alloc) malloc_trim(0);
+}
+
 void ot_arena_init(struct arena *a, const ot_allocator *allocator, size_t budget) {
     *a = (struct arena){.allocator = ot_allocator_or_default(allocator), .budget = budget};
 }
@@ -45,7 +51,7 @@ void ot_arena_free(struct arena *a) {
         c = next;
     }
     a->chunk = NULL;
-    a->used = 0;
+    a->used = a->held = 0;
 }
 
 static struct arena_chunk *new_chunk(struct arena *a, size_t size) {
@@ -54,6 +60,7 @@ static struct arena_chunk *new_chunk(struct arena *a, size_t size) {
     struct arena_chunk *c = a->allocator.alloc(a->allocator.context, total, ALIGN);
     if (!c) return NULL;
     memset(c, 0, total);
+    a->held += total;
     c->size = size;
     /* a chunk made for one large block goes behind the one that still has room */
     if (a->chunk && size > CHUNK) {
@@ -71,7 +78,11 @@ void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
     if (!ot_mul(count, size, &bytes) || !ot_add(bytes, ALIGN - 1, &bytes)) return NULL;
     bytes &= ~(size_t)(ALIGN - 1);
     if (!bytes) bytes = ALIGN;
-    if (!ot_add(a->used, bytes, &used) || (a->budget && used > a->budget)) return NULL;
+    if (!ot_add(a->used, bytes, &used)) return NULL;
+    if (a->budget && used > a->budget) {
+        a->refused = bytes;
+        return NULL;
+    }
     struct arena_chunk *c = a->chunk;
     if (!c || c->size - c->used < bytes) c = new_chunk(a, bytes > CHUNK ? bytes : CHUNK);
     if (!c) return NULL;

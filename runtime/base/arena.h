@@ -11,7 +11,9 @@ struct arena {
     ot_allocator allocator; /* fn pointers never NULL after ot_arena_init */
     struct arena_chunk *chunk;
     size_t used;   /* bytes asked for so far, padding included */
+    size_t held;   /* bytes taken from the allocator for them */
     size_t budget; /* 0: none */
+    size_t refused; /* bytes last asked for above the budget */
 };
 
 /* The C library's allocator where `from` is NULL or empty. */
@@ -24,6 +26,9 @@ void ot_arena_free(struct arena *a); /* leaves an empty, usable arena */
 void *ot_arena_alloc(struct arena *a, size_t count, size_t size);
 char *ot_arena_strdup(struct arena *a, const char *s);
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n);
+
+/* Gives memory that was freed back to the system, after much of it was. */
+void ot_allocator_trim(const ot_allocator *allocator);
 
 /* A block that one owner frees by itself: zeroed, 64-byte aligned. */
 void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size);

@@ -64,6 +64,8 @@ struct value {
     struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
     enum value_spelling spelling;
     bool exportable; /* its new value can be written back (not so inside a local function) */
+    const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
+                                    * of the constant has no slot. NULL: there are none */
 };
 
 struct graph {

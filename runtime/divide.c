@@ -1,0 +1,145 @@
+/* divide.c - a batch in micro-batches: plans of parts, whose gradients and losses add up to those
+ * of the whole. Sizes differ by one sample at most, so there are two plans, or one. */
+#include <string.h>
+
+#include "runtime/session.h"
+
+int64_t ot_batch_of(const ot_tensor *inputs, int n) {
+    for (int i = 0; i < n; i++)
+        if (inputs[i].rank > 0) return inputs[i].dim[0];
+    return 0;
+}
+
+int64_t ot_part_rows(int64_t batch, int64_t parts) { return (batch + parts - 1) / parts; }
+
+static ot_status no_memory(ot_error *err) {
+    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+}
+
+/* An input is divided if it has the batch's size where the file leaves that open, or fixes it as
+ * it fixes the first input's. */
+static bool is_divided(const struct graph *g, const ot_tensor *inputs, int first, int i) {
+    const struct value *a = &g->value[g->input[first]], *b = &g->value[g->input[i]];
+    const int64_t fixed = a->rank > 0 && a->dim[0] > 0 ? a->dim[0] : -1;
+    const bool open = b->rank <= 0 || b->dim[0] < 0 || b->dim[0] == fixed;
+    return open && inputs[i].rank > 0 && inputs[i].dim[0] == inputs[first].dim[0];
+}
+
+/* divided[i]: input i is cut along its first dimension. */
+static void find_divided(const struct graph *g, const ot_tensor *inputs, int n, bool *divided) {
+    int first = 0;
+    while (first < n && inputs[first].rank < 1) first++;
+    for (int i = 0; i < n; i++) divided[i] = first < n && is_divided(g, inputs, first, i);
+}
+
+ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                           int n, int64_t rows, bool recompute, struct plan **plan, ot_error *err) {
+    if (n != s->graph->n_inputs)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d",
+                       s->graph->n_inputs, n);
+    ot_tensor *part = ot_block_alloc(&s->allocator, (size_t)n, sizeof *part);
+    bool *divided = ot_block_alloc(&s->allocator, (size_t)n, sizeof *divided);
+    ot_status status = part && divided ? OT_OK : no_memory(err);
+    struct plan *p = NULL;
+    if (!status) {
+        find_divided(s->graph, inputs, n, divided);
+        for (int i = 0; i < n; i++) {
+            part[i] = inputs[i];
+            if (divided[i]) part[i].dim[0] = rows;
+        }
+        status = ot_plan_new(s, kind, part, n, recompute, &p, err);
+    }
+    if (!status && (p->target.rank < 1 || p->target.dim[0] != rows))
+        status = ot_fail(err, OT_ERROR_LIMIT,
+                         "the step does not fit into memory, and its output is not by sample");
+    ot_block_free(&s->allocator, part);
+    ot_block_free(&s->allocator, divided);
+    if (status)
+        ot_plan_free(p);
+    else
+        *plan = p;
+    return status;
+}
+
+static ot_status make_parts(struct plan *d, const ot_tensor *inputs, int n, bool recompute,
+                            ot_error *err) {
+    const int64_t rows = ot_part_rows(d->batch, d->parts);
+    struct ot_session *s = d->session;
+    OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows, recompute, &d->part[0], err));
+    if (d->batch % d->parts)
+        OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows - 1, recompute, &d->part[1], err));
+    for (int k = 0; k < 2 && d->part[k]; k++)
+        if (d->part[k]->block_bytes > d->block_bytes) d->block_bytes = d->part[k]->block_bytes;
+    d->target = d->part[0]->target;
+    d->target.dim[0] = d->batch;
+    d->n_again = d->part[0]->n_again;
+    d->mixes = d->part[0]->mixes;
+    d->trains = d->part[0]->trains;
+    return OT_OK;
+}
+
+/* In the arena of the first part, which lives as long. */
+static ot_status keep_inputs(struct plan *d, const ot_tensor *inputs, ot_error *err) {
+    struct arena *arena = &d->part[0]->arena;
+    const size_t n = (size_t)d->n_inputs;
+    d->input = ot_arena_alloc(arena, n, sizeof *d->input);
+    d->slice = ot_arena_alloc(arena, n, sizeof *d->slice);
+    d->divided = ot_arena_alloc(arena, n, sizeof *d->divided);
+    if (!d->input || !d->slice || !d->divided) return no_memory(err);
+    memcpy(d->input, inputs, n * sizeof *inputs);
+    find_divided(d->session->graph, inputs, d->n_inputs, d->divided);
+    return OT_OK;
+}
+
+ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                              int n, int64_t parts, bool recompute, struct plan **plan,
+                              ot_error *err) {
+    struct plan *d = ot_block_alloc(&s->allocator, 1, sizeof *d);
+    if (!d) return no_memory(err);
+    *d = (struct plan){.kind = kind,
+                       .session = s,
+                       .parts = parts,
+                       .batch = ot_batch_of(inputs, n),
+                       .n_inputs = n};
+    ot_status status = make_parts(d, inputs, n, recompute, err);
+    if (!status) status = keep_inputs(d, inputs, err);
+    if (status)
+        ot_plan_free(d);
+    else
+        *plan = d;
+    return status;
+}
+
+/* ---- running ---- */
+
+/* Rows [from, from + rows) of t. */
+static ot_tensor slice(const ot_tensor *t, int64_t from, int64_t rows) {
+    ot_tensor part = *t;
+    size_t bytes = ot_type_size(t->type);
+    for (int i = 1; i < t->rank; i++) bytes *= (size_t)t->dim[i];
+    part.dim[0] = rows;
+    part.data = (const char *)t->data + (size_t)from * bytes;
+    return part;
+}
+
+ot_status ot_run_parts(struct plan *d, const ot_tensor *inputs, const struct goal *goal,
+                       ot_error *err) {
+    struct step_context *context = &d->session->context;
+    const int64_t rows = d->batch / d->parts, longer = d->batch % d->parts;
+    ot_status status = OT_OK;
+    int64_t from = 0;
+    for (d->done = 0; d->done < d->parts && !status;) {
+        const int64_t n = rows + (d->done < longer);
+        const ot_tensor target = slice(goal->target, from, n);
+        const struct goal part = {&target, goal->total, goal->result};
+        for (int i = 0; i < d->n_inputs; i++)
+            d->slice[i] = d->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
+        context->first = from;
+        context->samples = n;
+        status = ot_run_steps(d->part[longer && d->done >= longer], d->slice, &part, err);
+        d->done += !status;
+        from += n;
+    }
+    context->first = context->samples = 0;
+    return status;
+}

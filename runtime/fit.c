@@ -1,0 +1,227 @@
+/* fit.c - the plan that a call runs: one that is kept, or a new one that fits into memory.
+ *
+ * Where a training step does not fit, it is divided into micro-batches, down to 16 samples, which
+ * cost next to nothing: fewer do not fill the lanes of sparse kernels. Then what is cheap is
+ * computed again instead of kept, then micro-batches become as small as they must. Where a sample's
+ * result depends on the others of its batch, micro-batches change it, and come last. Whether a plan
+ * fits depends on the model, the optimizer and the shapes alone, not on other plans: a run that is
+ * resumed is divided as it was. All plans share one block of memory.
+ */
+#include <string.h>
+
+#include "runtime/session.h"
+
+enum { LEAST_ROWS = 16 };
+
+/* What a plan is wanted for. */
+struct wish {
+    struct ot_session *s;
+    enum plan_kind kind;
+    const ot_tensor *inputs;
+    int n;
+    int64_t batch; /* samples; 0: there is nothing to divide */
+    size_t least;  /* what the most frugal plan so far would need */
+};
+
+/* ---- how much memory ---- */
+
+static size_t session_bytes(const struct ot_session *s) {
+    ot_memory_info info;
+    size_t bytes = s->graph->arena.held;
+    ot_get_memory_info(s, &info);
+    for (int i = 0; i < s->n_parameters; i++)
+        if (s->parameter[i].is_statistic) bytes += ot_bytes(&s->parameter[i].t);
+    return bytes + info.weights + info.gradients + info.moments;
+}
+
+/* Gradients and moments that the plan asks for and nobody has asked for before. */
+static size_t missing_bytes(const struct ot_session *s, const struct plan *p) {
+    const int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
+    size_t bytes = 0;
+    for (int i = 0; p->trains && i < s->n_parameters; i++) {
+        const struct parameter *w = &s->parameter[i];
+        if (!p->trains[i]) continue;
+        bytes += w->gradient ? 0 : ot_bytes(&w->t);
+        for (int k = 0; k < moments; k++) bytes += w->moment[k] ? 0 : ot_bytes(&w->t);
+    }
+    return bytes;
+}
+
+static size_t arena_bytes(const struct plan *p) {
+    size_t bytes = p->arena.held;
+    for (int k = 0; k < 2; k++)
+        if (p->part[k]) bytes += p->part[k]->arena.held;
+    return bytes;
+}
+
+size_t ot_session_need(const struct ot_session *s, const struct plan *p) {
+    return session_bytes(s) + missing_bytes(s, p) + arena_bytes(p) + p->block_bytes;
+}
+
+static bool fits(struct wish *w, const struct plan *p) {
+    const size_t need = ot_session_need(w->s, p);
+    if (need < w->least) w->least = need;
+    return need <= w->s->options.limits.memory_bytes;
+}
+
+/* ---- ways to run a step ---- */
+
+/* A plan of so many micro-batches (1: the whole batch); *plan stays NULL where it does not fit.
+ * mixes (NULL: not asked): whether samples depend on one another. */
+static ot_status try_parts(struct wish *w, int64_t parts, bool recompute, struct plan **plan,
+                           bool *mixes, ot_error *err) {
+    struct plan *p = NULL;
+    const ot_status status =
+        parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, recompute, &p, err)
+                  : ot_plan_new(w->s, w->kind, w->inputs, w->n, recompute, &p, err);
+    if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
+    if (mixes) *mixes = p->mixes;
+    if (fits(w, p))
+        *plan = p;
+    else
+        ot_plan_free(p);
+    return OT_OK;
+}
+
+/* The fewest micro-batches, at most `most`, that fit, by bisection. */
+static ot_status fewest(struct wish *w, int64_t most, bool recompute, struct plan **plan,
+                        ot_error *err) {
+    int64_t low = 1, parts = most;
+    if (most < 2) return OT_OK;
+    OT_TRY(try_parts(w, parts, recompute, plan, NULL, err));
+    if (!*plan) return OT_OK;
+    while (parts - low > 1) {
+        const int64_t middle = low + (parts - low) / 2;
+        ot_plan_free(*plan);
+        *plan = NULL;
+        OT_TRY(try_parts(w, middle, recompute, plan, NULL, err));
+        *(*plan ? &parts : &low) = middle;
+    }
+    return *plan ? OT_OK : try_parts(w, parts, recompute, plan, NULL, err);
+}
+
+/* Losses and gradients of weights add up. What the host looks at itself stays whole. */
+static bool is_divisible(const struct wish *w) {
+    for (int i = 0; i < w->n && w->s->wants_input; i++)
+        if (w->s->wants_input[i]) return false;
+    return !ot_plan_has_outputs(w->kind);
+}
+
+static ot_status refuse(const struct wish *w, ot_error *err) {
+    const size_t limit = (size_t)w->s->options.limits.memory_bytes;
+    if (w->least == SIZE_MAX) return OT_ERROR_LIMIT; /* err says what was too large */
+    return ot_fail(err, OT_ERROR_LIMIT,
+                   "the step needs %zu bytes (%.1f MiB) at least%s, the memory limit is %zu bytes "
+                   "(%.1f MiB)",
+                   w->least, (double)w->least / (1 << 20),
+                   !is_divisible(w) ? "" : ", in micro-batches of any size", limit,
+                   (double)limit / (1 << 20));
+}
+
+static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
+    const bool trains = ot_plan_trains(w->kind), divides = is_divisible(w);
+    bool mixes = false;
+    OT_TRY(try_parts(w, 1, false, plan, &mixes, err));
+    if (!*plan && divides && !mixes)
+        OT_TRY(fewest(w, trains ? w->batch / LEAST_ROWS : w->batch, false, plan, err));
+    if (!*plan && trains) OT_TRY(try_parts(w, 1, true, plan, NULL, err));
+    if (!*plan && trains && divides) OT_TRY(fewest(w, w->batch, true, plan, err));
+    return *plan ? OT_OK : refuse(w, err);
+}
+
+static void tell(const struct ot_session *s, const struct plan *p) {
+    const double limit = (double)s->options.limits.memory_bytes / (1 << 20);
+    if (p->n_again)
+        ot_log(&s->log, OT_LOG_INFO, "%d activations are computed again: memory limit %.1f MiB",
+               p->n_again, limit);
+    if (p->parts < 2) return;
+    ot_log(&s->log, OT_LOG_INFO,
+           "a batch of %lld runs as %lld micro-batches of up to %lld: memory limit %.1f MiB",
+           (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
+           limit);
+    if (p->mixes)
+        ot_log(&s->log, OT_LOG_WARNING,
+               "memory limit: statistics are those of micro-batches of up to %lld samples, not of "
+               "batches of %lld",
+               (long long)ot_part_rows(p->batch, p->parts), (long long)p->batch);
+}
+
+/* ---- keeping plans ---- */
+
+/* Moves the plan that fits to the front; NULL if there is none. */
+static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                           int n) {
+    for (struct plan **link = &s->plan; *link; link = &(*link)->next) {
+        struct plan *p = *link;
+        if (!ot_plan_fits(p, kind, inputs, n)) continue;
+        *link = p->next;
+        p->next = s->plan;
+        s->plan = p;
+        return p;
+    }
+    return NULL;
+}
+
+static void forget_last(struct ot_session *s) {
+    struct plan **link = &s->plan;
+    while ((*link)->next) link = &(*link)->next;
+    ot_plan_free(*link);
+    *link = NULL;
+}
+
+static size_t largest_block(const struct ot_session *s) {
+    size_t most = 0;
+    for (const struct plan *p = s->plan; p; p = p->next)
+        if (p->block_bytes > most) most = p->block_bytes;
+    return most;
+}
+
+/* Beside the block. */
+static size_t kept_bytes(const struct ot_session *s) {
+    size_t bytes = session_bytes(s) + missing_bytes(s, s->plan);
+    for (const struct plan *p = s->plan; p; p = p->next) bytes += arena_bytes(p);
+    return bytes;
+}
+
+/* Forgets plans that have no room beside the first one, and gives all the block that they share. */
+static ot_status make_room(struct ot_session *s, ot_error *err) {
+    const size_t limit = (size_t)s->options.limits.memory_bytes;
+    int kept = 0;
+    for (const struct plan *p = s->plan; p; p = p->next) kept++;
+    for (; kept > 1 && (kept > OT_PLANS_KEPT || kept_bytes(s) + largest_block(s) > limit); kept--)
+        forget_last(s);
+    const size_t bytes = largest_block(s);
+    if (s->block_bytes >= bytes && kept_bytes(s) + s->block_bytes <= limit) return OT_OK;
+    ot_block_free(&s->allocator, s->block);
+    s->block_bytes = 0;
+    s->block = ot_block_alloc(&s->allocator, 1, bytes);
+    if (!s->block)
+        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory: the step needs %.1f MiB",
+                       (double)bytes / (1 << 20));
+    s->block_bytes = bytes;
+    return OT_OK;
+}
+
+ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          struct plan **plan, ot_error *err) {
+    struct plan *p = recall(s, kind, inputs, n);
+    s->forward = s->backward = NULL;
+    if (!p) {
+        struct wish w = {s, kind, inputs, n, ot_batch_of(inputs, n), SIZE_MAX};
+        OT_TRY(choose(&w, &p, err));
+        tell(s, p);
+        p->next = s->plan;
+        s->plan = p;
+    }
+    if (s->block_bytes < p->block_bytes || !s->block || p->next) OT_TRY(make_room(s, err));
+    *plan = p;
+    return OT_OK;
+}
+
+void ot_session_drop_plans(struct ot_session *s) {
+    s->forward = s->backward = NULL;
+    while (s->plan) forget_last(s);
+    ot_block_free(&s->allocator, s->block);
+    s->block = NULL;
+    s->block_bytes = 0;
+}
