@@ -5,6 +5,7 @@
  *
  * With c = w[label] dy, divided by the sum of w for the mean:
  * dx = -c at the label, else 0; for SoftmaxCrossEntropyLoss dx = c softmax(x), less c at the label.
+ * dw[k] is the sum of -dy p[k] over the labels k; for the mean, of -dy (p[k] + y) / sum of w.
  */
 #include <math.h>
 #include <string.h>
@@ -22,11 +23,13 @@ struct state {
     int64_t ignored;
 };
 
-/* What forward leaves for backward: the sum of w, then log of the sum of exp(x) of each column. */
+static int64_t label_count(const struct op_node *n) { return ot_elements(n->x[LABEL]); }
+
+/* What forward leaves for backward: the sum of w, then of each column the log of the sum of exp(x),
+ * then p[label]. */
 static float *sum_of_weights(const struct op_node *n) { return n->save; }
 static float *logarithms(const struct op_node *n) { return sum_of_weights(n) + 1; }
-
-static int64_t label_count(const struct op_node *n) { return ot_elements(n->x[LABEL]); }
+static float *scores(const struct op_node *n) { return logarithms(n) + label_count(n); }
 
 static ot_status check_inputs(const struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X], *label = n->x[LABEL];
@@ -70,7 +73,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     n->y[0]->type = OT_FLOAT;
     if (s->mean || s->sum) n->y[0]->rank = 0;
     if (n->n_out > 1 && n->y[1]) ot_op_like(n->y[1], n->x[X]);
-    n->save_size = (size_t)(label_count(n) + 1) * sizeof(float);
+    n->save_size = (size_t)(2 * label_count(n) + 1) * sizeof(float);
     n->forward_scratch_size = (size_t)label_count(n) * 2 * sizeof(float);
     return OT_OK;
 }
@@ -118,6 +121,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
         weight[j] = weight_of(n, class);
         const float p = class < 0 ? 0 : x[class * t->inner + j] - (s->softmax ? logarithm[j] : 0);
         loss[j] = -weight[j] * p;
+        scores(n)[first + j] = p;
     }
     if (n->n_out < 2 || !n->y[1]) return;
     float *y = ot_f(n->y[1]) + at;
@@ -169,8 +173,28 @@ static void forward(struct op_node *n) {
     else if (count) memcpy(n->y[0]->data, loss, (size_t)count * sizeof *loss);
 }
 
+/* In the order of the labels, on one thread: there are few, and their sums have one order. */
+static void weight_gradient(const struct op_node *n) {
+    const struct state *s = n->state;
+    const float *p = scores(n), *dy = ot_f(n->dy[0]);
+    float *dw = ot_f(n->dx[WEIGHT]);
+    double mean = 0;
+    for (int64_t k = 0; s->mean && k < label_count(n); k++)
+        mean -= (double)weight_of(n, class_of(n, k)) * (double)p[k];
+    if (s->mean) mean /= (double)*sum_of_weights(n);
+    memset(dw, 0, ot_bytes(n->dx[WEIGHT]));
+    for (int64_t k = 0; k < label_count(n); k++) {
+        const int64_t class = class_of(n, k);
+        const double slope = (double)dy[s->mean || s->sum ? 0 : k];
+        const double d = s->mean ? ((double)-p[k] - mean) / (double)*sum_of_weights(n)
+                                 : (double)-p[k];
+        if (class >= 0) dw[class] += (float)(slope * d);
+    }
+}
+
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
+    if (n->n_in > WEIGHT && n->dx[WEIGHT]) weight_gradient(n);
     if (n->dx[X]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
 }
 
@@ -181,6 +205,8 @@ static void backward(struct op_node *n) {
     "X[2,4,3,5] L[2,3,5]:i64 W[4]:c range=0,3 -> Y[]",                                         \
     "X[2,4,70] L[2,70]:i64 W[4]:c range=0,3 ignore_index=2 -> Y[]",                            \
     "X[2,4] i64{-100,1} W[4]:c range=0,3 ignore_index=-100 reduction=sum -> Y[]",              \
+    "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 ignore_index=2 -> Y[]",                              \
+    "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 reduction=none -> Y[3,5]",                           \
     "X[2,4] L[3]:i64 -> error: labels are [3], not [2]",                                       \
     "X[2,4] L[2]:i64 W[3] -> error: not one weight for each of 4 classes",                     \
     "X[2,4] L[2]:i64 reduction=max -> error: attribute 'reduction' is 'max'",                  \

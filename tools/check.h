@@ -34,6 +34,7 @@ struct check_input {
     unsigned char *model;
     size_t size;
     double rtol, atol;
+    bool trains; /* a node is in training mode */
 };
 
 /* Everything that goes wrong with the case itself becomes its outcome; f and the code that comes
@@ -58,8 +59,8 @@ int ot_check_suite(const char *folder, check_fn *check, const struct settings *s
 /* ---- what checks share ---- */
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f);
-/* Names the operator of the case. */
-void ot_check_name(struct check_case *c, const struct check_input *in);
+/* Names the operator of the case, and finds out whether it trains. */
+void ot_check_name(struct check_case *c, struct check_input *in);
 /* The n tensors PREFIX_0.pb, PREFIX_1.pb, ... of a data set. */
 int ot_check_load(struct check_tensors *list, const char *set, const char *prefix, int n,
                   struct failure *f);

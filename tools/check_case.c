@@ -67,7 +67,21 @@ static void node_name(struct proto node, char *out, size_t size) {
              n ? (const char *)op.p : "");
 }
 
-void ot_check_name(struct check_case *c, const struct check_input *in) {
+/* BatchNormalization says by an attribute that it uses the batch's statistics. */
+static bool node_trains(struct proto node) {
+    struct proto_field f, g;
+    bool trains = false;
+    while (ot_proto_next(&node, &f)) {
+        bool named = false;
+        while (f.number == 5 && ot_proto_next(&f.bytes, &g)) {
+            named = named || (g.number == 1 && ot_proto_is(g.bytes, "training_mode"));
+            trains = trains || (named && g.number == 3 && g.value);
+        }
+    }
+    return trains;
+}
+
+void ot_check_name(struct check_case *c, struct check_input *in) {
     enum { GRAPH = 7, NODE = 1 };
     struct proto model = {in->model, in->model + in->size}, graph = {0};
     struct proto_field f;
@@ -78,6 +92,7 @@ void ot_check_name(struct check_case *c, const struct check_input *in) {
     while (ot_proto_next(&graph, &f)) {
         if (f.number != NODE) continue;
         node_name(f.bytes, name, sizeof name);
+        in->trains = in->trains || node_trains(f.bytes);
         if (!strcmp(name, "Constant"))
             strcpy(constant, name);
         else if (!c->op[0] || !strcmp(c->op, name))
@@ -212,7 +227,8 @@ static void run(struct check_case *c, const struct check_input *in, ot_session *
     for (int i = 0; i < set->inputs.n; i++)
         if (!set->name[i]) set->x[n++] = ot_check_view(&set->inputs.t[i]);
     c->outcome = CHECK_PASSED;
-    if (ot_run(session, set->x, n, set->y, set->wanted.n, &err)) ot_check_status(c, &err);
+    if ((in->trains ? ot_forward : ot_run)(session, set->x, n, set->y, set->wanted.n, &err))
+        ot_check_status(c, &err);
     for (int i = 0; i < set->wanted.n && c->outcome == CHECK_PASSED; i++) {
         ot_value_info info = {0};
         ot_get_output(session, i, &info, NULL);

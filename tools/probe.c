@@ -42,16 +42,21 @@ static ot_tensor shaped(const ot_tensor *y, const float *data) {
 /* The loss, less that of the base: what does not depend on a change cancels exactly. */
 static ot_status loss(struct probe *p, double *sum, ot_error *err) {
     const ot_status status = ot_forward(p->session, p->x, p->n, p->y, p->m, err);
+    double least = 0;
     *sum = p->noise = 0;
     for (int i = 0; i < p->m && !status; i++) {
         const float *y = p->y[i].data;
         const size_t n = p->weight[i] ? count_of(&p->y[i]) : 0;
         for (size_t k = 0; k < n; k++) {
-            if (p->weight[i][k] == 0 || y[k] == p->base[i][k]) continue;
+            if (p->weight[i][k] == 0) continue;
+            const double rounding = fabs((double)p->weight[i][k] * y[k]) * FLT_EPSILON;
+            least = fmax(least, rounding);
+            if (y[k] == p->base[i][k]) continue;
             *sum += (double)p->weight[i][k] * ((double)y[k] - p->base[i][k]);
-            p->noise += fabs((double)p->weight[i][k] * y[k]) * FLT_EPSILON;
+            p->noise += rounding;
         }
     }
+    p->noise = fmax(p->noise, least); /* what has not changed may have been rounded back */
     return status;
 }
 
