@@ -7,24 +7,23 @@
  *
  * A tensor is seen as [outer][length][inner]: inner is 1 in rows and L in lanes.
  */
-#include <math.h>
 #include <string.h>
 
+#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
-enum { COLUMNS = 64, GRAIN = 8192 };
+enum { COLUMNS = 64, GRAIN = 1 << 16 };
 
 struct state {
     float epsilon;
     int64_t outer, length, inner;
     int64_t full;     /* outer rows whose lanes are all in use; those behind use `used` */
     int64_t used;
+    int64_t grain;    /* outer rows of a task */
+    int tasks;
 };
 
-struct work {
-    const struct op_node *n;
-    int64_t grain;
-};
+static bool has_bias(const struct op_node *n) { return n->n_in > 2 && n->x[2]; }
 
 static ot_status find_axis(const struct op_node *n, int *axis, ot_error *err) {
     return ot_op_axis(n, ot_attr_int(n->node, "axis", -1), n->x[0]->rank, axis, err);
@@ -78,130 +77,88 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->outer = ot_count(x) / (s->length * s->inner);
     s->used = x->lanes ? ot_lane_samples(x) % x->lanes : 0;
     s->full = s->outer - (s->used != 0);
+    s->grain = GRAIN / (s->length * s->inner) + 1;
+    s->tasks = ot_task_count(s->outer, s->grain);
     n->save_size = (size_t)(s->outer * s->inner) * 2 * sizeof(float);
+    if (!ot_mul((size_t)s->tasks * 2 * sizeof(float), (size_t)s->length, &n->backward_scratch_size))
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
     return OT_OK;
 }
 
-/* Mean and inverse deviation of outer row r, lane j, as forward left them. */
-static float *mean_of(const struct op_node *n, int64_t r) {
+/* What the kernels need for outer row r. dscale: 2 x length floats. */
+static struct layer_norm describe(const struct op_node *n, int64_t r, float *dscale) {
     const struct state *s = n->state;
-    return (float *)n->save + r * 2 * s->inner;
-}
-static float *inverse_of(const struct op_node *n, int64_t r) {
-    const struct state *s = n->state;
-    return mean_of(n, r) + s->inner;
-}
-
-/* Two passes, so that a large mean does not eat the variance. */
-static void statistics(const struct state *s, const float *x, float *mean, float *inverse) {
-    for (int64_t j = 0; j < s->inner; j++) {
-        double sum = 0, squares = 0;
-        for (int64_t k = 0; k < s->length; k++) sum += (double)x[k * s->inner + j];
-        double m = sum / (double)s->length;
-        for (int64_t k = 0; k < s->length; k++) {
-            double d = (double)x[k * s->inner + j] - m;
-            squares += d * d;
-        }
-        mean[j] = (float)m;
-        inverse[j] = (float)(1 / sqrt(squares / (double)s->length + (double)s->epsilon));
-    }
+    const int64_t at = r * s->length * s->inner;
+    float *mean = (float *)n->save + r * 2 * s->inner;
+    return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
+                               .used = (size_t)(r < s->full ? s->inner : s->used),
+                               .epsilon = s->epsilon, .x = ot_f(n->x[0]) + at,
+                               .scale = ot_f(n->x[1]), .mean = mean, .inverse = mean + s->inner,
+                               .dscale = dscale, .dbias = dscale ? dscale + s->length : NULL};
 }
 
 static void forward_task(void *arg, int task, int worker) {
-    const struct work *w = arg;
-    const struct op_node *n = w->n;
+    const struct op_node *n = arg;
     const struct state *s = n->state;
-    const float *scale = ot_f(n->x[1]);
-    const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
     int64_t r, to;
     (void)worker;
-    ot_task_range(s->outer, w->grain, task, &r, &to);
+    ot_task_range(s->outer, s->grain, task, &r, &to);
     for (; r < to; r++) {
-        const float *x = ot_f(n->x[0]) + r * s->length * s->inner;
-        float *y = ot_f(n->y[0]) + r * s->length * s->inner;
-        float *mean = mean_of(n, r), *inverse = inverse_of(n, r);
-        statistics(s, x, mean, inverse);
-        for (int64_t k = 0; k < s->length; k++)
-            for (int64_t j = 0; j < s->inner; j++)
-                y[k * s->inner + j] = (x[k * s->inner + j] - mean[j]) * inverse[j] * scale[k] +
-                                      (bias ? bias[k] : 0);
+        struct layer_norm a = describe(n, r, NULL);
+        a.bias = has_bias(n) ? ot_f(n->x[2]) : NULL;
+        a.y = ot_f(n->y[0]) + r * s->length * s->inner;
+        (n->x[0]->lanes ? n->kernels->norm_lanes : n->kernels->norm_row)(&a);
         size_t bytes = (size_t)s->inner * sizeof(float);
-        if (n->n_out > 1 && n->y[1]) memcpy(ot_f(n->y[1]) + r * s->inner, mean, bytes);
-        if (n->n_out > 2 && n->y[2]) memcpy(ot_f(n->y[2]) + r * s->inner, inverse, bytes);
+        if (n->n_out > 1 && n->y[1]) memcpy(ot_f(n->y[1]) + r * s->inner, a.mean, bytes);
+        if (n->n_out > 2 && n->y[2]) memcpy(ot_f(n->y[2]) + r * s->inner, a.inverse, bytes);
     }
 }
 
-static void data_task(void *arg, int task, int worker) {
-    const struct work *w = arg;
-    const struct op_node *n = w->n;
+static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    const float *scale = ot_f(n->x[1]);
-    int64_t r, to;
-    (void)worker;
-    ot_task_range(s->outer, w->grain, task, &r, &to);
-    for (; r < to; r++)
-        for (int64_t j = 0; j < s->inner; j++) {
-            int64_t at = r * s->length * s->inner + j;
-            const float *x = ot_f(n->x[0]) + at, *dy = ot_f(n->dy[0]) + at;
-            float *dx = ot_f(n->dx[0]) + at, mean = mean_of(n, r)[j], inverse = inverse_of(n, r)[j];
-            double sum = 0, dot = 0;
-            for (int64_t k = 0; k < s->length; k++) {
-                float g = dy[k * s->inner] * scale[k];
-                sum += (double)g;
-                dot += (double)(g * (x[k * s->inner] - mean) * inverse);
-            }
-            float sum_mean = (float)(sum / (double)s->length);
-            float dot_mean = (float)(dot / (double)s->length);
-            for (int64_t k = 0; k < s->length; k++) {
-                float z = (x[k * s->inner] - mean) * inverse;
-                dx[k * s->inner] =
-                    inverse * (dy[k * s->inner] * scale[k] - sum_mean - z * dot_mean);
-            }
-        }
+    ot_parallel_for(n->pool, s->tasks, forward_task, n);
 }
 
-/* Gradients of scale and bias for a range of positions k; every sum runs over r in order. */
-static void affine_task(void *arg, int task, int worker) {
-    const struct work *w = arg;
-    const struct op_node *n = w->n;
+/* Each task sums the gradients of scale and bias for its own rows. */
+static void backward_task(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
     const struct state *s = n->state;
-    double dscale[COLUMNS] = {0}, dbias[COLUMNS] = {0};
+    float *dscale = (float *)n->scratch + (size_t)task * 2 * (size_t)s->length;
+    int64_t r, to;
+    (void)worker;
+    memset(dscale, 0, 2 * (size_t)s->length * sizeof *dscale);
+    ot_task_range(s->outer, s->grain, task, &r, &to);
+    for (; r < to; r++) {
+        const int64_t at = r * s->length * s->inner;
+        struct layer_norm a = describe(n, r, dscale);
+        a.dy = ot_f(n->dy[0]) + at;
+        a.y = n->dx[0] ? ot_f(n->dx[0]) + at : NULL;
+        (n->x[0]->lanes ? n->kernels->norm_lanes_back : n->kernels->norm_row_back)(&a);
+    }
+}
+
+/* The sum of all tasks' for a range of elements. */
+static void affine_task(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
     int64_t from, to;
     (void)worker;
     ot_task_range(s->length, COLUMNS, task, &from, &to);
-    for (int64_t r = 0; r < s->outer; r++) {
-        const float *mean = mean_of(n, r), *inverse = inverse_of(n, r);
-        int64_t m = r < s->full ? s->inner : s->used;
-        for (int64_t k = from; k < to; k++) {
-            const float *x = ot_f(n->x[0]) + (r * s->length + k) * s->inner;
-            const float *dy = ot_f(n->dy[0]) + (r * s->length + k) * s->inner;
-            for (int64_t j = 0; j < m; j++) {
-                dscale[k - from] += (double)(dy[j] * (x[j] - mean[j]) * inverse[j]);
-                dbias[k - from] += (double)dy[j];
-            }
+    for (int i = 0; i < 2; i++) {
+        double sum[COLUMNS] = {0};
+        if (1 + i >= n->n_in || !n->dx[1 + i]) continue;
+        for (int t = 0; t < s->tasks; t++) {
+            const float *part = (const float *)n->scratch + (2 * t + i) * s->length;
+            for (int64_t k = from; k < to; k++) sum[k - from] += (double)part[k];
         }
-    }
-    for (int64_t k = from; k < to; k++) {
-        if (n->dx[1]) ot_f(n->dx[1])[k] = (float)dscale[k - from];
-        if (n->n_in > 2 && n->dx[2]) ot_f(n->dx[2])[k] = (float)dbias[k - from];
+        for (int64_t k = from; k < to; k++) ot_f(n->dx[1 + i])[k] = (float)sum[k - from];
     }
 }
-
-static void run_rows(struct op_node *n, ot_task_fn *fn) {
-    const struct state *s = n->state;
-    int64_t row = s->length * s->inner;
-    struct work w = {n, row > GRAIN ? 1 : GRAIN / row};
-    ot_parallel_for(n->pool, ot_task_count(s->outer, w.grain), fn, &w);
-}
-
-static void forward(struct op_node *n) { run_rows(n, forward_task); }
 
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
-    struct work w = {n, COLUMNS};
-    if (n->dx[0]) run_rows(n, data_task);
-    if (n->dx[1] || (n->n_in > 2 && n->dx[2]))
-        ot_parallel_for(n->pool, ot_task_count(s->length, COLUMNS), affine_task, &w);
+    ot_parallel_for(n->pool, s->tasks, backward_task, n);
+    ot_parallel_for(n->pool, ot_task_count(s->length, COLUMNS), affine_task, n);
 }
 
 static const char *const cases[] = {

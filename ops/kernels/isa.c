@@ -1,8 +1,11 @@
 /* isa.c - the kernels of one instruction set; compiled once for each. */
+#include <math.h>
+
 #include "ops/kernels/simd.h"
 
 #include "ops/kernels/function.inc"
 #include "ops/kernels/norm.inc"
+#include "ops/kernels/layer_norm.inc"
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/pool.inc"
 #include "ops/kernels/sddmm.inc"
@@ -49,6 +52,10 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .scale = scale,
     .combine = combine,
     .max_pool = max_pool,
+    .norm_lanes = layer_norm_lanes,
+    .norm_lanes_back = layer_norm_lanes_back,
+    .norm_row = layer_norm_row,
+    .norm_row_back = layer_norm_row_back,
     .value = {[OT_EXP] = exp_value, [OT_SIGMOID] = sigmoid_value, [OT_ERF] = erf_value,
               [OT_GELU] = gelu_value, [OT_GELU_TANH] = gelu_tanh_value},
     .gradient = {[OT_ERF] = erf_gradient, [OT_GELU] = gelu_gradient,

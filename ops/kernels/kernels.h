@@ -121,6 +121,18 @@ enum function { OT_EXP, OT_SIGMOID, OT_ERF, OT_GELU, OT_GELU_TANH, OT_FUNCTIONS 
 typedef void value_fn(const float *x, float *y, size_t n);
 typedef void gradient_fn(const float *x, const float *dy, float *dx, size_t n);
 
+/* LayerNormalization of samples side by side, [length][lanes] with lanes a multiple of OT_UNIT, or
+ * of one in a row (lanes == 1). Forward: mean and inverse deviation of each, and y. Backward: y is
+ * dx, or NULL; dscale and dbias, of `length` elements, are added to; lanes from `used` on are not
+ * in these sums. */
+struct layer_norm {
+    size_t length, lanes, used;
+    float epsilon;
+    const float *x, *dy, *scale, *bias; /* bias NULL: zero */
+    float *mean, *inverse, *y, *dscale, *dbias;
+};
+typedef void layer_norm_fn(const struct layer_norm *a);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
@@ -131,6 +143,7 @@ struct kernels {
     scale_fn *scale;
     combine_fn *combine;
     max_pool_fn *max_pool;
+    layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     value_fn *value[OT_FUNCTIONS];
     gradient_fn *gradient[OT_FUNCTIONS]; /* NULL for OT_EXP and OT_SIGMOID */
     /* [h - 1][w - 1]; NULL where h * w > tile */
