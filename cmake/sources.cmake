@@ -24,6 +24,7 @@ set(OPS_SOURCES
   ops/channels.c
   ops/contraction.c
   ops/fold.c
+  ops/gate_function.c
   ops/pooling.c
   ops/index.c
   ops/indices.c
@@ -38,6 +39,9 @@ set(OPS_SOURCES
   ops/resample.c
   ops/sparse.c
   ops/sparse_prepare.c
+  ops/recurrent.c
+  ops/recurrent_product.c
+  ops/recurrent_run.c
   ops/stream.c
   ops/strips.c
   ops/tuples.c

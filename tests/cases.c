@@ -156,6 +156,22 @@ static char attribute_kind(const struct op *op, const char *name, const char *va
     return strchr(value, ',') ? 'I' : strchr(value, '.') ? 'f' : 'i';
 }
 
+/* "a,b,c" as three strings. */
+static const char *const *string_list(struct op_case *c, const char *text, int64_t *count) {
+    size_t size = strlen(text) + 1;
+    char *copy = ot_arena_alloc(&c->arena, size, 1);
+    const char **list = ot_arena_alloc(&c->arena, size, sizeof *list);
+    if (!copy || !list) return NULL;
+    memcpy(copy, text, size);
+    *count = 0;
+    while (copy) {
+        list[(*count)++] = copy;
+        copy = strchr(copy, ',');
+        if (copy) *copy++ = 0;
+    }
+    return list;
+}
+
 static ot_status parse_attribute(struct op_case *c, const char *name, const char *value,
                                  ot_error *err) {
     if (c->node.n_attr == CASE_ATTRS) return syntax(c, name, err);
@@ -186,6 +202,10 @@ static ot_status parse_attribute(struct op_case *c, const char *name, const char
     case 't':
         a->kind = OT_ATTR_TENSOR;
         if (!(a->t = attribute_tensor(c, value, err))) return syntax(c, value, err);
+        break;
+    case 'S':
+        a->kind = OT_ATTR_STRINGS;
+        if (!(a->strings = string_list(c, value, &a->n))) return syntax(c, value, err);
         break;
     default:
         a->kind = OT_ATTR_STRING;

@@ -1,0 +1,155 @@
+/* col2im.c - Col2Im: y = the sum of overlapping blocks, x [N, C * block, blocks] (ONNX Col2Im-18).
+ * The gradient reads the blocks out again. */
+#include <string.h>
+
+#include "ops/op.h"
+
+struct axis {
+    int64_t image, block, blocks, stride, dilation, begin;
+};
+
+struct state {
+    int rank;
+    int64_t planes, image, block, blocks; /* planes: samples times channels; the others: products */
+    struct axis axis[OT_MAX_RANK];
+};
+
+/* A list of attribute `name`, `count` numbers of at least `least`; `otherwise` if it is absent. */
+static ot_status read_list(const struct op_node *n, const char *name, int count, int64_t least,
+                           int64_t otherwise, int64_t *out, ot_error *err) {
+    int found;
+    const int64_t *list = ot_attr_ints(n->node, name, &found);
+    for (int i = 0; i < count; i++) out[i] = list && i < found ? list[i] : otherwise;
+    for (int i = 0; i < count; i++)
+        if ((list && found != count) || out[i] < least || out[i] > 1 << 30)
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "attribute '%s' has %d values, or one of them is out of range", name,
+                              found);
+    return OT_OK;
+}
+
+static ot_status read_axes(const struct op_node *n, struct state *s, ot_error *err) {
+    const int64_t *image, *block;
+    int64_t stride[OT_MAX_RANK], dilation[OT_MAX_RANK], pads[2 * OT_MAX_RANK];
+    int blocks;
+    OT_TRY(ot_op_ints(n, 1, &image, &s->rank, err));
+    OT_TRY(ot_op_ints(n, 2, &block, &blocks, err));
+    if (s->rank != blocks || s->rank < 1 || s->rank > OT_MAX_RANK - 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %d axes, blocks of %d", s->rank,
+                          blocks);
+    OT_TRY(read_list(n, "strides", s->rank, 1, 1, stride, err));
+    OT_TRY(read_list(n, "dilations", s->rank, 1, 1, dilation, err));
+    OT_TRY(read_list(n, "pads", 2 * s->rank, 0, 0, pads, err));
+    s->image = s->block = s->blocks = 1;
+    for (int i = 0; i < s->rank; i++) {
+        const int64_t most = 1 << 30;
+        struct axis *a = &s->axis[i];
+        *a = (struct axis){image[i], block[i], 0, stride[i], dilation[i], pads[i]};
+        if (image[i] < 1 || image[i] > most || block[i] < 1 || block[i] > most)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %lld, blocks of %lld",
+                              (long long)image[i], (long long)block[i]);
+        const int64_t room = image[i] + pads[i] + pads[i + s->rank] - dilation[i] * (block[i] - 1);
+        a->blocks = room < 1 ? 0 : (room - 1) / stride[i] + 1;
+        if (!ot_shape_count((int64_t[]){s->image, a->image}, 2, (int64_t)1 << 40, &s->image) ||
+            !ot_shape_count((int64_t[]){s->block, a->block}, 2, (int64_t)1 << 40, &s->block) ||
+            !ot_shape_count((int64_t[]){s->blocks, a->blocks}, 2, (int64_t)1 << 40, &s->blocks))
+            return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");
+    }
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    struct state *s = n->state;
+    int64_t dim[OT_MAX_RANK];
+    char text[128];
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(read_axes(n, s, err));
+    if (x->rank != 3 || x->dim[1] % s->block || x->dim[2] != s->blocks)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %s, expected [N, C * %lld, %lld]",
+                          ot_shape_text(x, text, sizeof text), (long long)s->block,
+                          (long long)s->blocks);
+    dim[0] = x->dim[0];
+    dim[1] = x->dim[1] / s->block;
+    s->planes = dim[0] * dim[1];
+    for (int i = 0; i < s->rank; i++) dim[i + 2] = s->axis[i].image;
+    return ot_op_set(n, n->y[0], OT_FLOAT, s->rank + 2, dim, err);
+}
+
+/* Where element `e` of block `b` stands in the image; -1: in the padding. */
+static int64_t place(const struct state *s, int64_t e, int64_t b) {
+    int64_t at = 0, scale = 1;
+    for (int i = s->rank - 1; i >= 0; i--) {
+        const struct axis *a = &s->axis[i];
+        const int64_t k = b % a->blocks * a->stride - a->begin + e % a->block * a->dilation;
+        if (k < 0 || k >= a->image) return -1;
+        at += k * scale;
+        scale *= a->image;
+        b /= a->blocks;
+        e /= a->block;
+    }
+    return at;
+}
+
+/* Adds all blocks of one plane to the image, or, `back`, reads them out of it. */
+static void walk(const struct state *s, float *image, float *blocks, bool back) {
+    for (int64_t e = 0; e < s->block; e++)
+        for (int64_t b = 0; b < s->blocks; b++) {
+            const int64_t at = place(s, e, b);
+            float *x = blocks + e * s->blocks + b;
+            if (back) *x = at < 0 ? 0 : image[at];
+            else if (at >= 0) image[at] += *x;
+        }
+}
+
+static void forward_plane(void *arg, int plane, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    float *y = ot_f(n->y[0]) + plane * s->image;
+    memset(y, 0, (size_t)s->image * sizeof *y);
+    walk(s, y, ot_f(n->x[0]) + plane * s->block * s->blocks, false);
+}
+
+static void backward_plane(void *arg, int plane, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    walk(s, ot_f(n->dy[0]) + plane * s->image, ot_f(n->dx[0]) + plane * s->block * s->blocks, true);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)s->planes, forward_plane, n);
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (n->dx[0]) ot_parallel_for(n->pool, (int)s->planes, backward_plane, n);
+}
+
+static const char *const cases[] = {
+    "X[2,12,9] i64{4,4} i64{2,2} -> Y[2,3,4,4]",
+    "X[1,12,6] i64{5,4} i64{2,3} strides=2,2 pads=1,0,0,2 dilations=1,1 -> Y[1,2,5,4]",
+    "X[2,4,5] i64{6} i64{2} dilations=1 -> Y[2,2,6]",
+    "X[1,8,8] i64{3,3,3} i64{2,2,2} -> Y[1,1,3,3,3]",
+    "f[1,2,2]{1,2,3,4} i64{3} i64{2} -> f[1,1,3]{1,5,4}",
+    "X[2,12,8] i64{4,4} i64{2,2} -> error: input [2,12,8], expected [N, C * 4, 9]",
+    "X[2,12,9] i64{4,4} i64{2} -> error: blocks of 1",
+    "X[2,12,9] i64{4,4} i64{2,2} strides=0,1 -> error: 'strides'",
+    NULL};
+
+const struct op ot_op_Col2Im = {
+    .name = "Col2Im",
+    .since = 18,
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "dilations:I pads:I strides:I",
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,62 @@
+/* eye_like.c - EyeLike: a matrix of the shape of x, 1 on its k-th diagonal and 0 elsewhere. */
+#include <string.h>
+
+#include "ops/index.h"
+
+/* The bytes of 1 in a type that numbers have here; false: another one. */
+static bool one_of(ot_type type, uint64_t *one) {
+    static const float f = 1.0f;
+    static const double d = 1.0;
+    *one = 1;
+    if (type == OT_FLOAT) memcpy(one, &f, sizeof f);
+    else if (type == OT_DOUBLE) memcpy(one, &d, sizeof d);
+    return ot_type_size(type) && type != OT_FLOAT16 && type != OT_BFLOAT16;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    ot_type type = (ot_type)ot_attr_int(n->node, "dtype", x->type);
+    uint64_t one;
+    if (type == OT_DOUBLE && x->type == OT_FLOAT) type = OT_FLOAT; /* as files are read */
+    if (x->rank != 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 2", x->rank);
+    if (!one_of(type, &one))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %s",
+                          ot_type_name(type));
+    return ot_op_set(n, n->y[0], type, 2, x->dim, err);
+}
+
+static void forward(struct op_node *n) {
+    const struct tensor *y = n->y[0];
+    const size_t size = ot_type_size(y->type);
+    const int64_t k = ot_attr_int(n->node, "k", 0);
+    uint64_t one;
+    one_of(y->type, &one);
+    ot_fill(n->pool, y->data, ot_elements(y), size, NULL);
+    if (k <= -y->dim[0] || k >= y->dim[1]) return;
+    for (int64_t i = k < 0 ? -k : 0; i < y->dim[0] && i + k < y->dim[1]; i++)
+        memcpy((char *)y->data + (size_t)(i * y->dim[1] + i + k) * size, &one, size);
+}
+
+static const char *const cases[] = {
+    "X[2,3] k=1 -> f[2,3]{0,1,0,0,0,1}",
+    "I[3,2]:i64 k=-1 -> i64[3,2]{0,0,1,0,0,1}",
+    "X[2,2] dtype=6 -> i32[2,2]{1,0,0,1}",
+    "X[2,2] k=-9223372036854775808 -> f[2,2]{0,0,0,0}",
+    "X[2,2] dtype=8 -> error: 'dtype'",
+    "X[2] -> error: rank 1",
+    NULL};
+
+const struct op ot_op_EyeLike = {
+    .name = "EyeLike",
+    .since = 9,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "dtype:i k:i",
+    .shape_only = true,
+    .prepare = prepare,
+    .forward = forward,
+    .cases = cases,
+};

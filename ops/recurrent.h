@@ -1,0 +1,106 @@
+/* recurrent.h - what LSTM, GRU and RNN share: shapes, products with W and R, the way through the
+ * steps and back.
+ *
+ * Inside, one step of F features is [units][F][inner]. With dense weights a unit is a sample and
+ * inner is 1: rows, products on oneDNN. With a pattern in W or R, inner samples stand side by side
+ * as in lanes layout, and products with sparse weights are sparse ones. Code of the cells sees
+ * runs of floats and is the same for both. Steps are numbered in the order in which a direction
+ * takes them.
+ *
+ * Samples that have ended, and spare lanes, keep their state: their gates are computed, but neither
+ * these nor their gradients go anywhere.
+ */
+#ifndef OT_OPS_RECURRENT_H
+#define OT_OPS_RECURRENT_H
+
+#include "ops/gate_function.h"
+
+enum { OT_REC_GROUPS = 2, OT_REC_FUNCTIONS = 3, OT_REC_X = 0, OT_REC_W, OT_REC_R, OT_REC_B,
+       OT_REC_LENGTHS, OT_REC_H, OT_REC_C, OT_REC_P };
+
+struct sparse_product;
+struct rec_step;
+
+/* The operator. Gates come in groups, each with products of its own. */
+struct rec_cell {
+    int groups, gates[OT_REC_GROUPS];
+    int functions; /* activations of a direction */
+    const char *names[OT_REC_FUNCTIONS];
+    bool has_c;    /* a second state */
+    /* h, c and gates of one step; gates hold what W and the biases give. */
+    void (*forward)(const struct rec_step *t);
+    /* dgate from dh and dc, which become the gradients of h_before and c_before. */
+    void (*backward)(const struct rec_step *t);
+};
+
+/* Some rows of W or R of one direction. */
+struct rec_product {
+    int64_t rows, cols, from; /* from: its first value */
+    struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
+    int64_t units;                  /* of one step; inner > 1 and dense: lists of matrices */
+    const int64_t *first, *same, *next;
+};
+
+struct recurrent {
+    const struct rec_cell *cell;
+    int64_t steps, batch, input, hidden;
+    int directions;
+    bool batch_first, reverse[2];
+    bool inside; /* GRU linear_before_reset */
+    bool coupled; /* LSTM input_forget */
+    int64_t units, inner;
+    int64_t h_size, x_size, g_size[OT_REC_GROUPS]; /* floats of a step */
+    struct gate_function f[2 * OT_REC_FUNCTIONS];
+    struct rec_product w[2][OT_REC_GROUPS], r[2][OT_REC_GROUPS];
+    /* In save, in floats: by direction h and c (steps + 1 each), gates, extra. */
+    size_t direction_size, h_at, c_at, g_at[OT_REC_GROUPS], extra_at, lengths_at;
+    /* In scratch, in floats. */
+    size_t xs_at, dg_at[OT_REC_GROUPS], aux_at, part_at[6], bias_at, sparse_at;
+};
+
+/* One step on its way; arrays are those of this step. */
+struct rec_step {
+    struct op_node *n;
+    const struct recurrent *s;
+    const struct gate_function *f; /* of the direction */
+    int direction;
+    const float *h_before, *c_before;
+    float *h, *c, *gate[OT_REC_GROUPS];
+    float *extra;              /* GRU inside: h R_h^T + its bias */
+    float *rec, *part;         /* scratch: the widest group; h */
+    const float *rec_bias;     /* GRU inside: the bias within */
+    float *dh, *dc, *dgate[OT_REC_GROUPS];
+    float *aux;                /* GRU: what R_h meets, or its gradient, for all steps */
+};
+
+/* Prepares x, y, save and scratch of an operator whose state is a struct recurrent. */
+ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_error *err);
+bool ot_rec_sparse_rows(const struct op_node *n, int i);
+void ot_rec_forward(struct op_node *n);
+void ot_rec_backward(struct op_node *n);
+
+/* y = x M^T + bias over one step, or all; dx = dy M; dM = dy^T x over all steps. Weights are those
+ * of input OT_REC_W or OT_REC_R. */
+void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,
+                     const float *x, const float *bias, float *y);
+void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int weight, bool all,
+                          const float *dy, float *dx);
+void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int weight,
+                            const float *dy, const float *x);
+/* Makes the products of all directions and groups; *scratch: bytes of what sparse ones need. */
+ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err);
+
+/* Runs fn over all features in parallel: `count` floats from `from` on of unit `unit`. */
+typedef void ot_rec_fn(const struct rec_step *t, int64_t unit, int64_t from, int64_t count);
+void ot_rec_each(const struct rec_step *t, ot_rec_fn *fn);
+
+/* Where a run begins in an array of h, and in gate `gate` of a group of `gates`. */
+static inline int64_t ot_rec_h(const struct rec_step *t, int64_t unit, int64_t from) {
+    return unit * t->s->hidden * t->s->inner + from;
+}
+static inline int64_t ot_rec_g(const struct rec_step *t, int64_t unit, int64_t from, int gates,
+                               int gate) {
+    return (unit * gates + gate) * t->s->hidden * t->s->inner + from;
+}
+
+#endif

@@ -1,0 +1,96 @@
+/* reverse_sequence.c - ReverseSequence: the first sequence_lens[b] steps of sample b, last first;
+ * the others stay. So is the gradient. */
+#include <string.h>
+
+#include "ops/op.h"
+
+struct state {
+    bool batch_first;
+    int64_t steps, batch, inner;
+};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0], *lengths = n->x[1];
+    struct state *s = n->state;
+    const int64_t batch = ot_attr_int(n->node, "batch_axis", 1);
+    const int64_t time = ot_attr_int(n->node, "time_axis", 0);
+    if (!ot_type_size(x->type))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+    OT_TRY(ot_op_type(n, 1, OT_INT64, err));
+    if (x->rank < 2 || batch < 0 || batch > 1 || time != 1 - batch)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "batch_axis %lld and time_axis %lld of a tensor of rank %d",
+                          (long long)batch, (long long)time, x->rank);
+    s->batch_first = batch == 0;
+    s->steps = x->dim[time];
+    s->batch = x->dim[batch];
+    s->inner = ot_dims_product(x, 2, x->rank);
+    if (lengths->rank != 1 || lengths->dim[0] != s->batch)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens is not a list of %lld",
+                          (long long)s->batch);
+    for (int64_t b = 0; lengths->role == OT_ROLE_CONST && b < s->batch; b++) {
+        const int64_t length = ((const int64_t *)lengths->data)[b];
+        if (length < 0 || length > s->steps)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens holds %lld, of %lld steps",
+                              (long long)length, (long long)s->steps);
+    }
+    ot_op_like(n->y[0], x);
+    return OT_OK;
+}
+
+/* Steps of sample b to reverse, within range whatever came. */
+static int64_t length_of(const struct op_node *n, int64_t b) {
+    const struct state *s = n->state;
+    const int64_t length = ((const int64_t *)n->x[1]->data)[b];
+    return length < 0 ? 0 : length > s->steps ? s->steps : length;
+}
+
+static void reverse(const struct op_node *n, const void *from, void *to) {
+    const struct state *s = n->state;
+    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
+    const int64_t step = s->batch_first ? 1 : s->batch, sample = s->batch_first ? s->steps : 1;
+    for (int64_t b = 0; b < s->batch; b++) {
+        const int64_t length = length_of(n, b);
+        for (int64_t t = 0; t < s->steps; t++) {
+            const int64_t source = t < length ? length - 1 - t : t;
+            memcpy((char *)to + (size_t)(b * sample + t * step) * row,
+                   (const char *)from + (size_t)(b * sample + source * step) * row, row);
+        }
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    for (int64_t b = 0; b < s->batch; b++)
+        if (((const int64_t *)n->x[1]->data)[b] != length_of(n, b)) ot_op_bad_index(n, b);
+    reverse(n, n->x[0]->data, n->y[0]->data);
+}
+
+static void backward(struct op_node *n) {
+    if (n->dx[0]) reverse(n, n->dy[0]->data, n->dx[0]->data);
+}
+
+static const char *const cases[] = {
+    "X[4,3,2] i64{4,2,0} -> Y[4,3,2]",
+    "X[3,4] i64{1,3,9}:x batch_axis=0 time_axis=1 -> Y[3,4]",
+    "f[4,2]{0,4,1,5,2,6,3,7} i64{4,3} -> f[4,2]{3,6,2,5,1,4,0,7}",
+    "X[4,3] i64{4,5,0} -> error: sequence_lens holds 5",
+    "X[4,3] i64{4,0} -> error: not a list of 3",
+    "X[4,3] i64{4,0,1} batch_axis=1 time_axis=1 -> error: batch_axis 1",
+    NULL};
+
+const struct op ot_op_ReverseSequence = {
+    .name = "ReverseSequence",
+    .since = 10,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "batch_axis:i time_axis:i",
+    .needs = OT_X(1),
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
+};

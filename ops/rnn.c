@@ -1,0 +1,66 @@
+/* rnn.c - RNN: h = f(x W^T + h R^T + biases) (ONNX RNN-1, 7, 14). */
+#include <string.h>
+
+#include "ops/recurrent.h"
+
+static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    const int64_t at = ot_rec_h(t, unit, from);
+    float *gate = t->gate[0] + at;
+    for (int64_t i = 0; i < count; i++) gate[i] += t->rec[at + i];
+    ot_gate_apply(&t->f[0], gate, count);
+    memcpy(t->h + at, gate, (size_t)count * sizeof *gate);
+}
+
+static void forward_step(const struct rec_step *t) {
+    ot_rec_multiply(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->h_before, NULL, t->rec);
+    ot_rec_each(t, forward_run);
+}
+
+static void backward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    const int64_t at = ot_rec_h(t, unit, from);
+    memcpy(t->dgate[0] + at, t->dh + at, (size_t)count * sizeof(float));
+    ot_gate_slope(&t->f[0], t->gate[0] + at, t->dgate[0] + at, count);
+}
+
+static void backward_step(const struct rec_step *t) {
+    ot_rec_each(t, backward_run);
+    ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
+}
+
+static const struct rec_cell cell = {.groups = 1, .gates = {1, 0}, .functions = 1,
+                                     .names = {"Tanh"}, .forward = forward_step,
+                                     .backward = backward_step};
+
+static ot_status prepare(struct op_node *n, ot_error *err) { return ot_rec_prepare(n, &cell, err); }
+
+static const char *const cases[] = {
+    "X[4,3,5] W[1,3,5]:p R[1,3,3]:p range=-1,1 -> Y[4,1,3,3] H[1,3,3]",
+    "X[4,3,5] W[2,3,5]:p R[2,3,3]:p B[2,6]:p i32{2,0,4} H[2,3,3] direction=bidirectional "
+    "range=-1,1 -> Y[4,2,3,3] H[2,3,3]",
+    "X[3,18,6] W[1,7,6]~0.4s:p R[1,7,7]~0.4s:p B[1,14]:p - H[1,18,7] range=-1,1 "
+    "-> Y[3,1,18,7] H[1,18,7]",
+    "X[2,2,4] W[1,3,4]:p R[1,3,3]:p activations=HardSigmoid activation_alpha=0.3 layout=1 "
+    "direction=reverse range=-1,1 @14 -> Y[2,2,1,3]",
+    "X[2,2,4] W[1,3,4]:p R[1,3,3]:p activations=Affine activation_alpha=0.8 activation_beta=0.1 "
+    "clip=0.7 range=-1,1 -> Y[2,1,2,3]",
+    NULL};
+
+const struct op ot_op_RNN = {
+    .name = "RNN",
+    .since = 1,
+    .min_in = 3,
+    .max_in = 6,
+    .min_out = 0,
+    .max_out = 2,
+    .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "
+                  "hidden_size:i layout:i output_sequence:i",
+    .needs = OT_X(0) | OT_X(1) | OT_X(2),
+    .parameters = OT_X(1) | OT_X(2) | OT_X(3),
+    .sparse_rows = ot_rec_sparse_rows,
+    .all_outputs = true,
+    .state_size = sizeof(struct recurrent),
+    .prepare = prepare,
+    .forward = ot_rec_forward,
+    .backward = ot_rec_backward,
+    .cases = cases,
+};
