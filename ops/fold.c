@@ -31,6 +31,25 @@ struct job {
     float scale, *y;
 };
 
+int64_t ot_fold_move(const struct tensor *x, uint32_t axes, struct move *m) {
+    struct array from, to;
+    int64_t reduced = 1, stride = 1;
+    ot_array_of(x, &from);
+    to = from;
+    for (int i = x->lane_rank; i < x->rank; i++) {
+        if (!(axes >> i & 1)) continue;
+        to.dim[ot_array_axis(x, i)] = 1;
+        reduced *= x->dim[i];
+    }
+    for (int i = to.rank - 1; i >= 0; i--) {
+        to.stride[i] = from.dim[i] != to.dim[i] ? 0 : stride;
+        stride *= to.dim[i];
+    }
+    ot_move_init(m, &from, &from, &to);
+    ot_move_simplify(m);
+    return reduced;
+}
+
 static double start_value(enum fold kind) {
     switch (kind) {
     case OT_FOLD_PROD:
@@ -57,6 +76,12 @@ static void step(enum fold kind, double *acc, const float *x, const float *with,
     case OT_FOLD_SQUARES:
     case OT_FOLD_NORM:
         for (int j = 0; j < n; j++) acc[j] += (double)x[j] * x[j];
+        break;
+    case OT_FOLD_VARIANCE:
+        for (int j = 0; j < n; j++) {
+            const double d = (double)x[j] - (double)with[j];
+            acc[j] += d * d;
+        }
         break;
     case OT_FOLD_PROD:
         for (int j = 0; j < n; j++) acc[j] *= x[j];

@@ -9,6 +9,7 @@ enum fold {
     OT_FOLD_ABS,     /* sum of |x| */
     OT_FOLD_SQUARES, /* sum of x^2 */
     OT_FOLD_NORM,    /* its square root */
+    OT_FOLD_VARIANCE, /* sum of (x - with)^2 */
     OT_FOLD_LOG_SUM,
     OT_FOLD_LOG_SUM_EXP, /* with: the maximum, as OT_FOLD_MAX gives it; `to` itself will do */
     OT_FOLD_PROD,
@@ -18,6 +19,10 @@ enum fold {
     OT_FOLD_ZEROS, /* how many are zero */
     OT_FOLD_PROD_NONZERO
 };
+
+/* m = from x to its reduction over `axes` (bit i: axis i; none of the lane axes), simplified. Gives
+ * how many elements make one result. */
+int64_t ot_fold_move(const struct tensor *x, uint32_t axes, struct move *m);
 
 /* to[...] = scale * fold of all elements of from that m moves there: those dimensions are reduced
  * whose to_stride is 0. m is simplified. Sums are kept in double, in one fixed order. with: laid

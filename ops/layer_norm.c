@@ -1,9 +1,11 @@
 /* layer_norm.c - LayerNormalization: y = scale (x - mean) / sqrt(variance + epsilon) + bias, over
  * the axes from `axis` on; outputs mean and 1 / sqrt(variance + epsilon) where asked for
- * (LayerNormalization-17; Ba, Kiros, Hinton, arXiv 1607.06450).
+ * (LayerNormalization-17; Ba, Kiros, Hinton, arXiv 1607.06450). RMSNormalization is the same with 0
+ * for the mean, and without bias (Zhang, Sennrich, arXiv 1910.07467).
  *
  * With g = dy scale and z = (x - mean) / deviation:
- * dx = (g - mean of g - z mean of g z) / deviation, dscale = sum of dy z, dbias = sum of dy.
+ * dx = (g - mean of g - z mean of g z) / deviation, dscale = sum of dy z, dbias = sum of dy;
+ * without the mean of g where that of x is taken for 0.
  *
  * A tensor is seen as [outer][length][inner]: inner is 1 in rows and L in lanes.
  */
@@ -15,6 +17,7 @@
 enum { COLUMNS = 64, GRAIN = 1 << 16 };
 
 struct state {
+    bool centred;     /* the mean is subtracted */
     float epsilon;
     int64_t outer, length, inner;
     int64_t full;     /* outer rows whose lanes are all in use; those behind use `used` */
@@ -69,6 +72,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         ot_op_like(n->y[i], x);
         for (int d = axis; d < x->rank; d++) n->y[i]->dim[d] = 1;
     }
+    s->centred = !strcmp(n->op->name, "LayerNormalization");
     s->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
     s->length = ot_dims_product(x, axis, x->rank);
     if (!s->length)
@@ -92,7 +96,7 @@ static struct layer_norm describe(const struct op_node *n, int64_t r, float *dsc
     float *mean = (float *)n->save + r * 2 * s->inner;
     return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
                                .used = (size_t)(r < s->full ? s->inner : s->used),
-                               .epsilon = s->epsilon, .x = ot_f(n->x[0]) + at,
+                               .centred = s->centred, .epsilon = s->epsilon, .x = ot_f(n->x[0]) + at,
                                .scale = ot_f(n->x[1]), .mean = mean, .inverse = mean + s->inner,
                                .dscale = dscale, .dbias = dscale ? dscale + s->length : NULL};
 }
@@ -177,6 +181,24 @@ static const char *const cases[] = {
     "-1.4,-0.1} axis=1 -> f[2,2,2]{1.88399,1.426468,-2.144121,-1.13726,0.5896932,3.16756,"
     "-2.291987,0.540182}",
     NULL,
+};
+
+static const char *const rms_cases[] = {
+    "X[4,10] S[10]:p lanes -> Y[4,10]",
+    "X[2,9,70] S[70]:p lanes -> Y[2,9,70]",
+    "X[2,3,4] S[3,4]:p axis=1 epsilon=0.1 lanes -> Y[2,3,4]",
+    "f{1,7} f{1,2} epsilon=0.0 -> f{0.2,2.8}",
+    "X[4,10] S[9]:p -> error: input 1 is [9]",
+    "X[4,10] S[10]:p @22 -> error: opset 22",
+    NULL,
+};
+
+const struct op ot_op_RMSNormalization = {
+    .name = "RMSNormalization", .since = 23, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1), .parameters = 2,
+    .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare, .forward = forward,
+    .backward = backward, .cases = rms_cases,
+    .again = forward,
 };
 
 const struct op ot_op_LayerNormalization = {

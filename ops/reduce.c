@@ -104,22 +104,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_type(n, err));
     OT_TRY(read_axes(n, &axes, err));
     OT_TRY(set_shape(n, axes, err));
-    struct array from, to;
-    ot_array_of(x, &from);
-    to = from;
-    int64_t reduced = 1;
-    for (int i = x->lane_rank; i < x->rank; i++) {
-        if (!(axes >> i & 1)) continue;
-        to.dim[ot_array_axis(x, i)] = 1;
-        reduced *= x->dim[i];
-    }
-    int64_t stride = 1;
-    for (int i = to.rank - 1; i >= 0; i--) {
-        to.stride[i] = from.dim[i] != to.dim[i] ? 0 : stride;
-        stride *= to.dim[i];
-    }
-    ot_move_init(&s->move, &from, &from, &to);
-    ot_move_simplify(&s->move);
+    const int64_t reduced = ot_fold_move(x, axes, &s->move);
     s->fold = kind->fold;
     s->scale = kind->mean ? 1.0f / (float)reduced : 1;
     if (kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN)

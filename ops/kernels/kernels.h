@@ -127,6 +127,7 @@ typedef void gradient_fn(const float *x, const float *dy, float *dx, size_t n);
  * in these sums. */
 struct layer_norm {
     size_t length, lanes, used;
+    bool centred; /* false: 0 stands for the mean, and for that of the gradient */
     float epsilon;
     const float *x, *dy, *scale, *bias; /* bias NULL: zero */
     float *mean, *inverse, *y, *dscale, *dbias;
