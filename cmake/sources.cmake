@@ -179,6 +179,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_scan:hostile.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
+  test_quantize:model.c:wire.c
   test_random:model.c:wire.c
   test_sparse:sparse_case.c
 )

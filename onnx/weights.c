@@ -29,9 +29,23 @@ static enum weight_use use_of(const struct node *n, int input, const struct valu
     return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;
 }
 
+/* What QuantizeLinear and DequantizeLinear round on its way to an input, or that itself. */
+static int weight_of(const struct graph *g, int input) {
+    static const char *const way[] = {"DequantizeLinear", "QuantizeLinear"};
+    int v = input;
+    for (int i = 0; i < 2 && v >= 0 && g->value[v].kind == OT_VALUE_NODE; i++) {
+        const struct node *from = &g->node[g->value[v].producer];
+        if (*from->domain || strcmp(from->op_type, way[i]) || !from->n_in) return input;
+        v = from->in[0];
+    }
+    return v;
+}
+
 static void note_use(struct import *im, const struct node *node, int input) {
-    const struct value *v = &im->g->value[node->in[input]];
-    struct source *source = &im->source[node->in[input]];
+    const int weight = weight_of(im->g, node->in[input]);
+    if (weight < 0) return;
+    const struct value *v = &im->g->value[weight];
+    struct source *source = &im->source[weight];
     if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) return;
     enum weight_use use = use_of(node, input, v);
     if (!use) return;

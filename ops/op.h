@@ -86,6 +86,7 @@ struct op {
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
+    bool straight;       /* its integers too may have a gradient, which is of floats */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
     bool internal;           /* no operator of ONNX: only plans make such nodes */
     bool any_density;    /* sparse_rows beats zeros written out however few they are */
@@ -153,6 +154,11 @@ ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const
                           int *rank, int64_t *dim, ot_error *err);
 
 /* ---- helpers for forward and backward ---- */
+
+/* May x[i], or y[0], have a gradient as far as its type goes? */
+static inline bool ot_op_carries(const struct op *op, const struct tensor *t) {
+    return t->type == OT_FLOAT || op->straight;
+}
 
 static inline float *ot_f(const struct tensor *t) { return t->data; }
 /* Element k of x[1], which came with the batch, is out of range: the step will fail. */

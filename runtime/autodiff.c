@@ -16,6 +16,7 @@ static ot_status gradient_entry(struct plan *p, const struct entry *e, struct en
     struct entry *d = ot_plan_entry(p, e->name);
     if (!d) return no_memory(err);
     d->t = e->t;
+    d->t.type = OT_FLOAT;
     d->t.role = OT_ROLE_ACTIVATION;
     d->t.data = NULL;
     if (of)
@@ -28,7 +29,7 @@ static ot_status gradient_entry(struct plan *p, const struct entry *e, struct en
 
 /* Wants of inputs beyond the 31st share the last bit: the entry says it for each. */
 static bool wants(const struct op_node *n, int i) {
-    return n->x[i] && n->x[i]->type == OT_FLOAT && ot_entry(n->x[i])->wants;
+    return n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
 }
 
 /* dy of an operator with any number of alike outputs (Split) must all be there. */

@@ -69,7 +69,7 @@ static ot_status add_node(struct plan *p, struct plan_node *pn, ot_error *err) {
 /* Gradients are wanted of inputs that lead to a trainable parameter. */
 static void find_wants(struct op_node *n) {
     for (int i = 0; i < n->n_in; i++) {
-        bool wants = n->x[i] && n->x[i]->type == OT_FLOAT && ot_entry(n->x[i])->wants;
+        bool wants = n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
         if (wants) n->want |= 1u << (i < 31 ? i : 31);
     }
 }
@@ -117,7 +117,7 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
     for (int j = 0; j < n->n_out; j++) {
         if (!n->y[j]) continue;
         struct entry *y = ot_entry(n->y[j]);
-        bool leads = n->want && n->op->backward && y->t.type == OT_FLOAT;
+        bool leads = n->want && n->op->backward && ot_op_carries(n->op, &y->t);
         y->wants = leads && (j == 0 || n->op->max_out < 0 || n->op->all_outputs);
         y->cut = leads && !y->wants;
         if (pn->is_view) {
@@ -437,8 +437,10 @@ static ot_status finish_results(struct plan *p, ot_error *err) {
 
 static bool stops_gradient(const struct op_node *n) {
     bool floats = n->n_out > 0 && n->y[0] && n->y[0]->type == OT_FLOAT;
-    for (int i = 0; i < n->n_in && !n->op->shape_only; i++)
-        if (n->x[i] && ot_entry(n->x[i])->cut) return true;
+    for (int i = 0; i < n->n_in && !n->op->shape_only; i++) {
+        struct entry *x = n->x[i] ? ot_entry(n->x[i]) : NULL;
+        if (x && (x->cut || (x->wants && !ot_op_carries(n->op, &x->t)))) return true;
+    }
     return n->want && !n->op->backward && !n->op->view && floats;
 }
 

@@ -339,7 +339,8 @@ static void check_case(struct trial *t) {
     }
     if (!run(t, config, &shape) || !check_outputs(t, &shape)) return;
     draw_gradients(t, &shape);
-    t->differentiable = op->backward || op->view;
+    for (int i = 0; i < t->c.n_out; i++) /* of integers the loss knows nothing */
+        t->differentiable |= shape.y[i].type == OT_FLOAT && (op->backward || op->view);
     for (int i = 0; i < t->c.n_in; i++) {
         const struct case_tensor *x = &t->c.in[i];
         bool fixed = x->absent || x->role == OT_ROLE_CONST || x->type != OT_FLOAT;

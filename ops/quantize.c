@@ -1,0 +1,276 @@
+/* quantize.c - QuantizeLinear: y = x / scale rounded to the nearest integer, halves to the even
+ * one, plus the zero point, saturated; DequantizeLinear: y = (x - zero point) scale. Scale and zero
+ * point are one for the tensor, one for each place of an axis, or one for each block along it.
+ *
+ * Rounding passes its gradient straight through (Bengio, Leonard, Courville, arXiv 1308.3432),
+ * saturation lets none through: QuantizeLinear dx = dy / scale inside the range, else 0;
+ * DequantizeLinear dx = dy scale. The gradient of the integers between them is float.
+ */
+#include <math.h>
+
+#include "ops/number.h"
+#include "ops/strips.h"
+
+enum { X, SCALE, ZERO };
+
+struct state {
+    struct strips strips;
+    int64_t block;  /* places of the axis that share a scale; 0: all elements share one */
+    int64_t blocks; /* scales along the axis */
+    bool inner;     /* neighbours of a strip have scales of their own */
+    float low, high; /* of the integers */
+};
+
+/* ---- prepare ---- */
+
+static bool is_quantized(ot_type type) {
+    return type == OT_UINT8 || type == OT_INT8 || type == OT_UINT16 || type == OT_INT16;
+}
+
+static const struct tensor *zero_point(const struct op_node *n) {
+    return n->n_in > ZERO ? n->x[ZERO] : NULL;
+}
+
+/* One scale for each block of `size` along the axis. */
+static ot_status read_blocks(const struct op_node *n, int axis, int64_t size, struct state *s,
+                             ot_error *err) {
+    const struct tensor *x = n->x[X], *scale = n->x[SCALE];
+    char text[128];
+    bool fits = scale->rank == x->rank && size > 0;
+    for (int i = 0; fits && i < x->rank; i++)
+        fits = scale->dim[i] == (i == axis ? (x->dim[i] + size - 1) / size : x->dim[i]);
+    if (!fits)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "scale is %s for blocks of %lld on axis %d",
+                          ot_shape_text(scale, text, sizeof text), (long long)size, axis);
+    s->block = size;
+    s->blocks = scale->dim[axis];
+    s->inner = true;
+    return OT_OK;
+}
+
+static ot_status read_granularity(const struct op_node *n, struct state *s, ot_error *err) {
+    const struct tensor *x = n->x[X], *scale = n->x[SCALE];
+    const int64_t block = ot_attr_int(n->node, "block_size", 0);
+    int axis;
+    if (!block && ot_elements(scale) == 1) {
+        const int64_t count = ot_count(x);
+        s->strips = (struct strips){1, 1, count, (count + OT_STRIP - 1) / OT_STRIP};
+        return OT_OK;
+    }
+    OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 1), x->rank, &axis, err));
+    if (axis < x->lane_rank) return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "axis %d", axis);
+    ot_strips_of(x, axis, axis + 1, &s->strips);
+    if (block) return read_blocks(n, axis, block, s, err);
+    if (scale->rank != 1 || scale->dim[0] != x->dim[axis])
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld scales for axis %d of %lld places",
+                          (long long)ot_elements(scale), axis, (long long)x->dim[axis]);
+    s->block = 1;
+    s->blocks = x->dim[axis];
+    return OT_OK;
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    const struct tensor *x = n->x[X];
+    int axis;
+    if (n->x[SCALE]->role != OT_ROLE_CONST || ot_attr_int(n->node, "block_size", 0)) return false;
+    if (x->rank < lane_rank || ot_elements(n->x[SCALE]) == 1) return x->rank >= lane_rank;
+    return !ot_op_axis(n, ot_attr_int(n->node, "axis", 1), x->rank, &axis, NULL) &&
+           axis >= lane_rank;
+}
+
+static ot_status check_parameters(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *zero = zero_point(n);
+    OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
+    if (ot_training_wants(n, SCALE))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "the scale has no gradient");
+    OT_TRY(read_granularity(n, s, err));
+    if (zero && ot_elements(zero) != ot_elements(n->x[SCALE]))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld zero points for %lld scales",
+                          (long long)ot_elements(zero), (long long)ot_elements(n->x[SCALE]));
+    return OT_OK;
+}
+
+static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *zero = zero_point(n);
+    const int64_t asked = ot_attr_int(n->node, "output_dtype", 0);
+    const ot_type type = zero ? zero->type : asked > 0 && asked < 255 ? (ot_type)asked : OT_UINT8;
+    if (n->x[X]->type != OT_INT32) OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
+    if (!is_quantized(type))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(type),
+                          (int)type);
+    OT_TRY(check_parameters(n, err));
+    ot_op_like(n->y[0], n->x[X]);
+    n->y[0]->type = type;
+    const bool is_signed = type == OT_INT8 || type == OT_INT16;
+    const float count = ot_type_size(type) == 1 ? 256 : 65536;
+    s->low = is_signed ? -count / 2 : 0;
+    s->high = s->low + count - 1;
+    return OT_OK;
+}
+
+static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
+    const ot_type type = n->x[X]->type;
+    const struct tensor *zero = zero_point(n);
+    if (!is_quantized(type) && type != OT_INT32)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
+    if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
+    OT_TRY(check_parameters(n, err));
+    ot_op_like(n->y[0], n->x[X]);
+    n->y[0]->type = OT_FLOAT;
+    return OT_OK;
+}
+
+/* ---- strips ---- */
+
+struct factors {
+    float scale[OT_STRIP], zero[OT_STRIP];
+};
+
+/* Scales and zero points of `columns` elements at place k of the strip that starts at `at`. */
+static void load_factors(const struct op_node *n, int64_t at, int64_t k, int64_t columns,
+                         struct factors *f) {
+    const struct state *s = n->state;
+    const struct tensor *zero = zero_point(n);
+    const int64_t column = ot_strips_column(&s->strips, at);
+    int64_t first = s->block ? k / s->block : 0;
+    if (s->inner)
+        first = (column / s->strips.inner * s->blocks + first) * s->strips.inner +
+                column % s->strips.inner;
+    for (int64_t j = 0; j < columns; j++) {
+        const int64_t i = first + (s->inner ? j : 0);
+        f->scale[j] = ot_f(n->x[SCALE])[i];
+        f->zero[j] = zero ? (float)ot_load_integer(zero->data, zero->type, i) : 0;
+    }
+}
+
+static inline float rounded(float x, const struct factors *f, int64_t j) {
+    return rintf(x / f->scale[j]) + f->zero[j];
+}
+
+static inline float real(const struct tensor *x, int64_t i) {
+    return x->type == OT_FLOAT ? ot_f(x)[i] : (float)((const int32_t *)x->data)[i];
+}
+
+static void quantize_strip(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    struct factors f;
+    for (int64_t k = 0; k < s->strips.length; k++) {
+        const int64_t place = at + k * s->strips.inner;
+        load_factors(n, at, k, columns, &f);
+        for (int64_t j = 0; j < columns; j++) {
+            const float v = rounded(real(n->x[X], place + j), &f, j);
+            const float above = v > s->low ? v : s->low; /* NaN becomes the lowest */
+            ot_store_integer(n->y[0]->data, n->y[0]->type, place + j,
+                             (int64_t)(above < s->high ? above : s->high));
+        }
+    }
+}
+
+static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    struct factors f;
+    for (int64_t k = 0; k < s->strips.length; k++) {
+        const int64_t place = at + k * s->strips.inner;
+        const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
+        load_factors(n, at, k, columns, &f);
+        for (int64_t j = 0; j < columns; j++) {
+            const float v = rounded(x[j], &f, j);
+            ot_f(n->dx[X])[place + j] = v >= s->low && v <= s->high ? dy[j] / f.scale[j] : 0;
+        }
+    }
+}
+
+static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    struct factors f;
+    for (int64_t k = 0; k < s->strips.length; k++) {
+        const int64_t place = at + k * s->strips.inner;
+        load_factors(n, at, k, columns, &f);
+        for (int64_t j = 0; j < columns; j++) {
+            const int64_t v = ot_load_integer(n->x[X]->data, n->x[X]->type, place + j);
+            ot_f(n->y[0])[place + j] = ((float)v - f.zero[j]) * f.scale[j];
+        }
+    }
+}
+
+static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    struct factors f;
+    for (int64_t k = 0; k < s->strips.length; k++) {
+        const int64_t place = at + k * s->strips.inner;
+        load_factors(n, at, k, columns, &f);
+        for (int64_t j = 0; j < columns; j++)
+            ot_f(n->dx[X])[place + j] = ot_f(n->dy[0])[place + j] * f.scale[j];
+    }
+}
+
+static void run(struct op_node *n, ot_strip_fn *fn) {
+    ot_strips_each(n->pool, &((const struct state *)n->state)->strips, fn, n);
+}
+
+static void quantize_forward(struct op_node *n) { run(n, quantize_strip); }
+static void quantize_backward(struct op_node *n) {
+    if (!n->dx[X]) return;
+    run(n, quantize_gradient);
+    ot_op_clear_spare(n->dx[X]);
+}
+static void dequantize_forward(struct op_node *n) { run(n, dequantize_strip); }
+static void dequantize_backward(struct op_node *n) {
+    if (!n->dx[X]) return;
+    run(n, dequantize_gradient);
+    ot_op_clear_spare(n->dx[X]);
+}
+
+/* ---- records ---- */
+
+static const char *const quantize_cases[] = {
+    "f{0,2,3,1000,-254,-1000} f(2) u8(128) @10 -> u8{128,129,130,255,1,0}",
+    "f{0.5,1.5,-2.5,300,-300,nan} f(1) i8(0) -> i8{0,2,-2,127,-128,-128}",
+    "f{1,-1} f(1) -> u8{1,0}",
+    "f{100000,-100000,7} f(1) i16(1) @21 -> i16{32767,-32768,8}",
+    "f{3,-3} f(1) output_dtype=3 @21 -> i8{3,-3}",
+    "i32{7,-9} f(2) i8(1) -> i8{5,-3}",
+    "f[1,3,2]{-162,10,-100,232,-20,-50} f{2,4,5} u8{84,24,196} -> u8[1,3,2]{3,89,0,82,192,186}",
+    "f[2,3]{1,2,3,4,5,6} f{1,2} i8{0,0} axis=0 -> i8[2,3]{1,2,3,2,2,3}",
+    "f[1,5]{1,2,3,4,8} f[1,3]{1,2,4} i8[1,3]{0,1,0} axis=1 block_size=2 @21 -> i8[1,5]{1,2,3,3,2}",
+    "f[4,2]{1,2,3,4,5,6,7,8} f[2,2]{1,2,1,4} axis=0 block_size=2 output_dtype=3 @21 -> "
+    "i8[4,2]{1,1,3,2,5,2,7,2}",
+    "X[3,4,5] f(0.1) i8(3):c lanes -> Y[3,4,5]:i8",
+    "X[3,4,5] f{0.1,0.2,0.3,0.1} i8{0,1,2,3} lanes -> Y[3,4,5]:i8",
+    "X[3,4] f{1,2} -> error: 2 scales for axis 1 of 4 places",
+    "X[3,4] f[3,1]{1,1,1} block_size=2 @21 -> error: scale is [3,1] for blocks of 2",
+    "X[3] f(1) i32(0) -> error: to type int32",
+    "X[3] f(1) i8{0,0} -> error: 2 zero points for 1 scales",
+    NULL,
+};
+static const char *const dequantize_cases[] = {
+    "u8{0,3,128,255} f(2) u8(128) @10 -> f{-256,-250,0,254}",
+    "i32{-3,70000} f(0.5) -> f{-1.5,35000}",
+    "u16{30000,31000} f(2) u16(32767) @21 -> f{-5534,-3534}",
+    "i8[1,3,2]{3,89,0,-82,19,86} f{2,4,5} i8{8,-24,96} -> "
+    "f[1,3,2]{-10,162,96,-232,-385,-50}",
+    "i8[1,5]{1,2,3,4,8} f[1,3]{1,2,4} i8[1,3]{0,1,0} block_size=2 @21 -> f[1,5]{1,2,4,6,32}",
+    "X[3,4,5]:i8 f{0.1,0.2,0.3,0.1} i8{0,1,2,3} lanes -> Y[3,4,5]",
+    "X[3]:i8 f(1) u8(0) -> error: input 2 is uint8, not int8",
+    "X[3]:i64 f(1) -> error: from type int64",
+    NULL,
+};
+
+#define QUANTIZATION(word, fn, list, reads, weights, texts)                                   \
+    const struct op ot_op_##word = {                                                          \
+        .name = #word, .since = 10, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,     \
+        .attributes = list, .needs = reads, .parameters = weights, .straight = true,          \
+        .state_size = sizeof(struct state), .lanes = lanes, .prepare = fn##_prepare,        \
+        .forward = fn##_forward, .backward = fn##_backward, .cases = texts,               \
+    }
+QUANTIZATION(QuantizeLinear, quantize,
+             "axis:i saturate:i block_size:i output_dtype:i precision:i",
+             OT_X(X) | OT_X(SCALE) | OT_X(ZERO), OT_X(X), quantize_cases);
+QUANTIZATION(DequantizeLinear, dequantize, "axis:i block_size:i output_dtype:i",
+             OT_X(SCALE) | OT_X(ZERO), 0, dequantize_cases);
