@@ -6,7 +6,7 @@
  * saturation lets none through: QuantizeLinear dx = dy / scale inside the range, else 0;
  * DequantizeLinear dx = dy scale. The gradient of the integers between them is float.
  */
-#include <math.h>
+#include "ops/quantize.h"
 
 #include "ops/number.h"
 #include "ops/strips.h"
@@ -18,14 +18,10 @@ struct state {
     int64_t block;  /* places of the axis that share a scale; 0: all elements share one */
     int64_t blocks; /* scales along the axis */
     bool inner;     /* neighbours of a strip have scales of their own */
-    float low, high; /* of the integers */
+    struct range range;
 };
 
 /* ---- prepare ---- */
-
-static bool is_quantized(ot_type type) {
-    return type == OT_UINT8 || type == OT_INT8 || type == OT_UINT16 || type == OT_INT16;
-}
 
 static const struct tensor *zero_point(const struct op_node *n) {
     return n->n_in > ZERO ? n->x[ZERO] : NULL;
@@ -97,23 +93,20 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
     const int64_t asked = ot_attr_int(n->node, "output_dtype", 0);
     const ot_type type = zero ? zero->type : asked > 0 && asked < 255 ? (ot_type)asked : OT_UINT8;
     if (n->x[X]->type != OT_INT32) OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
-    if (!is_quantized(type))
+    if (!ot_is_quantized(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(type),
                           (int)type);
     OT_TRY(check_parameters(n, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = type;
-    const bool is_signed = type == OT_INT8 || type == OT_INT16;
-    const float count = ot_type_size(type) == 1 ? 256 : 65536;
-    s->low = is_signed ? -count / 2 : 0;
-    s->high = s->low + count - 1;
+    s->range = ot_range_of(type);
     return OT_OK;
 }
 
 static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
     const ot_type type = n->x[X]->type;
     const struct tensor *zero = zero_point(n);
-    if (!is_quantized(type) && type != OT_INT32)
+    if (!ot_is_quantized(type) && type != OT_INT32)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
     OT_TRY(check_parameters(n, err));
@@ -160,12 +153,9 @@ static void quantize_strip(void *arg, int64_t at, int64_t columns) {
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++) {
-            const float v = rounded(real(n->x[X], place + j), &f, j);
-            const float above = v > s->low ? v : s->low; /* NaN becomes the lowest */
+        for (int64_t j = 0; j < columns; j++)
             ot_store_integer(n->y[0]->data, n->y[0]->type, place + j,
-                             (int64_t)(above < s->high ? above : s->high));
-        }
+                             ot_saturate(s->range, rounded(real(n->x[X], place + j), &f, j)));
     }
 }
 
@@ -179,7 +169,8 @@ static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
         load_factors(n, at, k, columns, &f);
         for (int64_t j = 0; j < columns; j++) {
             const float v = rounded(x[j], &f, j);
-            ot_f(n->dx[X])[place + j] = v >= s->low && v <= s->high ? dy[j] / f.scale[j] : 0;
+            const bool inside = v >= s->range.low && v <= s->range.high;
+            ot_f(n->dx[X])[place + j] = inside ? dy[j] / f.scale[j] : 0;
         }
     }
 }

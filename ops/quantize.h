@@ -1,0 +1,31 @@
+/* quantize.h - the integers that floats are quantized to. */
+#ifndef OT_OPS_QUANTIZE_H
+#define OT_OPS_QUANTIZE_H
+
+#include <math.h>
+
+#include "runtime/base/tensor.h"
+
+static inline bool ot_is_quantized(ot_type type) {
+    return type == OT_UINT8 || type == OT_INT8 || type == OT_UINT16 || type == OT_INT16;
+}
+
+struct range {
+    float low, high;
+};
+
+/* What such a type holds. */
+static inline struct range ot_range_of(ot_type type) {
+    const bool is_signed = type == OT_INT8 || type == OT_INT16;
+    const float count = ot_type_size(type) == 1 ? 256 : 65536;
+    const float low = is_signed ? -count / 2 : 0;
+    return (struct range){low, low + count - 1};
+}
+
+/* An integral v within the range; NaN becomes the lowest. */
+static inline int64_t ot_saturate(struct range r, float v) {
+    const float above = v > r.low ? v : r.low;
+    return (int64_t)(above < r.high ? above : r.high);
+}
+
+#endif
