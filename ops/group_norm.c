@@ -316,7 +316,7 @@ static const char *const instance_cases[] = {
         .name = #word, .since = first, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,  \
         .attributes = list, .needs = OT_X(X) | OT_X(SCALE), .parameters = 6,                  \
         .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,               \
-        .forward = forward, .backward = backward, .cases = texts,                             \
+        .forward = forward, .backward = backward, .again = forward, .cases = texts,           \
     }
 NORMALIZATION(GroupNormalization, 18, "num_groups:i epsilon:f stash_type:i", group_cases);
 NORMALIZATION(InstanceNormalization, 6, "epsilon:f", instance_cases);

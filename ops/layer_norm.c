@@ -96,8 +96,9 @@ static struct layer_norm describe(const struct op_node *n, int64_t r, float *dsc
     float *mean = (float *)n->save + r * 2 * s->inner;
     return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
                                .used = (size_t)(r < s->full ? s->inner : s->used),
-                               .centred = s->centred, .epsilon = s->epsilon, .x = ot_f(n->x[0]) + at,
-                               .scale = ot_f(n->x[1]), .mean = mean, .inverse = mean + s->inner,
+                               .centred = s->centred, .epsilon = s->epsilon,
+                               .x = ot_f(n->x[0]) + at, .scale = ot_f(n->x[1]), .mean = mean,
+                               .inverse = mean + s->inner,
                                .dscale = dscale, .dbias = dscale ? dscale + s->length : NULL};
 }
 

@@ -46,5 +46,6 @@ const struct op ot_op_PRelu = {
     .name = "PRelu", .since = 7, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "", .needs = OT_X(0) | OT_X(1), .parameters = 2,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .prepare = prepare, .forward = forward, .backward = backward, .again = forward,
+    .cases = cases,
 };

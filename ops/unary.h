@@ -60,7 +60,7 @@ struct params {
         .max_out = 1, .attributes = list, .needs = OT_X(0),                                 \
         .state_size = sizeof(struct params), .lanes = ot_unary_lanes,             \
         .prepare = make_ready, .forward = fn##_forward, .backward = fn##_backward,      \
-        .cases = texts,                                                                     \
+        .again = fn##_forward, .cases = texts,                                              \
     }
 
 #endif
