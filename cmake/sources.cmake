@@ -30,6 +30,7 @@ set(OPS_SOURCES
   ops/indices.c
   ops/dense_gemm.c
   ops/dnnl.c
+  ops/flat.c
   ops/linear.c
   ops/binary.c
   ops/broadcast.c
@@ -42,6 +43,7 @@ set(OPS_SOURCES
   ops/recurrent.c
   ops/recurrent_product.c
   ops/recurrent_run.c
+  ops/sparse_rows.c
   ops/stream.c
   ops/strips.c
   ops/tuples.c

@@ -1,9 +1,10 @@
 /* conv.c - Conv: y[n,m,o] = b[m] + sum over c, k of W[m,c,k] x[n, c, o stride + k dilation - pad],
  * in groups (ONNX Conv-1, Conv-11), over one or two spatial dimensions.
  *
- * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product in lanes. A dense W
- * with short rows goes there too, as one whose pattern is full, where its neighbours are in lanes:
- * there are few channels to multiply, and turning them into rows and back costs as much.
+ * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product, in lanes or, for few
+ * samples, in rows. A dense W with short rows goes there too, as one whose pattern is full, where
+ * its neighbours are in lanes: there are few channels to multiply, and turning them into rows and
+ * back costs as much.
  */
 #include "ops/dnnl.h"
 #include "ops/linear.h"
@@ -68,8 +69,6 @@ static ot_status full_pattern(struct op_node *n, const struct pattern **full, ot
 static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
     const struct conv_shape *s = &state->shape;
     const struct pattern *pattern = n->x[1]->pattern;
-    if (!n->x[0]->lanes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
     if (!pattern) OT_TRY(full_pattern(n, &pattern, err));
     OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
     return ot_sparse_prepare(n, pattern, s, n->x[0]->lanes, ot_sparse_want(n),
@@ -124,13 +123,19 @@ static bool is_short(const struct tensor *w) {
            ot_shape_count(w->dim, w->rank, MOST, &all) && all > 0;
 }
 
+static bool takes_pattern(const struct tensor *w) {
+    const struct pattern *p = w ? w->pattern : NULL;
+    return p && w->rank > 2 && few_taps(w) && !p->transposed && p->rows == w->dim[0];
+}
+
 static bool lanes(const struct op_node *n, int lane_rank) {
-    const struct tensor *w = n->x[1];
-    const struct tensor *bias = n->n_in > 2 ? n->x[2] : NULL;
-    if (!w || lane_rank != 1 || w->rank < 3 || !few_taps(w) || (bias && !is_fixed(bias)))
-        return false;
-    const struct pattern *p = w->pattern;
-    return p ? !p->transposed && p->rows == w->dim[0] : is_short(w);
+    const struct tensor *w = n->x[1], *bias = n->n_in > 2 ? n->x[2] : NULL;
+    if (!w || lane_rank != 1 || (bias && !is_fixed(bias))) return false;
+    return w->pattern ? takes_pattern(w) : w->rank > 2 && few_taps(w) && is_short(w);
+}
+
+static bool sparse_rows(const struct op_node *n, int i) {
+    return i == 1 && takes_pattern(n->x[1]);
 }
 
 static void forward(struct op_node *n) {
@@ -197,6 +202,7 @@ const struct op ot_op_Conv = {
     .parameters = 6,
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .sparse_rows = sparse_rows,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

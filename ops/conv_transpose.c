@@ -49,8 +49,6 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
     const struct conv_shape *s = &state->shape;
     const uint32_t weight = ot_training_wants(n, 1) ? OT_SPARSE_WEIGHT : 0;
     size_t forward, backward;
-    if (!n->x[0]->lanes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
     OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
     OT_TRY(ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, OT_SPARSE_DATA | weight,
                              &state->sparse, &forward, &backward, err));
@@ -86,14 +84,19 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return n->x[1]->pattern ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
 }
 
-static bool lanes(const struct op_node *n, int lane_rank) {
+static bool sparse_rows(const struct op_node *n, int i) {
     enum { TAPS = 1 << 12 }; /* preparing a sparse product takes the square of an axis's taps */
-    const struct tensor *w = n->x[1], *bias = bias_of(n);
-    const bool fixed = !bias || bias->role == OT_ROLE_PARAM || bias->role == OT_ROLE_CONST;
-    if (lane_rank != 1 || !w || !w->pattern || w->rank < 3 || !fixed) return false;
-    for (int i = 2; i < w->rank; i++)
-        if (w->dim[i] > TAPS) return false;
+    const struct tensor *w = n->x[1];
+    if (i != 1 || !w || !w->pattern || w->rank < 3) return false;
+    for (int d = 2; d < w->rank; d++)
+        if (w->dim[d] > TAPS) return false;
     return !w->pattern->transposed && w->pattern->rows == w->dim[0];
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    const struct tensor *bias = bias_of(n);
+    const bool fixed = !bias || bias->role == OT_ROLE_PARAM || bias->role == OT_ROLE_CONST;
+    return lane_rank == 1 && fixed && sparse_rows(n, 1);
 }
 
 /* ---- the bias ---- */
@@ -187,6 +190,7 @@ const struct op ot_op_ConvTranspose = {
     .parameters = 6,
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .sparse_rows = sparse_rows,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

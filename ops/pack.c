@@ -5,7 +5,7 @@
 
 enum { FARTHEST = 1 << 20 }; /* from one tap to another */
 
-static int run_of(const struct axis *a, int64_t tap) {
+int ot_axis_run(const struct axis *a, int64_t tap) {
     int residue = (int)((tap - a->first) % a->step);
     for (int i = 0; i < a->runs; i++)
         if (a->run[i].from % a->step == residue) return i;
@@ -24,7 +24,7 @@ bool ot_axis_init(struct axis *a, struct arena *arena, int64_t size, int step, c
     a->run = ot_arena_alloc(arena, (size_t)(n ? n : 1), sizeof *a->run);
     if (!a->run) return false;
     for (int i = 0; i < n; i++) { /* count is the last position of the class until the end */
-        int u = (int)(tap[i] - first), r = run_of(a, tap[i]);
+        int u = (int)(tap[i] - first), r = ot_axis_run(a, tap[i]);
         if (r < 0) {
             a->run[r = a->runs++] = (struct axis_run){.from = u, .count = u};
         } else {
@@ -49,13 +49,12 @@ void ot_axis_tile(struct axis *a, int tile) {
 }
 
 int ot_axis_base(const struct axis *a, int64_t tap) {
-    const struct axis_run *run = &a->run[run_of(a, tap)];
+    const struct axis_run *run = &a->run[ot_axis_run(a, tap)];
     return run->base + (int)(tap - a->first - run->from) / a->step;
 }
 
-/* The positions k of a run whose input lies inside the image: [*from, *to). */
-static int64_t clip(const struct axis *a, const struct axis_run *run, int output, int *from,
-                    int *to) {
+int64_t ot_axis_clip(const struct axis *a, const struct axis_run *run, int output, int *from,
+                     int *to) {
     int64_t start = (int64_t)output * a->step + a->first + run->from, s = a->step;
     int64_t lo = start < 0 ? (s - 1 - start) / s : 0;
     int64_t hi = start < a->size ? (a->size - start + s - 1) / s : 0;
@@ -74,7 +73,7 @@ static void pack_columns(const struct kernels *k, const struct axis *columns,
     for (int i = 0; i < columns->runs; i++) {
         const struct axis_run *run = &columns->run[i];
         int from, to;
-        int64_t start = clip(columns, run, ox, &from, &to);
+        int64_t start = ot_axis_clip(columns, run, ox, &from, &to);
         p->left = from;
         p->units = to - from;
         p->right = run->count - to;
@@ -93,7 +92,7 @@ static void pack_channel(const struct kernels *k, const struct axis *lines,
     for (int i = 0; i < lines->runs; i++) {
         const struct axis_run *run = &lines->run[i];
         int from, to;
-        int64_t start = clip(lines, run, oy, &from, &to);
+        int64_t start = ot_axis_clip(lines, run, oy, &from, &to);
         float *o = out + (size_t)run->base * length;
         if (from) memset(o, 0, (size_t)from * length * sizeof *o);
         if (to < run->count)

@@ -34,8 +34,14 @@ bool ot_axis_init(struct axis *a, struct arena *arena, int64_t size, int step, c
                   int n);
 /* Sets the lengths for tiles of this size. */
 void ot_axis_tile(struct axis *a, int tile);
-/* Packed position that a tap reads for the first output position of a tile. */
+/* The run that a tap reads, and its position there for the first output position of a tile, behind
+ * the run's base. */
+int ot_axis_run(const struct axis *a, int64_t tap);
 int ot_axis_base(const struct axis *a, int64_t tap);
+/* The positions k of a run whose input lies inside the image: [*from, *to). Returns the input
+ * position of k = 0. */
+int64_t ot_axis_clip(const struct axis *a, const struct axis_run *run, int output, int *from,
+                     int *to);
 
 /* Where the channels of an image stand, in floats. Each pixel is OT_UNIT floats. */
 struct image {

@@ -89,7 +89,7 @@ static void gather_task(void *arg, int task, int worker) {
     const float *x = job->x + block_from(job->p, job->x_block, whole.block);
     float *y = job->y + block_from(job->p, job->y_block, whole.block) +
                (size_t)whole.oy * s->out.line + (size_t)whole.ox * s->out.step;
-    float *buffer = job->scratch + (size_t)worker * (job->p->packed + job->p->rows);
+    float *buffer = ot_sparse_worker(job->p, job->scratch, worker);
     float *part = buffer + job->p->packed;
     struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .bias = job->bias,
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
@@ -120,16 +120,24 @@ static void refresh_task(void *arg, int task, int worker) {
     ot_stream_refresh(job->s, job->value, from, to);
 }
 
+void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *value) {
+    struct refresh_job refresh = {s, value};
+    ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+}
+
 static void gather(const struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
-    struct refresh_job refresh = {job->s, value};
-    ot_parallel_for(job->p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    ot_sparse_refresh(job->p, job->s, value);
     ot_parallel_for(job->p->pool, (int)(job->p->blocks * s->tiles_h * s->tiles_w * s->chunks),
                     gather_task, (void *)job);
 }
 
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch) {
+    if (!p->lanes) {
+        ot_sparse_rows_forward(p, x, value, bias, y, scratch);
+        return;
+    }
     const struct gather_job job = {.p = p, .s = &p->forward, .x = x, .bias = bias, .y = y,
                                    .x_block = p->x_block, .y_block = p->y_block,
                                    .scratch = scratch};
@@ -137,13 +145,6 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
 }
 
 /* ---- weight gradient ---- */
-
-struct weight_job {
-    struct sparse_product *p;
-    const float *x, *dy;
-    float *scratch, *sums; /* sums: shares x (nnz + rows) */
-    float *dvalue, *dbias;
-};
 
 /* Samples that a sub-block really has, for the unit of a flat row at position `at`. */
 static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
@@ -216,23 +217,31 @@ static void weight_tile(const struct weight_job *job, const struct tile *t, int 
     }
 }
 
+float *ot_sparse_sums(const struct weight_job *job, int chunk, int share, bool clear) {
+    const struct stream *s = &job->p->forward;
+    const int list = chunk * s->panels;
+    const int first = s->ptr[s->list[list]], last = s->ptr[s->list[list + s->panels]];
+    const int row = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - row;
+    float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
+    if (clear) {
+        memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
+        memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
+    }
+    return sum;
+}
+
 static void weight_task(void *arg, int task, int worker) {
     const struct weight_job *job = arg;
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
     const int chunk = task % s->chunks, share = task / s->chunks;
     const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
-    const int list = chunk * s->panels;
-    const int first = s->ptr[s->list[list]], last = s->ptr[s->list[list + s->panels]];
-    const int row = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - row;
-    float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
+    float *sum = ot_sparse_sums(job, chunk, share, true);
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
                       .bias = job->dbias ? sum + s->nnz : NULL};
-    memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
-    memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
     for (int64_t i = items * share / p->shares; i < items * (share + 1) / p->shares; i++) {
         const struct tile t = tile_at(s, i);
-        weight_tile(job, &t, chunk, job->scratch + (size_t)worker * (p->packed + p->rows), &a);
+        weight_tile(job, &t, chunk, ot_sparse_worker(p, job->scratch, worker), &a);
     }
 }
 
@@ -252,20 +261,29 @@ static void collect_task(void *arg, int task, int worker) {
         job->dbias[k - s->nnz] = job->sums[k];
 }
 
+static void backward_data(struct sparse_product *p, const float *value, const float *dy, float *dx,
+                          float *scratch) {
+    if (!p->lanes) {
+        ot_sparse_rows_backward(p, value, dy, dx, scratch);
+        return;
+    }
+    const struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx,
+                                   .x_block = p->y_block, .y_block = p->x_block,
+                                   .scratch = scratch};
+    gather(&job, value);
+}
+
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch) {
-    if (dx) {
-        const struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx,
-                                       .x_block = p->y_block, .y_block = p->x_block,
-                                       .scratch = scratch};
-        gather(&job, value);
-    }
+    if (dx) backward_data(p, value, dy, dx, scratch);
     if (!dvalue && !dbias) return;
     const struct stream *s = &p->forward;
-    const size_t workers = (size_t)ot_pool_workers(p->pool);
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias};
-    job.sums = job.scratch + workers * (p->packed + p->rows);
-    ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &job);
+    job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
+    if (p->lanes)
+        ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &job);
+    else
+        ot_sparse_rows_weight(&job);
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
 }

@@ -1,11 +1,12 @@
-/* sparse.h - products with a sparse weight, in lanes layout: Gemm, MatMul and Conv are one thing.
+/* sparse.h - products with a sparse weight: Gemm, MatMul and Conv are one thing.
  *
  * A linear layer is the convolution whose image is one pixel. y = W x + b; with the pattern of W
  * fixed, prepare turns every slot into an offset into the packed input, once per shape:
  *   forward          y[row] = b[row] + sum over the row's slots of value * x[offset]
  *   backward data    the same kernel on the transposed stream, one per residue of the stride
  *   backward weight  dW[slot] = sum over positions and samples of dy[row] * x[offset]
- * Strides, padding, dilation and groups only decide offsets and how x is packed (ops/pack.h).
+ * Strides, padding, dilation and groups only decide offsets and how x is packed: in lanes layout
+ * as ops/pack.h has it; in rows, for few samples, as ops/flat.h has it.
  * (Method: kernels of Nikdan et al., SparseProp, arXiv 2302.04852, restated as gathers.)
  */
 #ifndef OT_OPS_SPARSE_H
@@ -32,14 +33,14 @@ struct sparse_product;
 
 /* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want:
  * which of dx and (dvalue, dbias) will be asked for. n gives arena, pool, kernels; lanes is x's L,
- * a multiple of 16. Sets *forward_scratch and *backward_scratch in bytes. Everything belongs to
- * n's arena. */
+ * a multiple of 16, or 0 where x is in rows. Sets *forward_scratch and *backward_scratch in bytes.
+ * Everything belongs to n's arena. */
 ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
                             struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err);
 
-/* x [n,c,h,w] and y [n,m,oh,ow] in lanes; value: nnz; bias: m floats or NULL. Spare lanes of y are
+/* x [n,c,h,w] and y [n,m,oh,ow]; value: nnz; bias: m floats or NULL. Spare lanes of y are
  * what spare lanes of x make them. */
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch);

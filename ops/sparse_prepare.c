@@ -17,7 +17,8 @@ static bool is_pointwise(const struct conv_shape *s) {
 }
 
 static struct view view_of(const struct conv_shape *shape, int lanes) {
-    struct view v = {.s = *shape, .flat = is_pointwise(shape), .pixel = (size_t)lanes};
+    struct view v = {.s = *shape, .flat = lanes && is_pointwise(shape),
+                     .pixel = lanes ? (size_t)lanes : 1};
     if (v.flat) {
         v.s.w = v.s.ow = shape->h * shape->w * (lanes / OT_UNIT);
         v.s.h = v.s.oh = 1;
@@ -57,6 +58,21 @@ static ot_status out_of_memory(struct op_node *n, ot_error *err) {
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory for a sparse product");
 }
 
+/* In rows the grid is one line of units. */
+static bool set_grid(struct stream *s, const struct sparse_product *p, struct arena *arena) {
+    if (p->lanes) return true;
+    const int height = s->grid_h, width = s->grid_w, runs = s->columns.runs;
+    const int parts = s->lines.runs * runs;
+    s->grid_h = 1;
+    s->part = ot_arena_alloc(arena, (size_t)parts, sizeof *s->part);
+    if (!s->part || !ot_flat_init(&s->flat, &s->lines, &s->columns, height, width, p->n,
+                                  p->kernels->tile, &s->grid_w))
+        return false;
+    for (int i = 0; i < parts; i++)
+        s->part[i] = ot_flat_part(&s->lines, i / runs, &s->columns, i % runs, &s->in);
+    return true;
+}
+
 static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, const struct view *v,
                                  const struct nonzero *z, int nnz, int64_t *tap, ot_error *err) {
     const struct conv_shape *s = &v->s;
@@ -72,7 +88,8 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, co
     if (!f->plane) return out_of_memory(n, err);
     *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
     if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||
-        !ot_axis_init(&f->columns, n->arena, s->w, s->stride_w, tap_x, s->kw))
+        !ot_axis_init(&f->columns, n->arena, s->w, s->stride_w, tap_x, s->kw) ||
+        !set_grid(f, p, n->arena))
         return out_of_memory(n, err);
     return ot_stream_build(f, n->kernels, n->arena, z, nnz, tap, s->kh, tap_x, s->kw, p->blocks,
                            err);
@@ -164,7 +181,8 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p, con
         .channels = (int)s->m, .rows = (int)s->c};
     if (!set_planes(f, n->arena, s, v) ||
         !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
-        !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x))
+        !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x) ||
+        !set_grid(f, p, n->arena))
         return out_of_memory(n, err);
     transpose(z, nnz, m->count, (int)s->c, m->z);
     nnz = set_taps(s, m, nnz);
@@ -198,14 +216,15 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
     const int64_t most = INT32_MAX / 4;
     if (s->n < 0 || s->c < 0 || s->m < 0 || s->kh < 1 || s->kw < 1 || s->groups < 1 ||
         s->stride_h < 1 || s->stride_w < 1 || s->dilation_h < 1 || s->dilation_w < 1 ||
-        lanes < OT_UNIT || lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
+        lanes < 0 || lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of a sparse product is not valid");
     if (__builtin_mul_overflow(s->c / s->groups, (int64_t)s->kh * s->kw, &cols) ||
         p->rows != s->m || p->cols != cols)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "a sparse weight of %d x %d for %lld inputs of %lld x %d x %d", p->rows,
                           p->cols, (long long)s->m, (long long)(s->c / s->groups), s->kh, s->kw);
-    const int64_t area[2][3] = {{s->h, s->w, lanes}, {s->oh, s->ow, lanes}};
+    const int pixel = lanes ? lanes : 1;
+    const int64_t area[2][3] = {{s->h, s->w, pixel}, {s->oh, s->ow, pixel}};
     if (s->c > most || s->m > most || !ot_shape_count(area[0], 3, most, &pixels) ||
         !ot_shape_count(area[1], 3, most, &pixels) ||
         __builtin_mul_overflow(s->n, s->c, &floats) ||
@@ -216,11 +235,14 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
     return OT_OK;
 }
 
-/* A worker needs a packed panel, and room for a tile of every row. */
-static void worker_memory(struct sparse_product *p, const struct stream *s) {
-    size_t packed = s->channel_size * (size_t)s->width;
+/* A worker needs a packed panel, and room for a tile of every row. In rows all workers share all
+ * packed channels, and so many packed rows of dy. */
+static void worker_memory(struct sparse_product *p, const struct stream *s, int dy) {
+    const size_t shared = s->channel_size * (size_t)s->live + (size_t)dy * ot_sparse_dy_size(p);
+    const size_t packed = p->lanes ? s->channel_size * (size_t)s->width : 0;
     size_t rows = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT * (size_t)s->rows *
                   (size_t)s->planes;
+    if (!p->lanes && shared > p->shared) p->shared = shared;
     if (packed > p->packed) p->packed = packed;
     if (rows > p->rows) p->rows = rows;
 }
@@ -229,8 +251,8 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
                        size_t *backward, ot_error *err) {
     const struct stream *f = &p->forward;
     const size_t workers = (size_t)ot_pool_workers(p->pool);
-    worker_memory(p, f);
-    worker_memory(p, &p->backward);
+    worker_memory(p, f, want & OT_SPARSE_WEIGHT ? f->rows : 0);
+    worker_memory(p, &p->backward, 0);
     size_t sums = 0, floats;
     if (want & OT_SPARSE_WEIGHT) {
         int64_t items = p->blocks * f->tiles_h * f->tiles_w;
@@ -240,9 +262,10 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
         sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);
     }
     if (!ot_mul(p->packed + p->rows, workers, &floats) || !ot_add(floats, sums, &floats) ||
+        !ot_add(floats, p->shared, &floats) ||
         !ot_mul(floats, sizeof(float), backward))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory for a sparse product");
-    *forward = (p->packed + p->rows) * workers * sizeof(float);
+    *forward = (p->shared + (p->packed + p->rows) * workers) * sizeof(float);
     return OT_OK;
 }
 
@@ -253,7 +276,7 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     OT_TRY(check(n, pattern, shape, lanes, err));
     const ot_allocator *al = &n->arena->allocator;
     const struct view v = view_of(shape, lanes);
-    const int units = lanes / OT_UNIT;
+    const int units = lanes ? lanes / OT_UNIT : 1, samples = lanes ? lanes : 1;
     struct sparse_product *p = ot_arena_alloc(n->arena, 1, sizeof *p);
     struct nonzero *z = ot_block_alloc(al, (size_t)pattern->nnz, sizeof *z);
     int64_t *tap = ot_block_alloc(al, (size_t)shape->kh + (size_t)shape->kw, sizeof *tap);
@@ -265,9 +288,9 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     *p = (struct sparse_product){.kernels = n->kernels, .pool = n->pool, .n = shape->n,
                                  .lanes = lanes, .units = v.flat ? 1 : units,
                                  .flat_units = v.flat ? units : 1};
-    p->blocks = (shape->n + lanes - 1) / lanes * p->units;
-    p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)lanes;
-    p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)lanes;
+    p->blocks = lanes ? (shape->n + lanes - 1) / lanes * p->units : 1;
+    p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)samples;
+    p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)samples;
     list_nonzeros(pattern, shape, z);
     status = prepare_forward(n, p, &v, z, pattern->nnz, tap, err);
     if (!status && (want & OT_SPARSE_DATA))

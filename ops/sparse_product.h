@@ -1,4 +1,5 @@
-/* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs (sparse.c).
+/* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs: in lanes
+ * (sparse.c) or in rows (sparse_rows.c).
  *
  * A sub-block is 16 lanes of one block. Nobody else includes this.
  */
@@ -12,16 +13,51 @@ struct sparse_product {
     const struct kernels *kernels;
     struct pool *pool;
     int64_t n;          /* samples */
-    int lanes;
+    int lanes;          /* 0: rows */
     int units;          /* sub-blocks per block that stand side by side in a pixel; 1 if flat */
     int flat_units;     /* flat: units of a pixel, taken as neighbouring pixels; else 1 */
     int64_t blocks;     /* sub-blocks */
-    size_t x_block, y_block; /* floats of a block */
+    size_t x_block, y_block; /* floats of a block; in rows of a sample */
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
     size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
     size_t rows;        /* ... and a tile of each row, partial sums or dy */
+    size_t shared;      /* floats of scratch of all workers: in rows, all packed inputs */
 };
+
+/* Where workers' scratch stands. */
+static inline float *ot_sparse_worker(const struct sparse_product *p, float *scratch, int worker) {
+    return scratch + p->shared + (size_t)worker * (p->packed + p->rows);
+}
+
+/* In rows, floats of a packed row of dy. */
+static inline size_t ot_sparse_dy_size(const struct sparse_product *p) {
+    return (size_t)p->forward.tiles_w * (size_t)p->forward.tile_w * OT_UNIT;
+}
+
+/* The weight gradient while it runs. */
+struct weight_job {
+    struct sparse_product *p;
+    const float *x, *dy;
+    float *scratch, *sums; /* sums: shares x (nnz + rows) */
+    float *dvalue, *dbias;
+};
+
+/* ---- what both layouts share (sparse.c) ---- */
+
+/* Brings the values of a stream up to date. */
+void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *value);
+/* The sums of a share; `clear`: with those of this chunk zeroed. */
+float *ot_sparse_sums(const struct weight_job *job, int chunk, int share, bool clear);
+
+/* ---- rows (sparse_rows.c) ---- */
+
+void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const float *value,
+                            const float *bias, float *y, float *scratch);
+void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const float *dy,
+                             float *dx, float *scratch);
+/* Fills in job->sums. */
+void ot_sparse_rows_weight(const struct weight_job *job);
 
 #endif

@@ -26,10 +26,18 @@ struct shape_choice {
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+/* Units of a channel that a tile of h x w reads. */
+static double units_read(const struct stream *s, int h, int w) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    if (s->flat.samples)
+        return (double)l->runs * c->runs * w +
+               ((double)l->reach * c->runs * s->flat.pitch + (double)l->runs * c->reach) / OT_UNIT;
+    return (double)(l->reach + l->runs * h) * (c->reach + c->runs * w);
+}
+
 /* Cycles of one pass over the image with tiles of h x w units and panels of `width` channels. */
 static double estimate(const struct stream *s, int nnz, int h, int w, int width) {
-    double units = (double)(s->lines.reach + s->lines.runs * h) *
-                   (s->columns.reach + s->columns.runs * w);
+    double units = units_read(s, h, w);
     double tiles = (double)ceil_div(s->grid_h, h) * ceil_div(s->grid_w, w);
     double outputs = (double)s->grid_h * s->grid_w;
     double panels = s->live ? ceil_div(s->live, width) : 1, rows = s->rows * (double)s->planes;
@@ -37,7 +45,7 @@ static double estimate(const struct stream *s, int nnz, int h, int w, int width)
     double bytes = units * width * OT_UNIT * sizeof(float);
     double missed = 1 - CACHE / bytes, miss = missed > hidden ? cost.miss * (missed - hidden) : 0;
     const bool far = nnz * sizeof(struct entry) > CACHE_2;
-    const bool packs = tiles > 1 || s->lines.reach + s->columns.reach > 0;
+    const bool packs = !s->flat.samples && (tiles > 1 || s->lines.reach + s->columns.reach > 0);
     return nnz * (outputs * (1 + miss) + tiles * (far ? cost.far_nonzero : cost.nonzero)) +
            visits * (tiles * cost.row + outputs * cost.output) +
            (packs ? tiles * s->live * units * cost.packed : 0);
@@ -45,8 +53,7 @@ static double estimate(const struct stream *s, int nnz, int h, int w, int width)
 
 /* Tries panels from what fills the cache up to all channels. */
 static void try_tile(const struct stream *s, int nnz, int h, int w, struct shape_choice *best) {
-    double units = (double)(s->lines.reach + s->lines.runs * h) *
-                   (s->columns.reach + s->columns.runs * w);
+    double units = units_read(s, h, w);
     int most = s->live ? s->live : 1;
     int width = units < 1 ? most : (int)(CACHE / (units * OT_UNIT * sizeof(float)));
     for (width = width < 1 ? 1 : width;; width *= 2) {
@@ -203,8 +210,8 @@ static int emit_list(struct builder *b, int n, int plane, int rows, int *entries
         for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
             const struct nonzero *z = &b->nonzero[b->order[o]];
             size_t live = (size_t)b->index[z->channel] % (size_t)s->width;
-            size_t unit = (size_t)line[z->i] * (size_t)s->columns.length + (size_t)column[z->j];
-            s->entry[*entries].offset = (int32_t)(live * s->channel_size + unit * OT_UNIT);
+            s->entry[*entries].offset =
+                (int32_t)(live * s->channel_size) + line[z->i] + column[z->j];
             s->slot[(*entries)++] = z->slot;
         }
     }
@@ -252,19 +259,33 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
 
 /* ---- all of it ---- */
 
-/* Packed position of each tap. */
-static int32_t *bases(const struct axis *a, const ot_allocator *al, const int64_t *tap, int taps) {
-    int32_t *base = ot_block_alloc(al, (size_t)taps, sizeof *base);
-    for (int i = 0; base && i < taps; i++) base[i] = ot_axis_base(a, tap[i]);
-    return base;
+/* What each tap of an axis adds to an offset: `run` floats from run to run, `position` from one
+ * packed position to the next. */
+static int32_t *distances(const struct axis *a, const ot_allocator *al, const int64_t *tap,
+                          int taps, size_t run, size_t position) {
+    int32_t *distance = ot_block_alloc(al, (size_t)taps, sizeof *distance);
+    for (int i = 0; distance && i < taps; i++)
+        distance[i] = (int32_t)((size_t)ot_axis_run(a, tap[i]) * run +
+                                (size_t)ot_axis_base(a, tap[i]) * position);
+    return distance;
 }
 
-static ot_status fits(struct stream *s, int64_t blocks, ot_error *err) {
-    size_t units = (size_t)s->lines.length * (size_t)s->columns.length, floats;
-    if (!ot_mul(units * OT_UNIT, (size_t)s->width, &floats) || floats > INT32_MAX / 2)
-        return ot_fail(err, OT_ERROR_LIMIT, "kernel and dilation span %d x %d positions",
-                       s->lines.length, s->columns.length);
-    s->channel_size = units * OT_UNIT;
+static void set_tile(struct stream *s) {
+    if (s->flat.samples) {
+        ot_flat_tile(&s->flat, s->tiles_w * s->tile_w);
+        s->channel_size = (size_t)s->lines.runs * (size_t)s->columns.runs * s->flat.plane;
+        return;
+    }
+    ot_axis_tile(&s->lines, s->tile_h);
+    ot_axis_tile(&s->columns, s->tile_w);
+    s->channel_size = (size_t)s->lines.length * (size_t)s->columns.length * OT_UNIT;
+}
+
+static ot_status fits(const struct stream *s, int64_t blocks, ot_error *err) {
+    size_t floats;
+    if (!ot_mul(s->channel_size, (size_t)s->width, &floats) || floats > INT32_MAX / 2)
+        return ot_fail(err, OT_ERROR_LIMIT, "kernel and dilation span %zu positions a channel",
+                       s->channel_size);
     int64_t tasks = blocks * s->tiles_h, lists = (int64_t)s->chunks * s->panels, most = INT_MAX / 4;
     if (tasks > most || tasks * s->tiles_w > most || tasks * s->tiles_w * s->chunks > most ||
         lists > most || lists * s->planes > most)
@@ -282,8 +303,7 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     b.index = ot_block_alloc(al, (size_t)s->channels, sizeof *b.index);
     if (!b.index || !find_live(s, arena, nonzero, nnz, b.index)) goto done;
     choose(s, k, nnz);
-    ot_axis_tile(&s->lines, s->tile_h);
-    ot_axis_tile(&s->columns, s->tile_w);
+    set_tile(s);
     if (!cut_rows(s, arena, nonzero, nnz, blocks)) goto done;
     status = fits(s, blocks, err);
     if (status) goto out;
@@ -295,8 +315,11 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     b.sorted = ot_block_alloc(al, (size_t)s->rows, sizeof *b.sorted);
     b.visits = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.visits);
     b.begun = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.begun);
-    line = bases(&s->lines, al, tap_y, taps_y);
-    column = bases(&s->columns, al, tap_x, taps_x);
+    const size_t plane = s->flat.plane, line_runs = (size_t)s->columns.runs * plane;
+    const bool flat = s->flat.samples;
+    line = distances(&s->lines, al, tap_y, taps_y, line_runs,
+                     flat ? (size_t)s->flat.pitch : (size_t)s->columns.length * OT_UNIT);
+    column = distances(&s->columns, al, tap_x, taps_x, plane, flat ? 1 : OT_UNIT);
     if (!b.from || !b.order || !b.segment || !b.sorted || !b.visits || !b.begun || !line || !column)
         goto done;
     sort_lists(&b);

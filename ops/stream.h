@@ -6,12 +6,13 @@
  * packed tile stays in the first-level cache, rows into chunks that may run in parallel. Within
  * (chunk, panel, plane) rows come ordered by their number of nonzeros, so that loops end where the
  * last one ended.
+ *
+ * In the flat form (ops/flat.h) the grid is one line of units, and what is packed is whole images.
  */
 #ifndef OT_OPS_STREAM_H
 #define OT_OPS_STREAM_H
 
-#include "ops/kernels/kernels.h"
-#include "ops/pack.h"
+#include "ops/flat.h"
 
 /* A nonzero before its place in a stream is known; i, j number the taps of the two axes. */
 struct nonzero {
@@ -26,6 +27,8 @@ struct plane {
 
 struct stream {
     struct axis lines, columns; /* of the packed input */
+    struct flat flat;           /* and, in that form, what its planes hold: */
+    struct flat_part *part;     /* lines.runs * columns.runs */
     struct image in;
     int channels;           /* of the input */
     int rows;               /* output rows (features) */

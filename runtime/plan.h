@@ -124,6 +124,7 @@ struct plan {
     /* while lowering: what each value of the graph is */
     struct entry **rows, **lanes, **dense;
     int lane_count;
+    bool few_samples;       /* convolutions stay in rows */
     bool *leads_to_lanes;   /* of each node of the graph */
     struct fusion **fused;  /* what a node is a member of, or NULL */
     int64_t batch_from, batch_to;

@@ -28,7 +28,7 @@ stdout_has 'weight_gradient +[0-9.]+%'
 stdout_has 'Densify'
 expect 2 "$TRAIN" bench
 expect 2 "$TRAIN" bench "$model" epochs=1
-expect 6 "$TRAIN" bench "$model" batch=5000 memory_limit=3M
+expect 6 "$TRAIN" bench "$model" batch=5000 memory_limit=500K
 
 echo "-- single layers"
 expect 0 "$TRAIN" bench --kernels --json only='2048->512' batch=1 sparsity=95

@@ -215,11 +215,20 @@ static ot_status build(struct case_run *r, void *const *data, ot_error *err) {
     return n->state ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
 }
 
+/* Does the operator take its patterns, if there are any, in rows? */
+static bool stays_in_rows(const struct case_run *r) {
+    const struct op *op = r->c->op;
+    for (int i = 0; i < r->c->n_in; i++)
+        if (r->x[i] && r->x[i]->pattern && !(op->sparse_rows && op->sparse_rows(&r->n, i)))
+            return false;
+    return true;
+}
+
 /* Sets the layout of x and y if the operator takes it. */
 static bool enter_lanes(struct case_run *r) {
     const struct op_case *c = r->c;
     int lanes = r->config.lanes, lane_rank = r->config.lane_rank;
-    if (!lanes) return true;
+    if (!lanes) return stays_in_rows(r);
     if (!c->op->lanes || !c->op->lanes(&r->n, lane_rank)) return false;
     for (int i = 0; i < c->n_in; i++)
         if (r->x[i] && in_lanes(r->x[i], lane_rank)) {

@@ -105,6 +105,6 @@ expect 4 "$TRAIN" eval "$model" "$GLYPHS/nowhere"
 mkdir broken
 for file in "$GLYPHS"/*.gz; do head -c 1000 "$file" > "broken/$(basename "$file")"; done
 expect 4 "$TRAIN" eval "$model" broken
-expect 6 "$TRAIN" train "$model" "$GLYPHS" memory_limit=1M out=limited
+expect 6 "$TRAIN" train "$model" "$GLYPHS" memory_limit=500K out=limited
 expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e30 out=diverged
 finish

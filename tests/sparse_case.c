@@ -84,8 +84,9 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
     l->n = (struct op_node){.op = &l->op, .node = &l->node, .arena = &l->arena, .pool = pool,
                             .kernels = kernels};
     ot_error err = {OT_OK, ""};
-    if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes, OT_SPARSE_DATA | OT_SPARSE_WEIGHT,
-                          &l->product, &l->forward_scratch, &l->backward_scratch, &err))
+    if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes > 1 ? c->lanes : 0,
+                          OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &l->product, &l->forward_scratch,
+                          &l->backward_scratch, &err))
         fail_msg("%s", err.message);
     size_t blocks = (size_t)((c->n + c->lanes - 1) / c->lanes * c->lanes);
     l->x_size = blocks * (size_t)(c->c * c->h * c->w);

@@ -9,7 +9,7 @@ struct sparse_case {
     int n, c, h, w, m, kh, kw;
     int stride_h, stride_w, dilation_h, dilation_w;
     int top, left, bottom, right;
-    int groups, lanes;
+    int groups, lanes; /* 1: in rows */
     double density;
 };
 

@@ -281,16 +281,16 @@ static void check_variants(struct trial *t, struct case_config first, const stru
         bool moves = t->c.in[i].role == OT_ROLE_ACTIVATION && t->c.in[i].rank > rank;
         if (moves && !t->c.in[i].absent) rank = t->c.in[i].rank;
     }
+    const int layouts = 3 * (rank ? rank : 1);
     for (int v = 0; ot_kernels_at(v); v++)
-        for (int w = 0; w < 3 * (rank ? rank : 1) * (1 + sparse); w++) {
+        for (int w = 0; w < layouts * (1 + sparse); w++) {
             struct case_config config = first;
             struct results b;
             config.kernels = ot_kernels_at(v);
             config.lanes = widths[w % 3];
             config.lane_rank = config.lanes ? 1 + w / 3 % (rank ? rank : 1) : 0;
-            config.patterns = w / 3 / (rank ? rank : 1);
-            if (!config.lanes && w % (3 * (rank ? rank : 1)) >= 3) continue;
-            if (!config.lanes && config.patterns && !t->c.op->sparse_rows) continue;
+            config.patterns = w / layouts;
+            if (!config.lanes && w % layouts) continue;
             if (config.lanes && !rank) continue;
             if (!run(t, config, &b)) continue;
             char how[120];

@@ -77,8 +77,12 @@ static void test_cases(void **state) {
     struct pool *pool = new_pool(1);
     for (int i = 0; ot_kernels_at(i); i++)
         for (size_t j = 0; j < sizeof cases / sizeof *cases; j++)
-            for (int back = 0; back < 2; back++)
+            for (int back = 0; back < 2; back++) {
+                struct sparse_case rows = cases[j];
+                rows.lanes = 1;
                 check_case(&cases[j], ot_kernels_at(i), pool, back);
+                check_case(&rows, ot_kernels_at(i), pool, back);
+            }
     ot_pool_free(pool);
 }
 
@@ -87,10 +91,13 @@ static void test_batches(void **state) {
     struct pool *pool = new_pool(1);
     for (int n = 1; n <= 35; n++) {
         struct sparse_case conv = {"conv", n, 3, 6, 7, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.5};
+        struct sparse_case rows = conv;
         struct sparse_case linear = {"linear", n, 9, 1, 1, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32,
                                      0.5};
+        rows.lanes = 1;
         for (int i = 0; ot_kernels_at(i); i++) {
             check_case(&conv, ot_kernels_at(i), pool, n % 2);
+            check_case(&rows, ot_kernels_at(i), pool, n % 2);
             check_case(&linear, ot_kernels_at(i), pool, n % 2);
         }
     }
@@ -106,7 +113,7 @@ static void test_random(void **state) {
     (void)state;
     static const double densities[] = {0.02, 0.1, 0.3, 0.7, 1.0};
     struct pool *pool = new_pool(2);
-    for (int t = 0; t < 150; t++) {
+    for (int t = 0; t < 240; t++) {
         int groups = pick(t, 0, 0, 3) ? 1 : pick(t, 1, 2, 4);
         char name[32];
         snprintf(name, sizeof name, "random %d", t);
@@ -116,13 +123,55 @@ static void test_random(void **state) {
             .stride_h = pick(t, 7, 1, 3), .stride_w = pick(t, 8, 1, 3),
             .dilation_h = pick(t, 9, 1, 2), .dilation_w = pick(t, 10, 1, 3),
             .top = pick(t, 11, 0, 3), .left = pick(t, 12, 0, 3), .bottom = pick(t, 13, 0, 3),
-            .right = pick(t, 14, 0, 3), .groups = groups, .lanes = 16 * pick(t, 15, 1, 2),
-            .density = densities[pick(t, 16, 0, 4)]};
+            .right = pick(t, 14, 0, 3), .groups = groups,
+            .lanes = t % 3 ? 1 : 16 * pick(t, 15, 1, 2), .density = densities[pick(t, 16, 0, 4)]};
         c.h = (c.kh - 1) * c.dilation_h + pick(t, 17, 1, 9);
         c.w = (c.kw - 1) * c.dilation_w + pick(t, 18, 1, 18);
         for (int i = 0; ot_kernels_at(i); i++) check_case(&c, ot_kernels_at(i), pool, t % 2);
     }
     ot_pool_free(pool);
+}
+
+/* In rows, units along the image: every width, with what is left of a unit. */
+static void test_widths(void **state) {
+    (void)state;
+    struct pool *pool = new_pool(1);
+    for (int w = 1; w <= 40; w++) {
+        const int stride = 1 + w % 2;
+        struct sparse_case same = {"width", 2, 3, 5, w, 4, 3, 3, 1, stride, 1, 1, 1, 1, 1, 1, 1, 1,
+                                   0.5};
+        struct sparse_case pointwise = {"width, 1x1", 3, 9, 3, w, 7, 1, 1, stride, stride, 1, 1, 0,
+                                        0, 0, 0, 1, 1, 0.4};
+        struct sparse_case wide = {"width, 3x5", 1, 2, 4, w, 3, 3, 5, stride, 1, 2, 2, 2, 4, 1, 5,
+                                   1, 1, 0.4};
+        for (int i = 0; ot_kernels_at(i); i++) {
+            check_case(&same, ot_kernels_at(i), pool, w % 2);
+            check_case(&pointwise, ot_kernels_at(i), pool, w % 2);
+            check_case(&wide, ot_kernels_at(i), pool, w % 2);
+        }
+    }
+    ot_pool_free(pool);
+}
+
+static void check_threads(const struct sparse_case *c) {
+    struct sparse_layer one, many;
+    struct pool *alone = new_pool(1);
+    sparse_layer_make(&one, c, ot_kernels_at(0), alone, false, false);
+    sparse_layer_run(&one);
+    for (int threads = 1; threads <= 4; threads++) {
+        struct pool *pool = new_pool(threads);
+        sparse_layer_make(&many, c, ot_kernels_at(0), pool, false, false);
+        sparse_layer_run(&many);
+        sparse_layer_run(&many);
+        assert_memory_equal(one.y, many.y, one.y_size * sizeof(float));
+        assert_memory_equal(one.dx, many.dx, one.x_size * sizeof(float));
+        assert_memory_equal(one.dvalue, many.dvalue, (size_t)one.pattern->nnz * sizeof(float));
+        assert_memory_equal(one.dbias, many.dbias, (size_t)one.c.m * sizeof(float));
+        sparse_layer_free(&many);
+        ot_pool_free(pool);
+    }
+    sparse_layer_free(&one);
+    ot_pool_free(alone);
 }
 
 /* The number of threads changes no bit, nor does a second run. */
@@ -135,25 +184,10 @@ static void test_threads(void **state) {
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             wanted |= !strcmp(names[i], cases[j].name);
         if (!wanted) continue;
-        struct sparse_layer one, many;
-        struct pool *alone = new_pool(1);
-        sparse_layer_make(&one, &cases[j], ot_kernels_at(0), alone, false, false);
-        sparse_layer_run(&one);
-        for (int threads = 1; threads <= 4; threads++) {
-            struct pool *pool = new_pool(threads);
-            sparse_layer_make(&many, &cases[j], ot_kernels_at(0), pool, false, false);
-            sparse_layer_run(&many);
-            sparse_layer_run(&many);
-            assert_memory_equal(one.y, many.y, one.y_size * sizeof(float));
-            assert_memory_equal(one.dx, many.dx, one.x_size * sizeof(float));
-            assert_memory_equal(one.dvalue, many.dvalue,
-                                (size_t)one.pattern->nnz * sizeof(float));
-            assert_memory_equal(one.dbias, many.dbias, (size_t)one.c.m * sizeof(float));
-            sparse_layer_free(&many);
-            ot_pool_free(pool);
-        }
-        sparse_layer_free(&one);
-        ot_pool_free(alone);
+        struct sparse_case rows = cases[j];
+        rows.lanes = 1;
+        check_threads(&cases[j]);
+        check_threads(&rows);
     }
 }
 
@@ -205,7 +239,8 @@ static void test_refused(void **state) {
         int64_t h, c;
         int dilation, stride, lanes;
     } bad[] = {{1 << 30, 2, 1, 1, 16}, {4, 2, 1 << 29, 1, 16}, {4, 2, 1, 0, 16}, {4, 2, 1, 1, 8},
-               {4, 3, 1, 1, 16}, {-1, 2, 1, 1, 16}};
+               {4, 3, 1, 1, 16}, {-1, 2, 1, 1, 16}, {1 << 30, 2, 1, 1, 0}, {4, 2, 1 << 29, 1, 0},
+               {4, 2, 1, 0, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct conv_shape s = l.shape;
         s.h = bad[i].h;
@@ -240,8 +275,7 @@ static void failing_free(void *context, void *pointer) {
     al.free(al.context, pointer);
 }
 
-static void test_no_memory(void **state) {
-    (void)state;
+static void check_no_memory(int lanes) {
     static const struct sparse_case c = {"conv", 2, 70, 4, 4, 60, 3, 3,  2,  2,
                                          1,      1, 1,  1, 1, 1,  1, 16, 0.5};
     struct sparse_layer l;
@@ -258,8 +292,8 @@ static void test_no_memory(void **state) {
         size_t forward, backward;
         ot_arena_init(&arena, &al, 0);
         node.arena = &arena;
-        status = ot_sparse_prepare(&node, l.pattern, &l.shape, 16, 3, &product, &forward, &backward,
-                                   NULL);
+        status = ot_sparse_prepare(&node, l.pattern, &l.shape, lanes, 3, &product, &forward,
+                                   &backward, NULL);
         assert_true(status == OT_OK || status == OT_ERROR_NO_MEMORY);
         ot_arena_free(&arena);
     }
@@ -269,12 +303,18 @@ static void test_no_memory(void **state) {
     ot_pool_free(pool);
 }
 
+static void test_no_memory(void **state) {
+    (void)state;
+    check_no_memory(16);
+    check_no_memory(0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),       cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_random),      cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_small_stack), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_random),      cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_small_stack),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
