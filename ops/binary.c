@@ -63,13 +63,41 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
     }
 }
 
+static double load_number(const struct tensor *t, int64_t i) {
+    if (t->type == OT_FLOAT) return (double)ot_f(t)[i];
+    const int64_t v = ot_load_integer(t->data, t->type, i);
+    return t->type == OT_UINT64 ? (double)(uint64_t)v : (double)v;
+}
+
+/* The result has the type of a. */
+static void mixed_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
+                          int64_t count, float *out) {
+    const struct work *w = arg;
+    struct tensor *y = w->n->y[0];
+    (void)out;
+    for (int64_t j = 0; j < count; j++) {
+        const double v = w->f->mixed(load_number(w->n->x[0], offset[0] + j * step[0]),
+                                     load_number(w->n->x[1], offset[1] + j * step[1]));
+        if (y->type == OT_FLOAT) ot_f(y)[at + j] = (float)v;
+        else ot_store_integer(y->data, y->type, at + j, ot_whole(y->type, v));
+    }
+}
+
+static bool is_number(ot_type type) { return type == OT_FLOAT || ot_is_integer(type); }
+
 static ot_status check_types(const struct op_node *n, const struct binary *f, ot_error *err) {
+    struct binary_state *s = n->state;
+    s->mixed = f->mixed && !s->converted && n->x[0]->type != n->x[1]->type &&
+               is_number(n->x[0]->type) && is_number(n->x[1]->type);
+    if (s->mixed && n->want)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "no gradient of %s and %s, computed",
+                          ot_type_name(n->x[0]->type), ot_type_name(n->x[1]->type));
+    if (s->mixed) return OT_OK;
     if (f->integer && ot_is_integer(n->x[0]->type)) return ot_op_type(n, 1, n->x[0]->type, err);
     if (!f->value)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
                           ot_type_name(n->x[0]->type));
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    const struct binary_state *s = n->state;
     return s->converted ? OT_OK : ot_op_type(n, 1, OT_FLOAT, err);
 }
 
@@ -92,8 +120,12 @@ ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error 
 void ot_binary_forward(struct op_node *n, const struct binary *f) {
     const struct binary_state *s = n->state;
     struct work w = {.n = n, .f = f};
-    bool integer = ot_is_integer(n->y[0]->type);
-    ot_broadcast_each(n->pool, &s->whole, integer ? integer_segment : value_segment, &w);
+    const bool integer = ot_is_integer(n->y[0]->type);
+    ot_broadcast_each(n->pool, &s->whole,
+                      s->mixed  ? mixed_segment
+                      : integer ? integer_segment
+                                : value_segment,
+                      &w);
     if (!integer) ot_op_clear_spare(n->y[0]);
 }
 

@@ -12,12 +12,14 @@ struct binary {
     void (*da)(const float *a, const float *b, const float *dy, float *da, int64_t n);
     void (*db)(const float *a, const float *b, const float *dy, float *db, int64_t n);
     int64_t (*integer)(int64_t a, int64_t b); /* NULL: float only */
+    double (*mixed)(double a, double b); /* of two types, without gradient; NULL: refused */
 };
 
 /* The operator's state. */
 struct binary_state {
     struct broadcast whole, split;
     bool full[2];           /* the input has the shape of the result */
+    bool mixed;
     const float *converted; /* an integer exponent as floats; NULL: x[1] itself */
 };
 

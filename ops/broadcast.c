@@ -12,13 +12,15 @@ ot_status ot_broadcast_operand(const struct op_node *n, int i, struct tensor *sh
     *shape = *n->x[i];
     if (i == 0 || n->node->opset >= 7) return OT_OK;
     int rank = n->x[0]->rank, own = shape->rank;
-    if (!ot_attr_int(n->node, "broadcast", 0)) {
+    const bool channels = !strcmp(n->op->name, "PRelu"); /* of them is its slope, unasked */
+    if (!ot_attr_int(n->node, "broadcast", channels)) {
         if (ot_same_shape(n->x[0], shape)) return OT_OK;
         return ot_op_fail(n, err, OT_ERROR_INVALID, "shapes differ and broadcast is 0");
     }
     if (own > rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has more dimensions than input 0", i);
-    const int64_t axis = ot_attr_int(n->node, "axis", rank - own);
+    const int64_t axis =
+        ot_attr_int(n->node, "axis", channels && own == 1 && rank > 1 ? 1 : rank - own);
     if (axis < 0 || axis > rank - own)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is %lld, at most %d fits",
                           (long long)axis, rank - own);

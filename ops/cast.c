@@ -4,8 +4,7 @@
  * gives 0; integers that do not fit lose their high bits; bool is x != 0 (ONNX Cast-13).
  */
 #include "ops/index.h"
-
-#include <math.h>
+#include "ops/number.h"
 
 enum { GRAIN = 16384, CHUNK = 256 };
 
@@ -93,28 +92,13 @@ static void store_integers(ot_type type, void *data, int64_t at, int64_t n, cons
     }
 }
 
-/* v rounded towards zero, within the type's range. */
-static int64_t saturate(ot_type type, double v) {
-    const unsigned bits = 8 * (unsigned)ot_type_size(type);
-    const bool is_signed =
-        type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
-    const double high = ldexp(1, (int)bits - is_signed); /* the first that does not fit */
-    const double low = is_signed ? -high : 0;
-    if (type == OT_BOOL) return v != 0;
-    if (isnan(v)) return 0;
-    if (v >= high) return is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
-                                    : (int64_t)(UINT64_MAX >> (64 - bits));
-    if (v <= low) return (int64_t)low;
-    return v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v;
-}
-
 static void cast_chunk(const struct tensor *x, struct tensor *y, int64_t at, int64_t n) {
     int64_t integer[CHUNK];
     double real[CHUNK];
     if (is_floating(x->type)) {
         load_floats(x->type, x->data, at, n, real);
         for (int64_t i = 0; i < n && y->type != OT_FLOAT; i++)
-            integer[i] = saturate(y->type, real[i]);
+            integer[i] = ot_whole(y->type, real[i]);
     } else {
         load_integers(x->type, x->data, at, n, integer);
         const bool huge = x->type == OT_UINT64;

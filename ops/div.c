@@ -20,7 +20,7 @@ static int64_t integer(int64_t a, int64_t b) {
     return b == -1 ? (int64_t)(0 - (uint64_t)a) : a / b;
 }
 
-static const struct binary functions = {value, da, db, integer};
+static const struct binary functions = {value, da, db, integer, NULL};
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     return ot_binary_prepare(n, &functions, err);

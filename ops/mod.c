@@ -26,7 +26,8 @@ static int64_t integer(int64_t a, int64_t b) {
 
 static int64_t remainder_of_a(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
 
-static const struct binary forms[] = {{value, da, db, integer}, {value, da, db, remainder_of_a}};
+static const struct binary forms[] = {{value, da, db, integer, NULL},
+                                      {value, da, db, remainder_of_a, NULL}};
 
 static const struct binary *form(const struct op_node *n) {
     return &forms[ot_attr_int(n->node, "fmod", 0) != 0];

@@ -2,6 +2,8 @@
 #ifndef OT_OPS_NUMBER_H
 #define OT_OPS_NUMBER_H
 
+#include <math.h>
+
 #include "runtime/base/tensor.h"
 
 static inline bool ot_is_integer(ot_type type) {
@@ -33,6 +35,21 @@ static inline void ot_store_integer(void *data, ot_type type, int64_t k, int64_t
     case 8: ((uint64_t *)data)[k] = (uint64_t)value; break;
     default: break;
     }
+}
+
+/* v rounded towards zero, within the type's range; NaN gives 0. */
+static inline int64_t ot_whole(ot_type type, double v) {
+    const unsigned bits = 8 * (unsigned)ot_type_size(type);
+    const bool is_signed =
+        type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
+    const double high = ldexp(1, (int)bits - is_signed); /* the first that does not fit */
+    const double low = is_signed ? -high : 0;
+    if (type == OT_BOOL) return v != 0;
+    if (isnan(v)) return 0;
+    if (v >= high) return is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
+                                    : (int64_t)(UINT64_MAX >> (64 - bits));
+    if (v <= low) return (int64_t)low;
+    return v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v;
 }
 
 #endif

@@ -32,15 +32,15 @@ static int64_t integer(int64_t a, int64_t b) {
     return (int64_t)y;
 }
 
-static const struct binary functions = {value, da, db, integer};
+static const struct binary functions = {value, da, db, integer, pow};
 
-/* From opset 12 the exponent may be an integer tensor: a constant one becomes floats. */
+/* From opset 12 the types may differ. A constant integer exponent becomes floats, for those have a
+ * gradient. */
 static ot_status convert_exponent(struct op_node *n, ot_error *err) {
     struct binary_state *s = n->state;
     const struct tensor *b = n->x[1];
-    if (n->x[0]->type != OT_FLOAT || !ot_is_integer(b->type)) return OT_OK;
-    if (b->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "the integer exponent is not constant");
+    if (n->x[0]->type != OT_FLOAT || !ot_is_integer(b->type) || b->role != OT_ROLE_CONST)
+        return OT_OK;
     int64_t count = ot_elements(b);
     float *f = ot_arena_alloc(n->arena, (size_t)count, sizeof *f);
     if (!f) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
@@ -66,6 +66,9 @@ static const char *const cases[] = {
     "f{0,2,-2,4} f{0,3,2,-0.5} -> f{1,8,4,0.5}",
     "f{-8} f{0.5} -> f{nan}",
     "i64{2,-3,5} i64{10,3,-1} -> i64{1024,-27,0}",
+    "i32{2,3,-2} f{2,0.5,-1} -> i32{4,1,0}",
+    "i64{2,3} i32{2,3} -> i64{4,27}",
+    "f{2,4}:c i32{2,-1}:x -> f{4,0.25}",
     "f[2,1]{1.6,1.7} f{1.2,-1.2,-1.7} -> f[2,3]{1.757697,0.5689263,0.4497757,1.890335,"
     "0.5290068,0.4057297}",
     NULL,

@@ -1,5 +1,5 @@
-/* prelu.c - y = x for x >= 0, slope x below; the slope is broadcast to x (He, Zhang, Ren, Sun,
- * arXiv 1502.01852). */
+/* prelu.c - y = x for x >= 0, slope x below; the slope is broadcast to x, before opset 7 along its
+ * channels (He, Zhang, Ren, Sun, arXiv 1502.01852). */
 #include "ops/binary.h"
 
 static void value(const float *x, const float *slope, float *y, int64_t n) {
@@ -19,7 +19,7 @@ static int64_t integer(int64_t x, int64_t slope) {
     return x < 0 ? (int64_t)((uint64_t)slope * (uint64_t)x) : x;
 }
 
-static const struct binary functions = {value, da, db, integer};
+static const struct binary functions = {value, da, db, integer, NULL};
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_binary_prepare(n, &functions, err));
@@ -38,12 +38,13 @@ static const char *const cases[] = {
     "f{-2,0,3} f{0.5,2,2} -> f{-1,0,3}",
     "i32{-2,3} i32{5,7} -> i32{-10,3}",
     "X[3] S[2,3] -> error: larger than the input",
-    "X[2,3] S[3] @6 -> error: opset 6",
+    "X[2,3,4,4] S[3]:p @6 lanes -> Y[2,3,4,4]",
+    "X[2,3,5] S[1]:p @6 lanes -> Y[2,3,5]",
     NULL,
 };
 
 const struct op ot_op_PRelu = {
-    .name = "PRelu", .since = 7, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .name = "PRelu", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "", .needs = OT_X(0) | OT_X(1), .parameters = 2,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
     .prepare = prepare, .forward = forward, .backward = backward, .again = forward,

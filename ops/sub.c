@@ -19,7 +19,7 @@ static void db(const float *a, const float *b, const float *dy, float *dx, int64
 
 static int64_t integer(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
 
-static const struct binary functions = {value, da, db, integer};
+static const struct binary functions = {value, da, db, integer, NULL};
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     return ot_binary_prepare(n, &functions, err);

@@ -449,7 +449,8 @@ static ot_status finish_results(struct plan *p, ot_error *err) {
 }
 
 static bool stops_gradient(const struct op_node *n) {
-    bool floats = n->n_out > 0 && n->y[0] && n->y[0]->type == OT_FLOAT;
+    bool floats = false;
+    for (int j = 0; j < n->n_out; j++) floats |= n->y[j] && n->y[j]->type == OT_FLOAT;
     for (int i = 0; i < n->n_in && !n->op->shape_only; i++) {
         struct entry *x = n->x[i] ? ot_entry(n->x[i]) : NULL;
         if (x && (x->cut || (x->wants && !ot_op_carries(n->op, &x->t)))) return true;
