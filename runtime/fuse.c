@@ -15,15 +15,67 @@
 
 struct rule {
     const char *op, *pattern;
-    /* Adds what the operator needs to know beyond its inputs; false: not this match. NULL: nothing.
-     */
-    bool (*accept)(const struct graph *g, const struct match *m, struct node *node);
+    /* Tells the operator what it needs to know beyond its inputs; false: not this match. NULL:
+     * nothing. */
+    bool (*accept)(struct plan *p, const struct match *m, struct node *node);
 };
+enum { ATTRIBUTES = 5 /* room for those of a node */, AXES = 4 /* of what attention works on */ };
+
+static bool accept_attention(struct plan *p, const struct match *m, struct node *node);
 
 static const struct rule rules[] = {
     {"Linear", "Add(MatMul(x, w), b)", NULL},
+    {"ScaledAttention",
+     "Transpose?(MatMul(Softmax(Add?(Mul|Div?(MatMul(Mul?(Transpose?(q), f), "
+     "Mul?(Transpose?(Transpose?(k)), g)), h), mask)), Transpose?(v)))",
+     accept_attention},
 };
-enum { RULES = sizeof rules / sizeof *rules, ATTRIBUTES = 4 /* room for those of a node */ };
+enum { RULES = sizeof rules / sizeof *rules };
+
+/* ---- what operators are told ---- */
+
+static void tell(struct node *node, struct attr a) { node->attr[node->n_attr++] = a; }
+
+/* The transpositions `outer` after `inner` of AXES axes, either -1 where there is none. */
+static bool tell_perm(struct plan *p, struct node *node, const char *name, int outer, int inner) {
+    const struct node *const nodes = p->session->graph->node;
+    int64_t *perm = ot_arena_alloc(&p->arena, AXES, sizeof *perm);
+    if (!perm) return false;
+    for (int i = 0; i < AXES; i++) perm[i] = i;
+    for (int i = 0; i < 2; i++) {
+        const int k = i ? outer : inner;
+        int64_t before[AXES];
+        int count;
+        if (k < 0) continue;
+        const int64_t *axes = ot_attr_ints(&nodes[k], "perm", &count);
+        if (count != AXES) return false;
+        memcpy(before, perm, sizeof before);
+        for (int d = 0; d < AXES; d++) {
+            if (axes[d] < 0 || axes[d] >= AXES) return false;
+            perm[d] = before[axes[d]];
+        }
+    }
+    tell(node, (struct attr){.name = name, .kind = OT_ATTR_INTS, .n = AXES, .ints = perm});
+    return true;
+}
+
+static bool accept_attention(struct plan *p, const struct match *m, struct node *node) {
+    enum { OUT, PRODUCT_V, SOFTMAX, ADD, SCALE, PRODUCT_K, SCALE_Q, Q, SCALE_K, K, K_INNER, V };
+    const struct node *const nodes = p->session->graph->node;
+    const struct node *softmax = &nodes[m->node[SOFTMAX]];
+    const int64_t axis = ot_attr_int(softmax, "axis", softmax->opset >= 13 ? -1 : 1);
+    if (axis != -1 && axis != AXES - 1) return false;
+    const int *v = m->value; /* q, its factor, k, its factor, factor of both, mask, v */
+    memcpy(node->in, (int[]){v[0], v[2], v[6], v[1], v[3], v[4], v[5]}, 7 * sizeof *node->in);
+    const bool divide = m->node[SCALE] >= 0 && !strcmp(nodes[m->node[SCALE]].op_type, "Div");
+    tell(node, (struct attr){.name = "divide", .kind = OT_ATTR_INT, .i = divide});
+    return tell_perm(p, node, "perm_q", m->node[Q], -1) &&
+           tell_perm(p, node, "perm_k", m->node[K], m->node[K_INNER]) &&
+           tell_perm(p, node, "perm_v", m->node[V], -1) &&
+           tell_perm(p, node, "perm_y", m->node[OUT], -1);
+}
+
+/* ---- finding them ---- */
 
 struct fuser {
     struct plan *p;
@@ -102,7 +154,7 @@ static ot_status add(struct fuser *f, int rule, const struct match *m, const int
     fusion->node = (struct node){.name = last->name, .op_type = rules[rule].op, .domain = "",
                                  .opset = last->opset, .n_in = values, .n_out = last->n_out,
                                  .in = in, .out = last->out, .attr = attr};
-    if (rules[rule].accept && !rules[rule].accept(f->g, m, &fusion->node)) return OT_OK;
+    if (rules[rule].accept && !rules[rule].accept(p, m, &fusion->node)) return OT_OK;
     for (int i = 0; i < n; i++) p->fused[member[i]] = fusion;
     return OT_OK;
 }

@@ -144,7 +144,6 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
 
 static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
-    find_wants(n);
     OT_TRY(add_node(p, pn, err)); /* from here on the plan releases it */
     OT_TRY(n->op->prepare(n, err));
     if (is_constant(n)) return fold(p, n, err);
@@ -170,6 +169,7 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
     y->t.lane_rank = lane_rank;
     pn->n.x[0] = &from->t;
     pn->n.y[0] = &y->t;
+    find_wants(&pn->n);
     *to = y;
     return finish_node(p, pn, err);
 }
@@ -341,6 +341,7 @@ static ot_status lower_node(struct plan *p, const struct node *node, int k, bool
     struct op_node *n = &pn->n;
     int lane_rank = 0;
     OT_TRY(find_inputs(p, n, err));
+    find_wants(n);
     *taken = !n->op->fits || n->op->fits(n);
     if (!*taken) return OT_OK;
     OT_TRY(choose_inputs(p, n, &lane_rank, err));

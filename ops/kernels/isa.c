@@ -6,6 +6,7 @@
 #include "ops/kernels/function.inc"
 #include "ops/kernels/norm.inc"
 #include "ops/kernels/layer_norm.inc"
+#include "ops/kernels/softmax.inc"
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/pool.inc"
 #include "ops/kernels/sddmm.inc"
@@ -56,6 +57,8 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .norm_lanes_back = layer_norm_lanes_back,
     .norm_row = layer_norm_row,
     .norm_row_back = layer_norm_row_back,
+    .softmax_row = softmax_row,
+    .softmax_row_back = softmax_row_back,
     .value = {[OT_EXP] = exp_value, [OT_SIGMOID] = sigmoid_value, [OT_ERF] = erf_value,
               [OT_GELU] = gelu_value, [OT_GELU_TANH] = gelu_tanh_value},
     .gradient = {[OT_ERF] = erf_gradient, [OT_GELU] = gelu_gradient,

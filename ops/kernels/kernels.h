@@ -134,6 +134,10 @@ struct layer_norm {
 };
 typedef void layer_norm_fn(const struct layer_norm *a);
 
+/* x = softmax(x + bias), bias NULL: zero; dy = gain y (dy - sum of y dy). */
+typedef void softmax_row_fn(float *x, const float *bias, size_t n);
+typedef void softmax_row_back_fn(const float *y, float *dy, float gain, size_t n);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
@@ -145,6 +149,8 @@ struct kernels {
     combine_fn *combine;
     max_pool_fn *max_pool;
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
+    softmax_row_fn *softmax_row;
+    softmax_row_back_fn *softmax_row_back;
     value_fn *value[OT_FUNCTIONS];
     gradient_fn *gradient[OT_FUNCTIONS]; /* NULL for OT_EXP and OT_SIGMOID */
     /* [h - 1][w - 1]; NULL where h * w > tile */
