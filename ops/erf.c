@@ -14,5 +14,6 @@ const struct op ot_op_Erf = {
     .name = "Erf", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
     .attributes = "", .needs = OT_X(0),
     .lanes = ot_unary_lanes, .prepare = ot_unary_prepare, .forward = forward, .backward = backward,
+    .again = forward,
     .cases = cases,
 };

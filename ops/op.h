@@ -52,7 +52,8 @@ struct op_node {
     bool training;            /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
-    bool mixes; /* prepare sets it where a sample's y depends on the others of its batch */
+    bool mixes;   /* prepare sets it where a sample's y depends on the others of its batch; */
+    bool ordered; /* where dimension 0 of x[0] is time, not samples */
 
     void *state; /* op->state_size zeroed bytes */
 

@@ -145,6 +145,7 @@ ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_erro
     s->cell = cell;
     OT_TRY(read_direction(n, s, err));
     OT_TRY(check_shapes(n, s, err));
+    n->ordered = !s->batch_first;
     OT_TRY(check_size(n, s, err));
     for (int i = 0; i < 2 * cell->functions; i++) names[i] = cell->names[i % cell->functions];
     OT_TRY(ot_gate_functions_read(n, names, s->directions * cell->functions, s->f, err));

@@ -32,6 +32,13 @@ static void find_divided(const struct graph *g, const ot_tensor *inputs, int n, 
     for (int i = 0; i < n; i++) divided[i] = first < n && is_divided(g, inputs, first, i);
 }
 
+/* The output has a row a sample, and nothing takes the rows for points of time. */
+static bool is_by_sample(const struct plan *p, int64_t rows) {
+    for (int i = 0; i < p->n_nodes; i++)
+        if (p->node[i]->n.ordered && p->node[i]->n.x[0]->dim[0] == rows) return false;
+    return p->target.rank > 0 && p->target.dim[0] == rows;
+}
+
 ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
                            int n, int64_t rows, bool recompute, struct plan **plan, ot_error *err) {
     if (n != s->graph->n_inputs)
@@ -49,7 +56,7 @@ ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_t
         }
         status = ot_plan_new(s, kind, part, n, recompute, &p, err);
     }
-    if (!status && (p->target.rank < 1 || p->target.dim[0] != rows))
+    if (!status && !is_by_sample(p, rows))
         status = ot_fail(err, OT_ERROR_LIMIT,
                          "the step does not fit into memory, and its output is not by sample");
     ot_block_free(&s->allocator, part);

@@ -1,17 +1,17 @@
 /* fit.c - the plan that a call runs: one that is kept, or a new one that fits into memory.
  *
- * Where a training step does not fit, it is divided into micro-batches, down to 16 samples, which
- * cost next to nothing: fewer do not fill the lanes of sparse kernels. Then what is cheap is
- * computed again instead of kept, then micro-batches become as small as they must. Where a sample's
- * result depends on the others of its batch, micro-batches change it, and come last. Whether a plan
- * fits depends on the model, the optimizer and the shapes alone, not on other plans: a run that is
- * resumed is divided as it was. All plans share one block of memory.
+ * Where a training step does not fit, it is divided into micro-batches, which cost next to nothing
+ * as long as they fill the lanes of sparse kernels: 16 samples, or tokens, do. Then what is cheap
+ * is computed again instead of kept, then micro-batches become as small as they must. Where a
+ * sample's result depends on the others of its batch, micro-batches change it, and come last.
+ * Whether a plan fits depends on the model, the optimizer and the shapes alone, not on other plans:
+ * a run that is resumed is divided as it was. All plans share one block of memory.
  */
 #include <string.h>
 
 #include "runtime/session.h"
 
-enum { LEAST_ROWS = 16 };
+enum { LANES = 16 };
 
 /* What a plan is wanted for. */
 struct wish {
@@ -21,6 +21,8 @@ struct wish {
     int n;
     int64_t batch; /* samples; 0: there is nothing to divide */
     size_t least;  /* what the most frugal plan so far would need */
+    bool mixes;    /* a sample's result depends on the others of its batch */
+    int64_t rows;  /* samples that fill the lanes */
 };
 
 /* ---- how much memory ---- */
@@ -29,8 +31,11 @@ static size_t session_bytes(const struct ot_session *s) {
     ot_memory_info info;
     size_t bytes = s->graph->arena.held;
     ot_get_memory_info(s, &info);
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].is_statistic) bytes += ot_bytes(&s->parameter[i].t);
+    for (int i = 0; i < s->n_parameters; i++) {
+        const struct parameter *p = &s->parameter[i];
+        if (p->is_statistic) bytes += ot_bytes(&p->t); /* kept until a step is known to succeed */
+        if (p->in_graph) bytes -= ot_bytes(&p->t);     /* counted with the graph */
+    }
     return bytes + info.weights + info.gradients + info.moments;
 }
 
@@ -66,16 +71,29 @@ static bool fits(struct wish *w, const struct plan *p) {
 
 /* ---- ways to run a step ---- */
 
-/* A plan of so many micro-batches (1: the whole batch); *plan stays NULL where it does not fit.
- * mixes (NULL: not asked): whether samples depend on one another. */
+/* Lanes hold samples, or the tokens of samples. */
+static int64_t rows_to_fill(const struct plan *p, int64_t batch) {
+    int64_t most = 0;
+    bool lanes = false;
+    for (int i = 0; i < p->n_entries; i++) {
+        const struct tensor *t = &p->entries[i]->t;
+        lanes |= t->lanes > 0;
+        if (t->lanes && batch && ot_lane_samples(t) / batch > most)
+            most = ot_lane_samples(t) / batch;
+    }
+    return !lanes ? 1 : most < 1 ? LANES : (LANES + most - 1) / most;
+}
+
+/* A plan of so many micro-batches (1: the whole batch); *plan stays NULL where it does not fit. */
 static ot_status try_parts(struct wish *w, int64_t parts, bool recompute, struct plan **plan,
-                           bool *mixes, ot_error *err) {
+                           ot_error *err) {
     struct plan *p = NULL;
     const ot_status status =
         parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, recompute, &p, err)
                   : ot_plan_new(w->s, w->kind, w->inputs, w->n, recompute, &p, err);
     if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
-    if (mixes) *mixes = p->mixes;
+    w->mixes = p->mixes;
+    if (parts == 1) w->rows = rows_to_fill(p, w->batch);
     if (fits(w, p))
         *plan = p;
     else
@@ -88,16 +106,16 @@ static ot_status fewest(struct wish *w, int64_t most, bool recompute, struct pla
                         ot_error *err) {
     int64_t low = 1, parts = most;
     if (most < 2) return OT_OK;
-    OT_TRY(try_parts(w, parts, recompute, plan, NULL, err));
+    OT_TRY(try_parts(w, parts, recompute, plan, err));
     if (!*plan) return OT_OK;
     while (parts - low > 1) {
         const int64_t middle = low + (parts - low) / 2;
         ot_plan_free(*plan);
         *plan = NULL;
-        OT_TRY(try_parts(w, middle, recompute, plan, NULL, err));
+        OT_TRY(try_parts(w, middle, recompute, plan, err));
         *(*plan ? &parts : &low) = middle;
     }
-    return *plan ? OT_OK : try_parts(w, parts, recompute, plan, NULL, err);
+    return *plan ? OT_OK : try_parts(w, parts, recompute, plan, err);
 }
 
 /* Losses and gradients of weights add up. What the host looks at itself stays whole. */
@@ -120,11 +138,10 @@ static ot_status refuse(const struct wish *w, ot_error *err) {
 
 static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
     const bool trains = ot_plan_trains(w->kind), divides = is_divisible(w);
-    bool mixes = false;
-    OT_TRY(try_parts(w, 1, false, plan, &mixes, err));
-    if (!*plan && divides && !mixes)
-        OT_TRY(fewest(w, trains ? w->batch / LEAST_ROWS : w->batch, false, plan, err));
-    if (!*plan && trains) OT_TRY(try_parts(w, 1, true, plan, NULL, err));
+    OT_TRY(try_parts(w, 1, false, plan, err));
+    if (!*plan && divides && !w->mixes)
+        OT_TRY(fewest(w, trains ? w->batch / w->rows : w->batch, false, plan, err));
+    if (!*plan && trains) OT_TRY(try_parts(w, 1, true, plan, err));
     if (!*plan && trains && divides) OT_TRY(fewest(w, w->batch, true, plan, err));
     return *plan ? OT_OK : refuse(w, err);
 }
@@ -207,7 +224,7 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
     struct plan *p = recall(s, kind, inputs, n);
     s->forward = s->backward = NULL;
     if (!p) {
-        struct wish w = {s, kind, inputs, n, ot_batch_of(inputs, n), SIZE_MAX};
+        struct wish w = {s, kind, inputs, n, ot_batch_of(inputs, n), SIZE_MAX, false, LANES};
         OT_TRY(choose(&w, &p, err));
         tell(s, p);
         p->next = s->plan;

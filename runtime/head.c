@@ -126,7 +126,8 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
 
 static void replace(struct ot_session *s, struct parameter *p, const struct tensor *t) {
     ot_pattern_unref(p->t.pattern);
-    ot_block_free(&s->allocator, p->t.data);
+    if (!p->in_graph) ot_block_free(&s->allocator, p->t.data);
+    p->in_graph = false;
     ot_block_free(&s->allocator, p->gradient);
     p->gradient = NULL;
     for (int k = 0; k < OT_MOMENTS; k++) {

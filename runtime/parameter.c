@@ -63,11 +63,21 @@ static void walk(struct finder *f) {
     }
 }
 
-/* Each parameter owns its values; the graph keeps those of the file. */
-static ot_status own_values(struct parameter *p, const ot_allocator *allocator, ot_error *err) {
+/* A large weight is trained where the graph has it: export writes the present values. What export
+ * cannot write it compares with the file's, so there the graph keeps them, and with small ones,
+ * which may not be aligned. */
+static bool may_stay(const struct graph *g, const struct parameter *p) {
+    return g->value[p->value].exportable && (uintptr_t)p->t.data % 64 == 0 &&
+           ot_bytes(&p->t) >= 4096;
+}
+
+static ot_status own_values(struct parameter *p, const struct graph *g,
+                            const ot_allocator *allocator, ot_error *err) {
     const struct tensor from = p->t;
     p->t.role = OT_ROLE_PARAM;
     p->t.pattern = ot_pattern_ref(from.pattern);
+    p->in_graph = may_stay(g, p);
+    if (p->in_graph) return OT_OK;
     p->t.data = ot_block_alloc(allocator, (size_t)ot_count(&from), sizeof(float));
     if (!p->t.data)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weight '%s'", p->name);
@@ -85,7 +95,7 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
     if (!f.parameter) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
     walk(&f);
     for (int i = 0; i < found; i++) {
-        ot_status status = own_values(&f.parameter[i], allocator, err);
+        ot_status status = own_values(&f.parameter[i], g, allocator, err);
         if (!status) continue;
         for (int k = i + 1; k < found; k++) f.parameter[k].t.data = NULL;
         for (int k = i + 1; k < found; k++) f.parameter[k].t.pattern = NULL;
@@ -101,7 +111,7 @@ void ot_parameters_free(const ot_allocator *allocator, struct parameter *paramet
     if (!parameter) return;
     for (int i = 0; i < n; i++) {
         struct parameter *p = &parameter[i];
-        ot_block_free(allocator, p->t.data);
+        if (!p->in_graph) ot_block_free(allocator, p->t.data);
         ot_pattern_unref(p->t.pattern);
         ot_block_free(allocator, p->gradient);
         for (int k = 0; k < OT_MOMENTS; k++) ot_block_free(allocator, p->moment[k]);

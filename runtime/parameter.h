@@ -15,7 +15,8 @@ struct parameter {
     int value;             /* in the graph */
     const char *name;
     const char *op;        /* operator of its first use */
-    struct tensor t;       /* role PARAM; t.data and t.pattern are owned */
+    struct tensor t;       /* role PARAM; t.pattern is owned, */
+    bool in_graph;         /* and so is t.data, but where it is the graph's own */
     float *gradient;       /* NULL until a plan trains */
     float *moment[OT_MOMENTS];
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
@@ -26,7 +27,8 @@ struct parameter {
 
 /* Finds the parameters of the graph: float initializers at the places that operators name as
  * weights, also through Reshape, Transpose and their like, and trainable operands of Add, Mul,
- * Sub and Div. Copies their values. parameter_of: g->n_values entries, -1 elsewhere. */
+ * Sub and Div. Takes over or copies their values. parameter_of: g->n_values entries, -1 elsewhere.
+ */
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err);

@@ -158,6 +158,7 @@ void ot_close(ot_session *s) {
     ot_pool_free(s->pool);
     ot_graph_free(s->graph);
     ot_block_free(&al, s);
+    ot_allocator_trim(&al);
 }
 
 /* ---- looking ---- */
