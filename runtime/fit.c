@@ -208,7 +208,8 @@ static ot_status make_room(struct ot_session *s, ot_error *err) {
     for (; kept > 1 && (kept > OT_PLANS_KEPT || kept_bytes(s) + largest_block(s) > limit); kept--)
         forget_last(s);
     const size_t bytes = largest_block(s);
-    if (s->block_bytes >= bytes && kept_bytes(s) + s->block_bytes <= limit) return OT_OK;
+    const bool larger = s->block_bytes > bytes && kept_bytes(s) + s->block_bytes > limit;
+    if (s->block && s->block_bytes >= bytes && !larger) return OT_OK;
     ot_block_free(&s->allocator, s->block);
     s->block_bytes = 0;
     s->block = ot_block_alloc(&s->allocator, 1, bytes);

@@ -54,6 +54,9 @@ ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, o
     struct optimizer o = {.is_set = true};
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     OT_TRY(ot_optimizer_check(options, &o.options, err));
+    const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
+    if (before != ot_optimizer_moments(&o.options))
+        ot_session_drop_plans(s); /* other memory is left for them */
     for (int i = 0; i < s->n_parameters; i++) {
         for (int k = 0; k < OT_MOMENTS; k++) {
             ot_block_free(&s->allocator, s->parameter[i].moment[k]);

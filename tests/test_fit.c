@@ -219,6 +219,20 @@ static void tokens_count_as_samples(void **state) {
     }
 }
 
+/* Its moments leave less for the plan. */
+static void an_optimizer_that_comes_later_counts(void **state) {
+    (void)state;
+    struct fixture f;
+    const ot_optimizer_options adam = {.kind = OT_ADAM, .lr = 0.01f};
+    open_short(&f, network_mlp, (ot_options){.threads = 1}, 64, 0);
+    need(&f);
+    assert_int_equal(memory(&f).parts, 1);
+    assert_int_equal(ot_set_optimizer(f.s, &adam, NULL), OT_OK);
+    fixture_train(&f);
+    assert_true(memory(&f).parts > 1);
+    ot_close(f.s);
+}
+
 static void count_again(void *context, const char *line) {
     *(int *)context += strstr(line, " again ") != NULL;
 }
@@ -487,6 +501,7 @@ int main(void) {
         cmocka_unit_test(a_limit_that_fits_changes_nothing),
         cmocka_unit_test(activations_come_before_micro_batches_where_samples_mix),
         cmocka_unit_test(tokens_count_as_samples),
+        cmocka_unit_test(an_optimizer_that_comes_later_counts),
         cmocka_unit_test(plans_show_what_is_computed_again),
         cmocka_unit_test(what_does_not_fit_says_what_it_takes),
         cmocka_unit_test(what_is_not_by_sample_stays_whole),
