@@ -84,6 +84,7 @@ set(RUNTIME_SOURCES
   runtime/fuse.c
   runtime/fit.c
   runtime/head.c
+  runtime/join.c
   runtime/loss.c
   runtime/lower.c
   runtime/match.c

@@ -11,19 +11,28 @@
  * dmean = -g sum dy, dvar = -g / 2 (var + epsilon) sum dy (x - mean), where they are computed
  * values that the output depends on; dx = g dy, and with batch statistics
  * dx = g (dy - sum dy / m - (x - mean) / (var + epsilon) * sum dy (x - mean) / m).
+ *
+ * What follows can be taken in passing: BatchNormalization+Add+Relu is y = max(.. + z, 0), with z
+ * the sixth input. Its dz is what of dy passes Relu; the mask is the sign of y, or without z made
+ * from x again, which is read anyway.
  */
 #include <math.h>
+#include <string.h>
 
 #include "ops/channels.h"
-#include "ops/kernels/kernels.h"
 
 struct state {
     bool batch; /* statistics of the batch */
+    bool relu;
     float epsilon, momentum;
     struct channels x;
 };
 
-enum { X, SCALE, BIAS, MEAN, VAR }; /* inputs */
+enum { X, SCALE, BIAS, MEAN, VAR, Z }; /* inputs */
+
+static const struct tensor *summand(const struct op_node *n) {
+    return n->n_in > Z ? n->x[Z] : NULL;
+}
 
 static bool node_trains(const struct op_node *n) {
     if (n->node->opset < 7) return !ot_attr_int(n->node, "is_test", 0);
@@ -68,6 +77,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
             return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s for %lld channels", i,
                               ot_shape_text(n->x[i], text, sizeof text), (long long)x->dim[1]);
     }
+    const struct tensor *z = summand(n);
+    if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 5 is not like input 0");
+    s->relu = strstr(n->op->name, "+Relu") != NULL;
     ot_channels_of(x, &s->x);
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++)
@@ -117,11 +130,15 @@ static void statistics(const struct op_node *n, int64_t c, float *mean, float *i
 
 static void normalize(const struct op_node *n, int64_t c, float mean, float inverse) {
     const struct state *s = n->state;
-    const float gain = inverse * ot_f(n->x[SCALE])[c], bias = ot_f(n->x[BIAS])[c];
+    const struct norm whole = {.x0 = mean, .gain = inverse * ot_f(n->x[SCALE])[c],
+                               .shift = ot_f(n->x[BIAS])[c], .relu = s->relu};
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + c) * s->x.inner;
-        n->kernels->scale(ot_f(n->x[X]) + at, mean, gain, bias, ot_f(n->y[0]) + at,
-                          (size_t)s->x.inner);
+        struct norm a = whole;
+        a.x = ot_f(n->x[X]) + at;
+        a.z = summand(n) ? ot_f(summand(n)) + at : NULL;
+        a.y = ot_f(n->y[0]) + at;
+        n->kernels->norm(&a, (size_t)s->x.inner);
     }
 }
 
@@ -166,22 +183,42 @@ static void again(struct op_node *n) {
 
 /* ---- backward ---- */
 
-/* dx = gain * dy, and with batch statistics + slope * (x - mean) + shift */
-struct line {
-    float mean, gain, slope, shift;
-};
+static float *from(float *p, int64_t at) { return p ? p + at : NULL; }
 
-static void backward_data(const struct op_node *n, int64_t c, const struct line *l) {
+static float *wanted(const struct op_node *n, int i) {
+    return i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
+}
+
+/* All that is known of channel c; pointers are those of the whole tensors. */
+static struct norm_gradient describe(const struct op_node *n, int64_t c, float mean,
+                                     float inverse) {
     const struct state *s = n->state;
+    return (struct norm_gradient){.dy = ot_f(n->dy[0]),
+                                  .more = n->more ? ot_f(n->more) : NULL,
+                                  .x = ot_f(n->x[X]),
+                                  .y = s->relu && summand(n) ? ot_f(n->y[0]) : NULL,
+                                  .x0 = mean,
+                                  .gain = inverse * ot_f(n->x[SCALE])[c],
+                                  .shift = ot_f(n->x[BIAS])[c],
+                                  .relu = s->relu,
+                                  .batch = s->batch,
+                                  .dx = wanted(n, X),
+                                  .dz = wanted(n, Z)};
+}
+
+static void backward_data(const struct op_node *n, int64_t c, const struct norm_gradient *whole) {
+    const struct state *s = n->state;
+    const bool reads_x = s->batch || (s->relu && !whole->y);
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + c) * s->x.inner;
-        const float *dy = ot_f(n->dy[0]) + at;
-        float *dx = ot_f(n->dx[X]) + at;
-        if (s->batch)
-            n->kernels->combine(dy, l->gain, ot_f(n->x[X]) + at, l->mean, l->slope, l->shift, dx,
-                                (size_t)s->x.inner);
-        else
-            n->kernels->scale(dy, 0, l->gain, 0, dx, (size_t)s->x.inner);
+        struct norm_gradient a = *whole;
+        a.dy += at;
+        a.more = a.more ? a.more + at : NULL;
+        a.x = reads_x ? a.x + at : NULL;
+        a.y = a.y ? a.y + at : NULL;
+        a.dx = from(a.dx, at);
+        a.dz = from(a.dz, at);
+        n->kernels->norm_gradient(&a, (size_t)s->x.inner);
     }
 }
 
@@ -192,21 +229,19 @@ static void backward_channel(void *arg, int task, int worker) {
     const int64_t c = task;
     float mean, inverse;
     used_statistics(n, c, &mean, &inverse);
-    double sum = 0, product = 0; /* of dy, of dy (x - mean) */
+    struct norm_gradient a = describe(n, c, mean, inverse);
+    double sum = 0, product = 0; /* of the gradient g after Relu, of g (x - mean) */
     if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
-        ot_channel_products(n->kernels, &s->x, ot_f(n->dy[0]), ot_f(n->x[X]), mean, c, &sum,
-                            &product);
+        ot_channel_sums(n->kernels, &s->x, &a, c, &sum, &product);
+    const double gain = (double)a.gain, m = (double)s->x.count, fixed = s->batch ? 0 : gain;
+    const double per_variance = -(double)inverse * inverse * product;
     if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * (double)inverse);
     if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum;
-    const float gain = inverse * ot_f(n->x[SCALE])[c], fixed = s->batch ? 0 : gain;
     if (n->dx[MEAN]) ot_f(n->dx[MEAN])[c] = (float)(-fixed * sum);
-    if (n->dx[VAR])
-        ot_f(n->dx[VAR])[c] = (float)(-0.5 * fixed * (double)inverse * inverse * product);
-    if (!n->dx[X]) return;
-    const double m = (double)s->x.count;
-    const struct line l = {mean, gain, (float)(-gain * (double)inverse * inverse * product / m),
-                           (float)(-gain * sum / m)};
-    backward_data(n, c, &l);
+    if (n->dx[VAR]) ot_f(n->dx[VAR])[c] = (float)(0.5 * fixed * per_variance);
+    a.slope = (float)(gain * per_variance / m);
+    a.rest = (float)(-gain * sum / m);
+    if (a.dx || a.dz) backward_data(n, c, &a);
 }
 
 static void backward(struct op_node *n) {
@@ -240,22 +275,62 @@ static const char *const cases[] = {
     "X[2,3] " STATE " -> Y[2,3] A[3] B[3] C[3] D[3] -> error: 5 outputs",
     NULL};
 
-const struct op ot_op_BatchNormalization = {
-    .name = "BatchNormalization",
-    .since = 6,
-    .min_in = 5,
-    .max_in = 5,
-    .min_out = 1,
-    .max_out = 5,
-    .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i",
-    .needs = OT_X(X) | OT_X(SCALE) | OT_X(MEAN) | OT_X(VAR),
-    .parameters = OT_X(SCALE) | OT_X(BIAS),
-    .statistics = OT_X(MEAN) | OT_X(VAR),
-    .state_size = sizeof(struct state),
-    .lanes = lanes,
-    .prepare = prepare,
-    .forward = forward,
-    .again = again,
-    .backward = backward,
-    .cases = cases,
-};
+/* Values on both sides of Relu's kink, none near it: 17 samples of 2 channels. */
+#define FAR                                                                                       \
+    "f[17,2,1]{-0.9,-0.9,0.8,1.2,-1.1,-1.1,1.2,0.8,-0.9,-0.9,1.2,1.2,1.2,-0.9,-0.9,-0.9,1.2,"     \
+    "-1.1,-1.1,-0.9,-1.1,0.8,-1.1,0.8,1.2,1.2,1.2,1.2,1.2,-0.9,0.8,-1.1,-1.1,-0.9}:x f{1.5,"      \
+    "-0.7}:p f{0.3,0.2}:p f{0.1,-0.1}:p f{1.2,0.9}:p "
+#define FAR_Z                                                                                     \
+    "f[17,2,1]{0.3,-0.1,0,0.3,0,0.3,0.3,0,0.3,-0.1,0,-0.2,0,-0.1,0,-0.2,-0.1,0,0,-0.2,-0.2,"      \
+    "0.3,0.3,-0.2,0,-0.2,0.3,-0.1,-0.2,0,0.3,0.3,-0.2,-0.2}:x "
+
+static const char *const relu_cases[] = {
+    FAR "lanes -> Y[17,2,1]",
+    FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
+    FAR "bn=frozen train training_mode=1 -> Y[17,2,1]",
+    "f[1,1,3]{1,2,nan} f{2} f{-2.5} f{1} f{4} epsilon=0 -> f[1,1,3]{0,0,nan}",
+    NULL};
+
+static const char *const add_cases[] = {
+    "X[3,3,2,5] " STATE " Z[3,3,2,5] -> Y[3,3,2,5]",
+    "X[3,3,2,5] " STATE " Z[3,3,2,5] train training_mode=1 lanes -> Y[3,3,2,5] RM[3]:n RV[3]:n",
+    "X[2,3,2] " STATE " Z[2,3,3] -> error: input 5",
+    NULL};
+
+static const char *const add_relu_cases[] = {
+    FAR FAR_Z "lanes -> Y[17,2,1]",
+    FAR FAR_Z "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
+    FAR FAR_Z "bn=frozen train training_mode=1 -> Y[17,2,1]",
+    "f[1,1,3]{1,2,3} f{2} f{-3} f{1} f{4} f[1,1,3]{1,4,nan} epsilon=0 -> f[1,1,3]{0,2,nan}",
+    NULL};
+
+#define NORM(Id, Name, inputs, reads, inner, texts)                                         \
+    const struct op ot_op_##Id = {                                                          \
+        .name = Name,                                                                       \
+        .since = 6,                                                                         \
+        .min_in = inputs,                                                                   \
+        .max_in = inputs,                                                                   \
+        .min_out = 1,                                                                       \
+        .max_out = 5,                                                                       \
+        .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i",           \
+        .needs = OT_X(X) | OT_X(SCALE) | OT_X(MEAN) | OT_X(VAR) | (reads),                  \
+        .parameters = OT_X(SCALE) | OT_X(BIAS),                                             \
+        .statistics = OT_X(MEAN) | OT_X(VAR),                                               \
+        .y_over_x = OT_X(X) | OT_X(Z),                                                      \
+        .dx_over_x = OT_X(X),                                                               \
+        .dx_over_dy = OT_X(X) | OT_X(Z),                                                    \
+        .takes_more = true,                                                                 \
+        .internal = inner,                                                                  \
+        .state_size = sizeof(struct state),                                                 \
+        .lanes = lanes,                                                                     \
+        .prepare = prepare,                                                                 \
+        .forward = forward,                                                                 \
+        .again = again,                                                                     \
+        .backward = backward,                                                               \
+        .cases = texts,                                                                     \
+    };
+
+NORM(BatchNormalization, "BatchNormalization", 5, 0, false, cases)
+NORM(BatchNormalizationRelu, "BatchNormalization+Relu", 5, OT_X(BIAS), true, relu_cases)
+NORM(BatchNormalizationAdd, "BatchNormalization+Add", 6, 0, true, add_cases)
+NORM(BatchNormalizationAddRelu, "BatchNormalization+Add+Relu", 6, OT_Y(0), true, add_relu_cases)

@@ -1,70 +1,86 @@
 /* channels.c - the elements of a channel, a piece at a time: float within one, double over all. */
 #include "ops/channels.h"
 
-#include "ops/kernels/kernels.h"
-
 enum {
     PIECE = 512, /* two of them fit any first-level cache, and float holds the sum */
     SHORT = 128  /* shorter runs are put side by side first */
 };
 
+enum { X, DY, MORE, Y, SOURCES }; /* what is read, in rows of pointers; NULL: nobody does */
+
 struct total {
-    double n, mean, square; /* of moments */
-    double a, ab;           /* of products */
+    double n, mean, square;  /* of moments */
+    double sum, product;     /* of gradients */
 };
 
 struct walk {
     const struct kernels *kernels;
-    float b0;
+    const struct norm_gradient *gradient; /* NULL: moments are asked for */
     struct total total;
-    size_t n; /* elements in a and b */
-    float a[PIECE], b[PIECE];
+    size_t n; /* elements in piece */
+    float piece[SOURCES][PIECE];
 };
 
-/* b NULL: moments of a, else products. */
-static void add_piece(struct walk *w, const float *a, const float *b, size_t n) {
-    struct total *t = &w->total;
-    float p, q;
-    if (b) {
-        w->kernels->products(a, b, w->b0, n, &p, &q);
-        t->a += (double)p;
-        t->ab += (double)q;
-        return;
-    }
-    w->kernels->moments(a, n, &p, &q);
-    const double m = (double)n, all = t->n + m, d = (double)p - t->mean;
-    t->mean += d * m / all;
-    t->square += (double)q + d * d * t->n * m / all;
+static void add_moments(struct total *t, double n, double mean, double square) {
+    const double all = t->n + n, d = mean - t->mean;
+    t->mean += d * n / all;
+    t->square += square + d * d * t->n * n / all;
     t->n = all;
 }
 
-static void flush(struct walk *w, bool pairs) {
-    if (w->n) add_piece(w, w->a, pairs ? w->b : NULL, w->n);
+static void add_piece(struct walk *w, const float *const *at, size_t n) {
+    float p, q;
+    if (!w->gradient) {
+        w->kernels->moments(at[X], n, &p, &q);
+        add_moments(&w->total, (double)n, (double)p, (double)q);
+        return;
+    }
+    struct norm_gradient a = *w->gradient;
+    a.x = at[X];
+    a.dy = at[DY];
+    a.more = at[MORE];
+    a.y = at[Y];
+    w->kernels->norm_sums(&a, n, &p, &q);
+    w->total.sum += (double)p;
+    w->total.product += (double)q;
+}
+
+static void advance(const float **at, const float *const *from, int64_t by) {
+    for (int k = 0; k < SOURCES; k++) at[k] = from[k] ? from[k] + by : NULL;
+}
+
+static void flush(struct walk *w, const float *const *from) {
+    const float *at[SOURCES];
+    for (int k = 0; k < SOURCES; k++) at[k] = from[k] ? w->piece[k] : NULL;
+    if (w->n) add_piece(w, at, w->n);
     w->n = 0;
 }
 
-static void add_run(struct walk *w, const float *a, const float *b, int64_t n) {
+static void add_run(struct walk *w, const float *const *from, int64_t at, int64_t n) {
+    const float *part[SOURCES];
     if (n < SHORT) {
-        if (w->n + (size_t)n > PIECE) flush(w, b != NULL);
-        for (int64_t i = 0; i < n; i++) w->a[w->n + (size_t)i] = a[i];
-        for (int64_t i = 0; b && i < n; i++) w->b[w->n + (size_t)i] = b[i];
+        if (w->n + (size_t)n > PIECE) flush(w, from);
+        for (int k = 0; k < SOURCES; k++)
+            for (int64_t i = 0; from[k] && i < n; i++)
+                w->piece[k][w->n + (size_t)i] = from[k][at + i];
         w->n += (size_t)n;
         return;
     }
-    for (int64_t i = 0; i < n; i += PIECE)
-        add_piece(w, a + i, b ? b + i : NULL, (size_t)(n - i < PIECE ? n - i : PIECE));
+    for (int64_t i = 0; i < n; i += PIECE) {
+        advance(part, from, at + i);
+        add_piece(w, part, (size_t)(n - i < PIECE ? n - i : PIECE));
+    }
 }
 
-static void add_channel(struct walk *w, const struct channels *c, const float *a, const float *b,
+static void add_channel(struct walk *w, const struct channels *c, const float *const *from,
                         int64_t channel) {
     for (int64_t o = 0; o < c->outer; o++) {
         const int64_t at = (o * c->channels + channel) * c->inner;
         const bool spare = o == c->spare_block;
         const int64_t run = spare ? c->used : c->inner, step = spare ? c->lanes : c->inner;
-        for (int64_t i = at; i < at + c->inner; i += step)
-            add_run(w, a + i, b ? b + i : NULL, run);
+        for (int64_t i = at; i < at + c->inner; i += step) add_run(w, from, i, run);
     }
-    flush(w, b != NULL);
+    flush(w, from);
 }
 
 void ot_channels_of(const struct tensor *x, struct channels *c) {
@@ -82,16 +98,17 @@ void ot_channels_of(const struct tensor *x, struct channels *c) {
 void ot_channel_moments(const struct kernels *k, const struct channels *c, const float *x,
                         int64_t channel, double *mean, double *square) {
     struct walk w = {.kernels = k};
-    add_channel(&w, c, x, NULL, channel);
+    const float *from[SOURCES] = {[X] = x};
+    add_channel(&w, c, from, channel);
     *mean = w.total.mean;
     *square = w.total.square;
 }
 
-void ot_channel_products(const struct kernels *k, const struct channels *c, const float *a,
-                         const float *b, float b0, int64_t channel, double *sum_a,
-                         double *sum_ab) {
-    struct walk w = {.kernels = k, .b0 = b0};
-    add_channel(&w, c, a, b, channel);
-    *sum_a = w.total.a;
-    *sum_ab = w.total.ab;
+void ot_channel_sums(const struct kernels *k, const struct channels *c,
+                     const struct norm_gradient *a, int64_t channel, double *sum, double *product) {
+    struct walk w = {.kernels = k, .gradient = a};
+    const float *from[SOURCES] = {[X] = a->x, [DY] = a->dy, [MORE] = a->more, [Y] = a->y};
+    add_channel(&w, c, from, channel);
+    *sum = w.total.sum;
+    *product = w.total.product;
 }

@@ -2,6 +2,7 @@
 #ifndef OT_OPS_CHANNELS_H
 #define OT_OPS_CHANNELS_H
 
+#include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
 /* In memory x is [outer][channels][inner]. */
@@ -21,9 +22,9 @@ void ot_channels_of(const struct tensor *x, struct channels *c);
 void ot_channel_moments(const struct kernels *k, const struct channels *c, const float *x,
                         int64_t channel, double *mean, double *square);
 
-/* Sum of a, and sum of a * (b - b0). */
-void ot_channel_products(const struct kernels *k, const struct channels *c, const float *a,
-                         const float *b, float b0, int64_t channel, double *sum_a,
-                         double *sum_ab);
+/* Sum of g and sum of g * (x - x0), see struct norm_gradient: its pointers are those of whole
+ * tensors. */
+void ot_channel_sums(const struct kernels *k, const struct channels *c,
+                     const struct norm_gradient *a, int64_t channel, double *sum, double *product);
 
 #endif

@@ -110,8 +110,8 @@ static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, c
     const int64_t at = place_of(s, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     if (s->width == 1) {
-        ot_channel_products(n->kernels, &s->cells, ot_f(n->dy[0]), ot_f(n->x[X]), *mean, cell, sum,
-                            product);
+        const struct norm_gradient a = {.dy = ot_f(n->dy[0]), .x = ot_f(n->x[X]), .x0 = *mean};
+        ot_channel_sums(n->kernels, &s->cells, &a, cell, sum, product);
         return;
     }
     double a[OT_UNIT] = {0}, b[OT_UNIT] = {0};
@@ -133,7 +133,8 @@ static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, cons
     const float *x = ot_f(n->x[X]) + at;
     float *y = ot_f(n->y[0]) + at;
     if (s->width == 1) {
-        n->kernels->scale(x, *mean, *gain, shift, y, (size_t)s->size);
+        const struct norm a = {.x = x, .x0 = *mean, .gain = *gain, .shift = shift, .y = y};
+        n->kernels->norm(&a, (size_t)s->size);
         return;
     }
     for (int64_t i = 0; i < s->size; i++)
@@ -151,7 +152,9 @@ static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, c
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[X]) + at;
     if (s->width == 1) {
-        n->kernels->combine(dy, *gain, x, *mean, *slope, *shift, dx, (size_t)s->size);
+        const struct norm_gradient a = {.dy = dy, .x = x, .x0 = *mean, .gain = *gain,
+                                        .batch = true, .slope = *slope, .rest = *shift, .dx = dx};
+        n->kernels->norm_gradient(&a, (size_t)s->size);
         return;
     }
     for (int64_t i = 0; i < s->size; i++)

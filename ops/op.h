@@ -48,6 +48,7 @@ struct op_node {
     int n_in, n_out;
     struct tensor **x, **y;
     struct tensor **dx, **dy; /* set before backward; dx[i] NULL: not wanted */
+    const struct tensor *more; /* of an op that takes_more: the gradient is dy[0] + more; or NULL */
     uint32_t want;            /* bit i: the gradient of x[i] will be asked for; known in prepare */
     bool training;            /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
@@ -86,6 +87,11 @@ struct op {
     uint32_t sparse_in;  /* bit i: x[i] may have a pattern, with activations in lanes */
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
+    /* Bit i: where it is not read later, */
+    uint32_t y_over_x;   /* y[0] may stand in the memory of x[i], */
+    uint32_t dx_over_x;  /* dx[i] in that of x[i], */
+    uint32_t dx_over_dy; /* dx[i] in that of dy[0] */
+    bool takes_more;     /* backward adds up two parts of dy[0] */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
     bool straight;       /* its integers too may have a gradient, which is of floats */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */

@@ -1,8 +1,9 @@
 /* autodiff.c - the loss, then the backward steps in reverse order of the nodes.
  *
  * Only what leads from the loss to a trainable parameter, or to an input whose gradient is asked
- * for, is computed. A value with several
- * consumers gets one gradient from each; the plan adds them in the order of their steps.
+ * for, is computed. A value with several consumers gets one gradient from each; the plan adds them
+ * in the order of their steps, and the last two only where the operator that made the value does
+ * not take them apart.
  */
 #include "runtime/session.h"
 
@@ -27,6 +28,14 @@ static ot_status gradient_entry(struct plan *p, const struct entry *e, struct en
     return OT_OK;
 }
 
+static ot_status add(struct plan *p, struct entry *a, struct entry *b, ot_error *err) {
+    return ot_plan_step(p, (struct step){.kind = OT_STEP_ADD, .a = a, .b = b}, err);
+}
+
+static ot_status add_more(struct plan *p, const struct entry *y, ot_error *err) {
+    return y->more ? add(p, y->grad, y->more, err) : OT_OK;
+}
+
 /* Wants of inputs beyond the 31st share the last bit: the entry says it for each. */
 static bool wants(const struct op_node *n, int i) {
     return n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
@@ -45,6 +54,10 @@ static ot_status find_dy(struct plan *p, struct op_node *n, bool *any, ot_error 
             OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_ZERO, .a = y->grad}, err));
         }
         n->dy[j] = y->grad ? &y->grad->t : NULL;
+        if (j == 0 && y->more && n->op->takes_more)
+            n->more = &y->more->t;
+        else
+            OT_TRY(add_more(p, y, err));
     }
     return OT_OK;
 }
@@ -54,9 +67,8 @@ static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err
     struct entry *x = ot_entry(n->x[i]), *g = ot_entry(n->dx[i]);
     if (x->parameter >= 0)
         return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = x, .b = g}, err);
-    if (x->grad)
-        return ot_plan_step(p, (struct step){.kind = OT_STEP_ADD, .a = x->grad, .b = g}, err);
-    x->grad = g;
+    if (x->more) return add(p, x->more, g, err);
+    *(x->grad ? &x->more : &x->grad) = g;
     return OT_OK;
 }
 
@@ -114,5 +126,6 @@ ot_status ot_differentiate(struct plan *p, ot_error *err) {
     OT_TRY((p->kind == OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
     if (!ot_plan_trains(p->kind)) return OT_OK;
     for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
+    for (int i = 0; i < p->n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));
     return OT_OK;
 }

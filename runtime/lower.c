@@ -26,8 +26,8 @@ static ot_status no_memory(ot_error *err) {
 
 /* ---- op_nodes ---- */
 
-static struct plan_node *new_node(struct plan *p, const struct op *op, const struct node *node,
-                                  int index) {
+struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,
+                              int index) {
     struct plan_node *pn = ot_arena_alloc(&p->arena, 1, sizeof *pn);
     if (!pn) return NULL;
     struct op_node *n = &pn->n;
@@ -142,6 +142,12 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
     return OT_OK;
 }
 
+ot_status ot_node_prepare(struct plan *p, struct plan_node *pn, ot_error *err) {
+    find_wants(&pn->n);
+    OT_TRY(pn->n.op->prepare(&pn->n, err));
+    return place_outputs(p, pn, err);
+}
+
 static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
     OT_TRY(add_node(p, pn, err)); /* from here on the plan releases it */
@@ -162,7 +168,7 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
     if (!node || !y) return no_memory(err);
     *node =
         (struct node){.name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
-    struct plan_node *pn = new_node(p, ot_op_find(op_type), node, -1);
+    struct plan_node *pn = ot_node_new(p, ot_op_find(op_type), node, -1);
     if (!pn) return no_memory(err);
     y->weight = from->weight;
     y->t.lanes = lanes;
@@ -336,7 +342,7 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, int lane_rank, o
 /* node: that with this index, or one that stands for it; *taken: not declined. */
 static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
                             ot_error *err) {
-    struct plan_node *pn = new_node(p, ot_op_find(node->op_type), node, k);
+    struct plan_node *pn = ot_node_new(p, ot_op_find(node->op_type), node, k);
     if (!pn) return no_memory(err);
     struct op_node *n = &pn->n;
     int lane_rank = 0;

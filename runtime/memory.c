@@ -1,7 +1,8 @@
 /* memory.c - one block for all buffers of a plan.
  *
  * A buffer lives from the first step that touches it to the last, forward and backward together;
- * where it is computed again, not between its two lives. place.c says where it stands.
+ * where it is computed again, not between its two lives. Where the operator allows it, a result
+ * takes over the buffer of an input that is read for the last time. place.c says where they stand.
  */
 #include "runtime/place.h"
 #include "runtime/session.h"
@@ -43,6 +44,7 @@ static void touch_step(struct plan *p, int s) {
     if (forward) return;
     touch_all(p, n->dx, n->n_in, ~0u, s);
     touch_all(p, n->dy, n->n_out, ~0u, s);
+    if (n->more) touch(p, (const struct entry *)(const void *)n->more, s);
 }
 
 static void find_lifetimes(struct plan *p) {
@@ -61,6 +63,36 @@ static void find_lifetimes(struct plan *p) {
     for (int i = 0; i < p->n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
     for (int i = 0; i < p->n_buffers; i++)
         if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
+}
+
+/* ---- taking over ---- */
+
+/* `to`, which step s makes, moves into the buffer of `from` if step s is its last. */
+static void take_over(struct plan *p, struct tensor *to, struct tensor *from, int s) {
+    struct entry *made = to ? ot_entry(to) : NULL, *old = from ? ot_entry(from) : NULL;
+    if (!made || !old || made->view || made->buffer < 0) return;
+    const int buffer = old->view ? old->view->buffer : old->buffer;
+    struct buffer *a = &p->buffer[made->buffer], *b = &p->buffer[buffer < 0 ? 0 : buffer];
+    if (buffer < 0 || a->bytes != b->bytes) return;
+    if (a->first != s || a->again != s || a->last == s || b->last != s) return;
+    made->buffer = buffer;
+    b->last = a->last;
+    if (b->again == b->first) b->rest = b->last;
+    *a = (struct buffer){.bytes = a->bytes, .first = p->n_steps + 1, .last = -1, .rest = -1};
+}
+
+static void share_buffers(struct plan *p) {
+    for (int s = 0; s < p->n_steps; s++) {
+        const struct step *step = &p->step[s];
+        struct op_node *n = step->node;
+        if (!n || step->kind == OT_STEP_AGAIN) continue;
+        const bool forward = step->kind == OT_STEP_FORWARD;
+        for (int i = n->n_in < 16 ? n->n_in - 1 : 15; i >= 0; i--) {
+            if (forward && (n->op->y_over_x >> i & 1)) take_over(p, n->y[0], n->x[i], s);
+            if (!forward && (n->op->dx_over_x >> i & 1)) take_over(p, n->dx[i], n->x[i], s);
+            if (!forward && (n->op->dx_over_dy >> i & 1)) take_over(p, n->dx[i], n->dy[0], s);
+        }
+    }
 }
 
 /* ---- pointers ---- */
@@ -89,6 +121,7 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err) {
         p->buffer[i].bytes = bytes & ~(size_t)(ALIGN - 1);
     }
     find_lifetimes(p);
+    share_buffers(p);
     return ot_place(&p->session->allocator, p->buffer, p->n_buffers, p->n_steps + 1,
                     &p->block_bytes, &p->bound, err);
 }

@@ -148,6 +148,7 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
     ot_arena_init(&p->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
     ot_status status = take_inputs(p, inputs, n, err);
     if (!status) status = ot_lower(p, err);
+    if (!status) status = ot_join(p, err);
     if (!status) status = ot_differentiate(p, err);
     if (!status) status = find_trained(p, err);
     if (!status && recompute) status = ot_recompute(p, err);
@@ -206,7 +207,7 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     /* the backward pass of a product is a product for each of its two operands */
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size,
-             "%4d %-8s %-22.22s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s", s,
+             "%4d %-8s %-27.27s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s", s,
              kind_names[step->kind], n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
              layout_text(y, layout, sizeof layout), 100 * density(n),
@@ -229,7 +230,7 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
         print_parts(p, write, context);
         return;
     }
-    snprintf(line, sizeof line, "%4s %-8s %-22s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s",
+    snprintf(line, sizeof line, "%4s %-8s %-27s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s",
              "step", "what", "operator", "name", "input", "output", "layout", "dens.", "kernel",
              "MFLOP", "KiB", "live");
     write(context, line);
@@ -238,7 +239,7 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
         if (step->node)
             print_node(p, s, line, sizeof line);
         else
-            snprintf(line, sizeof line, "%4d %-8s %-22s %-28.28s %-20s", s, kind_names[step->kind],
+            snprintf(line, sizeof line, "%4d %-8s %-27s %-28.28s %-20s", s, kind_names[step->kind],
                      step->kind == OT_STEP_LOSS ? ot_loss_name(p->session->loss.kind) : "",
                      step->a->name, ot_shape_text(&step->a->t, shape, sizeof shape));
         write(context, line);

@@ -1,8 +1,9 @@
 /* plan.h - a flat list of steps for fixed shapes: forward, loss, backward.
  *
  * ot_plan_new walks the graph once: lower.c makes an op_node of every node that the result needs
- * (shapes, folding, layouts), autodiff.c appends the backward steps, memory.c gives every buffer
- * its place in one block. Running it is one loop over the steps (run.c). Every plan prints itself.
+ * (shapes, folding, layouts), join.c joins neighbours, autodiff.c appends the backward steps,
+ * memory.c gives every buffer its place in one block. Running it is one loop over the steps
+ * (run.c). Every plan prints itself.
  */
 #ifndef OT_RUNTIME_PLAN_H
 #define OT_RUNTIME_PLAN_H
@@ -49,7 +50,9 @@ struct entry {
     bool wants;         /* its gradient leads to a trainable parameter */
     bool cut;           /* would want one, but its node computes none for this output */
     struct entry *view; /* whose data it shares, or NULL */
-    struct entry *grad; /* set by autodiff */
+    struct entry *grad; /* set by autodiff: its gradient is grad + more */
+    struct entry *more; /* or NULL */
+    int uses, maker;    /* for join.c: how many read it; the step that computes it, or -1 */
 };
 
 static inline struct entry *ot_entry(struct tensor *t) { return (struct entry *)(void *)t; }
@@ -82,6 +85,7 @@ struct plan_node {
     struct op_node n;
     int save, forward_scratch, backward_scratch; /* buffers, or -1 */
     bool is_view;
+    bool gone; /* into another node */
 };
 
 struct plan {
@@ -149,6 +153,7 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
 
 /* The stages, in order. */
 ot_status ot_lower(struct plan *p, ot_error *err);
+ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
 ot_status ot_recompute(struct plan *p, ot_error *err); /* where it is asked for */
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
@@ -185,5 +190,11 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context);
 struct entry *ot_plan_entry(struct plan *p, const char *name);
 int ot_plan_buffer(struct plan *p, size_t bytes);
 ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err);
+
+/* A node for an operator, whose tensors are NULL; the plan does not know it yet. */
+struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,
+                              int index);
+/* With x and y set: prepares it and gives its outputs and memory their buffers. */
+ot_status ot_node_prepare(struct plan *p, struct plan_node *pn, ot_error *err);
 
 #endif

@@ -253,6 +253,35 @@ static struct tensor *gradient(struct case_run *r, const struct tensor *x) {
     return d->data ? d : NULL;
 }
 
+/* y[0] in the memory of an input that backward does not read. */
+static void share_output(struct case_run *r) {
+    const struct op *op = r->c->op;
+    for (int i = 0; i < r->c->n_in && !r->y_shares; i++) {
+        const bool read = (op->needs & OT_X(i)) && r->n.want;
+        r->y_shares = (op->y_over_x >> i & 1) && !read && in_lanes(r->x[i], 0) &&
+                      ot_bytes(r->x[i]) == ot_bytes(r->y[0]);
+        if (r->y_shares) r->y[0]->data = r->x[i]->data;
+    }
+}
+
+/* dx[i] in that of x[i], or one of them in that of dy[0]. */
+static void share_gradients(struct case_run *r) {
+    const struct op *op = r->c->op;
+    bool taken = false;
+    for (int i = r->c->n_in - 1; i >= 0; i--) {
+        if (!r->dx[i] || !r->dy[0]) continue;
+        const bool x = op->dx_over_x >> i & 1, dy = !taken && (op->dx_over_dy >> i & 1);
+        if (x && in_lanes(r->x[i], 0))
+            r->dx[i]->data = r->x[i]->data;
+        else if (dy && ot_bytes(r->dx[i]) == ot_bytes(r->dy[0])) {
+            r->dx[i]->data = r->dy[0]->data;
+            taken = true;
+        } else
+            continue;
+        r->shares[i] = true;
+    }
+}
+
 /* Memory of everything that prepare has sized. A view's tensors share their data. */
 static ot_status allocate(struct case_run *r, ot_error *err) {
     const struct op_case *c = r->c;
@@ -270,6 +299,13 @@ static ot_status allocate(struct case_run *r, ot_error *err) {
     for (int i = 0; i < c->n_in; i++)
         if (r->x[i] && (n->want >> i & 1)) ok = ok && (r->dx[i] = gradient(r, r->x[i]));
     if (c->op->view && r->dx[0] && r->dy[0]) r->dx[0]->data = r->dy[0]->data;
+    if (r->config.frugal && c->op->takes_more && r->dy[0])
+        ok = ok && (r->more = gradient(r, r->y[0]));
+    if (ok && r->config.frugal) {
+        share_output(r);
+        share_gradients(r);
+    }
+    n->more = r->more;
     n->save = block(r, n->save_size);
     r->scratch_forward = block(r, n->forward_scratch_size);
     r->scratch_backward = block(r, n->backward_scratch_size);
@@ -308,7 +344,7 @@ void ot_case_forward(struct case_run *r, void *const *x) {
     struct op_node *n = &r->n;
     for (int i = 0; i < c->n_out; i++)
         if (r->y[i] && !c->op->view) memset(r->y[i]->data, POISON, ot_bytes(r->y[i]));
-    for (int i = 0; i < c->n_in; i++)
+    for (int i = 0; i < c->n_in; i++) /* after y, which may share its memory with one of them */
         if (r->x[i]) load(r->x[i], x[i]);
     memset(n->save, POISON, n->save_size);
     memset(r->scratch_forward, POISON, n->forward_scratch_size);
@@ -318,7 +354,7 @@ void ot_case_forward(struct case_run *r, void *const *x) {
 
 bool ot_case_again(struct case_run *r) {
     struct op_node *n = &r->n;
-    if (!r->c->op->again || !r->y[0]) return true;
+    if (!r->c->op->again || !r->y[0] || r->y_shares) return true;
     const size_t size = ot_bytes(r->y[0]);
     void *first = block(r, size);
     if (!first) return false;
@@ -335,19 +371,29 @@ static void poison_unread(struct case_run *r) {
     uint32_t needs = r->c->op->needs;
     if (r->c->op->view) return;
     for (int i = 0; i < r->c->n_in; i++)
-        if (r->x[i] && !(needs & OT_X(i)) && in_lanes(r->x[i], 0))
+        if (r->x[i] && !(needs & OT_X(i)) && in_lanes(r->x[i], 0) &&
+            r->x[i]->data != r->y[0]->data)
             memset(r->x[i]->data, POISON, ot_bytes(r->x[i]));
     for (int i = 0; i < r->c->n_out; i++)
         if (r->y[i] && !(needs & OT_Y(i))) memset(r->y[i]->data, POISON, ot_bytes(r->y[i]));
+}
+
+/* A quarter of dy[0] goes into the second part, the rest remains. */
+static void split(struct case_run *r) {
+    for (int64_t k = 0; k < ot_count(r->more); k++) {
+        ot_f(r->more)[k] = 0.25f * ot_f(r->dy[0])[k];
+        ot_f(r->dy[0])[k] -= ot_f(r->more)[k];
+    }
 }
 
 void ot_case_backward(struct case_run *r, void *const *dy) {
     struct op_node *n = &r->n;
     poison_unread(r);
     for (int i = 0; i < r->c->n_in; i++)
-        if (r->dx[i]) memset(r->dx[i]->data, POISON, ot_bytes(r->dx[i]));
+        if (r->dx[i] && !r->shares[i]) memset(r->dx[i]->data, POISON, ot_bytes(r->dx[i]));
     for (int i = 0; i < r->c->n_out; i++)
         if (r->dy[i]) load(r->dy[i], dy[i]);
+    if (r->more) split(r);
     memset(r->scratch_backward, POISON, n->backward_scratch_size);
     n->scratch = r->scratch_backward;
     if (!r->c->op->view) r->c->op->backward(n);

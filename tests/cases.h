@@ -53,6 +53,7 @@ struct case_config {
     struct pool *pool;
     int lanes, lane_rank; /* 0: rows */
     bool patterns;        /* false: sparse inputs are dense tensors with zeros */
+    bool frugal;          /* results in the memory of inputs, dy in two parts, where op allows it */
     uint32_t want;
 };
 
@@ -65,6 +66,8 @@ struct case_run {
     struct op_node n;
     struct step_context context;
     struct tensor *x[CASE_TENSORS], *y[CASE_TENSORS], *dx[CASE_TENSORS], *dy[CASE_TENSORS];
+    struct tensor *more; /* of dy[0] */
+    bool y_shares, shares[CASE_TENSORS]; /* y[0], dx[i] stand in the memory of something else */
     void *block[6 * CASE_TENSORS]; /* one allocation each, so that sanitizers see their ends */
     int blocks;
     void *scratch_forward, *scratch_backward;

@@ -162,44 +162,72 @@ static void test_pack(void **state) {
         }
 }
 
-static void check_sums(const struct kernels *k, const float *a, const float *b, size_t n) {
-    double sum = 0, square = 0, product = 0;
-    float mean, found, found_product;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)a[i];
-        product += (double)a[i] * ((double)b[i] - 0.25);
-    }
-    for (size_t i = 0; i < n; i++)
-        square += ((double)a[i] - sum / (double)n) * ((double)a[i] - sum / (double)n);
-    k->moments(a, n, &mean, &found);
-    assert_true(fabs(sum / (double)n - (double)mean) < 1e-6);
+/* ---- normalisation ---- */
+
+enum { NORM_MOST = 131 };
+
+/* Pieces of one length, each between guards. */
+struct pieces {
+    size_t n;
+    bool back;
+    float *x, *z, *y, *dy, *more, *dx, *dz;
+};
+
+static float *piece(const struct pieces *p, int stream) {
+    float *v = guarded(p->n, p->back);
+    for (size_t j = 0; j < p->n; j++) v[j] = noise((unsigned)stream, j);
+    return v;
+}
+
+static void check_moments(const struct kernels *k, const struct pieces *p) {
+    double sum = 0, square = 0;
+    float mean, found;
+    for (size_t i = 0; i < p->n; i++) sum += (double)p->x[i];
+    const double m = sum / (double)p->n;
+    for (size_t i = 0; i < p->n; i++) square += ((double)p->x[i] - m) * ((double)p->x[i] - m);
+    k->moments(p->x, p->n, &mean, &found);
+    assert_true(fabs(m - (double)mean) < 1e-6);
     assert_true(fabs(square - (double)found) < 1e-5 * (1 + square));
-    k->products(a, b, 0.25f, n, &found, &found_product);
+}
+
+/* y, then its gradient; bits of form: z, relu, more, batch. */
+static void check_norm(const struct kernels *k, const struct pieces *p, int form) {
+    const bool z = form & 1, relu = form & 2, more = form & 4, batch = form & 8;
+    const struct norm a = {.x = p->x, .z = z ? p->z : NULL, .x0 = 0.25f, .gain = 3, .shift = 0.1f,
+                           .relu = relu, .y = p->y};
+    const struct norm_gradient g = {.dy = p->dy, .more = more ? p->more : NULL, .x = p->x,
+                                    .y = z && relu ? p->y : NULL, .x0 = 0.25f, .gain = 3,
+                                    .shift = 0.1f, .relu = relu, .batch = batch, .slope = 2,
+                                    .rest = 0.3f, .dx = p->dx, .dz = form & 16 ? p->dz : NULL};
+    double sum = 0, product = 0;
+    float found, found_product;
+    k->norm(&a, p->n);
+    k->norm_sums(&g, p->n, &found, &found_product);
+    k->norm_gradient(&g, p->n);
+    for (size_t j = 0; j < p->n; j++) {
+        const float d = p->x[j] - 0.25f, v = d * 3 + 0.1f + (z ? p->z[j] : 0);
+        const float dy = relu && v <= 0 ? 0 : p->dy[j] + (more ? p->more[j] : 0);
+        assert_true(fabsf((relu && v < 0 ? 0 : v) - p->y[j]) < 1e-6f);
+        assert_true(fabsf(3 * dy + (batch ? 2 * d + 0.3f : 0) - p->dx[j]) < 2e-6f);
+        if (g.dz) assert_true(p->dz[j] == dy);
+        sum += (double)dy;
+        product += (double)dy * (double)d;
+    }
     assert_true(fabs(sum - (double)found) < 1e-5);
     assert_true(fabs(product - (double)found_product) < 1e-5);
 }
 
-/* Sums, scale and combine of pieces of every length around some vectors. */
+/* Pieces of every length around some vectors. */
 static void test_norm(void **state) {
     (void)state;
-    enum { MOST = 131 };
     for (int i = 0; ot_kernels_at(i); i++)
-        for (size_t n = 1; n <= MOST; n++) {
-            const struct kernels *k = ot_kernels_at(i);
-            const bool back = n % 2;
-            float *a = guarded(n, back), *b = guarded(n, back), *y = guarded(n, back);
-            for (size_t j = 0; j < n; j++) a[j] = noise(1, j);
-            for (size_t j = 0; j < n; j++) b[j] = noise(2, j);
-            check_sums(k, a, b, n);
-            k->scale(a, 0.5f, 3, 0.75f, y, n);
-            for (size_t j = 0; j < n; j++)
-                assert_true(fabsf((a[j] - 0.5f) * 3 + 0.75f - y[j]) < 1e-6f);
-            k->combine(a, 2, b, 0.5f, 3, 0.75f, y, n);
-            for (size_t j = 0; j < n; j++)
-                assert_true(fabsf(2 * a[j] + 3 * (b[j] - 0.5f) + 0.75f - y[j]) < 1e-6f);
-            guarded_free(a, n, back);
-            guarded_free(b, n, back);
-            guarded_free(y, n, back);
+        for (size_t n = 1; n <= NORM_MOST; n++) {
+            struct pieces p = {.n = n, .back = n % 2};
+            float **const all[] = {&p.x, &p.z, &p.y, &p.dy, &p.more, &p.dx, &p.dz};
+            for (size_t k = 0; k < sizeof all / sizeof *all; k++) *all[k] = piece(&p, (int)k);
+            check_moments(ot_kernels_at(i), &p);
+            for (int form = 0; form < 32; form++) check_norm(ot_kernels_at(i), &p, form);
+            for (size_t k = 0; k < sizeof all / sizeof *all; k++) guarded_free(*all[k], n, p.back);
         }
 }
 

@@ -256,6 +256,22 @@ static void check_threads(struct trial *t, struct case_config config, const stru
     }
 }
 
+/* In the memory of inputs, with a gradient in two parts. */
+static void check_frugal(struct trial *t, struct case_config config, const struct results *a,
+                         const char *how) {
+    const struct op *op = t->c.op;
+    struct results b;
+    char what[160];
+    if (!op->y_over_x && !op->dx_over_x && !op->dx_over_dy && !op->takes_more) return;
+    snprintf(what, sizeof what, "frugal, %s", how);
+    config.frugal = true;
+    if (run(t, config, &b)) compare(t, a, &b, 1e-5, what);
+    config.want = 0;
+    if (!run(t, config, &b)) return;
+    for (int i = 0; i < t->c.n_out; i++)
+        check(t, equal(&a->y[i], &b.y[i], 0), "an output in the memory of an input differs");
+}
+
 /* What the first run, whose weights are dense, says about a run with patterns: no gradient where
  * there is no slot. */
 static struct results with_patterns(struct trial *t, const struct results *a) {
@@ -298,6 +314,7 @@ static void check_variants(struct trial *t, struct case_config first, const stru
                      config.lanes, config.lane_rank, config.patterns ? ", pattern" : "");
             compare(t, config.patterns ? &masked : a, &b, 1e-5, how);
             check_threads(t, config, &b, how);
+            check_frugal(t, config, &b, how);
             entered = entered || (config.lanes && config.patterns == sparse);
         }
     if (t->c.lanes) check(t, entered, "did not run in lanes layout");

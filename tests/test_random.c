@@ -1,5 +1,5 @@
-/* test_random.c - random small graphs: sparse as dense, threads without a trace, the gradient as
- * the slope of the loss. Seeds are fixed; a failure names its seed. */
+/* test_random.c - random small graphs: sparse as dense, fused as apart, the same for any number of
+ * threads, the gradient as the slope of the loss. Seeds are fixed; a failure names its seed. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +28,7 @@ struct maker {
     uint64_t seed, draws;
     struct made value[VALUES];
     int n, weights;
+    bool apart; /* an Identity behind each node: no two of them are neighbours */
 };
 
 static int draw(struct maker *k, int n) {
@@ -70,12 +71,21 @@ static struct made *add(struct maker *k, int64_t c, int64_t h, int64_t w) {
 
 static void node(struct maker *k, const char *op, const char *inputs, const char *outputs,
                  const char *format, ...) {
-    char attributes[128];
+    char attributes[128], other[64], first[32];
     va_list args;
     va_start(args, format);
     vsnprintf(attributes, sizeof attributes, format, args);
     va_end(args);
-    model_node(&k->m, op, inputs, outputs, attributes);
+    if (!k->apart) {
+        model_node(&k->m, op, inputs, outputs, attributes);
+        return;
+    }
+    const int length = (int)strcspn(outputs, " ");
+    snprintf(first, sizeof first, "%.*s", length, outputs);
+    snprintf(other, sizeof other, "%s_%s", first, outputs + length);
+    model_node(&k->m, op, inputs, other, attributes);
+    snprintf(other, sizeof other, "%s_", first);
+    model_node(&k->m, "Identity", other, first, "");
 }
 
 static void conv(struct maker *k, const struct made *a) {
@@ -122,6 +132,22 @@ static void dense(struct maker *k, const struct made *a) {
         node(k, "Gemm", in, y->name, "transB=%d", form == 2);
     else
         node(k, "MatMul", in, y->name, "%s", "");
+}
+
+/* What residual networks are made of: a convolution that keeps the shape, normalised, and behind it
+ * perhaps a sum, perhaps Relu. */
+static void residual(struct maker *k, const struct made *a) {
+    char w[16], in[64];
+    const struct made from = *a;
+    weight(k, 4, DIMS(a->c, a->c, 1, 1), 1 / sqrt((double)a->c), draw(k, 4) > 0, w);
+    snprintf(in, sizeof in, "%s %s", a->name, w);
+    node(k, "Conv", in, add(k, from.c, from.h, from.w)->name, "%s", "");
+    norm(k, &k->value[k->n - 1]);
+    const int form = draw(k, 4); /* 1: sum, 2: Relu, 3: both */
+    snprintf(in, sizeof in, "%s %s", k->value[k->n - 1].name, from.name);
+    if (form & 1) node(k, "Add", in, add(k, from.c, from.h, from.w)->name, "%s", "");
+    snprintf(in, sizeof in, "%s", k->value[k->n - 1].name);
+    if (form & 2) node(k, "Relu", in, add(k, from.c, from.h, from.w)->name, "%s", "");
 }
 
 static void unary(struct maker *k, const struct made *a) {
@@ -183,11 +209,11 @@ static void shuffle(struct maker *k, const struct made *a) {
 
 typedef void make_fn(struct maker *k, const struct made *a);
 
-static unsigned char *random_model(uint64_t seed, size_t *size) {
-    static make_fn *const images[] = {conv,  conv, conv,   norm,  unary,
-                                      sum, concat, split, pool, turn};
+static unsigned char *random_model(uint64_t seed, bool apart, size_t *size) {
+    static make_fn *const images[] = {conv,   conv,  conv, norm, unary,    sum,
+                                      concat, split, pool, turn, residual, residual};
     static make_fn *const rows[] = {dense, dense, norm, unary, sum, concat, split, shuffle};
-    struct maker k = {.seed = seed};
+    struct maker k = {.seed = seed, .apart = apart};
     char in[64], w[16];
     model_begin(&k.m, 15);
     model_input(&k.m, "v0", OT_FLOAT, 4, DIMS(-1, 2, SIDE, SIDE));
@@ -223,10 +249,10 @@ static void must(uint64_t seed, ot_status status, const ot_error *err) {
     if (status) fail_msg("seed %d: %s", (int)seed, err->message);
 }
 
-static void start(struct run *r, uint64_t seed, const ot_options *o) {
+static void start(struct run *r, uint64_t seed, bool apart, const ot_options *o) {
     size_t size;
     ot_error err = {OT_OK, ""};
-    unsigned char *file = random_model(seed, &size);
+    unsigned char *file = random_model(seed, apart, &size);
     ot_status status = ot_open_buffer(file, size, o, &r->s, &err);
     free(file);
     must(seed, status, &err);
@@ -245,10 +271,10 @@ static double step(struct run *r, uint64_t seed) {
     return result.loss;
 }
 
-static void train(uint64_t seed, const ot_options *o, double *loss) {
+static void train(uint64_t seed, bool apart, const ot_options *o, double *loss) {
     struct run r;
     ot_error err;
-    start(&r, seed, o);
+    start(&r, seed, apart, o);
     for (int i = 0; i < STEPS; i++) {
         loss[i] = step(&r, seed);
         must(seed, ot_optimizer_step(r.s, &err), &err);
@@ -261,9 +287,9 @@ static void layouts_and_threads_agree(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         double sparse[STEPS + 1], more[STEPS + 1], never[STEPS + 1];
-        train(seed, &(ot_options){.threads = 1, .sparse = OT_SPARSE_ALWAYS}, sparse);
-        train(seed, &(ot_options){.threads = 3, .sparse = OT_SPARSE_ALWAYS}, more);
-        train(seed, &(ot_options){.threads = 2, .sparse = OT_SPARSE_NEVER}, never);
+        train(seed, false, &(ot_options){.threads = 1, .sparse = OT_SPARSE_ALWAYS}, sparse);
+        train(seed, false, &(ot_options){.threads = 3, .sparse = OT_SPARSE_ALWAYS}, more);
+        train(seed, false, &(ot_options){.threads = 2, .sparse = OT_SPARSE_NEVER}, never);
         if (memcmp(sparse, more, sizeof sparse))
             fail_msg("seed %d: %.17g with one thread, %.17g with three", (int)seed, sparse[STEPS],
                      more[STEPS]);
@@ -271,6 +297,40 @@ static void layouts_and_threads_agree(void **state) {
             if (!(fabs(sparse[i] - never[i]) <= 1e-4 * fabs(never[i])))
                 fail_msg("seed %d: step %d: %.9g sparse, %.9g dense", (int)seed, i, sparse[i],
                          never[i]);
+    }
+}
+
+/* ---- fused and apart ---- */
+
+static void count_fused(void *context, const char *line) {
+    static const char *const names[] = {"BatchNormalization+Relu ", "BatchNormalization+Add ",
+                                        "BatchNormalization+Add+Relu ", " Add+Relu "};
+    int *found = context;
+    for (int i = 0; i < 4; i++) found[i] += strstr(line, names[i]) != NULL;
+}
+
+static void neighbours_are_fused_without_a_trace(void **state) {
+    (void)state;
+    int found[4] = {0}, none[4] = {0};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        double loss[2][STEPS + 1];
+        for (int apart = 0; apart < 2; apart++) {
+            struct run r;
+            const ot_options o = {.threads = 2, .sparse = OT_SPARSE_ALWAYS};
+            train(seed, apart, &o, loss[apart]);
+            start(&r, seed, apart, &o);
+            step(&r, seed);
+            assert_int_equal(ot_print_plan(r.s, count_fused, apart ? none : found, NULL), OT_OK);
+            ot_close(r.s);
+        }
+        for (int i = 0; i <= STEPS; i++)
+            if (!(fabs(loss[0][i] - loss[1][i]) <= 1e-5 * fabs(loss[1][i])))
+                fail_msg("seed %d: step %d: %.9g fused, %.9g apart", (int)seed, i, loss[0][i],
+                         loss[1][i]);
+    }
+    for (int i = 0; i < 4; i++) {
+        if (!found[i]) fail_msg("form %d was not fused in any graph", i);
+        assert_int_equal(none[i], 0);
     }
 }
 
@@ -290,7 +350,7 @@ static void the_gradient_is_the_slope(void **state) {
         struct run r;
         static float gradient[64][MOST];
         double square = 0;
-        start(&r, seed, &(ot_options){.threads = 1, .sparse = OT_SPARSE_ALWAYS});
+        start(&r, seed, false, &(ot_options){.threads = 1, .sparse = OT_SPARSE_ALWAYS});
         step(&r, seed);
         const int n = ot_parameter_count(r.s);
         ot_parameter_info info[64];
@@ -318,6 +378,7 @@ static void the_gradient_is_the_slope(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layouts_and_threads_agree),
+        cmocka_unit_test(neighbours_are_fused_without_a_trace),
         cmocka_unit_test(the_gradient_is_the_slope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,17 +103,33 @@ typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
 typedef void max_pool_fn(const struct max_pool *a);
 
+/* A piece of a channel that is normalised, and what follows it:
+ * v = (x - x0) * gain + shift + z, y = relu and v < 0 ? 0 : v. y may be x or z. */
+struct norm {
+    const float *x, *z; /* z NULL: zero */
+    float x0, gain, shift;
+    bool relu;
+    float *y;
+};
+
+/* Its gradient: g = dy + more, and with relu 0 where y is not positive;
+ * dx = gain * g, and with x + slope * (x - x0) + rest; dz = g. dx may be x or dy, dz may be dy. */
+struct norm_gradient {
+    const float *dy, *more; /* more NULL: zero */
+    const float *x, *y;     /* y NULL: without z, it can be made from x again */
+    float x0, gain, shift;
+    bool relu, batch; /* batch: dx depends on x */
+    float slope, rest;
+    float *dx, *dz; /* NULL: not wanted */
+};
+
 /* Sums over n floats, n >= 1 and at most a thousand or so, for they add up in float:
  * moments: *mean, and *square = sum of (x - mean)^2;
- * products: *sum_a = sum of a, *sum_ab = sum of a * (b - b0). */
+ * norm_sums: *sum = sum of g, *product = sum of g * (x - x0). */
 typedef void moments_fn(const float *x, size_t n, float *mean, float *square);
-typedef void products_fn(const float *a, const float *b, float b0, size_t n, float *sum_a,
-                         float *sum_ab);
-/* y = (x - x0) * gain + shift. y is not x. */
-typedef void scale_fn(const float *x, float x0, float gain, float shift, float *y, size_t n);
-/* y = gain * a + slope * (b - b0) + shift. y is neither a nor b. */
-typedef void combine_fn(const float *a, float gain, const float *b, float b0, float slope,
-                        float shift, float *y, size_t n);
+typedef void norm_sums_fn(const struct norm_gradient *a, size_t n, float *sum, float *product);
+typedef void norm_fn(const struct norm *a, size_t n);
+typedef void norm_gradient_fn(const struct norm_gradient *a, size_t n);
 
 /* Functions of one float: y = f(x), and where f is no easier by y, dx = dy f'(x). Their errors are
  * those of exponential.h. y and dx stand apart from what is read. */
@@ -144,9 +160,9 @@ struct kernels {
     int tile;         /* most units in a tile; h * w <= tile */
     pack_fn *pack;
     moments_fn *moments;
-    products_fn *products;
-    scale_fn *scale;
-    combine_fn *combine;
+    norm_fn *norm;
+    norm_sums_fn *norm_sums;
+    norm_gradient_fn *norm_gradient;
     max_pool_fn *max_pool;
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     softmax_row_fn *softmax_row;

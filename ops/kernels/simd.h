@@ -23,6 +23,7 @@ enum { UNIT_VECS = OT_UNIT / WIDTH };
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(WIDTH * sizeof(float))));
+typedef int32_t ivec __attribute__((vector_size(WIDTH * sizeof(int32_t)))); /* masks, too */
 typedef float vec4 __attribute__((vector_size(16)));
 
 INLINE vec load(const float *p) {
