@@ -1,8 +1,6 @@
 /* pack.c - copies the input of one tile into a small contiguous buffer. */
 #include "ops/pack.h"
 
-#include <string.h>
-
 enum { FARTHEST = 1 << 20 }; /* from one tap to another */
 
 int ot_axis_run(const struct axis *a, int64_t tap) {
@@ -65,51 +63,41 @@ int64_t ot_axis_clip(const struct axis *a, const struct axis_run *run, int outpu
     return start;
 }
 
-/* Lines [from, to) of a run of lines; `out` is the first line of that run. */
-static void pack_columns(const struct kernels *k, const struct axis *columns,
-                         const struct image *image, int ox, struct pack *p, const float *x,
-                         float *out) {
-    p->in_step = (size_t)columns->step * image->pixel;
-    for (int i = 0; i < columns->runs; i++) {
-        const struct axis_run *run = &columns->run[i];
-        int from, to;
-        int64_t start = ot_axis_clip(columns, run, ox, &from, &to);
-        p->left = from;
-        p->units = to - from;
-        p->right = run->count - to;
-        int64_t skip = to > from ? (start + (int64_t)from * columns->step) * (int64_t)image->pixel
-                                 : 0;
-        p->in = x + skip;
-        p->out = out + (size_t)run->base * OT_UNIT;
-        k->pack(p);
-    }
-}
-
-static void pack_channel(const struct kernels *k, const struct axis *lines,
-                         const struct axis *columns, const struct image *image, const float *x,
-                         struct fetch fetch, int oy, int ox, float *out) {
-    const size_t length = (size_t)columns->length * OT_UNIT;
-    for (int i = 0; i < lines->runs; i++) {
-        const struct axis_run *run = &lines->run[i];
-        int from, to;
-        int64_t start = ot_axis_clip(lines, run, oy, &from, &to);
-        float *o = out + (size_t)run->base * length;
-        if (from) memset(o, 0, (size_t)from * length * sizeof *o);
-        if (to < run->count)
-            memset(o + (size_t)to * length, 0, (size_t)(run->count - to) * length * sizeof *o);
-        if (to == from) continue;
-        size_t skip = (size_t)(start + (int64_t)from * lines->step) * image->line;
-        struct pack p = {.lines = to - from, .in_line = (size_t)lines->step * image->line,
-                         .out_line = length, .fetch = fetch};
-        pack_columns(k, columns, image, ox, &p, x + skip, o + (size_t)from * length);
-    }
+/* One run of lines crossed with one run of columns. */
+static void pack_runs(const struct kernels *k, const struct axis *lines,
+                      const struct axis_run *line, const struct axis *columns,
+                      const struct axis_run *column, const struct image *image, int oy, int ox,
+                      const float *x, struct pack *p) {
+    int top, bottom, left, right;
+    const int64_t y = ot_axis_clip(lines, line, oy, &top, &bottom);
+    const int64_t z = ot_axis_clip(columns, column, ox, &left, &right);
+    const bool any = bottom > top && right > left;
+    p->top = any ? top : line->count;
+    p->lines = any ? bottom - top : 0;
+    p->bottom = line->count - p->top - p->lines;
+    p->left = any ? left : column->count;
+    p->units = any ? right - left : 0;
+    p->right = column->count - p->left - p->units;
+    p->in = x;
+    if (any)
+        p->in += (size_t)(y + (int64_t)top * lines->step) * image->line +
+                 (size_t)(z + (int64_t)left * columns->step) * image->pixel;
+    k->pack(p);
 }
 
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             struct fetch fetch, int oy, int ox, float *out) {
-    const size_t size = (size_t)lines->length * (size_t)columns->length * OT_UNIT;
-    for (int i = 0; i < n; i++)
-        pack_channel(k, lines, columns, image, x + (size_t)channel[i] * image->channel, fetch, oy,
-                     ox, out + (size_t)i * size);
+             ptrdiff_t ahead, int oy, int ox, float *out) {
+    const size_t length = (size_t)columns->length * OT_UNIT;
+    struct pack p = {.channel = channel, .channels = n,
+                     .in_channel = image->channel, .in_line = (size_t)lines->step * image->line,
+                     .in_step = (size_t)columns->step * image->pixel,
+                     .out_channel = (size_t)lines->length * length, .out_line = length,
+                     .ahead = ahead};
+    for (int i = 0; i < lines->runs; i++)
+        for (int j = 0; j < columns->runs; j++) {
+            p.out = out + (size_t)lines->run[i].base * length +
+                    (size_t)columns->run[j].base * OT_UNIT;
+            pack_runs(k, lines, &lines->run[i], columns, &columns->run[j], image, oy, ox, x, &p);
+        }
 }

@@ -49,9 +49,9 @@ struct image {
 };
 
 /* out[i][line][column][OT_UNIT] = the inputs of channel[i], i < n, for the tile that begins at
- * output (oy, ox). See struct fetch in kernels.h. */
+ * output (oy, ox). ahead: as in struct pack. */
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             struct fetch fetch, int oy, int ox, float *out);
+             ptrdiff_t ahead, int oy, int ox, float *out);
 
 #endif

@@ -9,7 +9,8 @@
 
 #include "ops/sparse_product.h"
 
-enum { GRAIN = 1 << 15 }; /* values in a task */
+/* Values in a task; bytes of an output that no cache holds until it is read. */
+enum { GRAIN = 1 << 15, PAST_CACHE = 32 << 20 };
 
 /* ---- tiles ---- */
 
@@ -38,18 +39,18 @@ static int panel_channels(const struct stream *s, int panel) {
     return left < s->width ? left : s->width;
 }
 
-/* What to fetch while a tile is packed: large pointwise products, which do
- * little else than read, gain from the next tile; others from the same lines two channels on. */
-static struct fetch fetch_ahead(const struct stream *s, const struct image *image) {
-    const bool far = s->tiles_h == 1 && s->tiles_w > 16;
-    size_t ahead = far ? (size_t)s->tile_w * image->pixel : 2 * image->channel;
-    return (struct fetch){(ptrdiff_t)ahead, far};
+/* What to fetch while a tile is copied: large pointwise products, which do little else than read,
+ * gain from the next tile; others from the same lines two channels on. */
+static ptrdiff_t copy_ahead(const struct stream *s, size_t channel, size_t unit) {
+    const bool wide = s->tiles_h == 1 && s->tiles_w > 16;
+    return (ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel);
 }
 
 static void pack_panel(const struct kernels *k, const struct stream *s, const float *x,
                        const struct tile *t, int panel, float *buffer) {
     ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + panel * s->width,
-            panel_channels(s, panel), fetch_ahead(s, &s->in), t->oy, t->ox, buffer);
+            panel_channels(s, panel), copy_ahead(s, s->in.channel, s->in.pixel), t->oy, t->ox,
+            buffer);
 }
 
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
@@ -63,6 +64,32 @@ static const float *panel_input(const struct kernels *k, const struct stream *s,
     return buffer;
 }
 
+/* First input position of one axis that tile `output` reads and the tile before it did not. */
+static int64_t first_new(const struct axis *a, int64_t output, int tile) {
+    const struct axis_run *run = &a->run[0];
+    return output * a->step + a->first + run->from + (int64_t)(run->count - tile) * a->step;
+}
+
+/* Lines of x for tile `next`, spread over the rows that a chunk visits. */
+static void look_ahead(const struct stream *s, const struct tile *next, const float *x, int chunk,
+                       struct ahead *f) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    const int lists = s->panels * s->planes;
+    const int rows = s->list[(chunk + 1) * lists] - s->list[chunk * lists];
+    if (!l->runs || !c->runs || !rows) return;
+    const int64_t from = first_new(l, next->oy, s->tile_h) * (int64_t)s->in.line +
+                         first_new(c, next->ox, s->tile_w) * (int64_t)s->in.pixel;
+    f->unit = s->in.pixel * (size_t)(c->step / c->runs) * sizeof(float);
+    f->line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float);
+    f->units = next->w * c->runs;
+    f->lines = next->h * l->runs;
+    f->channel = s->in.channel * sizeof(float) - (size_t)(f->lines - 1) * f->line;
+    f->at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float));
+    f->line_at = 0;
+    f->left = s->channels * f->lines;
+    f->per_row = (f->left + rows - 1) / rows;
+}
+
 /* ---- forward and data gradient ---- */
 
 struct gather_job {
@@ -71,6 +98,7 @@ struct gather_job {
     const float *x, *bias;
     float *y;
     size_t x_block, y_block;
+    bool past_cache; /* y is written past the caches */
     float *scratch;
 };
 
@@ -81,30 +109,52 @@ static bool clip_tile(struct tile *t, const struct plane *plane) {
     return t->h > 0 && t->w > 0;
 }
 
-static void gather_task(void *arg, int task, int worker) {
-    const struct gather_job *job = arg;
+static float *tile_output(const struct gather_job *job, const struct tile *t) {
+    const struct stream *s = job->s;
+    return job->y + block_from(job->p, job->y_block, t->block) + (size_t)t->oy * s->out.line +
+           (size_t)t->ox * s->out.step;
+}
+
+static void gather_tile(const struct gather_job *job, int64_t item, int chunk, bool last,
+                        int worker) {
     const struct stream *s = job->s;
     const struct kernels *k = job->p->kernels;
-    const struct tile whole = tile_at(s, task / s->chunks);
+    const struct tile whole = tile_at(s, item);
     const float *x = job->x + block_from(job->p, job->x_block, whole.block);
-    float *y = job->y + block_from(job->p, job->y_block, whole.block) +
-               (size_t)whole.oy * s->out.line + (size_t)whole.ox * s->out.step;
+    float *y = tile_output(job, &whole);
+    struct ahead ahead = {.left = 0};
+    if (!last) {
+        const struct tile next = tile_at(s, item + 1);
+        look_ahead(s, &next, job->x + block_from(job->p, job->x_block, next.block), chunk, &ahead);
+        if (!job->past_cache)
+            ahead.out = (ptrdiff_t)((uintptr_t)tile_output(job, &next) - (uintptr_t)y);
+    }
     float *buffer = ot_sparse_worker(job->p, job->scratch, worker);
     float *part = buffer + job->p->packed;
     struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .bias = job->bias,
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
-                     .place = s->out};
+                     .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = panel_input(k, s, x, &whole, panel, buffer);
         for (int plane = 0; plane < s->planes; plane++) {
             struct tile t = whole;
-            a.e = ot_stream_list(s, task % s->chunks, panel, plane);
+            a.e = ot_stream_list(s, chunk, panel, plane);
             if (!a.e.rows || !clip_tile(&t, &s->plane[plane])) continue;
             a.part = part + (size_t)plane * (size_t)s->rows * a.part_pitch;
             a.out = y + s->plane[plane].from;
             k->spmm[t.h - 1][t.w - 1](&a);
         }
     }
+}
+
+static void gather_task(void *arg, int task, int worker) {
+    const struct gather_job *job = arg;
+    const struct stream *s = job->s;
+    const int64_t items = job->p->blocks * s->tiles_h * s->tiles_w;
+    const int64_t from = (int64_t)(task / s->chunks) * s->run;
+    const int64_t to = from + s->run < items ? from + s->run : items;
+    for (int64_t i = from; i < to; i++)
+        gather_tile(job, i, task % s->chunks, i + 1 == to, worker);
 }
 
 struct refresh_job {
@@ -125,11 +175,15 @@ void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *
     ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
 }
 
-static void gather(const struct gather_job *job, const float *value) {
+static void gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
+    const size_t blocks = (size_t)(job->p->blocks / job->p->units);
+    const int64_t items = job->p->blocks * s->tiles_h * s->tiles_w;
+    const int64_t runs = (items + s->run - 1) / s->run;
+    job->past_cache = blocks * job->y_block * sizeof(float) > PAST_CACHE &&
+                      (uintptr_t)job->y % (OT_UNIT * sizeof(float)) == 0;
     ot_sparse_refresh(job->p, job->s, value);
-    ot_parallel_for(job->p->pool, (int)(job->p->blocks * s->tiles_h * s->tiles_w * s->chunks),
-                    gather_task, (void *)job);
+    ot_parallel_for(job->p->pool, (int)(runs * s->chunks), gather_task, job);
 }
 
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
@@ -138,9 +192,8 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
         ot_sparse_rows_forward(p, x, value, bias, y, scratch);
         return;
     }
-    const struct gather_job job = {.p = p, .s = &p->forward, .x = x, .bias = bias, .y = y,
-                                   .x_block = p->x_block, .y_block = p->y_block,
-                                   .scratch = scratch};
+    struct gather_job job = {.p = p, .s = &p->forward, .x = x, .bias = bias, .y = y,
+                             .x_block = p->x_block, .y_block = p->y_block, .scratch = scratch};
     gather(&job, value);
 }
 
@@ -163,17 +216,17 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, int ch
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
     const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
-    const struct fetch fetch =
-        fetch_ahead(s, &(struct image){s->out.pitch, s->out.line, s->out.step});
-    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++) {
-        float *to = copy + (size_t)r * tile;
-        const struct pack a = {.in = dy + (size_t)r * s->out.pitch, .fetch = fetch, .out = to,
-                               .in_line = s->out.line, .in_step = s->out.step,
-                               .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w};
-        p->kernels->pack(&a);
-        for (int u = 0; partial && u < t->h * t->w; u++)
-            zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % t->w));
-    }
+    const int first = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - first;
+    float *to = copy + (size_t)first * tile;
+    const struct pack a = {.in = dy + (size_t)first * s->out.pitch, .out = to, .channels = rows,
+                           .in_channel = s->out.pitch, .in_line = s->out.line,
+                           .in_step = s->out.step, .out_channel = tile,
+                           .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w,
+                           .ahead = copy_ahead(s, s->out.pitch, s->out.step)};
+    p->kernels->pack(&a);
+    const int units = t->h * t->w;
+    for (int u = 0; partial && u < rows * units; u++)
+        zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % units % t->w));
 }
 
 /* Zeroes the spare lanes of a packed panel. */
@@ -187,8 +240,8 @@ static void mask_packed(const struct sparse_product *p, const struct tile *t, in
                        valid_lanes(p, t->block, t->ox + u));
 }
 
-static void weight_tile(const struct weight_job *job, const struct tile *t, int chunk,
-                        float *buffer, struct sddmm *a) {
+static void weight_tile(const struct weight_job *job, const struct tile *t,
+                        const struct tile *next, int chunk, float *buffer, struct sddmm *a) {
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
     const float *x = job->x + block_from(p, p->x_block, t->block);
@@ -203,6 +256,8 @@ static void weight_tile(const struct weight_job *job, const struct tile *t, int 
         a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
                                   OT_UNIT};
     }
+    *a->ahead = (struct ahead){.left = 0};
+    if (next) look_ahead(s, next, job->x + block_from(p, p->x_block, next->block), chunk, a->ahead);
     for (int panel = 0; panel < s->panels; panel++) {
         a->e = ot_stream_list(s, chunk, panel, 0);
         if (!a->e.rows) continue;
@@ -237,11 +292,14 @@ static void weight_task(void *arg, int task, int worker) {
     const int chunk = task % s->chunks, share = task / s->chunks;
     const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
     float *sum = ot_sparse_sums(job, chunk, share, true);
+    struct ahead ahead;
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
-                      .bias = job->dbias ? sum + s->nnz : NULL};
-    for (int64_t i = items * share / p->shares; i < items * (share + 1) / p->shares; i++) {
-        const struct tile t = tile_at(s, i);
-        weight_tile(job, &t, chunk, ot_sparse_worker(p, job->scratch, worker), &a);
+                      .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
+    const int64_t to = items * (share + 1) / p->shares;
+    for (int64_t i = items * share / p->shares; i < to; i++) {
+        const struct tile t = tile_at(s, i), next = tile_at(s, i + 1);
+        weight_tile(job, &t, i + 1 < to ? &next : NULL, chunk,
+                    ot_sparse_worker(p, job->scratch, worker), &a);
     }
 }
 
@@ -267,9 +325,8 @@ static void backward_data(struct sparse_product *p, const float *value, const fl
         ot_sparse_rows_backward(p, value, dy, dx, scratch);
         return;
     }
-    const struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx,
-                                   .x_block = p->y_block, .y_block = p->x_block,
-                                   .scratch = scratch};
+    struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx, .x_block = p->y_block,
+                             .y_block = p->x_block, .scratch = scratch};
     gather(&job, value);
 }
 

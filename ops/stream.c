@@ -97,6 +97,13 @@ static bool find_live(struct stream *s, struct arena *arena, const struct nonzer
     return true;
 }
 
+/* Tiles of one task: a task that has more fetches ahead, but there should be many tasks. */
+static int choose_run(const struct stream *s, int64_t items) {
+    int run = 1;
+    while (s->chunks == 1 && 2 * run <= s->tiles_w && items / run >= 4 * TASKS) run *= 2;
+    return run;
+}
+
 /* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
 static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero *nonzero, int nnz,
                      int64_t blocks) {
@@ -106,6 +113,7 @@ static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero
     if (chunks > weight / LEAST_CHUNK) chunks = weight / LEAST_CHUNK;
     if (chunks > s->rows) chunks = s->rows;
     s->chunks = chunks < 1 ? 1 : (int)chunks;
+    s->run = choose_run(s, items);
     s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
     if (!s->chunk_row) return false;
     int64_t done = 0;

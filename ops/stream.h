@@ -38,6 +38,7 @@ struct stream {
     struct place out;
     int tile_h, tile_w, tiles_h, tiles_w;
 
+    int run;                   /* tiles that follow each other in one task */
     int panels, chunks, width; /* width: channels a panel */
     int live;                  /* channels with nonzeros */
     int32_t *channel;          /* live */

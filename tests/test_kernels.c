@@ -66,15 +66,21 @@ static size_t image_at(const struct job *j, int row, int y, int x) {
     return (size_t)row * j->place.pitch + (size_t)y * j->place.line + (size_t)x * j->place.step;
 }
 
-static void check_spmm(const struct kernels *k, int h, int w, bool back) {
+/* far: written past the caches, and with a look at places that do not exist. */
+static void check_spmm(const struct kernels *k, int h, int w, bool back, bool far) {
     struct job j, was;
     float bias[ROWS];
     job_make(&j, h, w, back);
     job_make(&was, h, w, back);
     for (int i = 0; i < ROWS; i++) bias[i] = noise(6, (uint64_t)i);
     const size_t tile = (size_t)(h * w) * OT_UNIT;
-    const struct spmm a = {j.e, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place};
+    struct ahead ahead = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20, .units = 3,
+                          .lines = 2, .per_row = 2, .left = 5, .out = 1 << 30};
+    assert_int_equal((uintptr_t)j.image % (OT_UNIT * sizeof(float)), 0);
+    const struct spmm a = {j.e, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place,
+                           far, far ? &ahead : NULL};
     k->spmm[h - 1][w - 1](&a);
+    assert_int_equal(ahead.left, far ? 0 : 5);
     for (int i = 0; i < ROWS; i++) {
         const int row = j.row[i] >> OT_ROW_SHIFT;
         for (int u = 0; u < h * w * OT_UNIT; u++) {
@@ -101,7 +107,7 @@ static void check_sddmm(const struct kernels *k, int h, int w, bool back) {
     job_make(&j, h, w, back);
     for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
     for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
-    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias};
+    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias, NULL};
     k->sddmm[h - 1][w - 1](&a);
     for (int i = 0; i < ROWS; i++)
         for (int u = 0; u < h * w * OT_UNIT; u++) {
@@ -128,37 +134,53 @@ static void test_tiles(void **state) {
                 assert_int_equal(there, h * w <= k->tile);
                 assert_int_equal(there, k->sddmm[h - 1][w - 1] != NULL);
                 for (int back = 0; there && back < 2; back++) {
-                    check_spmm(k, h, w, back);
+                    check_spmm(k, h, w, back, false);
+                    check_spmm(k, h, w, back, true);
                     check_sddmm(k, h, w, back);
                 }
             }
     }
 }
 
-/* Two lines of 5 units, 2 apart, between 1 and 3 units of zeros. */
+/* The pattern of zeros that a rectangle is packed between. */
+enum { TOP = 1, LINES = 2, BOTTOM = 2, LEFT = 1, UNITS = 5, RIGHT = 3 };
+enum { PACKED_LINES = TOP + LINES + BOTTOM, PACKED_UNITS = LEFT + UNITS + RIGHT };
+
+/* What stands at float k of the packed channel whose lines begin at `in`. */
+static float packed_value(const float *in, size_t in_line, size_t k) {
+    const int unit = (int)(k / OT_UNIT);
+    const int y = unit / PACKED_UNITS - TOP, x = unit % PACKED_UNITS - LEFT;
+    const bool inside = y >= 0 && y < LINES && x >= 0 && x < UNITS;
+    return inside ? in[(size_t)y * in_line + (size_t)x * STEP * OT_UNIT + k % OT_UNIT] : 0;
+}
+
+/* Two of three channels, last one first; of each, two lines of 5 units that stand 2 apart. */
 static void test_pack(void **state) {
     (void)state;
-    enum { LINES = 2, LEFT = 1, UNITS = 5, RIGHT = 3, ALL = LEFT + UNITS + RIGHT };
-    const size_t in_line = ((UNITS - 1) * STEP + 1) * OT_UNIT, in_size = LINES * in_line;
-    const size_t out_size = (size_t)LINES * ALL * OT_UNIT;
+    static const int32_t channel[] = {2, 0};
+    const size_t in_line = ((UNITS - 1) * STEP + 1) * OT_UNIT, in_channel = LINES * in_line;
+    const size_t in_size = 3 * in_channel, out_channel = PACKED_LINES * PACKED_UNITS * OT_UNIT;
     for (int i = 0; ot_kernels_at(i); i++)
-        for (int back = 0; back < 2; back++) {
-            float *in = guarded(in_size, back), *out = guarded(out_size, back);
+        for (int back = 0; back < 4; back++) {
+            const bool all = back / 2;
+            const size_t out_size = (all ? 3 : 2) * out_channel;
+            float *in = guarded(in_size, back % 2), *out = guarded(out_size, back % 2);
             for (size_t k = 0; k < in_size; k++) in[k] = noise(1, k);
             for (size_t k = 0; k < out_size; k++) out[k] = NAN;
-            const struct pack a = {.in = in, .out = out, .in_line = in_line,
-                                   .in_step = STEP * OT_UNIT, .out_line = ALL * OT_UNIT,
-                                   .lines = LINES, .left = LEFT, .units = UNITS, .right = RIGHT};
+            const struct pack a = {.in = in, .out = out, .channel = all ? NULL : channel,
+                                   .channels = all ? 3 : 2, .in_channel = in_channel,
+                                   .in_line = in_line, .in_step = STEP * OT_UNIT,
+                                   .out_channel = out_channel, .out_line = PACKED_UNITS * OT_UNIT,
+                                   .top = TOP, .lines = LINES, .bottom = BOTTOM,
+                                   .left = LEFT, .units = UNITS, .right = RIGHT};
             ot_kernels_at(i)->pack(&a);
             for (size_t k = 0; k < out_size; k++) {
-                int y = (int)(k / OT_UNIT / ALL), x = (int)(k / OT_UNIT % ALL) - LEFT;
-                bool inside = x >= 0 && x < UNITS;
-                float want = inside ? in[(size_t)y * in_line + (size_t)x * a.in_step + k % OT_UNIT]
-                                    : 0;
-                assert_true(out[k] == want);
+                const size_t c = k / out_channel, from = all ? c : (size_t)channel[c];
+                assert_true(out[k] ==
+                            packed_value(in + from * in_channel, in_line, k % out_channel));
             }
-            guarded_free(in, in_size, back);
-            guarded_free(out, out_size, back);
+            guarded_free(in, in_size, back % 2);
+            guarded_free(out, out_size, back % 2);
         }
 }
 

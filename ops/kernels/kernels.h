@@ -40,6 +40,18 @@ struct place {
     size_t pitch, line, step;
 };
 
+/* What the next tile will need, brought into the second-level cache meanwhile: each row takes some
+ * lines of the input along, and what it writes (or reads of dy) `out` bytes further on. These
+ * places need not exist. */
+struct ahead {
+    uintptr_t at;             /* the next line */
+    size_t unit, line, channel; /* bytes from unit to unit, from line to line, from the last line of
+                                 * a channel to the first of the next */
+    int units, lines, line_at; /* units in a line, lines in a channel, lines done in this one */
+    int per_row, left;         /* lines that a row takes, lines that are left */
+    ptrdiff_t out;
+};
+
 /* sum = (first ? bias[row] : part) + sum over the row's entries of value * in; it goes to `out` if
  * this is the last time, else to `part`, where a row's units stand side by side. */
 struct spmm {
@@ -50,6 +62,8 @@ struct spmm {
     float *part, *out;
     size_t part_pitch; /* of rows, in floats */
     struct place place; /* in out */
+    bool past_cache;    /* out is too large to be found there again; then it is aligned */
+    struct ahead *ahead; /* NULL: nothing */
 };
 
 /* sum[k] += sum over the tile of dy[row] * in, k the entry's number (as in ptr); and where `bias`
@@ -61,23 +75,21 @@ struct sddmm {
     const float *dy;
     struct place place;
     float *sum, *bias;
+    struct ahead *ahead; /* NULL: nothing */
 };
 
-/* What to fetch into the cache (far: the second-level one) while copying: the place `ahead` floats
- * behind what is copied, which need not exist. */
-struct fetch {
-    ptrdiff_t ahead;
-    bool far;
-};
-
-/* Copies `lines` lines, each: `left` units of zeros, `units` units from `in`, `right` units of
- * zeros. In `in` units stand in_step floats apart. */
+/* Copies a rectangle of units of some channels (channel NULL: the first ones): `top` lines of
+ * zeros, `lines` lines of which each is `left` units of zeros, `units` units of `in` that stand
+ * in_step apart, `right` units of zeros, then `bottom` lines of zeros. Meanwhile fetches into the
+ * first-level cache what stands `ahead` floats behind the units it copies, which need not exist. */
 struct pack {
     const float *in;
-    struct fetch fetch;
     float *out;
-    size_t in_line, in_step, out_line;
-    int lines, left, units, right;
+    const int32_t *channel;
+    int channels;
+    size_t in_channel, in_line, in_step, out_channel, out_line;
+    int top, lines, bottom, left, units, right;
+    ptrdiff_t ahead;
 };
 
 /* From one place of an image to another: in floats, and in positions. */

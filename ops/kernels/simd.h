@@ -6,6 +6,10 @@
 
 #include "ops/kernels/kernels.h"
 
+#if defined(OT_ISA_avx512) || defined(OT_ISA_avx2)
+#include <immintrin.h>
+#endif
+
 #if defined(OT_ISA_avx512)
 enum { WIDTH = 16, TILE = 16 };
 #elif defined(OT_ISA_avx2)
@@ -34,6 +38,24 @@ INLINE vec load(const float *p) {
 
 INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
 
+/* Past the caches, to an aligned place. */
+INLINE void store_past(float *p, vec v) {
+#if defined(OT_ISA_avx512)
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(OT_ISA_avx2)
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    store(p, v);
+#endif
+}
+
+/* Orders such stores before all later ones. */
+INLINE void stores_past_end(void) {
+#if defined(OT_ISA_avx512) || defined(OT_ISA_avx2)
+    _mm_sfence();
+#endif
+}
+
 INLINE vec splat(float f) {
 #if defined(OT_ISA_avx512)
     return (vec){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f};
@@ -42,6 +64,17 @@ INLINE vec splat(float f) {
 #else
     return (vec){f, f, f, f};
 #endif
+}
+
+/* A row's share of what the next tile reads. */
+INLINE void fetch_lines(struct ahead *f) {
+    for (int k = 0; k < f->per_row && f->left; k++, f->left--) {
+        for (int u = 0; u < f->units; u++)
+            __builtin_prefetch((const void *)(f->at + (size_t)u * f->unit), 0, 2);
+        const bool last = ++f->line_at == f->lines;
+        f->at += last ? f->channel : f->line;
+        if (last) f->line_at = 0;
+    }
 }
 
 /* Per group of four: (a0 + a2, b0 + b2, a1 + a3, b1 + b3), then the quarters of two such. */
