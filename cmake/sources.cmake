@@ -88,6 +88,7 @@ set(RUNTIME_SOURCES
   runtime/loss.c
   runtime/lower.c
   runtime/match.c
+  runtime/measure.c
   runtime/memory.c
   runtime/optimizer.c
   runtime/parameter.c
@@ -113,6 +114,7 @@ set(TOOL_SOURCES
   tools/check.c
   tools/check_case.c
   tools/check_gradient.c
+  tools/check_model.c
   tools/check_suite.c
   tools/command.c
   tools/data.c

@@ -123,7 +123,7 @@ static ot_status differentiate_outputs(struct plan *p, ot_error *err) {
 
 ot_status ot_differentiate(struct plan *p, ot_error *err) {
     if (p->kind == OT_PLAN_RUN) return OT_OK;
-    OT_TRY((p->kind == OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
+    OT_TRY((p->kind >= OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
     if (!ot_plan_trains(p->kind)) return OT_OK;
     for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
     for (int i = 0; i < p->n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));

@@ -141,7 +141,8 @@ static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
     OT_TRY(try_parts(w, 1, false, plan, err));
     if (!*plan && divides && !w->mixes)
         OT_TRY(fewest(w, trains ? w->batch / w->rows : w->batch, false, plan, err));
-    if (!*plan && trains) OT_TRY(try_parts(w, 1, true, plan, err));
+    if (!*plan && trains && w->kind != OT_PLAN_MEASURE)
+        OT_TRY(try_parts(w, 1, true, plan, err));
     if (!*plan && trains && divides) OT_TRY(fewest(w, w->batch, true, plan, err));
     return *plan ? OT_OK : refuse(w, err);
 }

@@ -55,7 +55,7 @@ static void find_lifetimes(struct plan *p) {
     for (int s = 0; s < p->n_steps; s++) touch_step(p, s);
     /* the host reads outputs when all steps have run, or those of forward; what it writes then is
      * there when backward begins. Gradients of inputs it reads at the end. */
-    const bool halves = p->kind == OT_PLAN_OUTPUTS;
+    const bool halves = p->kind >= OT_PLAN_OUTPUTS;
     for (int i = 0; i < p->n_outputs; i++) {
         touch(p, p->output[i], halves ? p->n_forward : p->n_steps);
         touch(p, p->output_gradient[i], p->n_forward);
@@ -63,6 +63,10 @@ static void find_lifetimes(struct plan *p) {
     for (int i = 0; i < p->n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
     for (int i = 0; i < p->n_buffers; i++)
         if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
+    for (int i = 0; i < p->n_buffers && p->kind == OT_PLAN_MEASURE; i++) {
+        p->buffer[i].first = p->buffer[i].again = 0;
+        p->buffer[i].last = p->buffer[i].rest = p->n_steps;
+    }
 }
 
 /* ---- taking over ---- */

@@ -342,6 +342,29 @@ OT_API ot_status ot_want_input_gradient(ot_session *session, int i, int wanted, 
 OT_API ot_status ot_get_input_gradient(const ot_session *session, int i, ot_tensor *gradient,
                                        ot_error *err);
 
+/* ---- are the gradients right? ---- */
+
+enum { OT_SLOPE_LEVELS = 4 };
+
+/* How a random combination of one node's outputs changes when one of its inputs moves by h along a
+ * direction of a few elements, divided by h; and what the node's gradients say. Level k has the
+ * step h / 4^k, where h is 1/64 of the moved elements or more. */
+typedef struct ot_slopes {
+    const char *op, *node; /* as of ot_profile_step */
+    const char *input;     /* the value that moves */
+    double gradient;       /* along the direction */
+    double size;           /* sum of the absolute values that it is the sum of */
+    double left[OT_SLOPE_LEVELS], right[OT_SLOPE_LEVELS];
+    double noise[OT_SLOPE_LEVELS]; /* how far rounding may have moved a slope */
+} ot_slopes;
+
+/* Forward in training form; then calls write(context, slopes) a few times for each node and each of
+ * its inputs that has a gradient, in the order in which nodes run: what leads from a trainable
+ * weight, or an input whose gradient is wanted, to an output. Weights and gradients stay. */
+typedef void ot_slopes_fn(void *context, const ot_slopes *slopes);
+OT_API ot_status ot_measure_gradients(ot_session *session, const ot_tensor *inputs, int n,
+                                      ot_slopes_fn *write, void *context, ot_error *err);
+
 OT_API int64_t ot_step_count(const ot_session *session); /* optimizer steps taken */
 OT_API double ot_learning_rate(const ot_session *session); /* of the next optimizer step */
 OT_API double ot_gradient_norm(const ot_session *session); /* of the last optimizer step */

@@ -19,16 +19,17 @@ enum plan_kind {
     OT_PLAN_RUN = 0, /* all outputs, inference form */
     OT_PLAN_EVAL,    /* the loss, inference form */
     OT_PLAN_TRAIN,   /* the loss and the gradients of all trainable parameters */
-    OT_PLAN_OUTPUTS  /* all outputs, training form, and the same gradients from theirs */
+    OT_PLAN_OUTPUTS, /* all outputs, training form, and the same gradients from theirs */
+    OT_PLAN_MEASURE  /* the same with nothing overwritten, for measure.c */
 };
 
 /* Whether a plan has a backward half. */
 static inline bool ot_plan_trains(enum plan_kind kind) {
-    return kind == OT_PLAN_TRAIN || kind == OT_PLAN_OUTPUTS;
+    return kind >= OT_PLAN_TRAIN;
 }
 /* Whether its results are the model's outputs; else the loss. */
 static inline bool ot_plan_has_outputs(enum plan_kind kind) {
-    return kind == OT_PLAN_RUN || kind == OT_PLAN_OUTPUTS;
+    return kind == OT_PLAN_RUN || kind >= OT_PLAN_OUTPUTS;
 }
 
 /* A piece of the plan's block, alive over steps [first, rest] and [again, last]. Where nothing is

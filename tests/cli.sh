@@ -79,6 +79,10 @@ done
 
 echo "-- check"
 expect 2 "$TRAIN" check
+expect 0 "$TRAIN" check "$model"
+stdout_has '^weights, whole model +[1-9]'
+expect 0 "$TRAIN" check "$model" --json
+[ "$(json wrong < "$work.out")" = 0 ] || fail "check does not count wrong gradients"
 mkdir -p suite/empty suite/node/strange
 expect 4 "$TRAIN" check --onnx-tests suite
 cp "$model" suite/node/strange/model.onnx

@@ -1,4 +1,5 @@
-/* test_backward.c - a loss of the host's own: ot_forward, ot_backward, gradients of inputs. */
+/* test_backward.c - a loss of the host's own: ot_forward, ot_backward, gradients of inputs; slopes of
+ * nodes. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -139,6 +140,38 @@ static void gradients_of_inputs_are_differences(void **state) {
     ot_close(f.s);
 }
 
+struct slopes {
+    int n;
+    double worst;
+    bool sparse; /* a node with a sparse weight has run */
+};
+
+static void note(void *context, const ot_slopes *s) {
+    struct slopes *all = context;
+    double d = (16 * (s->left[1] + s->right[1]) - (s->left[0] + s->right[0])) / 30;
+    all->n++;
+    all->worst = fmax(all->worst, fabs(d - s->gradient) / (s->size + 1e-3));
+    all->sparse = all->sparse || !strcmp(s->op, "Reorder");
+}
+
+/* MatMul twice for two inputs, Tanh, and what brings them into lanes; the weights stay. */
+static void each_node_is_measured(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slopes all = {0};
+    float before[MID * IN], after[MID * IN];
+    set_up(&f);
+    assert_int_equal(ot_want_input_gradient(f.s, 0, 1, NULL), OT_OK);
+    ot_read_parameter(f.s, 0, before, NULL);
+    assert_int_equal(ot_measure_gradients(f.s, f.input, 2, note, &all, NULL), OT_OK);
+    assert_true(all.n >= 15 && all.sparse);
+    assert_true(all.worst < 2e-3);
+    ot_read_parameter(f.s, 0, after, NULL);
+    assert_memory_equal(before, after, sizeof before);
+    assert_int_equal(ot_measure_gradients(f.s, f.input, 2, NULL, NULL, NULL), OT_ERROR_ARGUMENT);
+    ot_close(f.s);
+}
+
 static void calls_out_of_order_are_refused(void **state) {
     (void)state;
     struct fixture f;
@@ -168,6 +201,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_loss_equals_the_library_s),
         cmocka_unit_test(gradients_of_inputs_are_differences),
+        cmocka_unit_test(each_node_is_measured),
         cmocka_unit_test(calls_out_of_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

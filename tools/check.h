@@ -56,6 +56,9 @@ int ot_check_gradients(struct check_case *c, const char *folder, const struct se
 int ot_check_suite(const char *folder, check_fn *check, const struct settings *s,
                    struct failure *f);
 
+/* Checks the gradients of the `model` setting: of each node, and of weights through the whole. */
+int ot_check_model(const struct settings *s, struct failure *f);
+
 /* ---- what checks share ---- */
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f);

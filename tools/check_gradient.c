@@ -35,7 +35,9 @@ static int open_probe(struct subject *u, struct check_case *c, ot_sparse_mode sp
     for (int i = 0; i < u->n; i++)
         if (!u->fixed[i]) u->x[n++] = ot_check_view(&u->t[i]);
     if (!code && !ot_check_open(c, bytes, size, sparse, u->settings, session))
-        code = ot_probe_open(p, *session, u->x, c, f);
+        code = ot_probe_open(p, *session, u->x, f);
+    for (int i = 0; i < n && *session; i++)
+        if (u->x[i].type == OT_FLOAT) ot_want_input_gradient(*session, i, 1, NULL);
     free(bytes);
     return code;
 }
@@ -82,23 +84,17 @@ static bool near(const float *a, const float *b, size_t n) {
     return difference <= SPARSE_TOLERANCE * largest;
 }
 
-static size_t count_of(const ot_tensor *t) {
-    size_t n = 1;
-    for (int i = 0; i < t->rank; i++) n *= (size_t)t->dim[i];
-    return n;
-}
-
 /* Outputs and gradients of inputs; both have been differentiated. */
 static const char *compare_probes(const struct probe *a, const struct probe *b) {
     for (int i = 0; i < a->m; i++)
-        if (a->y[i].type == OT_FLOAT && !near(a->base[i], b->base[i], count_of(&a->y[i])))
+        if (a->y[i].type == OT_FLOAT && !near(a->base[i], b->base[i], ot_count_of(&a->y[i])))
             return "output";
     for (int i = 0; i < a->n; i++) {
         ot_tensor g, h;
         if (a->x[i].type != OT_FLOAT) continue;
         if (ot_get_input_gradient(a->session, i, &g, NULL) ||
             ot_get_input_gradient(b->session, i, &h, NULL) || !g.data != !h.data ||
-            (g.data && !near(g.data, h.data, count_of(&g))))
+            (g.data && !near(g.data, h.data, ot_count_of(&g))))
             return "gradient of an input";
     }
     return NULL;

@@ -40,8 +40,9 @@ const struct command ot_commands[] = {
      "onnx-train bench model.onnx batch=16 sparse=never --json\n"
      "onnx-train bench --kernels suite=quick\n",
      ot_run_bench},
-    {"check", CHECK, "--onnx-tests DIR [key=value ...]",
-     "run an ONNX backend test suite",
+    {"check", CHECK, "MODEL | --onnx-tests DIR [key=value ...]",
+     "check a model's gradients against differences, or run an ONNX backend test suite",
+     "onnx-train check model.onnx\n"
      "onnx-train check --onnx-tests /usr/share/libonnx-testdata/data\n"
      "onnx-train check --onnx-tests suite refused=refused.txt --json\n"
      "onnx-train check --onnx-tests suite --gradients\n",

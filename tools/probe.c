@@ -14,17 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ELEMENTS = 24, LEVELS = 4 };
+enum { ELEMENTS = 24 };
 static const double TOLERANCE = 2e-3; /* of the largest gradient of the input */
 
-/* Numbers in [-1, 1) that depend on k alone. */
-static float random_number(uint64_t k) {
+float ot_random_unit(uint64_t k) {
     k = (k + 1) * 0x9e3779b97f4a7c15u;
     k = (k ^ (k >> 29)) * 0xbf58476d1ce4e5b9u;
     return (float)((double)(k >> 40) / (1 << 23) - 1);
 }
 
-static size_t count_of(const ot_tensor *t) {
+size_t ot_count_of(const ot_tensor *t) {
     size_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= (size_t)t->dim[i];
     return n;
@@ -39,14 +38,14 @@ static ot_tensor shaped(const ot_tensor *y, const float *data) {
 
 /* ---- the loss ----------------------------------------------------------------------------- */
 
-/* The loss, less that of the base: what does not depend on a change cancels exactly. */
-static ot_status loss(struct probe *p, double *sum, ot_error *err) {
+/* What does not depend on a change cancels exactly. */
+ot_status ot_probe_loss(struct probe *p, double *sum, ot_error *err) {
     const ot_status status = ot_forward(p->session, p->x, p->n, p->y, p->m, err);
     double least = 0;
     *sum = p->noise = 0;
     for (int i = 0; i < p->m && !status; i++) {
         const float *y = p->y[i].data;
-        const size_t n = p->weight[i] ? count_of(&p->y[i]) : 0;
+        const size_t n = p->weight[i] ? ot_count_of(&p->y[i]) : 0;
         for (size_t k = 0; k < n; k++) {
             if (p->weight[i][k] == 0) continue;
             const double rounding = fabs((double)p->weight[i][k] * y[k]) * FLT_EPSILON;
@@ -88,7 +87,7 @@ int ot_probe_start(struct probe *p, struct check_case *c, struct failure *f) {
     }
     p->finite = true;
     for (int i = 0; i < p->m; i++) {
-        const size_t n = count_of(&p->y[i]);
+        const size_t n = ot_count_of(&p->y[i]);
         if (p->y[i].type != OT_FLOAT) continue;
         p->weight[i] = ot_take(n, sizeof(float), f);
         p->base[i] = ot_take(n, sizeof(float), f);
@@ -96,7 +95,7 @@ int ot_probe_start(struct probe *p, struct check_case *c, struct failure *f) {
         memcpy(p->base[i], p->y[i].data, n * sizeof(float));
         for (size_t k = 0; k < n; k++)
             if (isfinite(p->base[i][k]))
-                p->weight[i][k] = random_number(k * 64 + (size_t)i);
+                p->weight[i][k] = ot_random_unit(k * 64 + (size_t)i);
             else
                 p->finite = false;
     }
@@ -113,47 +112,36 @@ ot_status ot_probe_differentiate(struct probe *p, ot_tensor *gradient, ot_error 
 
 /* ---- differences -------------------------------------------------------------------------- */
 
-/* The loss around one element: at h, h/4, h/16, h/64 to the left [0] and to the right [1], each
- * divided by its step; and how far rounding may have moved these slopes. */
-struct around {
-    double slope[LEVELS][2], noise[LEVELS];
-};
-
-static ot_status look_around(struct probe *p, float *x, struct around *a, ot_error *err) {
+static ot_status look_around(struct probe *p, float *x, ot_slopes *s, ot_error *err) {
     const float middle = *x;
     double h = ldexp(1, ilogb(fmax(fabs((double)middle), 1)) - 6), l;
     ot_status status = OT_OK;
-    for (int k = 0; k < LEVELS && !status; k++, h /= 4) {
-        a->noise[k] = 0;
+    for (int k = 0; k < OT_SLOPE_LEVELS && !status; k++, h /= 4) {
+        s->noise[k] = 0;
         for (int right = 0; right < 2 && !status; right++) {
             *x = (float)(middle + (right ? h : -h));
-            status = loss(p, &l, err);
-            a->slope[k][right] = l / ((double)*x - middle);
-            a->noise[k] = fmax(a->noise[k], p->noise / h);
+            status = ot_probe_loss(p, &l, err);
+            (right ? s->right : s->left)[k] = l / ((double)*x - middle);
+            s->noise[k] = fmax(s->noise[k], p->noise / h);
         }
     }
     *x = middle;
     return status;
 }
 
-enum verdict { AGREES, DIFFERS, HAS_NO_GRADIENT };
+static double central(const ot_slopes *s, int k) { return (s->left[k] + s->right[k]) / 2; }
 
-static double central(const struct around *a, int k) {
-    return (a->slope[k][0] + a->slope[k][1]) / 2;
-}
-
-static enum verdict compare(const struct around *a, double gradient, double largest,
-                            double *difference) {
-    enum { LAST = LEVELS - 1 };
-    const double scale = TOLERANCE * fmax(largest, fabs(gradient));
+enum verdict ot_judge_slopes(const ot_slopes *s, double tolerance, double *difference) {
+    enum { LAST = OT_SLOPE_LEVELS - 1 };
+    const double scale = tolerance * fmax(s->size, fabs(s->gradient));
     for (int k = 0; k < LAST; k++) {
-        *difference = (16 * central(a, k + 1) - central(a, k)) / 15;
-        if (fabs(*difference - gradient) <= scale + 2 * a->noise[k + 1]) return AGREES;
+        *difference = (16 * central(s, k + 1) - central(s, k)) / 15;
+        if (fabs(*difference - s->gradient) <= scale + 2 * s->noise[k + 1]) return AGREES;
     }
-    const double room = scale + 2 * a->noise[LAST];
-    const double bend = fabs(a->slope[LAST][1] - a->slope[LAST][0]);
-    const double bend_before = fabs(a->slope[LAST - 1][1] - a->slope[LAST - 1][0]);
-    const bool steady = fabs(central(a, LAST) - central(a, LAST - 1)) <= room;
+    const double room = scale + 2 * s->noise[LAST];
+    const double bend = fabs(s->right[LAST] - s->left[LAST]);
+    const double bend_before = fabs(s->right[LAST - 1] - s->left[LAST - 1]);
+    const bool steady = fabs(central(s, LAST) - central(s, LAST - 1)) <= room;
     const bool bent = bend > room && bend > 0.5 * bend_before;
     return steady && !bent ? DIFFERS : HAS_NO_GRADIENT;
 }
@@ -164,10 +152,10 @@ static size_t element(size_t k, size_t count) {
 }
 
 /* All that is around the elements of input i; then the gradient is compared with it. */
-static int look_at_input(struct probe *p, int i, struct around *a, struct check_case *c) {
+static int look_at_input(struct probe *p, int i, ot_slopes *a, struct check_case *c) {
     float *x = (float *)p->x[i].data; /* whoever opened the probe lets it change */
     ot_error err = {0};
-    const size_t count = count_of(&p->x[i]);
+    const size_t count = ot_count_of(&p->x[i]);
     for (size_t k = 0; k < (count < ELEMENTS ? count : ELEMENTS); k++)
         if (look_around(p, &x[element(k, count)], &a[k], &err)) {
             ot_check_status(c, &err);
@@ -176,11 +164,11 @@ static int look_at_input(struct probe *p, int i, struct around *a, struct check_
     return 0;
 }
 
-static void compare_input(struct probe *p, int i, const struct around *a, struct tally *t,
+static void compare_input(struct probe *p, int i, ot_slopes *a, struct tally *t,
                           struct check_case *c) {
     ot_tensor gradient;
     ot_error err = {0};
-    const size_t count = count_of(&p->x[i]);
+    const size_t count = ot_count_of(&p->x[i]);
     double largest = 0, difference;
     if (ot_get_input_gradient(p->session, i, &gradient, &err)) {
         ot_check_status(c, &err);
@@ -191,7 +179,9 @@ static void compare_input(struct probe *p, int i, const struct around *a, struct
     t->moves = t->moves || largest > 0;
     for (size_t k = 0; k < (count < ELEMENTS ? count : ELEMENTS); k++) {
         const size_t e = element(k, count);
-        enum verdict v = compare(&a[k], g ? g[e] : 0, largest, &difference);
+        a[k].gradient = g ? (double)g[e] : 0;
+        a[k].size = largest;
+        enum verdict v = ot_judge_slopes(&a[k], TOLERANCE, &difference);
         if (g && !isfinite(g[e]) && !p->finite) v = HAS_NO_GRADIENT; /* nor has it a value */
         t->compared += v == AGREES;
         t->kinks += v == HAS_NO_GRADIENT;
@@ -205,7 +195,7 @@ static void compare_input(struct probe *p, int i, const struct around *a, struct
 
 int ot_probe_compare(struct probe *p, struct check_case *c, struct tally *t, struct failure *f) {
     ot_error err = {0};
-    struct around *a = ot_take((size_t)p->n * ELEMENTS, sizeof *a, f);
+    ot_slopes *a = ot_take((size_t)p->n * ELEMENTS, sizeof *a, f);
     ot_tensor *gradient = ot_take((size_t)p->m, sizeof *gradient, f);
     int code = a && gradient ? ot_probe_start(p, c, f) : f->code;
     for (int i = 0; i < p->n && !code && c->outcome == CHECK_PASSED; i++)
@@ -221,9 +211,7 @@ int ot_probe_compare(struct probe *p, struct check_case *c, struct tally *t, str
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-int ot_probe_open(struct probe *p, ot_session *session, const ot_tensor *x, struct check_case *c,
-                  struct failure *f) {
-    ot_error err = {0};
+int ot_probe_open(struct probe *p, ot_session *session, const ot_tensor *x, struct failure *f) {
     *p = (struct probe){
         .session = session, .n = ot_input_count(session), .m = ot_output_count(session)};
     p->x = ot_take((size_t)p->n, sizeof *p->x, f);
@@ -231,11 +219,7 @@ int ot_probe_open(struct probe *p, ot_session *session, const ot_tensor *x, stru
     p->weight = ot_take((size_t)p->m, sizeof *p->weight, f);
     p->base = ot_take((size_t)p->m, sizeof *p->base, f);
     if (!p->x || !p->y || !p->weight || !p->base) return f->code;
-    for (int i = 0; i < p->n; i++) {
-        p->x[i] = x[i];
-        if (x[i].type == OT_FLOAT && ot_want_input_gradient(session, i, 1, &err))
-            ot_check_status(c, &err);
-    }
+    for (int i = 0; i < p->n; i++) p->x[i] = x[i];
     return 0;
 }
 

@@ -20,18 +20,27 @@ struct tally {
     bool moves; /* a gradient was not zero */
 };
 
+/* What slopes say of a gradient. `difference` is what it should be. */
+enum verdict { AGREES, DIFFERS, HAS_NO_GRADIENT, VERDICTS };
+enum verdict ot_judge_slopes(const ot_slopes *s, double tolerance, double *difference);
+
 /* x: as many as the model has inputs; the data stay the caller's, and floats are changed and
  * changed back. Closing a probe leaves its session open; a zeroed one may be closed too. */
-int ot_probe_open(struct probe *p, ot_session *session, const ot_tensor *x, struct check_case *c,
-                  struct failure *f);
+int ot_probe_open(struct probe *p, ot_session *session, const ot_tensor *x, struct failure *f);
 void ot_probe_close(struct probe *p);
 
-/* Compares the gradients of all floating-point inputs. */
+/* Compares the gradients of all floating-point inputs, which have been asked for. */
 int ot_probe_compare(struct probe *p, struct check_case *c, struct tally *t, struct failure *f);
 
 /* The two steps of it that need no differences: outputs and the loss's weights; then gradients.
  * `gradient` is room for one tensor an output. */
 int ot_probe_start(struct probe *p, struct check_case *c, struct failure *f);
+/* Forward; the loss, less that where nothing was changed. */
+ot_status ot_probe_loss(struct probe *p, double *sum, ot_error *err);
 ot_status ot_probe_differentiate(struct probe *p, ot_tensor *gradient, ot_error *err);
+
+/* Numbers in [-1, 1) that depend on k alone. */
+float ot_random_unit(uint64_t k);
+size_t ot_count_of(const ot_tensor *t); /* elements */
 
 #endif
