@@ -99,6 +99,7 @@ set(RUNTIME_SOURCES
   runtime/run.c
   runtime/schedule.c
   runtime/session.c
+  runtime/table.c
   runtime/train.c
 )
 
@@ -138,6 +139,7 @@ set(TOOL_SOURCES
   tools/model_constants.c
   tools/model_writer.c
   tools/npy_write.c
+  tools/operators.c
   tools/options.c
   tools/predict.c
   tools/probe.c

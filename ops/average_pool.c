@@ -11,14 +11,14 @@ enum { PIECE = 16 }; /* divides L */
 
 struct state {
     struct pooling p;
-    float *share[2]; /* 1 / taps by output along each dimension: their product is the weight */
+    float *share[3]; /* 1 / taps by output along each dimension: their product is the weight */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     const bool padding = ot_attr_int(n->node, "count_include_pad", 0) != 0;
     OT_TRY(ot_pooling_prepare(n, &s->p, err));
-    for (int d = 0; d < 2; d++) {
+    for (int d = 0; d < 3; d++) {
         s->share[d] = ot_arena_alloc(n->arena, (size_t)s->p.w.out[d], sizeof(float));
         if (!s->share[d]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
         for (int64_t o = 0; o < s->p.w.out[d]; o++) {
@@ -48,15 +48,19 @@ static void tap_lanes(float *x, float *y, float weight, int64_t n, bool back) {
 static void plane(const struct state *s, float *x, float *y, bool back) {
     const struct pooling *p = &s->p;
     const int64_t inner = p->inner, stride = p->w.stride[1];
-    for (int64_t t = 0; t < p->w.out[0] * p->w.kernel[0] * p->w.kernel[1]; t++) {
+    const int64_t row_taps = p->w.out[0] * p->w.kernel[0] * p->w.kernel[1];
+    for (int64_t t = 0; t < p->w.out[2] * p->w.kernel[2] * row_taps; t++) {
         const int64_t b = t % p->w.kernel[1], a = t / p->w.kernel[1] % p->w.kernel[0];
-        const int64_t i = t / p->w.kernel[1] / p->w.kernel[0], x_row = ot_pooling_at(p, 0, i, a);
-        if (x_row < 0 || x_row >= p->w.in[0]) continue;
+        const int64_t i = t / p->w.kernel[1] / p->w.kernel[0] % p->w.out[0];
+        const int64_t c = t / row_taps % p->w.kernel[2], o = t / row_taps / p->w.kernel[2];
+        const int64_t x_row = ot_pooling_at(p, 0, i, a), depth = ot_pooling_at(p, 2, o, c);
+        if (x_row < 0 || x_row >= p->w.in[0] || depth < 0 || depth >= p->w.in[2]) continue;
         int64_t from, to;
         ot_pooling_span(p, 1, b, &from, &to);
-        float *xs = x + (x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b)) * inner;
-        float *ys = y + (i * p->w.out[1] + from) * inner;
-        const float scale = s->share[0][i];
+        const int64_t line = (depth * p->w.in[0] + x_row) * p->w.in[1];
+        float *xs = x + (line + ot_pooling_at(p, 1, from, b)) * inner;
+        float *ys = y + ((o * p->w.out[0] + i) * p->w.out[1] + from) * inner;
+        const float scale = s->share[2][o] * s->share[0][i];
         if (inner == 1) tap_row(xs, stride, ys, scale, s->share[1] + from, to - from, back);
         for (int64_t j = from; j < to && inner > 1; j++, xs += stride * inner, ys += inner)
             tap_lanes(xs, ys, scale * s->share[1][j], inner, back);
@@ -100,6 +104,10 @@ static const char *const cases[] = {
     "f[1,1,4]{1,2,3,4} kernel_shape=3 strides=2 pads=1,1 -> f[1,1,2]{1.5,3}",
     "f[1,1,4]{1,2,3,4} kernel_shape=3 strides=2 ceil_mode=1 count_include_pad=1 -> "
     "f[1,1,2]{2,3.5}",
+    "X[2,2,4,5,6] kernel_shape=2,3,2 strides=1,2,3 pads=1,0,1,0,2,0 -> Y[2,2,4,3,2]",
+    "X[1,1,3,3,3] kernel_shape=2,2,2 dilations=2,1,1 count_include_pad=1 pads=1,0,0,1,0,0 @19 -> "
+    "Y[1,1,3,2,2]",
+    "f[1,1,2,1,2]{1,2,3,5} kernel_shape=2,1,2 -> f[1,1,1,1,1]{2.75}",
     "f[1,1,1]{5} kernel_shape=2 dilations=2 pads=1,1 @19 -> f[1,1,1]{0}",
     "X[1,1,5,5] kernel_shape=2,2 ceil_mode=9 -> error: 'ceil_mode'",
     "X[1,1,5,5] kernel_shape=2,2 pads=2,0,0,0 -> error: 'pads'",

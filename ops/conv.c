@@ -207,5 +207,6 @@ const struct op ot_op_Conv = {
     .forward = forward,
     .backward = backward,
     .release = release,
+    .limits = "1 or 2 spatial dimensions",
     .cases = cases,
 };

@@ -195,5 +195,6 @@ const struct op ot_op_ConvTranspose = {
     .forward = forward,
     .backward = backward,
     .release = release,
+    .limits = "1 or 2 spatial dimensions",
     .cases = cases,
 };

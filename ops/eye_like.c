@@ -6,18 +6,16 @@
 /* The bytes of 1 in a type that numbers have here; false: another one. */
 static bool one_of(ot_type type, uint64_t *one) {
     static const float f = 1.0f;
-    static const double d = 1.0;
     *one = 1;
     if (type == OT_FLOAT) memcpy(one, &f, sizeof f);
-    else if (type == OT_DOUBLE) memcpy(one, &d, sizeof d);
-    return ot_type_size(type) && type != OT_FLOAT16 && type != OT_BFLOAT16;
+    return ot_type_size(type) != 0;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     ot_type type = (ot_type)ot_attr_int(n->node, "dtype", x->type);
     uint64_t one;
-    if (type == OT_DOUBLE && x->type == OT_FLOAT) type = OT_FLOAT; /* as files are read */
+    if (type == OT_DOUBLE || type == OT_FLOAT16 || type == OT_BFLOAT16) type = OT_FLOAT;
     if (x->rank != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 2", x->rank);
     if (!one_of(type, &one))
@@ -42,6 +40,7 @@ static const char *const cases[] = {
     "X[2,3] k=1 -> f[2,3]{0,1,0,0,0,1}",
     "I[3,2]:i64 k=-1 -> i64[3,2]{0,0,1,0,0,1}",
     "X[2,2] dtype=6 -> i32[2,2]{1,0,0,1}",
+    "I[2,2]:i32 dtype=11 -> f[2,2]{1,0,0,1}",
     "X[2,2] k=-9223372036854775808 -> f[2,2]{0,0,0,0}",
     "X[2,2] dtype=8 -> error: 'dtype'",
     "X[2] -> error: rank 1",

@@ -24,6 +24,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                           (long long)order);
     OT_TRY(ot_pooling_prepare(n, &s->p, err));
     s->column_major = order;
+    if (order && n->x[0]->rank > 4)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'storage_order' is 1 for 3 spatial dimensions");
     const bool indices = n->n_out > 1 && n->y[1];
     if (indices)
         OT_TRY(ot_op_set(n, n->y[1], OT_INT64, n->y[0]->rank, n->y[0]->dim, err));
@@ -65,14 +68,16 @@ static void fill(float *y, int32_t *at, int64_t n) {
 
 /* Outputs of one plane in rows. at: where they were found; NULL: nobody asks. */
 static void pool_rows(const struct pooling *p, const float *x, float *y, int32_t *at) {
-    const int64_t row = p->w.out[1];
-    for (int64_t i = 0; i < p->w.out[0]; i++, y += row) {
+    const int64_t row = p->w.out[1], taps = p->w.kernel[2] * p->w.kernel[0];
+    for (int64_t i = 0; i < p->w.out[2] * p->w.out[0]; i++, y += row) {
         int32_t *row_at = at ? at + i * row : NULL;
         fill(y, row_at, row);
-        for (int64_t a = 0; a < p->w.kernel[0]; a++) {
-            const int64_t x_row = ot_pooling_at(p, 0, i, a);
-            if (x_row < 0 || x_row >= p->w.in[0]) continue;
-            for (int64_t b = 0; b < p->w.kernel[1]; b++) take_row(p, x, x_row, b, y, row_at);
+        for (int64_t a = 0; a < taps; a++) {
+            const int64_t x_row = ot_pooling_at(p, 0, i % p->w.out[0], a % p->w.kernel[0]);
+            const int64_t depth = ot_pooling_at(p, 2, i / p->w.out[0], a / p->w.kernel[0]);
+            if (x_row < 0 || x_row >= p->w.in[0] || depth < 0 || depth >= p->w.in[2]) continue;
+            for (int64_t b = 0; b < p->w.kernel[1]; b++)
+                take_row(p, x, depth * p->w.in[0] + x_row, b, y, row_at);
         }
     }
 }
@@ -184,7 +189,11 @@ static const char *const cases[] = {
     "X[1,1,5,5] kernel_shape=2,2 storage_order=7 -> error: 'storage_order'",
     "X[1,1,5,5] kernel_shape=2,2 pads=3,0,0,0 -> error: 'pads'",
     "X[1,1,5,5] kernel_shape=2,2 strides=0,1 -> error: 'strides'",
-    "X[1,1,5,5,5] kernel_shape=2,2,2 -> error: 3 spatial dimensions",
+    "X[2,2,4,5,3] kernel_shape=2,3,2 strides=1,2,1 pads=1,0,1,0,2,0 distinct range=-9,9 -> "
+    "Y[2,2,4,3,3]",
+    "f[1,1,2,1,2]{1,2,8,5} kernel_shape=2,1,1 -> f[1,1,1,1,2]{8,5} i64[1,1,1,1,2]{2,3}",
+    "X[1,1,5,5,5] kernel_shape=2,2,2 storage_order=1 -> error: 3 spatial dimensions",
+    "X[1,1,5,5,5,5] kernel_shape=2,2,2,2 -> error: 4 spatial dimensions",
     "X[1,1,5,5] -> error: 'kernel_shape'",
     NULL};
 
@@ -202,5 +211,6 @@ const struct op ot_op_MaxPool = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "floats",
     .cases = cases,
 };

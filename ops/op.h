@@ -117,6 +117,7 @@ struct op {
     void (*again)(struct op_node *n);
     void (*release)(struct op_node *n);  /* NULL: nothing but arena memory */
 
+    const char *limits;       /* what of the standard is refused, in a few words; NULL */
     const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */
 };
 

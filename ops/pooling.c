@@ -1,17 +1,20 @@
 /* pooling.c - what MaxPool and AveragePool share: planes, windows, and their taps. */
 #include "ops/pooling.h"
 
-/* A 1-D window becomes the second dimension of a 2-D one. */
+/* [columns], [rows, columns] or [depth, rows, columns] becomes [rows, columns, depth]. */
 static void widen(struct window *w) {
-    if (w->rank == 2) return;
     int64_t *const list[] = {w->in,       w->out,   w->kernel, w->stride,
                              w->dilation, w->begin, w->end};
     const int64_t neutral[] = {1, 1, 1, 1, 1, 0, 0};
     for (int i = 0; i < 7; i++) {
-        list[i][1] = list[i][0];
-        list[i][0] = neutral[i];
+        int64_t *v = list[i];
+        const int64_t columns = v[w->rank - 1];
+        const int64_t rows = w->rank > 1 ? v[w->rank - 2] : neutral[i];
+        v[2] = w->rank > 2 ? v[0] : neutral[i];
+        v[0] = rows;
+        v[1] = columns;
     }
-    w->rank = 2;
+    w->rank = 3;
 }
 
 ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err) {
@@ -26,13 +29,15 @@ ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err
     for (int i = 0; i < p->w.rank; i++) dim[i + 2] = p->w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     widen(&p->w);
-    if (ot_pooling_in(p) > INT32_MAX || p->w.kernel[0] * p->w.kernel[1] > INT32_MAX)
+    const double image = (double)p->w.in[0] * (double)p->w.in[1] * (double)p->w.in[2];
+    const double kernel =
+        (double)p->w.kernel[0] * (double)p->w.kernel[1] * (double)p->w.kernel[2];
+    if (image > INT32_MAX || kernel > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image or a kernel of 2^31 elements");
     p->planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1];
     p->inner = x->lanes ? x->lanes : 1;
-    n->flops = (double)ot_elements(n->y[0]) * (double)(p->w.kernel[0] * p->w.kernel[1]);
-    const double work = (double)ot_pooling_out(p) * (double)p->w.kernel[0] *
-                            (double)p->w.kernel[1] * (double)p->inner + 1;
+    n->flops = (double)ot_elements(n->y[0]) * kernel;
+    const double work = (double)ot_pooling_out(p) * kernel * (double)p->inner + 1;
     p->grain = work < 32768 ? (int64_t)(32768 / work) : 1;
     return OT_OK;
 }
@@ -73,5 +78,7 @@ void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn)
 }
 
 bool ot_pooling_lanes(const struct op_node *n, int lane_rank) {
-    return lane_rank == 1 && n->x[0]->rank >= 3 && (n->node->n_out < 2 || n->node->out[1] < 0);
+    const int rank = n->x[0]->rank;
+    return lane_rank == 1 && (rank == 3 || rank == 4) &&
+           (n->node->n_out < 2 || n->node->out[1] < 0);
 }

@@ -1,7 +1,8 @@
 /* pooling.h - what MaxPool and AveragePool share: planes, windows, and their taps.
  *
- * In memory x is [planes][in[0]][in[1]][inner]: planes are samples times channels and inner is 1 in
- * rows; blocks times channels and L in lanes. A 1-D pooling has in[0] = 1.
+ * In memory x is [planes][in[2]][in[0]][in[1]][inner]: planes are samples times channels and inner
+ * is 1 in rows; blocks times channels and L in lanes. A 1-D pooling has in[0] = 1, and all but
+ * those over three dimensions have in[2] = 1: rows are dimension 0, columns 1, depth 2.
  */
 #ifndef OT_OPS_POOLING_H
 #define OT_OPS_POOLING_H
@@ -9,7 +10,7 @@
 #include "ops/window.h"
 
 struct pooling {
-    struct window w; /* of rank 2 */
+    struct window w; /* of rank 3 */
     int64_t planes, inner;
     int64_t grain; /* planes of a task */
 };
@@ -35,10 +36,10 @@ void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn)
 bool ot_pooling_lanes(const struct op_node *n, int lane_rank);
 
 static inline int64_t ot_pooling_in(const struct pooling *p) {
-    return p->w.in[0] * p->w.in[1];
+    return p->w.in[0] * p->w.in[1] * p->w.in[2];
 }
 static inline int64_t ot_pooling_out(const struct pooling *p) {
-    return p->w.out[0] * p->w.out[1];
+    return p->w.out[0] * p->w.out[1] * p->w.out[2];
 }
 
 #endif

@@ -126,10 +126,12 @@ static ot_status read_window(const struct op_node *n, const struct tensor *weigh
     memset(w, 0, sizeof *w);
     w->rank = x->rank - 2;
     if (w->rank < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 3 or 4", x->rank);
-    if (w->rank > OT_WINDOW_MAX)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 3 or more",
+                          x->rank);
+    const int most = weight ? OT_WINDOW_MAX - 1 : OT_WINDOW_MAX;
+    if (w->rank > most)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                          "%d spatial dimensions; 1 and 2 are supported", w->rank);
+                          "%d spatial dimensions; at most %d are supported", w->rank, most);
     if (weight && weight->rank != x->rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "weight of rank %d for an input of rank %d",
                           weight->rank, x->rank);

@@ -147,6 +147,21 @@ OT_API const char *ot_isa_name(int i);
 /* The oneDNN version in use, as "2.6.3". */
 OT_API const char *ot_dnnl_version(void);
 
+/* An operator of ONNX's default domain. */
+typedef struct ot_operator_info {
+    const char *name;
+    int opset;          /* the first whose form is understood */
+    int has_gradient;
+    int is_folded;      /* computed when a step is planned, from shapes alone */
+    int takes_sparse;   /* kernels compute with the nonzeros of a weight alone */
+    int runs_in_lanes;  /* in the layout of sparse kernels */
+    const char *limits; /* what of the standard is refused; "" */
+} ot_operator_info;
+
+/* The operators that models may use, in no particular order. */
+OT_API int ot_operator_count(void);
+OT_API ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err);
+
 /* ---- open, look, close ---- */
 
 /* Reads an ONNX file. External data is read only from beneath the file's folder. When nodes are
@@ -186,6 +201,16 @@ OT_API int ot_output_count(const ot_session *session);
 OT_API ot_status ot_get_input(const ot_session *session, int i, ot_value_info *info, ot_error *err);
 OT_API ot_status ot_get_output(const ot_session *session, int i, ot_value_info *info,
                                ot_error *err);
+
+/* A node, after local functions are inlined and Constant nodes are values. */
+typedef struct ot_node_info {
+    const char *name; /* "" where it has none; lives as long as the session, as the others */
+    const char *op, *domain;
+    int opset;
+} ot_node_info;
+
+OT_API int ot_node_count(const ot_session *session);
+OT_API ot_status ot_get_node(const ot_session *session, int i, ot_node_info *info, ot_error *err);
 
 /* A floating-point weight of the model. */
 typedef struct ot_parameter_info {

@@ -1,5 +1,5 @@
-/* test_backward.c - a loss of the host's own: ot_forward, ot_backward, gradients of inputs; slopes of
- * nodes. */
+/* test_backward.c - a loss of the host's own: ot_forward, ot_backward, gradients of inputs; and
+ * slopes of nodes. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

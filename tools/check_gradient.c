@@ -61,12 +61,12 @@ static int compare_gradients(struct subject *u, struct tally *t, struct failure 
 }
 
 /* Fixes what an operator may want constant: nothing, all that is not floating-point, all but the
- * first. Returns whether that is another set than before. */
+ * first, all. Returns whether that is another set than before. */
 static bool fix(struct subject *u, int attempt) {
     bool new = attempt == 0;
     for (int i = 0; i < u->n; i++) {
         const bool number = u->t[i].type == OT_FLOAT && u->t[i].count;
-        const bool fixed = attempt == 1 ? !number : attempt == 2 && i > 0;
+        const bool fixed = attempt == 1 ? !number : attempt == 3 || (attempt == 2 && i > 0);
         new = new || fixed != !!u->fixed[i];
         u->fixed[i] = fixed ? u->input_name[i] : NULL;
     }
@@ -204,7 +204,7 @@ static bool may_be_weight(const struct subject *u, int i) {
 static int compare_somehow(struct subject *u, struct tally *t, struct failure *f) {
     struct check_case first = {0};
     int code = 0;
-    for (int attempt = 0; attempt < 3 && !code; attempt++) {
+    for (int attempt = 0; attempt < 4 && !code; attempt++) {
         if (!fix(u, attempt)) continue;
         *t = (struct tally){0};
         code = compare_gradients(u, t, f);

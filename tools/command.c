@@ -49,7 +49,8 @@ const struct command ot_commands[] = {
      ot_run_check},
     {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
      "onnx-train env\n", ot_run_env},
-    {"help", HELP, "[COMMAND]", "explain a command", "onnx-train help train\n", ot_run_help},
+    {"help", HELP, "[COMMAND | operators]", "explain a command, or list the operators",
+     "onnx-train help train\nonnx-train help operators\n", ot_run_help},
     {0}};
 
 const struct command *ot_command_find(const char *name) {

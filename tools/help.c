@@ -1,5 +1,6 @@
 /* help.c - help texts and manual pages, made from the tables of commands and options. */
 #include "tools/command.h"
+#include "tools/operators.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,8 +36,8 @@ void ot_help_overview(void) {
     puts("  onnx-train inspect model.onnx");
     puts("  onnx-train train model.onnx photos/ epochs=5");
     puts("  onnx-train eval runs/train1/weights/best.onnx photos/");
-    puts("\n'onnx-train help COMMAND' lists the options of a command; --version prints the "
-         "version.");
+    puts("\n'onnx-train help COMMAND' lists the options of a command, 'help operators' what models "
+         "may use; --version prints the version.");
 }
 
 /* What stands behind the help of an option: "[default]" and choices. */
@@ -120,6 +121,8 @@ void ot_help_man(const struct command *command) {
 }
 
 int ot_run_help(const struct settings *s, struct failure *f) {
+    if (s->topic && strcmp(s->topic, "operators") == 0)
+        return ot_print_operators(ot_integer(s, OPTION_markdown, 0) != 0, f);
     const struct command *c = s->topic ? ot_command_find(s->topic) : NULL;
     if (s->topic && !c) return ot_refuse(f, EXIT_USAGE, "there is no command '%s'", s->topic);
     if (ot_integer(s, OPTION_man, 0))

@@ -2,6 +2,7 @@
 #include "tools/command.h"
 #include "tools/jsonout.h"
 #include "tools/model.h"
+#include "tools/operators.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -72,7 +73,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
     }
     printf("\n%" PRId64 " parameters, %" PRId64 " nonzeros, %.2f %% sparse\n", i->parameters,
            i->nonzeros, 100 * ot_model_sparsity(m));
-    return 0;
+    return ot_print_uses(m->session, false, f);
 }
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -125,8 +126,10 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
         if (ot_get_parameter(m->session, k, &p, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
         json_weight(&p, k);
     }
+    fputs("],\n \"operators\":[", stdout);
+    const int code = ot_print_uses(m->session, true, f);
     fputs("]}\n", stdout);
-    return 0;
+    return code;
 }
 
 /* ---- plan --------------------------------------------------------------------------------- */

@@ -1,0 +1,117 @@
+/* operators.c - the table of operators, for `help operators`, and those that a model uses, for
+ * `inspect`. */
+#include "tools/operators.h"
+
+#include "tools/jsonout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *yes(int is) { return is ? "yes" : "-"; }
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const ot_operator_info *)a)->name, ((const ot_operator_info *)b)->name);
+}
+
+static const char markdown_head[] =
+    "# Operators\n"
+    "\n"
+    "The operators of ONNX's default domain that this library runs; `onnx-train help operators "
+    "--markdown` writes this page.\n"
+    "\n"
+    "- **from**: the first opset whose form is understood; newer ones are, up to 22, and beyond "
+    "where the form has not changed.\n"
+    "- **backward**: gradients flow through it. An operator without may stand before all trained "
+    "weights, or among numbers that\n"
+    "  are no floats.\n"
+    "- **sparse**: kernels compute with the nonzeros of a sparse weight alone.\n"
+    "- **lanes**: it works in the layout of sparse kernels, without reordering.\n"
+    "\n"
+    "Whatever reads nothing but constants and shapes is computed when a step is planned.\n"
+    "\n"
+    "| operator | from | forward | backward | sparse | lanes | limits |\n"
+    "|---|---|---|---|---|---|---|\n";
+
+static void print_operator(const ot_operator_info *o, bool markdown) {
+    printf(markdown ? "| %s | %d | %s | %s | %s | %s | %s |\n"
+                    : "%-26s %4d %-10s %-8s %-6s %-6s %s\n",
+           o->name, o->opset, o->is_folded ? "at planning" : "yes", yes(o->has_gradient),
+           yes(o->takes_sparse), yes(o->runs_in_lanes), o->limits);
+}
+
+int ot_print_operators(bool markdown, struct failure *f) {
+    const int n = ot_operator_count();
+    ot_operator_info *list = ot_take((size_t)n, sizeof *list, f);
+    if (!list) return f->code;
+    for (int i = 0; i < n; i++) ot_get_operator(i, &list[i], NULL);
+    qsort(list, (size_t)n, sizeof *list, by_name);
+    if (markdown)
+        fputs(markdown_head, stdout);
+    else
+        printf("%-26s %4s %-10s %-8s %-6s %-6s %s\n", "operator", "from", "forward", "backward",
+               "sparse", "lanes", "limits");
+    for (int i = 0; i < n; i++) print_operator(&list[i], markdown);
+    free(list);
+    return 0;
+}
+
+/* ---- of a model --------------------------------------------------------------------------- */
+
+struct use {
+    const char *op;
+    int64_t nodes;
+};
+
+static int by_use(const void *a, const void *b) {
+    return strcmp(((const struct use *)a)->op, ((const struct use *)b)->op);
+}
+
+/* A row an operator of the session's nodes, sorted; *n rows. */
+static struct use *find_uses(const ot_session *session, size_t *n, struct failure *f) {
+    const int nodes = ot_node_count(session);
+    struct use *use = ot_take((size_t)nodes, sizeof *use, f);
+    *n = 0;
+    if (!use) return NULL;
+    for (int i = 0; i < nodes; i++) {
+        ot_node_info info = {.op = ""};
+        ot_get_node(session, i, &info, NULL);
+        use[i] = (struct use){info.op, 1};
+    }
+    qsort(use, (size_t)nodes, sizeof *use, by_use);
+    for (int i = 0; i < nodes; i++) {
+        if (*n && !strcmp(use[*n - 1].op, use[i].op))
+            use[*n - 1].nodes++;
+        else
+            use[(*n)++] = use[i];
+    }
+    return use;
+}
+
+static ot_operator_info find_operator(const char *name) {
+    ot_operator_info info = {.name = name, .limits = ""};
+    for (int i = 0; !ot_get_operator(i, &info, NULL); i++)
+        if (!strcmp(info.name, name)) return info;
+    return (ot_operator_info){.name = name, .limits = ""};
+}
+
+int ot_print_uses(const ot_session *session, bool json, struct failure *f) {
+    size_t n;
+    struct use *use = find_uses(session, &n, f);
+    if (!use) return f->code;
+    if (!json) printf("\n%-26s %8s %-8s %-6s %s\n", "operator", "nodes", "gradient", "sparse", "");
+    for (size_t i = 0; i < n; i++) {
+        const ot_operator_info o = find_operator(use[i].op);
+        if (!json) {
+            printf("%-26s %8lld %-8s %-6s %s\n", o.name, (long long)use[i].nodes,
+                   yes(o.has_gradient), yes(o.takes_sparse),
+                   o.is_folded ? "computed when planned" : "");
+            continue;
+        }
+        fputs(i ? ",\n  {\"operator\":" : "\n  {\"operator\":", stdout);
+        ot_print_string(stdout, o.name);
+        printf(",\"nodes\":%lld,\"gradient\":%s,\"sparse\":%s}", (long long)use[i].nodes,
+               o.has_gradient ? "true" : "false", o.takes_sparse ? "true" : "false");
+    }
+    free(use);
+    return 0;
+}
