@@ -2,6 +2,7 @@
  * matrix products, for oneDNN 2.6 and 3.x. */
 #include "ops/dnnl.h"
 
+#include <math.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
@@ -114,8 +115,8 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 
 /* ---- convolution ---- */
 
-/* At most this many pieces of the batch: enough for 8 threads, and it bounds the copies of dW. */
-enum { PIECES = 8, ALIGN = 64, SUM_GRAIN = 16384 };
+/* The batch is cut into at most PIECES pieces, enough for 8 threads, of SAMPLES or more. */
+enum { PIECES = 8, SAMPLES = 4, ALIGN = 64, SUM_GRAIN = 16384 };
 
 /* What each pass calls its operands, and which it writes. */
 static const struct {
@@ -330,8 +331,20 @@ static void count_scratch(struct dense_conv *c, size_t *forward, size_t *backwar
                 workers * c->worker_bytes[1];
 }
 
+/* Each piece has a dW of its own: all of them shall not be larger than x and y. There are two
+ * pieces in any case. */
+static int64_t piece_size(const struct conv_shape *s) {
+    const double w = (double)s->m * (double)(s->c / s->groups) * s->kh * s->kw;
+    const double x = (double)s->c * (double)(s->h * s->w);
+    const double y = (double)s->m * (double)(s->oh * s->ow);
+    double pieces = (double)s->n * (x + y) / w;
+    if (pieces > (double)s->n / SAMPLES) pieces = (double)s->n / SAMPLES;
+    pieces = pieces < 2 ? 2 : pieces > PIECES ? PIECES : floor(pieces);
+    return (int64_t)ceil((double)s->n / pieces);
+}
+
 static ot_status make_all(struct dense_conv *c, ot_error *err) {
-    int64_t n = c->shape.n, size = (n + PIECES - 1) / PIECES;
+    int64_t n = c->shape.n, size = piece_size(&c->shape);
     dnnl_status_t status = dnnl_engine_create(&c->engine, dnnl_cpu, 0);
     if (!status) status = dnnl_primitive_attr_create(&c->attr);
     if (!status)
