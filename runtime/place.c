@@ -1,8 +1,9 @@
 /* place.c - offline storage allocation: intervals of time with sizes, packed into few bytes.
  *
  * Two ways, and the better result is taken. Filling gaps: buffers in falling order of size, or of
- * lifetime, each in the smallest gap between those placed before that live at the same time. It
- * looks at all pairs, so only plans of ordinary length can afford it. Ground and top: what lives
+ * lifetime, each in the smallest gap between those placed before that live at the same time; then
+ * again and again with what stood highest before all others. It looks at all pairs, so only plans
+ * of ordinary length can afford it. Ground and top: what lives
  * long is stacked in falling order of lifetime, which packs the nested lifetimes of a training
  * step without a gap; what is short is placed above it in the order of time, into gaps between the
  * few others alive at that moment.
@@ -11,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_PAIRWISE = 8192, SHORT = 8 };
+enum { MOST_PAIRWISE = 8192, SHORT = 8, PAIRS = 1 << 26, MOST_ROUNDS = 64 };
 
 struct placing {
     struct buffer *buffer;
@@ -155,14 +156,40 @@ static void ground_and_top(struct placing *p) {
 
 /* ---- the choice ---- */
 
-static void try_way(struct placing *p, int (*order)(const void *, const void *),
-                    void (*way)(struct placing *)) {
+static void try_order(struct placing *p, void (*way)(struct placing *)) {
     p->block = 0;
-    qsort(p->order, (size_t)p->live, sizeof *p->order, order);
     way(p);
     if (p->block >= p->least) return;
     p->least = p->block;
     for (int i = 0; i < p->n; i++) p->best[i] = p->buffer[i].offset;
+}
+
+static void try_way(struct placing *p, int (*order)(const void *, const void *),
+                    void (*way)(struct placing *)) {
+    qsort(p->order, (size_t)p->live, sizeof *p->order, order);
+    try_order(p, way);
+}
+
+/* The buffer that ends highest goes first. */
+static void promote_highest(struct placing *p) {
+    int top = 0;
+    for (int i = 1; i < p->live; i++)
+        if (p->order[i]->offset + p->order[i]->bytes > p->order[top]->offset + p->order[top]->bytes)
+            top = i;
+    struct buffer *b = p->order[top];
+    for (; top > 0; top--) p->order[top] = p->order[top - 1];
+    p->order[0] = b;
+}
+
+/* As many rounds as are affordable, from the present order on, or until there is little to win. */
+static void improve(struct placing *p, size_t bound) {
+    const int64_t pairs = (int64_t)p->live * p->live;
+    int rounds = pairs ? (int)(PAIRS / pairs) : 0;
+    for (rounds = rounds < MOST_ROUNDS ? rounds : MOST_ROUNDS;
+         rounds > 0 && p->least > bound + bound / 128; rounds--) {
+        promote_highest(p);
+        try_order(p, fill_gaps);
+    }
 }
 
 /* p->top serves for what is alive, as the difference from step to step. */
@@ -190,8 +217,10 @@ static void place_all(struct placing *p, int steps, size_t *bound) {
     *bound = lower_bound(p, steps);
     try_way(p, ground_first, ground_and_top);
     const bool affordable = p->live <= MOST_PAIRWISE;
-    if (affordable && p->least > *bound) try_way(p, by_size, fill_gaps);
     if (affordable && p->least > *bound) try_way(p, by_span, fill_gaps);
+    if (affordable && p->least > *bound) improve(p, *bound);
+    if (affordable && p->least > *bound) try_way(p, by_size, fill_gaps);
+    if (affordable && p->least > *bound) improve(p, *bound);
     for (int i = 0; i < p->n; i++) p->buffer[i].offset = p->best[i];
 }
 
