@@ -28,6 +28,7 @@ set(OPS_SOURCES
   ops/pooling.c
   ops/index.c
   ops/indices.c
+  ops/integer_weight.c
   ops/dense_gemm.c
   ops/dnnl.c
   ops/flat.c
@@ -174,6 +175,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_hostile:hostile.c:wire.c
   test_image
   test_import:wire.c
+  test_integer_weight:export_case.c:onnx_build.c
   test_kernels:sparse_case.c
   test_ops:cases.c:case_run.c
   test_optimizer

@@ -1,4 +1,5 @@
-/* export_tensor.c - floats back to the type, field and spelling that the file had. */
+/* export_tensor.c - floats back to the type, field and spelling that the file had. Integers come as
+ * floats too, rounded. */
 #include <string.h>
 
 #include "onnx/export_parts.h"
@@ -42,6 +43,21 @@ static void put_bfloat_int(void *to, float v) {
     memcpy(to, &h, sizeof h);
 }
 
+static void put_byte(void *to, float v) { *(uint8_t *)to = (uint8_t)(int32_t)v; }
+static void put_short(void *to, float v) {
+    const uint16_t h = (uint16_t)(int32_t)v;
+    memcpy(to, &h, sizeof h);
+}
+
+/* As with doubles: 32 bits have digits that float has not. */
+static void put_int(void *to, float v) {
+    int32_t i;
+    memcpy(&i, to, sizeof i);
+    if ((float)i == v) return;
+    i = (int32_t)v;
+    memcpy(to, &i, sizeof i);
+}
+
 /* Where a type's payload stands when it is not in raw_data (onnx.proto, TensorProto). */
 enum field { FLOAT_DATA, DOUBLE_DATA, INT32_DATA };
 
@@ -56,6 +72,11 @@ static const struct codec {
     {OT_DOUBLE, 8, 8, DOUBLE_DATA, put_double, put_double},
     {OT_FLOAT16, 2, 4, INT32_DATA, put_half, put_half_int},
     {OT_BFLOAT16, 2, 4, INT32_DATA, put_bfloat, put_bfloat_int},
+    {OT_UINT8, 1, 4, INT32_DATA, put_byte, put_int},
+    {OT_INT8, 1, 4, INT32_DATA, put_byte, put_int},
+    {OT_UINT16, 2, 4, INT32_DATA, put_short, put_int},
+    {OT_INT16, 2, 4, INT32_DATA, put_short, put_int},
+    {OT_INT32, 4, 4, INT32_DATA, put_int, put_int},
 };
 
 static const struct codec *codec_of(int32_t type) {

@@ -32,8 +32,8 @@ static const struct tensor *present(const struct export_job *job, int v) {
 static bool changed(const struct export_job *job, int v) {
     const struct tensor *now = present(job, v), *was = job->g->value[v].constant;
     if (now == was) return false;
-    return !was || now->pattern != was->pattern || !ot_same_shape(now, was) ||
-           memcmp(now->data, was->data, ot_bytes(now)) != 0;
+    return !was || now->type != was->type || now->pattern != was->pattern ||
+           !ot_same_shape(now, was) || memcmp(now->data, was->data, ot_bytes(now)) != 0;
 }
 
 /* The value of that name whose floats are to be written; -1: the file's contents stay. */

@@ -161,6 +161,15 @@ ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int
 ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const struct tensor *b,
                           int *rank, int64_t *dim, ot_error *err);
 
+/* ---- weights that a file holds as integers: integer_weight.c ---- */
+
+/* Is input 0 of this node such a weight? The node is a DequantizeLinear of constants. */
+bool ot_is_integer_weight(const struct graph *g, const struct node *n);
+/* Its values as floats, row-major. */
+void ot_integer_weight_read(const struct graph *g, const struct node *n, float *values);
+/* Floats become the integers to be written, as floats. */
+void ot_integer_weight_round(const struct graph *g, const struct node *n, float *values);
+
 /* ---- helpers for forward and backward ---- */
 
 /* May x[i], or y[0], have a gradient as far as its type goes? */

@@ -5,6 +5,9 @@
  * Rounding passes its gradient straight through (Bengio, Leonard, Courville, arXiv 1308.3432),
  * saturation lets none through: QuantizeLinear dx = dy / scale inside the range, else 0;
  * DequantizeLinear dx = dy scale. The gradient of the integers between them is float.
+ *
+ * A weight that the file holds as integers is a weight of floats here, already times the scale:
+ * DequantizeLinear rounds it to what the integers can say, dx = dy inside their range.
  */
 #include "ops/quantize.h"
 
@@ -19,6 +22,7 @@ struct state {
     int64_t blocks; /* scales along the axis */
     bool inner;     /* neighbours of a strip have scales of their own */
     struct range range;
+    bool master; /* x is a weight of floats */
 };
 
 /* ---- prepare ---- */
@@ -104,11 +108,14 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
 }
 
 static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
-    const ot_type type = n->x[X]->type;
+    struct state *s = n->state;
     const struct tensor *zero = zero_point(n);
+    s->master = n->x[X]->type == OT_FLOAT && zero;
+    const ot_type type = s->master ? zero->type : n->x[X]->type;
     if (!ot_is_quantized(type) && type != OT_INT32)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
+    s->range = ot_range_of(type);
     OT_TRY(check_parameters(n, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = OT_FLOAT;
@@ -142,6 +149,13 @@ static inline float rounded(float x, const struct factors *f, int64_t j) {
     return rintf(x / f->scale[j]) + f->zero[j];
 }
 
+/* The gradient g of x, which passes inside the range. */
+static inline float passed(const struct state *s, float x, const struct factors *f, int64_t j,
+                           float g) {
+    const float v = rounded(x, f, j);
+    return v >= s->range.low && v <= s->range.high ? g : 0;
+}
+
 static inline float real(const struct tensor *x, int64_t i) {
     return x->type == OT_FLOAT ? ot_f(x)[i] : (float)((const int32_t *)x->data)[i];
 }
@@ -168,9 +182,7 @@ static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
         const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
         load_factors(n, at, k, columns, &f);
         for (int64_t j = 0; j < columns; j++) {
-            const float v = rounded(x[j], &f, j);
-            const bool inside = v >= s->range.low && v <= s->range.high;
-            ot_f(n->dx[X])[place + j] = inside ? dy[j] / f.scale[j] : 0;
+            ot_f(n->dx[X])[place + j] = passed(s, x[j], &f, j, dy[j] / f.scale[j]);
         }
     }
 }
@@ -183,8 +195,11 @@ static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
         const int64_t place = at + k * s->strips.inner;
         load_factors(n, at, k, columns, &f);
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t v = ot_load_integer(n->x[X]->data, n->x[X]->type, place + j);
-            ot_f(n->y[0])[place + j] = ((float)v - f.zero[j]) * f.scale[j];
+            const struct tensor *x = n->x[X];
+            const float v =
+                s->master ? (float)ot_saturate(s->range, rounded(ot_f(x)[place + j], &f, j))
+                          : (float)ot_load_integer(x->data, x->type, place + j);
+            ot_f(n->y[0])[place + j] = (v - f.zero[j]) * f.scale[j];
         }
     }
 }
@@ -196,8 +211,10 @@ static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++)
-            ot_f(n->dx[X])[place + j] = ot_f(n->dy[0])[place + j] * f.scale[j];
+        const float *x = ot_f(n->x[X]), *dy = ot_f(n->dy[0]);
+        for (int64_t j = place; j < place + columns; j++)
+            ot_f(n->dx[X])[j] = s->master ? passed(s, x[j], &f, j - place, dy[j])
+                                          : dy[j] * f.scale[j - place];
     }
 }
 
@@ -248,6 +265,10 @@ static const char *const dequantize_cases[] = {
     "f[1,3,2]{-10,162,96,-232,-385,-50}",
     "i8[1,5]{1,2,3,4,8} f[1,3]{1,2,4} i8[1,3]{0,1,0} block_size=2 @21 -> f[1,5]{1,2,4,6,32}",
     "X[3,4,5]:i8 f{0.1,0.2,0.3,0.1} i8{0,1,2,3} lanes -> Y[3,4,5]",
+    "f[1,3]{0.5,0.29,-50} f{0.1,0.2,0.4} i8{0,1,-10} -> f[1,3]{0.5,0.2,-47.2}",
+    "f{0.9,-1.2,70,-70} f(0.5) i8(3) -> f{1,-1,62,-65.5}",
+    "f{0.9,-1.2,70,-70} f(0.5) i32(0) -> f{1,-1,70,-70}",
+    "f{0.9} f(0.5) -> error: from type float",
     "X[3]:i8 f(1) u8(0) -> error: input 2 is uint8, not int8",
     "X[3]:i64 f(1) -> error: from type int64",
     NULL,
@@ -264,4 +285,4 @@ QUANTIZATION(QuantizeLinear, quantize,
              "axis:i saturate:i block_size:i output_dtype:i precision:i",
              OT_X(X) | OT_X(SCALE) | OT_X(ZERO), OT_X(X), quantize_cases);
 QUANTIZATION(DequantizeLinear, dequantize, "axis:i block_size:i output_dtype:i",
-             OT_X(SCALE) | OT_X(ZERO), 0, dequantize_cases);
+             OT_X(X) | OT_X(SCALE) | OT_X(ZERO), OT_X(X), dequantize_cases);

@@ -14,8 +14,9 @@ struct range {
     float low, high;
 };
 
-/* What such a type holds. */
+/* What such a type, or int32, holds; of int32 as far as floats go. */
 static inline struct range ot_range_of(ot_type type) {
+    if (type == OT_INT32) return (struct range){-0x1p31f, 0x1p31f - 128};
     const bool is_signed = type == OT_INT8 || type == OT_INT16;
     const float count = ot_type_size(type) == 1 ? 256 : 65536;
     const float low = is_signed ? -count / 2 : 0;

@@ -17,24 +17,28 @@ static int origin(const struct graph *g, int v) {
     return v;
 }
 
-/* Operands of elementwise operators are weights only if they look like it: an initializer of more
- * than one element. Scalars and Constant nodes are fixed numbers of the formula. */
-static bool is_weight(const struct graph *g, const struct op *op, int v) {
-    const struct tensor *t = g->value[v].constant;
-    if (t->type != OT_FLOAT) return false;
-    bool elementwise = (op->parameters & OT_X(0)) && !op->sparse_in;
-    return !elementwise || (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
-}
-
 /* Calls visit for every (weight value, node, input) of the graph. */
 struct finder {
     const struct graph *g;
     struct parameter *parameter; /* NULL: only counts */
     int n;
     int *parameter_of;
+    int *uses; /* of each value, by nodes and as output of the graph */
 };
 
-static void visit(struct finder *f, const struct op *op, int v, bool statistic) {
+/* Operands of elementwise operators are weights only if they look like it: an initializer of more
+ * than one element. Scalars and Constant nodes are fixed numbers of the formula. */
+static bool is_weight(const struct finder *f, const struct node *node, const struct op *op, int v) {
+    const struct graph *g = f->g;
+    const struct tensor *t = g->value[v].constant;
+    if (t->type != OT_FLOAT &&
+        !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(g, node)))
+        return false;
+    bool elementwise = (op->parameters & OT_X(0)) && !op->sparse_in;
+    return !elementwise || (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
+}
+
+static void visit(struct finder *f, int k, const struct op *op, int v, bool statistic) {
     const struct value *value = &f->g->value[v];
     if (f->parameter_of[v] >= 0) return;
     f->parameter_of[v] = f->n++;
@@ -42,6 +46,8 @@ static void visit(struct finder *f, const struct op *op, int v, bool statistic) 
     f->parameter[f->n - 1] = (struct parameter){.value = v,
                                                 .name = value->name,
                                                 .op = op->name,
+                                                .dequantizer =
+                                                    value->constant->type == OT_FLOAT ? -1 : k,
                                                 .t = *value->constant,
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
@@ -58,7 +64,7 @@ static void walk(struct finder *f) {
             bool statistic = (op->statistics >> i) & 1;
             if (!statistic && !((op->parameters >> i) & 1)) continue;
             int v = origin(f->g, node->in[i]);
-            if (v >= 0 && is_weight(f->g, op, v)) visit(f, op, v, statistic);
+            if (v >= 0 && is_weight(f, node, op, v)) visit(f, k, op, v, statistic);
         }
     }
 }
@@ -71,9 +77,44 @@ static bool may_stay(const struct graph *g, const struct parameter *p) {
            ot_bytes(&p->t) >= 4096;
 }
 
+/* Keeps the nonzero ones of `dense`, all elements of p->t, as slots of a pattern; dense may be
+ * p->t.data itself, for no slot stands behind its position. */
+static ot_status keep_slots(struct parameter *p, const ot_allocator *allocator, const float *dense,
+                            ot_error *err) {
+    const int64_t count = ot_elements(&p->t), rows = p->t.dim[0];
+    struct pattern *pattern = NULL;
+    int64_t n = 0, *position = ot_block_alloc(allocator, (size_t)count, sizeof *position);
+    if (!position) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
+    for (int64_t i = 0; i < count; i++)
+        if (dense[i] != 0) position[n++] = i;
+    ot_status status = ot_pattern_new(allocator, rows, count / rows, false, position, n, NULL,
+                                      &pattern, err);
+    ot_block_free(allocator, position);
+    if (status) return status;
+    p->t.pattern = pattern;
+    ot_pattern_gather(pattern, dense, p->t.data);
+    return OT_OK;
+}
+
+/* Of a weight that the file holds as integers. Its zeros are structure like those of floats. */
+static ot_status own_integers(struct parameter *p, const struct graph *g,
+                              const ot_allocator *allocator, ot_error *err) {
+    const int64_t count = ot_elements(&p->t);
+    bool zeros = false;
+    p->t.type = OT_FLOAT;
+    p->t.role = OT_ROLE_PARAM;
+    float *values = ot_block_alloc(allocator, (size_t)count, sizeof *values);
+    p->t.data = values;
+    if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
+    ot_integer_weight_read(g, &g->node[p->dequantizer], values);
+    for (int64_t i = 0; i < count; i++) zeros |= values[i] == 0;
+    return zeros && p->t.rank > 1 ? keep_slots(p, allocator, values, err) : OT_OK;
+}
+
 static ot_status own_values(struct parameter *p, const struct graph *g,
                             const ot_allocator *allocator, ot_error *err) {
     const struct tensor from = p->t;
+    if (p->dequantizer >= 0) return own_integers(p, g, allocator, err);
     p->t.role = OT_ROLE_PARAM;
     p->t.pattern = ot_pattern_ref(from.pattern);
     p->in_graph = may_stay(g, p);
@@ -85,25 +126,41 @@ static ot_status own_values(struct parameter *p, const struct graph *g,
     return OT_OK;
 }
 
+static void count_uses(const struct graph *g, int *uses) {
+    for (int i = 0; i < g->n_outputs; i++) uses[g->output[i]]++;
+    for (int k = 0; k < g->n_nodes; k++)
+        for (int i = 0; i < g->node[k].n_in; i++)
+            if (g->node[k].in[i] >= 0) uses[g->node[k].in[i]]++;
+}
+
+static ot_status own_all(struct finder *f, const ot_allocator *allocator, ot_error *err) {
+    for (int i = 0; i < f->n; i++) {
+        ot_status status = own_values(&f->parameter[i], f->g, allocator, err);
+        if (!status) continue;
+        for (int k = i + 1; k < f->n; k++) f->parameter[k].t.data = NULL;
+        for (int k = i + 1; k < f->n; k++) f->parameter[k].t.pattern = NULL;
+        ot_parameters_free(allocator, f->parameter, f->n);
+        return status;
+    }
+    return OT_OK;
+}
+
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err) {
     struct finder f = {.g = g, .parameter_of = parameter_of};
+    f.uses = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.uses);
+    if (!f.uses) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
+    count_uses(g, f.uses);
     walk(&f);
-    int found = f.n;
-    f.parameter = ot_block_alloc(allocator, (size_t)found, sizeof *f.parameter);
-    if (!f.parameter) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
-    walk(&f);
-    for (int i = 0; i < found; i++) {
-        ot_status status = own_values(&f.parameter[i], g, allocator, err);
-        if (!status) continue;
-        for (int k = i + 1; k < found; k++) f.parameter[k].t.data = NULL;
-        for (int k = i + 1; k < found; k++) f.parameter[k].t.pattern = NULL;
-        ot_parameters_free(allocator, f.parameter, found);
-        return status;
-    }
-    *parameter = f.parameter;
-    *n = found;
+    struct parameter *found = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
+    f.parameter = found;
+    if (found) walk(&f);
+    ot_block_free(allocator, f.uses);
+    if (!found) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
+    OT_TRY(own_all(&f, allocator, err));
+    *parameter = found;
+    *n = f.n;
     return OT_OK;
 }
 

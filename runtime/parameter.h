@@ -15,6 +15,7 @@ struct parameter {
     int value;             /* in the graph */
     const char *name;
     const char *op;        /* operator of its first use */
+    int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
     struct tensor t;       /* role PARAM; t.pattern is owned, */
     bool in_graph;         /* and so is t.data, but where it is the graph's own */
     float *gradient;       /* NULL until a plan trains */
