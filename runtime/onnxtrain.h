@@ -181,7 +181,7 @@ typedef struct ot_model_info {
     int64_t opset;           /* of the default domain */
     const char *producer;    /* "" where the file names none */
     int64_t nodes;           /* of the file, before inlining and folding */
-    int64_t parameters;      /* elements of all floating-point weights */
+    int64_t parameters;      /* elements of all weights */
     int64_t nonzeros;        /* those that may differ from zero */
     uint8_t hash[32];        /* SHA-256 of the file */
 } ot_model_info;
@@ -212,7 +212,8 @@ typedef struct ot_node_info {
 OT_API int ot_node_count(const ot_session *session);
 OT_API ot_status ot_get_node(const ot_session *session, int i, ot_node_info *info, ot_error *err);
 
-/* A floating-point weight of the model. */
+/* A weight of the model: of floats, or of integers that a DequantizeLinear turns into floats. Of
+ * those the values are floats here, rounded in each step and when they are written. */
 typedef struct ot_parameter_info {
     const char *name;
     const char *op;        /* operator that uses it first, as "Conv" */

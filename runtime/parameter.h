@@ -27,9 +27,9 @@ struct parameter {
 };
 
 /* Finds the parameters of the graph: float initializers at the places that operators name as
- * weights, also through Reshape, Transpose and their like, and trainable operands of Add, Mul,
- * Sub and Div. Takes over or copies their values. parameter_of: g->n_values entries, -1 elsewhere.
- */
+ * weights, also through Reshape, Transpose and their like, integers behind DequantizeLinear, and
+ * trainable operands of Add, Mul, Sub and Div. Takes over or copies their values. parameter_of:
+ * g->n_values entries, -1 elsewhere. */
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err);
