@@ -28,6 +28,8 @@ bool ot_is_integer_weight(const struct graph *g, const struct node *n) {
     if (!ot_is_quantized(x->type) && x->type != OT_INT32) return false;
     if (ot_attr_int(n, "block_size", 0) || ot_elements(zero) != ot_elements(scale)) return false;
     const int64_t axis = axis_of(n, x), count = ot_elements(scale);
+    for (int64_t i = 0; i < count; i++)
+        if (!(ot_f(scale)[i] > 0) || !isfinite(ot_f(scale)[i])) return false; /* no way back */
     return count == 1 || (axis >= 0 && axis < x->rank && count == x->dim[axis]);
 }
 

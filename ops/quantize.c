@@ -139,25 +139,52 @@ static void load_factors(const struct op_node *n, int64_t at, int64_t k, int64_t
         first = (column / s->strips.inner * s->blocks + first) * s->strips.inner +
                 column % s->strips.inner;
     for (int64_t j = 0; j < columns; j++) {
-        const int64_t i = first + (s->inner ? j : 0);
-        f->scale[j] = ot_f(n->x[SCALE])[i];
-        f->zero[j] = zero ? (float)ot_load_integer(zero->data, zero->type, i) : 0;
+        if (j && !s->inner) {
+            f->scale[j] = f->scale[0];
+            f->zero[j] = f->zero[0];
+            continue;
+        }
+        f->scale[j] = ot_f(n->x[SCALE])[first + j];
+        f->zero[j] = zero ? (float)ot_load_integer(zero->data, zero->type, first + j) : 0;
     }
 }
 
 static inline float rounded(float x, const struct factors *f, int64_t j) {
-    return rintf(x / f->scale[j]) + f->zero[j];
+    return ot_nearest(x / f->scale[j]) + f->zero[j];
 }
 
 /* The gradient g of x, which passes inside the range. */
 static inline float passed(const struct state *s, float x, const struct factors *f, int64_t j,
                            float g) {
     const float v = rounded(x, f, j);
-    return v >= s->range.low && v <= s->range.high ? g : 0;
+    return (v >= s->range.low) & (v <= s->range.high) ? g : 0;
 }
 
-static inline float real(const struct tensor *x, int64_t i) {
-    return x->type == OT_FLOAT ? ot_f(x)[i] : (float)((const int32_t *)x->data)[i];
+#define LOAD(T) \
+    for (int64_t i = 0; i < n; i++) out[i] = (float)((const T *)t->data)[at + i]
+#define STORE(T) \
+    for (int64_t i = 0; i < n; i++) ((T *)t->data)[at + i] = (T)(int32_t)in[i]
+
+/* n elements as floats. */
+static void load(const struct tensor *t, int64_t at, int64_t n, float *out) {
+    switch (t->type) {
+    case OT_UINT8: LOAD(uint8_t); break;
+    case OT_INT8: LOAD(int8_t); break;
+    case OT_UINT16: LOAD(uint16_t); break;
+    case OT_INT16: LOAD(int16_t); break;
+    case OT_INT32: LOAD(int32_t); break;
+    default: LOAD(float); break;
+    }
+}
+
+/* Floats that the integer type holds. */
+static void store(const struct tensor *t, int64_t at, int64_t n, const float *in) {
+    switch (t->type) {
+    case OT_UINT8: STORE(uint8_t); break;
+    case OT_INT8: STORE(int8_t); break;
+    case OT_UINT16: STORE(uint16_t); break;
+    default: STORE(int16_t); break;
+    }
 }
 
 static void quantize_strip(void *arg, int64_t at, int64_t columns) {
@@ -166,10 +193,11 @@ static void quantize_strip(void *arg, int64_t at, int64_t columns) {
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
+        float v[OT_STRIP];
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++)
-            ot_store_integer(n->y[0]->data, n->y[0]->type, place + j,
-                             ot_saturate(s->range, rounded(real(n->x[X], place + j), &f, j)));
+        load(n->x[X], place, columns, v);
+        for (int64_t j = 0; j < columns; j++) v[j] = ot_within(s->range, rounded(v[j], &f, j));
+        store(n->y[0], place, columns, v);
     }
 }
 
@@ -180,10 +208,9 @@ static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
         const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
+        float *dx = ot_f(n->dx[X]) + place;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++) {
-            ot_f(n->dx[X])[place + j] = passed(s, x[j], &f, j, dy[j] / f.scale[j]);
-        }
+        for (int64_t j = 0; j < columns; j++) dx[j] = passed(s, x[j], &f, j, dy[j] / f.scale[j]);
     }
 }
 
@@ -193,14 +220,12 @@ static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
+        float v[OT_STRIP], *y = ot_f(n->y[0]) + place;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++) {
-            const struct tensor *x = n->x[X];
-            const float v =
-                s->master ? (float)ot_saturate(s->range, rounded(ot_f(x)[place + j], &f, j))
-                          : (float)ot_load_integer(x->data, x->type, place + j);
-            ot_f(n->y[0])[place + j] = (v - f.zero[j]) * f.scale[j];
-        }
+        load(n->x[X], place, columns, v);
+        for (int64_t j = 0; s->master && j < columns; j++)
+            v[j] = ot_within(s->range, rounded(v[j], &f, j));
+        for (int64_t j = 0; j < columns; j++) y[j] = (v[j] - f.zero[j]) * f.scale[j];
     }
 }
 
@@ -210,11 +235,12 @@ static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
+        const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
+        float *dx = ot_f(n->dx[X]) + place;
         load_factors(n, at, k, columns, &f);
-        const float *x = ot_f(n->x[X]), *dy = ot_f(n->dy[0]);
-        for (int64_t j = place; j < place + columns; j++)
-            ot_f(n->dx[X])[j] = s->master ? passed(s, x[j], &f, j - place, dy[j])
-                                          : dy[j] * f.scale[j - place];
+        for (int64_t j = 0; s->master && j < columns; j++)
+            dx[j] = passed(s, x[j], &f, j, dy[j]);
+        for (int64_t j = 0; !s->master && j < columns; j++) dx[j] = dy[j] * f.scale[j];
     }
 }
 

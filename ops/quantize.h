@@ -23,10 +23,17 @@ static inline struct range ot_range_of(ot_type type) {
     return (struct range){low, low + count - 1};
 }
 
-/* An integral v within the range; NaN becomes the lowest. */
-static inline int64_t ot_saturate(struct range r, float v) {
+/* v within the range; NaN becomes the lowest. */
+static inline float ot_within(struct range r, float v) {
     const float above = v > r.low ? v : r.low;
-    return (int64_t)(above < r.high ? above : r.high);
+    return above < r.high ? above : r.high;
+}
+static inline int64_t ot_saturate(struct range r, float v) { return (int64_t)ot_within(r, v); }
+
+/* rintf for compilers to vectorize: adding 1.5 * 2^23 rounds. From 2^22 on v stays as it is. */
+static inline float ot_nearest(float v) {
+    const float rounded = (v + 12582912.0f) - 12582912.0f;
+    return fabsf(v) < 4194304 ? rounded : v;
 }
 
 #endif
