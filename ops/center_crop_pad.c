@@ -97,5 +97,6 @@ const struct op ot_op_CenterCropPad = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant shape",
     .cases = cases,
 };

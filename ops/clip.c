@@ -93,5 +93,6 @@ const struct op ot_op_Clip = {
     .attributes = "min:f max:f", .needs = OT_X(0), .state_size = sizeof(struct state),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward,
+    .limits = "constant limits",
     .cases = cases,
 };

@@ -76,5 +76,6 @@ const struct op ot_op_Compress = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant condition",
     .cases = cases,
 };

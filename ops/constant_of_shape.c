@@ -37,5 +37,6 @@ const struct op ot_op_ConstantOfShape = {
     .attributes = "value:t",
     .prepare = prepare,
     .forward = forward,
+    .limits = "constant shape",
     .cases = cases,
 };

@@ -110,5 +110,6 @@ static const char *const cases[] = {
 const struct op ot_op_CumSum = {
     .name = "CumSum", .since = 11, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "exclusive:i reverse:i", .needs = 0, .state_size = sizeof(struct state),
-    .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .limits = "constant axis", .cases = cases,
 };

@@ -175,6 +175,6 @@ const struct op ot_op_Dropout = {
     .name = "Dropout", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2,
     .attributes = "ratio:f is_test:i seed:i consumed_inputs:I", .needs = 0,
     .state_size = sizeof(struct state), .lanes = ot_unary_lanes, .prepare = prepare,
-    .forward = forward, .backward = backward, .cases = cases,
+    .forward = forward, .backward = backward, .limits = "constant ratio and mode", .cases = cases,
     .again = again,
 };

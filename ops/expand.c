@@ -90,6 +90,7 @@ const struct op ot_op_Expand = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant shape",
     .cases = cases,
 };
 
@@ -148,5 +149,6 @@ const struct op ot_op_Tile = {
     .prepare = tile_prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant repeats",
     .cases = tile_cases,
 };

@@ -53,5 +53,6 @@ const struct op ot_op_NonZero = {
     .attributes = "",
     .prepare = prepare,
     .forward = forward,
+    .limits = "constants",
     .cases = cases,
 };

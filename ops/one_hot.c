@@ -87,5 +87,6 @@ const struct op ot_op_OneHot = {
     .state_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
+    .limits = "constant depth",
     .cases = cases,
 };

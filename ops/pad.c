@@ -260,5 +260,6 @@ const struct op ot_op_Pad = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant pads and value",
     .cases = cases,
 };

@@ -95,5 +95,6 @@ const struct op ot_op_Range = {
     .state_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
+    .limits = "constants",
     .cases = cases,
 };

@@ -157,6 +157,7 @@ const struct op ot_op_Reshape = {
     .prepare = prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
+    .limits = "constant shape",
     .cases = cases,
 };
 

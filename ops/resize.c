@@ -346,6 +346,7 @@ const struct op ot_op_Resize = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant sizes and scales",
     .cases = cases,
 };
 
@@ -362,5 +363,6 @@ const struct op ot_op_Upsample = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant scales",
     .cases = upsample_cases,
 };

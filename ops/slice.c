@@ -150,5 +150,6 @@ const struct op ot_op_Slice = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant bounds",
     .cases = cases,
 };

@@ -124,5 +124,6 @@ const struct op ot_op_Split = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant sizes",
     .cases = cases,
 };

@@ -80,6 +80,7 @@ const struct op ot_op_Squeeze = {
     .prepare = squeeze_prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
+    .limits = "constant axes",
     .cases = squeeze_cases,
 };
 
@@ -127,5 +128,6 @@ const struct op ot_op_Unsqueeze = {
     .prepare = unsqueeze_prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
+    .limits = "constant axes",
     .cases = unsqueeze_cases,
 };

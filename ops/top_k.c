@@ -174,5 +174,6 @@ const struct op ot_op_TopK = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant k",
     .cases = cases,
 };

@@ -94,5 +94,6 @@ const struct op ot_op_Trilu = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "constant k",
     .cases = cases,
 };
