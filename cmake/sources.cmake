@@ -118,6 +118,7 @@ set(TOOL_SOURCES
   tools/check_gradient.c
   tools/check_model.c
   tools/check_suite.c
+  tools/check_whole.c
   tools/command.c
   tools/data.c
   tools/data_array.c

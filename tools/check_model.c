@@ -1,30 +1,14 @@
 /* check_model.c - `onnx-train check MODEL`: the gradients of the user's own model, node by node and
  * as a whole, on random inputs. */
-#include "tools/check.h"
+#include "tools/check_model.h"
 #include "tools/jsonout.h"
-#include "tools/probe.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 2, WEIGHTS = 24, MOVED = 16 };
-static const double NODE_TOLERANCE = 5e-3, WHOLE_TOLERANCE = 2e-2; /* of the gradient's terms */
-
-/* What the slopes of an operator's nodes, or of the whole model, said. */
-struct verdicts {
-    const char *op;
-    int64_t nodes, count[VERDICTS];
-};
-
-struct findings {
-    struct verdicts row[256];
-    int rows;
-    struct verdicts all, whole;
-    const char *last; /* node that was written last */
-    char first[600];  /* what is off, or "" */
-};
+enum { BATCH = 2 };
+static const double TOLERANCE = 5e-3; /* of the gradient's terms */
 
 /* ---- inputs ------------------------------------------------------------------------------- */
 
@@ -71,22 +55,41 @@ static struct verdicts *find_row(struct findings *v, const char *op) {
     return &v->row[v->rows++];
 }
 
+/* Counts the directions of one input of one node. In a direction of several elements kinks may hide
+ * each other, so that one that differs among others with kinks is taken for one more of these. */
+static void close_input(struct findings *v) {
+    struct directions *d = &v->input;
+    if (d->count[DIFFERS] == 1 && d->count[HAS_NO_GRADIENT]) {
+        d->count[DIFFERS]--;
+        d->count[HAS_NO_GRADIENT]++;
+    }
+    for (int k = 0; k < VERDICTS && d->op; k++) {
+        find_row(v, d->op)->count[k] += d->count[k];
+        v->all.count[k] += d->count[k];
+    }
+    if (d->count[DIFFERS] && !v->first[0]) strcpy(v->first, d->text);
+    *d = (struct directions){.op = NULL};
+}
+
 static void note(void *context, const ot_slopes *s) {
     struct findings *v = context;
+    struct directions *d = &v->input;
     double difference;
-    const enum verdict verdict = ot_judge_slopes(s, NODE_TOLERANCE, &difference);
+    const enum verdict verdict = ot_judge_slopes(s, TOLERANCE, &difference);
+    if (d->node != s->node || d->name != s->input) close_input(v);
     struct verdicts *row = find_row(v, s->op);
     row->nodes += v->last != s->node;
     v->all.nodes += v->last != s->node;
     v->last = s->node;
-    row->count[verdict]++;
-    v->all.count[verdict]++;
-    if (verdict != DIFFERS || v->first[0]) return;
-    char text[sizeof v->first];
+    d->op = s->op;
+    d->node = s->node;
+    d->name = s->input;
+    if (d->count[verdict]++ || verdict != DIFFERS) return;
+    char text[sizeof d->text];
     snprintf(text, sizeof text,
              "node '%.150s' (%.40s), input '%.150s': the gradient says %.6g, the difference %.6g",
              s->node, s->op, s->input, s->gradient, difference);
-    ot_make_safe(v->first, sizeof v->first, text);
+    ot_make_safe(d->text, sizeof d->text, text);
 }
 
 /* Inputs take part where every node between them and the weights has a gradient. */
@@ -99,133 +102,9 @@ static int check_nodes(struct model *m, const ot_tensor *inputs, struct findings
             if (inputs[i].type == OT_FLOAT) ot_want_input_gradient(m->session, i, wanted, NULL);
         *v = (struct findings){.rows = 0};
         status = ot_measure_gradients(m->session, inputs, m->n_inputs, note, v, &err);
+        close_input(v);
     }
     return status ? ot_refuse_status(f, EXIT_MODEL, &err) : 0;
-}
-
-/* ---- the whole ---------------------------------------------------------------------------- */
-
-/* A weight, and what becomes of its gradient in one step. */
-struct weight {
-    ot_parameter_info info;
-    int index, n; /* n: elements that move */
-    int64_t at[MOVED];
-    float *value, *before, *after;
-};
-
-static void free_weight(struct weight *w) {
-    free(w->value);
-    free(w->before);
-    free(w->after);
-}
-
-/* Moves elements that are not zero: zeros may be structure. */
-static int open_weight(struct weight *w, const ot_session *session, int index, struct failure *f) {
-    *w = (struct weight){.index = index};
-    ot_get_parameter(session, index, &w->info, NULL);
-    const size_t n = (size_t)w->info.elements;
-    w->value = ot_take(n, sizeof *w->value, f);
-    w->before = ot_take(n, sizeof *w->before, f);
-    w->after = ot_take(n, sizeof *w->after, f);
-    if (!w->value || !w->before || !w->after) return f->code;
-    ot_read_parameter(session, index, w->value, NULL);
-    for (int j = 0; j < MOVED; j++) {
-        const double where = ((double)ot_random_unit((uint64_t)(index * MOVED + j)) + 1) / 2;
-        const int64_t at = (int64_t)(where * (double)n);
-        bool fresh = at < w->info.elements && w->value[at] != 0;
-        for (int k = 0; k < w->n; k++) fresh = fresh && w->at[k] != at;
-        if (fresh) w->at[w->n++] = at;
-    }
-    return 0;
-}
-
-static double direction(const struct weight *w, int j) {
-    return (double)ot_random_unit((uint64_t)(w->index * MOVED + j) + 1000003);
-}
-
-static ot_status slope(struct probe *p, struct weight *w, double h, double *out, double *noise,
-                       ot_error *err) {
-    float kept[MOVED];
-    double sum = 0;
-    for (int j = 0; j < w->n; j++) {
-        kept[j] = w->value[w->at[j]];
-        w->value[w->at[j]] += (float)(h * direction(w, j));
-    }
-    ot_status status = ot_write_parameter(p->session, w->index, w->value, err);
-    if (!status) status = ot_probe_loss(p, &sum, err);
-    for (int j = 0; j < w->n; j++) w->value[w->at[j]] = kept[j];
-    *out = sum / h;
-    *noise = fmax(*noise, p->noise / fabs(h));
-    return status;
-}
-
-static ot_status measure(struct probe *p, struct weight *w, ot_tensor *room, ot_slopes *s,
-                         ot_error *err) {
-    double largest = 0;
-    for (int j = 0; j < w->n; j++) largest = fmax(largest, fabs((double)w->value[w->at[j]]));
-    double h = ldexp(1, ilogb(fmax(largest, 1.0 / 16)) - 6);
-    for (int k = 0; k < OT_SLOPE_LEVELS; k++, h /= 4) {
-        ot_status status = slope(p, w, -h, &s->left[k], &s->noise[k], err);
-        if (!status) status = slope(p, w, h, &s->right[k], &s->noise[k], err);
-        if (status) return status;
-    }
-    ot_status status = ot_write_parameter(p->session, w->index, w->value, err);
-    ot_get_gradient(p->session, w->index, w->before, NULL); /* what was added up before, or none */
-    if (!status) status = ot_probe_differentiate(p, room, err);
-    ot_get_gradient(p->session, w->index, w->after, NULL);
-    for (int j = 0; j < w->n; j++) {
-        const double g = (double)w->after[w->at[j]] - (double)w->before[w->at[j]];
-        s->gradient += direction(w, j) * g;
-        s->size += fabs(direction(w, j) * g);
-    }
-    return status;
-}
-
-static int check_weight(struct probe *p, int index, ot_tensor *room, struct findings *v,
-                        struct failure *f) {
-    struct weight w;
-    ot_slopes s = {.op = ""};
-    ot_error err = {0};
-    double difference;
-    int code = open_weight(&w, p->session, index, f);
-    if (!code && w.n && measure(p, &w, room, &s, &err))
-        code = ot_refuse_status(f, EXIT_MODEL, &err);
-    if (!code && w.n) {
-        const enum verdict verdict = ot_judge_slopes(&s, WHOLE_TOLERANCE, &difference);
-        v->whole.nodes++;
-        v->whole.count[verdict]++;
-        if (verdict == DIFFERS && !v->first[0]) {
-            char text[sizeof v->first];
-            snprintf(text, sizeof text,
-                     "no single node, but the whole: the gradient of weight '%.150s' says %.6g, "
-                     "the difference %.6g",
-                     w.info.name, s.gradient, difference);
-            ot_make_safe(v->first, sizeof v->first, text);
-        }
-    }
-    free_weight(&w);
-    return code;
-}
-
-/* At most WEIGHTS of the trainable weights, evenly chosen, through the whole model. */
-static int check_whole(struct model *m, const ot_tensor *inputs, struct findings *v,
-                       struct failure *f) {
-    struct check_case c = {.outcome = CHECK_PASSED};
-    struct probe p = {0};
-    const int n = ot_parameter_count(m->session);
-    int code = ot_probe_open(&p, m->session, inputs, f);
-    ot_tensor *room = ot_take((size_t)m->n_outputs, sizeof *room, f);
-    if (!code) code = room ? ot_probe_start(&p, &c, f) : f->code;
-    if (!code && c.outcome != CHECK_PASSED) code = ot_refuse(f, EXIT_MODEL, "%s", c.reason);
-    for (int k = 0; k < (n < WEIGHTS ? n : WEIGHTS) && !code; k++) {
-        const int index = n <= WEIGHTS ? k : (int)((int64_t)k * n / WEIGHTS);
-        ot_parameter_info info;
-        if (!ot_get_parameter(m->session, index, &info, NULL) && info.is_trainable)
-            code = check_weight(&p, index, room, v, f);
-    }
-    free(room);
-    ot_probe_close(&p);
-    return code;
 }
 
 /* ---- report ------------------------------------------------------------------------------- */
@@ -275,7 +154,7 @@ int ot_check_model(const struct settings *s, struct failure *f) {
     if (code) goto out;
     code = make_inputs(&m, s, inputs, f);
     if (!code) code = check_nodes(&m, inputs, v, f);
-    if (!code) code = check_whole(&m, inputs, v, f);
+    if (!code) code = ot_check_whole(&m, inputs, v, f);
     if (!code && ot_integer(s, OPTION_json, 0))
         print_json(v);
     else if (!code)
