@@ -30,6 +30,7 @@ set(OPS_SOURCES
   ops/indices.c
   ops/integer_weight.c
   ops/dense_gemm.c
+  ops/depthwise.c
   ops/dnnl.c
   ops/flat.c
   ops/linear.c

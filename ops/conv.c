@@ -4,8 +4,9 @@
  * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product, in lanes or, for few
  * samples, in rows. A dense W with short rows goes there too, as one whose pattern is full, where
  * its neighbours are in lanes: there are few channels to multiply, and turning them into rows and
- * back costs as much.
+ * back costs as much. Groups of single channels have kernels of their own in lanes.
  */
+#include "ops/depthwise.h"
 #include "ops/dnnl.h"
 #include "ops/linear.h"
 #include "ops/window.h"
@@ -14,6 +15,7 @@ struct state {
     struct conv_shape shape;
     struct dense_conv *dense;
     struct sparse_product *sparse;
+    bool depthwise;
 };
 
 static ot_status check_groups(const struct op_node *n, int64_t *groups, ot_error *err) {
@@ -100,6 +102,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                                        .m = n->x[1]->dim[0], .groups = (int)groups};
     ot_window_shape(&w, &state->shape);
     const bool sparse = n->x[1]->pattern || n->x[0]->lanes;
+    state->depthwise = n->x[0]->lanes && !n->x[1]->pattern && ot_is_depthwise(&state->shape);
+    if (state->depthwise) {
+        n->kernel = "depthwise";
+        n->flops = 2.0 * (double)ot_elements(n->x[1]) *
+                   (double)(state->shape.n * state->shape.oh * state->shape.ow);
+        return OT_OK;
+    }
     return sparse ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
 }
 
@@ -141,7 +150,9 @@ static bool sparse_rows(const struct op_node *n, int i) {
 static void forward(struct op_node *n) {
     struct state *state = n->state;
     const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
-    if (state->sparse)
+    if (state->depthwise)
+        ot_depthwise_forward(n, &state->shape, bias);
+    else if (state->sparse)
         ot_sparse_forward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
                           n->scratch);
     else
@@ -153,7 +164,9 @@ static void backward(struct op_node *n) {
     struct state *state = n->state;
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
-    if (state->sparse)
+    if (state->depthwise)
+        ot_depthwise_backward(n, &state->shape, d[0], d[1], d[2]);
+    else if (state->sparse)
         ot_sparse_backward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
                            d[2], n->scratch);
     else
@@ -174,6 +187,11 @@ static const char *const cases[] = {
     "X[3,4,5,6] W[8,1,3,3]:p B[8]:p group=4 strides=2,1 pads=1,1,1,1 lanes -> Y[3,8,3,6]",
     "X[17,2,4,4] W[3,2,1,1]~0.6:p strides=2,3 lanes -> Y[17,3,2,2]",
     "X[3,4,7,6] W[4,1,3,3]~0.5:p B[4]:p group=4 dilations=2,1 pads=2,1,2,1 lanes -> Y[3,4,7,6]",
+    "X[18,2,7,6] W[2,1,3,3]:p B[2]:p group=2 pads=1,1,1,1 lanes -> Y[18,2,7,6]",
+    "X[3,4,8,9] W[4,1,3,3]:p group=4 strides=2,2 pads=0,1,2,1 lanes -> Y[3,4,4,5]",
+    "X[2,3,9,4] W[3,1,2,4]:p group=3 strides=1,2 dilations=3,1 pads=1,2,5,3 lanes -> Y[2,3,12,3]",
+    "X[2,3,9] W[3,1,5]:p group=3 pads=4,0 lanes -> Y[2,3,9]",
+    "X[2,3,2,2] W[3,1,3,3]:p group=3 pads=3,3,3,3 strides=2,3 lanes -> Y[2,3,3,2]",
     "X[3,2,9] W[4,2,3]~0.5:p strides=2 auto_pad=SAME_UPPER lanes -> Y[3,4,5]",
     "X[3,2,8] W[4,2,3]:p strides=2 auto_pad=SAME_LOWER -> Y[3,4,4]",
     "X[1,2,5,4] W[2,2,3,3] auto_pad=VALID -> Y[1,2,3,2]",

@@ -5,6 +5,7 @@
 
 #include "ops/kernels/function.inc"
 #include "ops/kernels/norm.inc"
+#include "ops/kernels/depthwise.inc"
 #include "ops/kernels/layer_norm.inc"
 #include "ops/kernels/softmax.inc"
 #include "ops/kernels/pack.inc"
@@ -53,6 +54,9 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .norm_sums = norm_sums,
     .norm_gradient = norm_gradient,
     .max_pool = max_pool,
+    .depthwise = depthwise,
+    .depthwise_data = depthwise_data,
+    .depthwise_weight = depthwise_weight,
     .norm_lanes = layer_norm_lanes,
     .norm_lanes_back = layer_norm_lanes_back,
     .norm_row = layer_norm_row,

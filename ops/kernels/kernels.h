@@ -110,6 +110,23 @@ struct max_pool {
     int32_t *at; /* NULL: nobody asks */
 };
 
+/* A channel convolved by its own kh x kw taps, OT_DEPTHWISE_TAPS at most, for one unit of lanes.
+ * The places of the images x [h][w] and y [oh][ow] stand `pixel` floats apart; output (0, 0) reads
+ * from (-top, -left) on, and zeros outside.
+ * depthwise: y from x; depthwise_data: x += what y feeds back; depthwise_weight: sum = the gradient
+ * of the taps, and behind them that of the bias, of x and y in the first `used` lanes. */
+enum { OT_DEPTHWISE_TAPS = 49 };
+
+struct depthwise {
+    int h, w, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, top, left;
+    size_t pixel;
+    const float *tap;
+    float bias;
+    float *x, *y, *sum;
+    int used;
+};
+
+typedef void depthwise_fn(const struct depthwise *a);
 typedef void pack_fn(const struct pack *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
@@ -176,6 +193,7 @@ struct kernels {
     norm_sums_fn *norm_sums;
     norm_gradient_fn *norm_gradient;
     max_pool_fn *max_pool;
+    depthwise_fn *depthwise, *depthwise_data, *depthwise_weight;
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     softmax_row_fn *softmax_row;
     softmax_row_back_fn *softmax_row_back;
