@@ -1,5 +1,5 @@
 /* conv.c - Conv: y[n,m,o] = b[m] + sum over c, k of W[m,c,k] x[n, c, o stride + k dilation - pad],
- * in groups (ONNX Conv-1, Conv-11), over one or two spatial dimensions.
+ * in groups (ONNX Conv-1, Conv-11), over one to three spatial dimensions.
  *
  * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product, in lanes or, for few
  * samples, in rows. A dense W with short rows goes there too, as one whose pattern is full, where
@@ -81,7 +81,7 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
 static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
     const struct conv_shape *s = &state->shape;
     n->kernel = "dnnl conv";
-    n->flops = 2.0 * (double)ot_elements(n->x[1]) * (double)(s->n * s->oh * s->ow);
+    n->flops = 2.0 * (double)(ot_elements(n->x[1]) / s->m) * (double)(s->n * ot_conv_outputs(s));
     return ot_dense_conv_new(n, s, n->n_in > 2 && n->x[2], n->want & 7, &state->dense,
                              &n->forward_scratch_size, &n->backward_scratch_size, err);
 }
@@ -132,15 +132,18 @@ static bool is_short(const struct tensor *w) {
            ot_shape_count(w->dim, w->rank, MOST, &all) && all > 0;
 }
 
+/* Sparse products know lines and images, not volumes. */
+static bool is_flat(const struct tensor *w) { return w->rank == 3 || w->rank == 4; }
+
 static bool takes_pattern(const struct tensor *w) {
     const struct pattern *p = w ? w->pattern : NULL;
-    return p && w->rank > 2 && few_taps(w) && !p->transposed && p->rows == w->dim[0];
+    return p && is_flat(w) && few_taps(w) && !p->transposed && p->rows == w->dim[0];
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct tensor *w = n->x[1], *bias = n->n_in > 2 ? n->x[2] : NULL;
     if (!w || lane_rank != 1 || (bias && !is_fixed(bias))) return false;
-    return w->pattern ? takes_pattern(w) : w->rank > 2 && few_taps(w) && is_short(w);
+    return w->pattern ? takes_pattern(w) : is_flat(w) && few_taps(w) && is_short(w);
 }
 
 static bool sparse_rows(const struct op_node *n, int i) {
@@ -204,7 +207,10 @@ static const char *const cases[] = {
     "X[1,2,4,4] W[2,2,3,3] kernel_shape=3,2 -> error: 'kernel_shape' holds 2",
     "X[1,2,4,4] W[2,2,3,3] auto_pad=SAME -> error: 'auto_pad' is 'SAME'",
     "X[1,2,4,4] W[2,2,3,3] B[3] -> error: bias of shape [3]",
-    "X[1,2,4,4,4] W[2,2,3,3,3] -> error: 3 spatial dimensions",
+    "X[2,2,4,5,4] W[4,2,2,3,3]:p B[4]:p strides=2,1,2 pads=1,0,1,0,2,1 -> Y[2,4,2,5,2]",
+    "X[1,4,4,3,4] W[2,2,3,1,3]:p group=2 dilations=1,1,2 pads=0,0,1,1,0,1 -> Y[1,2,3,3,2]",
+    "X[2,2,4,3,3] W[3,2,2,2,2]~0.5:p -> Y[2,3,3,2,2]",
+    "X[1,2,4,4,4,4] W[2,2,3,3,3,3] -> error: 4 spatial dimensions",
     NULL};
 
 const struct op ot_op_Conv = {
@@ -225,6 +231,6 @@ const struct op ot_op_Conv = {
     .forward = forward,
     .backward = backward,
     .release = release,
-    .limits = "1 or 2 spatial dimensions",
+    .limits = "3 spatial dimensions with dense weights only",
     .cases = cases,
 };

@@ -62,7 +62,7 @@ static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error 
     const unsigned weight = ot_training_wants(n, 1) ? OT_DENSE_DW : 0;
     size_t forward, backward;
     n->kernel = "dnnl conv";
-    n->flops = 2.0 * (double)ot_elements(n->x[1]) * (double)(s->n * s->oh * s->ow);
+    n->flops = 2.0 * (double)(ot_elements(n->x[1]) / s->m) * (double)(s->n * ot_conv_outputs(s));
     OT_TRY(ot_dense_conv_new(n, s, false, OT_DENSE_DX | weight, &state->dense, &forward, &backward,
                              err));
     n->forward_scratch_size = backward;
@@ -87,7 +87,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 static bool sparse_rows(const struct op_node *n, int i) {
     enum { TAPS = 1 << 12 }; /* preparing a sparse product takes the square of an axis's taps */
     const struct tensor *w = n->x[1];
-    if (i != 1 || !w || !w->pattern || w->rank < 3) return false;
+    if (i != 1 || !w || !w->pattern || w->rank < 3 || w->rank > 4) return false;
     for (int d = 2; d < w->rank; d++)
         if (w->dim[d] > TAPS) return false;
     return !w->pattern->transposed && w->pattern->rows == w->dim[0];
@@ -166,6 +166,8 @@ static const char *const cases[] = {
     "X[1,2,4,4] W[2,2,3,3]~0.7:p strides=3,2 output_shape=14,7 auto_pad=SAME_LOWER lanes "
     "-> Y[1,2,14,7]",
     "X[1,2,3] W[2,1,2]:p group=2 -> Y[1,2,4]",
+    "X[2,2,2,3,2] W[2,3,2,3,3]:p B[3]:p strides=2,1,2 pads=1,0,0,0,1,1 output_padding=1,0,0 "
+    "-> Y[2,3,4,4,4]",
     "f[1,1,3,3]{0,1,2,3,4,5,6,7,8} f[1,2,3,3]{1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1} -> f[1,2,5,5]"
     "{0,1,3,3,2,3,8,15,12,7,9,21,36,27,15,9,20,33,24,13,6,13,21,15,8,"
     "0,1,3,3,2,3,8,15,12,7,9,21,36,27,15,9,20,33,24,13,6,13,21,15,8}",
@@ -195,6 +197,6 @@ const struct op ot_op_ConvTranspose = {
     .forward = forward,
     .backward = backward,
     .release = release,
-    .limits = "1 or 2 spatial dimensions",
+    .limits = "3 spatial dimensions with dense weights only",
     .cases = cases,
 };

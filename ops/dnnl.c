@@ -194,23 +194,25 @@ static const_md chosen_md(const struct pass *p, int kind, int operand) {
                                         passes[kind].arg[operand]);
 }
 
+/* Plain rows: batch and channels (of W: groups, outputs, inputs), then depth where there is one,
+ * height and width. */
 static dnnl_status_t plain_descs(const struct conv_shape *s, int64_t samples, struct md *plain,
                                  struct md *any) {
-    const dnnl_dims_t x = {samples, s->c, s->h, s->w}, y = {samples, s->m, s->oh, s->ow};
-    const dnnl_dims_t b = {s->m}, w = {s->m, s->c, s->kh, s->kw};
-    const dnnl_dims_t wg = {s->groups, s->m / s->groups, s->c / s->groups, s->kh, s->kw};
-    const struct {
+    static const dnnl_format_tag_t tag[] = {[1] = dnnl_a, [4] = dnnl_abcd, [5] = dnnl_abcde,
+                                            [6] = dnnl_abcdef};
+    const int64_t g = s->groups, image[OPERANDS][3] = {[X] = {s->depth.in, s->h, s->w},
+                                                       [W] = {s->depth.kernel, s->kh, s->kw},
+                                                       [Y] = {s->depth.out, s->oh, s->ow}};
+    struct {
         int rank;
-        const dnnl_dim_t *dims;
-        dnnl_format_tag_t tag;
-    } spec[OPERANDS] = {{4, x, dnnl_abcd},
-                        {s->groups > 1 ? 5 : 4, s->groups > 1 ? wg : w,
-                         s->groups > 1 ? dnnl_abcde : dnnl_abcd},
-                        {4, y, dnnl_abcd},
-                        {1, b, dnnl_a}};
+        dnnl_dims_t dims;
+    } spec[OPERANDS] = {[X] = {2, {samples, s->c}}, [Y] = {2, {samples, s->m}}, [B] = {1, {s->m}},
+                        [W] = {2 + (g > 1), {g > 1 ? g : s->m, g > 1 ? s->m / g : s->c, s->c / g}}};
     dnnl_status_t status = dnnl_success;
     for (int i = 0; i < OPERANDS && !status; i++) {
-        status = md_new(&plain[i], spec[i].rank, spec[i].dims, spec[i].tag);
+        for (int k = s->depth.in ? 0 : 1; k < 3 && i != B; k++)
+            spec[i].dims[spec[i].rank++] = image[i][k];
+        status = md_new(&plain[i], spec[i].rank, spec[i].dims, tag[spec[i].rank]);
         if (!status && i != B)
             status = md_new(&any[i], spec[i].rank, spec[i].dims, dnnl_format_tag_any);
     }
@@ -296,13 +298,16 @@ static dnnl_status_t make_piece(struct dense_conv *c, struct piece *piece) {
 }
 
 static void set_geometry(struct geometry *g, const struct conv_shape *s) {
-    const int stride[] = {s->stride_h, s->stride_w}, dilate[] = {s->dilation_h, s->dilation_w};
-    const int begin[] = {s->pad_top, s->pad_left}, end[] = {s->pad_bottom, s->pad_right};
-    for (int i = 0; i < 2; i++) {
-        g->stride[i] = stride[i];
-        g->dilate[i] = dilate[i] - 1;
-        g->begin[i] = begin[i];
-        g->end[i] = end[i];
+    const struct conv_depth *d = &s->depth;
+    const int stride[] = {d->stride, s->stride_h, s->stride_w};
+    const int dilate[] = {d->dilation, s->dilation_h, s->dilation_w};
+    const int begin[] = {d->front, s->pad_top, s->pad_left};
+    const int end[] = {d->back, s->pad_bottom, s->pad_right};
+    for (int i = d->in ? 0 : 1, k = 0; i < 3; i++, k++) {
+        g->stride[k] = stride[i];
+        g->dilate[k] = dilate[i] - 1;
+        g->begin[k] = begin[i];
+        g->end[k] = end[i];
     }
 }
 
@@ -487,8 +492,8 @@ static void forward_piece(void *arg, int task, int worker) {
     struct dense_conv *c = job->conv;
     const struct conv_shape *s = &c->shape;
     struct piece *piece = &c->piece[task];
-    const float *data[OPERANDS] = {[X] = job->x + piece->from * s->c * s->h * s->w,
-                                   [Y] = job->y + piece->from * s->m * s->oh * s->ow,
+    const float *data[OPERANDS] = {[X] = job->x + piece->from * ot_conv_inputs(s),
+                                   [Y] = job->y + piece->from * ot_conv_outputs(s),
                                    [B] = job->bias};
     int before = begin_sequential();
     run_pass(c, piece, FORWARD, data, job->scratch + (size_t)worker * c->worker_bytes[0], false);
@@ -509,8 +514,8 @@ static void backward_piece(void *arg, int task, int worker) {
     const struct conv_shape *s = &c->shape;
     struct piece *piece = &c->piece[task];
     char *scratch = job->scratch + (size_t)worker * c->worker_bytes[1];
-    int64_t x_from = piece->from * s->c * s->h * s->w;
-    const float *data[OPERANDS] = {[Y] = job->dy + piece->from * s->m * s->oh * s->ow};
+    int64_t x_from = piece->from * ot_conv_inputs(s);
+    const float *data[OPERANDS] = {[Y] = job->dy + piece->from * ot_conv_outputs(s)};
     int before = begin_sequential();
     if (job->dx) {
         data[X] = job->dx + x_from;

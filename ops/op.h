@@ -96,6 +96,7 @@ struct op {
     bool straight;       /* its integers too may have a gradient, which is of floats */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
     bool internal;           /* no operator of ONNX: only plans make such nodes */
+    bool random;         /* y differs from step to step: never computed when the plan is made */
     bool any_density;    /* sparse_rows beats zeros written out however few they are */
     bool all_outputs;    /* gradients come to every float output, not to y[0] alone; those that
                           * nobody uses are NULL */

@@ -17,6 +17,12 @@
 
 /* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1.
  * Outputs that the pads do not cover read zeros; a negative pad crops. */
+/* The first of three spatial axes; in 0: there is none. Volumes are for dense weights only. */
+struct conv_depth {
+    int64_t in, out;
+    int kernel, stride, dilation, front, back;
+};
+
 struct conv_shape {
     int64_t n;          /* samples (tokens) */
     int64_t c, h, w;    /* input; a 1-D convolution has h = 1 */
@@ -25,7 +31,16 @@ struct conv_shape {
     int stride_h, stride_w, dilation_h, dilation_w;
     int pad_top, pad_left, pad_bottom, pad_right;
     int groups;
+    struct conv_depth depth;
 };
+
+/* Elements of one sample of x, and of y. */
+static inline int64_t ot_conv_inputs(const struct conv_shape *s) {
+    return s->c * (s->depth.in ? s->depth.in : 1) * s->h * s->w;
+}
+static inline int64_t ot_conv_outputs(const struct conv_shape *s) {
+    return s->m * (s->depth.in ? s->depth.out : 1) * s->oh * s->ow;
+}
 
 enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2 }; /* gradients: bits of want */
 

@@ -126,12 +126,11 @@ static ot_status read_window(const struct op_node *n, const struct tensor *weigh
     memset(w, 0, sizeof *w);
     w->rank = x->rank - 2;
     if (w->rank < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 3 or more",
-                          x->rank);
-    const int most = weight ? OT_WINDOW_MAX - 1 : OT_WINDOW_MAX;
-    if (w->rank > most)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 3 to 5", x->rank);
+    if (w->rank > OT_WINDOW_MAX)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                          "%d spatial dimensions; at most %d are supported", w->rank, most);
+                          "%d spatial dimensions; at most %d are supported", w->rank,
+                          OT_WINDOW_MAX);
     if (weight && weight->rank != x->rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "weight of rank %d for an input of rank %d",
                           weight->rank, x->rank);
@@ -199,7 +198,7 @@ ot_status ot_transposed_window(const struct op_node *n, const struct tensor *wei
 }
 
 void ot_window_shape(const struct window *w, struct conv_shape *s) {
-    const int j = w->rank - 1; /* the width; the height is before it */
+    const int j = w->rank - 1; /* the width; the height is before it, and the depth before that */
     s->h = s->oh = s->kh = s->stride_h = s->dilation_h = 1;
     s->pad_top = s->pad_bottom = 0;
     s->w = w->in[j];
@@ -210,11 +209,14 @@ void ot_window_shape(const struct window *w, struct conv_shape *s) {
     s->pad_left = (int)w->begin[j];
     s->pad_right = (int)w->end[j];
     if (w->rank == 1) return;
-    s->h = w->in[0];
-    s->oh = w->out[0];
-    s->kh = (int)w->kernel[0];
-    s->stride_h = (int)w->stride[0];
-    s->dilation_h = (int)w->dilation[0];
-    s->pad_top = (int)w->begin[0];
-    s->pad_bottom = (int)w->end[0];
+    s->h = w->in[j - 1];
+    s->oh = w->out[j - 1];
+    s->kh = (int)w->kernel[j - 1];
+    s->stride_h = (int)w->stride[j - 1];
+    s->dilation_h = (int)w->dilation[j - 1];
+    s->pad_top = (int)w->begin[j - 1];
+    s->pad_bottom = (int)w->end[j - 1];
+    if (w->rank == 2) return;
+    s->depth = (struct conv_depth){w->in[0], w->out[0], (int)w->kernel[0], (int)w->stride[0],
+                                   (int)w->dilation[0], (int)w->begin[0], (int)w->end[0]};
 }

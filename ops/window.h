@@ -1,8 +1,7 @@
 /* window.h - the attributes that Conv and the poolings share, parsed and checked.
  *
  * kernel_shape, strides, pads, dilations and auto_pad (ONNX Conv-1, MaxPool-1, AveragePool-1 and
- * later) over 1 or 2 spatial dimensions, poolings over 3 too. Along dimension d output o covers the
- * input positions
+ * later) over 1 to 3 spatial dimensions. Along dimension d output o covers the input positions
  *   o * stride[d] - begin[d] + k * dilation[d],  0 <= k < kernel[d];
  * those outside [0, in[d]) are padding.
  */
@@ -14,7 +13,7 @@
 enum { OT_WINDOW_MAX = 3 };
 
 struct window {
-    int rank; /* spatial dimensions */
+    int rank; /* spatial dimensions, 1 to 3 */
     int64_t in[OT_WINDOW_MAX], out[OT_WINDOW_MAX];
     int64_t kernel[OT_WINDOW_MAX], stride[OT_WINDOW_MAX], dilation[OT_WINDOW_MAX];
     int64_t begin[OT_WINDOW_MAX], end[OT_WINDOW_MAX]; /* padding before and behind */

@@ -82,6 +82,7 @@ static void find_wants(struct op_node *n) {
 
 static bool is_constant(const struct op_node *n) {
     if (n->op->shape_only) return true;
+    if (n->op->random) return false;
     for (int i = 0; i < n->n_in; i++)
         if (n->x[i] && n->x[i]->role != OT_ROLE_CONST) return false;
     return n->n_in > 0;

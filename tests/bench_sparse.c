@@ -173,7 +173,7 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
     const int out = (l->size + 2 * (l->k / 2) - l->k) / l->stride + 1, pad = l->k / 2;
     const int lanes = l->size > 1 ? 16 : o->batch >= 128 ? 128 : (o->batch + 15) / 16 * 16;
     const struct conv_shape shape = {o->batch, l->c, l->size, l->size, l->m, out, out, l->k, l->k,
-                                     l->stride, l->stride, 1, 1, pad, pad, pad, pad, 1};
+                                     l->stride, l->stride, 1, 1, pad, pad, pad, pad, 1, {0}};
     const int64_t cols = (int64_t)l->c * l->k * l->k;
     int64_t *position = memory((size_t)(l->m * cols) * sizeof *position), nnz = 0;
     for (int64_t i = 0; i < l->m * cols; i++)

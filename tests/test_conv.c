@@ -285,7 +285,7 @@ static void test_conv_hostile(void **state) {
 static void test_conv_hostile_shapes(void **state) {
     (void)state;
     static const struct {
-        int64_t x[5], w[5];
+        int64_t x[6], w[6];
         int xr, wr;
         ot_status status;
     } cases[] = {
@@ -298,7 +298,7 @@ static void test_conv_hostile_shapes(void **state) {
         {{0, 4, 8, 8}, {6, 4, 3, 3}, 4, 4, OT_ERROR_INVALID},
         {{2, 4, 0, 8}, {6, 4, 3, 3}, 4, 4, OT_ERROR_INVALID},
         {{2, 4}, {6, 4}, 2, 2, OT_ERROR_INVALID},
-        {{2, 4, 8, 8, 8}, {6, 4, 3, 3, 3}, 5, 5, OT_ERROR_UNSUPPORTED},
+        {{2, 4, 8, 8, 8, 8}, {6, 4, 3, 3, 3, 3}, 6, 6, OT_ERROR_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bench b;

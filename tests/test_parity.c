@@ -147,7 +147,13 @@ static void test_mlp(void **state) {
     every_way("mlp", 2, (const int64_t[]){BATCH, 32}, 0.1f);
 }
 
+static void test_rnn(void **state) {
+    (void)state;
+    every_way("rnn", 3, (const int64_t[]){BATCH, 6, 10}, 0.2f);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cnn), cmocka_unit_test(test_mlp)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cnn), cmocka_unit_test(test_mlp),
+                                       cmocka_unit_test(test_rnn)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

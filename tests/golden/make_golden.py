@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/{cnn,mlp}/: what PyTorch gets from 20 masked steps of SGD with momentum.
+"""Makes tests/golden/{cnn,mlp,rnn}/: what PyTorch gets from 20 masked steps of SGD with momentum.
 
 Each folder holds model.onnx (90 % of every weight matrix is zero), x.npy and y.npy (4 batches of
 16, taken in turn), losses.npy (before each of the 20 updates), gradients.npy (of the first step,
@@ -52,8 +52,48 @@ class Mlp(torch.nn.Module):
         return self.f3(torch.relu(self.f2(torch.relu(self.f1(x)))))
 
 
+class Rnn(torch.nn.Module):
+    """An LSTM, and behind it a GRU in both directions, with weights as ONNX has them."""
+
+    INPUT, LSTM, GRU = 10, 16, 8
+
+    def __init__(self):
+        super().__init__()
+
+        def parameter(*shape):
+            return torch.nn.Parameter((torch.rand(shape) * 2 - 1) * 0.3)
+
+        self.lstm_w = parameter(1, 4 * self.LSTM, self.INPUT)
+        self.lstm_r = parameter(1, 4 * self.LSTM, self.LSTM)
+        self.lstm_b = parameter(8 * self.LSTM)
+        self.gru_w = parameter(2, 3 * self.GRU, self.LSTM)
+        self.gru_r = parameter(2, 3 * self.GRU, self.GRU)
+        self.gru_b = parameter(2 * 6 * self.GRU)
+        self.fc = torch.nn.Linear(2 * self.GRU, 10)
+
+    def forward(self, x):
+        def gates(t, order):  # of ONNX, in PyTorch's order
+            parts = t.chunk(len(order))
+            return torch.cat([parts[i] for i in order])
+
+        lstm, gru = (0, 2, 3, 1), (1, 0, 2)  # i o f c to i f c o; z r h to r z h
+        zeros = x.new_zeros((1, len(x), self.LSTM))
+        weights = [gates(self.lstm_w[0], lstm), gates(self.lstm_r[0], lstm)]
+        weights += [gates(b, lstm) for b in self.lstm_b.chunk(2)]
+        x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, False, False, True)[0]
+        weights, bias = [], self.gru_b.chunk(4)
+        for d in range(2):
+            weights += [gates(self.gru_w[d], gru), gates(self.gru_r[d], gru)]
+            weights += [gates(bias[2 * d], gru), gates(bias[2 * d + 1], gru)]
+        h = torch.gru(x, x.new_zeros((2, len(x), self.GRU)), weights, True, 1, 0.0, False, True,
+                      True)[1]
+        return self.fc(torch.cat([h[0], h[1]], 1))
+
+
 def initializers(module, transposed):
     state = {k: v.detach().numpy() for k, v in module.state_dict().items() if "num_b" not in k}
+    directions = {"lstm_b": 1, "gru_b": 2}
+    state = {k: v.reshape(directions[k], -1) if k in directions else v for k, v in state.items()}
     return [numpy_helper.from_array(np.ascontiguousarray(v.T if k in transposed else v), k)
             for k, v in state.items()]
 
@@ -93,6 +133,21 @@ def mlp_nodes():
         node("Add", ["m2", "f2.bias"], ["h2"]),
         node("Relu", ["h2"], ["r2"]),
         node("Gemm", ["r2", "f3.weight", "f3.bias"], ["logits"], "f3"),
+    ]
+
+
+def rnn_nodes():
+    node = helper.make_node
+    return [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("LSTM", ["t", "lstm_w", "lstm_r", "lstm_b"], ["s"], "lstm", hidden_size=Rnn.LSTM),
+        node("Constant", [], ["one"], value_ints=[1]),
+        node("Squeeze", ["s", "one"], ["s3"]),
+        node("GRU", ["s3", "gru_w", "gru_r", "gru_b"], ["", "h"], "gru", hidden_size=Rnn.GRU,
+             direction="bidirectional", linear_before_reset=1),
+        node("Transpose", ["h"], ["h2"], perm=[1, 0, 2]),
+        node("Flatten", ["h2"], ["f"]),
+        node("Gemm", ["f", "fc.weight", "fc.bias"], ["logits"], "fc", transB=1),
     ]
 
 
@@ -166,6 +221,7 @@ def main():
     generator = torch.Generator().manual_seed(2)
     make("cnn", Cnn(), (1, 12, 12), cnn_nodes(), set(), 0.02, generator)
     make("mlp", Mlp(), (32,), mlp_nodes(), {"f2.weight", "f3.weight"}, 0.1, generator)
+    make("rnn", Rnn(), (6, Rnn.INPUT), rnn_nodes(), set(), 0.2, generator)
 
 
 main()

@@ -1,0 +1,416 @@
+/* attention.c - Attention: y = softmax(scale q k^T, capped, + mask) v by heads; [B, heads, T, D]
+ * or [B, T, heads * D]; several heads of q may share one of k and v (ONNX Attention-23, 24).
+ *
+ * Heads are packed as matrices, those of the past before k and v; products are batched ones on
+ * oneDNN. Forward keeps the probabilities, and the capped scores where there is a cap. A row
+ * that may look at nothing gives 0.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/dnnl.h"
+#include "ops/index.h"
+
+enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS };
+
+struct state {
+    int64_t batch, heads, kv_heads, queries, past, keys, depth, v_depth; /* keys: past and new */
+    int64_t scores; /* of all heads */
+    float scale, cap;
+    bool causal, masked;
+    int mode; /* qk_matmul_output_mode */
+    int64_t mask_keys, mask_stride[4];
+    struct move in[OPERANDS], out; /* to and from the packed form; MASK is not used */
+    const int64_t *each, *first, *shared, *group; /* lists for ot_dense_gemm */
+    size_t q_at, k_at, v_at, o_at, d_at, dk_at, dv_at; /* in scratch, in floats */
+};
+
+static const struct tensor *input(const struct op_node *n, int i) {
+    return i < n->n_in ? n->x[i] : NULL;
+}
+
+/* ---- shapes ---- */
+
+/* [B, heads, T, D] of an input, whichever form it has. */
+static ot_status read_heads(const struct op_node *n, int i, int64_t heads, int64_t dim[4],
+                            ot_error *err) {
+    const struct tensor *t = n->x[i];
+    OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
+    if (t->rank == 4) {
+        memcpy(dim, t->dim, 4 * sizeof *dim);
+        return OT_OK;
+    }
+    if (t->rank != 3 || heads < 1 || t->dim[2] % heads)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d of rank %d for %lld heads", i,
+                          t->rank, (long long)heads);
+    dim[0] = t->dim[0];
+    dim[1] = heads;
+    dim[2] = t->dim[1];
+    dim[3] = t->dim[2] / heads;
+    return OT_OK;
+}
+
+static ot_status check_past(const struct op_node *n, struct state *s, ot_error *err) {
+    const struct tensor *k = input(n, PAST_K), *v = input(n, PAST_V);
+    if (!k && !v) return OT_OK;
+    OT_TRY(ot_op_type(n, PAST_K, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, PAST_V, OT_FLOAT, err));
+    s->past = k->rank == 4 ? k->dim[2] : 0;
+    const int64_t shape_k[] = {s->batch, s->kv_heads, s->past, s->depth};
+    const int64_t shape_v[] = {s->batch, s->kv_heads, s->past, s->v_depth};
+    if (k->rank != 4 || v->rank != 4 || memcmp(k->dim, shape_k, sizeof shape_k) != 0 ||
+        memcmp(v->dim, shape_v, sizeof shape_v) != 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "past_key and past_value do not fit K and V");
+    return OT_OK;
+}
+
+static ot_status read_shapes(const struct op_node *n, struct state *s, ot_error *err) {
+    int64_t q[4], k[4], v[4];
+    const int64_t kv_heads = ot_attr_int(n->node, "kv_num_heads", 0);
+    OT_TRY(read_heads(n, Q, ot_attr_int(n->node, "q_num_heads", 0), q, err));
+    OT_TRY(read_heads(n, K, kv_heads, k, err));
+    OT_TRY(read_heads(n, V, kv_heads, v, err));
+    if (q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3] ||
+        k[1] < 1 || q[1] % k[1] || n->x[Q]->rank != n->x[K]->rank)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "Q [%lld,%lld,%lld,%lld], K [%lld,%lld,%lld,%lld] and V with %lld heads "
+                          "of %lld do not fit",
+                          (long long)q[0], (long long)q[1], (long long)q[2], (long long)q[3],
+                          (long long)k[0], (long long)k[1], (long long)k[2], (long long)k[3],
+                          (long long)v[1], (long long)v[2]);
+    s->batch = q[0];
+    s->heads = q[1];
+    s->queries = q[2];
+    s->depth = q[3];
+    s->kv_heads = k[1];
+    s->v_depth = v[3];
+    OT_TRY(check_past(n, s, err));
+    s->keys = k[2] + s->past;
+    if (!ot_shape_count((int64_t[]){s->batch, s->heads, s->queries, s->keys}, 4, (int64_t)1 << 40,
+                        &s->scores))
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 scores");
+    return OT_OK;
+}
+
+/* The mask broadcasts to [B, heads, queries, keys]; what it is short of keys is not looked at. */
+static ot_status read_mask(const struct op_node *n, struct state *s, ot_error *err) {
+    const struct tensor *m = input(n, MASK);
+    const int64_t full[4] = {s->batch, s->heads, s->queries, s->keys};
+    char text[128];
+    int64_t stride = 1;
+    if (!m) return OT_OK;
+    bool fits = m->rank >= 1 && m->rank <= 4 && (m->type == OT_FLOAT || m->type == OT_BOOL);
+    for (int i = m->rank - 1, k = 3; fits && i >= 0; i--, k--) {
+        fits = m->dim[i] == full[k] || (k < 3 && m->dim[i] == 1) || (k == 3 && m->dim[i] < full[k]);
+        s->mask_stride[k] = m->dim[i] == 1 && k < 3 ? 0 : stride;
+        stride *= m->dim[i];
+    }
+    if (!fits)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "a mask %s for [%lld,%lld,%lld,%lld] scores",
+                          ot_shape_text(m, text, sizeof text), (long long)full[0],
+                          (long long)full[1], (long long)full[2], (long long)full[3]);
+    s->masked = true;
+    s->mask_keys = m->dim[m->rank - 1];
+    return OT_OK;
+}
+
+static ot_status read_form(const struct op_node *n, struct state *s, ot_error *err) {
+    const float scale = ot_attr_float(n->node, "scale", 1 / sqrtf((float)s->depth));
+    s->scale = ot_attr_float(n->node, "scale", 0) != 0 ? scale : 1 / sqrtf((float)s->depth);
+    s->cap = ot_attr_float(n->node, "softcap", 0);
+    s->causal = ot_attr_int(n->node, "is_causal", 0) != 0;
+    const int64_t mode = ot_attr_int(n->node, "qk_matmul_output_mode", 0);
+    if (mode < 0 || mode > 3)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'qk_matmul_output_mode' is %lld",
+                          (long long)mode);
+    s->mode = (int)mode;
+    return OT_OK;
+}
+
+static ot_status set_outputs(struct op_node *n, const struct state *s, ot_error *err) {
+    const int64_t b = s->batch, h = s->heads, t = s->queries, d = s->v_depth;
+    if (n->x[Q]->rank == 4)
+        OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, (int64_t[]){b, h, t, d}, err));
+    else
+        OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 3, (int64_t[]){b, t, h * d}, err));
+    for (int i = 1; i < n->n_out; i++) {
+        const int64_t cache[] = {b, s->kv_heads, s->keys, i == 1 ? s->depth : s->v_depth};
+        if (n->y[i] && i < 3) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 4, cache, err));
+    }
+    if (n->n_out > 3 && n->y[3])
+        return ot_op_set(n, n->y[3], OT_FLOAT, 4, (int64_t[]){b, h, t, s->keys}, err);
+    return OT_OK;
+}
+
+/* ---- packing ---- */
+
+/* Tokens [from, from + tokens) of [B, heads, all, depth], from a tensor of either form. */
+static struct move pack_move(const struct tensor *t, int64_t heads, int64_t tokens, int64_t depth,
+                             int64_t all, int64_t from) {
+    const bool by_token = t->rank == 3;
+    struct move m = {
+        .rank = 4, .dim = {t->dim[0], heads, tokens, depth},
+        .from_stride = {heads * tokens * depth, by_token ? depth : tokens * depth,
+                        by_token ? heads * depth : depth, 1},
+        .to_stride = {heads * all * depth, all * depth, depth, 1}, .to = from * depth};
+    ot_move_simplify(&m);
+    return m;
+}
+
+static void make_moves(const struct op_node *n, struct state *s) {
+    const int64_t fresh = s->keys - s->past, h = s->kv_heads;
+    s->in[Q] = pack_move(n->x[Q], s->heads, s->queries, s->depth, s->queries, 0);
+    s->in[K] = pack_move(n->x[K], h, fresh, s->depth, s->keys, s->past);
+    s->in[V] = pack_move(n->x[V], h, fresh, s->v_depth, s->keys, s->past);
+    if (input(n, PAST_K)) {
+        s->in[PAST_K] = pack_move(n->x[PAST_K], h, s->past, s->depth, s->keys, 0);
+        s->in[PAST_V] = pack_move(n->x[PAST_V], h, s->past, s->v_depth, s->keys, 0);
+    }
+    const struct move y = pack_move(n->y[0], s->heads, s->queries, s->v_depth, s->queries, 0);
+    s->out = ot_move_reverse(&y);
+}
+
+/* each: head after head; first: one product a head; shared: the head of k and v that a head of q
+ * looks at; group: where the heads of q that share one begin. */
+static ot_status make_lists(struct op_node *n, struct state *s, ot_error *err) {
+    const int64_t all = s->batch * s->heads, few = s->batch * s->kv_heads;
+    int64_t *list = ot_arena_alloc(n->arena, (size_t)(2 * all + few + 2), sizeof *list);
+    if (!list) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    const int64_t share = s->heads / s->kv_heads;
+    for (int64_t i = 0; i <= all; i++) list[i] = i;
+    for (int64_t i = 0; i < all; i++) list[all + 1 + i] = i / share;
+    for (int64_t i = 0; i <= few; i++) list[2 * all + 1 + i] = i * share;
+    s->each = s->first = list;
+    s->shared = list + all + 1;
+    s->group = list + 2 * all + 1;
+    return OT_OK;
+}
+
+static size_t next(size_t *end, int64_t floats) {
+    const size_t at = *end;
+    *end += ((size_t)floats + 15) / 16 * 16;
+    return at;
+}
+
+static void size_memory(struct op_node *n, struct state *s) {
+    const int64_t q = s->batch * s->heads * s->queries, k = s->batch * s->kv_heads * s->keys;
+    const int64_t wide = s->depth > s->v_depth ? s->depth : s->v_depth;
+    size_t scratch = 0, save = 0;
+    s->q_at = next(&scratch, q * s->depth);
+    s->k_at = next(&scratch, k * s->depth);
+    s->v_at = next(&scratch, k * s->v_depth);
+    s->o_at = next(&scratch, q * wide);
+    n->forward_scratch_size = scratch * sizeof(float);
+    s->d_at = next(&scratch, s->scores);
+    s->dk_at = next(&scratch, k * s->depth);
+    s->dv_at = next(&scratch, k * s->v_depth);
+    n->backward_scratch_size = scratch * sizeof(float);
+    next(&save, s->scores);
+    if (s->cap > 0) next(&save, s->scores);
+    n->save_size = save * sizeof(float);
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    if (input(n, 6))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 6, nonpad_kv_seqlen");
+    OT_TRY(read_shapes(n, s, err));
+    OT_TRY(read_mask(n, s, err));
+    OT_TRY(read_form(n, s, err));
+    OT_TRY(set_outputs(n, s, err));
+    make_moves(n, s);
+    OT_TRY(make_lists(n, s, err));
+    size_memory(n, s);
+    n->kernel = "dnnl gemm";
+    n->flops = 2.0 * (double)s->scores * (double)(s->depth + s->v_depth);
+    return OT_OK;
+}
+
+/* ---- scores ---- */
+
+static float *capped(const struct op_node *n) {
+    const struct state *s = n->state;
+    return s->cap > 0 ? (float *)n->save + (s->scores + 15) / 16 * 16 : NULL;
+}
+
+/* What the mask adds to the score of a key; -inf: not to be looked at. */
+static float bias_of(const struct op_node *n, const struct state *s, int64_t row, int64_t key) {
+    const int64_t query = row % s->queries, head = row / s->queries;
+    if (s->causal && key > query + s->past) return -INFINITY;
+    if (!s->masked) return 0;
+    if (key >= s->mask_keys) return -INFINITY;
+    const int64_t at = head / s->heads * s->mask_stride[0] +
+                       head % s->heads * s->mask_stride[1] + query * s->mask_stride[2] +
+                       key * s->mask_stride[3];
+    if (n->x[MASK]->type == OT_FLOAT) return ot_f(n->x[MASK])[at];
+    return ((const uint8_t *)n->x[MASK]->data)[at] ? 0 : -INFINITY;
+}
+
+static void softmax(float *x, int64_t count) {
+    float most = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < count; j++) most = x[j] > most || x[j] != x[j] ? x[j] : most;
+    for (int64_t j = 0; j < count; j++) {
+        x[j] = most == -INFINITY ? 0 : expf(x[j] - most);
+        sum += x[j];
+    }
+    for (int64_t j = 0; j < count && sum != 0; j++) x[j] /= sum;
+}
+
+static void forward_row(void *arg, int row, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    float *x = (float *)n->save + row * s->keys, *cap = capped(n);
+    float *shown = n->n_out > 3 && n->y[3] ? ot_f(n->y[3]) + row * s->keys : NULL;
+    const size_t bytes = (size_t)s->keys * sizeof *x;
+    if (shown && s->mode == 0) memcpy(shown, x, bytes);
+    for (int64_t j = 0; cap && j < s->keys; j++) x[j] = s->cap * tanhf(x[j] / s->cap);
+    if (cap) memcpy(cap + row * s->keys, x, bytes);
+    if (shown && s->mode == 1) memcpy(shown, x, bytes);
+    for (int64_t j = 0; j < s->keys; j++) x[j] += bias_of(n, s, row, j);
+    if (shown && s->mode == 2) memcpy(shown, x, bytes);
+    softmax(x, s->keys);
+    if (shown && s->mode == 3) memcpy(shown, x, bytes);
+}
+
+/* The gradient of the mask, where it is asked for. */
+static float *mask_gradient(const struct op_node *n) {
+    return input(n, MASK) && n->dx[MASK] ? ot_f(n->dx[MASK]) : NULL;
+}
+
+/* dS of dP, in place: through the softmax, and through the cap unless the mask comes first. */
+static void backward_row(void *arg, int row, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const float *p = (const float *)n->save + row * s->keys, *cap = capped(n);
+    float *d = (float *)n->scratch + s->d_at + row * s->keys;
+    double dot = 0;
+    for (int64_t j = 0; j < s->keys; j++) dot += (double)p[j] * (double)d[j];
+    for (int64_t j = 0; j < s->keys; j++) d[j] = p[j] * (d[j] - (float)dot);
+    for (int64_t j = 0; cap && !mask_gradient(n) && j < s->keys; j++) {
+        const float t = cap[row * s->keys + j] / s->cap;
+        d[j] *= 1 - t * t;
+    }
+}
+
+/* dmask, before the cap's slope comes in. */
+static void backward_mask(struct op_node *n) {
+    const struct state *s = n->state;
+    float *d = (float *)n->scratch + s->d_at, *dm = mask_gradient(n), *cap = capped(n);
+    memset(dm, 0, ot_bytes(n->dx[MASK]));
+    for (int64_t i = 0; i < s->scores; i++) {
+        const int64_t row = i / s->keys, key = i % s->keys, head = row / s->queries;
+        if (key < s->mask_keys)
+            dm[head / s->heads * s->mask_stride[0] + head % s->heads * s->mask_stride[1] +
+               row % s->queries * s->mask_stride[2] + key * s->mask_stride[3]] += d[i];
+        if (cap) d[i] *= 1 - cap[i] / s->cap * (cap[i] / s->cap);
+    }
+}
+
+/* ---- passes ---- */
+
+static void pack_inputs(struct op_node *n) {
+    const struct state *s = n->state;
+    float *scratch = n->scratch;
+    float *const to[OPERANDS] = {scratch + s->q_at, scratch + s->k_at, scratch + s->v_at, NULL,
+                                 scratch + s->k_at, scratch + s->v_at};
+    for (int i = 0; i < OPERANDS; i++)
+        if (i != MASK && input(n, i))
+            ot_move_run(n->pool, &s->in[i], sizeof(float), n->x[i]->data, to[i]);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    float *scratch = n->scratch, *p = n->save;
+    const int64_t heads = s->batch * s->heads, keys = s->batch * s->kv_heads * s->keys;
+    pack_inputs(n);
+    ot_dense_gemm(n, &(struct dense_gemm){.tb = true, .m = s->queries, .n = s->keys, .k = s->depth,
+                                          .alpha = s->scale, .outputs = heads, .first = s->first,
+                                          .a = s->each, .b = s->shared},
+                  scratch + s->q_at, scratch + s->k_at, p);
+    ot_parallel_for(n->pool, (int)(heads * s->queries), forward_row, n);
+    ot_dense_gemm(n, &(struct dense_gemm){.m = s->queries, .n = s->v_depth, .k = s->keys,
+                                          .alpha = 1, .outputs = heads, .first = s->first,
+                                          .a = s->each, .b = s->shared},
+                  p, scratch + s->v_at, scratch + s->o_at);
+    ot_move_run(n->pool, &s->out, sizeof(float), scratch + s->o_at, n->y[0]->data);
+    if (n->n_out > 1 && n->y[1])
+        memcpy(n->y[1]->data, scratch + s->k_at, (size_t)(keys * s->depth) * sizeof(float));
+    if (n->n_out > 2 && n->y[2])
+        memcpy(n->y[2]->data, scratch + s->v_at, (size_t)(keys * s->v_depth) * sizeof(float));
+}
+
+/* Gradient of inputs i and, of the past, `past`, from the packed form. */
+static void unpack(struct op_node *n, int i, int past, const float *from) {
+    const struct state *s = n->state;
+    const int list[2] = {i, past};
+    for (int k = 0; k < 2; k++) {
+        if (list[k] >= n->n_in || !n->dx[list[k]]) continue;
+        const struct move back = ot_move_reverse(&s->in[list[k]]);
+        ot_move_run(n->pool, &back, sizeof(float), from, n->dx[list[k]]->data);
+    }
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    float *scratch = n->scratch, *p = n->save, *d = scratch + s->d_at, *o = scratch + s->o_at;
+    float *q = scratch + s->q_at, *dk = scratch + s->dk_at, *dv = scratch + s->dv_at;
+    const int64_t heads = s->batch * s->heads, few = s->batch * s->kv_heads;
+    const struct move dy = ot_move_reverse(&s->out);
+    pack_inputs(n);
+    ot_move_run(n->pool, &dy, sizeof(float), n->dy[0]->data, o);
+    ot_dense_gemm(n, &(struct dense_gemm){.ta = true, .m = s->keys, .n = s->v_depth,
+                                          .k = s->queries, .alpha = 1, .outputs = few,
+                                          .first = s->group, .a = s->each, .b = s->each}, p, o, dv);
+    ot_dense_gemm(n, &(struct dense_gemm){.tb = true, .m = s->queries, .n = s->keys,
+                                          .k = s->v_depth, .alpha = 1, .outputs = heads,
+                                          .first = s->first, .a = s->each, .b = s->shared},
+                  o, scratch + s->v_at, d);
+    ot_parallel_for(n->pool, (int)(heads * s->queries), backward_row, n);
+    if (mask_gradient(n)) backward_mask(n);
+    ot_dense_gemm(n, &(struct dense_gemm){.ta = true, .m = s->keys, .n = s->depth,
+                                          .k = s->queries, .alpha = s->scale, .outputs = few,
+                                          .first = s->group, .a = s->each, .b = s->each}, d, q, dk);
+    ot_dense_gemm(n, &(struct dense_gemm){.m = s->queries, .n = s->depth, .k = s->keys,
+                                          .alpha = s->scale, .outputs = heads, .first = s->first,
+                                          .a = s->each, .b = s->shared}, d, scratch + s->k_at, o);
+    unpack(n, Q, OPERANDS, o);
+    unpack(n, K, PAST_K, dk);
+    unpack(n, V, PAST_V, dv);
+}
+
+static const char *const cases[] = {
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] -> Y[2,3,4,7]",
+    "Q[2,4,6] K[2,5,6] V[2,5,4] q_num_heads=2 kv_num_heads=2 scale=0.3 is_causal=1 -> Y[2,4,4]",
+    "Q[2,6,3,4] K[2,2,5,4] V[2,2,5,4] M[3,5] softcap=1.5 -> Y[2,6,3,4]",
+    "Q[2,2,3,4] K[2,2,5,4] V[2,2,5,4] softcap=0.7 -> Y[2,2,3,4]",
+    "Q[2,2,3,4] K[2,2,2,4] V[2,2,2,5] M[2,1,1,4] PK[2,2,3,4] PV[2,2,3,5] is_causal=1 "
+    "-> Y[2,2,3,5] K[2,2,5,4]:n V[2,2,5,5]:n S[2,2,3,5]:n",
+    "Q[1,2,2,4] K[1,2,3,4] V[1,2,3,4] b[2,3]{0,0,0,1,0,1} qk_matmul_output_mode=3 "
+    "-> Y[1,2,2,4] - - S[1,2,2,3]:n",
+    "f[1,1,1,1]{0} f[1,1,2,1]{1,2} f[1,1,2,1]{3,5} -> f[1,1,1,1]{4}",
+    "Q[2,3,4,5] K[2,2,6,5] V[2,2,6,7] -> error: do not fit",
+    "Q[2,4,6] K[2,5,6] V[2,5,4] -> error: input 0 of rank 3 for 0 heads",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] M[4,7] -> error: a mask [4,7]",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - P[2,3,1,5] -> error: input 5 is missing",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - N[2]:i64 @24 -> error: nonpad_kv_seqlen",
+    NULL};
+
+const struct op ot_op_Attention = {
+    .name = "Attention",
+    .since = 23,
+    .min_in = 3,
+    .max_in = 7,
+    .min_out = 1,
+    .max_out = 4,
+    .attributes = "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f "
+                  "softcap:f softmax_precision:i",
+    .needs = OT_X(0) | OT_X(1) | OT_X(2) | OT_X(4) | OT_X(5),
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "no nonpad_kv_seqlen",
+    .cases = cases,
+};

@@ -1,0 +1,255 @@
+/* roi_align.c - RoiAlign: the mean, or the maximum, of bilinear samples in each bin of a region
+ * (ONNX RoiAlign-10, 16, 22). Regions get no gradient.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+struct state {
+    int64_t channels, height, width, regions, bins_h, bins_w;
+    bool largest, half_pixel;
+    int64_t samples;   /* sampling_ratio; 0: by the size of the region */
+    float scale;
+};
+
+static ot_status read_form(const struct op_node *n, struct state *s, ot_error *err) {
+    const char *mode = ot_attr_string(n->node, "mode", "avg");
+    const char *half = ot_attr_string(n->node, "coordinate_transformation_mode", "half_pixel");
+    s->largest = !strcmp(mode, "max");
+    s->half_pixel = n->node->opset >= 16 && !strcmp(half, "half_pixel");
+    s->samples = ot_attr_int(n->node, "sampling_ratio", 0);
+    s->scale = ot_attr_float(n->node, "spatial_scale", 1.0f);
+    s->bins_h = ot_attr_int(n->node, "output_height", 1);
+    s->bins_w = ot_attr_int(n->node, "output_width", 1);
+    if (!s->largest && strcmp(mode, "avg") != 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+    if (strcmp(half, "half_pixel") != 0 && strcmp(half, "output_half_pixel") != 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'coordinate_transformation_mode' is '%.40s'", half);
+    if (s->samples < 0 || s->samples > 4096)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'sampling_ratio' is %lld",
+                          (long long)s->samples);
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0], *rois = n->x[1], *batch = n->x[2];
+    struct state *s = n->state;
+    for (int i = 0; i < 2; i++) OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 2, OT_INT64, err));
+    OT_TRY(read_form(n, s, err));
+    if (ot_training_wants(n, 1))
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 asks for a gradient");
+    if (x->rank != 4 || ot_elements(x) < 1 || rois->rank != 2 || rois->dim[1] != 4 ||
+        batch->rank != 1 || batch->dim[0] != rois->dim[0])
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "an input of rank %d and regions of rank %d do not fit", x->rank,
+                          rois->rank);
+    s->channels = x->dim[1];
+    s->height = x->dim[2];
+    s->width = x->dim[3];
+    s->regions = rois->dim[0];
+    for (int64_t r = 0; batch->role == OT_ROLE_CONST && r < s->regions; r++) {
+        const int64_t b = ((const int64_t *)batch->data)[r];
+        if (b < 0 || b >= x->dim[0])
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "batch index %lld of %lld samples",
+                              (long long)b, (long long)x->dim[0]);
+    }
+    const int64_t dim[] = {s->regions, s->channels, s->bins_h, s->bins_w};
+    return ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err);
+}
+
+/* ---- samples ---- */
+
+/* A sample: four elements of a channel and their weights; outside all weights are 0. */
+struct sample {
+    int64_t at[4];
+    float weight[4];
+};
+
+/* Neighbours along one axis. */
+static bool neighbours(float x, int64_t size, int64_t at[2], float weight[2]) {
+    if (!(x >= -1 && x <= (float)size)) return false;
+    x = x > 0 ? x : 0;
+    at[0] = (int64_t)x < size - 1 ? (int64_t)x : size - 1;
+    at[1] = at[0] < size - 1 ? at[0] + 1 : at[0];
+    weight[1] = at[0] < size - 1 ? x - (float)at[0] : 0;
+    weight[0] = 1 - weight[1];
+    return true;
+}
+
+static struct sample sample_at(const struct state *s, float y, float x) {
+    struct sample p = {{0}, {0}};
+    int64_t row[2], column[2];
+    float wy[2], wx[2];
+    if (!neighbours(y, s->height, row, wy) || !neighbours(x, s->width, column, wx)) return p;
+    for (int k = 0; k < 4; k++) {
+        p.at[k] = row[k / 2] * s->width + column[k % 2];
+        p.weight[k] = wy[k / 2] * wx[k % 2];
+    }
+    return p;
+}
+
+/* A region on the map: where it begins, its bins, and the samples in each. */
+struct region {
+    int64_t sample; /* of the batch */
+    float top, left, bin_h, bin_w;
+    int64_t grid_h, grid_w;
+};
+
+/* As many samples as a bin has rows; a region much larger than the map would have too many. */
+static int64_t grid_of(const struct state *s, float bin, int64_t size) {
+    if (s->samples) return s->samples;
+    const float n = ceilf(bin);
+    return n >= 1 ? n < (float)size ? (int64_t)n : size : 0;
+}
+
+static struct region region_at(const struct op_node *n, int64_t number) {
+    const struct state *s = n->state;
+    const float *roi = ot_f(n->x[1]) + number * 4, offset = s->half_pixel ? 0.5f : 0;
+    const int64_t b = ((const int64_t *)n->x[2]->data)[number], batch = n->x[0]->dim[0];
+    struct region r = {.sample = b < 0 ? 0 : b >= batch ? batch - 1 : b};
+    float height = (roi[3] - roi[1]) * s->scale, width = (roi[2] - roi[0]) * s->scale;
+    if (!s->half_pixel) {
+        height = height > 1 ? height : 1;
+        width = width > 1 ? width : 1;
+    }
+    r.left = roi[0] * s->scale - offset;
+    r.top = roi[1] * s->scale - offset;
+    r.bin_h = height / (float)s->bins_h;
+    r.bin_w = width / (float)s->bins_w;
+    r.grid_h = grid_of(s, r.bin_h, s->height);
+    r.grid_w = grid_of(s, r.bin_w, s->width);
+    return r;
+}
+
+static struct sample sample_of(const struct state *s, const struct region *r, int64_t bin,
+                               int64_t i) {
+    const float row = (float)(i / r->grid_w) + 0.5f, column = (float)(i % r->grid_w) + 0.5f;
+    return sample_at(s, r->top + ((float)(bin / s->bins_w) + row / (float)r->grid_h) * r->bin_h,
+                     r->left + ((float)(bin % s->bins_w) + column / (float)r->grid_w) * r->bin_w);
+}
+
+/* ---- passes ---- */
+
+/* The largest weighted element of all samples of a bin, and where it is. */
+static float largest(const struct state *s, const struct region *r, int64_t bin, const float *x,
+                     int64_t *at, float *weight) {
+    float most = 0;
+    *at = -1;
+    for (int64_t i = 0; i < r->grid_h * r->grid_w; i++) {
+        const struct sample p = sample_of(s, r, bin, i);
+        for (int k = 0; k < 4; k++) {
+            const float v = p.weight[k] * x[p.at[k]];
+            if (*at >= 0 && !(v > most)) continue;
+            most = v;
+            *at = p.at[k];
+            *weight = p.weight[k];
+        }
+    }
+    return most;
+}
+
+static float mean(const struct state *s, const struct region *r, int64_t bin, const float *x) {
+    const int64_t count = r->grid_h * r->grid_w;
+    float sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const struct sample p = sample_of(s, r, bin, i);
+        for (int k = 0; k < 4; k++) sum += p.weight[k] * x[p.at[k]];
+    }
+    return sum / (float)(count > 1 ? count : 1);
+}
+
+static void forward_region(void *arg, int number, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const struct region r = region_at(n, number);
+    const int64_t bins = s->bins_h * s->bins_w;
+    float *y = ot_f(n->y[0]) + number * s->channels * bins, weight;
+    for (int64_t i = 0; i < s->channels * bins; i++) {
+        const float *x = ot_f(n->x[0]) +
+                         (r.sample * s->channels + i / bins) * s->height * s->width;
+        int64_t at;
+        y[i] = s->largest ? largest(s, &r, i % bins, x, &at, &weight) : mean(s, &r, i % bins, x);
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    for (int64_t r = 0; r < s->regions; r++) {
+        const int64_t b = ((const int64_t *)n->x[2]->data)[r];
+        if (b < 0 || b >= n->x[0]->dim[0]) ot_op_bad_index(n, r);
+    }
+    ot_parallel_for(n->pool, (int)s->regions, forward_region, n);
+}
+
+static void back_bin(const struct state *s, const struct region *r, int64_t bin, const float *x,
+                     float dy, float *dx) {
+    const int64_t count = r->grid_h * r->grid_w;
+    int64_t at;
+    float weight = 0;
+    if (s->largest) {
+        largest(s, r, bin, x, &at, &weight);
+        if (at >= 0) dx[at] += dy * weight;
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const struct sample p = sample_of(s, r, bin, i);
+        for (int k = 0; k < 4; k++) dx[p.at[k]] += dy / (float)count * p.weight[k];
+    }
+}
+
+/* One channel, in all samples: regions one after the other. */
+static void backward_channel(void *arg, int channel, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const int64_t plane = s->height * s->width, bins = s->bins_h * s->bins_w;
+    for (int64_t b = 0; b < n->x[0]->dim[0]; b++)
+        memset(ot_f(n->dx[0]) + (b * s->channels + channel) * plane, 0,
+               (size_t)plane * sizeof(float));
+    for (int64_t number = 0; number < s->regions; number++) {
+        const struct region r = region_at(n, number);
+        const int64_t at = (r.sample * s->channels + channel) * plane;
+        const float *dy = ot_f(n->dy[0]) + (number * s->channels + channel) * bins;
+        for (int64_t bin = 0; bin < bins; bin++)
+            back_bin(s, &r, bin, ot_f(n->x[0]) + at, dy[bin], ot_f(n->dx[0]) + at);
+    }
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (n->dx[0]) ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
+}
+
+static const char *const cases[] = {
+    "X[2,3,6,7] f[3,4]{0.5,1,4,5,2,0,6.5,3,-3,-2,9,8} i64{0,1,0} output_height=2 output_width=3 "
+    "sampling_ratio=2 -> Y[3,3,2,3]",
+    "X[2,2,6,7] f[2,4]{1,2,8,12,4,0,13,6} i64{1,7}:x output_height=2 output_width=2 "
+    "spatial_scale=0.5 @10 -> Y[2,2,2,2]",
+    "X[1,2,6,7] f[2,4]{0.5,1,4,5,2,0,6.5,3} i64{0,0} output_height=2 output_width=2 mode=max "
+    "sampling_ratio=1 coordinate_transformation_mode=output_half_pixel distinct -> Y[2,2,2,2]",
+    "X[1,2,6,7] f[1,4]{0,0,nan,1e30} i64{0} output_height=2 output_width=2 -> Y[1,2,2,2]",
+    "X[1,2,6,7] f[1,4]{0,0,1,1} i64{1} -> error: batch index 1",
+    "X[1,2,6,7] f[1,4]{0,0,1,1} i64{0} mode=sum -> error: 'sum'",
+    "X[1,2,6,7] f[1,5]{0,0,1,1,2} i64{0} -> error: do not fit",
+    NULL};
+
+const struct op ot_op_RoiAlign = {
+    .name = "RoiAlign",
+    .since = 10,
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "coordinate_transformation_mode:s mode:s output_height:i output_width:i "
+                  "sampling_ratio:i spatial_scale:f",
+    .needs = OT_X(0) | OT_X(1) | OT_X(2),
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
+};

@@ -1,0 +1,162 @@
+/* unique.c - Unique of a constant: its different elements, or slices along an axis, sorted or in
+ * their order; and for each where it comes first, for each of x which it is, and how many there
+ * are.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+struct state {
+    int64_t outer, length, inner; /* slice i of x is x[., i, .] */
+    int64_t count;
+    int64_t *first, *which, *copies;
+};
+
+static int compare_elements(const struct tensor *t, int64_t i, int64_t k) {
+    switch (t->type) {
+    case OT_FLOAT: {
+        const float a = ot_f(t)[i], b = ot_f(t)[k];
+        return isnan(a) || isnan(b) ? !!isnan(a) - !!isnan(b) : (a > b) - (a < b);
+    }
+    case OT_INT64: {
+        const int64_t a = ((const int64_t *)t->data)[i], b = ((const int64_t *)t->data)[k];
+        return (a > b) - (a < b);
+    }
+    case OT_INT32: {
+        const int32_t a = ((const int32_t *)t->data)[i], b = ((const int32_t *)t->data)[k];
+        return (a > b) - (a < b);
+    }
+    default: {
+        const int a = ((const uint8_t *)t->data)[i], b = ((const uint8_t *)t->data)[k];
+        return (a > b) - (a < b);
+    }
+    }
+}
+
+/* Slices a and b, element by element. */
+static int compare(const struct op_node *n, const struct state *s, int64_t a, int64_t b) {
+    for (int64_t o = 0; o < s->outer; o++)
+        for (int64_t i = 0; i < s->inner; i++) {
+            const int order = compare_elements(n->x[0], (o * s->length + a) * s->inner + i,
+                                               (o * s->length + b) * s->inner + i);
+            if (order) return order;
+        }
+    return 0;
+}
+
+/* Merge sort of slice numbers; equal ones keep their order. */
+static void sort(const struct op_node *n, const struct state *s, int64_t *list, int64_t *spare,
+                 int64_t count) {
+    const int64_t half = count / 2;
+    if (count < 2) return;
+    sort(n, s, list, spare, half);
+    sort(n, s, list + half, spare, count - half);
+    memcpy(spare, list, (size_t)half * sizeof *list);
+    for (int64_t i = 0, k = half, to = 0; i < half; to++)
+        list[to] = k < count && compare(n, s, spare[i], list[k]) > 0 ? list[k++] : spare[i++];
+}
+
+/* Numbers slices of a sorted list: equal ones alike. */
+static void number(const struct op_node *n, struct state *s, const int64_t *list) {
+    for (int64_t k = 0; k < s->length; k++) {
+        if (k == 0 || compare(n, s, list[k - 1], list[k])) {
+            s->first[s->count] = list[k];
+            s->copies[s->count++] = 0;
+        }
+        s->which[list[k]] = s->count - 1;
+        s->copies[s->count - 1]++;
+    }
+}
+
+/* Renumbers by where they come first. */
+static void unsort(struct state *s, int64_t *spare) {
+    int64_t next = 0;
+    for (int64_t u = 0; u < s->count; u++) spare[u] = -1;
+    for (int64_t i = 0; i < s->length; i++) {
+        int64_t *to = &spare[s->which[i]];
+        if (*to < 0) *to = next++;
+        s->which[i] = *to;
+    }
+    memset(s->copies, 0, (size_t)s->count * sizeof *s->copies);
+    for (int64_t i = s->length - 1; i >= 0; i--) {
+        s->first[s->which[i]] = i;
+        s->copies[s->which[i]]++;
+    }
+}
+
+static ot_status find(struct op_node *n, struct state *s, ot_error *err) {
+    const size_t count = (size_t)s->length;
+    int64_t *memory = ot_arena_alloc(n->arena, 5 * count, sizeof *memory);
+    if (!memory) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    int64_t *list = memory + 3 * count, *spare = memory + 4 * count;
+    s->first = memory;
+    s->which = memory + count;
+    s->copies = memory + 2 * count;
+    for (int64_t i = 0; i < s->length; i++) list[i] = i;
+    sort(n, s, list, spare, s->length);
+    number(n, s, list);
+    if (!ot_attr_int(n->node, "sorted", 1)) unsort(s, spare);
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const struct tensor *x = n->x[0];
+    struct state *s = n->state;
+    const bool flat = !ot_attr(n->node, "axis");
+    int64_t dim[OT_MAX_RANK];
+    int axis = 0;
+    if (x->role != OT_ROLE_CONST)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not constant");
+    if (x->type != OT_FLOAT && x->type != OT_INT64 && x->type != OT_INT32 && x->type != OT_UINT8 &&
+        x->type != OT_BOOL)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+    if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
+    s->outer = flat ? 1 : ot_dims_product(x, 0, axis);
+    s->length = flat ? ot_elements(x) : x->dim[axis];
+    s->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
+    OT_TRY(find(n, s, err));
+    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? s->count : x->dim[i];
+    OT_TRY(ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &s->count : dim, err));
+    for (int i = 1; i < n->n_out; i++)
+        if (n->y[i])
+            OT_TRY(ot_op_set(n, n->y[i], OT_INT64, 1, i == 2 ? &s->length : &s->count, err));
+    return OT_OK;
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const int64_t *const list[] = {NULL, s->first, s->which, s->copies};
+    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
+    for (int64_t k = 0; k < s->outer * s->count; k++) {
+        const int64_t from = k / s->count * s->length + s->first[k % s->count];
+        memcpy((char *)n->y[0]->data + (size_t)k * row,
+               (const char *)n->x[0]->data + (size_t)from * row, row);
+    }
+    for (int i = 1; i < n->n_out; i++)
+        if (n->y[i]) memcpy(n->y[i]->data, list[i], ot_bytes(n->y[i]));
+}
+
+static const char *const cases[] = {
+    "f{2,1,1,3,4,3} -> f{1,2,3,4} i64{1,0,3,4} i64{1,0,0,2,3,2} i64{2,1,2,1}",
+    "f{2,1,1,3,4,3} sorted=0 -> f{2,1,3,4} i64{0,1,3,4} i64{0,1,1,2,3,2} i64{1,2,2,1}",
+    "i64[3,3]{1,0,0,1,0,0,2,3,4} axis=0 -> i64[2,3]{1,0,0,2,3,4} i64{0,2} i64{0,0,1} i64{2,1}",
+    "f[2,3]{1,1,0,2,2,5} axis=1 -> f[2,2]{0,1,5,2} - i64{1,1,0}",
+    "i32{} -> i32{} i64{}",
+    "X[3] -> error: not constant",
+    NULL};
+
+const struct op ot_op_Unique = {
+    .name = "Unique",
+    .since = 11,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 4,
+    .attributes = "axis:i sorted:i",
+    .state_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .limits = "input constant",
+    .cases = cases,
+};
