@@ -58,6 +58,14 @@ static ot_status check_affine(const struct op_node *n, int i, int axis, ot_error
     return OT_OK;
 }
 
+/* In place of nodes that spell it out: the last axis alone, with a scale and a bias for it. */
+static bool fits(const struct op_node *n) {
+    int axis;
+    return n->x[0]->type == OT_FLOAT && n->x[0]->rank && !find_axis(n, &axis, NULL) &&
+           axis == n->x[0]->rank - 1 && n->x[0]->dim[axis] && !check_affine(n, 1, axis, NULL) &&
+           !check_affine(n, 2, axis, NULL);
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     const struct tensor *x = n->x[0];
@@ -205,7 +213,7 @@ const struct op ot_op_RMSNormalization = {
 const struct op ot_op_LayerNormalization = {
     .name = "LayerNormalization", .since = 17, .min_in = 2, .max_in = 3, .min_out = 1,
     .max_out = 3, .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1),
-    .parameters = 6, .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,
-    .forward = forward, .backward = backward, .cases = cases,
+    .parameters = 6, .state_size = sizeof(struct state), .fits = fits, .lanes = lanes,
+    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
     .again = forward,
 };

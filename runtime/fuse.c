@@ -22,9 +22,34 @@ struct rule {
 enum { ATTRIBUTES = 5 /* room for those of a node */, AXES = 4 /* of what attention works on */ };
 
 static bool accept_attention(struct plan *p, const struct match *m, struct node *node);
+static bool accept_norm(struct plan *p, const struct match *m, struct node *node);
+static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node);
+
+/* (1 + erf(x / sqrt 2)), and 1 + tanh of what comes near it; the deviation from the mean. */
+#define NORMAL "Add(Erf(Div(x, 1.4142135)), 1)"
+#define NORMAL_MUL "Add(Erf(Mul(x, 0.70710678)), 1)"
+#define BENT(cube) "Add(Tanh(Mul(Add(x, Mul(" cube ", 0.044715)), 0.7978846)), 1)"
+#define CUBE BENT("Pow(x, 3)")
+#define CUBE_MUL BENT("Mul(x, Mul(x, x))")
+#define CENTRED "Sub(x, ReduceMean(x))"
+#define NORM(square)                                                                        \
+    "Add(Mul(Div(" CENTRED ", Sqrt(Add(ReduceMean(" square "), e))), w), b)"
 
 static const struct rule rules[] = {
     {"Linear", "Add(MatMul(x, w), b)", NULL},
+    {"LayerNormalization", NORM("Pow(" CENTRED ", 2)"), accept_norm},
+    {"LayerNormalization", NORM("Mul(" CENTRED ", " CENTRED ")"), accept_norm},
+    {"Gelu", "Mul(Mul(x, " NORMAL "), 0.5)", NULL},
+    {"Gelu", "Mul(Mul(x, 0.5), " NORMAL ")", NULL},
+    {"Gelu", "Mul(x, Mul(" NORMAL ", 0.5))", NULL},
+    {"Gelu", "Mul(Mul(x, " NORMAL_MUL "), 0.5)", NULL},
+    {"Gelu", "Mul(Mul(x, 0.5), " NORMAL_MUL ")", NULL},
+    {"Gelu", "Mul(x, Mul(" NORMAL_MUL ", 0.5))", NULL},
+    {"Gelu", "Mul(Mul(x, 0.5), " CUBE ")", accept_gelu_tanh},
+    {"Gelu", "Mul(Mul(x, " CUBE "), 0.5)", accept_gelu_tanh},
+    {"Gelu", "Mul(Mul(x, 0.5), " CUBE_MUL ")", accept_gelu_tanh},
+    {"Gelu", "Mul(Mul(x, " CUBE_MUL "), 0.5)", accept_gelu_tanh},
+    {"Swish", "Mul(x, Sigmoid(x))", NULL},
     {"ScaledAttention",
      "Transpose?(MatMul(Softmax(Add?(Mul|Div?(MatMul(Mul?(Transpose?(q), f), "
      "Mul?(Transpose?(Transpose?(k)), g)), h), mask)), Transpose?(v)))",
@@ -73,6 +98,48 @@ static bool accept_attention(struct plan *p, const struct match *m, struct node 
            tell_perm(p, node, "perm_k", m->node[K], m->node[K_INNER]) &&
            tell_perm(p, node, "perm_v", m->node[V], -1) &&
            tell_perm(p, node, "perm_y", m->node[OUT], -1);
+}
+
+static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node) {
+    (void)p;
+    (void)m;
+    tell(node, (struct attr){.name = "approximate", .kind = OT_ATTR_STRING, .n = 4, .s = "tanh"});
+    return true;
+}
+
+/* The one axis that a ReduceMean keeps with extent 1. */
+static bool mean_axis(const struct graph *g, const struct node *mean, int64_t *axis) {
+    int count;
+    const int64_t *axes = ot_attr_ints(mean, "axes", &count);
+    if (mean->n_in > 1 && mean->in[1] >= 0) {
+        const struct tensor *t = g->value[mean->in[1]].constant;
+        if (!t || t->type != OT_INT64) return false;
+        axes = t->data;
+        count = (int)ot_elements(t);
+    }
+    if (count != 1 || !ot_attr_int(mean, "keepdims", 1)) return false;
+    *axis = axes[0];
+    return true;
+}
+
+/* Values: x, epsilon, scale, bias. All means go along one axis; `fits` sees that it is the last. */
+static bool accept_norm(struct plan *p, const struct match *m, struct node *node) {
+    const struct graph *g = p->session->graph;
+    const struct tensor *e = g->value[m->value[1]].constant;
+    int64_t axis = 0, other;
+    bool first = true;
+    if (!e || e->type != OT_FLOAT || e->pattern || ot_elements(e) != 1) return false;
+    for (int i = 0; i < OT_MATCH_NODES; i++) {
+        if (m->node[i] < 0 || strcmp(g->node[m->node[i]].op_type, "ReduceMean")) continue;
+        if (!mean_axis(g, &g->node[m->node[i]], &other) || !(first || other == axis)) return false;
+        axis = other;
+        first = false;
+    }
+    tell(node, (struct attr){.name = "axis", .kind = OT_ATTR_INT, .i = axis});
+    tell(node, (struct attr){.name = "epsilon", .kind = OT_ATTR_FLOAT, .f = *(float *)e->data});
+    memcpy(node->in, (int[]){m->value[0], m->value[2], m->value[3]}, 3 * sizeof *node->in);
+    node->n_in = 3;
+    return true;
 }
 
 /* ---- finding them ---- */
@@ -170,17 +237,26 @@ static ot_status try_rules(struct fuser *f, int k, ot_error *err) {
     return OT_OK;
 }
 
-ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err) {
-    const struct graph *g = p->session->graph;
-    struct fuser *f = ot_arena_alloc(&p->arena, 1, sizeof *f);
-    p->fused = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *p->fused);
-    if (!f || !p->fused) return no_memory(err);
-    *f = (struct fuser){.p = p, .g = g,
-                        .uses = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *f->uses)};
-    if (!f->uses) return no_memory(err);
-    for (int i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
+static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error *err) {
+    if (!f->uses || !f->p->fused) return no_memory(err);
+    for (size_t i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
     count_uses(f, needed, result);
-    for (int k = g->n_nodes - 1; k >= 0; k--)
+    for (int k = f->g->n_nodes - 1; k >= 0; k--)
         if (needed[k]) OT_TRY(try_rules(f, k, err));
     return OT_OK;
+}
+
+ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err) {
+    const struct graph *g = p->session->graph;
+    const ot_allocator *al = &p->session->allocator;
+    struct fuser *f = ot_block_alloc(al, 1, sizeof *f);
+    if (!f) return no_memory(err);
+    f->p = p;
+    f->g = g;
+    f->uses = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->uses);
+    p->fused = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *p->fused);
+    const ot_status status = fuse(f, needed, result, err);
+    ot_block_free(al, f->uses);
+    ot_block_free(al, f);
+    return status;
 }

@@ -340,7 +340,8 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, int lane_rank, o
     return OT_OK;
 }
 
-/* node: that with this index, or one that stands for it; *taken: not declined. */
+/* taken: NULL for a node of the graph, the one with this index; else node stands for it and others,
+ * and *taken tells whether its operator does not decline. */
 static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
                             ot_error *err) {
     struct plan_node *pn = ot_node_new(p, ot_op_find(node->op_type), node, k);
@@ -349,8 +350,8 @@ static ot_status lower_node(struct plan *p, const struct node *node, int k, bool
     int lane_rank = 0;
     OT_TRY(find_inputs(p, n, err));
     find_wants(n);
-    *taken = !n->op->fits || n->op->fits(n);
-    if (!*taken) return OT_OK;
+    if (taken) *taken = !n->op->fits || n->op->fits(n);
+    if (taken && !*taken) return OT_OK;
     OT_TRY(choose_inputs(p, n, &lane_rank, err));
     OT_TRY(add_outputs(p, n, lane_rank, err));
     return finish_node(p, pn, err);
@@ -364,9 +365,9 @@ static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
     if (f && f->member[f->n - 1] != k) return OT_OK;
     if (f) OT_TRY(lower_node(p, &f->node, k, &taken, err));
     if (taken) return OT_OK;
-    if (!f) return lower_node(p, &g->node[k], k, &taken, err);
+    if (!f) return lower_node(p, &g->node[k], k, NULL, err);
     for (int i = 0; i < f->n; i++)
-        OT_TRY(lower_node(p, &g->node[f->member[i]], f->member[i], &taken, err));
+        OT_TRY(lower_node(p, &g->node[f->member[i]], f->member[i], NULL, err));
     return OT_OK;
 }
 

@@ -119,16 +119,11 @@ static bool match_node(const struct search *s, const struct term *t, int k, stru
 }
 
 static bool match_value(const struct search *s, const struct term *t, int v, struct match *m) {
-    int *known = &m->value[t->index];
-    switch (t->kind) {
-    case OT_TERM_VALUE:
-        if (*known >= 0 && *known != v) return false;
-        *known = v;
-        return true;
-    case OT_TERM_NUMBER:
-        return is_number(s->g, v, t->number);
-    default:
-        break;
+    if (t->kind == OT_TERM_NUMBER) return is_number(s->g, v, t->number);
+    if (t->kind == OT_TERM_VALUE) {
+        const int known = m->value[t->index];
+        m->value[t->index] = v;
+        return known < 0 || known == v;
     }
     const int k = s->g->value[v].producer;
     if (k >= 0 && s->g->node[k].out[0] == v && match_node(s, t, k, m)) return true;

@@ -38,7 +38,42 @@ struct net {
     "MatMul a v3 > y1\nTranspose y1 > y2 ; perm=0,2,1,3\nReshape y2 join > y3\n"            \
     "MatMul y3 o > y\n"
 
+#define FORWARD(nodes) "MatMul x w > u\nAdd u b > v\n" nodes "MatMul t o > y\n"
+#define FORWARD_WEIGHTS "w:8,6 b:6 o:6,4 half=0.5 root=1.4142135 inverse=0.70710677 one=1 three=3 "
+#define ERF "Div v root > e1\nErf e1 > e2\nAdd e2 one > e3\n"
+#define BENT "Mul c k > e1\nAdd v e1 > e2\nMul r e2 > e3\nTanh e3 > e4\nAdd e4 one > e5\n"
+#define NORM_WEIGHTS FORWARD_WEIGHTS "g:6 h:6 epsilon=0.00001 two=2 "
+#define DEVIATION(s)                                                                        \
+    "ReduceMean v > n1 ; axes=-1,\nSub v n1 > d\n" s "ReduceMean q > n2 ; axes=-1,\n"      \
+    "Add n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\n"
+
 static const struct net nets[] = {
+    {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul v e3 > e4\nMul e4 half > t\n")},
+    {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul half v > e4\nMul e3 e4 > t\n")},
+    {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul e3 half > e4\nMul v e4 > t\n")},
+    {"Gelu", 1, 13, FORWARD_WEIGHTS,
+     FORWARD("Mul inverse v > e1\nErf e1 > e2\nAdd one e2 > e3\nMul e3 v > e4\nMul half e4 > t\n")},
+    {"Gelu", 1, 13, FORWARD_WEIGHTS "k=0.044715 r=0.7978845",
+     FORWARD("Pow v three > c\n" BENT "Mul v half > e6\nMul e6 e5 > t\n")},
+    {"Gelu", 1, 13, FORWARD_WEIGHTS "k=0.044715 r=0.7978845",
+     FORWARD("Mul v v > c1\nMul v c1 > c\n" BENT "Mul v e5 > e6\nMul e6 half > t\n")},
+    /* another constant, and a sum that somebody else reads */
+    {"Gelu", 0, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul v e3 > e4\nMul e4 three > t\n")},
+    {"Gelu", 0, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul e3 e3 > e4\nMul e4 half > t\n")},
+    {"Swish", 1, 13, FORWARD_WEIGHTS, FORWARD("Sigmoid v > e\nMul e v > t\n")},
+    {"LayerNormalization", 1, 13, NORM_WEIGHTS,
+     FORWARD(DEVIATION("Pow d two > q\n") "Mul n5 g > n6\nAdd n6 h > t\n")},
+    {"LayerNormalization", 1, 13, NORM_WEIGHTS,
+     FORWARD("ReduceMean v > m2 ; axes=-1,\nSub v m2 > d2\n" DEVIATION("Mul d2 d2 > q\n")
+             "Mul g n5 > n6\nAdd h n6 > t\n")},
+    {"LayerNormalization", 1, 18, NORM_WEIGHTS "last#-1",
+     FORWARD("ReduceMean v last > n1\nSub v n1 > d\nPow d two > q\nReduceMean q last > n2\n"
+             "Add n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\nMul n5 g > n6\nAdd n6 h > t\n")},
+    /* means along an axis that is not the last */
+    {"LayerNormalization", 0, 13, NORM_WEIGHTS,
+     FORWARD("ReduceMean v > n1 ; axes=1,\nSub v n1 > d\nPow d two > q\n"
+             "ReduceMean q > n2 ; axes=1,\nAdd n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\n"
+             "Mul n5 g > n6\nAdd n6 h > t\n")},
     {"Linear", 2, 17, "g:8 w:8,6 b:6 v:6,4 c:4",
      "Mul x g > t\nMatMul t w > u\nAdd u b > r\nMatMul r v > s\nAdd c s > y"},
     /* not the one whose product somebody else reads, nor a sum of two products */
@@ -142,7 +177,7 @@ struct run {
 };
 
 static void must(const struct net *net, ot_status status, const ot_error *err) {
-    if (status) fail_msg("net %d: %s", (int)(net - nets), err->message);
+    if (status) fail_msg("%s: %s", net->nodes, err->message);
 }
 
 static void count_step(void *context, const ot_profile_step *step) {
@@ -190,8 +225,7 @@ static void compare(const struct net *net, const char *what, const float *a, con
     for (int64_t i = 0; i < n; i++) most = fmax(most, fabs(b[i]));
     for (int64_t i = 0; i < n; i++)
         if (!(fabs((double)a[i] - b[i]) <= tolerance * most))
-            fail_msg("net %d: %s %d is %.9g, apart %.9g", (int)(net - nets), what, (int)i, a[i],
-                     b[i]);
+            fail_msg("%s: %s %d is %.9g, apart %.9g", net->nodes, what, (int)i, a[i], b[i]);
 }
 
 static void same(const struct net *net, const struct run *a, const struct run *b) {
@@ -211,7 +245,7 @@ static void fused_as_apart(void **state) {
             assert_int_equal(apart.count, 0);
             train(&nets[i], false, &o, &fused);
             if (fused.count != nets[i].count)
-                fail_msg("net %d: %d times %s", (int)i, fused.count, nets[i].fused);
+                fail_msg("%s: %d times %s", nets[i].nodes, fused.count, nets[i].fused);
             same(&nets[i], &fused, &apart);
             ot_close(apart.s);
             ot_close(fused.s);
@@ -227,16 +261,46 @@ static void threads_change_no_bit(void **state) {
             train(&nets[i], false, &(ot_options){.threads = 3, .sparse = sparse}, &more);
             if (memcmp(one.y, more.y, sizeof one.y) ||
                 memcmp(one.gradient, more.gradient, sizeof one.gradient))
-                fail_msg("net %d: not the same with three threads", (int)i);
+                fail_msg("%s: not the same with three threads", nets[i].nodes);
             ot_close(one.s);
             ot_close(more.s);
         }
+}
+
+/* Sums against differences of the negative: no term sees what is added to the other's gradient. */
+static void terms_share_a_gradient(void **state) {
+    (void)state;
+    static struct run sum, difference;
+    static const char *const weights = "w:8,6 v:8,6 flat#0,30 full#0,5,6";
+    static const struct net pairs[][2] = {
+        {{"Add", 1, 17, weights,
+          "MatMul x w > b\nMatMul x v > a\nTanh a > c\nAdd a b > s\nMul s c > y"},
+         {"Sub", 1, 17, weights,
+          "MatMul x w > b\nMatMul x v > a\nTanh a > c\nNeg b > n\nSub a n > s\nMul s c > y"}},
+        {{"Add", 1, 17, weights, "MatMul x w > a\nTanh a > c\nAdd a a > s\nMul s c > y"},
+         {"Sub", 1, 17, weights,
+          "MatMul x w > a\nTanh a > c\nNeg a > n\nSub a n > s\nMul s c > y"}},
+        {{"Add", 1, 17, weights,
+          "MatMul x w > b\nMatMul x v > a\nTanh a > c\nReshape a flat > d\nReshape b flat > e\n"
+          "Add d e > f\nReshape f full > s\nMul s c > y"},
+         {"Sub", 1, 17, weights,
+          "MatMul x w > b\nMatMul x v > a\nTanh a > c\nNeg b > n\nSub a n > s\nMul s c > y"}},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        train(&pairs[i][0], false, &(ot_options){.threads = 1}, &sum);
+        train(&pairs[i][1], false, &(ot_options){.threads = 1}, &difference);
+        assert_int_equal(sum.count, 1);
+        same(&pairs[i][0], &sum, &difference);
+        ot_close(sum.s);
+        ot_close(difference.s);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_as_apart),
         cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(terms_share_a_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
