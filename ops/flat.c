@@ -69,6 +69,13 @@ static void zero(float *from, const float *to) {
     while (from < to) *from++ = 0;
 }
 
+static void copy(float *to, size_t to_step, const float *from, size_t from_step, size_t n) {
+    if (to_step == 1 && from_step == 1)
+        memcpy(to, from, n * sizeof *to);
+    else
+        for (size_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
+}
+
 void ot_flat_pack(const struct flat *f, const struct flat_part *part, const float *x,
                   size_t sample, int samples, float *out, size_t size) {
     const size_t n = (size_t)(part->right - part->left);
@@ -80,38 +87,32 @@ void ot_flat_pack(const struct flat *f, const struct flat_part *part, const floa
             float *to = out + ((size_t)s * (size_t)f->lines + (size_t)l) * (size_t)f->pitch +
                         (size_t)part->left;
             zero(end, to);
-            if (part->step == 1)
-                memcpy(to, in, n * sizeof *to);
-            else
-                for (size_t i = 0; i < n; i++) to[i] = in[i * part->step];
+            copy(to, 1, in, part->step, n);
             end = to + n;
         }
     zero(end, out + size);
 }
 
-/* Part of one line of all rows. */
-static void unpack_line(const struct flat_rows *a, const float *in, float *y, int n) {
-    const size_t step = a->place.step;
-    for (int r = 0; r < a->rows; r++, in += a->pitch, y += a->place.pitch) {
-        if (step == 1)
-            memcpy(y, in, (size_t)n * sizeof *y);
-        else
-            for (int i = 0; i < n; i++) y[(size_t)i * step] = in[i];
+/* A row: what of its positions lies in lines of the image, from line `line` of the run on. */
+static void unpack_row(const struct flat *f, const struct flat_rows *a, int line, const float *in,
+                       float *y) {
+    const int to = a->from + a->count;
+    int sample = line / f->lines, i = line % f->lines;
+    for (int first = line * f->pitch; first < to && sample < a->samples; first += f->pitch) {
+        const int from = first < a->from ? a->from : first;
+        const int end = first + a->width < to ? first + a->width : to;
+        if (i < a->height && from < end)
+            copy(y + (size_t)sample * a->sample + (size_t)i * a->place.line +
+                     (size_t)(from - first) * a->place.step, a->place.step,
+                 in + (from - a->from), 1, (size_t)(end - from));
+        if (++i < f->lines) continue;
+        i = 0;
+        sample++;
     }
 }
 
 void ot_flat_unpack(const struct flat *f, const struct flat_rows *a) {
-    const int to = a->from + a->count;
-    for (int line = f->pitch ? a->from / f->pitch : 0; line * f->pitch < to; line++) {
-        const int sample = line / f->lines, i = line % f->lines, first = line * f->pitch;
-        if (sample >= a->samples) return;
-        if (i >= a->height) continue;
-        const int from = first < a->from ? a->from : first;
-        const int end = first + a->width < to ? first + a->width : to;
-        if (from < end)
-            unpack_line(a, a->in + (from - a->from),
-                        a->y + (size_t)sample * a->sample + (size_t)i * a->place.line +
-                            (size_t)(from - first) * a->place.step,
-                        end - from);
-    }
+    const int line = f->pitch ? a->from / f->pitch : 0;
+    for (int r = 0; r < a->rows; r++)
+        unpack_row(f, a, line, a->in + (size_t)r * a->pitch, a->y + (size_t)r * a->place.pitch);
 }

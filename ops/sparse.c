@@ -46,13 +46,6 @@ static ptrdiff_t copy_ahead(const struct stream *s, size_t channel, size_t unit)
     return (ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel);
 }
 
-static void pack_panel(const struct kernels *k, const struct stream *s, const float *x,
-                       const struct tile *t, int panel, float *buffer) {
-    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + panel * s->width,
-            panel_channels(s, panel), copy_ahead(s, s->in.channel, s->in.pixel), t->oy, t->ox,
-            buffer);
-}
-
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
  * packed into `buffer`. */
 static const float *panel_input(const struct kernels *k, const struct stream *s, const float *x,
@@ -60,7 +53,8 @@ static const float *panel_input(const struct kernels *k, const struct stream *s,
     const int from = panel * s->width, n = panel_channels(s, panel);
     if (n > 0 && ot_stream_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
         return x + (size_t)s->channel[from] * s->in.channel;
-    pack_panel(k, s, x, t, panel, buffer);
+    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, n,
+            copy_ahead(s, s->in.channel, s->in.pixel), t->oy, t->ox, buffer);
     return buffer;
 }
 
@@ -229,17 +223,6 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, int ch
         zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % units % t->w));
 }
 
-/* Zeroes the spare lanes of a packed panel. */
-static void mask_packed(const struct sparse_product *p, const struct tile *t, int channels,
-                        float *packed) {
-    const struct stream *s = &p->forward;
-    const int units = (int)(s->channel_size / OT_UNIT);
-    for (int c = 0; c < channels; c++)
-        for (int u = 0; u < units; u++)
-            zero_spare(packed + ((size_t)c * (size_t)units + (size_t)u) * OT_UNIT,
-                       valid_lanes(p, t->block, t->ox + u));
-}
-
 static void weight_tile(const struct weight_job *job, const struct tile *t,
                         const struct tile *next, int chunk, float *buffer, struct sddmm *a) {
     const struct sparse_product *p = job->p;
@@ -261,13 +244,7 @@ static void weight_tile(const struct weight_job *job, const struct tile *t,
     for (int panel = 0; panel < s->panels; panel++) {
         a->e = ot_stream_list(s, chunk, panel, 0);
         if (!a->e.rows) continue;
-        if (partial) {
-            pack_panel(p->kernels, s, x, t, panel, buffer);
-            mask_packed(p, t, panel_channels(s, panel), buffer);
-            a->in = buffer;
-        } else {
-            a->in = panel_input(p->kernels, s, x, t, panel, buffer);
-        }
+        a->in = panel_input(p->kernels, s, x, t, panel, buffer);
         p->kernels->sddmm[t->h - 1][t->w - 1](a);
     }
 }

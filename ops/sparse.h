@@ -60,8 +60,8 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch);
 
-/* dx, dvalue, dbias: NULL where not wanted. Spare lanes of x and dy count as zero in dvalue and
- * dbias, whatever they hold. */
+/* dx, dvalue, dbias: NULL where not wanted. Spare lanes of dy count as zero in dvalue and dbias,
+ * whatever they hold; those of x are finite. */
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch);
 

@@ -17,12 +17,12 @@ static bool is_pointwise(const struct conv_shape *s) {
 }
 
 static struct view view_of(const struct conv_shape *shape, int lanes) {
-    struct view v = {.s = *shape, .flat = lanes && is_pointwise(shape),
+    struct view v = {.s = *shape, .flat = is_pointwise(shape),
                      .pixel = lanes ? (size_t)lanes : 1};
     if (v.flat) {
-        v.s.w = v.s.ow = shape->h * shape->w * (lanes / OT_UNIT);
+        v.s.w = v.s.ow = shape->h * shape->w * (lanes ? lanes / OT_UNIT : 1);
         v.s.h = v.s.oh = 1;
-        v.pixel = OT_UNIT;
+        v.pixel = lanes ? OT_UNIT : 1;
     }
     return v;
 }

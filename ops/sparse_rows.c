@@ -9,7 +9,7 @@
 
 enum { GRAIN = 1 << 14 }; /* floats that a task packs */
 
-/* Samples in hand from this one on. */
+/* Samples in hand, from this one on. */
 static int samples_from(const struct sparse_product *p, const struct stream *s, int64_t from) {
     return p->n - from < s->flat.samples ? (int)(p->n - from) : s->flat.samples;
 }

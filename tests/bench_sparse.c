@@ -171,7 +171,9 @@ struct sparse {
 static void sparse_make(struct sparse *s, const struct layer *l, const struct options *o,
                         struct pool *pool) {
     const int out = (l->size + 2 * (l->k / 2) - l->k) / l->stride + 1, pad = l->k / 2;
-    const int lanes = l->size > 1 ? 16 : o->batch >= 128 ? 128 : (o->batch + 15) / 16 * 16;
+    const int conv_lanes = o->batch < 16 ? 0 : 16;
+    const int wide = o->batch >= 128 ? 128 : (o->batch + 15) / 16 * 16;
+    const int lanes = l->size > 1 ? conv_lanes : wide;
     const struct conv_shape shape = {o->batch, l->c, l->size, l->size, l->m, out, out, l->k, l->k,
                                      l->stride, l->stride, 1, 1, pad, pad, pad, pad, 1, {0}};
     const int64_t cols = (int64_t)l->c * l->k * l->k;
@@ -192,7 +194,8 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
         fprintf(stderr, "%s\n", err.message);
         exit(1);
     }
-    const size_t samples = (size_t)((o->batch + lanes - 1) / lanes * lanes) * sizeof(float);
+    const size_t block = lanes ? (size_t)lanes : 1;
+    const size_t samples = ((size_t)o->batch + block - 1) / block * block * sizeof(float);
     const size_t x = samples * (size_t)(l->c * l->size * l->size);
     const size_t y = samples * (size_t)(l->m * out * out);
     s->x = memory(x);

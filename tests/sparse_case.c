@@ -60,10 +60,10 @@ static size_t at(const struct sparse_case *c, int64_t channels, int64_t h, int64
            (size_t)(i % c->lanes);
 }
 
-static void poison_spare(const struct sparse_case *c, float *f, int64_t elements) {
+static void poison_spare(const struct sparse_case *c, float *f, int64_t elements, float value) {
     for (int64_t i = c->n; i % c->lanes; i++)
         for (int64_t s = 0; s < elements; s++)
-            f[((i / c->lanes) * elements + s) * c->lanes + i % c->lanes] = NAN;
+            f[((i / c->lanes) * elements + s) * c->lanes + i % c->lanes] = value;
 }
 
 void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
@@ -103,8 +103,8 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
     for (int i = 0; i < 4; i++)
         for (size_t k = 0; k < results[i]; k++) result[i][k] = NAN;
     if (poison) {
-        poison_spare(c, l->x, (int64_t)c->c * c->h * c->w);
-        poison_spare(c, l->dy, c->m * l->shape.oh * l->shape.ow);
+        poison_spare(c, l->x, (int64_t)c->c * c->h * c->w, 1e30f);
+        poison_spare(c, l->dy, c->m * l->shape.oh * l->shape.ow, NAN);
     }
     size_t scratch = l->forward_scratch > l->backward_scratch ? l->forward_scratch
                                                               : l->backward_scratch;

@@ -29,8 +29,8 @@ struct sparse_layer {
     bool back;
 };
 
-/* back: the blocks end at the unreadable page; else they begin there. Spare lanes of x and dy are
- * NaN where `poison` is set. Fails the test on error. */
+/* back: the blocks end at the unreadable page; else they begin there. Where `poison` is set, spare
+ * lanes of dy are NaN, those of x 1e30. Fails the test on error. */
 void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                        const struct kernels *kernels, struct pool *pool, bool back, bool poison);
 void sparse_layer_run(struct sparse_layer *l); /* forward and backward */
