@@ -19,11 +19,17 @@ static const struct op *const table[] = {
 
 const struct op *ot_op_at(int i) { return table[i]; }
 
-const struct op *ot_op_find(const char *op_type) {
-    for (int i = 0; table[i]; i++)
-        if (!strcmp(table[i]->name, op_type)) return table[i];
+static const struct op *find(const char *domain, const char *op_type) {
+    for (int i = 0; table[i]; i++) {
+        const char *own = table[i]->domain ? table[i]->domain : "";
+        if (!strcmp(table[i]->name, op_type) && !strcmp(own, domain)) return table[i];
+    }
     return NULL;
 }
+
+const struct op *ot_op_find(const char *op_type) { return find("", op_type); }
+
+const struct op *ot_op_of(const struct node *node) { return find(node->domain, node->op_type); }
 
 const char *ot_isa_name(int i) {
     const struct kernels *k = ot_kernels_at(i);

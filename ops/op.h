@@ -77,8 +77,11 @@ struct op_node {
     double flops;        /* of forward, useful ones */
 };
 
+#define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
+
 struct op {
-    const char *name; /* ONNX op_type */
+    const char *name;   /* ONNX op_type */
+    const char *domain; /* NULL: the default one */
     int since;        /* first opset whose form it understands */
     int min_in, max_in, min_out, max_out; /* max_in -1: any number */
     const char *attributes; /* "alpha:f axis:i pads:I mode:s value:t": kinds i f s t I F S; others
@@ -122,8 +125,10 @@ struct op {
     const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */
 };
 
-/* The operator for a node, or NULL. Domain "" only. */
+/* The operator of that name in the default domain, or NULL. */
 const struct op *ot_op_find(const char *op_type);
+/* The operator of a node, whatever its domain, or NULL. */
+const struct op *ot_op_of(const struct node *node);
 /* The i-th operator of the table; NULL behind the last. */
 const struct op *ot_op_at(int i);
 

@@ -344,7 +344,7 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, int lane_rank, o
  * and *taken tells whether its operator does not decline. */
 static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
                             ot_error *err) {
-    struct plan_node *pn = ot_node_new(p, ot_op_find(node->op_type), node, k);
+    struct plan_node *pn = ot_node_new(p, ot_op_of(node), node, k);
     if (!pn) return no_memory(err);
     struct op_node *n = &pn->n;
     int lane_rank = 0;
@@ -390,7 +390,7 @@ static void find_ways_to_lanes(struct plan *p) {
     const struct graph *g = p->session->graph;
     for (int k = g->n_nodes - 1; k >= 0; k--) {
         const struct node *node = &g->node[k];
-        const struct op *op = ot_op_find(node->op_type);
+        const struct op *op = ot_op_of(node);
         bool sparse = false;
         for (int i = 0; i < node->n_in && i < 32; i++) {
             int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];

@@ -147,9 +147,10 @@ OT_API const char *ot_isa_name(int i);
 /* The oneDNN version in use, as "2.6.3". */
 OT_API const char *ot_dnnl_version(void);
 
-/* An operator of ONNX's default domain. */
+/* An operator of ONNX. */
 typedef struct ot_operator_info {
     const char *name;
+    const char *domain; /* "" for the default one */
     int opset;          /* the first whose form is understood */
     int has_gradient;
     int is_folded;      /* computed when a step is planned, from shapes alone */

@@ -10,7 +10,7 @@ static int origin(const struct graph *g, int v) {
     while (v >= 0 && !g->value[v].constant) {
         int k = g->value[v].producer;
         if (k < 0) return -1;
-        const struct op *op = ot_op_find(g->node[k].op_type);
+        const struct op *op = ot_op_of(&g->node[k]);
         if (!op || !(op->view || !strcmp(op->name, "Transpose"))) return -1;
         v = g->node[k].in[0];
     }
@@ -59,7 +59,7 @@ static void walk(struct finder *f) {
     f->n = 0;
     for (int k = 0; k < f->g->n_nodes; k++) {
         const struct node *node = &f->g->node[k];
-        const struct op *op = ot_op_find(node->op_type);
+        const struct op *op = ot_op_of(node);
         for (int i = 0; op && i < node->n_in && i < 16; i++) {
             bool statistic = (op->statistics >> i) & 1;
             if (!statistic && !((op->parameters >> i) & 1)) continue;

@@ -72,7 +72,7 @@ static ot_status check_operators(const struct graph *g, const struct log *log, o
     char first[256] = "";
     for (int k = 0; k < g->n_nodes; k++) {
         const struct node *node = &g->node[k];
-        const struct op *op = *node->domain ? NULL : ot_op_find(node->op_type);
+        const struct op *op = ot_op_of(node);
         ot_error why = {OT_ERROR_UNSUPPORTED, "not supported"};
         if (op && !op->internal && !ot_op_check(op, node, &why)) continue;
         char line[320];

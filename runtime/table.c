@@ -21,6 +21,7 @@ ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err) {
     if (!op || !info)
         return ot_fail(err, OT_ERROR_ARGUMENT, "operator %d of %d", i, ot_operator_count());
     *info = (ot_operator_info){.name = op->name,
+                               .domain = op->domain ? op->domain : "",
                                .opset = op->since,
                                .has_gradient = op->backward || op->view,
                                .is_folded = op->shape_only,

@@ -265,7 +265,7 @@ static ot_status finish(struct op_case *c, ot_error *err) {
     struct node *n = &c->node;
     n->name = "case";
     n->op_type = c->op->name;
-    n->domain = "";
+    n->domain = c->op->domain ? c->op->domain : "";
     if (c->error && !c->n_out) c->n_out = c->op->min_out;
     n->n_in = c->n_in;
     n->n_out = c->n_out;

@@ -16,8 +16,8 @@ static int by_name(const void *a, const void *b) {
 static const char markdown_head[] =
     "# Operators\n"
     "\n"
-    "The operators of ONNX's default domain that this library runs; `onnx-train help operators "
-    "--markdown` writes this page.\n"
+    "The operators of ONNX that this library runs, of the default domain where no other is named;\n"
+    "`onnx-train help operators --markdown` writes this page.\n"
     "\n"
     "- **from**: the first opset whose form is understood; newer ones are, up to 22, and beyond "
     "where the form has not changed.\n"
@@ -33,10 +33,11 @@ static const char markdown_head[] =
     "|---|---|---|---|---|---|---|\n";
 
 static void print_operator(const ot_operator_info *o, bool markdown) {
-    printf(markdown ? "| %s | %d | %s | %s | %s | %s | %s |\n"
-                    : "%-26s %4d %-10s %-8s %-6s %-6s %s\n",
+    printf(markdown ? "| %s | %d | %s | %s | %s | %s | %s%s%s |\n"
+                    : "%-26s %4d %-10s %-8s %-6s %-6s %s%s%s\n",
            o->name, o->opset, o->is_folded ? "at planning" : "yes", yes(o->has_gradient),
-           yes(o->takes_sparse), yes(o->runs_in_lanes), o->limits);
+           yes(o->takes_sparse), yes(o->runs_in_lanes), o->limits,
+           *o->domain ? "; domain " : "", o->domain);
 }
 
 int ot_print_operators(bool markdown, struct failure *f) {
