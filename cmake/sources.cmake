@@ -23,6 +23,7 @@ set(BASE_SOURCES
 set(OPS_SOURCES
   ops/channels.c
   ops/contraction.c
+  ops/cost.c
   ops/fold.c
   ops/gate_function.c
   ops/pooling.c
@@ -166,6 +167,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_base
   test_checkpoint:model.c:wire.c
   test_conv:node_bench.c
+  test_cost
   test_data
   test_dense:node_bench.c
   test_export:export_case.c:onnx_build.c

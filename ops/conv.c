@@ -72,7 +72,7 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
     const struct conv_shape *s = &state->shape;
     const struct pattern *pattern = n->x[1]->pattern;
     if (!pattern) OT_TRY(full_pattern(n, &pattern, err));
-    OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
+    OT_TRY(ot_sparse_describe(n, s, err));
     return ot_sparse_prepare(n, pattern, s, n->x[0]->lanes, ot_sparse_want(n),
                              &state->sparse, &n->forward_scratch_size, &n->backward_scratch_size,
                              err);
@@ -80,27 +80,38 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
 
 static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
     const struct conv_shape *s = &state->shape;
-    n->kernel = "dnnl conv";
-    n->flops = 2.0 * (double)(ot_elements(n->x[1]) / s->m) * (double)(s->n * ot_conv_outputs(s));
+    ot_dense_describe(n, s, "dnnl conv");
     return ot_dense_conv_new(n, s, n->n_in > 2 && n->x[2], n->want & 7, &state->dense,
                              &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+static ot_status read_shape(const struct op_node *n, struct window *w, struct conv_shape *s,
+                            ot_error *err) {
+    int64_t groups = 1;
+    OT_TRY(ot_conv_window(n, n->x[1], false, w, err));
+    OT_TRY(check_groups(n, &groups, err));
+    *s = (struct conv_shape){.n = n->x[0]->dim[0], .c = n->x[0]->dim[1], .m = n->x[1]->dim[0],
+                             .groups = (int)groups};
+    ot_window_shape(w, s);
+    return OT_OK;
+}
+
+static bool product(const struct op_node *n, struct conv_shape *s) {
+    struct window w;
+    ot_error err;
+    return n->x[0]->rank <= 4 && !read_shape(n, &w, s, &err);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *state = n->state;
     struct window w;
-    int64_t groups = 1;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
-    OT_TRY(ot_conv_window(n, n->x[1], false, &w, err));
-    OT_TRY(check_groups(n, &groups, err));
+    OT_TRY(read_shape(n, &w, &state->shape, err));
     OT_TRY(check_bias(n, err));
     int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], n->x[1]->dim[0]};
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
-    state->shape = (struct conv_shape){.n = n->x[0]->dim[0], .c = n->x[0]->dim[1],
-                                       .m = n->x[1]->dim[0], .groups = (int)groups};
-    ot_window_shape(&w, &state->shape);
     const bool sparse = n->x[1]->pattern || n->x[0]->lanes;
     state->depthwise = n->x[0]->lanes && !n->x[1]->pattern && ot_is_depthwise(&state->shape);
     if (state->depthwise) {
@@ -226,6 +237,7 @@ const struct op ot_op_Conv = {
     .parameters = 6,
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .product = product,
     .sparse_rows = sparse_rows,
     .prepare = prepare,
     .forward = forward,

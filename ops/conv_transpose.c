@@ -49,7 +49,7 @@ static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error
     const struct conv_shape *s = &state->shape;
     const uint32_t weight = ot_training_wants(n, 1) ? OT_SPARSE_WEIGHT : 0;
     size_t forward, backward;
-    OT_TRY(ot_sparse_describe(n, (double)(s->n * s->oh * s->ow), err));
+    OT_TRY(ot_sparse_describe(n, s, err));
     OT_TRY(ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, OT_SPARSE_DATA | weight,
                              &state->sparse, &forward, &backward, err));
     n->forward_scratch_size = backward;
@@ -61,8 +61,7 @@ static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error 
     const struct conv_shape *s = &state->shape;
     const unsigned weight = ot_training_wants(n, 1) ? OT_DENSE_DW : 0;
     size_t forward, backward;
-    n->kernel = "dnnl conv";
-    n->flops = 2.0 * (double)(ot_elements(n->x[1]) / s->m) * (double)(s->n * ot_conv_outputs(s));
+    ot_dense_describe(n, s, "dnnl conv");
     OT_TRY(ot_dense_conv_new(n, s, false, OT_DENSE_DX | weight, &state->dense, &forward, &backward,
                              err));
     n->forward_scratch_size = backward;

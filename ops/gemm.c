@@ -80,9 +80,17 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_addend(n, s, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 2, (int64_t[]){s->m, s->n}, err));
     if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
-    n->kernel = "dnnl gemm";
-    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
+    struct conv_shape shape = ot_linear_shape(n, s->n);
+    shape.n = s->m;
+    shape.c = s->k;
+    ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
+}
+
+static bool product(const struct op_node *n, struct conv_shape *shape) {
+    struct state s;
+    read_transposes(n, &s);
+    return !s.ta && ot_linear_product(n, s.tb, shape);
 }
 
 /* The sparse product adds one bias a feature, and scales nothing. */
@@ -245,6 +253,7 @@ const struct op ot_op_Gemm = {
     .parameters = 7,
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .product = product,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
@@ -265,6 +274,10 @@ static bool linear_fits(const struct op_node *n) {
            c->rank == 1 && c->dim[0] == b->dim[1] && a->dim[a->rank - 1] == b->dim[0];
 }
 
+static bool linear_product(const struct op_node *n, struct conv_shape *shape) {
+    return ot_linear_product(n, false, shape);
+}
+
 static bool linear_lanes(const struct op_node *n, int lane_rank) {
     return ot_linear_lanes(n, false, lane_rank);
 }
@@ -279,8 +292,8 @@ static ot_status linear_prepare(struct op_node *n, ot_error *err) {
     dim[a->rank - 1] = s->n;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, a->rank, dim, err));
     if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
-    n->kernel = "dnnl gemm";
-    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
+    const struct conv_shape shape = ot_linear_shape(n, s->n);
+    ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
 
@@ -306,6 +319,7 @@ const struct op ot_op_Linear = {
     .state_size = sizeof(struct state),
     .fits = linear_fits,
     .lanes = linear_lanes,
+    .product = linear_product,
     .prepare = linear_prepare,
     .forward = forward,
     .backward = backward,

@@ -8,6 +8,12 @@
  * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? */
 bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
 
+/* The product of x[0], whose last dimension is summed over, with a matrix of `features` outputs. */
+struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features);
+
+/* As op.product has it; trans as above. */
+bool ot_linear_product(const struct op_node *n, bool trans, struct conv_shape *s);
+
 /* Prepares the sparse product of x[0] (in lanes) with x[1], features outputs. */
 ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
                            ot_error *err);
@@ -16,8 +22,9 @@ ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_pr
  * with that of the weight. */
 uint32_t ot_sparse_want(const struct op_node *n);
 
-/* For readers of plans: the kernel, as "spmm avx512", and the useful flops of a forward step that
- * multiplies every slot of x[1] at so many positions. */
-ot_status ot_sparse_describe(struct op_node *n, double positions, ot_error *err);
+/* For readers of plans: the kernel, as "spmm avx512" or "dnnl gemm", the useful flops of a forward
+ * step, and the time that this product is predicted to take. */
+ot_status ot_sparse_describe(struct op_node *n, const struct conv_shape *s, ot_error *err);
+void ot_dense_describe(struct op_node *n, const struct conv_shape *s, const char *kernel);
 
 #endif

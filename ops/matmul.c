@@ -115,7 +115,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->single = b->rank <= 2;
     if (!s->single) return prepare_batches(n, s, batch_rank, dim, batches, err);
     s->m *= batches;
+    if (a->rank > 1 && b->rank == 2) {
+        const struct conv_shape shape = ot_linear_shape(n, s->n);
+        ot_dense_describe(n, &shape, n->kernel);
+    }
     return OT_OK;
+}
+
+static bool product(const struct op_node *n, struct conv_shape *shape) {
+    return ot_linear_product(n, false, shape);
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
@@ -188,6 +196,7 @@ const struct op ot_op_MatMul = {
     .parameters = 3,
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .product = product,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

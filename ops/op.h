@@ -27,6 +27,7 @@
 #include "runtime/base/tensor.h"
 
 struct kernels;
+struct conv_shape;
 
 /* Bits of op.needs: what backward reads besides dy. */
 #define OT_X(i) (1u << (i))
@@ -75,6 +76,7 @@ struct op_node {
     /* For those who read plans; prepare fills them in where it knows. */
     const char *kernel;  /* e.g. "spmm avx512", "dnnl conv"; NULL: plain loops */
     double flops;        /* of forward, useful ones */
+    double predicted[2]; /* milliseconds of forward and backward; 0: not known (ops/cost.h) */
 };
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
@@ -113,6 +115,9 @@ struct op {
     bool (*lanes)(const struct op_node *n, int lane_rank);
     /* May x[i] keep its pattern although the node runs in rows? NULL: no. */
     bool (*sparse_rows)(const struct op_node *n, int i);
+    /* The product of x[0] and x[1] as ops/sparse.h has it, where their shapes make one; NULL: none.
+     * Asked before prepare, for the choice between sparse and dense kernels. */
+    bool (*product)(const struct op_node *n, struct conv_shape *s);
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
     void (*backward)(struct op_node *n); /* NULL: not differentiable */
@@ -135,6 +140,12 @@ const struct op *ot_op_at(int i);
 /* The kernels of an instruction set by name, or the best one for NULL; NULL: not on this machine.
  * (Names: ot_isa_name of the public header.) */
 const struct kernels *ot_kernels_find(const char *isa);
+
+/* Is a weight sparse enough for sparse kernels, whatever its shape? */
+bool ot_pattern_is_sparse(const struct pattern *p);
+/* Are they predicted to be faster than dense ones for x[i], which has a pattern, in so many lanes
+ * (0: in rows)? See ops/cost.h; where the operator makes no plain product, its density says it. */
+bool ot_op_sparse_pays(const struct op_node *n, int i, int lanes);
 
 /* Checks counts, opset and attributes of a node against its operator's record. */
 ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err);

@@ -15,14 +15,14 @@
 #include "ops/op.h"
 #include "runtime/base/pattern.h"
 
-/* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1.
- * Outputs that the pads do not cover read zeros; a negative pad crops. */
 /* The first of three spatial axes; in 0: there is none. Volumes are for dense weights only. */
 struct conv_depth {
     int64_t in, out;
     int kernel, stride, dilation, front, back;
 };
 
+/* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1.
+ * Outputs that the pads do not cover read zeros; a negative pad crops. */
 struct conv_shape {
     int64_t n;          /* samples (tokens) */
     int64_t c, h, w;    /* input; a 1-D convolution has h = 1 */

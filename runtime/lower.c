@@ -13,9 +13,6 @@
 #include "runtime/fuse.h"
 #include "runtime/session.h"
 
-/* The densest weight that sparse kernels are taken for. */
-static const double SPARSE_DENSITY = 0.4;
-
 /* As many samples as convolutions take in rows: from there on 16 lanes cost less, though some of
  * them are spare. Measured on ResNet-18 and -50: a sample in rows costs 1/15 of 16 lanes. */
 enum { FEW = 14 };
@@ -244,17 +241,23 @@ static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *er
 
 /* ---- the layout of a node ---- */
 
-static bool sparse_pays(const struct ot_session *s, const struct pattern *pattern) {
+/* Shapes aside: may sparse kernels be taken for this weight? */
+static bool sparse_likely(const struct ot_session *s, const struct pattern *pattern) {
     if (s->options.sparse == OT_SPARSE_ALWAYS) return true;
-    double elements = (double)pattern->rows * pattern->cols;
-    return s->options.sparse == OT_SPARSE_AUTO && pattern->nnz <= SPARSE_DENSITY * elements;
+    return s->options.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
+}
+
+/* Are they taken for x[i] in these lanes (0: in rows)? */
+static bool sparse_pays(const struct plan *p, const struct op_node *n, int i, int lanes) {
+    const ot_sparse_mode mode = p->session->options.sparse;
+    return mode == OT_SPARSE_AUTO ? ot_op_sparse_pays(n, i, lanes) : mode == OT_SPARSE_ALWAYS;
 }
 
 /* Does x[i], which has a pattern, keep it though the node runs in rows? */
 static bool sparse_in_rows(const struct plan *p, const struct op_node *n, int i) {
     const struct ot_session *s = p->session;
     if (!n->op->sparse_rows || s->options.sparse == OT_SPARSE_NEVER) return false;
-    return (n->op->any_density || sparse_pays(s, n->x[i]->pattern)) && n->op->sparse_rows(n, i);
+    return (n->op->any_density || sparse_pays(p, n, i, 0)) && n->op->sparse_rows(n, i);
 }
 
 /* The lane_rank in which the node runs on its sparse weight; 0: it does not. */
@@ -263,7 +266,7 @@ static int sparse_lanes(const struct plan *p, const struct op_node *n) {
         return 0; /* what does not change stays in rows */
     for (int i = 0; i < n->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
-        if (!n->op->lanes || !sparse_pays(p->session, n->x[i]->pattern)) continue;
+        if (!n->op->lanes || !sparse_pays(p, n, i, p->lane_count)) continue;
         if (p->few_samples && sparse_in_rows(p, n, i)) continue;
         for (int rank = 1; rank < n->x[0]->rank; rank++)
             if (n->op->lanes(n, rank)) return rank;
@@ -395,7 +398,7 @@ static void find_ways_to_lanes(struct plan *p) {
         for (int i = 0; i < node->n_in && i < 32; i++) {
             int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];
             const struct pattern *pattern = w < 0 ? NULL : p->session->parameter[w].t.pattern;
-            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_pays(p->session, pattern);
+            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_likely(p->session, pattern);
         }
         if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;
         for (int i = 0; i < node->n_in; i++)

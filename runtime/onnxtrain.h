@@ -407,7 +407,8 @@ typedef struct ot_memory_info {
 
 OT_API void ot_get_memory_info(const ot_session *session, ot_memory_info *info);
 
-/* Describes the plan of the last ot_prepare, a line a step, through `write`. */
+/* Describes the plan of the last ot_prepare, a line a step, through `write`: shapes, layout,
+ * kernel, predicted milliseconds of products, and measured ones where ot_set_profile was on. */
 typedef void ot_write_fn(void *context, const char *line);
 OT_API ot_status ot_print_plan(const ot_session *session, ot_write_fn *write, void *context,
                                ot_error *err);

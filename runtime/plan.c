@@ -193,6 +193,20 @@ static const char *const kind_names[] = {
     [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",    [OT_STEP_ZERO] = "zero",
     [OT_STEP_ACCUMULATE] = "collect"};
 
+enum { TIME_TEXT = 16 };
+
+/* Milliseconds; a dash where there are none. */
+static void time_text(double ms, char text[TIME_TEXT]) {
+    snprintf(text, TIME_TEXT, ms > 0 ? "%.3f" : "-", ms);
+}
+
+/* What a profile has measured of one run of the step. */
+static double measured_ms(const struct step *step) {
+    const struct timing *t = &step->time, *w = &step->weight_time;
+    return (t->calls ? 1e3 * t->seconds / (double)t->calls : 0) +
+           (w->calls ? 1e3 * w->seconds / (double)w->calls : 0);
+}
+
 static void print_node(const struct plan *p, int s, char *line, size_t size) {
     const struct step *step = &p->step[s];
     const struct op_node *n = step->node;
@@ -201,17 +215,22 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     const struct entry *e = ot_entry(forward ? n->y[0] : n->dx[0] ? n->dx[0] : n->dy[0]);
     const struct entry *root = e->view ? e->view : e;
     char from[128] = "", to[128], layout[32], life[48] = "";
+    char predicted[TIME_TEXT], measured[TIME_TEXT];
     if (root->buffer >= 0)
         snprintf(life, sizeof life, "%d-%d", p->buffer[root->buffer].first,
                  p->buffer[root->buffer].last);
     /* the backward pass of a product is a product for each of its two operands */
+    time_text(n->predicted[!forward], predicted);
+    time_text(measured_ms(step), measured);
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size,
-             "%4d %-8s %-27.27s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9.1f  %s", s,
+             "%4d %-8s %-27.27s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9s %9s %9.1f  %s",
+             s,
              kind_names[step->kind], n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
              layout_text(y, layout, sizeof layout), 100 * density(n),
-             n->kernel ? n->kernel : "loop", flops * 1e-6, (double)ot_bytes(&e->t) / 1024, life);
+             n->kernel ? n->kernel : "loop", flops * 1e-6, predicted, measured,
+             (double)ot_bytes(&e->t) / 1024, life);
 }
 
 /* The plan of the larger micro-batches stands for both. */
@@ -230,9 +249,10 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
         print_parts(p, write, context);
         return;
     }
-    snprintf(line, sizeof line, "%4s %-8s %-27s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s  %s",
-             "step", "what", "operator", "name", "input", "output", "layout", "dens.", "kernel",
-             "MFLOP", "KiB", "live");
+    snprintf(line, sizeof line,
+             "%4s %-8s %-27s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s %9s %9s  %s", "step", "what",
+             "operator", "name", "input", "output", "layout", "dens.", "kernel", "MFLOP",
+             "ms pred.", "ms meas.", "KiB", "live");
     write(context, line);
     for (int s = 0; s < p->n_steps; s++) {
         const struct step *step = &p->step[s];

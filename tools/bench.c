@@ -216,6 +216,20 @@ static void print_json(const struct bench *b) {
     fputs("}\n", stdout);
 }
 
+static void print_line(void *context, const char *line) {
+    fprintf(context, "%s\n", line);
+}
+
+/* The steps with their predicted and measured times; beside JSON on the other stream. */
+static int print_plan(const struct bench *b, struct failure *f) {
+    ot_error err;
+    FILE *out = ot_integer(b->s, OPTION_json, 0) ? stderr : stdout;
+    fputc('\n', out);
+    if (ot_print_plan(b->m.session, print_line, out, &err))
+        return ot_refuse_status(f, EXIT_RUNTIME, &err);
+    return 0;
+}
+
 /* ---- the command --------------------------------------------------------------------------- */
 
 static int bench_model(struct bench *b, struct failure *f) {
@@ -228,6 +242,7 @@ static int bench_model(struct bench *b, struct failure *f) {
         print_json(b);
     else if (!code)
         print_text(b);
+    if (!code && ot_integer(b->s, OPTION_plan, 0)) code = print_plan(b, f);
     for (int i = 0; i <= MAX_INPUTS; i++) free(b->data[i]);
     free(b->seconds);
     ot_model_close(&b->m);

@@ -1,0 +1,27 @@
+/* cost.h - what the passes of a product are predicted to take, sparse and dense.
+ *
+ * A straight line through what `onnx-train bench --kernels` measures: useful work at the rate of
+ * its kind (windows, 1x1 convolutions, linear layers) and instruction set, and the bytes that have
+ * to move. Machines differ more in speed than in what is faster: predictions serve choices and
+ * readers of plans. They depend on shapes alone, so that every run chooses the same.
+ */
+#ifndef OT_OPS_COST_H
+#define OT_OPS_COST_H
+
+#include "ops/sparse.h"
+
+/* Milliseconds of one thread. */
+struct cost {
+    double forward, data, weight;
+};
+
+/* nnz nonzeros in the weight; lanes as in ot_sparse_prepare. */
+struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, int64_t nnz,
+                           int lanes);
+/* The same product on oneDNN; turned: its activations are turned from lanes into rows and back. */
+struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s, bool turned);
+
+/* Notes a prediction for readers of the plan. */
+void ot_cost_note(struct op_node *n, struct cost c);
+
+#endif
