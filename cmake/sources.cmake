@@ -56,6 +56,7 @@ set(OPS_SOURCES
 set(ONNX_SOURCES
   onnx/attributes.c
   onnx/beneath.c
+  onnx/branch.c
   onnx/bump.c
   onnx/constant.c
   onnx/export.c
@@ -163,6 +164,7 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_branch:export_case.c:onnx_build.c
   test_backward:model.c:wire.c
   test_base
   test_checkpoint:model.c:wire.c

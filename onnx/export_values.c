@@ -4,6 +4,7 @@
  * SparseTensorProto and Constant's sparse_value came with IR version 6 (comment of IR_VERSION in
  * onnx.proto), sparse_value with opset 11 (Constant-11).
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ enum { SPARSE_IR = 6, SPARSE_CONSTANT_OPSET = 11 };
 struct values {
     struct export_job *job;
     struct names names; /* of exportable constants -> value */
+    const char *prefix; /* of names in the graph at hand: a branch's, or "" */
     bool *done;         /* value: its place was found */
     size_t n_dense, n_sparse;
     Onnx__TensorProto **dense; /* the new lists of initializers */
@@ -36,12 +38,27 @@ static bool changed(const struct export_job *job, int v) {
            !ot_same_shape(now, was) || memcmp(now->data, was->data, ot_bytes(now)) != 0;
 }
 
+/* prefix name tail, in memory of the job. */
+static ot_status join(struct export_job *job, const char *prefix, const char *name,
+                      const char *tail, const char **joined) {
+    const size_t size = strlen(prefix) + strlen(name) + strlen(tail) + 1;
+    void *text;
+    OT_TRY(ot_export_alloc(job, size, 1, &text));
+    snprintf(text, size, "%s%s%s", prefix, name, tail);
+    *joined = text;
+    return OT_OK;
+}
+
 /* The value of that name whose floats are to be written; -1: the file's contents stay. */
-static int value_of(struct values *all, const char *name) {
-    int v = name ? ot_names_get(&all->names, 0, name) : OT_NO_NAME;
-    if (v == OT_NO_NAME || present(all->job, v)->type != OT_FLOAT) return -1;
-    all->done[v] = true;
-    return v;
+static ot_status value_of(struct values *all, const char *name, int *v) {
+    *v = -1;
+    if (!name) return OT_OK;
+    if (*all->prefix) OT_TRY(join(all->job, all->prefix, name, "", &name));
+    int known = ot_names_get(&all->names, 0, name);
+    if (known == OT_NO_NAME || present(all->job, known)->type != OT_FLOAT) return OT_OK;
+    all->done[known] = true;
+    *v = known;
+    return OT_OK;
 }
 
 static ot_status find_values(struct values *all) {
@@ -109,7 +126,8 @@ static ot_status to_sparse(struct export_job *job, Onnx__TensorProto *dense,
 
 static ot_status put_initializer(struct values *all, Onnx__TensorProto *dense) {
     struct export_job *job = all->job;
-    int v = value_of(all, dense->name);
+    int v;
+    OT_TRY(value_of(all, dense->name, &v));
     if (v < 0 || !wants_sparse(job, v, false)) {
         all->dense[all->n_dense++] = dense;
         return v < 0 ? OT_OK : put(job, v, dense);
@@ -122,7 +140,8 @@ static ot_status put_initializer(struct values *all, Onnx__TensorProto *dense) {
 
 static ot_status put_sparse_initializer(struct values *all, Onnx__SparseTensorProto *sparse) {
     struct export_job *job = all->job;
-    int v = sparse->values ? value_of(all, sparse->values->name) : -1;
+    int v;
+    OT_TRY(value_of(all, sparse->values ? sparse->values->name : NULL, &v));
     if (v < 0 || wants_sparse(job, v, true)) {
         all->sparse[all->n_sparse++] = sparse;
         return v < 0 ? OT_OK : put_sparse(job, v, sparse);
@@ -131,15 +150,15 @@ static ot_status put_sparse_initializer(struct values *all, Onnx__SparseTensorPr
     return put(job, v, sparse->values);
 }
 
-static ot_status put_initializers(struct values *all) {
+static ot_status put_initializers(struct values *all, Onnx__GraphProto *graph) {
     struct export_job *job = all->job;
-    Onnx__GraphProto *graph = job->graph;
     size_t n = graph->n_initializer + graph->n_sparse_initializer;
     void *dense, *sparse;
     OT_TRY(ot_export_alloc(job, n, sizeof *all->dense, &dense));
     OT_TRY(ot_export_alloc(job, n, sizeof *all->sparse, &sparse));
     all->dense = dense;
     all->sparse = sparse;
+    all->n_dense = all->n_sparse = 0;
     for (size_t i = 0; i < graph->n_initializer; i++)
         OT_TRY(put_initializer(all, graph->initializer[i]));
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
@@ -196,7 +215,8 @@ static ot_status put_constant_floats(struct export_job *job, int v, Onnx__Attrib
 }
 
 static ot_status put_constant(struct values *all, Onnx__NodeProto *node) {
-    int v = node->n_output == 1 ? value_of(all, node->output[0]) : -1;
+    int v;
+    OT_TRY(value_of(all, node->n_output == 1 ? node->output[0] : NULL, &v));
     if (v < 0) return OT_OK;
     for (size_t i = 0; i < node->n_attribute; i++) {
         Onnx__AttributeProto *a = node->attribute[i];
@@ -210,12 +230,40 @@ static ot_status put_constant(struct values *all, Onnx__NodeProto *node) {
     return OT_OK;
 }
 
-static bool is_constant(const Onnx__NodeProto *node) {
+static bool is_a(const Onnx__NodeProto *node, const char *op_type) {
     bool ours = !node->domain || !*node->domain || !strcmp(node->domain, "ai.onnx");
-    return ours && node->op_type && !strcmp(node->op_type, "Constant");
+    return ours && node->op_type && !strcmp(node->op_type, op_type);
 }
 
 /* ---- all ---- */
+
+static ot_status put_branches(struct values *all, const Onnx__NodeProto *node);
+
+static ot_status put_graph(struct values *all, Onnx__GraphProto *graph) {
+    OT_TRY(put_initializers(all, graph));
+    for (size_t i = 0; i < graph->n_node; i++) {
+        Onnx__NodeProto *node = graph->node[i];
+        if (is_a(node, "Constant")) OT_TRY(put_constant(all, node));
+        if (is_a(node, "If") && node->n_output) OT_TRY(put_branches(all, node));
+    }
+    return OT_OK;
+}
+
+/* The scan that let the model in has bounded how deep subgraphs nest. Only the branch that import
+ * took has values. */
+static ot_status put_branches(struct values *all, const Onnx__NodeProto *node) {
+    const char *outer = all->prefix;
+    for (size_t i = 0; i < node->n_attribute; i++) {
+        const Onnx__AttributeProto *a = node->attribute[i];
+        const char *place;
+        if (!a->g || !a->name) continue;
+        OT_TRY(join(all->job, "/", a->name, "/", &place));
+        OT_TRY(join(all->job, outer, node->output[0], place, &all->prefix));
+        OT_TRY(put_graph(all, a->g));
+        all->prefix = outer;
+    }
+    return OT_OK;
+}
 
 /* Nothing that was trained may be lost. */
 static ot_status check_done(const struct values *all) {
@@ -231,10 +279,8 @@ static ot_status check_done(const struct values *all) {
 }
 
 ot_status ot_export_values(struct export_job *job) {
-    struct values all = {.job = job};
+    struct values all = {.job = job, .prefix = ""};
     OT_TRY(find_values(&all));
-    OT_TRY(put_initializers(&all));
-    for (size_t i = 0; i < job->graph->n_node; i++)
-        if (is_constant(job->graph->node[i])) OT_TRY(put_constant(&all, job->graph->node[i]));
+    OT_TRY(put_graph(&all, job->graph));
     return check_done(&all);
 }

@@ -137,6 +137,7 @@ struct walk {
         size_t n, i, attribute, graph;
     } level[MOST_SUBGRAPHS + 1];
     int depth;
+    size_t initializers; /* of the subgraphs so far */
 };
 
 /* The k-th subgraph of an attribute; NULL behind the last. */
@@ -158,6 +159,7 @@ static const Onnx__NodeProto *next_node(struct walk *w) {
                 memset(&w->level[w->depth], 0, sizeof *w->level);
                 w->level[w->depth].node = g->node;
                 w->level[w->depth].n = g->n_node;
+                w->initializers += g->n_initializer + g->n_sparse_initializer;
             } else if (!g) {
                 ++*a;
                 w->level[w->depth].graph = 0;
@@ -194,17 +196,21 @@ static size_t saturate(size_t a, size_t b) {
     return a > most - b || b > most ? most : a + b;
 }
 
-/* What the nodes of a body become. The functions they call are counted already. */
+/* What the nodes of a body become, those of all branches counted. The functions they call are
+ * counted already. */
 static void count_body(const struct import *im, Onnx__NodeProto *const *node, size_t n,
-                       size_t *nodes, size_t *outputs) {
-    for (size_t i = 0; i < n; i++) {
-        int to = node[i]->op_type ? ot_functions_find(im, node[i]) : -1;
+                       size_t *nodes, size_t *values) {
+    struct walk w = {.level = {{.node = node, .n = n}}};
+    const Onnx__NodeProto *p;
+    while ((p = next_node(&w))) {
+        int to = p->op_type ? ot_functions_find(im, p) : -1;
         *nodes = saturate(*nodes, 1);
-        *outputs = saturate(*outputs, node[i]->n_output);
+        *values = saturate(*values, p->n_output);
         if (to < 0) continue;
         *nodes = saturate(*nodes, im->function[to].nodes);
-        *outputs = saturate(*outputs, im->function[to].outputs);
+        *values = saturate(*values, im->function[to].values);
     }
+    *values = saturate(*values, w.initializers);
 }
 
 /* Depth-first over the calls from function `start`; callees are counted before their callers. */
@@ -232,7 +238,7 @@ static ot_status count_from(struct import *im, int start, struct edge **calls, i
         if (f->depth >= MOST_CALL_DEPTH)
             return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other %d deep",
                                   MOST_CALL_DEPTH + 1);
-        count_body(im, f->proto->node, f->proto->n_node, &f->nodes, &f->outputs);
+        count_body(im, f->proto->node, f->proto->n_node, &f->nodes, &f->values);
         f->state = 2;
         top--;
     }

@@ -39,7 +39,7 @@ struct function {
     struct template *template; /* one a node, filled when first used */
     struct attr *preset;       /* attributes with default values */
     int n_preset;
-    size_t nodes, outputs, depth; /* when inlined, nested calls included */
+    size_t nodes, values, depth; /* when inlined, nested calls included */
     int state;                    /* of the search for cycles: 0 new, 1 open, 2 done */
 };
 
@@ -146,9 +146,15 @@ const char *ot_domain(const char *domain); /* "" for NULL and "ai.onnx" */
  * -------------------------------------------------------- */
 
 ot_status ot_values_declare(struct import *im);
-/* A new value named `name` (copied) and known by it in a scope. */
-ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *name,
-                        enum value_kind kind, int *value);
+/* A new value named `prefix` and `name` (copied), known as known_as in a scope. With a prefix the
+ * whole name is taken in SCOPE_GRAPH, too. */
+ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *prefix,
+                        const char *name, enum value_kind kind, int *value);
+/* Initializers, of branches too. */
+ot_status ot_values_initializer(struct import *im, uint64_t scope, const char *prefix,
+                                Onnx__TensorProto *t, bool exportable);
+ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const char *prefix,
+                                       Onnx__SparseTensorProto *s, bool exportable);
 /* Types and shapes that the file tells of the outputs of nodes. */
 void ot_values_hints(struct import *im);
 ot_status ot_values_outputs(struct import *im);

@@ -1,43 +1,31 @@
 /* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies,
- * Constant nodes by values, an Identity of a constant by the constant itself. */
-#include "onnx/model.h"
+ * an If of a constant by the branch it takes, Constant nodes by values, an Identity of a constant
+ * by the constant itself. */
+#include "onnx/walk.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_FRAMES = 128, SHORT_NAME = 64 };
-
-/* The graph, or one call of a function. Its names live in `scope`; scope + 1 holds the numbers of
- * a function's formal outputs. */
-struct frame {
-    struct function *function; /* NULL: the graph */
-    int number;                /* of the function; -1 */
-    Onnx__NodeProto *const *node;
-    size_t n, i;
-    uint64_t scope;
-    const Onnx__NodeProto *call; /* the node that called */
-    struct attr *attr;           /* of the call */
-    int n_attr;
-};
-
-struct walker {
-    struct import *im;
-    struct frame *frame;
-    int top;
-    uint64_t next_scope;
-};
+enum { SHORT_NAME = 64 };
 
 /* ---- names
  * ---------------------------------------------------------------------------------------- */
 
-/* What a name in the top frame is called in the graph: formal outputs have the name that the caller
- * gives them, everything else in a function a name of its own. */
-static const char *name_in_graph(const struct walker *w, const char *name, char *buffer,
-                                 size_t size) {
+/* What a name in the top frame is called in the graph, *prefix before it: formal outputs have the
+ * name that the caller gives them, everything else in a function a name of its own. What a branch
+ * makes of constants keeps the name of its place, for export to find it. */
+static const char *name_in_graph(const struct walker *w, const char *name, enum value_kind kind,
+                                 const char **prefix, char *buffer, size_t size) {
+    *prefix = "";
     for (int level = w->top; level > 0; level--) {
         const struct frame *f = &w->frame[level];
         int k = ot_names_get(&w->im->names, f->scope + 1, name);
-        if (k < 0 || (size_t)k >= f->call->n_output || !*f->call->output[k]) {
+        const bool formal = k >= 0 && (size_t)k < f->call->n_output && *f->call->output[k];
+        if (f->branch && !f->function && (!formal || kind == OT_VALUE_CONSTANT)) {
+            *prefix = f->prefix;
+            return name;
+        }
+        if (!formal) {
             int number = w->im->g->n_values;
             do {
                 snprintf(buffer, size, "%.*s/%.*s#%d", SHORT_NAME, f->function->proto->name,
@@ -55,10 +43,12 @@ static ot_status add_value(struct walker *w, const char *name, enum value_kind k
     struct import *im = w->im;
     const uint64_t scope = w->frame[w->top].scope;
     char buffer[2 * SHORT_NAME + 16];
+    const char *prefix;
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
         return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
                               name);
-    return ot_values_add(im, scope, name, name_in_graph(w, name, buffer, sizeof buffer), kind, v);
+    const char *own = name_in_graph(w, name, kind, &prefix, buffer, sizeof buffer);
+    return ot_values_add(im, scope, name, prefix, own, kind, v);
 }
 
 /* Another name for value v. */
@@ -92,10 +82,13 @@ static ot_status undefined(struct walker *w, const char *name) {
                           name);
 }
 
-static ot_status find_input(struct walker *w, const char *name, int *v) {
+ot_status ot_walk_input(struct walker *w, const char *name, int *v) {
     *v = VALUE_ABSENT;
     if (!*name) return OT_OK;
-    *v = ot_names_get(&w->im->names, w->frame[w->top].scope, name);
+    int level = w->top;
+    *v = ot_names_get(&w->im->names, w->frame[level].scope, name);
+    while (*v == OT_NO_NAME && w->frame[level].branch)
+        *v = ot_names_get(&w->im->names, w->frame[--level].scope, name);
     return *v == OT_NO_NAME ? undefined(w, name) : OT_OK;
 }
 
@@ -181,7 +174,7 @@ static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
     struct import *im = w->im;
     struct function *fn = &im->function[number];
     const Onnx__FunctionProto *proto = fn->proto;
-    if (w->top + 1 >= MOST_FRAMES)
+    if (w->top + 1 >= OT_MOST_FRAMES)
         return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other too deep");
     if (p->n_input > proto->n_input || p->n_output > proto->n_output)
         return ot_import_fail(im, OT_ERROR_INVALID,
@@ -191,7 +184,7 @@ static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
     w->next_scope += 2;
     for (size_t k = 0; k < proto->n_input; k++) {
         int v = VALUE_ABSENT;
-        if (k < p->n_input) OT_TRY(find_input(w, p->input[k], &v));
+        if (k < p->n_input) OT_TRY(ot_walk_input(w, p->input[k], &v));
         if (!ot_names_set(&im->names, scope, proto->input[k], v))
             return ot_import_no_room(im, &im->scratch, 0);
     }
@@ -209,11 +202,23 @@ static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
     return OT_OK;
 }
 
+/* What a branch gives may be a value of the frames around it. */
+static ot_status leave_branch(struct walker *w) {
+    const struct frame *f = &w->frame[w->top];
+    const uint64_t scope = w->frame[w->top - 1].scope;
+    for (size_t k = 0; k < f->call->n_output; k++) {
+        int v;
+        OT_TRY(ot_walk_input(w, f->branch->output[k]->name, &v));
+        if (*f->call->output[k]) OT_TRY(add_alias(w, scope, f->call->output[k], v));
+    }
+    return OT_OK;
+}
+
 /* The outputs of a finished call get their names in the caller's scope. */
-static ot_status leave(struct walker *w) {
-    const struct frame *f = &w->frame[w->top--];
+static ot_status leave_function(struct walker *w) {
+    const struct frame *f = &w->frame[w->top];
     struct import *im = w->im;
-    const uint64_t scope = w->frame[w->top].scope;
+    const uint64_t scope = w->frame[w->top - 1].scope;
     for (size_t k = 0; k < f->call->n_output; k++) {
         const char *formal = f->function->proto->output[k];
         if (!*f->call->output[k]) continue;
@@ -225,6 +230,12 @@ static ot_status leave(struct walker *w) {
         OT_TRY(add_alias(w, scope, f->call->output[k], v));
     }
     return OT_OK;
+}
+
+static ot_status leave(struct walker *w) {
+    ot_status status = w->frame[w->top].branch ? leave_branch(w) : leave_function(w);
+    w->top--;
+    return status;
 }
 
 static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct template *t,
@@ -268,7 +279,7 @@ static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const str
     if (!n.in) return ot_import_no_room(im, &g->arena, (p->n_input + p->n_output) * sizeof *n.in);
     n.out = n.in + p->n_input;
     for (int k = 0; k < n.n_in; k++) {
-        OT_TRY(find_input(w, p->input[k], &n.in[k]));
+        OT_TRY(ot_walk_input(w, p->input[k], &n.in[k]));
         if (n.in[k] < 0) n.in[k] = VALUE_ABSENT;
     }
     if (!strcmp(n.op_type, "Identity") && !*n.domain && n.n_in == 1 && n.n_out == 1 &&
@@ -306,7 +317,7 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     struct import *im = w->im;
     struct frame *f = &w->frame[w->top];
     struct template local = {.constant = -1};
-    struct template *t = f->function ? &f->function->template[f->i - 1] : &local;
+    struct template *t = f->function && !f->branch ? &f->function->template[f->i - 1] : &local;
     struct attr *attr = NULL;
     if (!p->op_type || !*p->op_type)
         return ot_import_fail(im, OT_ERROR_INVALID, "there is no op_type");
@@ -317,6 +328,11 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
         t->ready = true; /* its attributes stay where they are until the value is read */
         return add_constant(w, p, t, NULL, 0);
     }
+    if (function < 0 && ot_branch_is_if(p)) {
+        bool taken;
+        OT_TRY(ot_branch_enter(w, p, &taken));
+        if (taken) return OT_OK;
+    }
     if (!t->ready) OT_TRY(read_template(w, p, t));
     OT_TRY(resolve(w, t, &attr));
     if (constant) return add_constant(w, p, t, attr, t->node.n_attr);
@@ -326,8 +342,8 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
 
 ot_status ot_nodes_walk(struct import *im) {
     struct walker w = {.im = im, .next_scope = SCOPE_CALL};
-    w.frame = ot_bump_alloc(&im->temporary, MOST_FRAMES, sizeof *w.frame);
-    if (!w.frame) return ot_import_no_room(im, &im->scratch, MOST_FRAMES * sizeof *w.frame);
+    w.frame = ot_bump_alloc(&im->temporary, OT_MOST_FRAMES, sizeof *w.frame);
+    if (!w.frame) return ot_import_no_room(im, &im->scratch, OT_MOST_FRAMES * sizeof *w.frame);
     w.frame[0] = (struct frame){.number = -1,
                                 .node = im->model->graph->node,
                                 .n = im->model->graph->n_node,

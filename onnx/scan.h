@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 
 /* Levels of nesting. protobuf-c takes about 1 KB of stack a level, and threads of hosts may have 64
- * KiB. No operator that this library trains has subgraphs; models without need 8 levels. */
+ * KiB. Only If has subgraphs that this library runs; models without need 8 levels. */
 enum { OT_SCAN_LEVELS = 32, OT_SCAN_SUBGRAPHS = 8, OT_SCAN_TYPES = 8 };
 /* Bytes of a name, and of a text or a field that nobody reads. */
 enum { OT_SCAN_NAME = 4096, OT_SCAN_TEXT = 16 << 20, OT_SCAN_ATTRIBUTES = 256 };

@@ -8,6 +8,8 @@
  *     - `values` of an entry of graph.sparse_initializer: the value of values.name,
  *     - attribute `value`.t or `sparse_value`.values of a Constant node of graph.node: the value of
  *       the node's output[0],
+ *   and the same in the graphs of branches that an If takes (names there begin with the If's first
+ *   output and the branch: "y/then_branch/w"),
  *   the fields raw_data, float_data, int32_data, external_data and data_location.
  *
  * In their place stands one external_data entry: key OT_CUT_KEY, value the field that is to hold
@@ -18,7 +20,8 @@
  * What was not taken out:
  *   - DOUBLE tensors: a float does not hold all of their bits,
  *   - value_float and value_floats of Constant nodes,
- *   - integers, indices of sparse tensors, everything inside of functions and subgraphs.
+ *   - integers, indices of sparse tensors, everything inside of functions and of other
+ *     subgraphs.
  * In the first two export overwrites an entry only where the present value differs from
  * (float)entry, and where there is a pattern, only at its slots: the rest stays bit for bit.
  *

@@ -3,13 +3,18 @@
 
 #include <string.h>
 
-ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *name,
-                        enum value_kind kind, int *value) {
+ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *prefix,
+                        const char *name, enum value_kind kind, int *value) {
     struct graph *g = im->g;
-    const size_t n = strlen(name);
-    char *kept = ot_bump_strndup(&im->kept, name, n);
-    if (!kept) return ot_import_no_room(im, &g->arena, n);
-    if (!ot_names_set(&im->names, scope, known_as, g->n_values))
+    const size_t n = strlen(prefix), m = strlen(name);
+    char *kept = ot_bump_alloc(&im->kept, n + m + 1, 1);
+    if (!kept) return ot_import_no_room(im, &g->arena, n + m + 1);
+    memcpy(kept, prefix, n);
+    memcpy(kept + n, name, m);
+    if (n && ot_names_get(&im->names, SCOPE_GRAPH, kept) != OT_NO_NAME)
+        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%.160s' is taken", kept);
+    if (!ot_names_set(&im->names, scope, known_as, g->n_values) ||
+        (n && !ot_names_set(&im->names, SCOPE_GRAPH, kept, g->n_values)))
         return ot_import_no_room(im, &im->scratch, 0);
     if ((size_t)g->n_values >= im->max_values)
         return ot_import_fail(im, OT_ERROR_LIMIT, "more values than were counted");
@@ -18,9 +23,9 @@ ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as,
     return OT_OK;
 }
 
-static ot_status check_new(struct import *im, const char *name) {
+static ot_status check_new(struct import *im, uint64_t scope, const char *name) {
     if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
-    if (ot_names_get(&im->names, SCOPE_GRAPH, name) != OT_NO_NAME)
+    if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
         return ot_import_fail(im, OT_ERROR_INVALID, "the name '%s' is there twice", name);
     return OT_OK;
 }
@@ -31,30 +36,32 @@ static void set_shape(struct value *v, const struct tensor *shape, ot_type file_
     memcpy(v->dim, shape->dim, sizeof v->dim);
 }
 
-static ot_status add_initializer(struct import *im, Onnx__TensorProto *t) {
+ot_status ot_values_initializer(struct import *im, uint64_t scope, const char *prefix,
+                                Onnx__TensorProto *t, bool exportable) {
     struct tensor shape;
     ot_type type;
     int v;
-    OT_TRY(check_new(im, t->name));
+    OT_TRY(check_new(im, scope, t->name));
     OT_TRY(ot_payload_check(im, t, &shape, &type));
-    OT_TRY(ot_values_add(im, SCOPE_GRAPH, t->name, t->name, OT_VALUE_INITIALIZER, &v));
+    OT_TRY(ot_values_add(im, scope, t->name, prefix, t->name, OT_VALUE_INITIALIZER, &v));
     set_shape(&im->g->value[v], &shape, type);
-    im->g->value[v].exportable = true;
+    im->g->value[v].exportable = exportable;
     im->source[v].tensor = t;
     return OT_OK;
 }
 
-static ot_status add_sparse_initializer(struct import *im, Onnx__SparseTensorProto *s) {
+ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const char *prefix,
+                                       Onnx__SparseTensorProto *s, bool exportable) {
     struct tensor shape;
     ot_type type;
     enum value_spelling spelling;
     int v;
     const char *name = s->values ? s->values->name : NULL;
-    OT_TRY(check_new(im, name));
+    OT_TRY(check_new(im, scope, name));
     OT_TRY(ot_sparse_check(im, s, &shape, &type, &spelling));
-    OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, name, OT_VALUE_INITIALIZER, &v));
+    OT_TRY(ot_values_add(im, scope, name, prefix, name, OT_VALUE_INITIALIZER, &v));
     set_shape(&im->g->value[v], &shape, type);
-    im->g->value[v].exportable = true;
+    im->g->value[v].exportable = exportable;
     im->g->value[v].spelling = spelling;
     im->source[v].sparse = s;
     return OT_OK;
@@ -122,7 +129,7 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
     OT_TRY(read_type(im, p->type, &declared));
     if (known == VALUE_FAULTY) return OT_OK;
     if (known >= 0) return check_same(im, &declared, &g->value[known]);
-    OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, p->name, OT_VALUE_INPUT, &v));
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, "", p->name, OT_VALUE_INPUT, &v));
     g->value[v].type = declared.type;
     g->value[v].rank = declared.rank;
     memcpy(g->value[v].dim, declared.dim, sizeof declared.dim);
@@ -184,11 +191,13 @@ ot_status ot_values_declare(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph;
     OT_TRY(make_room(im));
     for (size_t i = 0; i < p->n_initializer; i++)
-        OT_TRY(in_list(im, add_initializer(im, p->initializer[i]), "initializer", i,
-                       p->initializer[i]->name));
+        OT_TRY(in_list(im,
+                       ot_values_initializer(im, SCOPE_GRAPH, "", p->initializer[i], true),
+                       "initializer", i, p->initializer[i]->name));
     for (size_t i = 0; i < p->n_sparse_initializer; i++)
         OT_TRY(in_list(
-            im, add_sparse_initializer(im, p->sparse_initializer[i]), "sparse_initializer", i,
+            im, ot_values_sparse_initializer(im, SCOPE_GRAPH, "", p->sparse_initializer[i], true),
+            "sparse_initializer", i,
             p->sparse_initializer[i]->values ? p->sparse_initializer[i]->values->name : NULL));
     for (size_t i = 0; i < p->n_input; i++)
         OT_TRY(in_list(im, add_input(im, p->input[i]), "input", i, p->input[i]->name));
@@ -221,7 +230,7 @@ static ot_status rename_output(struct import *im, const char *name, int from, in
     int opset = ot_names_get(&im->names, SCOPE_OPSET(-1), "");
     int *ends = ot_bump_alloc(&im->kept, 2, sizeof *ends);
     if (!ends) return ot_import_no_room(im, &g->arena, sizeof *ends);
-    OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, name, OT_VALUE_NODE, to));
+    OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, "", name, OT_VALUE_NODE, to));
     ends[0] = from;
     ends[1] = *to;
     *n = (struct node){.name = "",

@@ -73,7 +73,9 @@ static ot_status check_operators(const struct graph *g, const struct log *log, o
     for (int k = 0; k < g->n_nodes; k++) {
         const struct node *node = &g->node[k];
         const struct op *op = ot_op_of(node);
+        const bool branches = !*node->domain && !strcmp(node->op_type, "If");
         ot_error why = {OT_ERROR_UNSUPPORTED, "not supported"};
+        if (branches) ot_fail(&why, OT_ERROR_UNSUPPORTED, "its condition is no constant");
         if (op && !op->internal && !ot_op_check(op, node, &why)) continue;
         char line[320];
         snprintf(line, sizeof line, "node %d '%.80s' operator %.40s%s%.40s opset %d: %.120s", k,

@@ -1,0 +1,131 @@
+/* branch.c - an If whose condition is a constant: nodes and initializers of the branch that it
+ * takes stand in its place. What decides are initializers, Constants, and Not, And, Or, Equal and
+ * Cast of such numbers. */
+#include "onnx/walk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_STEPS = 8 }; /* nodes between a constant and a condition */
+
+bool ot_branch_is_if(const Onnx__NodeProto *p) {
+    return !strcmp(p->op_type, "If") && !*ot_domain(p->domain) && p->n_input == 1;
+}
+
+/* ---- the condition ---- */
+
+/* One integer or truth value; false: it is none. */
+static bool read_number(struct import *im, const struct source *s, int64_t *number) {
+    struct tensor *t = s->ready;
+    struct tensor shape;
+    ot_type type;
+    if (s->tensor && (ot_payload_check(im, s->tensor, &shape, &type) || ot_elements(&shape) != 1 ||
+                      ot_payload_tensor(im, s->tensor, &t, &type)))
+        return false;
+    if (!t || ot_elements(t) != 1) return false;
+    *number = t->type == OT_INT64   ? *(const int64_t *)t->data
+              : t->type == OT_INT32 ? *(const int32_t *)t->data
+              : t->type == OT_BOOL  ? *(const uint8_t *)t->data != 0
+                                    : 0;
+    return t->type == OT_INT64 || t->type == OT_INT32 || t->type == OT_BOOL;
+}
+
+static bool combine(const struct node *n, const int64_t *x, int64_t *y) {
+    if (!strcmp(n->op_type, "Not")) return *y = !x[0], n->n_in == 1;
+    if (!strcmp(n->op_type, "Cast")) return *y = x[0], n->n_in == 1 && ot_attr_int(n, "to", 0) == 9;
+    if (n->n_in != 2) return false;
+    if (!strcmp(n->op_type, "And")) return *y = x[0] && x[1], true;
+    if (!strcmp(n->op_type, "Or")) return *y = x[0] || x[1], true;
+    if (!strcmp(n->op_type, "Equal")) return *y = x[0] == x[1], true;
+    return false;
+}
+
+/* What value v is in every run; false: that depends on data, or nobody here can tell. */
+static bool evaluate(struct import *im, int v, int steps, int64_t *number) {
+    const struct graph *g = im->g;
+    int64_t x[2] = {0};
+    if (v < 0 || steps > MOST_STEPS) return false;
+    if (g->value[v].kind == OT_VALUE_INITIALIZER || g->value[v].kind == OT_VALUE_CONSTANT)
+        return read_number(im, &im->source[v], number);
+    if (g->value[v].kind != OT_VALUE_NODE) return false;
+    const struct node *n = &g->node[g->value[v].producer];
+    if (*n->domain || n->n_in > 2) return false;
+    for (int i = 0; i < n->n_in; i++)
+        if (!evaluate(im, n->in[i], steps + 1, &x[i])) return false;
+    return combine(n, x, number);
+}
+
+/* ---- the branch ---- */
+
+static const Onnx__GraphProto *find_branch(const Onnx__NodeProto *p, const char *name) {
+    for (size_t i = 0; i < p->n_attribute; i++)
+        if (p->attribute[i]->name && !strcmp(p->attribute[i]->name, name))
+            return p->attribute[i]->g;
+    return NULL;
+}
+
+/* Names in a branch begin with the If's first output and the branch: no two are the same. */
+static ot_status make_prefix(struct walker *w, const Onnx__NodeProto *p, const char *branch,
+                             const char **prefix) {
+    const struct frame *f = &w->frame[w->top];
+    const char *outer = f->prefix ? f->prefix : "";
+    const size_t size = strlen(outer) + strlen(p->output[0]) + strlen(branch) + 3;
+    char *text = ot_bump_alloc(&w->im->temporary, size, 1);
+    if (!text) return ot_import_no_room(w->im, &w->im->scratch, size);
+    snprintf(text, size, "%s%s/%s/", outer, p->output[0], branch);
+    *prefix = text;
+    return OT_OK;
+}
+
+static ot_status check(struct walker *w, const Onnx__NodeProto *p, const char *name,
+                       const Onnx__GraphProto *branch) {
+    struct import *im = w->im;
+    if (!branch) return ot_import_fail(im, OT_ERROR_INVALID, "there is no %s", name);
+    if (w->top + 1 >= OT_MOST_FRAMES)
+        return ot_import_fail(im, OT_ERROR_LIMIT, "functions and branches are nested too deep");
+    if (branch->n_input || branch->n_output != p->n_output || !p->n_output || !*p->output[0])
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "%s has %zu inputs and %zu outputs, the node has %zu outputs", name,
+                              branch->n_input, branch->n_output, p->n_output);
+    return OT_OK;
+}
+
+static ot_status declare(struct walker *w) {
+    const struct frame *f = &w->frame[w->top];
+    const Onnx__GraphProto *g = f->branch;
+    for (size_t i = 0; i < g->n_initializer; i++)
+        OT_TRY(ot_values_initializer(w->im, f->scope, f->prefix, g->initializer[i], !f->function));
+    for (size_t i = 0; i < g->n_sparse_initializer; i++)
+        OT_TRY(ot_values_sparse_initializer(w->im, f->scope, f->prefix, g->sparse_initializer[i],
+                                            !f->function));
+    for (size_t k = 0; k < g->n_output; k++)
+        if (!g->output[k]->name ||
+            !ot_names_set(&w->im->names, f->scope + 1, g->output[k]->name, (int)k))
+            return ot_import_fail(w->im, OT_ERROR_INVALID, "output %zu of the branch has no name",
+                                  k);
+    return OT_OK;
+}
+
+ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *taken) {
+    int v;
+    int64_t number = 0;
+    OT_TRY(ot_walk_input(w, p->input[0], &v));
+    *taken = evaluate(w->im, v, 0, &number);
+    if (!*taken) return OT_OK;
+    const char *name = number ? "then_branch" : "else_branch";
+    const Onnx__GraphProto *branch = find_branch(p, name);
+    struct frame inner = w->frame[w->top];
+    OT_TRY(check(w, p, name, branch));
+    OT_TRY(make_prefix(w, p, name, &inner.prefix));
+    inner.branch = branch;
+    inner.node = branch->node;
+    inner.n = branch->n_node;
+    inner.i = 0;
+    inner.scope = w->next_scope;
+    inner.call = p;
+    w->next_scope += 2;
+    w->frame[++w->top] = inner;
+    ot_status status = declare(w);
+    if (status) w->top--;
+    return status;
+}

@@ -1,0 +1,138 @@
+/* test_branch.c - If: the branch that a constant condition takes becomes part of the graph, and its
+ * weights go back to where they stood. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/onnxtrain.h"
+#include "tests/export_case.h"
+
+static const float w[6] = {1, 0, 2, 3, 0, 4}; /* [2,3] */
+
+static void add_branch(Onnx__NodeProto *node, const char *name, Onnx__ModelProto *m) {
+    Onnx__AttributeProto *a =
+        add_attribute(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH);
+    a->g = m->graph;
+    m->graph = NULL;
+    onnx__model_proto__free_unpacked(m, NULL);
+}
+
+static void add_constant(Onnx__ModelProto *m, const char *name) {
+    Onnx__AttributeProto *a = add_attribute(add_node(m, "Constant", "", name), "value",
+                                            ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR);
+    a->t = zeroed(1, sizeof *a->t);
+    onnx__tensor_proto__init(a->t);
+    set_dims(a->t, 2, 3);
+    set_raw(a->t, OT_FLOAT, w, sizeof w);
+}
+
+/* y = [x [N,2] times a weight `w` of the branch, and in `then` Relu of x before, which is `outer`,
+ * then a branch of a branch]; the condition is Not(k == 1), or an input where k is negative. */
+static struct bytes sample(int64_t k) {
+    static const int64_t one = 1;
+    static const uint8_t yes = 1;
+    Onnx__ModelProto *m = new_model(8, 13);
+    add_input(m, "x", -1, 2);
+    add_output(m, "y", -1, 3);
+    add_raw(m, "one", OT_INT64, 1, 0, &one, sizeof one);
+    add_raw(m, "k", OT_INT64, 1, 0, &k, sizeof k);
+    add_raw(m, "yes", OT_BOOL, 1, 0, &yes, 1);
+    add_node(m, "Relu", "x", "outer");
+    add_node(m, "Equal", "one k", "same");
+    add_node(m, "Not", "same", "other");
+    Onnx__NodeProto *node = add_node(m, "If", k < 0 ? "x" : "other", "y");
+
+    Onnx__ModelProto *inner = new_model(8, 13), *then = new_model(8, 13), *other = new_model(8, 13);
+    add_constant(inner, "w");
+    add_node(inner, "MatMul", "outer w", "p");
+    add_output(inner, "p", -1, 3);
+    add_node(other, "Identity", "outer", "unused");
+    add_output(other, "unused", -1, 3);
+    node->name[0] = 'n';
+    Onnx__NodeProto *nested = add_node(then, "If", "yes", "q");
+    add_branch(nested, "then_branch", inner);
+    add_branch(nested, "else_branch", other);
+    add_output(then, "q", -1, 3);
+    other = new_model(8, 13);
+    add_raw(other, "w", OT_FLOAT, 2, 3, w, sizeof w);
+    add_node(other, "MatMul", "x w", "q");
+    add_output(other, "q", -1, 3);
+    add_branch(node, "then_branch", then);
+    add_branch(node, "else_branch", other);
+    return pack_built(m);
+}
+
+static const Onnx__TensorProto *find_weight(const Onnx__ModelProto *m, bool then) {
+    for (size_t i = 0; i < m->graph->n_node; i++) {
+        const Onnx__NodeProto *node = m->graph->node[i];
+        if (strcmp(node->op_type, "If") != 0) continue;
+        if (!then) return node->attribute[1]->g->initializer[0];
+        return node->attribute[0]->g->node[0]->attribute[0]->g->node[0]->attribute[0]->t;
+    }
+    return NULL;
+}
+
+static void check(int64_t k, const char *name, const char *input) {
+    struct bytes b = sample(k);
+    struct graph *g = import_bytes(b);
+    const int v = value_named(g, name);
+    const struct node *last = &g->node[g->n_nodes - 1];
+    assert_string_equal(last->op_type, "MatMul");
+    assert_string_equal(g->value[last->in[0]].name, input);
+    assert_int_equal(last->in[1], v);
+    assert_string_equal(g->value[last->out[0]].name, "y");
+    assert_int_equal(last->out[0], g->output[0]);
+    for (int i = 0; i < g->n_nodes; i++) assert_string_not_equal(g->node[i].op_type, "If");
+    assert_non_null(g->value[v].constant->pattern);
+
+    struct export_request r = {0};
+    struct bytes same = export_graph(g, &r);
+    assert_same(b, same, "untouched");
+    const struct tensor **present = zeroed((size_t)g->n_values, sizeof *present);
+    struct tensor t = *g->value[v].constant;
+    float data[4] = {10, 20, 30, 40}, whole[6] = {0};
+    t.data = data;
+    present[v] = &t;
+    r.present = present;
+    struct bytes trained = export_graph(g, &r);
+    Onnx__ModelProto *m = unpack(trained);
+    const bool then = k != 1;
+    assert_int_equal(find_weight(m, then)->raw_data.len, sizeof whole);
+    memcpy(whole, find_weight(m, then)->raw_data.data, sizeof whole);
+    for (int i = 0; i < 6; i++) assert_int_equal(whole[i] >= 10, w[i] != 0);
+    assert_memory_equal(find_weight(m, !then)->raw_data.data, w, sizeof w);
+    onnx__model_proto__free_unpacked(m, NULL);
+    free(present);
+    free(b.data);
+    free(same.data);
+    free(trained.data);
+    ot_graph_free(g);
+}
+
+static void the_taken_branch_is_part_of_the_graph(void **state) {
+    (void)state;
+    check(2, "y/then_branch/q/then_branch/w", "outer");
+    check(1, "y/else_branch/w", "x");
+}
+
+static void a_condition_of_data_is_refused(void **state) {
+    (void)state;
+    struct bytes b = sample(-1);
+    ot_session *s = NULL;
+    ot_error err = {0};
+    assert_int_equal(ot_open_buffer(b.data, b.size, NULL, &s, &err), OT_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "'n' operator If opset 13: its condition is no constant"));
+    free(b.data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_taken_branch_is_part_of_the_graph),
+        cmocka_unit_test(a_condition_of_data_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
