@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""One training step of whole architectures against PyTorch.
+
+    tests/parity.py LIBRARY [--opsets=11,13,17,18] [--exporters=script,dynamo]
+                    [--sparse=auto|always|never] [--details] [ARCHITECTURE ...]
+
+Each architecture gets random weights, 90 % of every matrix zero, and is exported. The library then
+makes one training step; loss and the gradient of every parameter are held against PyTorch's in
+float64: the loss to 1e-4, gradients to 1e-3 of the largest element of their tensor (or of a
+thousandth of the largest of all, where a gradient is zero but for rounding). The column "torch" is
+how far PyTorch in float32 is from float64 itself: what is nearer than that is good too. Networks
+with BatchNormalization run with running statistics and with those of the batch. LIBRARY is
+libonnxtrain.so; needs torch, torchvision, transformers, onnx and onnxscript (the dynamo exporter).
+Exit code 1 where something differs.
+"""
+import argparse
+import contextlib
+import copy
+import ctypes as c
+import logging
+import os
+import pathlib
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from parity_models import ARCHITECTURES, FOLDED  # noqa: E402
+
+SPARSITY, LOSS_LIMIT, GRADIENT_LIMIT, LEAST = 0.9, 1e-4, 1e-3, 1e-3
+BN = {"affine": 3, "train": 2}
+SPARSE = {"auto": 0, "always": 1, "never": 2}
+TYPES = {np.dtype("float32"): 1, np.dtype("int64"): 7}
+
+
+class Error(c.Structure):
+    _fields_ = [("status", c.c_int), ("message", c.c_char * 508)]
+
+
+class Tensor(c.Structure):
+    _fields_ = [("type", c.c_int), ("rank", c.c_int), ("dim", c.c_int64 * 16), ("data", c.c_void_p)]
+
+    @classmethod
+    def view(cls, a):
+        return cls(TYPES[a.dtype], a.ndim, (c.c_int64 * 16)(*a.shape), a.ctypes.data)
+
+
+class Options(c.Structure):
+    _fields_ = [("threads", c.c_int), ("isa", c.c_char_p), ("sparse", c.c_int), ("bn", c.c_int),
+                ("seed", c.c_uint64), ("limits", c.c_uint64 * 4), ("allocator", c.c_void_p * 3),
+                ("log", c.c_void_p), ("log_context", c.c_void_p), ("parallel_for", c.c_void_p),
+                ("parallel_context", c.c_void_p), ("parallel_workers", c.c_int)]
+
+
+class Parameter(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("op", c.c_char_p), ("file_type", c.c_int), ("rank", c.c_int),
+                ("dim", c.c_int64 * 16), ("elements", c.c_int64), ("nonzeros", c.c_int64),
+                ("has_pattern", c.c_int), ("is_sparse", c.c_int), ("is_trainable", c.c_int),
+                ("mask_hash", c.c_uint64)]
+
+
+class Loss(c.Structure):
+    _fields_ = [("kind", c.c_int), ("label_smoothing", c.c_float), ("ignore_index", c.c_int64),
+                ("use_ignore_index", c.c_int), ("huber_delta", c.c_float), ("output", c.c_char_p)]
+
+
+class Optimizer(c.Structure):
+    _fields_ = [("kind", c.c_int), ("zeros", c.c_byte * 80)]
+
+
+class Result(c.Structure):
+    _fields_ = [("loss", c.c_double), ("count", c.c_int64), ("correct", c.c_int64)]
+
+
+class Session:
+    """A model opened by the library."""
+
+    def __init__(self, library, path, sparse, bn):
+        self.library, self.handle = library, c.c_void_p()
+        options = Options(threads=2, sparse=SPARSE[sparse], bn=BN[bn])
+        self.call("ot_open", str(path).encode(), c.byref(options), c.byref(self.handle))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.library.ot_close(self.handle)
+
+    def call(self, function, *arguments):
+        error = Error()
+        if getattr(self.library, function)(*arguments, c.byref(error)):
+            raise RuntimeError(error.message.decode())
+
+    def step(self, inputs, target):
+        loss = Loss(kind=0 if target.dtype == np.int64 else 1)
+        self.call("ot_set_loss", self.handle, c.byref(loss))
+        self.call("ot_set_optimizer", self.handle, c.byref(Optimizer()))
+        result, views = Result(), (Tensor * len(inputs))(*map(Tensor.view, inputs))
+        self.call("ot_train_step", self.handle, views, len(inputs), c.byref(Tensor.view(target)),
+                  c.byref(result))
+        return result.loss
+
+    def read(self, function, i, info):
+        a = np.empty(tuple(info.dim[:info.rank]), np.float32)
+        self.call(function, self.handle, i, a.ctypes.data_as(c.POINTER(c.c_float)))
+        return a
+
+    def parameters(self):
+        """(name, has it a pattern, values, gradient) of each that is trained."""
+        for i in range(self.library.ot_parameter_count(self.handle)):
+            info = Parameter()
+            self.call("ot_get_parameter", self.handle, i, c.byref(info))
+            if info.is_trainable:
+                yield (info.name.decode(), info.has_pattern,
+                       self.read("ot_read_parameter", i, info),
+                       self.read("ot_get_gradient", i, info))
+
+
+def load(path):
+    library = c.CDLL(path)
+    library.ot_close.argtypes = [c.c_void_p]
+    library.ot_parameter_count.argtypes = [c.c_void_p]
+    for name in ("ot_read_parameter", "ot_get_gradient"):
+        getattr(library, name).argtypes = [c.c_void_p, c.c_int, c.c_void_p, c.c_void_p]
+    return library
+
+
+def randomize(module):
+    """90 % zeros in matrices, different numbers in every vector: parameters are found by value."""
+    for p in module.parameters():
+        if p.dim() < 2:
+            p.data += 0.1 * torch.randn(p.shape)
+        else:
+            mask = torch.rand(p.shape) >= SPARSITY
+            p.data = p.data * mask / (1 - SPARSITY) ** 0.5 + 0.0  # no zero is negative
+    for m in module.modules():
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
+            m.running_mean.normal_(0, 0.1)
+            m.running_var.uniform_(0.5, 1.5)
+        elif isinstance(m, torch.nn.modules.dropout._DropoutNd) or \
+                type(m).__name__ == "StochasticDepth":
+            m.p = 0.0
+
+
+def expected(module, train, inputs, target, dtype):
+    """Loss and gradients by PyTorch."""
+    module = copy.deepcopy(module).to(dtype).train(train)
+    y = module(*(x.to(dtype) if x.is_floating_point() else x for x in inputs))
+    loss = torch.nn.functional.cross_entropy(y, target) if target.dtype == torch.int64 \
+        else torch.nn.functional.mse_loss(y, target.to(dtype))
+    loss.backward()
+    return loss.item(), {n: p.grad.double().numpy() for n, p in module.named_parameters()
+                         if p.grad is not None}
+
+
+@contextlib.contextmanager
+def silence():
+    """Exporters print graphs, from C++ too."""
+    sys.stdout.flush()
+    kept = os.dup(1), os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1), os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
+        for f in (*kept, null):
+            os.close(f)
+
+
+def export(module, inputs, path, opset, exporter, has_bn):
+    """The opset that came out. BatchNormalization must not be folded into convolutions."""
+    with silence():
+        if exporter == "dynamo":
+            torch.onnx.export(module, inputs, str(path), dynamo=True, opset_version=opset,
+                              external_data=False, verbose=False, optimize=not has_bn)
+        else:
+            torch.onnx.export(module, inputs, str(path), dynamo=False, opset_version=opset,
+                              training=torch.onnx.TrainingMode.PRESERVE)
+    import onnx
+    return onnx.load(path, load_external_data=False).opset_import[0].version
+
+
+def forms(a):
+    """How a file may hold an array: (its bytes there, the way from there)."""
+    yield np.ascontiguousarray(a).tobytes(), lambda g, s=a.shape: g.reshape(s)
+    if a.ndim == 2:
+        yield a.T.copy().tobytes(), lambda g, s=a.shape: g.reshape(s[::-1]).T
+    if a.ndim == 4:
+        yield (a.transpose(1, 0, 2, 3).copy().tobytes(),
+               lambda g, s=a.shape: g.reshape(s[1], s[0], *s[2:]).transpose(1, 0, 2, 3))
+    for order in ([0, 3, 1, 2], [1, 0, 2]):  # the gates of LSTM and GRU
+        if a.shape[0] % len(order) == 0:
+            blocks = a.reshape(len(order), -1, *a.shape[1:])
+            back = np.argsort(order)
+            yield (blocks[order].tobytes(), lambda g, s=blocks.shape, b=back, t=a.shape:
+                   g.reshape(s)[b].reshape(t))
+
+
+class Found:
+    """Where the values of each parameter lie in the model, and the gradients from there."""
+
+    def __init__(self, module):
+        self.places, self.gradient, self.slots, self.stray = {}, {}, {}, []
+        for name, p in module.named_parameters():
+            for key, back in forms(p.detach().numpy()):
+                self.places.setdefault(key, (name, back))
+
+    def add(self, name, pattern, values, gradient):
+        pieces = [(values, gradient)]
+        if not self.known(pieces) and values.ndim > 1:
+            pieces = list(zip(values, gradient))  # recurrent layers join their directions
+        if not self.known(pieces) and values.ndim and values.shape[-1] % 2 == 0:  # and two biases
+            pieces = [half for piece in pieces
+                      for half in zip(*(np.split(a, 2, axis=-1) for a in piece))]
+        if not self.known(pieces):
+            self.stray.append(name)
+            return
+        for v, g in pieces:
+            self.put(*self.places[v.tobytes()], pattern, v, g)
+
+    def known(self, pieces):
+        return all(v.tobytes() in self.places for v, _ in pieces)
+
+    def put(self, name, back, pattern, values, gradient):
+        slots = back(values != 0) if pattern else True
+        self.gradient[name] = self.gradient.get(name, 0) + back(gradient.astype(np.float64))
+        self.slots[name] = self.slots.get(name, True) & slots
+
+
+def largest(a):
+    return float(np.abs(a).max()) if a.size else 0.0
+
+
+def compare(found, want, torch32, details):
+    """The worst error of all gradients, PyTorch's own, the parameter, and those not found."""
+    scale_of_all = max(map(largest, want.values()))
+    worst, noise, which, missing = 0.0, 0.0, "", []
+    for name, g in want.items():
+        if name not in found.gradient:
+            missing.append(name)
+            continue
+        scale = max(largest(g), LEAST * scale_of_all)
+        slots = found.slots[name]
+        error = largest((found.gradient[name] - g) * slots) / scale
+        noise = max(noise, largest((torch32[name] - g) * slots) / scale)
+        if details and error > GRADIENT_LIMIT:
+            print(f"    {name} {error:.1e} of {scale:.1e}")
+        if not error <= worst:
+            worst, which = error, name
+    return worst, noise, which, missing
+
+
+def brief(e):
+    lines = [s for s in str(e).strip().splitlines() if s.strip()]
+    return f"{type(e).__name__}: {(lines or [''])[0][:150]}"
+
+
+def measure(library, name, module, inputs, target, path, bn, args):
+    train = bn == "train"
+    loss, want = expected(module, train, inputs, target, torch.float64)
+    _, torch32 = expected(module, train, inputs, target, torch.float32)
+    found = Found(module)
+    with Session(library, path, args.sparse, bn) as session:
+        got = session.step([np.ascontiguousarray(x.numpy()) for x in inputs], target.numpy())
+        for parameter in session.parameters():
+            found.add(*parameter)
+    worst, noise, which, missing = compare(found, want, torch32, args.details)
+    error = abs(got - loss) / abs(loss)
+    lost = [m for m in missing if not any(part in m for part in FOLDED.get(name, ()))]
+    good = error <= LOSS_LIMIT and worst <= max(GRADIENT_LIMIT, noise) and not lost
+    note = f"not found: {len(lost)} of {len(want)}, {lost[0]}; stray {found.stray[:2]}" if lost \
+        else f"not in the file: {len(missing)} of {len(want)}" if missing else ""
+    if worst > GRADIENT_LIMIT:
+        note += which
+    return good, f"{error:8.1e} {worst:8.1e} {noise:8.1e}", note
+
+
+def run(library, name, args):
+    """The table's lines of one architecture; the number of failures."""
+    torch.manual_seed(1)
+    module, inputs, target = ARCHITECTURES[name]()
+    randomize(module)
+    module.eval()
+    has_bn = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    failures = 0
+    for exporter in args.exporters.split(","):
+        for opset in map(int, args.opsets.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                path, label = pathlib.Path(folder) / "m.onnx", f"{name:14} {opset:3} {exporter:6}"
+                try:
+                    real = export(module, inputs, path, opset, exporter, has_bn)
+                except Exception as e:
+                    print(f"{label} {'-':6} not exported: {brief(e)}", flush=True)
+                    continue
+                if real != opset:
+                    print(f"{label} {'-':6} not exported: became opset {real}", flush=True)
+                    continue
+                for bn in BN if has_bn else ["affine"]:
+                    try:
+                        good, figures, note = measure(library, name, module, inputs, target, path,
+                                                      bn, args)
+                    except RuntimeError as e:
+                        good, figures, note = False, "", brief(e)
+                    failures += not good
+                    print(f"{label} {bn if has_bn else '-':6} {figures:26} "
+                          f"{'ok' if good else 'FAILS'} {note}", flush=True)
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("library")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--opsets", default="11,13,17,18")
+    parser.add_argument("--exporters", default="script,dynamo")
+    parser.add_argument("--sparse", default="always", choices=SPARSE)
+    parser.add_argument("--details", action="store_true")
+    args = parser.parse_intermixed_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    library = load(args.library)
+    print(f"{'architecture':14} {'':3} {'':6} {'bn':6} {'loss':>8} {'gradient':>8} {'torch':>8}")
+    sys.exit(sum(run(library, name, args) for name in args.names or ARCHITECTURES) > 0)
+
+
+main()
