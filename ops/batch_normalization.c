@@ -60,7 +60,9 @@ static ot_status read_attributes(const struct op_node *n, struct state *s, ot_er
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
-    return lane_rank == 1 && n->x[X]->rank >= 2;
+    const struct tensor *x = n->x[X];
+    if (lane_rank == 2) return x->rank >= 2 && x->dim[1] % OT_CHANNEL_LANES == 0;
+    return lane_rank == 1 && x->rank >= 2;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -78,7 +80,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                               ot_shape_text(n->x[i], text, sizeof text), (long long)x->dim[1]);
     }
     const struct tensor *z = summand(n);
-    if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes))
+    if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes ||
+              z->lane_rank != x->lane_rank))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input 5 is not like input 0");
     s->relu = strstr(n->op->name, "+Relu") != NULL;
     ot_channels_of(x, &s->x);
@@ -86,7 +89,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 1; i < n->n_out; i++)
         if (n->y[i]) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 1, &x->dim[1], err));
     n->mixes = s->batch;
-    if (s->batch) n->save_size = (size_t)s->x.channels * 2 * sizeof(float);
+    if (s->batch) n->save_size = (size_t)x->dim[1] * 2 * sizeof(float);
     return OT_OK;
 }
 
@@ -107,12 +110,12 @@ static void move_statistic(const struct op_node *n, int i, int64_t c, float batc
     put(n, i, c, batch);
 }
 
-/* Mean and 1 / sqrt(var + epsilon) that hold for this channel. */
-static void statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
+/* Mean and 1 / sqrt(var + epsilon) that hold for channel c; m, square: the mean of its elements and
+ * their sum of squares around it. */
+static void statistics(const struct op_node *n, int64_t c, double m, double square, float *mean,
+                       float *inverse) {
     const struct state *s = n->state;
     if (s->batch && s->x.count) {
-        double m, square;
-        ot_channel_moments(n->kernels, &s->x, ot_f(n->x[X]), c, &m, &square);
         const double var = square / (double)s->x.count;
         *mean = (float)m;
         *inverse = (float)(1 / sqrt(var + (double)s->epsilon));
@@ -128,39 +131,6 @@ static void statistics(const struct op_node *n, int64_t c, float *mean, float *i
     }
 }
 
-static void normalize(const struct op_node *n, int64_t c, float mean, float inverse) {
-    const struct state *s = n->state;
-    const struct norm whole = {.x0 = mean, .gain = inverse * ot_f(n->x[SCALE])[c],
-                               .shift = ot_f(n->x[BIAS])[c], .relu = s->relu};
-    for (int64_t o = 0; o < s->x.outer; o++) {
-        const int64_t at = (o * s->x.channels + c) * s->x.inner;
-        struct norm a = whole;
-        a.x = ot_f(n->x[X]) + at;
-        a.z = summand(n) ? ot_f(summand(n)) + at : NULL;
-        a.y = ot_f(n->y[0]) + at;
-        n->kernels->norm(&a, (size_t)s->x.inner);
-    }
-}
-
-static void forward_channel(void *arg, int task, int worker) {
-    (void)worker;
-    const struct op_node *n = arg;
-    const struct state *s = n->state;
-    const int64_t c = task;
-    float mean, inverse;
-    statistics(n, c, &mean, &inverse);
-    if (s->batch) {
-        ((float *)n->save)[2 * c] = mean;
-        ((float *)n->save)[2 * c + 1] = inverse;
-    }
-    normalize(n, c, mean, inverse);
-}
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->x.channels, forward_channel, n);
-}
-
 /* Mean and 1 / sqrt(var + epsilon) that forward used: statistics have moved since. */
 static void used_statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
     const struct state *s = n->state;
@@ -169,16 +139,62 @@ static void used_statistics(const struct op_node *n, int64_t c, float *mean, flo
     *inverse = s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
 }
 
-static void again_channel(void *arg, int task, int worker) {
+/* A group is a channel, or OT_UNIT side by side; the first is number 0 of its unit in any case. */
+static int group_size(const struct state *s) { return s->x.units ? OT_UNIT : 1; }
+
+static void describe(const struct op_node *n, int64_t group, struct norm_unit *unit,
+                     float *inverse) {
+    const int size = group_size(n->state);
+    for (int k = 0; k < size; k++) {
+        const int64_t c = group * size + k;
+        used_statistics(n, c, &unit->x0[k], &inverse[k]);
+        unit->gain[k] = inverse[k] * ot_f(n->x[SCALE])[c];
+        unit->shift[k] = ot_f(n->x[BIAS])[c];
+    }
+}
+
+static void normalize(void *arg, int group, int worker) {
     (void)worker;
-    float mean, inverse;
-    used_statistics(arg, task, &mean, &inverse);
-    normalize(arg, task, mean, inverse);
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    struct norm_unit unit;
+    float inverse[OT_UNIT];
+    describe(n, group, &unit, inverse);
+    const struct norm whole = {.unit = s->x.units ? &unit : NULL, .x0 = unit.x0[0],
+                               .gain = unit.gain[0], .shift = unit.shift[0], .relu = s->relu};
+    for (int64_t o = 0; o < s->x.outer; o++) {
+        const int64_t at = (o * s->x.channels + group) * s->x.inner;
+        struct norm a = whole;
+        a.x = ot_f(n->x[X]) + at;
+        a.z = summand(n) ? ot_f(summand(n)) + at : NULL;
+        a.y = ot_f(n->y[0]) + at;
+        n->kernels->norm(&a, (size_t)s->x.inner);
+    }
+}
+
+static void forward_group(void *arg, int group, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const int size = group_size(s);
+    double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0};
+    if (s->batch) ot_channel_moments(n->kernels, &s->x, ot_f(n->x[X]), group, mean, square);
+    for (int k = 0; k < size; k++) {
+        const int64_t c = (int64_t)group * size + k;
+        float used[2];
+        statistics(n, c, mean[k], square[k], &used[0], &used[1]);
+        if (s->batch) memcpy((float *)n->save + 2 * c, used, sizeof used);
+    }
+    normalize(arg, group, worker);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)s->x.channels, forward_group, n);
 }
 
 static void again(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->x.channels, again_channel, n);
+    ot_parallel_for(n->pool, (int)s->x.channels, normalize, n);
 }
 
 /* ---- backward ---- */
@@ -189,28 +205,29 @@ static float *wanted(const struct op_node *n, int i) {
     return i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
 }
 
-/* All that is known of channel c; pointers are those of the whole tensors. */
-static struct norm_gradient describe(const struct op_node *n, int64_t c, float mean,
-                                     float inverse) {
+/* What holds for a whole group; pointers are those of the whole tensors. */
+static struct norm_gradient begin_gradient(const struct op_node *n, const struct norm_unit *unit) {
     const struct state *s = n->state;
-    return (struct norm_gradient){.dy = ot_f(n->dy[0]),
+    return (struct norm_gradient){.unit = s->x.units ? unit : NULL,
+                                  .dy = ot_f(n->dy[0]),
                                   .more = n->more ? ot_f(n->more) : NULL,
                                   .x = ot_f(n->x[X]),
                                   .y = s->relu && summand(n) ? ot_f(n->y[0]) : NULL,
-                                  .x0 = mean,
-                                  .gain = inverse * ot_f(n->x[SCALE])[c],
-                                  .shift = ot_f(n->x[BIAS])[c],
+                                  .x0 = unit->x0[0],
+                                  .gain = unit->gain[0],
+                                  .shift = unit->shift[0],
                                   .relu = s->relu,
                                   .batch = s->batch,
                                   .dx = wanted(n, X),
                                   .dz = wanted(n, Z)};
 }
 
-static void backward_data(const struct op_node *n, int64_t c, const struct norm_gradient *whole) {
+static void backward_data(const struct op_node *n, int64_t group,
+                          const struct norm_gradient *whole) {
     const struct state *s = n->state;
     const bool reads_x = s->batch || (s->relu && !whole->y);
     for (int64_t o = 0; o < s->x.outer; o++) {
-        const int64_t at = (o * s->x.channels + c) * s->x.inner;
+        const int64_t at = (o * s->x.channels + group) * s->x.inner;
         struct norm_gradient a = *whole;
         a.dy += at;
         a.more = a.more ? a.more + at : NULL;
@@ -222,33 +239,48 @@ static void backward_data(const struct op_node *n, int64_t c, const struct norm_
     }
 }
 
-static void backward_channel(void *arg, int task, int worker) {
-    (void)worker;
-    const struct op_node *n = arg;
+/* Number k of a group, which is channel c. sum, product: of the gradient g after Relu, of
+ * g (x - mean). */
+static void backward_channel(const struct op_node *n, int64_t c, int k, double inverse, double sum,
+                             double product, struct norm_unit *unit) {
     const struct state *s = n->state;
-    const int64_t c = task;
-    float mean, inverse;
-    used_statistics(n, c, &mean, &inverse);
-    struct norm_gradient a = describe(n, c, mean, inverse);
-    double sum = 0, product = 0; /* of the gradient g after Relu, of g (x - mean) */
-    if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
-        ot_channel_sums(n->kernels, &s->x, &a, c, &sum, &product);
-    const double gain = (double)a.gain, m = (double)s->x.count, fixed = s->batch ? 0 : gain;
-    const double per_variance = -(double)inverse * inverse * product;
-    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * (double)inverse);
+    const double gain = (double)unit->gain[k], m = (double)s->x.count, fixed = s->batch ? 0 : gain;
+    const double per_variance = -inverse * inverse * product;
+    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * inverse);
     if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum;
     if (n->dx[MEAN]) ot_f(n->dx[MEAN])[c] = (float)(-fixed * sum);
     if (n->dx[VAR]) ot_f(n->dx[VAR])[c] = (float)(0.5 * fixed * per_variance);
-    a.slope = (float)(gain * per_variance / m);
-    a.rest = (float)(-gain * sum / m);
-    if (a.dx || a.dz) backward_data(n, c, &a);
+    unit->slope[k] = (float)(gain * per_variance / m);
+    unit->rest[k] = (float)(-gain * sum / m);
+}
+
+static void backward_group(void *arg, int group, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const int size = group_size(s);
+    struct norm_unit unit;
+    float inverse[OT_UNIT];
+    double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
+    describe(n, group, &unit, inverse);
+    struct norm_gradient a = begin_gradient(n, &unit);
+    if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
+        ot_channel_sums(n->kernels, &s->x, &a, group, sum, product);
+    for (int k = 0; k < size; k++)
+        backward_channel(n, (int64_t)group * size + k, k, (double)inverse[k], sum[k], product[k],
+                         &unit);
+    a.slope = unit.slope[0];
+    a.rest = unit.rest[0];
+    if (a.dx || a.dz) backward_data(n, group, &a);
 }
 
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->x.channels, backward_channel, n);
+    ot_parallel_for(n->pool, (int)s->x.channels, backward_group, n);
 }
 
+#define STATE_16 "S[16]:p B[16]:p M[16]:p V[16]:p range=0.3,2"
+#define STATE_32 "S[32]:p B[32]:p M[32]:p V[32]:p range=0.3,2"
 #define STATE "S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2"
 
 static const char *const cases[] = {
@@ -259,6 +291,10 @@ static const char *const cases[] = {
     "X[3,3,7,9] " STATE " train training_mode=1 lanes -> Y[3,3,7,9] RM[3]:n RV[3]:n",
     "X[17,3,2,2] " STATE " train bn=train momentum=0.7 lanes -> Y[17,3,2,2]",
     "X[9,3] " STATE " train training_mode=1 lanes -> Y[9,3]",
+    "X[3,32,3,5] " STATE_32 " train training_mode=1 lanes -> Y[3,32,3,5]",
+    "X[19,16] " STATE_16 " train training_mode=1 lanes -> Y[19,16]",
+    "X[2,16,9,64] " STATE_16 " train bn=train -> Y[2,16,9,64]",
+    "X[3,16,2] " STATE_16 " train bn=affine -> Y[3,16,2]",
     "X[4,3,3] " STATE " train @9 -> Y[4,3,3] RM[3]:n RV[3]:n SM[3]:n SV[3]:n",
     "X[4,3,3] " STATE " train @7 -> Y[4,3,3]",
     "X[4,3,3] " STATE " train is_test=0 @6 -> Y[4,3,3]",
@@ -292,6 +328,7 @@ static const char *const relu_cases[] = {
     NULL};
 
 static const char *const add_cases[] = {
+    "X[3,16,2,5] " STATE_16 " Z[3,16,2,5] train training_mode=1 -> Y[3,16,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] -> Y[3,3,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] train training_mode=1 lanes -> Y[3,3,2,5] RM[3]:n RV[3]:n",
     "X[2,3,2] " STATE " Z[2,3,3] -> error: input 5",
@@ -323,6 +360,7 @@ static const char *const add_relu_cases[] = {
         .internal = inner,                                                                  \
         .state_size = sizeof(struct state),                                                 \
         .lanes = lanes,                                                                     \
+        .channel_lanes = OT_CHANNEL_LANES,                                                  \
         .prepare = prepare,                                                                 \
         .forward = forward,                                                                 \
         .again = again,                                                                     \

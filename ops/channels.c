@@ -1,38 +1,49 @@
 /* channels.c - the elements of a channel, a piece at a time: float within one, double over all. */
 #include "ops/channels.h"
 
+#include <string.h>
+
 enum {
     PIECE = 512, /* two of them fit any first-level cache, and float holds the sum */
+    UNIT_PIECE = 4096, /* of OT_UNIT channels */
     SHORT = 128  /* shorter runs are put side by side first */
 };
 
 enum { X, DY, MORE, Y, SOURCES }; /* what is read, in rows of pointers; NULL: nobody does */
 
 struct total {
-    double n, mean, square;  /* of moments */
-    double sum, product;     /* of gradients */
+    double n, mean[OT_UNIT], square[OT_UNIT]; /* of moments */
+    double sum[OT_UNIT], product[OT_UNIT];    /* of gradients */
 };
 
 struct walk {
     const struct kernels *kernels;
     const struct norm_gradient *gradient; /* NULL: moments are asked for */
+    bool units;
     struct total total;
     size_t n; /* elements in piece */
     float piece[SOURCES][PIECE];
 };
 
-static void add_moments(struct total *t, double n, double mean, double square) {
-    const double all = t->n + n, d = mean - t->mean;
-    t->mean += d * n / all;
-    t->square += square + d * d * t->n * n / all;
+static int side_by_side(bool units) { return units ? OT_UNIT : 1; }
+
+static void add_moments(struct walk *w, double n, const float *mean, const float *square) {
+    struct total *t = &w->total;
+    const double all = t->n + n, share = n / all;
+    for (int l = 0; l < side_by_side(w->units); l++) {
+        const double d = (double)mean[l] - t->mean[l];
+        t->mean[l] += d * share;
+        t->square[l] += (double)square[l] + d * d * t->n * share;
+    }
     t->n = all;
 }
 
 static void add_piece(struct walk *w, const float *const *at, size_t n) {
-    float p, q;
+    const int channels = side_by_side(w->units);
+    float p[OT_UNIT], q[OT_UNIT];
     if (!w->gradient) {
-        w->kernels->moments(at[X], n, &p, &q);
-        add_moments(&w->total, (double)n, (double)p, (double)q);
+        (w->units ? w->kernels->unit_moments : w->kernels->moments)(at[X], n, p, q);
+        add_moments(w, (double)n / channels, p, q);
         return;
     }
     struct norm_gradient a = *w->gradient;
@@ -40,9 +51,11 @@ static void add_piece(struct walk *w, const float *const *at, size_t n) {
     a.dy = at[DY];
     a.more = at[MORE];
     a.y = at[Y];
-    w->kernels->norm_sums(&a, n, &p, &q);
-    w->total.sum += (double)p;
-    w->total.product += (double)q;
+    w->kernels->norm_sums(&a, n, p, q);
+    for (int l = 0; l < channels; l++) {
+        w->total.sum[l] += (double)p[l];
+        w->total.product[l] += (double)q[l];
+    }
 }
 
 static void advance(const float **at, const float *const *from, int64_t by) {
@@ -66,9 +79,10 @@ static void add_run(struct walk *w, const float *const *from, int64_t at, int64_
         w->n += (size_t)n;
         return;
     }
-    for (int64_t i = 0; i < n; i += PIECE) {
+    const int64_t most = w->units ? UNIT_PIECE : PIECE;
+    for (int64_t i = 0; i < n; i += most) {
         advance(part, from, at + i);
-        add_piece(w, part, (size_t)(n - i < PIECE ? n - i : PIECE));
+        add_piece(w, part, (size_t)(n - i < most ? n - i : most));
     }
 }
 
@@ -89,7 +103,12 @@ void ot_channels_of(const struct tensor *x, struct channels *c) {
                            .inner = ot_dims_product(x, 2, x->rank) * (x->lanes ? x->lanes : 1),
                            .spare_block = -1,
                            .count = x->dim[0] * ot_dims_product(x, 2, x->rank)};
-    if (!x->lanes || x->dim[0] % x->lanes == 0) return;
+    if (x->lane_rank == 2) {
+        c->units = true;
+        c->channels /= OT_UNIT;
+        c->outer = x->dim[0];
+    }
+    if (x->lane_rank != 1 || x->dim[0] % x->lanes == 0) return;
     c->spare_block = c->outer - 1;
     c->lanes = x->lanes;
     c->used = x->dim[0] % x->lanes;
@@ -97,18 +116,18 @@ void ot_channels_of(const struct tensor *x, struct channels *c) {
 
 void ot_channel_moments(const struct kernels *k, const struct channels *c, const float *x,
                         int64_t channel, double *mean, double *square) {
-    struct walk w = {.kernels = k};
+    struct walk w = {.kernels = k, .units = c->units};
     const float *from[SOURCES] = {[X] = x};
     add_channel(&w, c, from, channel);
-    *mean = w.total.mean;
-    *square = w.total.square;
+    memcpy(mean, w.total.mean, (size_t)side_by_side(c->units) * sizeof *mean);
+    memcpy(square, w.total.square, (size_t)side_by_side(c->units) * sizeof *square);
 }
 
 void ot_channel_sums(const struct kernels *k, const struct channels *c,
                      const struct norm_gradient *a, int64_t channel, double *sum, double *product) {
-    struct walk w = {.kernels = k, .gradient = a};
+    struct walk w = {.kernels = k, .gradient = a, .units = c->units};
     const float *from[SOURCES] = {[X] = a->x, [DY] = a->dy, [MORE] = a->more, [Y] = a->y};
     add_channel(&w, c, from, channel);
-    *sum = w.total.sum;
-    *product = w.total.product;
+    memcpy(sum, w.total.sum, (size_t)side_by_side(c->units) * sizeof *sum);
+    memcpy(product, w.total.product, (size_t)side_by_side(c->units) * sizeof *product);
 }

@@ -1,19 +1,22 @@
-/* channels.h - sums over the elements of one channel, for [N, C, ...] in rows or in lanes. */
+/* channels.h - sums over the elements of one channel, for [N, C, ...] in rows or in lanes of
+ * samples; in lanes of channels for OT_UNIT channels at once. */
 #ifndef OT_OPS_CHANNELS_H
 #define OT_OPS_CHANNELS_H
 
 #include "ops/kernels/kernels.h"
 #include "ops/op.h"
 
-/* In memory x is [outer][channels][inner]. */
+/* In memory x is [outer][channels][inner]. units: each of the `channels` is OT_UNIT of them side by
+ * side, and the functions below give one number for each. */
 struct channels {
+    bool units;
     int64_t channels, outer, inner;
     int64_t spare_block; /* the outer index whose last lanes are spare; -1: none */
     int64_t lanes, used; /* in that block: L, and lanes that are not spare */
     int64_t count;       /* elements of a channel, spare lanes not among them */
 };
 
-/* x: [N, C, ...]; in lanes, of lane_rank 1. */
+/* x: [N, C, ...]; in lanes, of lane_rank 1, or lanes of channels. */
 void ot_channels_of(const struct tensor *x, struct channels *c);
 
 /* Mean, and sum of (x - mean)^2; zeros where there are no elements. Pieces that fit the cache are

@@ -1,10 +1,11 @@
 /* conv.c - Conv: y[n,m,o] = b[m] + sum over c, k of W[m,c,k] x[n, c, o stride + k dilation - pad],
  * in groups (ONNX Conv-1, Conv-11), over one to three spatial dimensions.
  *
- * A dense W runs on oneDNN in rows; a W with a pattern on the sparse product, in lanes or, for few
- * samples, in rows. A dense W with short rows goes there too, as one whose pattern is full, where
- * its neighbours are in lanes: there are few channels to multiply, and turning them into rows and
- * back costs as much. Groups of single channels have kernels of their own in lanes.
+ * A dense W runs on oneDNN, in rows or, where oneDNN likes that better, in lanes of channels; a W
+ * with a pattern on the sparse product, in lanes of samples or, for few samples, in rows. A dense W
+ * with short rows goes there too, as one whose pattern is full, where its neighbours are in such
+ * lanes: there are few channels to multiply, and turning them into rows and back costs as much.
+ * Groups of single channels have kernels of their own in lanes of samples.
  */
 #include "ops/depthwise.h"
 #include "ops/dnnl.h"
@@ -112,8 +113,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], n->x[1]->dim[0]};
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
-    const bool sparse = n->x[1]->pattern || n->x[0]->lanes;
-    state->depthwise = n->x[0]->lanes && !n->x[1]->pattern && ot_is_depthwise(&state->shape);
+    const bool samples = n->x[0]->lane_rank == 1, sparse = n->x[1]->pattern || samples;
+    state->depthwise = samples && !n->x[1]->pattern && ot_is_depthwise(&state->shape);
     if (state->depthwise) {
         n->kernel = "depthwise";
         n->flops = 2.0 * (double)ot_elements(n->x[1]) *
@@ -151,9 +152,18 @@ static bool takes_pattern(const struct tensor *w) {
     return p && is_flat(w) && few_taps(w) && !p->transposed && p->rows == w->dim[0];
 }
 
+/* Lanes of channels: x and y are made of whole ones. */
+static bool blocks_fit(const struct tensor *x, const struct tensor *w) {
+    const int block = ot_dnnl_block();
+    return block == OT_CHANNEL_LANES && !w->pattern && is_fixed(w) && w->rank > 2 &&
+           x->rank == w->rank && x->dim[1] % block == 0 && w->dim[0] % block == 0;
+}
+
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct tensor *w = n->x[1], *bias = n->n_in > 2 ? n->x[2] : NULL;
-    if (!w || lane_rank != 1 || (bias && !is_fixed(bias))) return false;
+    if (!w || (bias && !is_fixed(bias))) return false;
+    if (lane_rank == 2) return blocks_fit(n->x[0], w);
+    if (lane_rank != 1) return false;
     return w->pattern ? takes_pattern(w) : is_flat(w) && few_taps(w) && is_short(w);
 }
 
@@ -210,6 +220,10 @@ static const char *const cases[] = {
     "X[3,2,8] W[4,2,3]:p strides=2 auto_pad=SAME_LOWER -> Y[3,4,4]",
     "X[1,2,5,4] W[2,2,3,3] auto_pad=VALID -> Y[1,2,3,2]",
     "X[9,2,5,5] W[4,1,3,3]:p group=2 dilations=2,2 pads=2,1,2,1 @1 -> Y[9,4,5,3]",
+    "X[3,16,5,6] W[32,16,3,3]:p B[32]:p pads=1,1,1,1 -> Y[3,32,5,6]",
+    "X[9,32,7,5] W[16,32,1,1]:p strides=2,2 -> Y[9,16,4,3]",
+    "X[2,32,6,6] W[32,1,3,3]:p B[32]:p group=32 pads=1,0,1,0 -> Y[2,32,6,4]",
+    "X[2,16,9] W[16,16,3] dilations=2 -> Y[2,16,5]",
     "X[1,2,4,4] W[2,2,3,3] group=0 -> error: 'group' is 0",
     "X[1,3,4,4] W[2,3,3,3] group=2 -> error: 'group' is 2",
     "X[1,2,4,4] W[2,2,3,3] strides=0,1 -> error: 'strides' holds 0",
@@ -239,6 +253,7 @@ const struct op ot_op_Conv = {
     .lanes = lanes,
     .product = product,
     .sparse_rows = sparse_rows,
+    .channel_lanes = OT_CHANNEL_LANES,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

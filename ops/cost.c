@@ -77,7 +77,9 @@ bool ot_op_sparse_pays(const struct op_node *n, int i, int lanes) {
     if (i != 1 || !n->op->product || !n->op->product(n, &s))
         return ot_pattern_is_sparse(n->x[i]->pattern);
     const struct cost a = ot_cost_sparse(n->kernels, &s, n->x[i]->pattern->nnz, lanes);
-    const struct cost b = ot_cost_dense(n->kernels, &s, n->x[0]->lanes != 0);
+    /* lanes of channels are as good to dense kernels as rows */
+    const bool turned = n->x[0]->lanes && !(n->op->channel_lanes && n->x[0]->lane_rank == 2);
+    const struct cost b = ot_cost_dense(n->kernels, &s, turned);
     return a.forward + a.data + a.weight <= b.forward + b.data + b.weight;
 }
 

@@ -23,6 +23,11 @@ static void end_sequential(int before) {
     if (before != 1) omp_set_num_threads(before);
 }
 
+int ot_dnnl_block(void) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), wide = dnnl_cpu_isa_avx512_core;
+    return (isa & wide) == wide ? 16 : 0;
+}
+
 #define DNNL_TEXT_(x) #x
 #define DNNL_TEXT(x) DNNL_TEXT_(x)
 
@@ -41,19 +46,15 @@ struct geometry {
     dnnl_dims_t stride, dilate, begin, end;
 };
 
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t const_md;
-
 struct md {
     dnnl_memory_desc_t d;
 };
 
-static const_md md_of(const struct md *m) { return m->d; }
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t const_md;
+#define MD_INIT dnnl_memory_desc_create_with_tag
 
-static dnnl_status_t md_new(struct md *m, int rank, const dnnl_dims_t dims,
-                            dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(&m->d, rank, dims, dnnl_f32, tag);
-}
+static const_md md_of(const struct md *m) { return m->d; }
 
 static void md_free(struct md *m) {
     if (m->d) dnnl_memory_desc_destroy(m->d);
@@ -78,17 +79,9 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 }
 #else
 typedef const dnnl_memory_desc_t *const_md;
-
-struct md {
-    dnnl_memory_desc_t d;
-};
+#define MD_INIT dnnl_memory_desc_init_by_tag
 
 static const_md md_of(const struct md *m) { return &m->d; }
-
-static dnnl_status_t md_new(struct md *m, int rank, const dnnl_dims_t dims,
-                            dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(&m->d, rank, dims, dnnl_f32, tag);
-}
 
 static void md_free(struct md *m) { (void)m; }
 
@@ -112,6 +105,11 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
     return status ? status : dnnl_primitive_desc_create(pd, &d, attr, engine, hint);
 }
 #endif
+
+static dnnl_status_t md_new(struct md *m, int rank, const dnnl_dims_t dims,
+                            dnnl_format_tag_t tag) {
+    return MD_INIT(&m->d, rank, dims, dnnl_f32, tag);
+}
 
 /* ---- convolution ---- */
 
@@ -194,12 +192,15 @@ static const_md chosen_md(const struct pass *p, int kind, int operand) {
                                         passes[kind].arg[operand]);
 }
 
-/* Plain rows: batch and channels (of W: groups, outputs, inputs), then depth where there is one,
- * height and width. */
-static dnnl_status_t plain_descs(const struct conv_shape *s, int64_t samples, struct md *plain,
+/* Rows, or x and y in lanes of channels: batch and channels (of W: groups, outputs, inputs), then
+ * depth where there is one, height and width. */
+static dnnl_status_t plain_descs(const struct dense_conv *c, int64_t samples, struct md *plain,
                                  struct md *any) {
-    static const dnnl_format_tag_t tag[] = {[1] = dnnl_a, [4] = dnnl_abcd, [5] = dnnl_abcde,
-                                            [6] = dnnl_abcdef};
+    static const dnnl_format_tag_t rows[] = {[1] = dnnl_a, [4] = dnnl_abcd, [5] = dnnl_abcde,
+                                             [6] = dnnl_abcdef},
+                                   blocks[] = {[4] = dnnl_aBcd16b, [5] = dnnl_aBcde16b};
+    const struct conv_shape *s = &c->shape;
+    const bool lanes[OPERANDS] = {[X] = c->node->x[0]->lanes, [Y] = c->node->y[0]->lanes};
     const int64_t g = s->groups, image[OPERANDS][3] = {[X] = {s->depth.in, s->h, s->w},
                                                        [W] = {s->depth.kernel, s->kh, s->kw},
                                                        [Y] = {s->depth.out, s->oh, s->ow}};
@@ -212,7 +213,8 @@ static dnnl_status_t plain_descs(const struct conv_shape *s, int64_t samples, st
     for (int i = 0; i < OPERANDS && !status; i++) {
         for (int k = s->depth.in ? 0 : 1; k < 3 && i != B; k++)
             spec[i].dims[spec[i].rank++] = image[i][k];
-        status = md_new(&plain[i], spec[i].rank, spec[i].dims, tag[spec[i].rank]);
+        const dnnl_format_tag_t tag = (lanes[i] ? blocks : rows)[spec[i].rank];
+        status = md_new(&plain[i], spec[i].rank, spec[i].dims, tag);
         if (!status && i != B)
             status = md_new(&any[i], spec[i].rank, spec[i].dims, dnnl_format_tag_any);
     }
@@ -258,7 +260,7 @@ static ot_status make_set(struct dense_conv *c, struct pass_set *set, ot_error *
     struct md any[OPERANDS];
     memset(any, 0, sizeof any);
     int kind = FORWARD;
-    dnnl_status_t status = plain_descs(&c->shape, set->samples, set->plain, any);
+    dnnl_status_t status = plain_descs(c, set->samples, set->plain, any);
     for (; kind < PASSES && !status; kind++)
         if (has_pass(c, kind)) status = make_pass(c, set, kind, any);
     for (int i = 0; i < OPERANDS; i++) md_free(&any[i]);

@@ -2,7 +2,8 @@
  *
  * oneDNN is used as a sequential library: the batch (or the rows of a product) is cut by shape into
  * pieces, and each piece runs on the pool thread that takes it. The number of threads therefore
- * changes no bit. All arrays are plain row-major; layouts that oneDNN prefers live in scratch.
+ * changes no bit. Arrays are plain row-major, or x and y of a convolution in lanes of channels;
+ * other layouts that oneDNN prefers live in scratch.
  *
  * A failure inside a step is kept in op_node.fault (see ot_op_fault): nothing here returns one.
  */
@@ -13,6 +14,10 @@
 #include "ops/sparse.h"
 
 struct dense_conv;
+
+/* How many channels stand side by side in the layout that convolutions like best on this machine;
+ * 0: there is no such layout. */
+int ot_dnnl_block(void);
 
 enum { OT_DENSE_DX = 1, OT_DENSE_DW = 2, OT_DENSE_DB = 4 };
 

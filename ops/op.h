@@ -34,6 +34,10 @@ struct conv_shape;
 #define OT_Y(i) (1u << (16 + (i)))
 #define OT_X_ALL 0xffffu
 
+/* Lanes of channels: lane_rank 2, so many lanes, and a multiple of them channels. In memory
+ * [N][C / 16][H][W][16], the layout of dense convolutions with AVX-512. */
+enum { OT_CHANNEL_LANES = 16 };
+
 /* What a step knows beyond its tensors. */
 struct step_context {
     uint64_t seed;
@@ -113,6 +117,7 @@ struct op {
     /* May this node run in lanes layout? Asked with x's shapes known, before prepare; NULL: no.
      * lane_rank is that of its lanes inputs. */
     bool (*lanes)(const struct op_node *n, int lane_rank);
+    int channel_lanes; /* of lane_rank 2 ([N, C] merged), lanes takes this width alone; 0: any */
     /* May x[i] keep its pattern although the node runs in rows? NULL: no. */
     bool (*sparse_rows)(const struct op_node *n, int i);
     /* The product of x[0] and x[1] as ops/sparse.h has it, where their shapes make one; NULL: none.
@@ -146,6 +151,12 @@ bool ot_pattern_is_sparse(const struct pattern *p);
 /* Are they predicted to be faster than dense ones for x[i], which has a pattern, in so many lanes
  * (0: in rows)? See ops/cost.h; where the operator makes no plain product, its density says it. */
 bool ot_op_sparse_pays(const struct op_node *n, int i, int lanes);
+
+/* May this node run in so many lanes of this rank? */
+static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank) {
+    if (lane_rank == 2 && n->op->channel_lanes && n->op->channel_lanes != lanes) return false;
+    return n->op->lanes && n->op->lanes(n, lane_rank);
+}
 
 /* Checks counts, opset and attributes of a node against its operator's record. */
 ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err);

@@ -34,7 +34,7 @@ ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err
         (double)p->w.kernel[0] * (double)p->w.kernel[1] * (double)p->w.kernel[2];
     if (image > INT32_MAX || kernel > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image or a kernel of 2^31 elements");
-    p->planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1];
+    p->planes = (x->lanes ? ot_lane_blocks(x) : 1) * ot_dims_product(x, x->lane_rank, 2);
     p->inner = x->lanes ? x->lanes : 1;
     n->flops = (double)ot_elements(n->y[0]) * kernel;
     const double work = (double)ot_pooling_out(p) * kernel * (double)p->inner + 1;
@@ -79,6 +79,6 @@ void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn)
 
 bool ot_pooling_lanes(const struct op_node *n, int lane_rank) {
     const int rank = n->x[0]->rank;
-    return lane_rank == 1 && (rank == 3 || rank == 4) &&
+    return lane_rank <= 2 && (rank == 3 || rank == 4) &&
            (n->node->n_out < 2 || n->node->out[1] < 0);
 }

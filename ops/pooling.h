@@ -1,8 +1,9 @@
 /* pooling.h - what MaxPool and AveragePool share: planes, windows, and their taps.
  *
  * In memory x is [planes][in[2]][in[0]][in[1]][inner]: planes are samples times channels and inner
- * is 1 in rows; blocks times channels and L in lanes. A 1-D pooling has in[0] = 1, and all but
- * those over three dimensions have in[2] = 1: rows are dimension 0, columns 1, depth 2.
+ * is 1 in rows; in lanes planes are blocks, times channels where samples stand side by side, and
+ * inner is L. A 1-D pooling has in[0] = 1, and all but those over three dimensions have in[2] = 1:
+ * rows are dimension 0, columns 1, depth 2.
  */
 #ifndef OT_OPS_POOLING_H
 #define OT_OPS_POOLING_H
@@ -32,7 +33,7 @@ int64_t ot_pooling_taps(const struct pooling *p, int dimension, int64_t o, bool 
 typedef void ot_plane_fn(const struct op_node *n, int64_t plane);
 void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn);
 
-/* op->lanes: [N, C, ...] with samples in lanes. */
+/* op->lanes: [N, C, ...] with samples or channels in lanes. */
 bool ot_pooling_lanes(const struct op_node *n, int lane_rank);
 
 static inline int64_t ot_pooling_in(const struct pooling *p) {

@@ -158,9 +158,20 @@ static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err
 
 /* ---- what a value is in each layout ---- */
 
+/* rank 0: rows */
+struct lanes {
+    int count, rank;
+};
+
+static const struct lanes ROWS = {0, 0};
+
+static bool same_lanes(const struct tensor *t, struct lanes lanes) {
+    return t->lanes == lanes.count && t->lane_rank == lanes.rank;
+}
+
 /* An internal operator with one input and one output. */
-static ot_status insert(struct plan *p, const char *op_type, struct entry *from, int lanes,
-                        int lane_rank, struct entry **to, ot_error *err) {
+static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
+                        struct lanes lanes, struct entry **to, ot_error *err) {
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     struct entry *y = ot_plan_entry(p, from->name);
     if (!node || !y) return no_memory(err);
@@ -169,8 +180,8 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
     struct plan_node *pn = ot_node_new(p, ot_op_find(op_type), node, -1);
     if (!pn) return no_memory(err);
     y->weight = from->weight;
-    y->t.lanes = lanes;
-    y->t.lane_rank = lane_rank;
+    y->t.lanes = lanes.count;
+    y->t.lane_rank = lanes.rank;
     pn->n.x[0] = &from->t;
     pn->n.y[0] = &y->t;
     find_wants(&pn->n);
@@ -212,20 +223,21 @@ static ot_status any_layout(struct plan *p, int v, struct entry **e, ot_error *e
 
 static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(any_layout(p, v, e, err));
-    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], 0, 0, &p->rows[v], err));
+    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], ROWS, &p->rows[v], err));
     *e = p->rows[v];
     return OT_OK;
 }
 
-static ot_status in_lanes(struct plan *p, int v, int lane_rank, struct entry **e, ot_error *err) {
+static ot_status in_lanes(struct plan *p, int v, struct lanes lanes, struct entry **e,
+                          ot_error *err) {
     OT_TRY(any_layout(p, v, e, err));
     if ((*e)->t.role == OT_ROLE_CONST || (*e)->t.role == OT_ROLE_PARAM) return OT_OK;
-    if (p->lanes[v] && p->lanes[v]->t.lane_rank != lane_rank) {
+    if (p->lanes[v] && !same_lanes(&p->lanes[v]->t, lanes)) {
         OT_TRY(in_rows(p, v, e, err));
         p->lanes[v] = NULL;
     }
     if (!p->lanes[v])
-        OT_TRY(insert(p, "Reorder", p->rows[v], p->lane_count, lane_rank, &p->lanes[v], err));
+        OT_TRY(insert(p, "Reorder", p->rows[v], lanes, &p->lanes[v], err));
     *e = p->lanes[v];
     return OT_OK;
 }
@@ -234,7 +246,7 @@ static ot_status in_lanes(struct plan *p, int v, int lane_rank, struct entry **e
 static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(any_layout(p, v, e, err));
     if (!(*e)->t.pattern) return OT_OK;
-    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, 0, 0, &p->dense[v], err));
+    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, ROWS, &p->dense[v], err));
     *e = p->dense[v];
     return OT_OK;
 }
@@ -253,6 +265,12 @@ static bool sparse_pays(const struct plan *p, const struct op_node *n, int i, in
     return mode == OT_SPARSE_AUTO ? ot_op_sparse_pays(n, i, lanes) : mode == OT_SPARSE_ALWAYS;
 }
 
+/* What does not change stays in rows. */
+static bool moves(const struct op_node *n) {
+    return n->n_in && n->x[0] &&
+           (n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT);
+}
+
 /* Does x[i], which has a pattern, keep it though the node runs in rows? */
 static bool sparse_in_rows(const struct plan *p, const struct op_node *n, int i) {
     const struct ot_session *s = p->session;
@@ -260,34 +278,48 @@ static bool sparse_in_rows(const struct plan *p, const struct op_node *n, int i)
     return (n->op->any_density || sparse_pays(p, n, i, 0)) && n->op->sparse_rows(n, i);
 }
 
-/* The lane_rank in which the node runs on its sparse weight; 0: it does not. */
-static int sparse_lanes(const struct plan *p, const struct op_node *n) {
-    if (!n->n_in || !n->x[0] || n->x[0]->role == OT_ROLE_CONST || n->x[0]->role == OT_ROLE_PARAM)
-        return 0; /* what does not change stays in rows */
+/* The lanes in which the node runs on its sparse weight; rows: it does not. */
+static struct lanes sparse_lanes(const struct plan *p, const struct op_node *n) {
+    if (!moves(n)) return ROWS;
     for (int i = 0; i < n->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
-        if (!n->op->lanes || !sparse_pays(p, n, i, p->lane_count)) continue;
+        if (!sparse_pays(p, n, i, p->lane_count)) continue;
         if (p->few_samples && sparse_in_rows(p, n, i)) continue;
         for (int rank = 1; rank < n->x[0]->rank; rank++)
-            if (n->op->lanes(n, rank)) return rank;
+            if (ot_op_lanes(n, p->lane_count, rank)) return (struct lanes){p->lane_count, rank};
     }
-    return 0;
+    return ROWS;
 }
 
-/* The lane_rank of inputs that are in lanes already, if the node can stay there. */
-static int inherited_lanes(const struct op_node *n) {
-    for (int i = 0; i < n->n_in; i++)
-        if (n->x[i] && n->x[i]->lanes && n->op->lanes && n->op->lanes(n, n->x[i]->lane_rank))
-            return n->x[i]->lane_rank;
-    return 0;
+/* The lanes of inputs that are there already, if the node can stay there. */
+static struct lanes inherited_lanes(const struct op_node *n) {
+    for (int i = 0; i < n->n_in; i++) {
+        const struct tensor *x = n->x[i];
+        if (x && x->lanes && ot_op_lanes(n, x->lanes, x->lane_rank))
+            return (struct lanes){x->lanes, x->lane_rank};
+    }
+    return ROWS;
 }
 
 /* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
-static int lanes_ahead(const struct plan *p, const struct op_node *n) {
-    if (p->lane_count != OT_CONV_LANES || p->few_samples) return 0;
-    if (n->index < 0 || !p->leads_to_lanes[n->index]) return 0;
-    const bool moves = n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT;
-    return n->op->lanes && moves && n->op->lanes(n, 1);
+static struct lanes lanes_ahead(const struct plan *p, const struct op_node *n) {
+    if (p->lane_count != OT_CONV_LANES || p->few_samples) return ROWS;
+    if (n->index < 0 || !p->leads_to_lanes[n->index]) return ROWS;
+    return moves(n) && ot_op_lanes(n, p->lane_count, 1) ? (struct lanes){p->lane_count, 1} : ROWS;
+}
+
+/* A product with a dense weight goes into lanes of channels where it can. */
+static struct lanes dense_lanes(const struct op_node *n) {
+    const struct lanes channels = {n->op->channel_lanes, 2};
+    return moves(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
+               ? channels : ROWS;
+}
+
+static struct lanes lanes_of(const struct plan *p, const struct op_node *n, struct lanes sparse) {
+    if (sparse.rank) return sparse;
+    struct lanes lanes = inherited_lanes(n);
+    if (!lanes.rank) lanes = lanes_ahead(p, n);
+    return lanes.rank ? lanes : dense_lanes(n);
 }
 
 static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
@@ -300,44 +332,45 @@ static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static ot_status choose_inputs(struct plan *p, struct op_node *n, int *lane_rank, ot_error *err) {
+static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *lanes,
+                               ot_error *err) {
     const struct node *node = n->node;
     struct entry *e;
     if (n->op->shape_only) return OT_OK;
-    const int sparse = sparse_lanes(p, n);
+    const struct lanes sparse = sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern) continue;
         const int k = ot_entry(n->x[i])->parameter;
         const bool rows = sparse_in_rows(p, n, i);
-        if (k >= 0) p->session->parameter[k].is_sparse = sparse > 0 || rows;
-        if (rows || (sparse && ((n->op->sparse_in >> i) & 1))) continue;
+        if (k >= 0) p->session->parameter[k].is_sparse = sparse.rank > 0 || rows;
+        if (rows || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }
-    *lane_rank = sparse ? sparse : inherited_lanes(n);
-    if (!*lane_rank) *lane_rank = lanes_ahead(p, n);
+    *lanes = lanes_of(p, n, sparse);
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || n->x[i]->role == OT_ROLE_PARAM || n->x[i]->role == OT_ROLE_CONST)
             continue;
         if (p->dense[node->in[i]] && n->x[i] == &p->dense[node->in[i]]->t) continue;
-        OT_TRY(*lane_rank ? in_lanes(p, node->in[i], *lane_rank, &e, err)
-                          : in_rows(p, node->in[i], &e, err));
+        OT_TRY(lanes->rank ? in_lanes(p, node->in[i], *lanes, &e, err)
+                           : in_rows(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }
     return OT_OK;
 }
 
-static ot_status add_outputs(struct plan *p, struct op_node *n, int lane_rank, ot_error *err) {
+static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lanes,
+                             ot_error *err) {
     const struct node *node = n->node;
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
         struct entry *y = ot_plan_entry(p, p->session->graph->value[node->out[j]].name);
         if (!y) return no_memory(err);
         /* statistics are vectors over channels, not over samples */
-        bool lanes = lane_rank && (j == 0 || !n->op->statistics);
-        y->t.lanes = lanes ? p->lane_count : 0;
-        y->t.lane_rank = lanes ? lane_rank : 0;
-        (lanes ? p->lanes : p->rows)[node->out[j]] = y;
+        const bool rows = !lanes.rank || (j > 0 && n->op->statistics);
+        y->t.lanes = rows ? 0 : lanes.count;
+        y->t.lane_rank = rows ? 0 : lanes.rank;
+        (rows ? p->rows : p->lanes)[node->out[j]] = y;
         n->y[j] = &y->t;
     }
     return OT_OK;
@@ -350,13 +383,13 @@ static ot_status lower_node(struct plan *p, const struct node *node, int k, bool
     struct plan_node *pn = ot_node_new(p, ot_op_of(node), node, k);
     if (!pn) return no_memory(err);
     struct op_node *n = &pn->n;
-    int lane_rank = 0;
+    struct lanes lanes = ROWS;
     OT_TRY(find_inputs(p, n, err));
     find_wants(n);
     if (taken) *taken = !n->op->fits || n->op->fits(n);
     if (taken && !*taken) return OT_OK;
-    OT_TRY(choose_inputs(p, n, &lane_rank, err));
-    OT_TRY(add_outputs(p, n, lane_rank, err));
+    OT_TRY(choose_inputs(p, n, &lanes, err));
+    OT_TRY(add_outputs(p, n, lanes, err));
     return finish_node(p, pn, err);
 }
 

@@ -229,7 +229,7 @@ static bool enter_lanes(struct case_run *r) {
     const struct op_case *c = r->c;
     int lanes = r->config.lanes, lane_rank = r->config.lane_rank;
     if (!lanes) return stays_in_rows(r);
-    if (!c->op->lanes || !c->op->lanes(&r->n, lane_rank)) return false;
+    if (!ot_op_lanes(&r->n, lanes, lane_rank)) return false;
     for (int i = 0; i < c->n_in; i++)
         if (r->x[i] && in_lanes(r->x[i], lane_rank)) {
             r->x[i]->lanes = lanes;

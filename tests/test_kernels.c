@@ -201,54 +201,82 @@ static float *piece(const struct pieces *p, int stream) {
     return v;
 }
 
-static void check_moments(const struct kernels *k, const struct pieces *p) {
-    double sum = 0, square = 0;
-    float mean, found;
-    for (size_t i = 0; i < p->n; i++) sum += (double)p->x[i];
-    const double m = sum / (double)p->n;
-    for (size_t i = 0; i < p->n; i++) square += ((double)p->x[i] - m) * ((double)p->x[i] - m);
-    k->moments(p->x, p->n, &mean, &found);
-    assert_true(fabs(m - (double)mean) < 1e-6);
-    assert_true(fabs(square - (double)found) < 1e-5 * (1 + square));
+/* `channels` side by side: 1 or OT_UNIT. */
+static void check_moments(const struct kernels *k, const struct pieces *p, size_t channels) {
+    float mean[OT_UNIT], found[OT_UNIT];
+    (channels > 1 ? k->unit_moments : k->moments)(p->x, p->n, mean, found);
+    for (size_t c = 0; c < channels; c++) {
+        double sum = 0, square = 0;
+        for (size_t i = c; i < p->n; i += channels) sum += (double)p->x[i];
+        const double m = sum * (double)channels / (double)p->n;
+        for (size_t i = c; i < p->n; i += channels)
+            square += ((double)p->x[i] - m) * ((double)p->x[i] - m);
+        assert_true(fabs(m - (double)mean[c]) < 1e-6);
+        assert_true(fabs(square - (double)found[c]) < 1e-5 * (1 + square));
+    }
 }
 
-/* y, then its gradient; bits of form: z, relu, more, batch. */
-static void check_norm(const struct kernels *k, const struct pieces *p, int form) {
+static struct norm_unit some_unit(void) {
+    struct norm_unit u;
+    for (int c = 0; c < OT_UNIT; c++) {
+        const float f = (float)c / 64;
+        u.x0[c] = 0.25f - f;
+        u.gain[c] = 3 - f;
+        u.shift[c] = 0.1f + f;
+        u.slope[c] = 2 - f;
+        u.rest[c] = 0.3f + f;
+    }
+    return u;
+}
+
+/* y, then its gradient; bits of form: z, relu, more, batch, dz. */
+static void check_norm(const struct kernels *k, const struct pieces *p, int form, size_t channels) {
     const bool z = form & 1, relu = form & 2, more = form & 4, batch = form & 8;
-    const struct norm a = {.x = p->x, .z = z ? p->z : NULL, .x0 = 0.25f, .gain = 3, .shift = 0.1f,
-                           .relu = relu, .y = p->y};
-    const struct norm_gradient g = {.dy = p->dy, .more = more ? p->more : NULL, .x = p->x,
-                                    .y = z && relu ? p->y : NULL, .x0 = 0.25f, .gain = 3,
-                                    .shift = 0.1f, .relu = relu, .batch = batch, .slope = 2,
-                                    .rest = 0.3f, .dx = p->dx, .dz = form & 16 ? p->dz : NULL};
-    double sum = 0, product = 0;
-    float found, found_product;
+    const struct norm_unit u = some_unit(), *unit = channels > 1 ? &u : NULL;
+    const struct norm a = {.unit = unit, .x = p->x, .z = z ? p->z : NULL, .x0 = u.x0[0],
+                           .gain = u.gain[0], .shift = u.shift[0], .relu = relu, .y = p->y};
+    const struct norm_gradient g = {.unit = unit, .dy = p->dy, .more = more ? p->more : NULL,
+                                    .x = p->x, .y = z && relu ? p->y : NULL, .x0 = u.x0[0],
+                                    .gain = u.gain[0], .shift = u.shift[0], .relu = relu,
+                                    .batch = batch, .slope = u.slope[0], .rest = u.rest[0],
+                                    .dx = p->dx, .dz = form & 16 ? p->dz : NULL};
+    double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
+    float found[OT_UNIT], found_product[OT_UNIT];
     k->norm(&a, p->n);
-    k->norm_sums(&g, p->n, &found, &found_product);
+    k->norm_sums(&g, p->n, found, found_product);
     k->norm_gradient(&g, p->n);
     for (size_t j = 0; j < p->n; j++) {
-        const float d = p->x[j] - 0.25f, v = d * 3 + 0.1f + (z ? p->z[j] : 0);
+        const size_t c = j % channels;
+        const float d = p->x[j] - u.x0[c], v = d * u.gain[c] + u.shift[c] + (z ? p->z[j] : 0);
         const float dy = relu && v <= 0 ? 0 : p->dy[j] + (more ? p->more[j] : 0);
+        const float dx = u.gain[c] * dy + (batch ? u.slope[c] * d + u.rest[c] : 0);
         assert_true(fabsf((relu && v < 0 ? 0 : v) - p->y[j]) < 1e-6f);
-        assert_true(fabsf(3 * dy + (batch ? 2 * d + 0.3f : 0) - p->dx[j]) < 2e-6f);
+        assert_true(fabsf(dx - p->dx[j]) < 2e-6f);
         if (g.dz) assert_true(p->dz[j] == dy);
-        sum += (double)dy;
-        product += (double)dy * (double)d;
+        sum[c] += (double)dy;
+        product[c] += (double)dy * (double)d;
     }
-    assert_true(fabs(sum - (double)found) < 1e-5);
-    assert_true(fabs(product - (double)found_product) < 1e-5);
+    for (size_t c = 0; c < channels; c++) {
+        assert_true(fabs(sum[c] - (double)found[c]) < 1e-5);
+        assert_true(fabs(product[c] - (double)found_product[c]) < 1e-5);
+    }
 }
 
-/* Pieces of every length around some vectors. */
+static void check_pieces(const struct kernels *k, const struct pieces *p, size_t channels) {
+    check_moments(k, p, channels);
+    for (int form = 0; form < 32; form++) check_norm(k, p, form, channels);
+}
+
+/* Pieces of every length around some vectors; whole units also as channels side by side. */
 static void test_norm(void **state) {
     (void)state;
     for (int i = 0; ot_kernels_at(i); i++)
         for (size_t n = 1; n <= NORM_MOST; n++) {
-            struct pieces p = {.n = n, .back = n % 2};
+            struct pieces p = {.n = n, .back = n % 4 < 2};
             float **const all[] = {&p.x, &p.z, &p.y, &p.dy, &p.more, &p.dx, &p.dz};
             for (size_t k = 0; k < sizeof all / sizeof *all; k++) *all[k] = piece(&p, (int)k);
-            check_moments(ot_kernels_at(i), &p);
-            for (int form = 0; form < 32; form++) check_norm(ot_kernels_at(i), &p, form);
+            check_pieces(ot_kernels_at(i), &p, 1);
+            if (n % OT_UNIT == 0) check_pieces(ot_kernels_at(i), &p, OT_UNIT);
             for (size_t k = 0; k < sizeof all / sizeof *all; k++) guarded_free(*all[k], n, p.back);
         }
 }

@@ -92,7 +92,7 @@ static void conv(struct maker *k, const struct made *a) {
     char w[16], b[16], in[64];
     int size = draw(k, 2) ? 3 : 1, group = a->c % 2 == 0 && draw(k, 3) == 0 ? 2 : 1;
     int stride = a->h > 3 && draw(k, 3) == 0 ? 2 : 1, pad = size / 2;
-    int64_t c = 2 * (1 + draw(k, 4));
+    int64_t c = draw(k, 3) < 2 ? 2 * (1 + draw(k, 4)) : 16; /* 16: lanes of channels */
     double scale = 1.5 / sqrt((double)(a->c / group * size * size));
     weight(k, 4, DIMS(c, a->c / group, size, size), scale, draw(k, 4) > 0, w);
     weight(k, 1, DIMS(c), 0.2, false, b);

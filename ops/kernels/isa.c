@@ -12,6 +12,7 @@
 #include "ops/kernels/pool.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
+#include "ops/kernels/unit_norm.inc"
 
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)
@@ -50,6 +51,7 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .tile = TILE,
     .pack = pack_lines,
     .moments = moments,
+    .unit_moments = unit_moments,
     .norm = norm,
     .norm_sums = norm_sums,
     .norm_gradient = norm_gradient,

@@ -132,9 +132,16 @@ typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
 typedef void max_pool_fn(const struct max_pool *a);
 
+/* What holds for each of OT_UNIT channels side by side. */
+struct norm_unit {
+    float x0[OT_UNIT], gain[OT_UNIT], shift[OT_UNIT], slope[OT_UNIT], rest[OT_UNIT];
+};
+
 /* A piece of a channel that is normalised, and what follows it:
- * v = (x - x0) * gain + shift + z, y = relu and v < 0 ? 0 : v. y may be x or z. */
+ * v = (x - x0) * gain + shift + z, y = relu and v < 0 ? 0 : v. y may be x or z. unit: a piece of
+ * OT_UNIT channels, element i of channel i % OT_UNIT, that has x0, gain and so on there. */
 struct norm {
+    const struct norm_unit *unit; /* NULL: one channel */
     const float *x, *z; /* z NULL: zero */
     float x0, gain, shift;
     bool relu;
@@ -144,6 +151,7 @@ struct norm {
 /* Its gradient: g = dy + more, and with relu 0 where y is not positive;
  * dx = gain * g, and with x + slope * (x - x0) + rest; dz = g. dx may be x or dy, dz may be dy. */
 struct norm_gradient {
+    const struct norm_unit *unit;
     const float *dy, *more; /* more NULL: zero */
     const float *x, *y;     /* y NULL: without z, it can be made from x again */
     float x0, gain, shift;
@@ -154,7 +162,8 @@ struct norm_gradient {
 
 /* Sums over n floats, n >= 1 and at most a thousand or so, for they add up in float:
  * moments: *mean, and *square = sum of (x - mean)^2;
- * norm_sums: *sum = sum of g, *product = sum of g * (x - x0). */
+ * norm_sums: *sum = sum of g, *product = sum of g * (x - x0).
+ * unit_moments, and norm_sums with a unit: these of OT_UNIT channels, n a multiple of OT_UNIT. */
 typedef void moments_fn(const float *x, size_t n, float *mean, float *square);
 typedef void norm_sums_fn(const struct norm_gradient *a, size_t n, float *sum, float *product);
 typedef void norm_fn(const struct norm *a, size_t n);
@@ -188,7 +197,7 @@ struct kernels {
     int width;        /* floats in a vector */
     int tile;         /* most units in a tile; h * w <= tile */
     pack_fn *pack;
-    moments_fn *moments;
+    moments_fn *moments, *unit_moments;
     norm_fn *norm;
     norm_sums_fn *norm_sums;
     norm_gradient_fn *norm_gradient;

@@ -5,6 +5,8 @@
  *       samples (or tokens); S is the product of the others. Element (i, s) stands at
  *       ((i / L) * S + s) * L + i % L. There are ceil(n / L) blocks; spare lanes of the last one
  *       hold zeros in values, and anything in gradients: whoever sums must skip them.
+ *       Of an image [N, C, H, W], lane_rank 1 puts samples side by side, lane_rank 2 channels: with
+ *       L dividing C it is [N][C / L][H][W][L], which dense convolutions like.
  */
 #ifndef OT_BASE_TENSOR_H
 #define OT_BASE_TENSOR_H
