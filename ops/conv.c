@@ -52,27 +52,10 @@ static ot_status check_bias(const struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* Every place of the weight, in the order in which a dense one stands in memory. */
-static ot_status full_pattern(struct op_node *n, const struct pattern **full, ot_error *err) {
-    const struct tensor *w = n->x[1];
-    const int64_t count = ot_elements(w);
-    struct pattern *p = ot_arena_alloc(n->arena, 1, sizeof *p);
-    int *row = ot_arena_alloc(n->arena, (size_t)w->dim[0] + 1, sizeof *row);
-    int *col = ot_arena_alloc(n->arena, (size_t)count, sizeof *col);
-    if (!p || !row || !col) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    *p = (struct pattern){.references = 1, .rows = (int)w->dim[0],
-                          .cols = (int)(count / w->dim[0]), .nnz = (int)count, .row = row,
-                          .col = col};
-    for (int r = 0; r <= p->rows; r++) row[r] = r * p->cols;
-    for (int k = 0; k < p->nnz; k++) col[k] = k % p->cols;
-    *full = p;
-    return OT_OK;
-}
-
 static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
     const struct conv_shape *s = &state->shape;
     const struct pattern *pattern = n->x[1]->pattern;
-    if (!pattern) OT_TRY(full_pattern(n, &pattern, err));
+    if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
     OT_TRY(ot_sparse_describe(n, s, err));
     return ot_sparse_prepare(n, pattern, s, n->x[0]->lanes, ot_sparse_want(n),
                              &state->sparse, &n->forward_scratch_size, &n->backward_scratch_size,
@@ -132,15 +115,11 @@ static bool few_taps(const struct tensor *w) {
     return true;
 }
 
-static bool is_fixed(const struct tensor *t) {
-    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
-}
-
 /* A dense weight of few enough columns, and not too large for a list of its places. */
 static bool is_short(const struct tensor *w) {
     enum { COLUMNS = 160, MOST = 1 << 22 };
     int64_t columns, all;
-    return is_fixed(w) && ot_shape_count(w->dim + 1, w->rank - 1, COLUMNS, &columns) &&
+    return ot_is_fixed(w) && ot_shape_count(w->dim + 1, w->rank - 1, COLUMNS, &columns) &&
            ot_shape_count(w->dim, w->rank, MOST, &all) && all > 0;
 }
 
@@ -155,13 +134,13 @@ static bool takes_pattern(const struct tensor *w) {
 /* Lanes of channels: x and y are made of whole ones. */
 static bool blocks_fit(const struct tensor *x, const struct tensor *w) {
     const int block = ot_dnnl_block();
-    return block == OT_CHANNEL_LANES && !w->pattern && is_fixed(w) && w->rank > 2 &&
+    return block == OT_CHANNEL_LANES && !w->pattern && ot_is_fixed(w) && w->rank > 2 &&
            x->rank == w->rank && x->dim[1] % block == 0 && w->dim[0] % block == 0;
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct tensor *w = n->x[1], *bias = n->n_in > 2 ? n->x[2] : NULL;
-    if (!w || (bias && !is_fixed(bias))) return false;
+    if (!w || (bias && !ot_is_fixed(bias))) return false;
     if (lane_rank == 2) return blocks_fit(n->x[0], w);
     if (lane_rank != 1) return false;
     return w->pattern ? takes_pattern(w) : is_flat(w) && few_taps(w) && is_short(w);

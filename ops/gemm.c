@@ -79,7 +79,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_scale(n, "beta", &s->beta, err));
     OT_TRY(check_addend(n, s, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 2, (int64_t[]){s->m, s->n}, err));
-    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
+    if (b->pattern || a->lanes) return ot_linear_sparse(n, s->n, &s->sparse, err);
     struct conv_shape shape = ot_linear_shape(n, s->n);
     shape.n = s->m;
     shape.c = s->k;
@@ -101,9 +101,9 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     if (s.ta || !ot_linear_lanes(n, s.tb, lane_rank)) return false;
     if (ot_attr_float(n->node, "alpha", 1.0f) != 1.0f) return false;
     if (!c) return true;
-    return (c->role == OT_ROLE_PARAM || c->role == OT_ROLE_CONST) && c->rank >= 1 && c->rank <= 2 &&
-           ot_attr_float(n->node, "beta", 1.0f) == 1.0f &&
-           c->dim[c->rank - 1] == n->x[1]->pattern->rows && ot_elements(c) == c->dim[c->rank - 1];
+    const int64_t features = n->x[1]->dim[!s.tb];
+    return ot_is_fixed(c) && c->rank >= 1 && c->rank <= 2 && c->dim[c->rank - 1] == features &&
+           ot_elements(c) == features && ot_attr_float(n->node, "beta", 1.0f) == 1.0f;
 }
 
 /* y = beta C. */
@@ -230,6 +230,7 @@ static const char *const cases[] = {
     "A[2,3] B[3,4] C[4] broadcast=1 @6 -> Y[2,4]",
     "A[17,20] B[9,20]~0.3:p C[9]:p transB=1 lanes -> Y[17,9]",
     "A[5,20] B[20,9]~0.3t:p C[1,9]:p lanes -> Y[5,9]",
+    "A[19,20] B[9,20]:p C[9]:p transB=1 lanes -> Y[19,9]",
     "A[1,8] B[8,3]~0.5t:p lanes -> Y[1,3]",
     "A[5,8] B[8,3]~0.5t:p alpha=0.5 -> Y[5,3]",
     "A[2,0] B[0,3] C[3] -> Y[2,3]",
@@ -262,15 +263,11 @@ const struct op ot_op_Gemm = {
 
 /* ---- Linear ---- */
 
-static bool is_fixed(const struct tensor *t) {
-    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
-}
-
 static bool linear_fits(const struct op_node *n) {
     const struct tensor *a = n->x[0], *b = n->x[1], *c = n->x[2];
     for (int i = 0; i < 3; i++)
         if (n->x[i]->type != OT_FLOAT) return false;
-    return !is_fixed(a) && a->rank >= 2 && is_fixed(b) && b->rank == 2 && is_fixed(c) &&
+    return !ot_is_fixed(a) && a->rank >= 2 && ot_is_fixed(b) && b->rank == 2 && ot_is_fixed(c) &&
            c->rank == 1 && c->dim[0] == b->dim[1] && a->dim[a->rank - 1] == b->dim[0];
 }
 

@@ -5,7 +5,8 @@
 #include "ops/sparse.h"
 
 /* May y = x W (+ b) run in lanes: x[1] a matrix with a pattern by output feature ([N,K] file order
- * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? */
+ * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? A small dense one may, in
+ * file order [N,K]. */
 bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
 
 /* The product of x[0], whose last dimension is summed over, with a matrix of `features` outputs. */
@@ -17,6 +18,9 @@ bool ot_linear_product(const struct op_node *n, bool trans, struct conv_shape *s
 /* Prepares the sparse product of x[0] (in lanes) with x[1], features outputs. */
 ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
                            ot_error *err);
+
+/* The pattern of a dense x[1]: every place, in the order in which they stand in memory. */
+ot_status ot_full_pattern(struct op_node *n, const struct pattern **full, ot_error *err);
 
 /* Of the gradients that n is asked for, those that its sparse product makes: that of the bias comes
  * with that of the weight. */

@@ -205,6 +205,11 @@ static inline bool ot_op_carries(const struct op *op, const struct tensor *t) {
     return t->type == OT_FLOAT || op->straight;
 }
 
+/* A weight or a constant: always in rows. */
+static inline bool ot_is_fixed(const struct tensor *t) {
+    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
+}
+
 static inline float *ot_f(const struct tensor *t) { return t->data; }
 /* Element k of x[1], which came with the batch, is out of range: the step will fail. */
 static inline void ot_op_bad_index(struct op_node *n, int64_t k) {

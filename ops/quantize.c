@@ -157,7 +157,7 @@ static inline float rounded(float x, const struct factors *f, int64_t j) {
 static inline float passed(const struct state *s, float x, const struct factors *f, int64_t j,
                            float g) {
     const float v = rounded(x, f, j);
-    return (v >= s->range.low) & (v <= s->range.high) ? g : 0;
+    return ((v >= s->range.low) & (v <= s->range.high)) ? g : 0;
 }
 
 #define LOAD(T) \

@@ -63,10 +63,6 @@ static bool find_operand(const struct op_node *n, const char *name, const struct
     return true;
 }
 
-static bool is_fixed(const struct tensor *t) {
-    return t->role == OT_ROLE_PARAM || t->role == OT_ROLE_CONST;
-}
-
 /* Multiplies *scale with a constant of one element, or divides by it; true where there is none. */
 static bool take_factor(const struct tensor *t, bool divide, float *scale) {
     if (!t) return true;
@@ -82,7 +78,7 @@ static bool mask_fits(const struct op_node *n, const struct state *s) {
     const int64_t full[] = {s->samples, s->heads, s->q.tokens, s->k.tokens};
     if (!m) return true;
     if (m->type != OT_FLOAT || m->pattern || m->rank > 4 || ot_training_wants(n, MASK) ||
-        (!is_fixed(m) && m->rank != 4))
+        (!ot_is_fixed(m) && m->rank != 4))
         return false;
     for (int i = 0; i < m->rank; i++)
         if (m->dim[i] != 1 && m->dim[i] != full[4 - m->rank + i]) return false;
@@ -92,7 +88,7 @@ static bool mask_fits(const struct op_node *n, const struct state *s) {
 static bool describe(const struct op_node *n, struct state *s) {
     for (int i = Q; i <= V; i++) {
         const struct tensor *x = n->x[i];
-        if (x->rank != 4 || x->type != OT_FLOAT || is_fixed(x) || !ot_elements(x)) return false;
+        if (x->rank != 4 || x->type != OT_FLOAT || ot_is_fixed(x) || !ot_elements(x)) return false;
     }
     if (!find_operand(n, "perm_q", n->x[Q], false, false, &s->q) ||
         !find_operand(n, "perm_k", n->x[K], true, false, &s->k) ||
