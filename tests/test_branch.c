@@ -129,10 +129,57 @@ static void a_condition_of_data_is_refused(void **state) {
     free(b.data);
 }
 
+static void rename_to(char **name, const char *other) {
+    free(*name);
+    *name = text(other);
+}
+
+static void expect_invalid(Onnx__ModelProto *m, const char *message) {
+    struct bytes b = pack(m);
+    ot_session *s = NULL;
+    ot_error err = {0};
+    assert_int_equal(ot_open_buffer(b.data, b.size, NULL, &s, &err), OT_ERROR_INVALID);
+    if (!strstr(err.message, message)) fail_msg("'%s' lacks '%s'", err.message, message);
+    onnx__model_proto__free_unpacked(m, NULL);
+    free(b.data);
+}
+
+/* The model whose If takes the branch without an If; *branch is that attribute. */
+static Onnx__ModelProto *simple(Onnx__AttributeProto **branch) {
+    struct bytes b = sample(1);
+    Onnx__ModelProto *m = unpack(b);
+    free(b.data);
+    *branch = m->graph->node[3]->attribute[1];
+    return m;
+}
+
+static void faulty_branches_are_refused(void **state) {
+    (void)state;
+    Onnx__AttributeProto *a;
+    Onnx__ModelProto *m = simple(&a);
+    rename_to(&a->name, "other");
+    expect_invalid(m, "there is no else_branch");
+    m = simple(&a);
+    rename_to(&a->g->output[0]->name, "nothing");
+    expect_invalid(m, "'nothing' is not defined");
+    m = simple(&a);
+    rename_to(&a->g->node[0]->input[0], "q");
+    expect_invalid(m, "'q' comes from this node or a later one");
+    m = simple(&a);
+    rename_to(&a->g->initializer[0]->name, "q");
+    rename_to(&a->g->node[0]->input[1], "q");
+    expect_invalid(m, "'q' has a name that is taken");
+    m = simple(&a);
+    rename_to(&m->graph->initializer[0]->name, "y/else_branch/w");
+    rename_to(&m->graph->node[1]->input[0], "y/else_branch/w");
+    expect_invalid(m, "the name 'y/else_branch/w' is taken");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_taken_branch_is_part_of_the_graph),
         cmocka_unit_test(a_condition_of_data_is_refused),
+        cmocka_unit_test(faulty_branches_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
