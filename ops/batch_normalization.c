@@ -21,6 +21,8 @@
 
 #include "ops/channels.h"
 
+enum { PAST_CACHE = 16 << 20 }; /* bytes of an output that no cache holds until it is read */
+
 struct state {
     bool batch; /* statistics of the batch */
     bool relu;
@@ -153,6 +155,12 @@ static void describe(const struct op_node *n, int64_t group, struct norm_unit *u
     }
 }
 
+static bool past_cache(const struct state *s, const struct norm *a) {
+    const size_t floats = (size_t)s->x.outer * (size_t)s->x.channels * (size_t)s->x.inner;
+    return floats * sizeof(float) > PAST_CACHE && a->y != a->x && a->y != a->z &&
+           (uintptr_t)a->y % (OT_UNIT * sizeof(float)) == 0;
+}
+
 static void normalize(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
@@ -168,6 +176,7 @@ static void normalize(void *arg, int group, int worker) {
         a.x = ot_f(n->x[X]) + at;
         a.z = summand(n) ? ot_f(summand(n)) + at : NULL;
         a.y = ot_f(n->y[0]) + at;
+        a.past_cache = past_cache(s, &a);
         n->kernels->norm(&a, (size_t)s->x.inner);
     }
 }

@@ -229,12 +229,14 @@ static struct norm_unit some_unit(void) {
     return u;
 }
 
-/* y, then its gradient; bits of form: z, relu, more, batch, dz. */
+/* y, then its gradient; bits of form: z, relu, more, batch, dz, y past the caches if aligned. */
 static void check_norm(const struct kernels *k, const struct pieces *p, int form, size_t channels) {
     const bool z = form & 1, relu = form & 2, more = form & 4, batch = form & 8;
     const struct norm_unit u = some_unit(), *unit = channels > 1 ? &u : NULL;
     const struct norm a = {.unit = unit, .x = p->x, .z = z ? p->z : NULL, .x0 = u.x0[0],
-                           .gain = u.gain[0], .shift = u.shift[0], .relu = relu, .y = p->y};
+                           .gain = u.gain[0], .shift = u.shift[0], .relu = relu, .y = p->y,
+                           .past_cache = form & 32 && !p->back};
+    assert_true(!a.past_cache || (uintptr_t)p->y % (OT_UNIT * sizeof(float)) == 0);
     const struct norm_gradient g = {.unit = unit, .dy = p->dy, .more = more ? p->more : NULL,
                                     .x = p->x, .y = z && relu ? p->y : NULL, .x0 = u.x0[0],
                                     .gain = u.gain[0], .shift = u.shift[0], .relu = relu,
@@ -264,7 +266,7 @@ static void check_norm(const struct kernels *k, const struct pieces *p, int form
 
 static void check_pieces(const struct kernels *k, const struct pieces *p, size_t channels) {
     check_moments(k, p, channels);
-    for (int form = 0; form < 32; form++) check_norm(k, p, form, channels);
+    for (int form = 0; form < 64; form++) check_norm(k, p, form, channels);
 }
 
 /* Pieces of every length around some vectors; whole units also as channels side by side. */

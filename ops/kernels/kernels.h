@@ -146,6 +146,7 @@ struct norm {
     float x0, gain, shift;
     bool relu;
     float *y;
+    bool past_cache; /* y is too large to be found there again; then it is aligned */
 };
 
 /* Its gradient: g = dy + more, and with relu 0 where y is not positive;
