@@ -41,11 +41,43 @@ static int weight_of(const struct graph *g, int input) {
     return v;
 }
 
+/* What operators that only move elements make an input of. */
+static int moved_weight(const struct graph *g, int v) {
+    static const char *const movers[] = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze",
+                                         "Identity"};
+    while (v >= 0 && g->value[v].kind == OT_VALUE_NODE) {
+        const struct node *from = &g->node[g->value[v].producer];
+        size_t i = 0;
+        while (i < sizeof movers / sizeof *movers && strcmp(from->op_type, movers[i])) i++;
+        if (*from->domain || i == sizeof movers / sizeof *movers || !from->n_in) return -1;
+        v = from->in[0];
+    }
+    return v;
+}
+
+static bool is_product(const struct node *n, int input) {
+    static const char *const products[] = {"Conv", "ConvTranspose", "Gemm", "MatMul"};
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
+        if (!strcmp(n->op_type, products[i]))
+            return !*n->domain && (input == 1 || (input == 0 && i > 1));
+    return false;
+}
+
+/* A weight that is moved first is multiplied densely, but keeps its mask. */
+static void note_moved_use(struct import *im, const struct node *node, int input) {
+    const int weight = is_product(node, input) ? moved_weight(im->g, node->in[input]) : -1;
+    if (weight < 0 || im->source[weight].use) return;
+    const struct value *v = &im->g->value[weight];
+    if (v->kind == OT_VALUE_INPUT || v->rank < 2) return;
+    im->source[weight].use = USE_ROWS;
+}
+
 static void note_use(struct import *im, const struct node *node, int input) {
     const int weight = weight_of(im->g, node->in[input]);
     if (weight < 0) return;
     const struct value *v = &im->g->value[weight];
     struct source *source = &im->source[weight];
+    if (v->kind == OT_VALUE_NODE) note_moved_use(im, node, input);
     if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) return;
     enum weight_use use = use_of(node, input, v);
     if (!use) return;

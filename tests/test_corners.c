@@ -308,6 +308,40 @@ static void a_sparse_weight_may_be_added(void **state) {
     assert_float_equal(loss[0], loss[1], 1e-5);
 }
 
+/* A weight is turned, or given another shape, before it multiplies: its zeros stay zeros. */
+static void a_moved_weight_keeps_its_mask(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        struct model m;
+        float before[40], after[40];
+        ot_error err;
+        model_begin(&m, 13);
+        model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 10));
+        weight(&m, "w", 2, DIMS(C, 10), 0.4);
+        model_node(&m, "Transpose", "w", "t", "perm=1,0");
+        model_node(&m, "Flatten", "w", "f", "");
+        if (k == 2) model_node(&m, "Gemm", "x f", "y", "transB=1");
+        else model_node(&m, k ? "MatMul" : "Gemm", "x t", "y", "");
+        model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, C));
+        fill_input();
+        const ot_tensor x = floats(in, 2, DIMS(N, 10));
+        ot_session *s = opened(&m, &(ot_options){.sparse = OT_SPARSE_ALWAYS}, NULL);
+        const int w = find(s, "w");
+        must(ot_read_parameter(s, w, before, &err), &err);
+        set_optimizer(s, (ot_optimizer_options){.kind = OT_SGD, .lr = 0.1});
+        train(s, &x, &target);
+        must(ot_optimizer_step(s, &err), &err);
+        must(ot_read_parameter(s, w, after, &err), &err);
+        bool moved = false;
+        for (int i = 0; i < 40; i++) {
+            assert_true(before[i] != 0 || after[i] == 0);
+            moved |= before[i] != after[i];
+        }
+        assert_true(moved);
+        ot_close(s);
+    }
+}
+
 /* Conditions are no floats and come in rows; what they choose from stands in lanes. */
 static void conditions_meet_lanes(void **state) {
     (void)state;
@@ -494,6 +528,7 @@ int main(void) {
         cmocka_unit_test(a_weight_may_be_an_output),
         cmocka_unit_test(sparse_weights_multiply_one_another),
         cmocka_unit_test(a_sparse_weight_may_be_added),
+        cmocka_unit_test(a_moved_weight_keeps_its_mask),
         cmocka_unit_test(conditions_meet_lanes),
         cmocka_unit_test(a_computed_scale_meets_lanes),
         cmocka_unit_test(gradients_through_other_outputs_are_refused),
