@@ -8,8 +8,8 @@
 
 enum kind { WINDOW, POINTWISE, LINEAR, KINDS };
 
-/* GFLOP/s of useful work where nothing waits for memory, and of dense products; measured on one
- * core of a Xeon with AVX-512 at 3.7 GHz, kept to the instruction set, oneDNN 2.6.3. */
+/* GFLOP/s of useful work where nothing waits for memory, and of dense products; fitted to figures
+ * of one core of a Xeon with AVX-512 at 3.7 GHz, kept to the instruction set, oneDNN 2.6.3. */
 static const struct rates {
     const char *isa;
     double sparse[KINDS], dense[KINDS];
