@@ -89,11 +89,13 @@ set(RUNTIME_SOURCES
   runtime/fit.c
   runtime/head.c
   runtime/join.c
+  runtime/layout.c
   runtime/loss.c
   runtime/lower.c
   runtime/match.c
   runtime/measure.c
   runtime/memory.c
+  runtime/node.c
   runtime/optimizer.c
   runtime/parameter.c
   runtime/place.c

@@ -7,15 +7,11 @@
  */
 #include "runtime/session.h"
 
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-}
-
 /* An entry that can hold the gradient of e; without a buffer if it is a view of `of`. */
 static ot_status gradient_entry(struct plan *p, const struct entry *e, struct entry *of,
                                 struct entry **g, ot_error *err) {
     struct entry *d = ot_plan_entry(p, e->name);
-    if (!d) return no_memory(err);
+    if (!d) return ot_plan_no_memory(err);
     d->t = e->t;
     d->t.type = OT_FLOAT;
     d->t.role = OT_ROLE_ACTIVATION;
@@ -23,7 +19,7 @@ static ot_status gradient_entry(struct plan *p, const struct entry *e, struct en
     if (of)
         d->view = of->view ? of->view : of;
     else if ((d->buffer = ot_plan_buffer(p, ot_bytes(&d->t))) < 0)
-        return no_memory(err);
+        return ot_plan_no_memory(err);
     *g = d;
     return OT_OK;
 }

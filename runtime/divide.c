@@ -12,10 +12,6 @@ int64_t ot_batch_of(const ot_tensor *inputs, int n) {
 
 int64_t ot_part_rows(int64_t batch, int64_t parts) { return (batch + parts - 1) / parts; }
 
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-}
-
 /* An input is divided if it has the batch's size where the file leaves that open, or fixes it as
  * it fixes the first input's. */
 static bool is_divided(const struct graph *g, const ot_tensor *inputs, int first, int i) {
@@ -46,7 +42,7 @@ ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_t
                        s->graph->n_inputs, n);
     ot_tensor *part = ot_block_alloc(&s->allocator, (size_t)n, sizeof *part);
     bool *divided = ot_block_alloc(&s->allocator, (size_t)n, sizeof *divided);
-    ot_status status = part && divided ? OT_OK : no_memory(err);
+    ot_status status = part && divided ? OT_OK : ot_plan_no_memory(err);
     struct plan *p = NULL;
     if (!status) {
         find_divided(s->graph, inputs, n, divided);
@@ -92,7 +88,7 @@ static ot_status keep_inputs(struct plan *d, const ot_tensor *inputs, ot_error *
     d->input = ot_arena_alloc(arena, n, sizeof *d->input);
     d->slice = ot_arena_alloc(arena, n, sizeof *d->slice);
     d->divided = ot_arena_alloc(arena, n, sizeof *d->divided);
-    if (!d->input || !d->slice || !d->divided) return no_memory(err);
+    if (!d->input || !d->slice || !d->divided) return ot_plan_no_memory(err);
     memcpy(d->input, inputs, n * sizeof *inputs);
     find_divided(d->session->graph, inputs, d->n_inputs, d->divided);
     return OT_OK;
@@ -102,7 +98,7 @@ ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const o
                               int n, int64_t parts, bool recompute, struct plan **plan,
                               ot_error *err) {
     struct plan *d = ot_block_alloc(&s->allocator, 1, sizeof *d);
-    if (!d) return no_memory(err);
+    if (!d) return ot_plan_no_memory(err);
     *d = (struct plan){.kind = kind,
                        .session = s,
                        .parts = parts,

@@ -151,10 +151,6 @@ struct fuser {
     struct expression e[RULES];
 };
 
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-}
-
 static void count_uses(const struct fuser *f, const bool *needed, int result) {
     const struct graph *g = f->g;
     for (int k = 0; k < g->n_nodes; k++)
@@ -214,7 +210,7 @@ static ot_status add(struct fuser *f, int rule, const struct match *m, const int
     struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
     int *in = ot_arena_alloc(&p->arena, (size_t)values, sizeof *in);
     struct attr *attr = ot_arena_alloc(&p->arena, ATTRIBUTES, sizeof *attr);
-    if (!fusion || !in || !attr) return no_memory(err);
+    if (!fusion || !in || !attr) return ot_plan_no_memory(err);
     memcpy(in, m->value, (size_t)values * sizeof *in);
     memcpy(fusion->member, member, (size_t)n * sizeof *member);
     fusion->n = n;
@@ -238,7 +234,7 @@ static ot_status try_rules(struct fuser *f, int k, ot_error *err) {
 }
 
 static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error *err) {
-    if (!f->uses || !f->p->fused) return no_memory(err);
+    if (!f->uses || !f->p->fused) return ot_plan_no_memory(err);
     for (size_t i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
     count_uses(f, needed, result);
     for (int k = f->g->n_nodes - 1; k >= 0; k--)
@@ -250,7 +246,7 @@ ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err)
     const struct graph *g = p->session->graph;
     const ot_allocator *al = &p->session->allocator;
     struct fuser *f = ot_block_alloc(al, 1, sizeof *f);
-    if (!f) return no_memory(err);
+    if (!f) return ot_plan_no_memory(err);
     f->p = p;
     f->g = g;
     f->uses = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->uses);

@@ -19,10 +19,6 @@ static const struct rule {
     {"Add", "Relu"},
 };
 
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-}
-
 /* The operator that does both, or NULL. */
 static const struct op *both(const struct op *first, const struct op *second) {
     char name[64];
@@ -92,7 +88,7 @@ static ot_status join(struct plan *p, const struct op *op, int from, int s, int 
     struct op_node *first = p->step[from].node, *second = p->step[s].node;
     struct node *node = joint_node(p, op, first, second);
     struct plan_node *pn = node ? ot_node_new(p, op, node, first->index) : NULL;
-    if (!pn) return no_memory(err);
+    if (!pn) return ot_plan_no_memory(err);
     struct op_node *n = &pn->n;
     for (int k = 0; k < first->n_in; k++) n->x[k] = first->x[k];
     for (int k = 0, at = first->n_in; k < second->n_in; k++)

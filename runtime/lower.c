@@ -1,169 +1,17 @@
 /* lower.c - the nodes of the graph become op_nodes of the plan, for concrete shapes.
  *
- * Nodes are taken in order, some as one operator with others (fuse.c). A node whose inputs are all
- * constant runs at once and becomes a constant: that is how Shape, Gather, Concat and the like
- * disappear. A node with a sparse weight wants its activations in lanes; others follow their inputs
- * there if they can. Where layouts meet, an internal operator stands between: Reorder (rows <->
- * lanes) and Densify (a weight with a pattern, for a dense kernel). Both have gradients like any
- * operator.
+ * Nodes are taken in order, some as one operator with others (fuse.c); layout.c chooses between
+ * rows and lanes, node.c makes steps of them. Where layouts meet, an internal operator stands
+ * between: Reorder (rows <-> lanes) and Densify (a weight with a pattern, for a dense kernel). Both
+ * have gradients like any operator.
  */
+#include "runtime/lower.h"
+
 #include <string.h>
 
-#include "runtime/base/pattern.h"
 #include "runtime/fuse.h"
-#include "runtime/session.h"
-
-/* As many samples as convolutions take in rows: from there on 16 lanes cost less, though some of
- * them are spare. Measured on ResNet-18 and -50: a sample in rows costs 1/15 of 16 lanes. */
-enum { FEW = 14 };
-
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-}
-
-/* ---- op_nodes ---- */
-
-struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,
-                              int index) {
-    struct plan_node *pn = ot_arena_alloc(&p->arena, 1, sizeof *pn);
-    if (!pn) return NULL;
-    struct op_node *n = &pn->n;
-    size_t in = (size_t)node->n_in, out = (size_t)node->n_out;
-    struct tensor **pointers = ot_arena_alloc(&p->arena, 2 * (in + out), sizeof *pointers);
-    void *state = ot_arena_alloc(&p->arena, 1, op->state_size);
-    if (!pointers || !state) return NULL;
-    *n = (struct op_node){.op = op,
-                          .node = node,
-                          .index = index,
-                          .n_in = node->n_in,
-                          .n_out = node->n_out,
-                          .x = pointers,
-                          .y = pointers + in,
-                          .dx = pointers + in + out,
-                          .dy = pointers + 2 * in + out,
-                          .training = ot_plan_trains(p->kind),
-                          .bn = p->session->options.bn,
-                          .batch_from = p->batch_from,
-                          .batch_to = p->batch_to,
-                          .state = state,
-                          .kernels = p->session->kernels,
-                          .pool = p->session->pool,
-                          .arena = &p->arena,
-                          .context = &p->session->context};
-    pn->save = pn->forward_scratch = pn->backward_scratch = -1;
-    return pn;
-}
-
-static ot_status add_node(struct plan *p, struct plan_node *pn, ot_error *err) {
-    if (p->n_nodes == p->node_capacity) {
-        int capacity = p->node_capacity ? 2 * p->node_capacity : 64;
-        struct plan_node **grown = ot_arena_alloc(&p->arena, (size_t)capacity, sizeof *grown);
-        if (!grown) return no_memory(err);
-        if (p->n_nodes) memcpy(grown, p->node, (size_t)p->n_nodes * sizeof *grown);
-        p->node = grown;
-        p->node_capacity = capacity;
-    }
-    p->node[p->n_nodes++] = pn;
-    return OT_OK;
-}
-
-/* Gradients are wanted of inputs that lead to a trainable parameter. */
-static void find_wants(struct op_node *n) {
-    for (int i = 0; i < n->n_in; i++) {
-        bool wants = n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
-        if (wants) n->want |= 1u << (i < 31 ? i : 31);
-    }
-}
-
-/* ---- folding ---- */
-
-static bool is_constant(const struct op_node *n) {
-    if (n->op->shape_only) return true;
-    if (n->op->random) return false;
-    for (int i = 0; i < n->n_in; i++)
-        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST) return false;
-    return n->n_in > 0;
-}
-
-static ot_status no_room(const struct plan *p, const struct op_node *n, size_t bytes,
-                         ot_error *err) {
-    if (bytes < p->arena.budget - p->arena.used) return no_memory(err);
-    return ot_op_fail(n, err, OT_ERROR_LIMIT, "a constant of %zu bytes; the memory limit is %zu",
-                      bytes, p->arena.budget);
-}
-
-static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
-    bool derived = n->op->shape_only && n->x[0]->role != OT_ROLE_CONST;
-    for (int i = 0; i < n->n_in; i++) derived |= n->x[i] && n->x[i]->derived;
-    for (int j = 0; j < n->n_out; j++) {
-        if (!n->y[j]) continue;
-        n->y[j]->role = OT_ROLE_CONST;
-        n->y[j]->derived = derived;
-        n->y[j]->data =
-            n->op->view ? n->x[0]->data : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
-        if (!n->y[j]->data) return no_room(p, n, ot_bytes(n->y[j]), err);
-    }
-    n->save = ot_arena_alloc(&p->arena, 1, n->save_size);
-    n->scratch = ot_arena_alloc(&p->arena, 1, n->forward_scratch_size);
-    if (!n->save || !n->scratch) return no_memory(err);
-    if (n->op->view) return OT_OK;
-    n->op->forward(n);
-    return ot_op_fault(n, err);
-}
-
-/* ---- from a prepared node to a step ---- */
-
-static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *err) {
-    struct op_node *n = &pn->n;
-    pn->is_view = n->op->view;
-    for (int j = 0; j < n->n_out; j++) {
-        if (!n->y[j]) continue;
-        struct entry *y = ot_entry(n->y[j]);
-        bool leads = n->want && n->op->backward && ot_op_carries(n->op, &y->t);
-        y->wants = leads && (j == 0 || n->op->max_out < 0 || n->op->all_outputs);
-        y->cut = leads && !y->wants;
-        if (pn->is_view) {
-            struct entry *x = ot_entry(n->x[0]);
-            y->view = x->view ? x->view : x;
-            y->t.role = x->t.role == OT_ROLE_PARAM ? OT_ROLE_PARAM : OT_ROLE_ACTIVATION;
-            y->t.data = x->t.data;
-        } else if ((y->buffer = ot_plan_buffer(p, ot_bytes(&y->t))) < 0) {
-            return no_memory(err);
-        }
-    }
-    if ((n->save_size && (pn->save = ot_plan_buffer(p, n->save_size)) < 0) ||
-        (n->forward_scratch_size &&
-         (pn->forward_scratch = ot_plan_buffer(p, n->forward_scratch_size)) < 0) ||
-        (n->want && n->backward_scratch_size &&
-         (pn->backward_scratch = ot_plan_buffer(p, n->backward_scratch_size)) < 0))
-        return no_memory(err);
-    return OT_OK;
-}
-
-ot_status ot_node_prepare(struct plan *p, struct plan_node *pn, ot_error *err) {
-    find_wants(&pn->n);
-    OT_TRY(pn->n.op->prepare(&pn->n, err));
-    return place_outputs(p, pn, err);
-}
-
-static ot_status finish_node(struct plan *p, struct plan_node *pn, ot_error *err) {
-    struct op_node *n = &pn->n;
-    OT_TRY(add_node(p, pn, err)); /* from here on the plan releases it */
-    OT_TRY(n->op->prepare(n, err));
-    if (is_constant(n)) return fold(p, n, err);
-    OT_TRY(place_outputs(p, pn, err));
-    if (pn->is_view) return OT_OK;
-    return ot_plan_step(p, (struct step){.kind = OT_STEP_FORWARD, .node = n}, err);
-}
 
 /* ---- what a value is in each layout ---- */
-
-/* rank 0: rows */
-struct lanes {
-    int count, rank;
-};
-
-static const struct lanes ROWS = {0, 0};
 
 static bool same_lanes(const struct tensor *t, struct lanes lanes) {
     return t->lanes == lanes.count && t->lane_rank == lanes.rank;
@@ -174,19 +22,19 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
                         struct lanes lanes, struct entry **to, ot_error *err) {
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     struct entry *y = ot_plan_entry(p, from->name);
-    if (!node || !y) return no_memory(err);
+    if (!node || !y) return ot_plan_no_memory(err);
     *node =
         (struct node){.name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
     struct plan_node *pn = ot_node_new(p, ot_op_find(op_type), node, -1);
-    if (!pn) return no_memory(err);
+    if (!pn) return ot_plan_no_memory(err);
     y->weight = from->weight;
     y->t.lanes = lanes.count;
     y->t.lane_rank = lanes.rank;
     pn->n.x[0] = &from->t;
     pn->n.y[0] = &y->t;
-    find_wants(&pn->n);
+    ot_node_find_wants(&pn->n);
     *to = y;
-    return finish_node(p, pn, err);
+    return ot_node_finish(p, pn, err);
 }
 
 /* A value that no node computes: input, parameter or constant. */
@@ -194,7 +42,7 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
     struct ot_session *s = p->session;
     const struct value *value = &s->graph->value[v];
     struct entry *e = ot_plan_entry(p, value->name);
-    if (!e) return no_memory(err);
+    if (!e) return ot_plan_no_memory(err);
     int k = s->parameter_of[v];
     if (k >= 0) {
         const struct parameter *w = &s->parameter[k];
@@ -223,7 +71,7 @@ static ot_status any_layout(struct plan *p, int v, struct entry **e, ot_error *e
 
 static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(any_layout(p, v, e, err));
-    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], ROWS, &p->rows[v], err));
+    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], OT_ROWS, &p->rows[v], err));
     *e = p->rows[v];
     return OT_OK;
 }
@@ -246,81 +94,12 @@ static ot_status in_lanes(struct plan *p, int v, struct lanes lanes, struct entr
 static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(any_layout(p, v, e, err));
     if (!(*e)->t.pattern) return OT_OK;
-    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, ROWS, &p->dense[v], err));
+    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, OT_ROWS, &p->dense[v], err));
     *e = p->dense[v];
     return OT_OK;
 }
 
-/* ---- the layout of a node ---- */
-
-/* Shapes aside: may sparse kernels be taken for this weight? */
-static bool sparse_likely(const struct ot_session *s, const struct pattern *pattern) {
-    if (s->options.sparse == OT_SPARSE_ALWAYS) return true;
-    return s->options.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
-}
-
-/* Are they taken for x[i] in these lanes (0: in rows)? */
-static bool sparse_pays(const struct plan *p, const struct op_node *n, int i, int lanes) {
-    const ot_sparse_mode mode = p->session->options.sparse;
-    return mode == OT_SPARSE_AUTO ? ot_op_sparse_pays(n, i, lanes) : mode == OT_SPARSE_ALWAYS;
-}
-
-/* What does not change stays in rows. */
-static bool moves(const struct op_node *n) {
-    return n->n_in && n->x[0] &&
-           (n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT);
-}
-
-/* Does x[i], which has a pattern, keep it though the node runs in rows? */
-static bool sparse_in_rows(const struct plan *p, const struct op_node *n, int i) {
-    const struct ot_session *s = p->session;
-    if (!n->op->sparse_rows || s->options.sparse == OT_SPARSE_NEVER) return false;
-    return (n->op->any_density || sparse_pays(p, n, i, 0)) && n->op->sparse_rows(n, i);
-}
-
-/* The lanes in which the node runs on its sparse weight; rows: it does not. */
-static struct lanes sparse_lanes(const struct plan *p, const struct op_node *n) {
-    if (!moves(n)) return ROWS;
-    for (int i = 0; i < n->n_in; i++) {
-        if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
-        if (!sparse_pays(p, n, i, p->lane_count)) continue;
-        if (p->few_samples && sparse_in_rows(p, n, i)) continue;
-        for (int rank = 1; rank < n->x[0]->rank; rank++)
-            if (ot_op_lanes(n, p->lane_count, rank)) return (struct lanes){p->lane_count, rank};
-    }
-    return ROWS;
-}
-
-/* The lanes of inputs that are there already, if the node can stay there. */
-static struct lanes inherited_lanes(const struct op_node *n) {
-    for (int i = 0; i < n->n_in; i++) {
-        const struct tensor *x = n->x[i];
-        if (x && x->lanes && ot_op_lanes(n, x->lanes, x->lane_rank))
-            return (struct lanes){x->lanes, x->lane_rank};
-    }
-    return ROWS;
-}
-
-/* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
-static struct lanes lanes_ahead(const struct plan *p, const struct op_node *n) {
-    if (p->lane_count != OT_CONV_LANES || p->few_samples) return ROWS;
-    if (n->index < 0 || !p->leads_to_lanes[n->index]) return ROWS;
-    return moves(n) && ot_op_lanes(n, p->lane_count, 1) ? (struct lanes){p->lane_count, 1} : ROWS;
-}
-
-/* A product with a dense weight goes into lanes of channels where it can. */
-static struct lanes dense_lanes(const struct op_node *n) {
-    const struct lanes channels = {n->op->channel_lanes, 2};
-    return moves(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
-               ? channels : ROWS;
-}
-
-static struct lanes lanes_of(const struct plan *p, const struct op_node *n, struct lanes sparse) {
-    if (sparse.rank) return sparse;
-    struct lanes lanes = inherited_lanes(n);
-    if (!lanes.rank) lanes = lanes_ahead(p, n);
-    return lanes.rank ? lanes : dense_lanes(n);
-}
+/* ---- one node ---- */
 
 static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
     for (int i = 0; i < n->n_in; i++) {
@@ -337,17 +116,17 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     const struct node *node = n->node;
     struct entry *e;
     if (n->op->shape_only) return OT_OK;
-    const struct lanes sparse = sparse_lanes(p, n);
+    const struct lanes sparse = ot_layout_sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern) continue;
         const int k = ot_entry(n->x[i])->parameter;
-        const bool rows = sparse_in_rows(p, n, i);
+        const bool rows = ot_layout_sparse_rows(p, n, i);
         if (k >= 0) p->session->parameter[k].is_sparse = sparse.rank > 0 || rows;
         if (rows || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }
-    *lanes = lanes_of(p, n, sparse);
+    *lanes = ot_layout_of(p, n, sparse);
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || n->x[i]->role == OT_ROLE_PARAM || n->x[i]->role == OT_ROLE_CONST)
             continue;
@@ -365,7 +144,7 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lan
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
         struct entry *y = ot_plan_entry(p, p->session->graph->value[node->out[j]].name);
-        if (!y) return no_memory(err);
+        if (!y) return ot_plan_no_memory(err);
         /* statistics are vectors over channels, not over samples */
         const bool rows = !lanes.rank || (j > 0 && n->op->statistics);
         y->t.lanes = rows ? 0 : lanes.count;
@@ -381,16 +160,16 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lan
 static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
                             ot_error *err) {
     struct plan_node *pn = ot_node_new(p, ot_op_of(node), node, k);
-    if (!pn) return no_memory(err);
+    if (!pn) return ot_plan_no_memory(err);
     struct op_node *n = &pn->n;
-    struct lanes lanes = ROWS;
+    struct lanes lanes = OT_ROWS;
     OT_TRY(find_inputs(p, n, err));
-    find_wants(n);
+    ot_node_find_wants(n);
     if (taken) *taken = !n->op->fits || n->op->fits(n);
     if (taken && !*taken) return OT_OK;
     OT_TRY(choose_inputs(p, n, &lanes, err));
     OT_TRY(add_outputs(p, n, lanes, err));
-    return finish_node(p, pn, err);
+    return ot_node_finish(p, pn, err);
 }
 
 /* Nodes that are fused run at the place of the last of them. */
@@ -420,56 +199,12 @@ static void close_needs(const struct graph *g, bool *needed) {
             if (g->node[k].in[i] >= 0) need(g, g->node[k].in[i], needed);
 }
 
-/* leads_to_lanes[k]: what node k computes reaches a sparse weight through operators that know
- * lanes. Shapes are not known yet, so this is a wish; the node itself decides. */
-static void find_ways_to_lanes(struct plan *p) {
-    const struct graph *g = p->session->graph;
-    for (int k = g->n_nodes - 1; k >= 0; k--) {
-        const struct node *node = &g->node[k];
-        const struct op *op = ot_op_of(node);
-        bool sparse = false;
-        for (int i = 0; i < node->n_in && i < 32; i++) {
-            int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];
-            const struct pattern *pattern = w < 0 ? NULL : p->session->parameter[w].t.pattern;
-            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_likely(p->session, pattern);
-        }
-        if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;
-        for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] >= 0 && g->value[node->in[i]].producer >= 0)
-                p->leads_to_lanes[g->value[node->in[i]].producer] = true;
-    }
-}
-
 /* The value that the loss looks at: cross entropy wants what goes into a final Softmax. */
 static int loss_value(const struct ot_session *s) {
     const struct graph *g = s->graph;
     int v = g->output[s->loss_output], k = g->value[v].producer;
     bool softmax = k >= 0 && !strcmp(g->node[k].op_type, "Softmax");
     return s->loss.kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
-}
-
-static bool has_sparse(const struct ot_session *s, const char *op) {
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, op)) return true;
-    return false;
-}
-
-/* Convolutions take one vector of samples a pixel, or with few samples vectors of pixels, in rows;
- * a network of linear layers takes wide blocks. A MatMul works on tokens: of numbers
- * [batch, tokens] or of vectors [batch, tokens, features]. */
-static void choose_lanes(struct plan *p) {
-    const struct ot_session *s = p->session;
-    const ot_tensor *in = p->n_inputs ? &p->input[0] : NULL;
-    int64_t samples = in && in->rank ? in->dim[0] : 1;
-    if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) {
-        p->lane_count = OT_CONV_LANES;
-        p->few_samples = samples <= FEW;
-        return;
-    }
-    const bool tokens = in && has_sparse(s, "MatMul");
-    if (tokens && in->rank == (in->type == OT_FLOAT ? 3 : 2)) samples *= in->dim[1];
-    p->lane_count =
-        samples > 112 ? 128 : 16 * (int)((samples + 15) / 16 > 0 ? (samples + 15) / 16 : 1);
 }
 
 /* In rows, a weight with its zeros. */
@@ -488,7 +223,7 @@ static ot_status finish_results(struct plan *p, ot_error *err) {
     p->output = ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output);
     p->output_gradient =
         ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output_gradient);
-    if (!p->output || !p->output_gradient) return no_memory(err);
+    if (!p->output || !p->output_gradient) return ot_plan_no_memory(err);
     for (int i = 0; i < g->n_outputs; i++) OT_TRY(result(p, g->output[i], &p->output[i], err));
     return OT_OK;
 }
@@ -526,9 +261,10 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     p->lanes = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->lanes);
     p->dense = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->dense);
     p->leads_to_lanes = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof(bool));
-    if (!needed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes) return no_memory(err);
-    choose_lanes(p);
-    find_ways_to_lanes(p);
+    if (!needed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes)
+        return ot_plan_no_memory(err);
+    ot_layout_choose_lanes(p);
+    ot_layout_find_ways(p);
     for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
     if (ot_plan_has_outputs(p->kind))
         for (int i = 0; i < g->n_outputs; i++) need(g, g->output[i], needed);

@@ -37,9 +37,13 @@ int ot_plan_buffer(struct plan *p, size_t bytes) {
     return p->n_buffers++;
 }
 
+ot_status ot_plan_no_memory(ot_error *err) {
+    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+}
+
 ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err) {
     if (!room(p, &p->step, p->n_steps, &p->step_capacity, sizeof *p->step))
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+        return ot_plan_no_memory(err);
     p->step[p->n_steps++] = step;
     return OT_OK;
 }
@@ -91,12 +95,12 @@ static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_
     p->input = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input);
     p->input_entry = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input_entry);
     if (!p->input || !p->input_entry)
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+        return ot_plan_no_memory(err);
     for (int i = 0; i < n; i++) {
         const struct value *v = &g->value[g->input[i]];
         OT_TRY(check_input(p, v, &inputs[i], err));
         struct entry *e = ot_plan_entry(p, v->name);
-        if (!e) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+        if (!e) return ot_plan_no_memory(err);
         e->t =
             (struct tensor){.type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
         memcpy(e->t.dim, inputs[i].dim, sizeof e->t.dim);
@@ -124,7 +128,7 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
 static ot_status find_trained(struct plan *p, ot_error *err) {
     const int n = p->session->n_parameters;
     p->trains = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->trains);
-    if (!p->trains) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+    if (!p->trains) return ot_plan_no_memory(err);
     for (int s = 0; s < p->n_steps; s++)
         if (p->step[s].kind == OT_STEP_ACCUMULATE) p->trains[p->step[s].a->parameter] = true;
     for (int i = 0; i < p->n_nodes; i++) p->mixes |= p->node[i]->n.mixes;
@@ -142,7 +146,7 @@ static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *e
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                       bool recompute, struct plan **plan, ot_error *err) {
     struct plan *p = ot_block_alloc(&s->allocator, 1, sizeof *p);
-    if (!p) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+    if (!p) return ot_plan_no_memory(err);
     p->session = s;
     p->kind = kind;
     ot_arena_init(&p->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);

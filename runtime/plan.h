@@ -1,9 +1,9 @@
 /* plan.h - a flat list of steps for fixed shapes: forward, loss, backward.
  *
  * ot_plan_new walks the graph once: lower.c makes an op_node of every node that the result needs
- * (shapes, folding, layouts), join.c joins neighbours, autodiff.c appends the backward steps,
- * memory.c gives every buffer its place in one block. Running it is one loop over the steps
- * (run.c). Every plan prints itself.
+ * (layouts: layout.c, shapes and folding: node.c), join.c joins neighbours, autodiff.c appends the
+ * backward steps, memory.c gives every buffer its place in one block. Running it is one loop over
+ * the steps (run.c). Every plan prints itself.
  */
 #ifndef OT_RUNTIME_PLAN_H
 #define OT_RUNTIME_PLAN_H
@@ -191,6 +191,7 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context);
 struct entry *ot_plan_entry(struct plan *p, const char *name);
 int ot_plan_buffer(struct plan *p, size_t bytes);
 ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err);
+ot_status ot_plan_no_memory(ot_error *err);
 
 /* A node for an operator, whose tensors are NULL; the plan does not know it yet. */
 struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,

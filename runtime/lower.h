@@ -1,0 +1,37 @@
+/* lower.h - what lower.c, layout.c and node.c share. */
+#ifndef OT_RUNTIME_LOWER_H
+#define OT_RUNTIME_LOWER_H
+
+#include "runtime/plan.h"
+#include "runtime/session.h"
+
+/* rank 0: rows */
+struct lanes {
+    int count, rank;
+};
+
+static const struct lanes OT_ROWS = {0, 0};
+
+/* ---- layout.c ---- */
+
+/* The width of lanes in this plan, and where convolutions stay in rows all the same. */
+void ot_layout_choose_lanes(struct plan *p);
+/* leads_to_lanes[k]: what node k computes reaches a sparse weight through operators that know
+ * lanes. Shapes are not known yet, so this is a wish; the node itself decides. */
+void ot_layout_find_ways(struct plan *p);
+
+/* Does x[i], which has a pattern, keep it though the node runs in rows? */
+bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i);
+/* The lanes in which the node runs on its sparse weight; rows: it does not. */
+struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *n);
+/* The layout in which it runs, these being its sparse_lanes. */
+struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct lanes sparse);
+
+/* ---- node.c ---- */
+
+/* Gradients are wanted of inputs that lead to a trainable parameter. */
+void ot_node_find_wants(struct op_node *n);
+/* Takes a node with x and y set into the plan: as a step, or where all is constant, its results. */
+ot_status ot_node_finish(struct plan *p, struct plan_node *pn, ot_error *err);
+
+#endif
