@@ -33,6 +33,8 @@ set(OPS_SOURCES
   ops/dense_gemm.c
   ops/depthwise.c
   ops/dnnl.c
+  ops/dnnl_conv.c
+  ops/dnnl_step.c
   ops/flat.c
   ops/linear.c
   ops/binary.c

@@ -30,7 +30,7 @@ allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_]+\.h|onnx\.pb-c\.h"
 allow 'runtime/*.[ch]' "$base|ops/op\.h|onnx/(import|export)\.h|runtime/[a-z0-9_]+\.h"
 allow 'tools/*.[ch]' 'runtime/onnxtrain\.h|tools/[a-z0-9_]+\.h|tools/options\.def'
 allow 'examples/*.c' 'onnxtrain\.h'
-only 'ops/dnnl\.c|tools/bench_dense\.c' '(oneapi/dnnl/)?dnnl'
+only 'ops/dnnl[a-z_]*\.[ch]|tools/bench_dense\.c' '(oneapi/dnnl/)?dnnl'
 only 'onnx/[a-z0-9_]*\.[ch]' '(protobuf-c/|onnx\.pb-c)'
 only 'runtime/base/pool\.c|tools/[a-z0-9_]*\.[ch]' 'pthread\.h'
 
