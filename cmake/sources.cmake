@@ -60,6 +60,7 @@ set(ONNX_SOURCES
   onnx/beneath.c
   onnx/branch.c
   onnx/bump.c
+  onnx/call.c
   onnx/constant.c
   onnx/export.c
   onnx/export_form.c
@@ -74,6 +75,7 @@ set(ONNX_SOURCES
   onnx/payload.c
   onnx/scan.c
   onnx/schema.c
+  onnx/scope.c
   onnx/skeleton.c
   onnx/sparse.c
   onnx/values.c

@@ -1,99 +1,12 @@
-/* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies,
- * an If of a constant by the branch it takes, Constant nodes by values, an Identity of a constant
- * by the constant itself. */
+/* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies
+ * (call.c), an If of a constant by the branch it takes (branch.c), Constant nodes by values, an
+ * Identity of a constant by the constant itself. */
 #include "onnx/walk.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { SHORT_NAME = 64 };
-
-/* ---- names
- * ---------------------------------------------------------------------------------------- */
-
-/* What a name in the top frame is called in the graph, *prefix before it: formal outputs have the
- * name that the caller gives them, everything else in a function a name of its own. What a branch
- * makes of constants keeps the name of its place, for export to find it. */
-static const char *name_in_graph(const struct walker *w, const char *name, enum value_kind kind,
-                                 const char **prefix, char *buffer, size_t size) {
-    *prefix = "";
-    for (int level = w->top; level > 0; level--) {
-        const struct frame *f = &w->frame[level];
-        int k = ot_names_get(&w->im->names, f->scope + 1, name);
-        const bool formal = k >= 0 && (size_t)k < f->call->n_output && *f->call->output[k];
-        if (f->branch && !f->function && (!formal || kind == OT_VALUE_CONSTANT)) {
-            *prefix = f->prefix;
-            return name;
-        }
-        if (!formal) {
-            int number = w->im->g->n_values;
-            do {
-                snprintf(buffer, size, "%.*s/%.*s#%d", SHORT_NAME, f->function->proto->name,
-                         SHORT_NAME, name, number++);
-            } while (ot_names_get(&w->im->names, SCOPE_GRAPH, buffer) != OT_NO_NAME);
-            return buffer;
-        }
-        name = f->call->output[k];
-    }
-    return name;
-}
-
-/* A new value for output `name` of a node in the top frame. */
-static ot_status add_value(struct walker *w, const char *name, enum value_kind kind, int *v) {
-    struct import *im = w->im;
-    const uint64_t scope = w->frame[w->top].scope;
-    char buffer[2 * SHORT_NAME + 16];
-    const char *prefix;
-    if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
-                              name);
-    const char *own = name_in_graph(w, name, kind, &prefix, buffer, sizeof buffer);
-    return ot_values_add(im, scope, name, prefix, own, kind, v);
-}
-
-/* Another name for value v. */
-static ot_status add_alias(struct walker *w, uint64_t scope, const char *name, int v) {
-    struct import *im = w->im;
-    if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
-                              name);
-    return ot_names_set(&im->names, scope, name, v) ? OT_OK
-                                                    : ot_import_no_room(im, &im->scratch, 0);
-}
-
-/* After a node failed its outputs are not missed, so that each fault is told once. */
-static void mark_faulty(struct walker *w, const Onnx__NodeProto *p) {
-    const uint64_t scope = w->frame[w->top].scope;
-    for (size_t k = 0; k < p->n_output; k++)
-        if (ot_names_get(&w->im->names, scope, p->output[k]) == OT_NO_NAME)
-            (void)ot_names_set(&w->im->names, scope, p->output[k], VALUE_FAULTY);
-}
-
-static ot_status undefined(struct walker *w, const char *name) {
-    const struct frame *f = &w->frame[w->top];
-    bool later = false;
-    for (size_t i = f->i - 1; i < f->n && !later; i++)
-        for (size_t k = 0; k < f->node[i]->n_output && !later; k++)
-            later = !strcmp(f->node[i]->output[k], name);
-    return ot_import_fail(w->im, OT_ERROR_INVALID,
-                          later ? "input '%.80s' comes from this node or a later one: nodes must "
-                                  "be in topological order, without cycles"
-                                : "input '%.80s' is not defined",
-                          name);
-}
-
-ot_status ot_walk_input(struct walker *w, const char *name, int *v) {
-    *v = VALUE_ABSENT;
-    if (!*name) return OT_OK;
-    int level = w->top;
-    *v = ot_names_get(&w->im->names, w->frame[level].scope, name);
-    while (*v == OT_NO_NAME && w->frame[level].branch)
-        *v = ot_names_get(&w->im->names, w->frame[--level].scope, name);
-    return *v == OT_NO_NAME ? undefined(w, name) : OT_OK;
-}
-
-/* ---- attributes
- * ------------------------------------------------------------------------------------ */
+/* ---- attributes ---- */
 
 static ot_status keep(struct import *im, const char *s, const char **kept) {
     const size_t n = s ? strlen(s) : 0;
@@ -166,77 +79,7 @@ static ot_status resolve(struct walker *w, const struct template *t, struct attr
     return OT_OK;
 }
 
-/* ---- kinds of nodes
- * --------------------------------------------------------------------------------- */
-
-static ot_status enter(struct walker *w, const Onnx__NodeProto *p, int number,
-                       const struct template *t, struct attr *attr) {
-    struct import *im = w->im;
-    struct function *fn = &im->function[number];
-    const Onnx__FunctionProto *proto = fn->proto;
-    if (w->top + 1 >= OT_MOST_FRAMES)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other too deep");
-    if (p->n_input > proto->n_input || p->n_output > proto->n_output)
-        return ot_import_fail(im, OT_ERROR_INVALID,
-                              "%zu inputs and %zu outputs, the function has %zu and %zu",
-                              p->n_input, p->n_output, proto->n_input, proto->n_output);
-    const uint64_t scope = w->next_scope;
-    w->next_scope += 2;
-    for (size_t k = 0; k < proto->n_input; k++) {
-        int v = VALUE_ABSENT;
-        if (k < p->n_input) OT_TRY(ot_walk_input(w, p->input[k], &v));
-        if (!ot_names_set(&im->names, scope, proto->input[k], v))
-            return ot_import_no_room(im, &im->scratch, 0);
-    }
-    for (size_t k = 0; k < proto->n_output; k++)
-        if (!ot_names_set(&im->names, scope + 1, proto->output[k], (int)k))
-            return ot_import_no_room(im, &im->scratch, 0);
-    w->frame[++w->top] = (struct frame){.function = fn,
-                                        .number = number,
-                                        .node = proto->node,
-                                        .n = proto->n_node,
-                                        .scope = scope,
-                                        .call = p,
-                                        .attr = attr,
-                                        .n_attr = t->node.n_attr};
-    return OT_OK;
-}
-
-/* What a branch gives may be a value of the frames around it. */
-static ot_status leave_branch(struct walker *w) {
-    const struct frame *f = &w->frame[w->top];
-    const uint64_t scope = w->frame[w->top - 1].scope;
-    for (size_t k = 0; k < f->call->n_output; k++) {
-        int v;
-        OT_TRY(ot_walk_input(w, f->branch->output[k]->name, &v));
-        if (*f->call->output[k]) OT_TRY(add_alias(w, scope, f->call->output[k], v));
-    }
-    return OT_OK;
-}
-
-/* The outputs of a finished call get their names in the caller's scope. */
-static ot_status leave_function(struct walker *w) {
-    const struct frame *f = &w->frame[w->top];
-    struct import *im = w->im;
-    const uint64_t scope = w->frame[w->top - 1].scope;
-    for (size_t k = 0; k < f->call->n_output; k++) {
-        const char *formal = f->function->proto->output[k];
-        if (!*f->call->output[k]) continue;
-        int v = ot_names_get(&im->names, f->scope, formal);
-        if (v == OT_NO_NAME || v == VALUE_ABSENT)
-            return ot_import_fail(im, OT_ERROR_INVALID,
-                                  "function '%.60s' does not make its output '%.60s'",
-                                  f->function->proto->name, formal);
-        OT_TRY(add_alias(w, scope, f->call->output[k], v));
-    }
-    return OT_OK;
-}
-
-static ot_status leave(struct walker *w) {
-    ot_status status = w->frame[w->top].branch ? leave_branch(w) : leave_function(w);
-    w->top--;
-    return status;
-}
+/* ---- kinds of nodes ---- */
 
 static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct template *t,
                               const struct attr *attr, int n_attr) {
@@ -248,9 +91,9 @@ static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct
     if (p->n_input || p->n_output != 1 || !*p->output[0])
         return ot_import_fail(im, OT_ERROR_INVALID, "%zu inputs and %zu outputs", p->n_input,
                               p->n_output);
-    if (t->constant >= 0) return add_alias(w, f->scope, p->output[0], t->constant);
+    if (t->constant >= 0) return ot_walk_alias(w, f->scope, p->output[0], t->constant);
     OT_TRY(ot_constant_source(im, p, attr, n_attr, &source));
-    OT_TRY(add_value(w, p->output[0], OT_VALUE_CONSTANT, &v));
+    OT_TRY(ot_walk_output(w, p->output[0], OT_VALUE_CONSTANT, &v));
     struct value *value = &im->g->value[v];
     if (source.tensor) OT_TRY(ot_payload_check(im, source.tensor, &shape, &value->type));
     if (source.sparse)
@@ -269,7 +112,7 @@ static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const str
                            struct attr *attr) {
     struct import *im = w->im;
     struct graph *g = im->g;
-    char buffer[2 * SHORT_NAME + 16];
+    char buffer[2 * OT_SHORT_NAME + 16];
     struct node n = t->node;
     const struct frame *f = &w->frame[w->top];
     n.attr = attr;
@@ -286,17 +129,17 @@ static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const str
         n.in[0] >= 0 && *p->output[0] &&
         (g->value[n.in[0]].kind == OT_VALUE_INITIALIZER ||
          g->value[n.in[0]].kind == OT_VALUE_CONSTANT))
-        return add_alias(w, f->scope, p->output[0], n.in[0]);
+        return ot_walk_alias(w, f->scope, p->output[0], n.in[0]);
     for (int k = 0; k < n.n_out; k++) {
         n.out[k] = VALUE_ABSENT;
         if (!*p->output[k]) continue;
-        OT_TRY(add_value(w, p->output[k], OT_VALUE_NODE, &n.out[k]));
+        OT_TRY(ot_walk_output(w, p->output[k], OT_VALUE_NODE, &n.out[k]));
         g->value[n.out[k]].producer = g->n_nodes;
     }
     const char *name = p->name ? p->name : "";
     if (f->function) {
-        snprintf(buffer, sizeof buffer, "%.*s/%.*s", SHORT_NAME, f->function->proto->name,
-                 SHORT_NAME, name);
+        snprintf(buffer, sizeof buffer, "%.*s/%.*s", OT_SHORT_NAME, f->function->proto->name,
+                 OT_SHORT_NAME, name);
         name = buffer;
     }
     OT_TRY(keep(im, name, &n.name));
@@ -336,7 +179,7 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     if (!t->ready) OT_TRY(read_template(w, p, t));
     OT_TRY(resolve(w, t, &attr));
     if (constant) return add_constant(w, p, t, attr, t->node.n_attr);
-    if (function >= 0) return enter(w, p, function, t, attr);
+    if (function >= 0) return ot_call_enter(w, p, function, t, attr);
     return add_plain(w, p, t, attr);
 }
 
@@ -353,9 +196,9 @@ ot_status ot_nodes_walk(struct import *im) {
         const Onnx__NodeProto *p = f->i < f->n ? f->node[f->i] : f->call;
         const bool done = f->i >= f->n;
         if (!done) f->i++;
-        ot_status status = done ? leave(&w) : step(&w, p);
+        ot_status status = done ? ot_call_leave(&w) : step(&w, p);
         if (!status) continue;
-        mark_faulty(&w, p);
+        ot_walk_faulty(&w, p);
         const size_t number = w.frame[0].i - 1;
         status = ot_fail_in(&im->last, status, "graph/node[%zu] '%.60s' (%.60s)", number,
                             p->name ? p->name : "", p->op_type ? p->op_type : "");

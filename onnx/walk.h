@@ -1,4 +1,4 @@
-/* walk.h - what nodes.c and branch.c share of the walk over nodes. */
+/* walk.h - what nodes.c, scope.c, call.c and branch.c share of the walk over nodes. */
 #ifndef OT_ONNX_WALK_H
 #define OT_ONNX_WALK_H
 
@@ -27,9 +27,26 @@ struct walker {
 };
 
 enum { OT_MOST_FRAMES = 128 };
+enum { OT_SHORT_NAME = 64 }; /* as much of a name becomes part of another */
+
+/* ---- scope.c ---- */
 
 /* The value of an input, or VALUE_ABSENT. */
 ot_status ot_walk_input(struct walker *w, const char *name, int *v);
+/* A new value for output `name` of a node in the top frame. */
+ot_status ot_walk_output(struct walker *w, const char *name, enum value_kind kind, int *v);
+/* Another name for value v. */
+ot_status ot_walk_alias(struct walker *w, uint64_t scope, const char *name, int v);
+/* After a node failed its outputs are not missed, so that each fault is told once. */
+void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p);
+
+/* ---- call.c: calls of local functions ---- */
+
+/* Goes into the body of function `number`, called by p with these attributes. */
+ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
+                        const struct template *t, struct attr *attr);
+/* Leaves the top frame, a call or a branch: its results get their names outside. */
+ot_status ot_call_leave(struct walker *w);
 
 /* ---- branch.c: If with a constant condition ---- */
 
