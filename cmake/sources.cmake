@@ -124,6 +124,7 @@ set(TOOL_SOURCES
   tools/bench_share.c
   tools/check.c
   tools/check_case.c
+  tools/check_files.c
   tools/check_gradient.c
   tools/check_model.c
   tools/check_suite.c

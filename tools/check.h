@@ -59,7 +59,7 @@ int ot_check_suite(const char *folder, check_fn *check, const struct settings *s
 /* Checks the gradients of the `model` setting: of each node, and of weights through the whole. */
 int ot_check_model(const struct settings *s, struct failure *f);
 
-/* ---- what checks share ---- */
+/* ---- check_files.c ---- */
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f);
 /* Names the operator of the case, and finds out whether it trains. */
@@ -69,6 +69,8 @@ int ot_check_load(struct check_tensors *list, const char *set, const char *prefi
                   struct failure *f);
 void ot_check_free(struct check_tensors *list);
 ot_tensor ot_check_view(const struct proto_tensor *t);
+
+/* ---- what checks share ---- */
 
 /* A session for these bytes; where there is none, the case says why. */
 ot_status ot_check_open(struct check_case *c, const void *model, size_t size,

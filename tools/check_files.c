@@ -1,0 +1,116 @@
+/* check_files.c - what one case of a suite consists of: its model, tolerances and tensors. */
+#include "tools/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The number behind "key": in data.json; `otherwise` where it is not there. */
+static double find_number(const char *json, const char *key, double otherwise) {
+    const char *at = strstr(json, key);
+    const char *colon = at ? strchr(at, ':') : NULL;
+    return colon ? strtod(colon + 1, NULL) : otherwise;
+}
+
+int ot_check_read(struct check_input *in, const char *folder, struct failure *f) {
+    struct failure none;
+    unsigned char *json = NULL;
+    size_t size;
+    char *path = ot_join_path(folder, "model.onnx", f);
+    char *side = ot_join_path(folder, "data.json", f);
+    int code = path && side ? ot_read_file(path, &in->model, &in->size, f) : f->code;
+    const bool told = !code && !ot_read_file(side, &json, &size, &none);
+    in->rtol = told ? find_number((char *)json, "\"rtol\"", 1e-3) : 1e-3;
+    in->atol = told ? find_number((char *)json, "\"atol\"", 1e-7) : 1e-7;
+    free(json);
+    free(side);
+    free(path);
+    return code;
+}
+
+/* The op_type of a NodeProto, with its domain; "" of a Constant, which is no operator's test. */
+static void node_name(struct proto node, char *out, size_t size) {
+    struct proto_field f;
+    struct proto op = {0}, domain = {0};
+    while (ot_proto_next(&node, &f)) {
+        if (f.number == 4) op = f.bytes;
+        if (f.number == 7) domain = f.bytes;
+    }
+    const int n = (int)(op.end - op.p), d = (int)(domain.end - domain.p);
+    snprintf(out, size, "%.*s%s%.*s", d, d ? (const char *)domain.p : "", d ? "." : "", n,
+             n ? (const char *)op.p : "");
+}
+
+/* BatchNormalization says by an attribute that it uses the batch's statistics. */
+static bool node_trains(struct proto node) {
+    struct proto_field f, g;
+    bool trains = false;
+    while (ot_proto_next(&node, &f)) {
+        bool named = false;
+        while (f.number == 5 && ot_proto_next(&f.bytes, &g)) {
+            named = named || (g.number == 1 && ot_proto_is(g.bytes, "training_mode"));
+            trains = trains || (named && g.number == 3 && g.value);
+        }
+    }
+    return trains;
+}
+
+void ot_check_name(struct check_case *c, struct check_input *in) {
+    enum { GRAPH = 7, NODE = 1 };
+    struct proto model = {in->model, in->model + in->size}, graph = {0};
+    struct proto_field f;
+    char name[sizeof c->op], constant[sizeof c->op] = "none";
+    c->op[0] = '\0';
+    while (ot_proto_next(&model, &f))
+        if (f.number == GRAPH) graph = f.bytes;
+    while (ot_proto_next(&graph, &f)) {
+        if (f.number != NODE) continue;
+        node_name(f.bytes, name, sizeof name);
+        in->trains = in->trains || node_trains(f.bytes);
+        if (!strcmp(name, "Constant"))
+            strcpy(constant, name);
+        else if (!c->op[0] || !strcmp(c->op, name))
+            strcpy(c->op, name);
+        else
+            strcpy(c->op, "several");
+    }
+    if (!c->op[0]) strcpy(c->op, constant);
+}
+
+void ot_check_free(struct check_tensors *list) {
+    for (int i = 0; i < list->n; i++) free(list->t[i].data);
+    free(list->t);
+    *list = (struct check_tensors){0};
+}
+
+static int load_file(struct proto_tensor *t, const char *path, struct failure *f) {
+    unsigned char *bytes;
+    size_t size;
+    int code = ot_read_file(path, &bytes, &size, f);
+    if (code) return code;
+    code = ot_proto_tensor((struct proto){bytes, bytes + size}, path, t, f);
+    free(bytes);
+    return code;
+}
+
+int ot_check_load(struct check_tensors *list, const char *set, const char *prefix, int n,
+                  struct failure *f) {
+    *list = (struct check_tensors){.t = ot_take((size_t)n, sizeof *list->t, f)};
+    int code = list->t ? 0 : f->code;
+    for (int i = 0; i < n && !code; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s_%d.pb", prefix, i);
+        char *path = ot_join_path(set, name, f);
+        code = path ? load_file(&list->t[i], path, f) : f->code;
+        free(path);
+        if (!code) list->n++;
+    }
+    if (code) ot_check_free(list);
+    return code;
+}
+
+ot_tensor ot_check_view(const struct proto_tensor *t) {
+    ot_tensor view = {.type = t->type, .rank = t->rank, .data = t->data};
+    memcpy(view.dim, t->dim, sizeof view.dim);
+    return view;
+}
