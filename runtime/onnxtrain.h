@@ -264,7 +264,13 @@ typedef struct ot_loss_options {
 
 OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
 
-typedef enum ot_optimizer_kind { OT_SGD = 0, OT_ADAM, OT_ADAMW } ot_optimizer_kind;
+typedef enum ot_optimizer_kind {
+    OT_SGD = 0,
+    OT_ADAM,
+    OT_ADAMW,
+    OT_ADAGRAD,
+    OT_ADAM_ONNX /* as the operator Adam of ai.onnx.preview.training has it */
+} ot_optimizer_kind;
 typedef enum ot_schedule_kind {
     OT_SCHEDULE_CONSTANT = 0,
     OT_SCHEDULE_STEP,   /* times gamma every step_size steps */
@@ -276,10 +282,13 @@ typedef struct ot_optimizer_options {
     ot_optimizer_kind kind;
     float lr;
     float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
+    float dampening;    /* SGD: g counts 1 - dampening in v, but for the first step */
     int nesterov;
     float beta1, beta2; /* Adam; 0: 0.9 and 0.999 */
-    float eps;          /* 0: 1e-8 */
-    float weight_decay; /* SGD and Adam: added to the gradient; AdamW: decoupled */
+    float eps;          /* Adam, Adagrad; 0: 1e-8 */
+    float lr_decay;     /* Adagrad: lr / (1 + lr_decay t) after t steps */
+    float weight_decay; /* added to the gradient; AdamW: decoupled */
+    float post_decay;   /* ADAM_ONNX: weights times 1 - post_decay behind the step */
     float clip_norm;    /* 0: off; global L2 norm of all trainable gradients */
     ot_schedule_kind schedule;
     int64_t warmup_steps; /* linear from 0 to lr */
@@ -287,6 +296,8 @@ typedef struct ot_optimizer_options {
     int64_t step_size;
     float gamma;        /* STEP; 0: 0.1 */
     float final_factor; /* share of lr that is left at total_steps */
+    int64_t steps_before; /* taken before this optimizer was made, which begins with their moments:
+                           * corrections of Adam and the like count them, schedules do not */
 } ot_optimizer_options;
 
 /* Makes the optimizer afresh: its moments are zero and its step counter is 0. */

@@ -19,10 +19,13 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
     } ranges[] = {
         {"lr", o->lr, 0, 1e38},
         {"momentum", o->momentum, 0, 1},
+        {"dampening", o->dampening, 0, 1},
         {"beta1", o->beta1, 0, 0.999999},
         {"beta2", o->beta2, 0, 0.9999999},
         {"eps", o->eps, 0, 1},
+        {"lr_decay", o->lr_decay, 0, 1e30},
         {"weight_decay", o->weight_decay, 0, 1e30},
+        {"post_decay", o->post_decay, 0, 1},
         {"clip_norm", o->clip_norm, 0, 1e30},
         {"gamma", o->gamma, 0, 1e30},
         {"final_factor", o->final_factor, 0, 1e30},
@@ -31,9 +34,9 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
         if (!(ranges[i].value >= ranges[i].least && ranges[i].value <= ranges[i].most))
             return ot_fail(err, OT_ERROR_ARGUMENT, "%s is %g, not in [%g, %g]", ranges[i].name,
                            ranges[i].value, ranges[i].least, ranges[i].most);
-    if ((unsigned)o->kind > OT_ADAMW || (unsigned)o->schedule > OT_SCHEDULE_COSINE)
+    if ((unsigned)o->kind > OT_ADAM_ONNX || (unsigned)o->schedule > OT_SCHEDULE_COSINE)
         return ot_fail(err, OT_ERROR_ARGUMENT, "unknown optimizer or schedule");
-    if (o->warmup_steps < 0 || o->total_steps < 0 || o->step_size < 0)
+    if (o->warmup_steps < 0 || o->total_steps < 0 || o->step_size < 0 || o->steps_before < 0)
         return ot_fail(err, OT_ERROR_ARGUMENT, "a number of steps is negative");
     if (o->schedule == OT_SCHEDULE_STEP && !o->step_size)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the step schedule needs step_size");
@@ -45,7 +48,8 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
 }
 
 int ot_optimizer_moments(const ot_optimizer_options *o) {
-    return o->kind == OT_SGD ? o->momentum > 0 : 2;
+    if (o->kind == OT_SGD) return o->momentum > 0;
+    return o->kind == OT_ADAGRAD ? 1 : 2;
 }
 
 /* One parameter's update, shared by its tasks. */
@@ -55,7 +59,7 @@ struct update {
     int64_t n;
     float scale, lr;
     float correction1, correction2; /* Adam: 1 - beta^t; correction2 is the square root */
-    bool first;
+    float share;                    /* SGD: of g in v */
 };
 
 static void sgd(const struct update *u, int64_t from, int64_t to) {
@@ -64,7 +68,7 @@ static void sgd(const struct update *u, int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
         float g = u->g[i] * scale + wd * u->w[i];
         if (u->m) {
-            u->m[i] = u->first ? g : mu * u->m[i] + g;
+            u->m[i] = mu * u->m[i] + u->share * g;
             g = nesterov ? g + mu * u->m[i] : u->m[i];
         }
         u->w[i] -= lr * g;
@@ -90,14 +94,37 @@ static void adam(const struct update *u, int64_t from, int64_t to) {
     }
 }
 
+static void adagrad(const struct update *u, int64_t from, int64_t to) {
+    const float eps = u->o->eps, wd = u->o->weight_decay;
+    for (int64_t i = from; i < to; i++) {
+        const float g = u->g[i] * u->scale + wd * u->w[i];
+        u->m[i] += g * g;
+        u->w[i] -= u->lr * g / (sqrtf(u->m[i]) + eps);
+        u->g[i] = 0;
+    }
+}
+
+static void adam_onnx(const struct update *u, int64_t from, int64_t to) {
+    const float b1 = u->o->beta1, b2 = u->o->beta2, eps = u->o->eps, wd = u->o->weight_decay;
+    const float kept = 1 - u->o->post_decay;
+    for (int64_t i = from; i < to; i++) {
+        const float g = u->g[i] * u->scale + wd * u->w[i];
+        u->m[i] = b1 * u->m[i] + (1 - b1) * g;
+        u->v[i] = b2 * u->v[i] + (1 - b2) * g * g;
+        u->w[i] = kept * (u->w[i] - u->lr * u->m[i] / (sqrtf(u->v[i]) + eps));
+        u->g[i] = 0;
+    }
+}
+
 static void update_task(void *arg, int task, int worker) {
     const struct update *u = arg;
     (void)worker;
     int64_t from = (int64_t)task * GRAIN, to = from + GRAIN < u->n ? from + GRAIN : u->n;
-    if (u->o->kind == OT_SGD)
-        sgd(u, from, to);
-    else
-        adam(u, from, to);
+    static void (*const rules[])(const struct update *, int64_t, int64_t) = {
+        [OT_SGD] = sgd,         [OT_ADAM] = adam,           [OT_ADAMW] = adam,
+        [OT_ADAGRAD] = adagrad, [OT_ADAM_ONNX] = adam_onnx,
+    };
+    rules[u->o->kind](u, from, to);
 }
 
 /* Serial over fixed chunks in double: the norm must not depend on threads, and is one read. */
@@ -130,19 +157,26 @@ static ot_status global_norm(const struct parameter *parameter, int n, double sc
     return OT_OK;
 }
 
+/* What optimizers make of their learning rate after so many steps. */
+static double rate(const ot_optimizer_options *o, double steps) {
+    if (o->kind == OT_ADAGRAD) return 1 / (1 + steps * o->lr_decay);
+    if (o->kind != OT_ADAM_ONNX || steps == 0) return 1;
+    return sqrt(1 - pow(o->beta2, steps)) / (1 - pow(o->beta1, steps));
+}
+
 ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
                            struct pool *pool, double *norm, ot_error *err) {
     const ot_optimizer_options *options = &o->options;
     OT_TRY(global_norm(parameter, n, scale, norm, err));
     if (options->clip_norm > 0 && *norm > options->clip_norm)
         scale *= options->clip_norm / (*norm + 1e-6); /* PyTorch's clip_grad_norm_ */
-    double t = (double)o->steps + 1;
+    const double before = (double)(options->steps_before + o->steps), t = before + 1;
     struct update u = {.o = options,
                        .scale = (float)scale,
-                       .lr = (float)ot_schedule_lr(options, o->steps),
+                       .lr = (float)(ot_schedule_lr(options, o->steps) * rate(options, before)),
                        .correction1 = (float)(1 - pow(options->beta1, t)),
                        .correction2 = (float)sqrt(1 - pow(options->beta2, t)),
-                       .first = o->steps == 0};
+                       .share = before > 0 ? 1 - options->dampening : 1};
     for (int i = 0; i < n; i++) {
         struct parameter *p = &parameter[i];
         if (!p->trainable || !p->gradient) continue;

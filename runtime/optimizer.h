@@ -1,10 +1,15 @@
-/* optimizer.h - SGD, Adam and AdamW over values and moments of nnz size; learning rate schedules.
+/* optimizer.h - updates of values, with moments of nnz size; learning rate schedules.
  *
- * SGD (PyTorch's form):  g += wd w;  v = mu v + g (v = g at first);  g = nesterov ? g + mu v : v;
- *                        w -= lr g
+ * SGD (PyTorch's form):  g += wd w;  v = mu v + (1 - dampening) g (the first time: mu v + g);
+ *                        g = nesterov ? g + mu v : v;  w -= lr g
  * Adam (Kingma and Ba, arXiv 1412.6980): g += wd w; m, v moving averages; bias-corrected;
  *                        w -= lr mhat / (sqrt(vhat) + eps)
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101): w -= lr wd w first, g as it is.
+ * Adagrad (PyTorch's and ONNX's form): g += wd w; h += g g;
+ *     w -= lr / (1 + t lr_decay) g / (sqrt(h) + eps)
+ * Adam of ONNX: g += wd w; m, v as Adam's; t = 0, 1, ... steps before this one;
+ *     r = lr sqrt(1 - beta2^t) / (1 - beta1^t), lr for t = 0;
+ *     w = (1 - post_decay) (w - r m / (sqrt(v) + eps))
  */
 #ifndef OT_RUNTIME_OPTIMIZER_H
 #define OT_RUNTIME_OPTIMIZER_H
@@ -15,7 +20,7 @@
 struct optimizer {
     ot_optimizer_options options; /* zeros replaced by their defaults */
     bool is_set;
-    int64_t steps; /* taken so far */
+    int64_t steps; /* taken so far, those before it was made not counted */
 };
 
 ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *filled,

@@ -118,7 +118,11 @@ ot_status ot_get_profile(const ot_session *s, ot_profile_fn *step, void *context
     if (!step) return ot_fail(err, OT_ERROR_ARGUMENT, "step is NULL");
     if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
     tell_plan(s->plan, step, context);
-    static const char *const kinds[] = {[OT_SGD] = "sgd", [OT_ADAM] = "adam", [OT_ADAMW] = "adamw"};
+    static const char *const kinds[] = {[OT_SGD] = "sgd",
+                                        [OT_ADAM] = "adam",
+                                        [OT_ADAMW] = "adamw",
+                                        [OT_ADAGRAD] = "adagrad",
+                                        [OT_ADAM_ONNX] = "adam_onnx"};
     if (s->optimizer.is_set)
         step(context, &(ot_profile_step){.what = "optimizer",
                                          .op = kinds[s->optimizer.options.kind],

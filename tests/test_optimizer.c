@@ -101,11 +101,31 @@ struct reference {
     double w, m, v;
 };
 
+/* What the operators Adagrad and Adam of ai.onnx.preview.training say. */
+static void onnx_step(const ot_optimizer_options *o, struct reference *r, double g, double t) {
+    double lr = o->lr;
+    g += o->weight_decay * r->w;
+    if (o->kind == OT_ADAGRAD) {
+        r->m += g * g;
+        r->w -= lr / (1 + t * o->lr_decay) * g / (sqrt(r->m) + o->eps);
+        return;
+    }
+    if (t > 0) lr *= sqrt(1 - pow(o->beta2, t)) / (1 - pow(o->beta1, t));
+    r->m = o->beta1 * r->m + (1 - o->beta1) * g;
+    r->v = o->beta2 * r->v + (1 - o->beta2) * g * g;
+    r->w = (1 - o->post_decay) * (r->w - lr * r->m / (sqrt(r->v) + o->eps));
+}
+
 static void reference_step(const ot_optimizer_options *o, struct reference *r, double g, int t) {
     double lr = o->lr;
+    t += (int)o->steps_before;
+    if (o->kind >= OT_ADAGRAD) {
+        onnx_step(o, r, g, t);
+        return;
+    }
     if (o->kind == OT_SGD) {
         g += o->weight_decay * r->w;
-        r->m = t ? o->momentum * r->m + g : g;
+        r->m = t ? o->momentum * r->m + (1 - (double)o->dampening) * g : g;
         if (o->momentum > 0) g = o->nesterov ? g + o->momentum * r->m : r->m;
         r->w -= lr * g;
         return;
@@ -126,7 +146,14 @@ static void optimizers_follow_their_formulas(void **state) {
         {.kind = OT_SGD, .lr = 0.1f},
         {.kind = OT_SGD, .lr = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f},
         {.kind = OT_SGD, .lr = 0.1f, .momentum = 0.9f, .nesterov = 1},
+        {.kind = OT_SGD, .lr = 0.1f, .momentum = 0.9f, .dampening = 0.4f},
+        {.kind = OT_SGD, .lr = 0.1f, .momentum = 0.9f, .dampening = 0.4f, .steps_before = 1},
         {.kind = OT_ADAM, .lr = 0.01f, .weight_decay = 0.1f},
+        {.kind = OT_ADAM, .lr = 0.01f, .steps_before = 5},
+        {.kind = OT_ADAGRAD, .lr = 0.1f, .weight_decay = 0.1f, .lr_decay = 0.2f, .eps = 1e-3f},
+        {.kind = OT_ADAGRAD, .lr = 0.1f, .lr_decay = 0.2f, .steps_before = 3},
+        {.kind = OT_ADAM_ONNX, .lr = 0.01f, .weight_decay = 0.1f, .eps = 1e-2f},
+        {.kind = OT_ADAM_ONNX, .lr = 0.01f, .post_decay = 0.01f, .steps_before = 2},
         {.kind = OT_ADAMW, .lr = 0.01f, .weight_decay = 0.1f, .beta1 = 0.8f, .beta2 = 0.95f},
     };
     struct pool *pool = NULL;

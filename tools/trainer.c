@@ -145,16 +145,18 @@ static int count_steps(struct trainer *t, struct failure *f) {
 static int set_optimizer(struct trainer *t, struct failure *f) {
     const struct settings *s = t->s;
     const ot_optimizer_kind kind = (ot_optimizer_kind)ot_integer(s, OPTION_optimizer, 0);
+    const bool is_adam = kind != OT_SGD && kind != OT_ADAGRAD;
     const int64_t third = t->total_steps / 3 > 0 ? t->total_steps / 3 : 1;
     const int64_t step_size = ot_integer(s, OPTION_step_size, 0);
     const ot_optimizer_options options = {
         .kind = kind,
-        .lr = (float)ot_number(s, OPTION_lr, kind == OT_SGD ? 0.01 : 0.001),
+        .lr = (float)ot_number(s, OPTION_lr, is_adam ? 0.001 : 0.01),
         .momentum = kind == OT_SGD ? (float)ot_number(s, OPTION_momentum, 0) : 0,
         .nesterov = kind == OT_SGD && ot_integer(s, OPTION_nesterov, 0),
         .beta1 = (float)ot_number(s, OPTION_beta1, 0),
         .beta2 = (float)ot_number(s, OPTION_beta2, 0),
         .eps = (float)ot_number(s, OPTION_eps, 0),
+        .lr_decay = (float)ot_number(s, OPTION_lr_decay, 0),
         .weight_decay = (float)ot_number(s, OPTION_weight_decay, 0),
         .clip_norm = (float)ot_number(s, OPTION_clip_norm, 0),
         .schedule = (ot_schedule_kind)ot_integer(s, OPTION_schedule, 0),
