@@ -1,7 +1,6 @@
 /* session.c - opening a model, and what can be asked of it. */
 #include "runtime/session.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,12 +33,6 @@ const char *ot_status_name(ot_status status) {
 }
 
 /* ---- opening ---- */
-
-static int usable_cpus(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-    return n < 1 ? 1 : n;
-}
 
 static uint64_t physical_memory(void) {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
@@ -99,7 +92,8 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     s->kernels = ot_kernels_find(o->isa);
     if (!s->kernels)
         return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);
-    int workers = o->parallel_for ? o->parallel_workers : o->threads ? o->threads : usable_cpus();
+    const int threads = o->threads ? o->threads : ot_usable_processors();
+    const int workers = o->parallel_for ? o->parallel_workers : threads;
     OT_TRY(
         ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err));
     s->parameter_of =

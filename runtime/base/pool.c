@@ -1,16 +1,27 @@
-/* pool.c - worker threads that sleep between calls and take tasks from one counter.
+/* pool.c - worker threads that take tasks from one counter.
  *
- * A call publishes a job under the lock and wakes the workers; everybody, the caller included,
- * takes task numbers until none is left. Which thread takes which task does not matter: tasks
- * write disjoint places.
+ * A call publishes a job; the caller and whichever workers come in time take task numbers until
+ * none is left. Which thread takes which task does not matter: tasks write disjoint places. The
+ * caller then closes the job and waits for those who are inside; who comes later finds it closed.
+ *
+ * Waking a thread costs tens of microseconds, as much as many a job, and the next job is mostly
+ * nearer than that: so workers look out for it for a while before they sleep, and the caller for
+ * the last of them. Where there are more threads than processors, whoever looks out is in the way
+ * of who works, and all sleep at once.
  */
 #include "runtime/base/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Looks between two looks at the clock, and how long they go on, in nanoseconds. In `inside`, what
+ * says that the job is closed. */
+enum { LOOKS = 64, PATIENCE = 200000, CLOSED = 1 << 30 };
 
 struct worker {
     struct pool *pool;
@@ -26,15 +37,21 @@ struct pool {
     int started; /* threads that run */
     pid_t owner; /* a forked child has none of the threads */
     struct worker *worker;
-    pthread_mutex_t lock;
-    pthread_cond_t wake, done;
-    bool quit;
-    unsigned generation; /* of the job below */
-    int busy;            /* workers that have not finished the job */
-    int tasks;
+    bool patient; /* looks out before it sleeps */
+    atomic_bool quit;
+    atomic_uint generation; /* of the job below */
+    atomic_int inside;      /* workers at the job; CLOSED is added when none may come any more */
     atomic_int next;
+    int tasks;
     ot_task_fn *fn;
     void *arg;
+
+    /* Of those who sleep: workers until there is another generation, the caller until nobody is
+     * inside. The counts say whether anybody needs to be woken. */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    atomic_int sleepers;
+    atomic_bool caller_sleeps;
 };
 
 static void take_tasks(struct pool *p, int worker) {
@@ -45,22 +62,83 @@ static void take_tasks(struct pool *p, int worker) {
     }
 }
 
+/* ---- waiting ---- */
+
+static void relax(void) {
+#ifdef OT_X86_64
+    __builtin_ia32_pause();
+#endif
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool has_work(struct pool *p, unsigned seen) {
+    return atomic_load(&p->generation) != seen || atomic_load(&p->quit);
+}
+
+static bool is_empty(struct pool *p, unsigned unused) {
+    (void)unused;
+    return atomic_load(&p->inside) == CLOSED;
+}
+
+/* Looks out for `event` until patience ends: did it come? */
+static bool look_out(struct pool *p, bool (*event)(struct pool *, unsigned), unsigned seen) {
+    if (!p->patient) return event(p, seen);
+    const int64_t end = nanoseconds() + PATIENCE;
+    do {
+        for (int i = 0; i < LOOKS; i++) {
+            if (event(p, seen)) return true;
+            relax();
+        }
+    } while (nanoseconds() < end);
+    return false;
+}
+
+static void wait_for_work(struct pool *p, unsigned seen) {
+    if (look_out(p, has_work, seen)) return;
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (!has_work(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_for_workers(struct pool *p) {
+    if (look_out(p, is_empty, 0)) return;
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_sleeps, true);
+    while (!is_empty(p, 0)) pthread_cond_wait(&p->done, &p->lock);
+    atomic_store(&p->caller_sleeps, false);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- workers ---- */
+
 static void *work(void *arg) {
     struct worker *w = arg;
     struct pool *p = w->pool;
     unsigned seen = 0;
-    pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (!p->quit && p->generation == seen) pthread_cond_wait(&p->wake, &p->lock);
-        if (p->quit) break;
-        seen = p->generation;
-        pthread_mutex_unlock(&p->lock);
-        take_tasks(p, w->index);
-        pthread_mutex_lock(&p->lock);
-        if (--p->busy == 0) pthread_cond_signal(&p->done);
+        wait_for_work(p, seen);
+        if (atomic_load(&p->quit)) return NULL;
+        seen = atomic_load(&p->generation);
+        if (!(atomic_fetch_add(&p->inside, 1) & CLOSED)) take_tasks(p, w->index);
+        if (atomic_fetch_sub(&p->inside, 1) == CLOSED + 1 && atomic_load(&p->caller_sleeps)) {
+            pthread_mutex_lock(&p->lock);
+            pthread_cond_signal(&p->done);
+            pthread_mutex_unlock(&p->lock);
+        }
     }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
+}
+
+int ot_usable_processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    return n < 1 ? 1 : n;
 }
 
 /* The host's signals are the host's: workers block them all. */
@@ -86,6 +164,8 @@ ot_status ot_pool_new(const ot_allocator *allocator, int threads, ot_parallel_fo
     p->host_context = host_context;
     p->workers = threads < 1 ? 1 : threads;
     p->owner = getpid();
+    p->patient = p->workers <= ot_usable_processors();
+    atomic_init(&p->inside, CLOSED);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     pthread_cond_init(&p->done, NULL);
@@ -106,7 +186,7 @@ void ot_pool_free(struct pool *p) {
     ot_allocator al = p->allocator;
     if (p->owner == getpid()) {
         pthread_mutex_lock(&p->lock);
-        p->quit = true;
+        atomic_store(&p->quit, true);
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
         for (int i = 0; i < p->started; i++) pthread_join(p->worker[i].thread, NULL);
@@ -130,17 +210,18 @@ void ot_parallel_for(struct pool *p, int tasks, ot_task_fn *fn, void *arg) {
         for (int i = 0; i < tasks; i++) fn(arg, i, 0);
         return;
     }
-    pthread_mutex_lock(&p->lock);
     p->fn = fn;
     p->arg = arg;
     p->tasks = tasks;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    p->busy = p->started;
-    p->generation++;
-    pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->lock);
+    atomic_fetch_sub(&p->inside, CLOSED);
+    atomic_fetch_add(&p->generation, 1);
+    if (atomic_load(&p->sleepers)) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_broadcast(&p->wake);
+        pthread_mutex_unlock(&p->lock);
+    }
     take_tasks(p, 0);
-    pthread_mutex_lock(&p->lock);
-    while (p->busy) pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
+    atomic_fetch_add(&p->inside, CLOSED);
+    wait_for_workers(p);
 }

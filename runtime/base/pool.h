@@ -10,6 +10,9 @@
 
 struct pool;
 
+/* That this process may run on; at least 1. */
+int ot_usable_processors(void);
+
 /* threads >= 1 workers in all, the caller included: 1 starts nothing. Threads that cannot be
  * started are done without. With `host` set, no thread is started and host runs everything. */
 ot_status ot_pool_new(const ot_allocator *allocator, int threads, ot_parallel_for_fn *host,
