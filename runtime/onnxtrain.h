@@ -122,7 +122,8 @@ typedef struct ot_limits {
 } ot_limits;
 
 typedef struct ot_options {
-    int threads;                      /* 0: one a CPU that the process may use */
+    int threads;                      /* 0: one a CPU that the process may use. Between calls they
+                                       * look out for the next for 0.2 ms, then sleep */
     const char *isa;                  /* NULL: the best; "generic", "avx2", "avx512" */
     ot_sparse_mode sparse;
     ot_bn_mode bn;

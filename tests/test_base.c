@@ -94,6 +94,27 @@ static void pool_runs_every_task_once(void **state) {
     ot_pool_free(NULL);
 }
 
+static void slow_task(void *arg, int task, int worker) {
+    if (task < 3) usleep(2000);
+    count_task(arg, task, worker);
+}
+
+/* The workers have gone to sleep before each call; one share takes longer than all others. */
+static void pool_wakes_its_threads_and_shares_what_is_left(void **state) {
+    (void)state;
+    for (int threads = 2; threads <= 4; threads++) {
+        struct pool *pool = NULL;
+        assert_int_equal(ot_pool_new(NULL, threads, NULL, NULL, &pool, NULL), OT_OK);
+        for (int call = 0; call < 20; call++) {
+            int counts[40] = {0};
+            usleep(2000);
+            ot_parallel_for(pool, 40, call % 2 ? slow_task : count_task, counts);
+            for (int i = 0; i < 40; i++) assert_int_equal(counts[i], 1);
+        }
+        ot_pool_free(pool);
+    }
+}
+
 static void pool_survives_a_fork(void **state) {
     (void)state;
     struct pool *pool = NULL;
@@ -167,6 +188,7 @@ int main(void) {
         cmocka_unit_test(pattern_keeps_both_orientations),
         cmocka_unit_test(pattern_refuses_bad_positions),
         cmocka_unit_test(pool_runs_every_task_once),
+        cmocka_unit_test(pool_wakes_its_threads_and_shares_what_is_left),
         cmocka_unit_test(pool_survives_a_fork),
         cmocka_unit_test(pool_uses_the_host),
         cmocka_unit_test(philox_gives_the_known_answers),

@@ -1,8 +1,11 @@
-/* pool.c - worker threads that take tasks from one counter.
+/* pool.c - worker threads that take tasks.
  *
  * A call publishes a job; the caller and whichever workers come in time take task numbers until
- * none is left. Which thread takes which task does not matter: tasks write disjoint places. The
- * caller then closes the job and waits for those who are inside; who comes later finds it closed.
+ * none is left, each first those of its own share, then those that others have not got to. Which
+ * thread takes which task does not matter to the result: tasks write disjoint places. But tasks
+ * that follow each other read the same lines, and one call after the other the same parts of an
+ * array, which a core has in its own cache if its share is one piece, and the same each time. The
+ * caller at last closes the job and waits for those inside; who comes later finds it closed.
  *
  * Waking a thread costs tens of microseconds, as much as many a job, and the next job is mostly
  * nearer than that: so workers look out for it for a while before they sleep, and the caller for
@@ -23,7 +26,10 @@
  * says that the job is closed. */
 enum { LOOKS = 64, PATIENCE = 200000, CLOSED = 1 << 30 };
 
+/* One cache line each, for all of them count. */
 struct worker {
+    _Alignas(64) atomic_int next; /* of its share of the tasks */
+    int end;
     struct pool *pool;
     pthread_t thread;
     int index;
@@ -36,13 +42,12 @@ struct pool {
     int workers; /* the caller included */
     int started; /* threads that run */
     pid_t owner; /* a forked child has none of the threads */
-    struct worker *worker;
     bool patient; /* looks out before it sleeps */
+    struct worker *worker; /* [workers], the caller first */
+
     atomic_bool quit;
     atomic_uint generation; /* of the job below */
     atomic_int inside;      /* workers at the job; CLOSED is added when none may come any more */
-    atomic_int next;
-    int tasks;
     ot_task_fn *fn;
     void *arg;
 
@@ -54,11 +59,22 @@ struct pool {
     atomic_bool caller_sleeps;
 };
 
+static void share_tasks(struct pool *p, int tasks) {
+    for (int i = 0; i < p->workers; i++) {
+        struct worker *w = &p->worker[i];
+        const int64_t n = tasks, from = n * i / p->workers, to = n * (i + 1) / p->workers;
+        atomic_store_explicit(&w->next, (int)from, memory_order_relaxed);
+        w->end = (int)to;
+    }
+}
+
 static void take_tasks(struct pool *p, int worker) {
-    for (;;) {
-        int i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->tasks) return;
-        p->fn(p->arg, i, worker);
+    for (int k = 0; k < p->workers; k++) {
+        struct worker *w = &p->worker[(worker + k) % p->workers];
+        while (atomic_load_explicit(&w->next, memory_order_relaxed) < w->end) {
+            const int i = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed);
+            if (i < w->end) p->fn(p->arg, i, worker);
+        }
     }
 }
 
@@ -146,8 +162,9 @@ static void start_threads(struct pool *p) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (int i = 0; i < p->workers - 1; i++) {
-        p->worker[i] = (struct worker){.pool = p, .index = i + 1};
+    for (int i = 1; i < p->workers; i++) {
+        p->worker[i].pool = p;
+        p->worker[i].index = i;
         if (pthread_create(&p->worker[i].thread, NULL, work, &p->worker[i])) break;
         p->started++;
     }
@@ -170,7 +187,7 @@ ot_status ot_pool_new(const ot_allocator *allocator, int threads, ot_parallel_fo
     pthread_cond_init(&p->wake, NULL);
     pthread_cond_init(&p->done, NULL);
     if (!host && p->workers > 1) {
-        p->worker = ot_block_alloc(&al, (size_t)p->workers - 1, sizeof *p->worker);
+        p->worker = ot_block_alloc(&al, (size_t)p->workers, sizeof *p->worker);
         if (!p->worker) {
             ot_pool_free(p);
             return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the thread pool");
@@ -189,7 +206,7 @@ void ot_pool_free(struct pool *p) {
         atomic_store(&p->quit, true);
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
-        for (int i = 0; i < p->started; i++) pthread_join(p->worker[i].thread, NULL);
+        for (int i = 1; i <= p->started; i++) pthread_join(p->worker[i].thread, NULL);
         pthread_mutex_destroy(&p->lock);
         pthread_cond_destroy(&p->wake);
         pthread_cond_destroy(&p->done);
@@ -212,8 +229,7 @@ void ot_parallel_for(struct pool *p, int tasks, ot_task_fn *fn, void *arg) {
     }
     p->fn = fn;
     p->arg = arg;
-    p->tasks = tasks;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    share_tasks(p, tasks);
     atomic_fetch_sub(&p->inside, CLOSED);
     atomic_fetch_add(&p->generation, 1);
     if (atomic_load(&p->sleepers)) {
