@@ -14,11 +14,8 @@ libonnxtrain.so; needs torch, torchvision, transformers, onnx and onnxscript (th
 Exit code 1 where something differs.
 """
 import argparse
-import contextlib
-import copy
 import ctypes as c
 import logging
-import os
 import pathlib
 import sys
 import tempfile
@@ -29,8 +26,9 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from parity_models import ARCHITECTURES, FOLDED  # noqa: E402
+from parity_torch import expected, export, forms, has_bn, randomize  # noqa: E402
 
-SPARSITY, LOSS_LIMIT, GRADIENT_LIMIT, LEAST = 0.9, 1e-4, 1e-3, 1e-3
+LOSS_LIMIT, GRADIENT_LIMIT, LEAST = 1e-4, 1e-3, 1e-3
 BN = {"affine": 3, "train": 2}
 SPARSE = {"auto": 0, "always": 1, "never": 2}
 TYPES = {np.dtype("float32"): 1, np.dtype("int64"): 7}
@@ -128,79 +126,6 @@ def load(path):
     return library
 
 
-def randomize(module):
-    """90 % zeros in matrices, different numbers in every vector: parameters are found by value."""
-    for p in module.parameters():
-        if p.dim() < 2:
-            p.data += 0.1 * torch.randn(p.shape)
-        else:
-            mask = torch.rand(p.shape) >= SPARSITY
-            p.data = p.data * mask / (1 - SPARSITY) ** 0.5 + 0.0  # no zero is negative
-    for m in module.modules():
-        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
-            m.running_mean.normal_(0, 0.1)
-            m.running_var.uniform_(0.5, 1.5)
-        elif isinstance(m, torch.nn.modules.dropout._DropoutNd) or \
-                type(m).__name__ == "StochasticDepth":
-            m.p = 0.0
-
-
-def expected(module, train, inputs, target, dtype):
-    """Loss and gradients by PyTorch."""
-    module = copy.deepcopy(module).to(dtype).train(train)
-    y = module(*(x.to(dtype) if x.is_floating_point() else x for x in inputs))
-    loss = torch.nn.functional.cross_entropy(y, target) if target.dtype == torch.int64 \
-        else torch.nn.functional.mse_loss(y, target.to(dtype))
-    loss.backward()
-    return loss.item(), {n: p.grad.double().numpy() for n, p in module.named_parameters()
-                         if p.grad is not None}
-
-
-@contextlib.contextmanager
-def silence():
-    """Exporters print graphs, from C++ too."""
-    sys.stdout.flush()
-    kept = os.dup(1), os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1), os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
-        for f in (*kept, null):
-            os.close(f)
-
-
-def export(module, inputs, path, opset, exporter, has_bn):
-    """The opset that came out. BatchNormalization must not be folded into convolutions."""
-    with silence():
-        if exporter == "dynamo":
-            torch.onnx.export(module, inputs, str(path), dynamo=True, opset_version=opset,
-                              external_data=False, verbose=False, optimize=not has_bn)
-        else:
-            torch.onnx.export(module, inputs, str(path), dynamo=False, opset_version=opset,
-                              training=torch.onnx.TrainingMode.PRESERVE)
-    import onnx
-    return onnx.load(path, load_external_data=False).opset_import[0].version
-
-
-def forms(a):
-    """How a file may hold an array: (its bytes there, the way from there)."""
-    yield np.ascontiguousarray(a).tobytes(), lambda g, s=a.shape: g.reshape(s)
-    if a.ndim == 2:
-        yield a.T.copy().tobytes(), lambda g, s=a.shape: g.reshape(s[::-1]).T
-    if a.ndim == 4:
-        yield (a.transpose(1, 0, 2, 3).copy().tobytes(),
-               lambda g, s=a.shape: g.reshape(s[1], s[0], *s[2:]).transpose(1, 0, 2, 3))
-    for order in ([0, 3, 1, 2], [1, 0, 2]):  # the gates of LSTM and GRU
-        if a.shape[0] % len(order) == 0:
-            blocks = a.reshape(len(order), -1, *a.shape[1:])
-            back = np.argsort(order)
-            yield (blocks[order].tobytes(), lambda g, s=blocks.shape, b=back, t=a.shape:
-                   g.reshape(s)[b].reshape(t))
-
-
 class Found:
     """Where the values of each parameter lie in the model, and the gradients from there."""
 
@@ -286,28 +211,27 @@ def run(library, name, args):
     module, inputs, target = ARCHITECTURES[name]()
     randomize(module)
     module.eval()
-    has_bn = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules())
     failures = 0
     for exporter in args.exporters.split(","):
         for opset in map(int, args.opsets.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 path, label = pathlib.Path(folder) / "m.onnx", f"{name:14} {opset:3} {exporter:6}"
                 try:
-                    real = export(module, inputs, path, opset, exporter, has_bn)
+                    real = export(module, inputs, path, opset, exporter)
                 except Exception as e:
                     print(f"{label} {'-':6} not exported: {brief(e)}", flush=True)
                     continue
                 if real != opset:
                     print(f"{label} {'-':6} not exported: became opset {real}", flush=True)
                     continue
-                for bn in BN if has_bn else ["affine"]:
+                for bn in BN if has_bn(module) else ["affine"]:
                     try:
                         good, figures, note = measure(library, name, module, inputs, target, path,
                                                       bn, args)
                     except RuntimeError as e:
                         good, figures, note = False, "", brief(e)
                     failures += not good
-                    print(f"{label} {bn if has_bn else '-':6} {figures:26} "
+                    print(f"{label} {bn if has_bn(module) else '-':6} {figures:26} "
                           f"{'ok' if good else 'FAILS'} {note}", flush=True)
     return failures
 

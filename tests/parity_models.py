@@ -30,43 +30,42 @@ def vgg():
 
 
 class MobileNetV1(nn.Module):
-    def __init__(self):
+    def __init__(self, first=32, layers=((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+                                         *((512, 1),) * 5, (1024, 2), (1024, 1))):
         super().__init__()
 
         def conv(c, m, k, stride, groups=1):
             return nn.Sequential(nn.Conv2d(c, m, k, stride, k // 2, groups=groups, bias=False),
                                  nn.BatchNorm2d(m), nn.ReLU())
-        layers, c = [conv(3, 32, 3, 2)], 32
-        for m, stride in [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
-                          *[(512, 1)] * 5, (1024, 2), (1024, 1)]:
-            layers += [conv(c, c, 3, stride, c), conv(c, m, 1, 1)]
+        features, c = [conv(3, first, 3, 2)], first
+        for m, stride in layers:
+            features += [conv(c, c, 3, stride, c), conv(c, m, 1, 1)]
             c = m
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*features)
         self.classifier = nn.Linear(c, CLASSES)
 
     def forward(self, x):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
-def convnext():
+def convnext(blocks=((24, 48, 2), (48, 96, 2), (96, None, 3)), **shape):
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
-    module = ConvNeXt([CNBlockConfig(24, 48, 2), CNBlockConfig(48, 96, 2),
-                       CNBlockConfig(96, None, 3)], layer_scale=0.5, num_classes=CLASSES)
-    return images(module)
+    module = ConvNeXt([CNBlockConfig(*b) for b in blocks], layer_scale=0.5, num_classes=CLASSES)
+    return images(module, **shape)
 
 
-def vit():
+def vit(size=64, patch=16, layers=2, width=64, batch=4):
     from torchvision.models import VisionTransformer
-    module = VisionTransformer(64, 16, 2, 4, 64, 128, num_classes=CLASSES)
+    module = VisionTransformer(size, patch, layers, 4, width, 2 * width, num_classes=CLASSES)
     nn.init.normal_(module.heads.head.weight, std=0.1)  # zero by default
-    return images(module)
+    return images(module, size, batch)
 
 
-def swin():
+def swin(width=32, depths=(2, 2), **shape):
     from torchvision.models import SwinTransformer
-    module = SwinTransformer([4, 4], 32, [2, 2], [2, 4], [4, 4], stochastic_depth_prob=0.0,
+    module = SwinTransformer([4, 4], width, list(depths), [2, 4], [4, 4], stochastic_depth_prob=0.0,
                              num_classes=CLASSES)
-    return images(module)
+    return images(module, **shape)
 
 
 class Classifier(nn.Module):
@@ -104,7 +103,7 @@ def encoder(model, config, **options):
         import transformers
         body = getattr(transformers, model)(getattr(transformers, config)(
             vocab_size=100, attn_implementation="eager", **options))
-        return tokens(Classifier(body, 64))
+        return tokens(Classifier(body, body.config.hidden_size))
     return make
 
 
@@ -112,21 +111,21 @@ BERT = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 128, "max_position_embeddings": 32}
 
 
-def gpt2():
+def gpt2(width=64, layers=2, **options):
     import transformers
-    config = transformers.GPT2Config(vocab_size=100, n_positions=32, n_embd=64, n_layer=2, n_head=4,
-                                     attn_implementation="eager")
+    config = transformers.GPT2Config(vocab_size=100, n_positions=32, n_embd=width, n_layer=layers,
+                                     n_head=4, attn_implementation="eager", **options)
     return tokens(Language(transformers.GPT2LMHeadModel(config)), per_token=True)
 
 
 class Recurrent(nn.Module):
     """Embedding, two layers in both directions, a linear layer on the last state."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, width=48):
         super().__init__()
         self.embed = nn.Embedding(100, 32)
-        self.rnn = kind(32, 48, num_layers=2, bidirectional=True, batch_first=True)
-        self.head = nn.Linear(96, CLASSES)
+        self.rnn = kind(32, width, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(2 * width, CLASSES)
 
     def forward(self, ids):
         return self.head(self.rnn(self.embed(ids))[0].mean(1))
@@ -135,18 +134,19 @@ class Recurrent(nn.Module):
 class UNet(nn.Module):
     """Three levels; one goes up by ConvTranspose, one by Resize."""
 
-    def __init__(self):
+    def __init__(self, a=16):
         super().__init__()
+        b, c = 2 * a, 4 * a
 
         def double(c, m):
             return nn.Sequential(nn.Conv2d(c, m, 3, padding=1, bias=False), nn.BatchNorm2d(m),
                                  nn.ReLU(), nn.Conv2d(m, m, 3, padding=1, bias=False),
                                  nn.BatchNorm2d(m), nn.ReLU())
-        self.down1, self.down2, self.bottom = double(3, 16), double(16, 32), double(32, 64)
-        self.up2, self.join2 = nn.ConvTranspose2d(64, 32, 2, stride=2), double(64, 32)
+        self.down1, self.down2, self.bottom = double(3, a), double(a, b), double(b, c)
+        self.up2, self.join2 = nn.ConvTranspose2d(c, b, 2, stride=2), double(c, b)
         self.up1 = nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-                                 nn.Conv2d(32, 16, 1))
-        self.join1, self.head = double(32, 16), nn.Conv2d(16, CLASSES, 1)
+                                 nn.Conv2d(b, a, 1))
+        self.join1, self.head = double(b, a), nn.Conv2d(a, CLASSES, 1)
 
     def forward(self, x):
         a = self.down1(x)
@@ -156,26 +156,28 @@ class UNet(nn.Module):
         return self.head(self.join1(torch.cat([self.up1(x), a], 1)))
 
 
-def unet():
-    return UNet(), (torch.randn(2, 3, 32, 32),), torch.randint(CLASSES, (2, 32, 32))
+def unet(width=16, size=32, batch=2):
+    return (UNet(width), (torch.randn(batch, 3, size, size),),
+            torch.randint(CLASSES, (batch, size, size)))
 
 
 class Yolo(nn.Module):
     """Cross-stage blocks with SiLU, pooling pyramid, nearest upsampling, boxes on a grid."""
 
-    def __init__(self, anchors=3):
+    def __init__(self, a=16, anchors=3):
         super().__init__()
+        b, c = 2 * a, 4 * a
 
         def conv(c, m, k=1, stride=1):
             return nn.Sequential(nn.Conv2d(c, m, k, stride, k // 2, bias=False), nn.BatchNorm2d(m),
                                  nn.SiLU())
-        self.stem, self.left, self.right = conv(3, 16, 3, 2), conv(16, 16), conv(16, 16)
-        self.inner, self.join = conv(16, 16, 3), conv(32, 32)
-        self.down, self.reduce, self.pyramid = conv(32, 64, 3, 2), conv(64, 32), conv(128, 64)
-        self.lateral, self.merge = conv(64, 32), conv(64, 32, 3)
+        self.stem, self.left, self.right = conv(3, a, 3, 2), conv(a, a), conv(a, a)
+        self.inner, self.join = conv(a, a, 3), conv(b, b)
+        self.down, self.reduce, self.pyramid = conv(b, c, 3, 2), conv(c, b), conv(4 * b, c)
+        self.lateral, self.merge = conv(c, b), conv(c, b, 3)
         self.pool, self.up = nn.MaxPool2d(5, 1, 2), nn.Upsample(scale_factor=2, mode="nearest")
         self.anchors, width = anchors, anchors * (5 + CLASSES)
-        self.heads = nn.ModuleList([nn.Conv2d(32, width, 1), nn.Conv2d(64, width, 1)])
+        self.heads = nn.ModuleList([nn.Conv2d(b, width, 1), nn.Conv2d(c, width, 1)])
         self.register_buffer("sizes", torch.rand(2, 1, anchors, 1, 1, 2) + 0.5)
 
     def boxes(self, x, i):
@@ -199,8 +201,8 @@ class Yolo(nn.Module):
         return torch.cat([self.boxes(a, 0), self.boxes(b, 1)], 1)
 
 
-def yolo():
-    module, x = Yolo(), torch.randn(2, 3, 32, 32)
+def yolo(width=16, size=32, batch=2):
+    module, x = Yolo(width), torch.randn(batch, 3, size, size)
     with torch.no_grad():
         return module, (x,), torch.rand_like(module(x))
 
