@@ -21,12 +21,6 @@ static int64_t integer(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (u
 
 static const struct binary functions = {value, da, db, integer, NULL};
 
-static ot_status prepare(struct op_node *n, ot_error *err) {
-    return ot_binary_prepare(n, &functions, err);
-}
-static void forward(struct op_node *n) { ot_binary_forward(n, &functions); }
-static void backward(struct op_node *n) { ot_binary_backward(n, &functions); }
-
 static const char *const cases[] = {
     "A[2,3,5] B[2,3,5] lanes -> Y[2,3,5]",
     "A[2,3,4,5] B[3,1,1]:p lanes -> Y[2,3,4,5]",
@@ -54,10 +48,4 @@ static const char *const cases[] = {
     NULL,
 };
 
-const struct op ot_op_Add = {
-    .name = "Add", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "broadcast:i axis:i", .needs = 0, .parameters = 3,
-    .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
-    .again = forward,
-};
+OT_ARITHMETIC(Add, 0);

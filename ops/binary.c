@@ -107,6 +107,7 @@ ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error 
     const struct tensor *const both[] = {&a, &b};
     int rank;
     int64_t dim[OT_MAX_RANK];
+    s->f = f;
     OT_TRY(check_types(n, f, err));
     OT_TRY(ot_broadcast_operand(n, 1, &b, err));
     OT_TRY(ot_op_broadcast(n, &a, &b, &rank, dim, err));
@@ -117,9 +118,9 @@ ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error 
     return OT_OK;
 }
 
-void ot_binary_forward(struct op_node *n, const struct binary *f) {
+void ot_binary_forward(struct op_node *n) {
     const struct binary_state *s = n->state;
-    struct work w = {.n = n, .f = f};
+    struct work w = {.n = n, .f = s->f};
     const bool integer = ot_is_integer(n->y[0]->type);
     ot_broadcast_each(n->pool, &s->whole,
                       s->mixed  ? mixed_segment
@@ -129,10 +130,10 @@ void ot_binary_forward(struct op_node *n, const struct binary *f) {
     if (!integer) ot_op_clear_spare(n->y[0]);
 }
 
-void ot_binary_backward(struct op_node *n, const struct binary *f) {
+void ot_binary_backward(struct op_node *n) {
     const struct binary_state *s = n->state;
     for (int k = 0; k < 2; k++) {
-        struct work w = {.n = n, .f = f, .k = k};
+        struct work w = {.n = n, .f = s->f, .k = k};
         if (!n->dx[k]) continue;
         if (s->full[k]) {
             ot_broadcast_each(n->pool, &s->whole, gradient_segment, &w);

@@ -15,8 +15,9 @@ struct binary {
     double (*mixed)(double a, double b); /* of two types, without gradient; NULL: refused */
 };
 
-/* The operator's state. */
+/* The operator's state; what ot_binary_prepare is given it keeps. */
 struct binary_state {
+    const struct binary *f;
     struct broadcast whole, split;
     bool full[2];           /* the input has the shape of the result */
     bool mixed;
@@ -24,7 +25,20 @@ struct binary_state {
 };
 
 ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error *err);
-void ot_binary_forward(struct op_node *n, const struct binary *f);
-void ot_binary_backward(struct op_node *n, const struct binary *f);
+void ot_binary_forward(struct op_node *n);
+void ot_binary_backward(struct op_node *n);
+
+/* The record of an operator, whose file has `functions` and `cases`. */
+#define OT_ARITHMETIC(word, reads)                                                                \
+    static ot_status prepare(struct op_node *n, ot_error *err) {                                  \
+        return ot_binary_prepare(n, &functions, err);                                             \
+    }                                                                                             \
+    const struct op ot_op_##word = {                                                              \
+        .name = #word, .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
+        .attributes = "broadcast:i axis:i", .needs = reads, .parameters = OT_X(0) | OT_X(1),      \
+        .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,                   \
+        .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,         \
+        .again = ot_binary_forward, .cases = cases,                                               \
+    }
 
 #endif

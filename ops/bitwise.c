@@ -46,8 +46,6 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return ot_binary_prepare(n, f, err);
 }
 
-static void forward(struct op_node *n) { ot_binary_forward(n, functions_of(n)); }
-
 static ot_status not_prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_integer(n->x[0]->type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
@@ -75,7 +73,7 @@ static const char *const not_cases[] = {"i32{12,-1} -> i32{-13,0}", "u8{0,254} -
     const struct op ot_op_##word = {                                                        \
         .name = #word, .since = first, .min_in = 2, .max_in = 2, .min_out = 1,              \
         .max_out = 1, .attributes = list, .state_size = sizeof(struct binary_state),        \
-        .prepare = prepare, .forward = forward, .cases = texts,                             \
+        .prepare = prepare, .forward = ot_binary_forward, .cases = texts,                   \
     }
 BITWISE(BitwiseAnd, 18, "", and_cases);
 BITWISE(BitwiseOr, 18, "", or_cases);

@@ -1,10 +1,6 @@
 /* center_crop_pad.c - CenterCropPad: each axis cut, or padded with zeros, around its centre. */
 #include "ops/index.h"
 
-struct state {
-    struct move move;
-};
-
 static ot_status read_shape(const struct op_node *n, int64_t *dim, ot_error *err) {
     const struct tensor *x = n->x[0];
     const int64_t *shape;
@@ -37,7 +33,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     struct array from, to;
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -45,33 +41,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     ot_array_of(x, &from);
     ot_array_of(n->y[0], &to);
-    ot_move_init(&s->move, &from, &from, &to);
+    ot_move_init(m, &from, &from, &to);
     for (int i = 0; i < from.rank; i++) {
         const int64_t cut = from.dim[i] - to.dim[i];
         if (cut > 0) {
-            s->move.from += cut / 2 * from.stride[i];
-            s->move.dim[i] = to.dim[i];
+            m->from += cut / 2 * from.stride[i];
+            m->dim[i] = to.dim[i];
         } else {
-            s->move.to += -cut / 2 * to.stride[i];
+            m->to += -cut / 2 * to.stride[i];
         }
     }
-    ot_move_simplify(&s->move);
+    ot_move_simplify(m);
     return OT_OK;
-}
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    const size_t size = ot_type_size(n->x[0]->type);
-    ot_fill(n->pool, n->y[0]->data, ot_count(n->y[0]), size, NULL);
-    ot_move_run(n->pool, &s->move, size, n->x[0]->data, n->y[0]->data);
-}
-
-static void backward(struct op_node *n) {
-    const struct state *s = n->state;
-    if (!n->dx[0]) return;
-    const struct move back = ot_move_reverse(&s->move);
-    ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[0]->data);
 }
 
 static const char *const cases[] = {
@@ -92,11 +73,11 @@ const struct op ot_op_CenterCropPad = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axes:I",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare,
-    .forward = forward,
-    .backward = backward,
+    .forward = ot_move_forward,
+    .backward = ot_move_backward,
     .limits = "constant shape",
     .cases = cases,
 };

@@ -4,12 +4,8 @@
 
 #include <string.h>
 
-struct state {
-    struct move move;
-};
-
 /* Axes of `deep` [N, C b b, H, W] taken apart, and where they stand in `wide` [N, C, H b, W b]. */
-static void make_move(struct state *s, const struct tensor *deep, const struct tensor *wide,
+static void make_move(struct move *m, const struct tensor *deep, const struct tensor *wide,
                       int64_t b, bool pixels_last) {
     struct array from, to;
     ot_array_of(deep, &from);
@@ -17,14 +13,14 @@ static void make_move(struct state *s, const struct tensor *deep, const struct t
     const int64_t channels = wide->dim[1], pixel = from.stride[1];
     const int64_t step = pixels_last ? pixel : pixel * channels; /* from one pixel to the next */
     const int64_t lanes = deep->lanes ? deep->lanes : 1;
-    s->move = (struct move){
+    *m = (struct move){
         .rank = 7,
         .dim = {from.dim[0], channels, deep->dim[2], b, deep->dim[3], b, lanes},
         .from_stride = {from.stride[0], pixels_last ? pixel * b * b : pixel, from.stride[2],
                         step * b, from.stride[3], step, 1},
         .to_stride = {to.stride[0], to.stride[1], to.stride[2] * b, to.stride[2],
                       to.stride[3] * b, to.stride[3], 1}};
-    ot_move_simplify(&s->move);
+    ot_move_simplify(m);
 }
 
 static ot_status read_form(const struct op_node *n, int64_t *b, bool *pixels_last,
@@ -61,7 +57,7 @@ static ot_status prepare_wide(struct op_node *n, ot_error *err) {
 
 static ot_status prepare_deep(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     int64_t b;
     bool pixels_last;
     OT_TRY(read_form(n, &b, &pixels_last, err));
@@ -71,25 +67,13 @@ static ot_status prepare_deep(struct op_node *n, ot_error *err) {
                           (long long)x->dim[2], (long long)x->dim[3]);
     const int64_t dim[] = {x->dim[0], x->dim[1] * b * b, x->dim[2] / b, x->dim[3] / b};
     OT_TRY(ot_op_set(n, n->y[0], x->type, 4, dim, err));
-    make_move(s, n->y[0], x, b, pixels_last);
-    s->move = ot_move_reverse(&s->move);
+    make_move(m, n->y[0], x, b, pixels_last);
+    *m = ot_move_reverse(m);
     return OT_OK;
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     return lane_rank == 1 && n->x[0]->rank == 4;
-}
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    ot_move_run(n->pool, &s->move, ot_type_size(n->x[0]->type), n->x[0]->data, n->y[0]->data);
-}
-
-static void backward(struct op_node *n) {
-    const struct state *s = n->state;
-    if (!n->dx[0]) return;
-    const struct move back = ot_move_reverse(&s->move);
-    ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[0]->data);
 }
 
 static const char *const wide_cases[] = {
@@ -122,11 +106,11 @@ const struct op ot_op_DepthToSpace = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "blocksize:i mode:s",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare_wide,
-    .forward = forward,
-    .backward = backward,
+    .forward = ot_move_forward,
+    .backward = ot_move_backward,
     .cases = wide_cases,
 };
 
@@ -138,10 +122,10 @@ const struct op ot_op_SpaceToDepth = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "blocksize:i mode:s",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare_deep,
-    .forward = forward,
-    .backward = backward,
+    .forward = ot_move_forward,
+    .backward = ot_move_backward,
     .cases = deep_cases,
 };

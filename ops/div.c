@@ -22,12 +22,6 @@ static int64_t integer(int64_t a, int64_t b) {
 
 static const struct binary functions = {value, da, db, integer, NULL};
 
-static ot_status prepare(struct op_node *n, ot_error *err) {
-    return ot_binary_prepare(n, &functions, err);
-}
-static void forward(struct op_node *n) { ot_binary_forward(n, &functions); }
-static void backward(struct op_node *n) { ot_binary_backward(n, &functions); }
-
 static const char *const cases[] = {
     "A[2,3,5] B[2,3,5] range=0.5,3 lanes -> Y[2,3,5]",
     "A[2,3,5] B[3,1]:p range=0.5,3 lanes -> Y[2,3,5]",
@@ -37,10 +31,4 @@ static const char *const cases[] = {
     NULL,
 };
 
-const struct op ot_op_Div = {
-    .name = "Div", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
-    .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
-    .again = forward,
-};
+OT_ARITHMETIC(Div, OT_X(0) | OT_X(1));

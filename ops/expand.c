@@ -4,19 +4,10 @@
  */
 #include "ops/fold.h"
 
-struct state {
-    struct move move; /* from_stride 0 along dimensions that repeat x */
-};
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    ot_move_run(n->pool, &s->move, ot_type_size(n->x[0]->type), n->x[0]->data, n->y[0]->data);
-}
-
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct move *m = n->state;
     if (!n->dx[0]) return;
-    struct move back = ot_move_reverse(&s->move);
+    const struct move back = ot_move_reverse(m);
     ot_fold(n->pool, &back, OT_FOLD_SUM, n->dy[0]->data, NULL, 1, n->dx[0]->data);
 }
 
@@ -45,7 +36,7 @@ static ot_status expanded(const struct op_node *n, int *rank, int64_t *dim, ot_e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     int64_t dim[OT_MAX_RANK];
     int rank;
     struct array from, to;
@@ -54,12 +45,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], x->type, rank, dim, err));
     ot_array_of(x, &from);
     ot_array_of(n->y[0], &to);
-    ot_move_init(&s->move, &to, &to, &to);
+    ot_move_init(m, &to, &to, &to);
     for (int i = 0; i < rank; i++) {
         const int k = i - (rank - x->rank); /* x's axis */
-        s->move.from_stride[i] = k < 0 || x->dim[k] != dim[i] ? 0 : from.stride[k];
+        m->from_stride[i] = k < 0 || x->dim[k] != dim[i] ? 0 : from.stride[k];
     }
-    ot_move_simplify(&s->move);
+    ot_move_simplify(m);
     return OT_OK;
 }
 
@@ -86,9 +77,9 @@ const struct op ot_op_Expand = {
     .max_out = 1,
     .attributes = "",
     .parameters = OT_X(0),
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .prepare = prepare,
-    .forward = forward,
+    .forward = ot_move_forward,
     .backward = backward,
     .limits = "constant shape",
     .cases = cases,
@@ -98,7 +89,7 @@ const struct op ot_op_Expand = {
 
 static ot_status tile_prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     const int64_t *repeat;
     int count;
     int64_t dim[OT_MAX_RANK];
@@ -114,7 +105,6 @@ static ot_status tile_prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     ot_array_of(x, &from);
     ot_array_of(n->y[0], &to);
-    struct move *m = &s->move;
     for (int i = 0; i < count; i++) { /* an axis is [repeat][extent] */
         m->dim[2 * i] = repeat[i];
         m->dim[2 * i + 1] = x->dim[i];
@@ -145,9 +135,9 @@ const struct op ot_op_Tile = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .prepare = tile_prepare,
-    .forward = forward,
+    .forward = ot_move_forward,
     .backward = backward,
     .limits = "constant repeats",
     .cases = tile_cases,

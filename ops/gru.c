@@ -86,8 +86,6 @@ static const struct rec_cell cell = {.groups = 2, .gates = {TWO, 1}, .functions 
                                      .names = {"Sigmoid", "Tanh"}, .forward = forward_step,
                                      .backward = backward_step};
 
-static ot_status prepare(struct op_node *n, ot_error *err) { return ot_rec_prepare(n, &cell, err); }
-
 static const char *const cases[] = {
     "X[4,3,5] W[1,9,5]:p R[1,9,3]:p range=-1,1 -> Y[4,1,3,3] H[1,3,3]",
     "X[4,3,5] W[1,9,5]:p R[1,9,3]:p B[1,18]:p i32{2,4,1} H[1,3,3] linear_before_reset=1 "
@@ -105,22 +103,4 @@ static const char *const cases[] = {
     "X[3,2,4] W[1,8,4] R[1,6,2] -> error: input 1 has shape [1,8,4], expected [1,6,4]",
     NULL};
 
-const struct op ot_op_GRU = {
-    .name = "GRU",
-    .since = 1,
-    .min_in = 3,
-    .max_in = 6,
-    .min_out = 0,
-    .max_out = 2,
-    .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "
-                  "hidden_size:i layout:i linear_before_reset:i output_sequence:i",
-    .needs = OT_X(0) | OT_X(1) | OT_X(2),
-    .parameters = OT_X(1) | OT_X(2) | OT_X(3),
-    .sparse_rows = ot_rec_sparse_rows,
-    .all_outputs = true,
-    .state_size = sizeof(struct recurrent),
-    .prepare = prepare,
-    .forward = ot_rec_forward,
-    .backward = ot_rec_backward,
-    .cases = cases,
-};
+OT_RECURRENT(GRU, 6, 2, 0, " linear_before_reset:i");

@@ -173,6 +173,22 @@ ot_status ot_movable(const struct op_node *n, int i, ot_error *err) {
                       i < n->n_in && n->x[i] ? ot_type_name(n->x[i]->type) : "missing");
 }
 
+static void move_into(struct pool *pool, const struct move *m, const struct tensor *from,
+                      struct tensor *to) {
+    const size_t size = ot_type_size(from->type);
+    int64_t moved = 1;
+    for (int i = 0; i < m->rank; i++) moved *= m->dim[i];
+    if (moved < ot_count(to)) ot_fill(pool, to->data, ot_count(to), size, NULL);
+    ot_move_run(pool, m, size, from->data, to->data);
+}
+
+void ot_move_forward(struct op_node *n) { move_into(n->pool, n->state, n->x[0], n->y[0]); }
+
+void ot_move_backward(struct op_node *n) {
+    const struct move back = ot_move_reverse(n->state);
+    if (n->dx[0]) move_into(n->pool, &back, n->dy[0], n->dx[0]);
+}
+
 static void copy_all(struct pool *pool, const struct tensor *from, struct tensor *to) {
     if (from->data == to->data) return;
     struct move m = {.rank = 1, .dim = {ot_count(from)}, .from_stride = {1}, .to_stride = {1}};

@@ -60,6 +60,11 @@ int64_t ot_array_product(const struct array *a, int from, int to);
 /* For prepare: refuses x[i] whose elements cannot be moved (strings); i is 0 mostly. */
 ot_status ot_movable(const struct op_node *n, int i, ot_error *err);
 
+/* Forward and backward of an operator whose state is a struct move from x[0] to y[0]; no two
+ * elements come from one where there is a gradient. What nothing comes to is 0. */
+void ot_move_forward(struct op_node *n);
+void ot_move_backward(struct op_node *n);
+
 /* Forward and backward of an operator whose y[0] is x[0] with another shape. They copy where the
  * two are not one piece of memory. */
 void ot_view_forward(struct op_node *n);

@@ -98,8 +98,6 @@ static const struct rec_cell cell = {.groups = 1, .gates = {GATES, 0}, .function
                                      .names = {"Sigmoid", "Tanh", "Tanh"}, .has_c = true,
                                      .forward = forward_step, .backward = backward_step};
 
-static ot_status prepare(struct op_node *n, ot_error *err) { return ot_rec_prepare(n, &cell, err); }
-
 static const char *const cases[] = {
     "X[4,3,5] W[1,12,5]:p R[1,12,3]:p range=-1,1 -> Y[4,1,3,3] H[1,3,3] C[1,3,3]",
     "X[3,2,4] W[1,12,4]:p R[1,12,3]:p B[1,24]:p - H[1,2,3] C[1,2,3] P[1,9]:p range=-1,1 "
@@ -126,22 +124,4 @@ static const char *const cases[] = {
     "X[3,2,4] W[1,8,4] R[1,8,2] clip=-1 -> error: 'clip' is -1",
     NULL};
 
-const struct op ot_op_LSTM = {
-    .name = "LSTM",
-    .since = 1,
-    .min_in = 3,
-    .max_in = 8,
-    .min_out = 0,
-    .max_out = 3,
-    .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "
-                  "hidden_size:i input_forget:i layout:i output_sequence:i",
-    .needs = OT_X(0) | OT_X(1) | OT_X(2) | OT_X(7),
-    .parameters = OT_X(1) | OT_X(2) | OT_X(3) | OT_X(7),
-    .sparse_rows = ot_rec_sparse_rows,
-    .all_outputs = true,
-    .state_size = sizeof(struct recurrent),
-    .prepare = prepare,
-    .forward = ot_rec_forward,
-    .backward = ot_rec_backward,
-    .cases = cases,
-};
+OT_RECURRENT(LSTM, 8, 3, OT_X(OT_REC_P), " input_forget:i");

@@ -38,8 +38,6 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'fmod' must be 1 for floats");
     return ot_binary_prepare(n, form(n), err);
 }
-static void forward(struct op_node *n) { ot_binary_forward(n, form(n)); }
-static void backward(struct op_node *n) { ot_binary_backward(n, form(n)); }
 
 static const char *const cases[] = {
     "A[2,3,5] f(2):p range=2.125,3.875 fmod=1 lanes -> Y[2,3,5]",
@@ -54,5 +52,6 @@ const struct op ot_op_Mod = {
     .name = "Mod", .since = 10, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "fmod:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .cases = cases,
 };

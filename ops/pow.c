@@ -53,8 +53,6 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(convert_exponent(n, err));
     return ot_binary_prepare(n, &functions, err);
 }
-static void forward(struct op_node *n) { ot_binary_forward(n, &functions); }
-static void backward(struct op_node *n) { ot_binary_backward(n, &functions); }
 
 static const char *const cases[] = {
     "A[2,3,5] f(2) lanes -> Y[2,3,5]",
@@ -78,5 +76,6 @@ const struct op ot_op_Pow = {
     .name = "Pow", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .cases = cases,
 };

@@ -27,8 +27,6 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the slope is larger than the input");
     return OT_OK;
 }
-static void forward(struct op_node *n) { ot_binary_forward(n, &functions); }
-static void backward(struct op_node *n) { ot_binary_backward(n, &functions); }
 
 static const char *const cases[] = {
     "X[2,3,4,5] S[3,1,1]:p lanes -> Y[2,3,4,5]",
@@ -47,6 +45,7 @@ const struct op ot_op_PRelu = {
     .name = "PRelu", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "", .needs = OT_X(0) | OT_X(1), .parameters = 2,
     .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .again = forward,
+    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .again = ot_binary_forward,
     .cases = cases,
 };

@@ -79,6 +79,23 @@ bool ot_rec_sparse_rows(const struct op_node *n, int i);
 void ot_rec_forward(struct op_node *n);
 void ot_rec_backward(struct op_node *n);
 
+/* The record of an operator, whose file has `cell` and `cases`. most_in, most_out: inputs and
+ * outputs; peepholes: the bit of such an input; own: attributes that only this one has. */
+#define OT_RECURRENT(word, most_in, most_out, peepholes, own)                                     \
+    static ot_status prepare(struct op_node *n, ot_error *err) {                                  \
+        return ot_rec_prepare(n, &cell, err);                                                     \
+    }                                                                                             \
+    const struct op ot_op_##word = {                                                              \
+        .name = #word, .since = 1, .min_in = 3, .max_in = most_in, .max_out = most_out,           \
+        .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "    \
+                      "hidden_size:i layout:i output_sequence:i" own,                             \
+        .needs = OT_X(OT_REC_X) | OT_X(OT_REC_W) | OT_X(OT_REC_R) | (peepholes),                  \
+        .parameters = OT_X(OT_REC_W) | OT_X(OT_REC_R) | OT_X(OT_REC_B) | (peepholes),             \
+        .sparse_rows = ot_rec_sparse_rows, .all_outputs = true,                                   \
+        .state_size = sizeof(struct recurrent), .prepare = prepare, .forward = ot_rec_forward,    \
+        .backward = ot_rec_backward, .cases = cases,                                              \
+    }
+
 /* y = x M^T + bias over one step, or all; dx = dy M; dM = dy^T x over all steps. Weights are those
  * of input OT_REC_W or OT_REC_R. */
 void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,

@@ -31,8 +31,6 @@ static const struct rec_cell cell = {.groups = 1, .gates = {1, 0}, .functions = 
                                      .names = {"Tanh"}, .forward = forward_step,
                                      .backward = backward_step};
 
-static ot_status prepare(struct op_node *n, ot_error *err) { return ot_rec_prepare(n, &cell, err); }
-
 static const char *const cases[] = {
     "X[4,3,5] W[1,3,5]:p R[1,3,3]:p range=-1,1 -> Y[4,1,3,3] H[1,3,3]",
     "X[4,3,5] W[2,3,5]:p R[2,3,3]:p B[2,6]:p i32{2,0,4} H[2,3,3] direction=bidirectional "
@@ -45,22 +43,4 @@ static const char *const cases[] = {
     "clip=0.7 range=-1,1 -> Y[2,1,2,3]",
     NULL};
 
-const struct op ot_op_RNN = {
-    .name = "RNN",
-    .since = 1,
-    .min_in = 3,
-    .max_in = 6,
-    .min_out = 0,
-    .max_out = 2,
-    .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "
-                  "hidden_size:i layout:i output_sequence:i",
-    .needs = OT_X(0) | OT_X(1) | OT_X(2),
-    .parameters = OT_X(1) | OT_X(2) | OT_X(3),
-    .sparse_rows = ot_rec_sparse_rows,
-    .all_outputs = true,
-    .state_size = sizeof(struct recurrent),
-    .prepare = prepare,
-    .forward = ot_rec_forward,
-    .backward = ot_rec_backward,
-    .cases = cases,
-};
+OT_RECURRENT(RNN, 6, 2, 0, "");

@@ -1,10 +1,6 @@
 /* slice.c - Slice: y[i] = x[start + i * step] along each axis that is named. */
 #include "ops/index.h"
 
-struct state {
-    struct move move;
-};
-
 /* What to take along one axis. */
 struct range {
     int64_t start, step, count;
@@ -82,7 +78,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     struct range range[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -92,27 +88,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct array from, to;
     ot_array_of(x, &from);
     ot_array_of(y, &to);
-    ot_move_init(&s->move, &to, &from, &to);
+    ot_move_init(m, &to, &from, &to);
     for (int i = y->lane_rank; i < y->rank && ot_elements(y); i++) {
         int k = ot_array_axis(y, i);
-        s->move.from += range[i].start * from.stride[k];
-        s->move.from_stride[k] *= range[i].step;
+        m->from += range[i].start * from.stride[k];
+        m->from_stride[k] *= range[i].step;
     }
-    ot_move_simplify(&s->move);
+    ot_move_simplify(m);
     return OT_OK;
-}
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    ot_move_run(n->pool, &s->move, ot_type_size(n->x[0]->type), n->x[0]->data, n->y[0]->data);
-}
-
-static void backward(struct op_node *n) {
-    const struct state *s = n->state;
-    if (!n->dx[0]) return;
-    struct move back = ot_move_reverse(&s->move);
-    ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[0]->data);
 }
 
 static const char *const cases[] = {
@@ -145,11 +128,11 @@ const struct op ot_op_Slice = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "starts:I ends:I axes:I",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare,
-    .forward = forward,
-    .backward = backward,
+    .forward = ot_move_forward,
+    .backward = ot_move_backward,
     .limits = "constant bounds",
     .cases = cases,
 };

@@ -1,10 +1,6 @@
 /* transpose.c - Transpose: y[i[perm[0]], i[perm[1]], ...] = x[i[0], i[1], ...]. */
 #include "ops/index.h"
 
-struct state {
-    struct move move;
-};
-
 /* perm of the node, checked; reversed axes where it is absent. */
 static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) {
     const int rank = n->x[0]->rank;
@@ -38,7 +34,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = n->state;
+    struct move *m = n->state;
     int perm[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -48,24 +44,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct array from, to;
     ot_array_of(x, &from);
     ot_array_of(y, &to);
-    ot_move_init(&s->move, &to, &to, &to);
-    for (int i = 0; i < to.rank; i++) s->move.from_stride[i] = from.stride[i];
+    ot_move_init(m, &to, &to, &to);
+    for (int i = 0; i < to.rank; i++) m->from_stride[i] = from.stride[i];
     for (int i = y->lane_rank; i < y->rank; i++)
-        s->move.from_stride[ot_array_axis(y, i)] = from.stride[ot_array_axis(x, perm[i])];
-    ot_move_simplify(&s->move);
+        m->from_stride[ot_array_axis(y, i)] = from.stride[ot_array_axis(x, perm[i])];
+    ot_move_simplify(m);
     return OT_OK;
-}
-
-static void forward(struct op_node *n) {
-    const struct state *s = n->state;
-    ot_move_run(n->pool, &s->move, ot_type_size(n->x[0]->type), n->x[0]->data, n->y[0]->data);
-}
-
-static void backward(struct op_node *n) {
-    const struct state *s = n->state;
-    if (!n->dx[0]) return;
-    struct move back = ot_move_reverse(&s->move);
-    ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[0]->data);
 }
 
 static const char *const cases[] = {
@@ -88,11 +72,11 @@ const struct op ot_op_Transpose = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "perm:I",
-    .state_size = sizeof(struct state),
+    .state_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare,
-    .forward = forward,
-    .again = forward,
-    .backward = backward,
+    .forward = ot_move_forward,
+    .again = ot_move_forward,
+    .backward = ot_move_backward,
     .cases = cases,
 };
