@@ -62,7 +62,7 @@ ot_status ot_get_gradient(const ot_session *s, int i, float *values, ot_error *e
     if (!p->gradient)
         return ot_fail(err, OT_ERROR_STATE, "'%s' has no gradient: it has not been trained",
                        p->name);
-    to_dense(p, p->gradient, values);
+    to_dense(p, ot_parameter_gradient(p), values);
     return OT_OK;
 }
 

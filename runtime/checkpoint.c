@@ -123,7 +123,8 @@ static int parts_of(struct parameter *p, struct part part[PARTS]) {
     part[n++] = (struct part){"value", p->t.data, OT_FLOAT, count, NULL, false};
     part[n++] = (struct part){"moment0", p->moment[0], OT_FLOAT, count, &p->moment[0], false};
     part[n++] = (struct part){"moment1", p->moment[1], OT_FLOAT, count, &p->moment[1], false};
-    part[n++] = (struct part){"gradient", p->gradient, OT_FLOAT, count, &p->gradient, false};
+    const float *gradient = ot_parameter_gradient(p);
+    part[n++] = (struct part){"gradient", gradient, OT_FLOAT, count, &p->gradient, false};
     if (!pattern) return n;
     int64_t rows = pattern->rows;
     part[n++] = (struct part){"row", pattern->row, OT_INT32, rows + 1, NULL, true};

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { GRAIN = 16384, NORM_GRAIN = 65536 };
+enum { GRAIN = 16384, NORM_GRAIN = 16384, PARTS = 64, LANES = 16 };
 
 ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *o,
                              ot_error *err) {
@@ -52,67 +52,65 @@ int ot_optimizer_moments(const ot_optimizer_options *o) {
     return o->kind == OT_ADAGRAD ? 1 : 2;
 }
 
-/* One parameter's update, shared by its tasks. */
+/* One parameter's update. The loops have a copy of their own: what they write is not in it, and so
+ * they can be made of vectors. */
 struct update {
     const ot_optimizer_options *o;
-    float *w, *g, *m, *v;
+    float *w, *m, *v;
+    const float *g;
     int64_t n;
     float scale, lr;
     float correction1, correction2; /* Adam: 1 - beta^t; correction2 is the square root */
     float share;                    /* SGD: of g in v */
 };
 
-static void sgd(const struct update *u, int64_t from, int64_t to) {
-    const float mu = u->o->momentum, wd = u->o->weight_decay, lr = u->lr, scale = u->scale;
-    const bool nesterov = u->o->nesterov;
+static void sgd(struct update u, int64_t from, int64_t to) {
+    const float mu = u.o->momentum, wd = u.o->weight_decay, lr = u.lr, scale = u.scale;
+    const bool nesterov = u.o->nesterov;
     for (int64_t i = from; i < to; i++) {
-        float g = u->g[i] * scale + wd * u->w[i];
-        if (u->m) {
-            u->m[i] = mu * u->m[i] + u->share * g;
-            g = nesterov ? g + mu * u->m[i] : u->m[i];
+        float g = u.g[i] * scale + wd * u.w[i];
+        if (u.m) {
+            u.m[i] = mu * u.m[i] + u.share * g;
+            g = nesterov ? g + mu * u.m[i] : u.m[i];
         }
-        u->w[i] -= lr * g;
-        u->g[i] = 0;
+        u.w[i] -= lr * g;
     }
 }
 
-static void adam(const struct update *u, int64_t from, int64_t to) {
-    const float b1 = u->o->beta1, b2 = u->o->beta2, eps = u->o->eps, lr = u->lr;
-    const bool decoupled = u->o->kind == OT_ADAMW;
-    const float wd = u->o->weight_decay;
+static void adam(struct update u, int64_t from, int64_t to) {
+    const float b1 = u.o->beta1, b2 = u.o->beta2, eps = u.o->eps, lr = u.lr;
+    const bool decoupled = u.o->kind == OT_ADAMW;
+    const float wd = u.o->weight_decay;
     for (int64_t i = from; i < to; i++) {
-        float w = u->w[i], g = u->g[i] * u->scale;
+        float w = u.w[i], g = u.g[i] * u.scale;
         if (decoupled)
             w -= lr * wd * w;
         else
             g += wd * w;
-        u->m[i] = b1 * u->m[i] + (1 - b1) * g;
-        u->v[i] = b2 * u->v[i] + (1 - b2) * g * g;
-        float denominator = sqrtf(u->v[i]) / u->correction2 + eps;
-        u->w[i] = w - lr / u->correction1 * u->m[i] / denominator;
-        u->g[i] = 0;
+        u.m[i] = b1 * u.m[i] + (1 - b1) * g;
+        u.v[i] = b2 * u.v[i] + (1 - b2) * g * g;
+        float denominator = sqrtf(u.v[i]) / u.correction2 + eps;
+        u.w[i] = w - lr / u.correction1 * u.m[i] / denominator;
     }
 }
 
-static void adagrad(const struct update *u, int64_t from, int64_t to) {
-    const float eps = u->o->eps, wd = u->o->weight_decay;
+static void adagrad(struct update u, int64_t from, int64_t to) {
+    const float eps = u.o->eps, wd = u.o->weight_decay;
     for (int64_t i = from; i < to; i++) {
-        const float g = u->g[i] * u->scale + wd * u->w[i];
-        u->m[i] += g * g;
-        u->w[i] -= u->lr * g / (sqrtf(u->m[i]) + eps);
-        u->g[i] = 0;
+        const float g = u.g[i] * u.scale + wd * u.w[i];
+        u.m[i] += g * g;
+        u.w[i] -= u.lr * g / (sqrtf(u.m[i]) + eps);
     }
 }
 
-static void adam_onnx(const struct update *u, int64_t from, int64_t to) {
-    const float b1 = u->o->beta1, b2 = u->o->beta2, eps = u->o->eps, wd = u->o->weight_decay;
-    const float kept = 1 - u->o->post_decay;
+static void adam_onnx(struct update u, int64_t from, int64_t to) {
+    const float b1 = u.o->beta1, b2 = u.o->beta2, eps = u.o->eps, wd = u.o->weight_decay;
+    const float kept = 1 - u.o->post_decay;
     for (int64_t i = from; i < to; i++) {
-        const float g = u->g[i] * u->scale + wd * u->w[i];
-        u->m[i] = b1 * u->m[i] + (1 - b1) * g;
-        u->v[i] = b2 * u->v[i] + (1 - b2) * g * g;
-        u->w[i] = kept * (u->w[i] - u->lr * u->m[i] / (sqrtf(u->v[i]) + eps));
-        u->g[i] = 0;
+        const float g = u.g[i] * u.scale + wd * u.w[i];
+        u.m[i] = b1 * u.m[i] + (1 - b1) * g;
+        u.v[i] = b2 * u.v[i] + (1 - b2) * g * g;
+        u.w[i] = kept * (u.w[i] - u.lr * u.m[i] / (sqrtf(u.v[i]) + eps));
     }
 }
 
@@ -120,35 +118,52 @@ static void update_task(void *arg, int task, int worker) {
     const struct update *u = arg;
     (void)worker;
     int64_t from = (int64_t)task * GRAIN, to = from + GRAIN < u->n ? from + GRAIN : u->n;
-    static void (*const rules[])(const struct update *, int64_t, int64_t) = {
+    static void (*const rules[])(struct update, int64_t, int64_t) = {
         [OT_SGD] = sgd,         [OT_ADAM] = adam,           [OT_ADAMW] = adam,
         [OT_ADAGRAD] = adagrad, [OT_ADAM_ONNX] = adam_onnx,
     };
-    rules[u->o->kind](u, from, to);
+    rules[u->o->kind](*u, from, to);
 }
 
-/* Serial over fixed chunks in double: the norm must not depend on threads, and is one read. */
-static double squared_norm(const float *g, int64_t n) {
+/* Sums of squares in double, of at most PARTS pieces, each in one fixed order. */
+struct norm {
+    const float *g;
+    int64_t n, grain;
+    double part[PARTS];
+};
+
+static void norm_task(void *arg, int task, int worker) {
+    struct norm *norm = arg;
+    (void)worker;
+    const int64_t from = task * norm->grain;
+    const int64_t n = norm->n - from < norm->grain ? norm->n - from : norm->grain;
+    const float *g = norm->g + from;
+    double sum[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) sum[k] += (double)g[i + k] * g[i + k];
+    for (; i < n; i++) sum[0] += (double)g[i] * g[i];
+    for (int k = 1; k < LANES; k++) sum[0] += sum[k];
+    norm->part[task] = sum[0];
+}
+
+static double squared_norm(struct pool *pool, const float *g, int64_t n) {
+    struct norm norm = {.g = g, .n = n, .grain = (n + PARTS - 1) / PARTS};
+    if (norm.grain < NORM_GRAIN) norm.grain = NORM_GRAIN;
+    const int parts = (int)((n + norm.grain - 1) / norm.grain);
     double sum = 0;
-    for (int64_t from = 0; from < n; from += NORM_GRAIN) {
-        int64_t to = from + NORM_GRAIN < n ? from + NORM_GRAIN : n;
-        double part[4] = {0};
-        int64_t i = from;
-        for (; i + 4 <= to; i += 4)
-            for (int k = 0; k < 4; k++) part[k] += (double)g[i + k] * g[i + k];
-        for (; i < to; i++) part[0] += (double)g[i] * g[i];
-        sum += (part[0] + part[1]) + (part[2] + part[3]);
-    }
+    ot_parallel_for(pool, parts, norm_task, &norm);
+    for (int k = 0; k < parts; k++) sum += norm.part[k];
     return sum;
 }
 
-static ot_status global_norm(const struct parameter *parameter, int n, double scale, double *norm,
-                             ot_error *err) {
+static ot_status global_norm(const struct parameter *parameter, int n, double scale,
+                             struct pool *pool, double *norm, ot_error *err) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
         const struct parameter *p = &parameter[i];
-        if (!p->trainable || !p->gradient) continue;
-        double part = squared_norm(p->gradient, ot_count(&p->t));
+        if (!p->trainable || !p->gradient || p->gradient_is_zero) continue;
+        double part = squared_norm(pool, p->gradient, ot_count(&p->t));
         if (!isfinite(part))
             return ot_fail(err, OT_ERROR_NUMERIC, "the gradient of '%s' is not finite", p->name);
         sum += part;
@@ -167,7 +182,7 @@ static double rate(const ot_optimizer_options *o, double steps) {
 ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
                            struct pool *pool, double *norm, ot_error *err) {
     const ot_optimizer_options *options = &o->options;
-    OT_TRY(global_norm(parameter, n, scale, norm, err));
+    OT_TRY(global_norm(parameter, n, scale, pool, norm, err));
     if (options->clip_norm > 0 && *norm > options->clip_norm)
         scale *= options->clip_norm / (*norm + 1e-6); /* PyTorch's clip_grad_norm_ */
     const double before = (double)(options->steps_before + o->steps), t = before + 1;
@@ -181,11 +196,12 @@ ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int
         struct parameter *p = &parameter[i];
         if (!p->trainable || !p->gradient) continue;
         u.w = p->t.data;
-        u.g = p->gradient;
+        u.g = ot_parameter_gradient(p);
         u.m = p->moment[0];
         u.v = p->moment[1];
         u.n = ot_count(&p->t);
         ot_parallel_for(pool, (int)((u.n + GRAIN - 1) / GRAIN), update_task, &u);
+        p->gradient_is_zero = true;
     }
     o->steps++;
     return OT_OK;

@@ -185,6 +185,12 @@ ot_status ot_parameter_need(const ot_allocator *allocator, const struct paramete
                             p->name);
 }
 
+float *ot_parameter_gradient(struct parameter *p) {
+    if (p->gradient && p->gradient_is_zero) memset(p->gradient, 0, ot_bytes(&p->t));
+    p->gradient_is_zero = false;
+    return p->gradient;
+}
+
 /* One [..] class at *p against c; moves *p behind it. An unclosed one matches '[' itself. */
 static bool class_matches(const char **p, char c) {
     const char *q = *p + 1;

@@ -19,6 +19,7 @@ struct parameter {
     struct tensor t;       /* role PARAM; t.pattern is owned, */
     bool in_graph;         /* and so is t.data, but where it is the graph's own */
     float *gradient;       /* NULL until a plan trains */
+    bool gradient_is_zero; /* whatever stands in its memory: see ot_parameter_gradient */
     float *moment[OT_MOMENTS];
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
     bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
@@ -38,6 +39,10 @@ void ot_parameters_free(const ot_allocator *allocator, struct parameter *paramet
 /* Gradients and moments on demand: zeroed blocks. */
 ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,
                             ot_error *err);
+
+/* The gradient to be read or added to: zeros are written out where that has been put off. NULL:
+ * there is none. */
+float *ot_parameter_gradient(struct parameter *p);
 
 /* Shell glob: * ? [abc] [a-z] [!a]. No recursion. */
 bool ot_glob(const char *pattern, const char *text);

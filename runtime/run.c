@@ -25,12 +25,42 @@ static void add(struct pool *pool, float *to, const float *from, int64_t n) {
     ot_parallel_for(pool, ot_task_count(n, GRAIN), add_task, &s);
 }
 
+/* A gradient that is zero is not added to: the operator writes it where it belongs. */
+static void aim_gradients(struct plan *p, struct op_node *n) {
+    for (int i = 0; i < n->n_in; i++) {
+        if (!n->dx[i] || ot_entry(n->x[i])->parameter < 0) continue;
+        struct parameter *w = &p->session->parameter[ot_entry(n->x[i])->parameter];
+        struct entry *g = ot_entry(n->dx[i]);
+        if (g->buffer < 0) continue;
+        g->t.data = w->gradient_is_zero ? (char *)w->gradient
+                                        : p->block + p->buffer[g->buffer].offset;
+        w->gradient_is_zero = false;
+    }
+}
+
+/* The parameter's gradient += b. */
+static void accumulate(struct plan *p, const struct step *step) {
+    struct parameter *w = &p->session->parameter[step->a->parameter];
+    const struct tensor *g = &step->b->t;
+    if (w->gradient_is_zero)
+        memcpy(w->gradient, g->data, ot_bytes(g));
+    else
+        add(p->session->pool, w->gradient, ot_f(g), ot_count(g));
+    w->gradient_is_zero = false;
+}
+
+static bool is_done(const struct plan *p, const struct step *step) {
+    return step->kind == OT_STEP_ACCUMULATE &&
+           step->b->t.data == p->session->parameter[step->a->parameter].gradient;
+}
+
 static ot_status run_node(struct plan *p, const struct step *step, ot_error *err) {
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
     const bool backward = step->kind == OT_STEP_BACKWARD;
     int scratch = backward ? pn->backward_scratch : pn->forward_scratch;
     n->scratch = scratch >= 0 ? p->block + p->buffer[scratch].offset : NULL;
+    if (backward) aim_gradients(p, n);
     (backward ? n->op->backward : step->kind == OT_STEP_AGAIN ? n->op->again : n->op->forward)(n);
     return ot_op_fault(n, err);
 }
@@ -104,8 +134,7 @@ static ot_status run_step(struct plan *p, struct step *step, const struct goal *
         memset(step->a->t.data, 0, ot_bytes(&step->a->t));
         return OT_OK;
     case OT_STEP_ACCUMULATE:
-        add(p->session->pool, p->session->parameter[step->a->parameter].gradient, ot_f(&step->b->t),
-            ot_count(&step->b->t));
+        if (!is_done(p, step)) accumulate(p, step);
         return OT_OK;
     default:
         return run_node(p, step, err);
@@ -117,6 +146,7 @@ static ot_status run_timed(struct plan *p, struct step *step, const struct goal 
                            ot_error *err) {
     struct op_node *n = step->node;
     double start = ot_clock();
+    if (is_done(p, step)) return OT_OK; /* nothing to time */
     if (!ot_step_weight(step)) {
         OT_TRY(run_step(p, step, goal, err));
         ot_timing_add(&step->time, start);

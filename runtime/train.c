@@ -95,9 +95,7 @@ void ot_session_restore_statistics(struct ot_session *s) {
 }
 
 void ot_session_clear_gradients(struct ot_session *s) {
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].gradient)
-            memset(s->parameter[i].gradient, 0, ot_bytes(&s->parameter[i].t));
+    for (int i = 0; i < s->n_parameters; i++) s->parameter[i].gradient_is_zero = true;
     s->accumulated = 0;
 }
 

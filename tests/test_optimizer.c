@@ -179,7 +179,8 @@ static void optimizers_follow_their_formulas(void **state) {
             fill(g, W, (uint64_t)(100 + t));
             for (int i = 0; i < W; i++) reference_step(&o.options, &r[i], 0.5 * g[i], t);
             assert_int_equal(ot_optimizer_run(&o, &p, 1, 0.5, pool, &norm, NULL), OT_OK);
-            for (int i = 0; i < W; i++) assert_true(g[i] == 0);
+            assert_true(p.gradient_is_zero);
+            p.gradient_is_zero = false;
         }
         for (int i = 0; i < W; i++) assert_float_equal(w[i], r[i].w, 2e-5);
     }
@@ -202,6 +203,7 @@ static void clipping_scales_to_the_norm_and_nan_changes_nothing(void **state) {
     assert_float_equal(w[0], 1 - 3, 1e-5);
     assert_float_equal(w[1], 1 - 4, 1e-5);
     g[1] = NAN;
+    p.gradient_is_zero = false;
     ot_error err;
     assert_int_equal(ot_optimizer_run(&o, &p, 1, 1, pool, &norm, &err), OT_ERROR_NUMERIC);
     assert_non_null(strstr(err.message, "'w'"));

@@ -65,6 +65,46 @@ static void gradients_are_differences(void **state) {
     check_gradients(network_cnn, OT_SPARSE_NEVER);
 }
 
+/* All gradients are `times` those of g, 4096 apart, to the bit. */
+static void check_multiple(struct fixture *f, const float *g, float times) {
+    static float now[4096];
+    for (int i = 0; i < ot_parameter_count(f->s); i++) {
+        ot_parameter_info info;
+        ot_get_parameter(f->s, i, &info, NULL);
+        if (!info.is_trainable) continue;
+        assert_int_equal(ot_get_gradient(f->s, i, now, NULL), OT_OK);
+        for (int64_t k = 0; k < info.elements; k++)
+            assert_true(now[k] == times * g[i * 4096 + k]);
+    }
+}
+
+/* The first gradients after an update are written where later ones are added. */
+static void gradients_begin_at_zero_and_add_up(void **state) {
+    (void)state;
+    make_fn *const makes[] = {network_mlp, network_cnn};
+    static float g[16 * 4096];
+    for (int k = 0; k < 2; k++) {
+        struct fixture f;
+        fixture_open(&f, makes[k], NULL);
+        const ot_optimizer_options still = {.lr = 0};
+        assert_int_equal(ot_set_optimizer(f.s, &still, NULL), OT_OK);
+        assert_true(ot_parameter_count(f.s) <= 16);
+        fixture_train(&f);
+        for (int i = 0; i < ot_parameter_count(f.s); i++)
+            ot_get_gradient(f.s, i, g + i * 4096, NULL);
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(ot_optimizer_step(f.s, NULL), OT_OK);
+            if (round) check_multiple(&f, g, 0); /* and writes the zeros out */
+            assert_int_equal(ot_optimizer_step(f.s, NULL), OT_ERROR_STATE);
+            fixture_train(&f);
+            check_multiple(&f, g, 1);
+            fixture_train(&f);
+            check_multiple(&f, g, 2);
+        }
+        ot_close(f.s);
+    }
+}
+
 /* ---- the same bits ---- */
 
 static void train_losses(make_fn *make, const ot_options *o, int steps, double *loss) {
@@ -363,6 +403,7 @@ static void no_class_of_a_new_head_is_dead(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_differences),
+        cmocka_unit_test(gradients_begin_at_zero_and_add_up),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(sparse_equals_dense),
         cmocka_unit_test(live_buffers_do_not_overlap),
