@@ -23,7 +23,9 @@ static enum weight_use use_of(const struct node *n, int input, const struct valu
                    ? USE_ROWS : USE_NONE;
     if (is_recurrent(n)) return weight->rank == 3 ? USE_STACKED : USE_NONE;
     if (input != 1) return USE_NONE;
-    if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose")) return USE_ROWS;
+    if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose") ||
+        !strcmp(n->op_type, "DeformConv"))
+        return USE_ROWS;
     if (weight->rank != 2) return USE_NONE;
     if (!strcmp(n->op_type, "Gemm")) return ot_attr_int(n, "transB", 0) ? USE_ROWS : USE_COLUMNS;
     return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;
