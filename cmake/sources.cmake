@@ -21,6 +21,7 @@ set(BASE_SOURCES
 )
 
 set(OPS_SOURCES
+  ops/channel_move.c
   ops/channels.c
   ops/contraction.c
   ops/cost.c
@@ -37,6 +38,8 @@ set(OPS_SOURCES
   ops/dnnl_step.c
   ops/flat.c
   ops/linear.c
+  ops/live.c
+  ops/live_find.c
   ops/binary.c
   ops/broadcast.c
   ops/unary.c

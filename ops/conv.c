@@ -15,7 +15,7 @@
 struct state {
     struct conv_shape shape;
     struct dense_conv *dense;
-    struct sparse_product *sparse;
+    struct product product;
     bool depthwise;
 };
 
@@ -50,16 +50,6 @@ static ot_status check_bias(const struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID, "bias of shape %s for %lld channels out",
                           ot_shape_text(n->x[2], s, sizeof s), (long long)n->x[1]->dim[0]);
     return OT_OK;
-}
-
-static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
-    const struct conv_shape *s = &state->shape;
-    const struct pattern *pattern = n->x[1]->pattern;
-    if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
-    OT_TRY(ot_sparse_describe(n, s, err));
-    return ot_sparse_prepare(n, pattern, s, n->x[0]->lanes, ot_sparse_want(n),
-                             &state->sparse, &n->forward_scratch_size, &n->backward_scratch_size,
-                             err);
 }
 
 static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
@@ -104,7 +94,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                    (double)(state->shape.n * state->shape.oh * state->shape.ow);
         return OT_OK;
     }
-    return sparse ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
+    return sparse ? ot_product_prepare(n, &state->shape, &state->product, err)
+                  : prepare_dense(n, state, err);
 }
 
 /* Preparing a sparse product takes the square of an axis's taps. */
@@ -134,15 +125,16 @@ static bool takes_pattern(const struct tensor *w) {
 /* Lanes of channels: x and y are made of whole ones. */
 static bool blocks_fit(const struct tensor *x, const struct tensor *w) {
     const int block = ot_dnnl_block();
-    return block == OT_CHANNEL_LANES && !w->pattern && ot_is_fixed(w) && w->rank > 2 &&
-           x->rank == w->rank && x->dim[1] % block == 0 && w->dim[0] % block == 0;
+    return block == OT_CHANNEL_LANES && ot_is_fixed(w) && w->rank > 2 && x->rank == w->rank &&
+           x->dim[1] % block == 0 && w->dim[0] % block == 0;
 }
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct tensor *w = n->x[1], *bias = n->n_in > 2 ? n->x[2] : NULL;
     if (!w || (bias && !ot_is_fixed(bias))) return false;
-    if (lane_rank == 2) return blocks_fit(n->x[0], w);
-    if (lane_rank != 1) return false;
+    const bool sparse = w->pattern && n->form == OT_FORM_SPARSE;
+    if (lane_rank == 2) return !sparse && blocks_fit(n->x[0], w);
+    if (lane_rank != 1 || (w->pattern && !sparse)) return false;
     return w->pattern ? takes_pattern(w) : is_flat(w) && few_taps(w) && is_short(w);
 }
 
@@ -155,9 +147,8 @@ static void forward(struct op_node *n) {
     const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
     if (state->depthwise)
         ot_depthwise_forward(n, &state->shape, bias);
-    else if (state->sparse)
-        ot_sparse_forward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
-                          n->scratch);
+    else if (ot_product_is(&state->product))
+        ot_product_forward(n, &state->product);
     else
         ot_dense_conv_forward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
                               n->scratch);
@@ -169,9 +160,8 @@ static void backward(struct op_node *n) {
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
     if (state->depthwise)
         ot_depthwise_backward(n, &state->shape, d[0], d[1], d[2]);
-    else if (state->sparse)
-        ot_sparse_backward(state->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
-                           d[2], n->scratch);
+    else if (ot_product_is(&state->product))
+        ot_product_backward(n, &state->product);
     else
         ot_dense_conv_backward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
                                d[1], d[2], n->scratch);
@@ -180,6 +170,7 @@ static void backward(struct op_node *n) {
 static void release(struct op_node *n) {
     struct state *state = n->state;
     ot_dense_conv_free(state->dense);
+    ot_product_free(&state->product);
 }
 
 static const char *const cases[] = {
@@ -203,6 +194,15 @@ static const char *const cases[] = {
     "X[9,32,7,5] W[16,32,1,1]:p strides=2,2 -> Y[9,16,4,3]",
     "X[2,32,6,6] W[32,1,3,3]:p B[32]:p group=32 pads=1,0,1,0 -> Y[2,32,6,4]",
     "X[2,16,9] W[16,16,3] dilations=2 -> Y[2,16,5]",
+    "X[3,6,5,6] W[9,6,3,3]~0.8l:p B[9]:p strides=2,1 pads=1,0,2,1 lanes -> Y[3,9,3,5]",
+    "X[9,8,5,5] W[12,4,3,3]~0.7l:p group=2 dilations=2,2 pads=2,1,2,1 lanes -> Y[9,12,5,3]",
+    "X[3,4,5,6] W[8,1,3,3]~0.9l:p B[8]:p group=4 pads=1,1,1,1 lanes -> Y[3,8,5,6]",
+    "X[5,48,5,6] W[64,48,3,3]~0.6l:p B[64]:p pads=1,1,1,1 -> Y[5,64,5,6]",
+    "X[3,48,9,9] W[64,48,1,1]~0.6l:p strides=2,2 -> Y[3,64,5,5]",
+    "X[2,32,4,5] W[32,1,3,3]~0.6l:p B[32]:p group=32 pads=1,1,1,1 -> Y[2,32,4,5]",
+    "X[18,6,1,1] W[9,6,1,1]~0.6l:p B[9]:p lanes -> Y[18,9,1,1]",
+    "X[3,6,7] W[9,6,3]~0.8l:p B[9]:p strides=2 pads=1,1 lanes -> Y[3,9,4]",
+    "X[3,6,4,4] W[9,6,3,3]~0:p B[9]:p pads=1,1,1,1 lanes -> Y[3,9,4,4]",
     "X[1,2,4,4] W[2,2,3,3] group=0 -> error: 'group' is 0",
     "X[1,3,4,4] W[2,3,3,3] group=2 -> error: 'group' is 2",
     "X[1,2,4,4] W[2,2,3,3] strides=0,1 -> error: 'strides' holds 0",

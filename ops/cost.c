@@ -19,9 +19,11 @@ static const struct rates {
     {"generic", {40, 37, 25}, {39, 33, 35}},
 };
 
-/* Bytes a nanosecond: of sparse products, which read strips of channels, and of dense ones. The
- * weight gradient adds up across lanes: its rate is lower. */
-static const double sparse_bytes = 10, dense_bytes = 20, weight_rate = 0.8;
+/* Bytes a nanosecond: of sparse products, which read strips of channels, of dense ones, of turning
+ * a tensor, and of moving channels, read and written. The weight gradient of sparse ones adds up
+ * across lanes: its rate is lower, as is that of both gradients of dense ones. */
+static const double sparse_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 6.5,
+                    weight_rate = 0.8, dense_back_rate = 0.85;
 
 /* The densest weight that sparse kernels are taken for where nothing else is known. */
 static const double DENSITY = 0.4;
@@ -37,14 +39,28 @@ static enum kind kind_of(const struct conv_shape *s) {
     return s->h * s->w > 1 ? POINTWISE : LINEAR;
 }
 
+/* Of an axis of x, what is read. */
+static double reads(int64_t size, int64_t out, int taps) {
+    const double all = (double)out * taps;
+    return all < (double)size ? all : (double)size;
+}
+
 /* Bytes of x and y. */
 static double activations(const struct conv_shape *s, double samples) {
-    return 4 * samples * ((double)ot_conv_inputs(s) + (double)ot_conv_outputs(s));
+    const double depth = s->depth.in ? reads(s->depth.in, s->depth.out, s->depth.kernel) : 1;
+    const double x = (double)s->c * depth * reads(s->h, s->oh, s->kh) * reads(s->w, s->ow, s->kw);
+    return 4 * samples * (x + (double)ot_conv_outputs(s));
 }
 
 /* Multiplications of one sample and slot of a row of W. */
 static double positions(const struct conv_shape *s) {
     return s->m ? (double)(ot_conv_outputs(s) / s->m) : 0;
+}
+
+/* Elements of W. */
+static double weights(const struct conv_shape *s) {
+    return (double)s->m * (double)(s->c / s->groups) * s->kh * s->kw *
+           (s->depth.kernel ? s->depth.kernel : 1);
 }
 
 struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, int64_t nnz,
@@ -57,30 +73,94 @@ struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, 
     return (struct cost){pass + moved, pass + moved, pass / weight_rate + moved};
 }
 
-struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s, bool turned) {
-    const double weight = (double)s->m * (double)(s->c / s->groups) * s->kh * s->kw *
-                          (s->depth.kernel ? s->depth.kernel : 1);
-    const double flops = 2.0 * weight * (double)s->n * positions(s);
-    const double pass = 1e-6 * flops / rates_of(k)->dense[kind_of(s)];
-    const double bytes = activations(s, (double)s->n);
-    const double moved = 1e-6 * (bytes + 4 * weight) / dense_bytes;
-    const double most = (pass > moved ? pass : moved) + (turned ? 1e-6 * bytes / sparse_bytes : 0);
-    return (struct cost){most, most, most};
+double ot_dense_flops(const struct conv_shape *s) {
+    return 2.0 * weights(s) * (double)s->n * positions(s);
 }
+
+struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s) {
+    const double pass = 1e-6 * ot_dense_flops(s) / rates_of(k)->dense[kind_of(s)];
+    const double moved =
+        1e-6 * (activations(s, (double)s->n) + 4 * weights(s)) / dense_bytes;
+    const double most = pass > moved ? pass : moved, back = pass / dense_back_rate;
+    const double gradient = back > moved ? back : moved;
+    return (struct cost){most, gradient, gradient};
+}
+
+/* Some channels of x, or of y, to or from all of them. */
+static double moving(const struct conv_shape *s, const struct conv_shape *part, bool y) {
+    const double n = 4 * (double)s->n;
+    const double all = (double)(y ? ot_conv_outputs(s) : ot_conv_inputs(s));
+    const double some = (double)(y ? ot_conv_outputs(part) : ot_conv_inputs(part));
+    return 1e-6 * n * (all + some) / move_bytes;
+}
+
+struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
+                         const struct live *live, int64_t nnz) {
+    struct cost c = ot_cost_dense(k, &live->part);
+    const double x = live->channel ? moving(s, &live->part, false) : 0;
+    const double y = live->row ? moving(s, &live->part, true) : 0;
+    const double w = 1e-6 * (4 * weights(&live->part) + 12 * (double)nnz) / sparse_bytes;
+    c.forward += x + y + w;
+    c.data += x + y;
+    c.weight += x + w;
+    return c;
+}
+
+double ot_cost_turn(double floats) { return 4e-6 * floats / turn_bytes; }
+
+/* ---- choosing ---- */
 
 bool ot_pattern_is_sparse(const struct pattern *p) {
     return p->nnz <= DENSITY * (double)p->rows * p->cols;
 }
 
-bool ot_op_sparse_pays(const struct op_node *n, int i, int lanes) {
+/* How often x is turned to come into a layout: lanes to other lanes go through rows. */
+static int turns(const struct tensor *x, struct lanes to) {
+    if (x->lanes == to.count && x->lane_rank == to.rank) return 0;
+    return 1 + (x->lanes && to.count);
+}
+
+/* With the time to bring x into this layout, and dx back. Dense kernels take rows for lanes of
+ * channels as they are; from lanes of samples y goes back into those. */
+static double total(const struct op_node *n, const struct conv_shape *s, struct cost c,
+                    struct lanes to, bool dense) {
+    const double gradient = ot_training_wants(n, 0) ? 1 : 0;
+    const bool leaves = n->x[0]->lanes && n->x[0]->lane_rank == 1 && dense;
+    const int times = dense && !n->x[0]->lanes ? 0 : turns(n->x[0], to);
+    const double floats = (double)s->n *
+                          (double)(ot_conv_inputs(s) + (leaves ? ot_conv_outputs(s) : 0));
+    return c.forward + gradient * c.data + (ot_training_wants(n, 1) ? c.weight : 0) +
+           (1 + gradient) * times * ot_cost_turn(floats);
+}
+
+static bool shape_of(const struct op_node *n, struct conv_shape *s) {
+    return n->n_in > 1 && n->x[1] && n->x[1]->pattern && n->op->product && n->op->product(n, s) &&
+           s->n > 0 && s->c > 0 && s->m > 0;
+}
+
+bool ot_op_has_forms(const struct op_node *n) {
     struct conv_shape s;
-    if (i != 1 || !n->op->product || !n->op->product(n, &s))
-        return ot_pattern_is_sparse(n->x[i]->pattern);
-    const struct cost a = ot_cost_sparse(n->kernels, &s, n->x[i]->pattern->nnz, lanes);
-    /* lanes of channels are as good to dense kernels as rows */
-    const bool turned = n->x[0]->lanes && !(n->op->channel_lanes && n->x[0]->lane_rank == 2);
-    const struct cost b = ot_cost_dense(n->kernels, &s, turned);
-    return a.forward + a.data + a.weight <= b.forward + b.data + b.weight;
+    bool sparse = false;
+    for (int rank = 1; rank < n->x[0]->rank; rank++)
+        sparse = sparse || ot_op_lanes(n, OT_CHANNEL_LANES, rank);
+    return sparse && shape_of(n, &s);
+}
+
+void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dense) {
+    const struct kernels *k = n->kernels;
+    struct conv_shape s;
+    struct live live;
+    n->form = OT_FORM_SPARSE;
+    if (!shape_of(n, &s) || !ot_live_find(n->arena, n->x[1]->pattern, &s, dense.count, &live))
+        return;
+    const int64_t nnz = n->x[1]->pattern->nnz;
+    const struct live all = {s, NULL, NULL};
+    double *ms = n->choice;
+    ms[OT_FORM_SPARSE] = total(n, &s, ot_cost_sparse(k, &s, nnz, sparse.count), sparse, false);
+    ms[OT_FORM_LIVE] = total(n, &s, ot_cost_live(k, &s, &live, nnz), dense, true);
+    ms[OT_FORM_DENSE] = total(n, &s, ot_cost_live(k, &s, &all, nnz), dense, true);
+    for (enum ot_form f = OT_FORM_DENSE; f < OT_FORMS; f++)
+        if (ms[f] < ms[n->form]) n->form = f;
 }
 
 void ot_cost_note(struct op_node *n, struct cost c) {

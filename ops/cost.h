@@ -8,7 +8,7 @@
 #ifndef OT_OPS_COST_H
 #define OT_OPS_COST_H
 
-#include "ops/sparse.h"
+#include "ops/live.h"
 
 /* Milliseconds of one thread. */
 struct cost {
@@ -18,8 +18,15 @@ struct cost {
 /* nnz nonzeros in the weight; lanes as in ot_sparse_prepare. */
 struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, int64_t nnz,
                            int lanes);
-/* The same product on oneDNN; turned: its activations are turned from lanes into rows and back. */
-struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s, bool turned);
+/* The same product on oneDNN. */
+struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s);
+/* On oneDNN with what is left of it, from nnz slots and back. */
+struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
+                         const struct live *live, int64_t nnz);
+double ot_dense_flops(const struct conv_shape *s); /* of forward */
+
+/* Turning so many floats from rows into lanes, or back. */
+double ot_cost_turn(double floats);
 
 /* Notes a prediction for readers of the plan. */
 void ot_cost_note(struct op_node *n, struct cost c);

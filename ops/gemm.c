@@ -17,7 +17,7 @@ struct state {
     int64_t m, n, k;
     float alpha, beta;
     int64_t c_row, c_col; /* steps of C along the rows and columns of y; 0: broadcast */
-    struct sparse_product *sparse;
+    struct product product;
 };
 
 static const struct tensor *addend(const struct op_node *n) {
@@ -79,8 +79,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_scale(n, "beta", &s->beta, err));
     OT_TRY(check_addend(n, s, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 2, (int64_t[]){s->m, s->n}, err));
-    if (b->pattern || a->lanes) return ot_linear_sparse(n, s->n, &s->sparse, err);
     struct conv_shape shape = ot_linear_shape(n, s->n);
+    if (b->pattern || a->lanes) return ot_product_prepare(n, &shape, &s->product, err);
     shape.n = s->m;
     shape.c = s->k;
     ot_dense_describe(n, &shape, "dnnl gemm");
@@ -121,11 +121,10 @@ static void fill_rows(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    struct state *s = n->state;
     const struct tensor *c = addend(n);
-    if (s->sparse) {
-        ot_sparse_forward(s->sparse, ot_f(n->x[0]), ot_f(n->x[1]), c ? ot_f(c) : NULL,
-                          ot_f(n->y[0]), n->scratch);
+    if (ot_product_is(&s->product)) {
+        ot_product_forward(n, &s->product);
         return;
     }
     if (c) ot_parallel_for(n->pool, ot_task_count(s->m, GRAIN), fill_rows, n);
@@ -191,13 +190,11 @@ static void backward_addend(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    struct state *s = n->state;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     bool wants_c = addend(n) && n->dx[2];
-    if (s->sparse) {
-        ot_sparse_backward(s->sparse, a, b, dy, n->dx[0] ? ot_f(n->dx[0]) : NULL,
-                           n->dx[1] ? ot_f(n->dx[1]) : NULL, wants_c ? ot_f(n->dx[2]) : NULL,
-                           n->scratch);
+    if (ot_product_is(&s->product)) {
+        ot_product_backward(n, &s->product);
         return;
     }
     struct dense_gemm g = {.alpha = s->alpha};
@@ -220,6 +217,11 @@ static void backward(struct op_node *n) {
     if (wants_c) backward_addend(n);
 }
 
+static void release(struct op_node *n) {
+    struct state *s = n->state;
+    ot_product_free(&s->product);
+}
+
 static const char *const cases[] = {
     "A[5,3] B[3,4] -> Y[5,4]",
     "A[3,5] B[4,3] C[4]:p transA=1 transB=1 alpha=0.5 beta=2 -> Y[5,4]",
@@ -232,6 +234,8 @@ static const char *const cases[] = {
     "A[5,20] B[20,9]~0.3t:p C[1,9]:p lanes -> Y[5,9]",
     "A[19,20] B[9,20]:p C[9]:p transB=1 lanes -> Y[19,9]",
     "A[1,8] B[8,3]~0.5t:p lanes -> Y[1,3]",
+    "A[17,20] B[9,20]~0.8l:p C[9]:p transB=1 lanes -> Y[17,9]",
+    "A[5,20] B[20,70]~0.8tl:p lanes -> Y[5,70]",
     "A[5,8] B[8,3]~0.5t:p alpha=0.5 -> Y[5,3]",
     "A[2,0] B[0,3] C[3] -> Y[2,3]",
     "A[2,3] B[4,3] -> error: inner dimensions differ",
@@ -258,6 +262,7 @@ const struct op ot_op_Gemm = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .release = release,
     .cases = cases,
 };
 
@@ -288,8 +293,8 @@ static ot_status linear_prepare(struct op_node *n, ot_error *err) {
     memcpy(dim, a->dim, sizeof dim);
     dim[a->rank - 1] = s->n;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, a->rank, dim, err));
-    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
     const struct conv_shape shape = ot_linear_shape(n, s->n);
+    if (b->pattern) return ot_product_prepare(n, &shape, &s->product, err);
     ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
@@ -299,6 +304,7 @@ static const char *const linear_cases[] = {
     "A[2,1,5,3] B[3,70]:p C[70]:p -> Y[2,1,5,70]",
     "A[9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[9,7]",
     "A[2,9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[2,9,7]",
+    "A[2,9,20] B[20,70]~0.8tl:p C[70]:p lanes -> Y[2,9,70]",
     "A[2,0] B[0,3]:p C[3]:p -> Y[2,3]",
     NULL};
 
@@ -320,5 +326,6 @@ const struct op ot_op_Linear = {
     .prepare = linear_prepare,
     .forward = forward,
     .backward = backward,
+    .release = release,
     .cases = linear_cases,
 };

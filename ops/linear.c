@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "ops/cost.h"
+#include "ops/dnnl.h"
 #include "ops/kernels/kernels.h"
 
 /* A dense weight that costs less to multiply slot by slot than its input to turn into rows. */
@@ -19,8 +20,9 @@ bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank) {
         w->dim[trans ? 1 : 0] != x->dim[x->rank - 1])
         return false;
     if (!w->pattern) return trans && is_small(w);
-    return w->pattern->transposed == !trans && w->pattern->rows == w->dim[trans ? 0 : 1] &&
-           w->pattern->cols == w->dim[trans ? 1 : 0];
+    const struct pattern *p = w->pattern;
+    return n->form == OT_FORM_SPARSE && p->transposed == !trans &&
+           p->rows == w->dim[trans ? 0 : 1] && p->cols == w->dim[trans ? 1 : 0];
 }
 
 struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features) {
@@ -36,19 +38,6 @@ bool ot_linear_product(const struct op_node *n, bool trans, struct conv_shape *s
     if (x->rank < 2 || w->rank != 2 || x->dim[x->rank - 1] != w->dim[trans ? 1 : 0]) return false;
     *s = ot_linear_shape(n, w->dim[trans ? 0 : 1]);
     return true;
-}
-
-ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
-                           ot_error *err) {
-    const struct tensor *x = n->x[0];
-    const struct pattern *pattern = n->x[1]->pattern;
-    if (!x->lanes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a sparse weight needs an input in lanes");
-    if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
-    const struct conv_shape s = ot_linear_shape(n, features);
-    OT_TRY(ot_sparse_describe(n, &s, err));
-    return ot_sparse_prepare(n, pattern, &s, x->lanes, ot_sparse_want(n), product,
-                             &n->forward_scratch_size, &n->backward_scratch_size, err);
 }
 
 ot_status ot_full_pattern(struct op_node *n, const struct pattern **full, ot_error *err) {
@@ -92,5 +81,51 @@ ot_status ot_sparse_describe(struct op_node *n, const struct conv_shape *s, ot_e
 void ot_dense_describe(struct op_node *n, const struct conv_shape *s, const char *kernel) {
     n->kernel = kernel;
     n->flops = 2.0 * (double)ot_elements(n->x[1]) * positions(s);
-    ot_cost_note(n, ot_cost_dense(n->kernels, s, false));
+    ot_cost_note(n, ot_cost_dense(n->kernels, s));
+}
+
+/* ---- products ---- */
+
+static ot_status prepare_sparse(struct op_node *n, const struct conv_shape *s, struct product *p,
+                                ot_error *err) {
+    const struct tensor *x = n->x[0];
+    const struct pattern *pattern = n->x[1]->pattern;
+    if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
+    OT_TRY(ot_sparse_describe(n, s, err));
+    return ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n), &p->sparse,
+                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+}
+
+static ot_status prepare_live(struct op_node *n, const struct conv_shape *s, struct product *p,
+                              ot_error *err) {
+    const struct pattern *pattern = n->x[1]->pattern;
+    struct live live = {*s, NULL, NULL};
+    if (n->form == OT_FORM_LIVE && !ot_live_find(n->arena, pattern, s, n->x[0]->lanes, &live))
+        return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    const bool some = live.row || live.channel;
+    n->kernel = some ? "dnnl live" : "dnnl";
+    n->flops = ot_dense_flops(&live.part);
+    ot_cost_note(n, ot_cost_live(n->kernels, s, &live, pattern->nnz));
+    return ot_live_prepare(n, s, &live, &p->live, err);
+}
+
+ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
+                             ot_error *err) {
+    return n->form == OT_FORM_SPARSE ? prepare_sparse(n, s, p, err) : prepare_live(n, s, p, err);
+}
+
+void ot_product_free(struct product *p) { ot_live_free(p->live); }
+
+void ot_product_forward(struct op_node *n, struct product *p) {
+    const float *x = ot_f(n->x[0]), *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
+    if (p->live) ot_live_forward(p->live);
+    else ot_sparse_forward(p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
+}
+
+void ot_product_backward(struct op_node *n, struct product *p) {
+    float *d[3];
+    for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
+    if (p->live) ot_live_backward(p->live);
+    else ot_sparse_backward(p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
+                            d[2], n->scratch);
 }

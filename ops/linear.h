@@ -1,8 +1,23 @@
-/* linear.h - what Gemm, MatMul and Conv share when x[1] is a sparse weight. */
+/* linear.h - what Gemm, MatMul and Conv share when x[1] is a sparse weight: its product with x[0],
+ * plus a bias x[2] where there is one, in the form that the plan has chosen. */
 #ifndef OT_OPS_LINEAR_H
 #define OT_OPS_LINEAR_H
 
-#include "ops/sparse.h"
+#include "ops/live.h"
+
+struct product {
+    struct sparse_product *sparse;
+    struct live_product *live;
+};
+
+/* x[1] has a pattern, or x[0] is in lanes of samples. Describes itself in n, and sets n's sizes of
+ * scratch and save memory. */
+ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
+                             ot_error *err);
+void ot_product_free(struct product *p);
+static inline bool ot_product_is(const struct product *p) { return p->sparse || p->live; }
+void ot_product_forward(struct op_node *n, struct product *p);
+void ot_product_backward(struct op_node *n, struct product *p);
 
 /* May y = x W (+ b) run in lanes: x[1] a matrix with a pattern by output feature ([N,K] file order
  * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? A small dense one may, in
@@ -14,10 +29,6 @@ struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features);
 
 /* As op.product has it; trans as above. */
 bool ot_linear_product(const struct op_node *n, bool trans, struct conv_shape *s);
-
-/* Prepares the sparse product of x[0] (in lanes) with x[1], features outputs. */
-ot_status ot_linear_sparse(struct op_node *n, int64_t features, struct sparse_product **product,
-                           ot_error *err);
 
 /* The pattern of a dense x[1]: every place, in the order in which they stand in memory. */
 ot_status ot_full_pattern(struct op_node *n, const struct pattern **full, ot_error *err);

@@ -17,7 +17,7 @@ struct state {
     int64_t m, n, k;
     bool single; /* one product: no batches, or those of A merged into its rows */
     struct terms y, da, db;
-    struct sparse_product *sparse;
+    struct product product;
 };
 
 /* Which matrix of `t` stands at batch i of the result, whose batch dimensions are dim[0..rank). */
@@ -108,17 +108,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (a->rank > 1) dim[rank++] = s->m;
     if (b->rank > 1) dim[rank++] = s->n;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, rank, dim, err));
-    if (b->pattern) return ot_linear_sparse(n, s->n, &s->sparse, err);
+    const struct conv_shape shape = ot_linear_shape(n, s->n);
+    if (b->pattern) return ot_product_prepare(n, &shape, &s->product, err);
     int64_t batches = ot_dims_product(n->y[0], 0, batch_rank);
     n->kernel = "dnnl gemm";
     n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
     s->single = b->rank <= 2;
     if (!s->single) return prepare_batches(n, s, batch_rank, dim, batches, err);
     s->m *= batches;
-    if (a->rank > 1 && b->rank == 2) {
-        const struct conv_shape shape = ot_linear_shape(n, s->n);
-        ot_dense_describe(n, &shape, n->kernel);
-    }
+    if (a->rank > 1 && b->rank == 2) ot_dense_describe(n, &shape, n->kernel);
     return OT_OK;
 }
 
@@ -144,19 +142,19 @@ static void multiply(struct op_node *n, struct dense_gemm g, const struct terms 
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    struct state *s = n->state;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]);
-    if (s->sparse) ot_sparse_forward(s->sparse, a, b, NULL, ot_f(n->y[0]), n->scratch);
+    if (ot_product_is(&s->product)) ot_product_forward(n, &s->product);
     else multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, a, b,
                   ot_f(n->y[0]));
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    struct state *s = n->state;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *da = n->dx[0] ? ot_f(n->dx[0]) : NULL, *db = n->dx[1] ? ot_f(n->dx[1]) : NULL;
-    if (s->sparse) {
-        ot_sparse_backward(s->sparse, a, b, dy, da, db, NULL, n->scratch);
+    if (ot_product_is(&s->product)) {
+        ot_product_backward(n, &s->product);
         return;
     }
     if (da)
@@ -165,6 +163,11 @@ static void backward(struct op_node *n) {
     if (db)
         multiply(n, (struct dense_gemm){.ta = true, .m = s->k, .n = s->n, .k = s->m}, &s->db, a,
                  dy, db);
+}
+
+static void release(struct op_node *n) {
+    struct state *s = n->state;
+    ot_product_free(&s->product);
 }
 
 static const char *const cases[] = {
@@ -177,6 +180,7 @@ static const char *const cases[] = {
     "A[4,3] B[3,3,2] -> Y[3,4,2]",
     "A[9,20] B[20,7]~0.3t:p lanes -> Y[9,7]",
     "A[2,9,20] B[20,7]~0.3t:p lanes -> Y[2,9,7]",
+    "A[2,9,20] B[20,7]~0.8tl:p lanes -> Y[2,9,7]",
     "A[2,0] B[0,3] -> Y[2,3]",
     "A[2,3] B[4,3] -> error: inner dimensions differ",
     "A[] B[4,3] -> error: a scalar is no matrix",
@@ -200,5 +204,6 @@ const struct op ot_op_MatMul = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .release = release,
     .cases = cases,
 };

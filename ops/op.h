@@ -38,6 +38,15 @@ struct conv_shape;
  * [N][C / 16][H][W][16], the layout of dense convolutions with AVX-512. */
 enum { OT_CHANNEL_LANES = 16 };
 
+/* A layout: so many lanes of this lane_rank; rank 0: rows. */
+struct lanes {
+    int count, rank;
+};
+
+/* How a product with a weight that has a pattern is computed: with its slots alone, or by dense
+ * kernels, which see everything, or the rows and channels that have slots. */
+enum ot_form { OT_FORM_SPARSE = 0, OT_FORM_DENSE, OT_FORM_LIVE, OT_FORMS };
+
 /* What a step knows beyond its tensors. */
 struct step_context {
     uint64_t seed;
@@ -55,6 +64,7 @@ struct op_node {
     struct tensor **dx, **dy; /* set before backward; dx[i] NULL: not wanted */
     const struct tensor *more; /* of an op that takes_more: the gradient is dy[0] + more; or NULL */
     uint32_t want;            /* bit i: the gradient of x[i] will be asked for; known in prepare */
+    enum ot_form form;        /* of a product whose weight has a pattern; the plan sets it */
     bool training;            /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
@@ -81,6 +91,7 @@ struct op_node {
     const char *kernel;  /* e.g. "spmm avx512", "dnnl conv"; NULL: plain loops */
     double flops;        /* of forward, useful ones */
     double predicted[2]; /* milliseconds of forward and backward; 0: not known (ops/cost.h) */
+    double choice[OT_FORMS]; /* of all passes in each form, where the plan chose; else 0 */
 };
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
@@ -148,9 +159,13 @@ const struct kernels *ot_kernels_find(const char *isa);
 
 /* Is a weight sparse enough for sparse kernels, whatever its shape? */
 bool ot_pattern_is_sparse(const struct pattern *p);
-/* Are they predicted to be faster than dense ones for x[i], which has a pattern, in so many lanes
- * (0: in rows)? See ops/cost.h; where the operator makes no plain product, its density says it. */
-bool ot_op_sparse_pays(const struct op_node *n, int i, int lanes);
+/* Is x[1] a weight with a pattern whose product the operator computes in any form? Asked before a
+ * form is chosen. */
+bool ot_op_has_forms(const struct op_node *n);
+/* Sets n->form to what is predicted to take the least time, n->choice to what each form would take:
+ * the passes that n is asked for, and turning x into the layout of the form, sparse or dense, where
+ * that is not its own. See ops/cost.h. */
+void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dense);
 
 /* May this node run in so many lanes of this rank? */
 static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank) {

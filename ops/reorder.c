@@ -3,9 +3,9 @@
  * Plans insert it between operators of different layouts; no file can name it. Spare lanes are
  * written as zeros. Elements may be of any type of fixed size: conditions travel too.
  */
-#include "ops/op.h"
-
 #include <string.h>
+
+#include "ops/cost.h"
 
 /* STRIP elements of each of L samples are turned at a time, so that what is written stays in L1. */
 enum { STRIP = 16, GRAIN = 1 << 14 };
@@ -103,6 +103,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (ot_count(lanes) / lanes->lanes > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 elements a lane");
     n->kernel = y->lanes ? "rows to lanes" : "lanes to rows";
+    const double ms = ot_cost_turn((double)ot_count(lanes));
+    ot_cost_note(n, (struct cost){ms, ms, 0});
     return OT_OK;
 }
 

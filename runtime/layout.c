@@ -16,32 +16,38 @@ static bool sparse_likely(const struct ot_session *s, const struct pattern *patt
     return s->options.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
 }
 
-/* Are they taken for x[i] in these lanes (0: in rows)? */
-static bool sparse_pays(const struct plan *p, const struct op_node *n, int i, int lanes) {
-    const ot_sparse_mode mode = p->session->options.sparse;
-    return mode == OT_SPARSE_AUTO ? ot_op_sparse_pays(n, i, lanes) : mode == OT_SPARSE_ALWAYS;
-}
-
 /* What does not change stays in rows. */
 static bool moves(const struct op_node *n) {
     return n->n_in && n->x[0] &&
            (n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT);
 }
 
+/* Are sparse kernels taken for x[i]? */
+static bool sparse_pays(const struct plan *p, const struct op_node *n, int i) {
+    return i == 1 && n->op->product ? n->form == OT_FORM_SPARSE
+                                    : sparse_likely(p->session, n->x[i]->pattern);
+}
+
 bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i) {
     const struct ot_session *s = p->session;
     if (!n->op->sparse_rows || s->options.sparse == OT_SPARSE_NEVER) return false;
-    return (n->op->any_density || sparse_pays(p, n, i, 0)) && n->op->sparse_rows(n, i);
+    return (n->op->any_density || sparse_pays(p, n, i)) && n->op->sparse_rows(n, i);
+}
+
+/* The rank of lanes of samples that the node can run in; 0: none. */
+static int sample_rank(const struct plan *p, const struct op_node *n) {
+    for (int rank = 1; moves(n) && rank < n->x[0]->rank; rank++)
+        if (ot_op_lanes(n, p->lane_count, rank)) return rank;
+    return 0;
 }
 
 struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *n) {
-    if (!moves(n)) return OT_ROWS;
-    for (int i = 0; i < n->n_in; i++) {
+    const int rank = sample_rank(p, n);
+    for (int i = 0; rank && i < n->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
-        if (!sparse_pays(p, n, i, p->lane_count)) continue;
+        if (!sparse_pays(p, n, i)) continue;
         if (p->few_samples && ot_layout_sparse_rows(p, n, i)) continue;
-        for (int rank = 1; rank < n->x[0]->rank; rank++)
-            if (ot_op_lanes(n, p->lane_count, rank)) return (struct lanes){p->lane_count, rank};
+        return (struct lanes){p->lane_count, rank};
     }
     return OT_ROWS;
 }
@@ -69,6 +75,20 @@ static struct lanes dense_lanes(const struct op_node *n) {
     const struct lanes channels = {n->op->channel_lanes, 2};
     return moves(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
                ? channels : OT_ROWS;
+}
+
+void ot_layout_choose_form(const struct plan *p, struct op_node *n) {
+    static const enum ot_form forced[] = {[OT_SPARSE_ALWAYS] = OT_FORM_SPARSE,
+                                          [OT_SPARSE_NEVER] = OT_FORM_DENSE,
+                                          [OT_SPARSE_LIVE] = OT_FORM_LIVE};
+    const ot_sparse_mode mode = p->session->options.sparse;
+    const int rank = sample_rank(p, n);
+    if (!rank || !ot_op_has_forms(n)) return;
+    const bool rows = p->few_samples && n->op->sparse_rows && n->op->sparse_rows(n, 1);
+    n->form = OT_FORM_DENSE;
+    const struct lanes dense = dense_lanes(n);
+    ot_op_choose_form(n, rows ? OT_ROWS : (struct lanes){p->lane_count, rank}, dense);
+    if (mode != OT_SPARSE_AUTO) n->form = forced[mode];
 }
 
 struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct lanes sparse) {

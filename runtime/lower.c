@@ -116,13 +116,15 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     const struct node *node = n->node;
     struct entry *e;
     if (n->op->shape_only) return OT_OK;
+    ot_layout_choose_form(p, n);
     const struct lanes sparse = ot_layout_sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern) continue;
         const int k = ot_entry(n->x[i])->parameter;
         const bool rows = ot_layout_sparse_rows(p, n, i);
         if (k >= 0) p->session->parameter[k].is_sparse = sparse.rank > 0 || rows;
-        if (rows || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
+        const bool live = i == 1 && n->form != OT_FORM_SPARSE;
+        if (rows || live || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }

@@ -5,11 +5,6 @@
 #include "runtime/plan.h"
 #include "runtime/session.h"
 
-/* rank 0: rows */
-struct lanes {
-    int count, rank;
-};
-
 static const struct lanes OT_ROWS = {0, 0};
 
 /* ---- layout.c ---- */
@@ -20,6 +15,8 @@ void ot_layout_choose_lanes(struct plan *p);
  * lanes. Shapes are not known yet, so this is a wish; the node itself decides. */
 void ot_layout_find_ways(struct plan *p);
 
+/* Sets the form of a product whose weight has a pattern. Before what follows. */
+void ot_layout_choose_form(const struct plan *p, struct op_node *n);
 /* Does x[i], which has a pattern, keep it though the node runs in rows? */
 bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i);
 /* The lanes in which the node runs on its sparse weight; rows: it does not. */

@@ -103,7 +103,8 @@ typedef void ot_parallel_for_fn(void *context, int tasks, ot_task_fn *task, void
 typedef enum ot_sparse_mode {
     OT_SPARSE_AUTO = 0, /* sparse kernels where they are expected to win */
     OT_SPARSE_ALWAYS,   /* sparse kernels for every weight that has a zero */
-    OT_SPARSE_NEVER     /* dense kernels; the zeros still stay zero */
+    OT_SPARSE_NEVER,    /* dense kernels; the zeros still stay zero */
+    OT_SPARSE_LIVE      /* dense kernels on those rows and channels of a weight with a nonzero */
 } ot_sparse_mode;
 
 typedef enum ot_bn_mode {

@@ -204,6 +204,15 @@ static void time_text(double ms, char text[TIME_TEXT]) {
     snprintf(text, TIME_TEXT, ms > 0 ? "%.3f" : "-", ms);
 }
 
+/* What each form of a product was predicted to take, where there was a choice: "1.2/0.9/4.5". */
+static const char *choice_text(const struct op_node *n, char *text, size_t size) {
+    const double *ms = n->choice;
+    if (ms[OT_FORM_SPARSE] <= 0) return "-";
+    snprintf(text, size, "%.*f/%.*f/%.*f", ms[0] < 1 ? 3 : 1, ms[0], ms[1] < 1 ? 3 : 1, ms[1],
+             ms[2] < 1 ? 3 : 1, ms[2]);
+    return text;
+}
+
 /* What a profile has measured of one run of the step. */
 static double measured_ms(const struct step *step) {
     const struct timing *t = &step->time, *w = &step->weight_time;
@@ -218,7 +227,7 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     const struct tensor *x = n->n_in ? n->x[0] : NULL, *y = n->y[0];
     const struct entry *e = ot_entry(forward ? n->y[0] : n->dx[0] ? n->dx[0] : n->dy[0]);
     const struct entry *root = e->view ? e->view : e;
-    char from[128] = "", to[128], layout[32], life[48] = "";
+    char from[128] = "", to[128], layout[32], life[48] = "", choice[64];
     char predicted[TIME_TEXT], measured[TIME_TEXT];
     if (root->buffer >= 0)
         snprintf(life, sizeof life, "%d-%d", p->buffer[root->buffer].first,
@@ -228,12 +237,13 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     time_text(measured_ms(step), measured);
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size,
-             "%4d %-8s %-27.27s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9s %9s %9.1f  %s",
-             s,
-             kind_names[step->kind], n->op->name, n->node->name,
+             "%4d %-8s %-27.27s %-28.28s %-20s %-20s %-8s %5.1f%% %-16s %9.3f %9s %9s %-19s %9.1f  "
+             "%s",
+             s, kind_names[step->kind], n->op->name, n->node->name,
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
              layout_text(y, layout, sizeof layout), 100 * density(n),
              n->kernel ? n->kernel : "loop", flops * 1e-6, predicted, measured,
+             forward ? choice_text(n, choice, sizeof choice) : "-",
              (double)ot_bytes(&e->t) / 1024, life);
 }
 
@@ -254,9 +264,9 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
         return;
     }
     snprintf(line, sizeof line,
-             "%4s %-8s %-27s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s %9s %9s  %s", "step", "what",
-             "operator", "name", "input", "output", "layout", "dens.", "kernel", "MFLOP",
-             "ms pred.", "ms meas.", "KiB", "live");
+             "%4s %-8s %-27s %-28s %-20s %-20s %-8s %6s %-16s %9s %9s %9s %-19s %9s  %s", "step",
+             "what", "operator", "name", "input", "output", "layout", "dens.", "kernel", "MFLOP",
+             "ms pred.", "ms meas.", "sparse/dense/live", "KiB", "alive");
     write(context, line);
     for (int s = 0; s < p->n_steps; s++) {
         const struct step *step = &p->step[s];

@@ -50,7 +50,7 @@ static void fill_limits(ot_limits *l) {
 static ot_status check_options(const ot_options *o, ot_error *err) {
     if (o->threads < 0 || o->threads > 1024)
         return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
-    if ((unsigned)o->sparse > OT_SPARSE_NEVER || (unsigned)o->bn > OT_BN_AFFINE)
+    if ((unsigned)o->sparse > OT_SPARSE_LIVE || (unsigned)o->bn > OT_BN_AFFINE)
         return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
     if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
         return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d, not in [1, 1024]",

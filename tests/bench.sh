@@ -25,7 +25,9 @@ stdout_has '"sparse":"auto"'
 expect 0 "$TRAIN" bench "$model" batch=3 threads=2 steps=1 sparse=never isa=generic optimizer=adamw
 stdout_has 'generic, sparse=never'
 stdout_has 'weight_gradient +[0-9.]+%'
-stdout_has 'Densify'
+expect 0 "$TRAIN" bench "$model" batch=3 threads=1 steps=1 sparse=live --plan
+stdout_has 'sparse/dense/live'
+stdout_has 'dnnl'
 expect 2 "$TRAIN" bench
 expect 2 "$TRAIN" bench "$model" epochs=1
 expect 6 "$TRAIN" bench "$model" batch=5000 memory_limit=500K

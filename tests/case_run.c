@@ -53,6 +53,9 @@ static void draw_distinct(const struct op_case *c, int i, float *x, int64_t n) {
 }
 
 bool ot_case_has_slot(const struct case_tensor *t, int i, int64_t k) {
+    int64_t inner = 1;
+    for (int d = 2; d < t->rank; d++) inner *= t->dim[d];
+    if (t->gaps && (k / inner % t->dim[1] % 3 == 1 || k / inner / t->dim[1] % 3 == 1)) return false;
     return ot_case_random(200 + (uint64_t)i, (uint64_t)k) < t->density;
 }
 
@@ -224,10 +227,15 @@ static bool stays_in_rows(const struct case_run *r) {
     return true;
 }
 
-/* Sets the layout of x and y if the operator takes it. */
+/* Sets form, and layout of x and y, if the operator takes them. */
 static bool enter_lanes(struct case_run *r) {
     const struct op_case *c = r->c;
     int lanes = r->config.lanes, lane_rank = r->config.lane_rank;
+    if (r->config.form) {
+        if (!ot_op_has_forms(&r->n)) return false;
+        r->n.form = r->config.form;
+        if (!lanes) return true;
+    }
     if (!lanes) return stays_in_rows(r);
     if (!ot_op_lanes(&r->n, lanes, lane_rank)) return false;
     for (int i = 0; i < c->n_in; i++)

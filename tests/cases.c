@@ -87,6 +87,8 @@ static ot_status parse_suffixes(struct op_case *c, struct case_tensor *t, const 
             t->transposed = *stop == 't';
             t->stacked = *stop == 's';
             p = stop + (t->transposed || t->stacked);
+            t->gaps = *p == 'l';
+            p += t->gaps;
         } else if (*p == ':') {
             size_t n = strcspn(++p, ":~");
             ot_type type = type_named(p, n);

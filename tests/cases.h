@@ -20,6 +20,7 @@ struct case_tensor {
     bool sparse;  /* ~density */
     bool transposed; /* ~density followed by t */
     bool stacked;    /* ~density followed by s */
+    bool gaps;       /* followed by l */
     double density;
     ot_type type;
     enum tensor_role role;
@@ -53,6 +54,7 @@ struct case_config {
     struct pool *pool;
     int lanes, lane_rank; /* 0: rows */
     bool patterns;        /* false: sparse inputs are dense tensors with zeros */
+    enum ot_form form;    /* of a product with a pattern */
     bool frugal;          /* results in the memory of inputs, dy in two parts, where op allows it */
     uint32_t want;
 };

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -32,7 +33,7 @@ static double predicted(const struct kernels *k, const struct measured *m) {
                                  .stride_h = m->stride, .stride_w = m->stride, .dilation_h = 1,
                                  .dilation_w = 1, .groups = 1};
     const double nnz = (1 - m->sparsity) * m->m * m->c * m->k * m->k;
-    return total(ot_cost_dense(k, &s, false)) / total(ot_cost_sparse(k, &s, (int64_t)nnz, 16));
+    return total(ot_cost_dense(k, &s)) / total(ot_cost_sparse(k, &s, (int64_t)nnz, 16));
 }
 
 /* Within half and double of what was measured, and on its side of 1 where that is clear. */
@@ -64,10 +65,101 @@ static void test_monotone(void **state) {
     assert_true(total(ot_cost_sparse(k, &s, 6000, 0)) < many);
 }
 
+/* ---- choices ---- */
+
+/* A convolution of 16 samples. Of its weight, every `rows`th row and every `channels`th channel
+ * have slots, at every `step`th position. */
+struct layer {
+    int c, m, size, taps, step, rows, channels;
+};
+
+static struct pattern *pattern_of(const struct layer *l) {
+    const int cols = l->c * l->taps * l->taps;
+    int64_t n = 0, *at = malloc((size_t)l->m * (size_t)cols * sizeof *at);
+    struct pattern *p;
+    assert_non_null(at);
+    for (int64_t i = 0; i < (int64_t)l->m * cols; i++) {
+        const int64_t row = i / cols, channel = i % cols / (l->taps * l->taps);
+        if (row % l->rows == 0 && channel % l->channels == 0 && i % l->step == 0)
+            at[n++] = i;
+    }
+    assert_int_equal(ot_pattern_new(NULL, l->m, cols, false, at, n, NULL, &p, NULL), OT_OK);
+    free(at);
+    return p;
+}
+
+/* What is chosen where x is in this layout. */
+static enum ot_form choice(const struct layer *l, struct lanes x_in) {
+    const struct lanes samples = {16, 1}, channels = {OT_CHANNEL_LANES, 2};
+    struct arena arena;
+    ot_arena_init(&arena, NULL, 0);
+    struct attr pads = {.name = "pads", .kind = OT_ATTR_INTS, .n = 4,
+                        .ints = (int64_t[]){l->taps / 2, l->taps / 2, l->taps / 2, l->taps / 2}};
+    struct node node = {.name = "conv", .op_type = "Conv", .n_in = 2, .n_out = 1, .opset = 13,
+                        .attr = &pads, .n_attr = 1};
+    struct tensor x = {.type = OT_FLOAT, .rank = 4, .dim = {16, l->c, l->size, l->size},
+                       .lanes = x_in.count, .lane_rank = x_in.rank};
+    struct tensor w = {.type = OT_FLOAT, .role = OT_ROLE_PARAM, .rank = 4,
+                       .dim = {l->m, l->c, l->taps, l->taps}, .pattern = pattern_of(l)};
+    struct tensor *in[] = {&x, &w};
+    struct op_node n = {.op = ot_op_find("Conv"), .node = &node, .n_in = 2, .n_out = 1, .x = in,
+                        .want = 3, .kernels = ot_kernels_at(0), .arena = &arena};
+    assert_true(ot_op_has_forms(&n));
+    ot_op_choose_form(&n, samples, channels);
+    for (int f = 0; f < OT_FORMS; f++) assert_true(n.choice[f] >= n.choice[n.form]);
+    ot_pattern_unref(w.pattern);
+    ot_arena_free(&arena);
+    return n.form;
+}
+
+static void test_forms(void **state) {
+    (void)state;
+    const struct lanes samples = {16, 1}, channels = {OT_CHANNEL_LANES, 2};
+    const struct layer few[] = {{256, 256, 14, 3, 11, 1, 1}, {256, 256, 14, 3, 11, 2, 2}};
+    for (int i = 0; i < 2; i++) { /* sparse kernels, whichever rows and channels have slots */
+        assert_int_equal(choice(&few[i], samples), OT_FORM_SPARSE);
+        assert_int_equal(choice(&few[i], channels), OT_FORM_SPARSE);
+    }
+    /* every slot of every other filter; all slots */
+    assert_int_equal(choice(&(struct layer){256, 256, 14, 3, 1, 2, 1}, channels), OT_FORM_LIVE);
+    assert_int_equal(choice(&(struct layer){128, 128, 28, 3, 1, 2, 1}, channels), OT_FORM_LIVE);
+    assert_int_equal(choice(&(struct layer){256, 256, 14, 3, 1, 1, 1}, channels), OT_FORM_DENSE);
+    assert_int_equal(choice(&(struct layer){64, 256, 56, 1, 1, 1, 1}, channels), OT_FORM_DENSE);
+    /* turning x costs more than the difference */
+    assert_int_equal(choice(&(struct layer){64, 64, 56, 1, 5, 1, 1}, samples), OT_FORM_SPARSE);
+    assert_int_equal(choice(&(struct layer){64, 64, 56, 1, 5, 1, 1}, channels), OT_FORM_DENSE);
+}
+
+/* ---- what is left ---- */
+
+static void test_live(void **state) {
+    (void)state;
+    struct arena arena;
+    struct live live;
+    ot_arena_init(&arena, NULL, 0);
+    const struct layer l = {48, 64, 8, 1, 1, 4, 2}; /* 16 of 64 rows, 24 of 48 channels */
+    const struct conv_shape s = {.n = 1, .c = 48, .h = 8, .w = 8, .m = 64, .oh = 8, .ow = 8,
+                                 .kh = 1, .kw = 1, .groups = 1};
+    struct pattern *p = pattern_of(&l);
+    assert_true(ot_live_find(&arena, p, &s, 0, &live));
+    assert_int_equal(live.part.m, 16);
+    assert_int_equal(live.part.c, 24);
+    for (int i = 0; i < 16; i++) assert_int_equal(live.row[i], 4 * i);
+    for (int i = 0; i < 24; i++) assert_int_equal(live.channel[i], 2 * i);
+    assert_true(ot_live_find(&arena, p, &s, 16, &live)); /* in whole lanes */
+    assert_int_equal(live.part.m, 16);
+    assert_int_equal(live.part.c, 32);
+    for (int i = 1; i < 32; i++) assert_true(live.channel[i] > live.channel[i - 1]);
+    ot_pattern_unref(p);
+    ot_arena_free(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured),
         cmocka_unit_test(test_monotone),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

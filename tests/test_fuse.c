@@ -256,7 +256,7 @@ static void threads_change_no_bit(void **state) {
     (void)state;
     static struct run one, more;
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
-        for (int sparse = OT_SPARSE_ALWAYS; sparse <= OT_SPARSE_NEVER; sparse++) {
+        for (int sparse = OT_SPARSE_ALWAYS; sparse <= OT_SPARSE_LIVE; sparse++) {
             train(&nets[i], false, &(ot_options){.threads = 1, .sparse = sparse}, &one);
             train(&nets[i], false, &(ot_options){.threads = 3, .sparse = sparse}, &more);
             if (memcmp(one.y, more.y, sizeof one.y) ||

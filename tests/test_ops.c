@@ -286,7 +286,21 @@ static struct results with_patterns(struct trial *t, const struct results *a) {
     return r;
 }
 
-/* Every layout, pattern and instruction set against the first run. */
+/* One layout and form against what the first run says. True: it was taken. */
+static bool check_variant(struct trial *t, struct case_config config, const struct results *a) {
+    static const char *const forms[] = {", pattern", ", all", ", live"};
+    struct results b;
+    char how[120];
+    if (!run(t, config, &b)) return false;
+    snprintf(how, sizeof how, "%s, %d lanes of rank %d%s", config.kernels->name, config.lanes,
+             config.lane_rank, config.patterns ? forms[config.form] : "");
+    compare(t, a, &b, 1e-5, how);
+    check_threads(t, config, &b, how);
+    check_frugal(t, config, &b, how);
+    return true;
+}
+
+/* Every layout, pattern, form and instruction set against the first run. */
 static void check_variants(struct trial *t, struct case_config first, const struct results *a) {
     static const int widths[] = {0, 16, 32};
     const struct results masked = with_patterns(t, a);
@@ -297,25 +311,19 @@ static void check_variants(struct trial *t, struct case_config first, const stru
         bool moves = t->c.in[i].role == OT_ROLE_ACTIVATION && t->c.in[i].rank > rank;
         if (moves && !t->c.in[i].absent) rank = t->c.in[i].rank;
     }
-    const int layouts = 3 * (rank ? rank : 1);
+    const int layouts = 3 * (rank ? rank : 1), forms = sparse ? 1 + OT_FORMS : 1;
     for (int v = 0; ot_kernels_at(v); v++)
-        for (int w = 0; w < layouts * (1 + sparse); w++) {
+        for (int w = 0; w < layouts * forms; w++) {
             struct case_config config = first;
-            struct results b;
             config.kernels = ot_kernels_at(v);
             config.lanes = widths[w % 3];
             config.lane_rank = config.lanes ? 1 + w / 3 % (rank ? rank : 1) : 0;
-            config.patterns = w / layouts;
+            config.patterns = w / layouts > 0;
+            config.form = config.patterns ? (enum ot_form)(w / layouts - 1) : OT_FORM_SPARSE;
             if (!config.lanes && w % layouts) continue;
             if (config.lanes && !rank) continue;
-            if (!run(t, config, &b)) continue;
-            char how[120];
-            snprintf(how, sizeof how, "%s, %d lanes of rank %d%s", config.kernels->name,
-                     config.lanes, config.lane_rank, config.patterns ? ", pattern" : "");
-            compare(t, config.patterns ? &masked : a, &b, 1e-5, how);
-            check_threads(t, config, &b, how);
-            check_frugal(t, config, &b, how);
-            entered = entered || (config.lanes && config.patterns == sparse);
+            const bool taken = check_variant(t, config, config.patterns ? &masked : a);
+            entered = entered || (taken && config.lanes && config.patterns == sparse);
         }
     if (t->c.lanes) check(t, entered, "did not run in lanes layout");
 }

@@ -78,8 +78,8 @@ static void count(void *context, const ot_profile_step *s) {
 
 static void clocks_tell_parts_apart(void **state) {
     (void)state;
-    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER};
-    for (int k = 0; k < 2; k++) {
+    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER, OT_SPARSE_LIVE};
+    for (int k = 0; k < 3; k++) {
         const ot_options options = {.threads = 1, .sparse = modes[k]};
         ot_session *s = open_mlp(&options);
         struct count c = {0};
@@ -120,8 +120,8 @@ static void clocks_that_are_off_stand(void **state) {
 
 static void a_profile_changes_no_bit(void **state) {
     (void)state;
-    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER};
-    for (int k = 0; k < 2; k++) {
+    const ot_sparse_mode modes[] = {OT_SPARSE_ALWAYS, OT_SPARSE_NEVER, OT_SPARSE_LIVE};
+    for (int k = 0; k < 3; k++) {
         const ot_options options = {.threads = 2, .sparse = modes[k]};
         float w[2][MOST];
         for (int on = 0; on < 2; on++) {

@@ -63,6 +63,8 @@ static void gradients_are_differences(void **state) {
     check_gradients(network_mlp, OT_SPARSE_NEVER);
     check_gradients(network_cnn, OT_SPARSE_AUTO);
     check_gradients(network_cnn, OT_SPARSE_NEVER);
+    check_gradients(network_mlp, OT_SPARSE_LIVE);
+    check_gradients(network_cnn, OT_SPARSE_LIVE);
 }
 
 /* All gradients are `times` those of g, 4096 apart, to the bit. */
@@ -135,10 +137,14 @@ static void sparse_equals_dense(void **state) {
     (void)state;
     make_fn *const makes[] = {network_mlp, network_cnn};
     for (int k = 0; k < 2; k++) {
-        double sparse[8], dense[8];
+        double sparse[8], dense[8], live[8];
         train_losses(makes[k], &(ot_options){.sparse = OT_SPARSE_ALWAYS}, 8, sparse);
         train_losses(makes[k], &(ot_options){.sparse = OT_SPARSE_NEVER}, 8, dense);
-        for (int i = 0; i < 8; i++) assert_float_equal(sparse[i], dense[i], 1e-4 * dense[i]);
+        train_losses(makes[k], &(ot_options){.sparse = OT_SPARSE_LIVE}, 8, live);
+        for (int i = 0; i < 8; i++) {
+            assert_float_equal(sparse[i], dense[i], 1e-4 * dense[i]);
+            assert_float_equal(live[i], dense[i], 1e-4 * dense[i]);
+        }
     }
 }
 
