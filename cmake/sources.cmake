@@ -26,6 +26,7 @@ set(OPS_SOURCES
   ops/contraction.c
   ops/cost.c
   ops/fold.c
+  ops/fourier.c
   ops/gate_function.c
   ops/pooling.c
   ops/index.c

@@ -1,24 +1,13 @@
 /* dft.c - DFT: y[k] = sum over j of x[j] exp(-2 pi i j k / N) along one axis of complex numbers, or
  * real ones, which stand along the last axis; inverse: exp(+...) / N. x is cut or filled with zeros
- * to N. With turns the other way dx is the transform of dy.
- *
- * N is taken apart into its prime factors r: r transforms of N / r numbers, then r of these at a
- * time (Cooley, Tukey, "An algorithm for the machine calculation of complex Fourier series",
- * 1965). */
-#include <math.h>
-
-#include "ops/op.h"
-
-struct number {
-    double re, im;
-};
+ * to N. With turns the other way dx is the transform of dy. */
+#include "ops/fourier.h"
 
 struct state {
-    int64_t size;          /* N */
-    int64_t outer, inner;  /* lines along the axis are [outer][length][inner][parts] */
+    struct fourier fourier;
+    int64_t outer, inner; /* lines along the axis are [outer][length][inner][parts] */
     int axis;
     bool inverse;
-    struct number *turn; /* exp(2 pi i k / N) */
 };
 
 /* One direction: lines of `from` to lines of `to`. */
@@ -58,22 +47,11 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
     return OT_OK;
 }
 
-static ot_status make_turns(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
-    s->turn = ot_arena_alloc(n->arena, (size_t)s->size, sizeof *s->turn);
-    if (!s->turn) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    for (int64_t k = 0; k < s->size; k++) {
-        const double angle = 6.283185307179586 * (double)k / (double)s->size;
-        s->turn[k] = (struct number){cos(angle), sin(angle)};
-    }
-    return OT_OK;
-}
-
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct state *s = n->state;
     const bool half = ot_attr_int(n->node, "onesided", 0) != 0;
-    int64_t dim[OT_MAX_RANK];
+    int64_t size, dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] < 1 || x->dim[x->rank - 1] > 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the last axis is not one of 1 or 2 parts");
@@ -81,60 +59,29 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (half && (s->inverse || x->dim[x->rank - 1] == 2))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "one side of what is not real");
     OT_TRY(read_axis(n, &s->axis, err));
-    OT_TRY(read_size(n, s->axis, &s->size, err));
+    OT_TRY(read_size(n, s->axis, &size, err));
     s->outer = s->inner = 1;
     for (int i = 0; i < x->rank - 1; i++) {
-        dim[i] = i != s->axis ? x->dim[i] : half ? s->size / 2 + 1 : s->size;
+        dim[i] = i != s->axis ? x->dim[i] : half ? size / 2 + 1 : size;
         if (i < s->axis) s->outer *= dim[i];
         if (i > s->axis) s->inner *= dim[i];
     }
     dim[x->rank - 1] = 2;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
-    OT_TRY(make_turns(n, err));
-    n->forward_scratch_size = (size_t)(BUFFERS * s->size * ot_pool_workers(n->pool)) *
-                              sizeof(struct number);
+    OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
+    n->forward_scratch_size =
+        (size_t)(BUFFERS * size * ot_pool_workers(n->pool)) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
 }
 
 /* ---- one line ---- */
 
-static int64_t least_factor(int64_t n) {
-    for (int64_t r = 2; r * r <= n; r++)
-        if (n % r == 0) return r;
-    return n;
-}
-
-/* to[k] = sum over j of from[j step] turn^(jk), for n numbers that turn by size / n. */
-static void transform(const struct state *s, double sign, int64_t n, int64_t step,
-                      const struct number *from, struct number *to, struct number *some) {
-    const int64_t r = least_factor(n), m = n / r, jump = s->size / n;
-    if (n == 1) {
-        *to = *from;
-        return;
-    }
-    for (int64_t q = 0; q < r; q++)
-        transform(s, sign, m, step * r, from + q * step, to + q * m, some);
-    for (int64_t k = 0; k < m; k++) {
-        for (int64_t q = 0; q < r; q++) some[q] = to[q * m + k];
-        for (int64_t at = k; at < n; at += m) {
-            struct number sum = {0, 0};
-            for (int64_t q = 0, angle = 0; q < r; q++, angle += at * jump) {
-                if (angle >= s->size) angle -= s->size;
-                const double re = s->turn[angle].re, im = sign * s->turn[angle].im;
-                sum.re += some[q].re * re - some[q].im * im;
-                sum.im += some[q].re * im + some[q].im * re;
-            }
-            to[at] = sum;
-        }
-    }
-}
-
 static void load(const struct state *s, const struct tensor *t, int64_t line, struct number *to) {
     const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
     const float *from =
         ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
-    for (int64_t k = 0; k < s->size; k++, from += s->inner * parts) {
+    for (int64_t k = 0; k < s->fourier.size; k++, from += s->inner * parts) {
         const bool there = k < length;
         to[k] = (struct number){there ? (double)from[0] : 0,
                                 there && parts == 2 ? (double)from[1] : 0};
@@ -146,7 +93,7 @@ static void store(const struct state *s, const struct number *from, double scale
     const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
     float *to = ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
     for (int64_t k = 0; k < length; k++, to += s->inner * parts) {
-        const bool there = k < s->size;
+        const bool there = k < s->fourier.size;
         to[0] = there ? (float)(scale * from[k].re) : 0;
         if (parts == 2) to[1] = there ? (float)(scale * from[k].im) : 0;
     }
@@ -154,18 +101,21 @@ static void store(const struct state *s, const struct number *from, double scale
 
 /* ---- all lines ---- */
 
-static int64_t grain(const struct state *s) { return s->size < GRAIN ? GRAIN / s->size : 1; }
+static int64_t grain(const struct state *s) {
+    return s->fourier.size < GRAIN ? GRAIN / s->fourier.size : 1;
+}
 
 static void run_lines(void *arg, int task, int worker) {
     const struct work *w = arg;
     const struct state *s = w->n->state;
-    struct number *from = (struct number *)w->n->scratch + worker * BUFFERS * s->size;
-    struct number *to = from + s->size, *some = to + s->size;
+    const int64_t size = s->fourier.size;
+    struct number *from = (struct number *)w->n->scratch + worker * BUFFERS * size;
+    struct number *to = from + size;
     int64_t line, end;
     ot_task_range(s->outer * s->inner, grain(s), task, &line, &end);
     for (; line < end; line++) {
         load(s, w->from, line, from);
-        transform(s, w->sign, s->size, 1, from, to, some);
+        ot_fourier_run(&s->fourier, w->sign, from, to, to + size);
         store(s, to, w->scale, line, w->to);
     }
 }
@@ -174,7 +124,7 @@ static void run(struct op_node *n, const struct tensor *from, struct tensor *to,
     const struct state *s = n->state;
     const int64_t lines = s->outer * s->inner;
     struct work w = {n, from, to, s->inverse != back ? 1 : -1,
-                     s->inverse ? 1 / (double)s->size : 1};
+                     s->inverse ? 1 / (double)s->fourier.size : 1};
     if (lines) ot_parallel_for(n->pool, ot_task_count(lines, grain(s)), run_lines, &w);
 }
 

@@ -1,0 +1,87 @@
+/* mel_weight_matrix.c - MelWeightMatrix: triangles over the bins of a spectrum, evenly spread on
+ * the mel scale, m(f) = 2595 log10(1 + f / 700): what a spectrum is multiplied by. All inputs are
+ * constant. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+enum { BANDS, LENGTH, RATE, LOWEST, HIGHEST, INPUTS };
+
+struct state {
+    double value[INPUTS]; /* numbers of bands, of samples, a second; both edges in Hz */
+};
+
+static ot_status read_number(const struct op_node *n, int i, double *value, ot_error *err) {
+    const struct tensor *t = n->x[i];
+    const int64_t *whole;
+    int count;
+    if (t->type == OT_FLOAT && i >= LOWEST) {
+        if (t->role != OT_ROLE_CONST || ot_elements(t) != 1)
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not one constant", i);
+        *value = (double)ot_f(t)[0];
+        return OT_OK;
+    }
+    OT_TRY(ot_op_ints(n, i, &whole, &count, err));
+    if (count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one number", i);
+    *value = (double)whole[0];
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    const int64_t type = ot_attr_int(n->node, "output_datatype", OT_FLOAT);
+    struct state *s = n->state;
+    for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &s->value[i], err));
+    if (type != OT_FLOAT && type != OT_DOUBLE && type != OT_FLOAT16 && type != OT_BFLOAT16)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
+                          (long long)type);
+    const double *v = s->value;
+    if (!(v[BANDS] >= 1 && v[LENGTH] >= 1 && v[RATE] >= 1 && v[LOWEST] >= 0 &&
+          v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2 && v[LENGTH] < 0x1p31))
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "%g bands from %g to %g Hz, of %g samples at %g Hz", v[BANDS], v[LOWEST],
+                          v[HIGHEST], v[LENGTH], v[RATE]);
+    const int64_t dim[] = {(int64_t)v[LENGTH] / 2 + 1, (int64_t)v[BANDS]};
+    return ot_op_set(n, n->y[0], OT_FLOAT, 2, dim, err);
+}
+
+static double mel_of(double hertz) { return 2595 * log1p(hertz / 700) / log(10); }
+
+/* The bin of edge k: bands lie between edges k, k + 1 and k + 2. */
+static int64_t edge(const struct state *s, int64_t k) {
+    const double *v = s->value, low = mel_of(v[LOWEST]), high = mel_of(v[HIGHEST]);
+    const double mel = low + (high - low) / (v[BANDS] + 2) * (double)k;
+    return (int64_t)floor((v[LENGTH] + 1) * 700 * expm1(mel / 2595 * log(10)) / v[RATE]);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    const int64_t bins = n->y[0]->dim[0], bands = n->y[0]->dim[1];
+    float *y = ot_f(n->y[0]);
+    memset(y, 0, ot_bytes(n->y[0]));
+    for (int64_t k = 0; k < bands; k++, y++) {
+        const int64_t low = edge(s, k), middle = edge(s, k + 1), high = edge(s, k + 2);
+        for (int64_t i = low; i < high && i < bins; i++)
+            y[i * bands] = i < middle ? (float)(i - low) / (float)(middle - low)
+                                      : (float)(high - i) / (float)(high - middle);
+        if (middle < bins && middle == high) y[middle * bands] = 1;
+    }
+}
+
+static const char *const cases[] = {
+    "i32(3) i64(8) i32(100) f(0) f(50) -> f[5,3]{1,0,0,0,1,0,0,0,1,0,0,0,0,0,0}",
+    "i32(2) i64(15) i32(1000) f(100) f(500) -> "
+    "f[8,2]{0,0,0,0,1,0,0.5,0.5,0,1,0,0.5,0,0,0,0}",
+    "i64(2) i64(16) i64(8192) i32(100) i32(4096) output_datatype=11 -> Y[9,2]",
+    "i32(3) i64(8) i32(100) f(0) f(60) -> error: 3 bands from 0 to 60 Hz",
+    "i32(0) i64(8) i32(100) f(0) f(50) -> error: 0 bands",
+    "i32{3,4} i64(8) i32(100) f(0) f(50) -> error: input 0 is not one number",
+    "i32(3) i64(8) i32(100) f(0) F[] -> error: input 4 is not one constant",
+    NULL,
+};
+
+const struct op ot_op_MelWeightMatrix = {
+    .name = "MelWeightMatrix", .since = 17, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1,
+    .attributes = "output_datatype:i", .state_size = sizeof(struct state), .prepare = prepare,
+    .forward = forward, .limits = "constant inputs", .cases = cases,
+};
