@@ -69,6 +69,7 @@ set(ONNX_SOURCES
   onnx/export.c
   onnx/export_form.c
   onnx/export_tensor.c
+  onnx/export_training.c
   onnx/export_values.c
   onnx/external.c
   onnx/functions.c
@@ -82,6 +83,7 @@ set(ONNX_SOURCES
   onnx/scope.c
   onnx/skeleton.c
   onnx/sparse.c
+  onnx/training.c
   onnx/values.c
   onnx/weights.c
 )
@@ -115,9 +117,15 @@ set(RUNTIME_SOURCES
   runtime/session.c
   runtime/table.c
   runtime/train.c
+  runtime/training_loss.c
+  runtime/training_read.c
+  runtime/training_rule.c
+  runtime/training_update.c
+  runtime/training_write.c
 )
 
 set(TOOL_SOURCES
+  tools/algorithm.c
   tools/arguments.c
   tools/batch.c
   tools/bench.c
@@ -208,5 +216,6 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
+  test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_sparse:sparse_case.c
 )

@@ -121,9 +121,9 @@ ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *take
     inner.node = branch->node;
     inner.n = branch->n_node;
     inner.i = 0;
-    inner.scope = w->next_scope;
+    inner.scope = w->im->next_scope;
     inner.call = p;
-    w->next_scope += 2;
+    w->im->next_scope += 2;
     w->frame[++w->top] = inner;
     ot_status status = declare(w);
     if (status) w->top--;

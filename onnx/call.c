@@ -12,8 +12,8 @@ ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
         return ot_import_fail(im, OT_ERROR_INVALID,
                               "%zu inputs and %zu outputs, the function has %zu and %zu",
                               p->n_input, p->n_output, proto->n_input, proto->n_output);
-    const uint64_t scope = w->next_scope;
-    w->next_scope += 2;
+    const uint64_t scope = w->im->next_scope;
+    w->im->next_scope += 2;
     for (size_t k = 0; k < proto->n_input; k++) {
         int v = VALUE_ABSENT;
         if (k < p->n_input) OT_TRY(ot_walk_input(w, p->input[k], &v));

@@ -173,6 +173,7 @@ static ot_status export_model(struct export_job *job, const char *path) {
     OT_TRY(ot_export_values(job));
     OT_TRY(set_shapes(job));
     OT_TRY(ot_export_set_form(job));
+    OT_TRY(ot_export_training(job));
     return write_model(job, path);
 }
 

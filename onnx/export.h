@@ -10,6 +10,8 @@ struct export_request {
     const struct tensor *const *present;
     int64_t head_classes; /* > 0: a new head; dimension 1 of outputs behind it gets this size */
     ot_export_options options;
+    const struct graph *algorithm; /* to be written as training_info: its values are the graph's,
+                                    * then its own; nodes and g->algorithm its own. NULL: none */
     struct log log;
 };
 

@@ -43,5 +43,7 @@ ot_status ot_export_put_sparse(struct export_job *job, Onnx__SparseTensorProto *
 ot_status ot_export_values(struct export_job *job);
 /* BatchNormalization and Dropout take the form that the options ask for. */
 ot_status ot_export_set_form(struct export_job *job);
+/* export_training.c: the algorithm asked for becomes training_info. */
+ot_status ot_export_training(struct export_job *job);
 
 #endif

@@ -103,8 +103,6 @@ static ot_status check_metadata(struct import *im) {
         if (!ot_names_set(&im->names, SCOPE_METADATA, key, 0))
             return ot_import_no_room(im, &im->scratch, 0);
     }
-    if (m->n_training_info)
-        ot_log(&im->options->log, OT_LOG_WARNING, "training_info is kept and not used");
     return OT_OK;
 }
 
@@ -127,9 +125,9 @@ static ot_status check_header(struct import *im) {
  * ----------------------------------------------------------------------------------------- */
 
 static ot_status stages(struct import *im, const void *bytes, size_t size) {
-    static ot_status (*const stage[])(struct import *) = {check_header,      ot_functions_prepare,
-                                                          ot_values_declare, ot_nodes_walk,
-                                                          ot_values_outputs, ot_weights_read};
+    static ot_status (*const stage[])(struct import *) = {
+        check_header,  ot_training_find,  ot_functions_prepare, ot_values_declare,
+        ot_nodes_walk, ot_values_outputs, ot_training_read,     ot_weights_read};
     OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
     OT_TRY(unpack(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;

@@ -12,6 +12,7 @@ struct import_options {
     ot_limits limits; /* zeros were replaced by defaults */
     ot_allocator allocator;
     struct log log; /* warnings, and every problem found */
+    bool training;  /* read training_info, too; else it is kept and not looked at */
 };
 
 ot_status ot_import_file(const char *path, const struct import_options *options,

@@ -55,6 +55,10 @@ enum {
     SCOPE_INPUT,
     SCOPE_OUTPUT,
     SCOPE_METADATA,
+    SCOPE_UPDATE, /* of training_info: what update_binding may take, and its keys */
+    SCOPE_UPDATE_KEY,
+    SCOPE_INITIALIZATION,
+    SCOPE_INITIALIZATION_KEY,
     SCOPE_CALL = 16
 };
 #define SCOPE_FUNCTION(domain, overload)                                                           \
@@ -70,6 +74,8 @@ struct import {
     struct graph *g;
     ProtobufCAllocator tree; /* protobuf-c's way into scratch */
     Onnx__ModelProto *model;
+    const Onnx__GraphProto *algorithm; /* of training_info; NULL: none is read */
+    uint64_t next_scope;               /* of the next call of a function */
     struct names names;
     struct source *source; /* one a value */
     struct function *function;
@@ -146,6 +152,9 @@ const char *ot_domain(const char *domain); /* "" for NULL and "ai.onnx" */
  * -------------------------------------------------------- */
 
 ot_status ot_values_declare(struct import *im);
+/* Initializers and inputs of a graph at this place of the file; adds what is fed to input[*n]. */
+ot_status ot_values_lists(struct import *im, const Onnx__GraphProto *p, const char *place,
+                          bool exportable, int *input, int *n);
 /* A new value named `prefix` and `name` (copied), known as known_as in a scope. With a prefix the
  * whole name is taken in SCOPE_GRAPH, too. */
 ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as, const char *prefix,
@@ -162,6 +171,13 @@ ot_status ot_values_outputs(struct import *im);
 /* ---- nodes.c: nodes in order, functions inlined
  * ----------------------------------------------------- */
 ot_status ot_nodes_walk(struct import *im);
+/* Nodes of a graph at this place of the file, which see the names of the model's. */
+ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, const char *place);
+
+/* ---- training.c: training_info ---- */
+
+ot_status ot_training_find(struct import *im);
+ot_status ot_training_read(struct import *im);
 
 /* ---- constant.c: Constant nodes
  * --------------------------------------------------------------------- */

@@ -184,24 +184,29 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
 }
 
 ot_status ot_nodes_walk(struct import *im) {
-    struct walker w = {.im = im, .next_scope = SCOPE_CALL};
+    im->next_scope = SCOPE_CALL;
+    return ot_nodes_walk_graph(im, im->model->graph, "graph");
+}
+
+ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, const char *place) {
+    struct walker w = {.im = im};
     w.frame = ot_bump_alloc(&im->temporary, OT_MOST_FRAMES, sizeof *w.frame);
     if (!w.frame) return ot_import_no_room(im, &im->scratch, OT_MOST_FRAMES * sizeof *w.frame);
     w.frame[0] = (struct frame){.number = -1,
-                                .node = im->model->graph->node,
-                                .n = im->model->graph->n_node,
+                                .node = p->node,
+                                .n = p->n_node,
                                 .scope = SCOPE_GRAPH};
     while (w.top > 0 || w.frame[0].i < w.frame[0].n) {
         struct frame *f = &w.frame[w.top];
-        const Onnx__NodeProto *p = f->i < f->n ? f->node[f->i] : f->call;
+        const Onnx__NodeProto *node = f->i < f->n ? f->node[f->i] : f->call;
         const bool done = f->i >= f->n;
         if (!done) f->i++;
-        ot_status status = done ? ot_call_leave(&w) : step(&w, p);
+        ot_status status = done ? ot_call_leave(&w) : step(&w, node);
         if (!status) continue;
-        ot_walk_faulty(&w, p);
+        ot_walk_faulty(&w, node);
         const size_t number = w.frame[0].i - 1;
-        status = ot_fail_in(&im->last, status, "graph/node[%zu] '%.60s' (%.60s)", number,
-                            p->name ? p->name : "", p->op_type ? p->op_type : "");
+        status = ot_fail_in(&im->last, status, "%s/node[%zu] '%.60s' (%.60s)", place, number,
+                            node->name ? node->name : "", node->op_type ? node->op_type : "");
         OT_TRY(ot_import_problem(im, status));
     }
     return OT_OK;

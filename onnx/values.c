@@ -116,7 +116,7 @@ static ot_status check_same(struct import *im, const struct value *declared,
                                  "its type or shape is not that of its initializer");
 }
 
-static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
+static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int *input, int *n) {
     struct graph *g = im->g;
     struct value declared = {.rank = -1};
     int v;
@@ -133,7 +133,7 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
     g->value[v].type = declared.type;
     g->value[v].rank = declared.rank;
     memcpy(g->value[v].dim, declared.dim, sizeof declared.dim);
-    g->input[g->n_inputs++] = v;
+    input[(*n)++] = v;
     return OT_OK;
 }
 
@@ -142,9 +142,10 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p) {
 
 /* Room for all values, nodes, inputs and outputs. */
 static ot_status make_room(struct import *im) {
-    const Onnx__GraphProto *p = im->model->graph;
+    const Onnx__GraphProto *p = im->model->graph, *a = im->algorithm;
     struct graph *g = im->g;
-    const size_t more = p->n_initializer + p->n_sparse_initializer + p->n_input + p->n_output;
+    const size_t more = p->n_initializer + p->n_sparse_initializer + p->n_input + p->n_output +
+                        (a ? a->n_initializer + a->n_sparse_initializer + a->n_input : 0);
     if (!ot_add(im->max_values, more, &im->max_values) || im->max_values > INT32_MAX / 2)
         return ot_import_fail(im, OT_ERROR_LIMIT, "more than %d values", INT32_MAX / 2);
     im->max_nodes += p->n_output; /* an Identity each, where two names stand for one value */
@@ -164,13 +165,13 @@ static ot_status make_room(struct import *im) {
 }
 
 /* Names the list entry in the failure at hand. */
-static ot_status in_list(struct import *im, ot_status status, const char *list, size_t i,
-                         const char *name) {
+static ot_status in_list(struct import *im, ot_status status, const char *place, const char *list,
+                         size_t i, const char *name) {
     if (!status) return OT_OK;
     if (name && ot_names_get(&im->names, SCOPE_GRAPH, name) == OT_NO_NAME)
         (void)ot_names_set(&im->names, SCOPE_GRAPH, name, VALUE_FAULTY);
     return ot_import_problem(
-        im, ot_fail_in(&im->last, status, "graph/%s[%zu] '%.80s'", list, i, name ? name : ""));
+        im, ot_fail_in(&im->last, status, "%s/%s[%zu] '%.80s'", place, list, i, name ? name : ""));
 }
 
 /* Before IR 4 an initializer had to be an input too. Files that break this run everywhere. */
@@ -187,20 +188,26 @@ static void check_old_initializers(struct import *im) {
         }
 }
 
-ot_status ot_values_declare(struct import *im) {
-    const Onnx__GraphProto *p = im->model->graph;
-    OT_TRY(make_room(im));
+ot_status ot_values_lists(struct import *im, const Onnx__GraphProto *p, const char *place,
+                          bool exportable, int *input, int *n) {
     for (size_t i = 0; i < p->n_initializer; i++)
         OT_TRY(in_list(im,
-                       ot_values_initializer(im, SCOPE_GRAPH, "", p->initializer[i], true),
-                       "initializer", i, p->initializer[i]->name));
-    for (size_t i = 0; i < p->n_sparse_initializer; i++)
-        OT_TRY(in_list(
-            im, ot_values_sparse_initializer(im, SCOPE_GRAPH, "", p->sparse_initializer[i], true),
-            "sparse_initializer", i,
-            p->sparse_initializer[i]->values ? p->sparse_initializer[i]->values->name : NULL));
+                       ot_values_initializer(im, SCOPE_GRAPH, "", p->initializer[i], exportable),
+                       place, "initializer", i, p->initializer[i]->name));
+    for (size_t i = 0; i < p->n_sparse_initializer; i++) {
+        Onnx__SparseTensorProto *s = p->sparse_initializer[i];
+        OT_TRY(in_list(im, ot_values_sparse_initializer(im, SCOPE_GRAPH, "", s, exportable), place,
+                       "sparse_initializer", i, s->values ? s->values->name : NULL));
+    }
     for (size_t i = 0; i < p->n_input; i++)
-        OT_TRY(in_list(im, add_input(im, p->input[i]), "input", i, p->input[i]->name));
+        OT_TRY(in_list(im, add_input(im, p->input[i], input, n), place, "input", i,
+                       p->input[i]->name));
+    return OT_OK;
+}
+
+ot_status ot_values_declare(struct import *im) {
+    OT_TRY(make_room(im));
+    OT_TRY(ot_values_lists(im, im->model->graph, "graph", true, im->g->input, &im->g->n_inputs));
     check_old_initializers(im);
     return OT_OK;
 }
@@ -263,6 +270,7 @@ static ot_status add_output(struct import *im, const char *name) {
 ot_status ot_values_outputs(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph;
     for (size_t i = 0; i < p->n_output; i++)
-        OT_TRY(in_list(im, add_output(im, p->output[i]->name), "output", i, p->output[i]->name));
+        OT_TRY(in_list(im, add_output(im, p->output[i]->name), "graph", "output", i,
+                       p->output[i]->name));
     return OT_OK;
 }

@@ -23,7 +23,6 @@ struct walker {
     struct import *im;
     struct frame *frame;
     int top;
-    uint64_t next_scope;
 };
 
 enum { OT_MOST_FRAMES = 128 };

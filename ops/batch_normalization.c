@@ -36,11 +36,11 @@ static const struct tensor *summand(const struct op_node *n) {
     return n->n_in > Z ? n->x[Z] : NULL;
 }
 
-static bool node_trains(const struct op_node *n) {
-    if (n->node->opset < 7) return !ot_attr_int(n->node, "is_test", 0);
-    if (n->node->opset >= 14) return ot_attr_int(n->node, "training_mode", 0) != 0;
+bool ot_node_trains(const struct node *n) {
+    if (n->opset < 7) return !ot_attr_int(n, "is_test", 0);
+    if (n->opset >= 14) return ot_attr_int(n, "training_mode", 0) != 0;
     for (int i = 1; i < n->n_out; i++)
-        if (n->y[i]) return true;
+        if (n->out[i] >= 0) return true;
     return false;
 }
 
@@ -57,7 +57,8 @@ static ot_status read_attributes(const struct op_node *n, struct state *s, ot_er
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'spatial' is not 1");
     if (n->node->opset >= 14 && n->n_out > 3)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%d outputs", n->n_out);
-    s->batch = n->training && (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && node_trains(n)));
+    s->batch = n->training &&
+               (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && ot_node_trains(n->node)));
     return OT_OK;
 }
 

@@ -173,6 +173,9 @@ static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank
     return n->op->lanes && n->op->lanes(n, lane_rank);
 }
 
+/* Does a BatchNormalization say that it trains on its batch? */
+bool ot_node_trains(const struct node *node);
+
 /* Checks counts, opset and attributes of a node against its operator's record. */
 ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *err);
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "runtime/session.h"
+#include "runtime/training.h"
 
 /* What the file shall hold of a weight of integers: floats, rounded; from the allocator. */
 static ot_status rounded(const ot_session *s, const struct parameter *p, struct tensor *t,
@@ -17,6 +17,14 @@ static ot_status rounded(const ot_session *s, const struct parameter *p, struct 
     else memcpy(values, p->t.data, ot_bytes(&p->t));
     ot_integer_weight_round(s->graph, &s->graph->node[p->dequantizer], values);
     return OT_OK;
+}
+
+static ot_status write_training(const ot_session *s, struct arena *arena,
+                                struct export_request *request, ot_error *err) {
+    if (request->options.form != OT_EXPORT_FORM_AS_IS)
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "training_info needs the form that the model has: export the form first");
+    return ot_training_write(s, arena, &request->algorithm, err);
 }
 
 ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_options *options,
@@ -36,8 +44,13 @@ ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_
     }
     struct export_request request = {
         .present = present, .head_classes = s->head_classes, .log = s->log};
+    struct arena arena;
+    ot_arena_init(&arena, &s->allocator, 0);
     if (options) request.options = *options;
+    if (!status && request.options.training_info)
+        status = write_training(s, &arena, &request, err);
     if (!status) status = ot_export_file(g, &request, path, err);
+    ot_arena_free(&arena);
     for (int i = 0; whole && i < s->n_parameters; i++)
         ot_block_free(&s->allocator, whole[i].data);
     ot_block_free(&s->allocator, whole);

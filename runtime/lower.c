@@ -201,12 +201,14 @@ static void close_needs(const struct graph *g, bool *needed) {
             if (g->node[k].in[i] >= 0) need(g, g->node[k].in[i], needed);
 }
 
-/* The value that the loss looks at: cross entropy wants what goes into a final Softmax. */
+int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output) {
+    const int v = g->output[output], k = g->value[v].producer;
+    const bool softmax = k >= 0 && !strcmp(g->node[k].op_type, "Softmax");
+    return kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
+}
+
 static int loss_value(const struct ot_session *s) {
-    const struct graph *g = s->graph;
-    int v = g->output[s->loss_output], k = g->value[v].producer;
-    bool softmax = k >= 0 && !strcmp(g->node[k].op_type, "Softmax");
-    return s->loss.kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
+    return ot_loss_value(s->graph, s->loss.kind, s->loss_output);
 }
 
 /* In rows, a weight with its zeros. */

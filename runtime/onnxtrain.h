@@ -129,6 +129,7 @@ typedef struct ot_options {
     ot_sparse_mode sparse;
     ot_bn_mode bn;
     uint64_t seed;                    /* of dropout and of new heads */
+    int training_info;                /* read it, see ot_get_training_info; 0: it is only kept */
     ot_limits limits;
     ot_allocator allocator;           /* all NULL: the C library's */
     ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
@@ -184,6 +185,7 @@ typedef struct ot_model_info {
     int64_t opset;           /* of the default domain */
     const char *producer;    /* "" where the file names none */
     int64_t nodes;           /* of the file, before inlining and folding */
+    int training_info;       /* entries of the file's training_info */
     int64_t parameters;      /* elements of all weights */
     int64_t nonzeros;        /* those that may differ from zero */
     uint8_t hash[32];        /* SHA-256 of the file */
@@ -305,6 +307,16 @@ typedef struct ot_optimizer_options {
 /* Makes the optimizer afresh: its moments are zero and its step counter is 0. */
 OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
                                   ot_error *err);
+
+/* What the model's training_info says, where ot_options.training_info asked for it: a model whose
+ * algorithm these options do not express is refused by ot_open, and the message names the node.
+ * Weights that the algorithm does not update are not trainable. OT_ERROR_STATE where nothing was
+ * read. loss, optimizer: NULL is allowed; the options refer to the session. */
+OT_API ot_status ot_get_training_info(const ot_session *session, ot_loss_options *loss,
+                                      ot_optimizer_options *optimizer, ot_error *err);
+
+/* Gives the optimizer the moments of training_info. It has to be of the same kind. */
+OT_API ot_status ot_take_training_state(ot_session *session, ot_error *err);
 
 /* Switches training on or off for all parameters whose name matches the glob (* ? [..]). */
 OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int trainable,
@@ -490,6 +502,8 @@ typedef enum ot_export_form {
 typedef struct ot_export_options {
     ot_export_sparse sparse; /* how weights with a pattern are written */
     ot_export_form form;     /* of BatchNormalization and Dropout nodes */
+    int training_info;       /* write loss and optimizer, with its state, as training_info; 0: the
+                              * file's own, if it has any, stays as it is */
 } ot_export_options;
 
 /* Writes the model with its present weights: the same graph, names, opset, metadata and unknown

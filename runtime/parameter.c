@@ -24,10 +24,12 @@ struct finder {
     int n;
     int *parameter_of;
     int *uses; /* of each value, by nodes and as output of the graph */
+    bool *updated; /* each value: training_info changes it */
 };
 
 /* Operands of elementwise operators are weights only if they look like it: an initializer of more
- * than one element. Scalars and Constant nodes are fixed numbers of the formula. */
+ * than one element. Scalars and Constant nodes are fixed numbers of the formula, unless the model
+ * says itself that they are trained. */
 static bool is_weight(const struct finder *f, const struct node *node, const struct op *op, int v) {
     const struct graph *g = f->g;
     const struct tensor *t = g->value[v].constant;
@@ -35,7 +37,8 @@ static bool is_weight(const struct finder *f, const struct node *node, const str
         !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(g, node)))
         return false;
     bool elementwise = (op->parameters & OT_X(0)) && !op->sparse_in;
-    return !elementwise || (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
+    return !elementwise || f->updated[v] ||
+           (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
 }
 
 static void visit(struct finder *f, int k, const struct op *op, int v, bool statistic) {
@@ -133,6 +136,11 @@ static void count_uses(const struct graph *g, int *uses) {
             if (g->node[k].in[i] >= 0) uses[g->node[k].in[i]]++;
 }
 
+static void find_updated(const struct graph *g, bool *updated) {
+    for (int b = 0; g->algorithm && b < g->algorithm->n_bindings; b++)
+        updated[g->algorithm->binding[b].key] = true;
+}
+
 static ot_status own_all(struct finder *f, const ot_allocator *allocator, ot_error *err) {
     for (int i = 0; i < f->n; i++) {
         ot_status status = own_values(&f->parameter[i], f->g, allocator, err);
@@ -150,13 +158,18 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
                              ot_error *err) {
     struct finder f = {.g = g, .parameter_of = parameter_of};
     f.uses = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.uses);
-    if (!f.uses) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
-    count_uses(g, f.uses);
-    walk(&f);
-    struct parameter *found = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
+    f.updated = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.updated);
+    struct parameter *found = NULL;
+    if (f.uses && f.updated) {
+        count_uses(g, f.uses);
+        find_updated(g, f.updated);
+        walk(&f);
+        found = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
+    }
     f.parameter = found;
     if (found) walk(&f);
     ot_block_free(allocator, f.uses);
+    ot_block_free(allocator, f.updated);
     if (!found) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
     OT_TRY(own_all(&f, allocator, err));
     *parameter = found;

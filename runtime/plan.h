@@ -152,6 +152,10 @@ int64_t ot_batch_of(const ot_tensor *inputs, int n);
 void ot_plan_free(struct plan *p); /* NULL is fine */
 bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
 
+/* The value that a loss on this output looks at: cross entropy takes what goes into a final
+ * Softmax. */
+int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output);
+
 /* The stages, in order. */
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);

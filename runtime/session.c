@@ -7,6 +7,7 @@
 
 #include "onnx/import.h"
 #include "runtime/base/pattern.h"
+#include "runtime/training.h"
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
@@ -101,8 +102,9 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
     s->context.seed = o->seed;
     s->loss = (ot_loss_options){0};
-    return ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
-                              s->parameter_of, err);
+    OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
+                              s->parameter_of, err));
+    return s->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
 }
 
 /* path, or bytes where it is NULL. */
@@ -119,7 +121,8 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
     s->options = *options;
     fill_limits(&s->options.limits);
     s->log = (struct log){options->log, options->log_context};
-    struct import_options import = {s->options.limits, al, s->log};
+    const struct import_options import = {s->options.limits, al, s->log,
+                                          s->options.training_info != 0};
     ot_status status = path ? ot_import_file(path, &import, &s->graph, err)
                             : ot_import_buffer(bytes, size, &import, &s->graph, err);
     if (!status) status = set_up(s, err);
@@ -164,7 +167,8 @@ void ot_get_model_info(const ot_session *s, ot_model_info *info) {
     *info = (ot_model_info){.ir_version = g->ir_version,
                             .opset = g->opset,
                             .producer = g->producer ? g->producer : "",
-                            .nodes = g->file_nodes};
+                            .nodes = g->file_nodes,
+                            .training_info = g->training_steps};
     memcpy(info->hash, g->hash, sizeof info->hash);
     for (int i = 0; i < s->n_parameters; i++) {
         info->parameters += ot_elements(&s->parameter[i].t);

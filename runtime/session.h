@@ -29,6 +29,7 @@ struct ot_session {
     struct step_context context;
     double gradient_norm;
     struct profile profile;
+    const struct training *training; /* what training_info says; NULL: none was read */
     float *statistics; /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */

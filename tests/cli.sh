@@ -77,6 +77,33 @@ for file in same.onnx inference.onnx; do
     [ "$(json accuracy < "$work.out")" = "$before" ] || fail "form changed the accuracy: $file"
 done
 
+echo "-- training_info"
+rule="optimizer=adagrad lr=0.02 label_smoothing=0.1"
+steps="max_steps=3 log_every=1"
+expect 0 "$TRAIN" export "$model" out=course.onnx training_info=1 $rule
+expect 0 "$TRAIN" inspect course.onnx
+stdout_has 'carries training_info'
+expect 0 "$TRAIN" train course.onnx "$GLYPHS" $steps out=told
+stdout_has 'training_info: adagrad lr=0.02 .*label_smoothing=0.1'
+expect 0 "$TRAIN" train "$model" "$GLYPHS" $steps $rule out=asked
+losses told/metrics.jsonl > told.txt
+losses asked/metrics.jsonl | cmp - told.txt || fail "training_info trains in another way"
+expect 0 "$TRAIN" train told/weights/last.onnx "$GLYPHS" $steps out=further lr=0.01
+stdout_has 'goes on after step 3'
+stdout_has 'given in its place: lr=0.01 \(0.02\)'
+expect 0 "$TRAIN" train told/weights/last.onnx "$GLYPHS" $steps optimizer=sgd schedule=cosine
+stdout_has 'moments begin anew'
+stderr_has "keep the model's own"
+expect 0 "$TRAIN" export "$model" out=later.onnx training_info=1 label_smoothing=0.1 \
+    checkpoint=asked/checkpoints/last.otc
+expect 0 "$TRAIN" train later.onnx "$GLYPHS" $steps out=later
+losses later/metrics.jsonl > told.txt
+expect 0 "$TRAIN" train told/weights/last.onnx "$GLYPHS" $steps out=again
+losses again/metrics.jsonl | cmp - told.txt || fail "a checkpoint goes on in another way"
+for file in course.onnx told/weights/last.onnx later/weights/last.onnx; do
+    masks $file | cmp - before.txt || fail "training_info lost the mask: $file"
+done
+
 echo "-- check"
 expect 2 "$TRAIN" check
 expect 0 "$TRAIN" check "$model"

@@ -249,7 +249,7 @@ static int bench_model(struct bench *b, struct failure *f) {
     return code;
 }
 
-int ot_run_bench(const struct settings *s, struct failure *f) {
+int ot_run_bench(struct settings *s, struct failure *f) {
     if (ot_integer(s, OPTION_kernels, 0)) return ot_bench_kernels(s, f);
     struct bench *b = ot_take(1, sizeof *b, f);
     if (!b) return f->code;

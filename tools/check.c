@@ -2,7 +2,7 @@
 #include "tools/check.h"
 #include "tools/command.h"
 
-int ot_run_check(const struct settings *s, struct failure *f) {
+int ot_run_check(struct settings *s, struct failure *f) {
     const char *suite = ot_text(s, OPTION_onnx_tests);
     check_fn *check = ot_integer(s, OPTION_gradients, 0) ? ot_check_gradients : ot_check_outputs;
     if (suite) return ot_check_suite(suite, check, s, f);

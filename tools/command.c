@@ -29,10 +29,11 @@ const struct command ot_commands[] = {
      "onnx-train predict model.onnx x.npy out=y.npy\n",
      ot_run_predict},
     {"export", EXPORT, "MODEL out=FILE [key=value ...]",
-     "write a model again: other spelling of sparsity, other form, other weights",
+     "write a model again: other spelling of sparsity, form or weights, or how it is trained",
      "onnx-train export model.onnx out=small.onnx sparse=initializer\n"
      "onnx-train export model.onnx out=served.onnx form=inference\n"
-     "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n",
+     "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n"
+     "onnx-train export model.onnx training_info=1 optimizer=adagrad lr=0.01 out=course.onnx\n",
      ot_run_export},
     {"bench", BENCH, "MODEL [key=value ...] | --kernels [key=value ...]",
      "time whole training steps of a model, or single layers against dense ones",

@@ -10,7 +10,7 @@ struct command {
     const char *usage; /* what stands behind the name */
     const char *summary;
     const char *examples; /* lines */
-    int (*run)(const struct settings *s, struct failure *f);
+    int (*run)(struct settings *s, struct failure *f);
 };
 
 extern const struct command ot_commands[]; /* name NULL behind the last */
@@ -22,14 +22,14 @@ void ot_help_overview(void);
 void ot_help_command(const struct command *command);
 void ot_help_man(const struct command *command); /* NULL: of onnx-train itself */
 
-int ot_run_inspect(const struct settings *s, struct failure *f);
-int ot_run_train(const struct settings *s, struct failure *f);
-int ot_run_eval(const struct settings *s, struct failure *f);
-int ot_run_predict(const struct settings *s, struct failure *f);
-int ot_run_export(const struct settings *s, struct failure *f);
-int ot_run_bench(const struct settings *s, struct failure *f);
-int ot_run_check(const struct settings *s, struct failure *f);
-int ot_run_env(const struct settings *s, struct failure *f);
-int ot_run_help(const struct settings *s, struct failure *f);
+int ot_run_inspect(struct settings *s, struct failure *f);
+int ot_run_train(struct settings *s, struct failure *f);
+int ot_run_eval(struct settings *s, struct failure *f);
+int ot_run_predict(struct settings *s, struct failure *f);
+int ot_run_export(struct settings *s, struct failure *f);
+int ot_run_bench(struct settings *s, struct failure *f);
+int ot_run_check(struct settings *s, struct failure *f);
+int ot_run_env(struct settings *s, struct failure *f);
+int ot_run_help(struct settings *s, struct failure *f);
 
 #endif

@@ -47,7 +47,7 @@ static void find_machine(struct fact *os, struct fact *threads, struct fact *mem
     snprintf(memory->text, sizeof memory->text, "%.1f GiB", bytes / (1 << 30));
 }
 
-int ot_run_env(const struct settings *s, struct failure *f) {
+int ot_run_env(struct settings *s, struct failure *f) {
     (void)f;
     enum { VERSION, DNNL, ISA, CPU, THREADS, MEMORY, OS, ZLIB, PNG, JPEG, YAML, COMPILER, FACTS };
     struct fact fact[FACTS] = {{"onnx-train", ""}, {"oneDNN", ""},  {"isa", ""},

@@ -44,7 +44,7 @@ static int evaluate(struct model *m, const struct data_source *d, const struct s
     return code;
 }
 
-int ot_run_eval(const struct settings *s, struct failure *f) {
+int ot_run_eval(struct settings *s, struct failure *f) {
     struct model m;
     struct data_source d;
     struct data_request request;

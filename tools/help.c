@@ -120,7 +120,7 @@ void ot_help_man(const struct command *command) {
     }
 }
 
-int ot_run_help(const struct settings *s, struct failure *f) {
+int ot_run_help(struct settings *s, struct failure *f) {
     if (s->topic && strcmp(s->topic, "operators") == 0)
         return ot_print_operators(ot_integer(s, OPTION_markdown, 0) != 0, f);
     const struct command *c = s->topic ? ot_command_find(s->topic) : NULL;

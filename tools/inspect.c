@@ -57,6 +57,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
     printf("model    %s\n", ot_text(s, OPTION_model));
     printf("         opset %" PRId64 ", ir %" PRId64 ", %" PRId64 " nodes, by '%s'\n", i->opset,
            i->ir_version, i->nodes, producer);
+    if (i->training_info) printf("         carries training_info: 'train' takes it\n");
     for (int k = 0; k < m->n_inputs; k++) print_value("input", &m->input[k]);
     ot_error err = {0};
     for (int k = 0; k < m->n_outputs; k++) {
@@ -110,6 +111,7 @@ static int print_json(const struct model *m, const struct settings *s, struct fa
            ",\"producer\":",
            i->opset, i->ir_version, i->nodes);
     ot_print_string(stdout, i->producer);
+    printf(",\n \"training_info\":%s", i->training_info ? "true" : "false");
     printf(",\n \"parameters\":%" PRId64 ",\n \"nonzeros\":%" PRId64 ",\n \"sparsity\":%.9g",
            i->parameters, i->nonzeros, ot_model_sparsity(m));
     fputs(",\n \"inputs\":[", stdout);
@@ -163,7 +165,7 @@ static int decide_kernels(const struct model *m, const struct settings *s, struc
     return code == EXIT_USAGE ? code : 0;
 }
 
-int ot_run_inspect(const struct settings *s, struct failure *f) {
+int ot_run_inspect(struct settings *s, struct failure *f) {
     struct model m;
     int code = ot_model_open(&m, s, f);
     if (code) return code;

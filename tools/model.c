@@ -31,9 +31,21 @@ static void print_warning(void *context, ot_log_level level, const char *line) {
     if (!m->opening) print_held(m);
 }
 
+int ot_model_choose_output(struct model *m, const struct settings *s, struct failure *f) {
+    ot_error err = {0};
+    const char *wanted = (s->command & (DATAS | EXPORT)) ? ot_text(s, OPTION_output) : NULL;
+    for (int i = 0; i < m->n_outputs; i++) {
+        if (ot_get_output(m->session, i, &m->output, &err))
+            return ot_refuse_status(f, EXIT_MODEL, &err);
+        m->output_index = i;
+        if (!wanted || strcmp(wanted, m->output.name) == 0) return 0;
+    }
+    return wanted ? ot_refuse(f, EXIT_USAGE, "the model has no output '%s'", wanted)
+                  : ot_refuse(f, EXIT_MODEL, "the model has no outputs");
+}
+
 static int look_at_values(struct model *m, const struct settings *s, struct failure *f) {
     ot_error err = {0};
-    const char *wanted = (s->command & DATAS) ? ot_text(s, OPTION_output) : NULL;
     ot_get_model_info(m->session, &m->info);
     m->n_inputs = ot_input_count(m->session);
     m->n_outputs = ot_output_count(m->session);
@@ -43,14 +55,13 @@ static int look_at_values(struct model *m, const struct settings *s, struct fail
     for (int i = 0; i < m->n_inputs; i++)
         if (ot_get_input(m->session, i, &m->input[i], &err))
             return ot_refuse_status(f, EXIT_MODEL, &err);
-    for (int i = 0; i < m->n_outputs; i++) {
-        if (ot_get_output(m->session, i, &m->output, &err))
-            return ot_refuse_status(f, EXIT_MODEL, &err);
-        m->output_index = i;
-        if (!wanted || strcmp(wanted, m->output.name) == 0) return 0;
-    }
-    return wanted ? ot_refuse(f, EXIT_USAGE, "the model has no output '%s'", wanted)
-                  : ot_refuse(f, EXIT_MODEL, "the model has no outputs");
+    return ot_model_choose_output(m, s, f);
+}
+
+/* Commands that train, or write how, read training_info. */
+static bool reads_training(const struct settings *s) {
+    if (s->command & TRAIN) return ot_integer(s, OPTION_training_info, 0);
+    return (s->command & EXPORT) && ot_integer(s, OPTION_export_training_info, 0);
 }
 
 int ot_model_open(struct model *m, const struct settings *s, struct failure *f) {
@@ -65,6 +76,7 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         .sparse = computes ? (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0) : OT_SPARSE_AUTO,
         .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
         .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
+        .training_info = reads_training(s),
         .limits.memory_bytes = (uint64_t)ot_integer(s, OPTION_memory_limit, 0),
         .log = print_warning,
         .log_context = m};
@@ -146,11 +158,13 @@ int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *
 }
 
 int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f) {
-    const bool trains = s->command & TRAIN;
+    const bool trains = s->command & RULES;
     const ot_loss_options options = {
         .kind = (ot_loss_kind)ot_integer(s, OPTION_loss, 0),
         .label_smoothing = trains ? (float)ot_number(s, OPTION_label_smoothing, 0) : 0,
         .huber_delta = (float)ot_number(s, OPTION_huber_delta, 1),
+        .ignore_index = ot_integer(s, OPTION_ignore_index, 0),
+        .use_ignore_index = ot_is_given(s, OPTION_ignore_index),
         .output = m->output.name};
     ot_error err = {0};
     if (ot_set_loss(m->session, &options, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);

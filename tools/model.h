@@ -19,6 +19,9 @@ struct model {
 int ot_model_open(struct model *m, const struct settings *s, struct failure *f);
 void ot_model_close(struct model *m);
 
+/* Looks at another output, where `output` has been set since the model was opened. */
+int ot_model_choose_output(struct model *m, const struct settings *s, struct failure *f);
+
 /* Loads the `checkpoint` setting's weights, where it is set. */
 int ot_model_load(struct model *m, const struct settings *s, struct failure *f);
 

@@ -36,8 +36,9 @@ enum { /* commands, as bits */
        BENCH = 128,
        CHECK = 256,
        DATAS = TRAIN | EVAL | PREDICT,
-       LOSSES = TRAIN | EVAL | BENCH,
-       UPDATES = TRAIN | BENCH,
+       RULES = TRAIN | EXPORT, /* training_info */
+       LOSSES = TRAIN | EVAL | BENCH | EXPORT,
+       UPDATES = TRAIN | BENCH | EXPORT,
        PLANS_ALONE = INSPECT | BENCH | CHECK, /* without data */
        LOADS = EVAL | PREDICT | EXPORT,
        MODELS = LOADS | INSPECT | TRAIN | BENCH | CHECK,

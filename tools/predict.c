@@ -217,7 +217,7 @@ static int predict(struct model *m, const struct data_source *d, const struct se
     return code;
 }
 
-int ot_run_predict(const struct settings *s, struct failure *f) {
+int ot_run_predict(struct settings *s, struct failure *f) {
     struct model m;
     struct data_source d;
     struct data_request request;

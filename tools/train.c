@@ -25,6 +25,7 @@ static void print_model(const struct trainer *t) {
     if (t->new_head)
         printf("        head %s re-initialised, %" PRId64 " -> %" PRId64 " classes\n", t->new_head,
                t->old_classes, t->new_classes);
+    ot_algorithm_print(&t->algorithm, m);
 }
 
 void ot_trainer_print_header(const struct trainer *t) {
@@ -77,7 +78,7 @@ static int print_summary(struct trainer *t, struct failure *f) {
     return kept ? 0 : ot_refuse(f, EXIT_SPARSITY, "a mask has changed during training");
 }
 
-int ot_run_train(const struct settings *s, struct failure *f) {
+int ot_run_train(struct settings *s, struct failure *f) {
     ot_stop_install(); /* a signal may come before the first step */
     struct trainer *t = ot_take(1, sizeof *t, f);
     int code = t ? ot_trainer_make(t, s, f) : f->code;

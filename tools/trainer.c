@@ -104,24 +104,6 @@ static int fit_head(struct trainer *t, struct failure *f) {
     return 0;
 }
 
-/* Each glob of freeze=a,b,c. */
-static int freeze(struct trainer *t, struct failure *f) {
-    const char *globs = ot_text(t->s, OPTION_freeze);
-    char glob[256];
-    ot_error err = {0};
-    while (globs && *globs) {
-        const size_t n = strcspn(globs, ",");
-        if (n >= sizeof glob)
-            return ot_refuse(f, EXIT_USAGE, "freeze: a pattern of %zu characters", n);
-        memcpy(glob, globs, n);
-        glob[n] = '\0';
-        if (n && ot_set_trainable(t->model.session, glob, 0, &err))
-            return ot_refuse(f, EXIT_USAGE, "freeze: %s", err.message);
-        globs += n + (globs[n] == ',');
-    }
-    return 0;
-}
-
 /* Epochs, steps and what the schedule needs to know of them. */
 static int count_steps(struct trainer *t, struct failure *f) {
     const struct settings *s = t->s;
@@ -139,35 +121,6 @@ static int count_steps(struct trainer *t, struct failure *f) {
     t->total_steps = t->epochs * per_epoch;
     if (t->max_steps && (!t->epochs || t->max_steps < t->total_steps))
         t->total_steps = t->max_steps;
-    return 0;
-}
-
-static int set_optimizer(struct trainer *t, struct failure *f) {
-    const struct settings *s = t->s;
-    const ot_optimizer_kind kind = (ot_optimizer_kind)ot_integer(s, OPTION_optimizer, 0);
-    const bool is_adam = kind != OT_SGD && kind != OT_ADAGRAD;
-    const int64_t third = t->total_steps / 3 > 0 ? t->total_steps / 3 : 1;
-    const int64_t step_size = ot_integer(s, OPTION_step_size, 0);
-    const ot_optimizer_options options = {
-        .kind = kind,
-        .lr = (float)ot_number(s, OPTION_lr, is_adam ? 0.001 : 0.01),
-        .momentum = kind == OT_SGD ? (float)ot_number(s, OPTION_momentum, 0) : 0,
-        .nesterov = kind == OT_SGD && ot_integer(s, OPTION_nesterov, 0),
-        .beta1 = (float)ot_number(s, OPTION_beta1, 0),
-        .beta2 = (float)ot_number(s, OPTION_beta2, 0),
-        .eps = (float)ot_number(s, OPTION_eps, 0),
-        .lr_decay = (float)ot_number(s, OPTION_lr_decay, 0),
-        .weight_decay = (float)ot_number(s, OPTION_weight_decay, 0),
-        .clip_norm = (float)ot_number(s, OPTION_clip_norm, 0),
-        .schedule = (ot_schedule_kind)ot_integer(s, OPTION_schedule, 0),
-        .warmup_steps = ot_integer(s, OPTION_warmup, 0),
-        .total_steps = t->total_steps,
-        .step_size = step_size ? step_size : third,
-        .gamma = (float)ot_number(s, OPTION_gamma, 0),
-        .final_factor = (float)ot_number(s, OPTION_final_factor, 0)};
-    ot_error err = {0};
-    if (ot_set_optimizer(t->model.session, &options, &err))
-        return ot_refuse_status(f, EXIT_USAGE, &err);
     return 0;
 }
 
@@ -225,16 +178,18 @@ uint64_t ot_trainer_mask(const struct trainer *t) {
     return hash;
 }
 
-int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure *f) {
+int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
     static int (*const steps[])(struct trainer * t, struct failure * f) = {open_data, fit_head,
-                                                                           freeze, make_feeds};
+                                                                           make_feeds};
     *t = (struct trainer){.s = s, .at.best = NAN};
-    t->loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
-    t->counts = ot_counts_right(t->loss);
     t->seed = (uint64_t)ot_integer(s, OPTION_seed, 0);
     t->size = ot_integer(s, OPTION_batch, 1);
     t->accumulate = ot_integer(s, OPTION_accumulate, 1);
     int code = ot_model_open(&t->model, s, f);
+    if (!code) code = ot_algorithm_read(&t->algorithm, &t->model, s, f);
+    if (!code) code = ot_algorithm_freeze(&t->model, s, f);
+    t->loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
+    t->counts = ot_counts_right(t->loss);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++) code = steps[i](t, f);
     if (!code) code = ot_model_set_loss(&t->model, s, f);
     if (!code)
@@ -245,7 +200,7 @@ int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure 
         code = t->order ? 0 : f->code;
     }
     if (!code) code = count_steps(t, f);
-    if (!code) code = set_optimizer(t, f);
+    if (!code) code = ot_algorithm_set(&t->algorithm, &t->model, s, t->total_steps, f);
     if (!code) code = plan(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);
     if (!code) code = open_folder(t, f);

@@ -2,6 +2,7 @@
 #ifndef TOOLS_TRAINER_H
 #define TOOLS_TRAINER_H
 
+#include "tools/algorithm.h"
 #include "tools/evaluate.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
@@ -20,6 +21,8 @@ struct position {
 struct trainer {
     const struct settings *s;
     struct model model;
+    struct algorithm algorithm;
+    bool kept_old; /* training_info of the exported models is the model's own */
     struct data_source data, val_data;
     bool has_val, val_is_part; /* val_is_part: a subset of data */
     int64_t *subset, *val_subset;
@@ -46,7 +49,7 @@ struct trainer {
 };
 
 /* Everything before the first step; writes nothing but a new run's folder, and that last. */
-int ot_trainer_make(struct trainer *t, const struct settings *s, struct failure *f);
+int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f);
 void ot_trainer_free(struct trainer *t);
 void ot_trainer_print_header(const struct trainer *t);
 

@@ -65,14 +65,20 @@ int ot_trainer_save(struct trainer *t, const char *name, struct failure *f) {
 
 int ot_trainer_export(struct trainer *t, const char *name, struct failure *f) {
     char file[64];
-    const ot_export_options options = {0};
+    ot_export_options options = {.training_info = t->algorithm.is_read && !t->kept_old};
     ot_error err = {0};
     snprintf(file, sizeof file, "weights/%s", name);
     char *path = ot_run_file(&t->run, file, f);
     if (!path) return f->code;
     int code = 0;
-    if (ot_export_onnx(t->model.session, path, &options, &err))
-        code = ot_refuse_status(f, EXIT_RUNTIME, &err);
+    ot_status status = ot_export_onnx(t->model.session, path, &options, &err);
+    if (status == OT_ERROR_UNSUPPORTED && options.training_info) {
+        fprintf(stderr, "onnx-train: %s; weights/*.onnx keep the model's own\n", err.message);
+        t->kept_old = true;
+        options.training_info = 0;
+        status = ot_export_onnx(t->model.session, path, &options, &err);
+    }
+    if (status) code = ot_refuse_status(f, EXIT_RUNTIME, &err);
     free(path);
     return code;
 }

@@ -68,6 +68,19 @@ struct value {
                                     * of the constant has no slot. NULL: there are none */
 };
 
+/* After a step, what `from` holds becomes the content of initializer `key`. */
+struct binding {
+    int key, from; /* values */
+};
+
+/* What the file's training_info does in a step. */
+struct algorithm {
+    int end; /* its nodes are the graph's behind n_nodes, up to this one */
+    int n_inputs, n_bindings;
+    int *input; /* values that it takes beside the graph's inputs */
+    struct binding *binding;
+};
+
 struct graph {
     struct arena arena;
     int n_values, n_nodes, n_inputs, n_outputs;
@@ -77,6 +90,8 @@ struct graph {
     int64_t ir_version, opset;
     const char *producer;
     int64_t file_nodes;    /* before inlining */
+    int training_steps;    /* entries of training_info */
+    struct algorithm *algorithm; /* NULL: there is none, or it was not asked for */
     uint8_t hash[32];      /* SHA-256 of the file */
     void *skeleton;        /* the serialized model without the payload of its large weights; */
     size_t skeleton_bytes; /* ... only export reads it */

@@ -1,0 +1,26 @@
+/* gradient.c - Gradient of the domain ai.onnx.preview.training: the derivatives of the one number
+ * `y` with respect to the values that `xs` names, which are its inputs, followed by those of `zs`.
+ * No loop of its own: a plan makes backward steps of it (runtime/gradient.c). */
+#include "ops/op.h"
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                      "its outputs may be outputs of the graph alone");
+}
+
+static void forward(struct op_node *n) { (void)n; }
+
+const struct op ot_op_Gradient = {
+    .name = "Gradient",
+    .domain = OT_TRAINING_DOMAIN,
+    .since = 1,
+    .min_in = 1,
+    .max_in = -1,
+    .min_out = 1,
+    .max_out = -1,
+    .attributes = "xs:S y:s zs:S",
+    .random = true,
+    .prepare = prepare,
+    .forward = forward,
+    .limits = "one a model, of one number, first order; its outputs are outputs of the graph",
+};

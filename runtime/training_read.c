@@ -1,0 +1,223 @@
+/* training_read.c - recognises an algorithm: every binding has to be understood. */
+#include "runtime/training.h"
+
+#include <string.h>
+
+#include "runtime/base/pattern.h"
+
+/* ---- what its files share ---- */
+
+ot_status ot_training_refuse(const struct reader *r, int k, const char *why) {
+    const struct node *n = &r->g->node[k];
+    const char *name = *n->name || n->out[0] < 0 ? n->name : r->g->value[n->out[0]].name;
+    return ot_fail(r->err, OT_ERROR_UNSUPPORTED, "training_info: node '%.80s' (%.60s): %.200s",
+                   name, n->op_type, why);
+}
+
+static bool is_absent(const struct node *n, int i) { return i >= n->n_in || n->in[i] < 0; }
+
+/* Does the node do what its name and these inputs say, and no more? */
+static bool is_plain(const struct node *n, int n_in) {
+    const struct op *op = ot_op_of(n);
+    if (!op || ot_op_check(op, n, NULL)) return false;
+    if (!strcmp(n->op_type, "ReduceMean"))
+        return is_absent(n, 1) && !ot_attr(n, "axes") && !ot_attr_int(n, "noop_with_empty_axes", 0);
+    if (!strcmp(n->op_type, "SoftmaxCrossEntropyLoss"))
+        return is_absent(n, 2) && !strcmp(ot_attr_string(n, "reduction", "mean"), "mean");
+    if (!strcmp(n->op_type, "Cast")) return ot_attr_int(n, "to", 0) == OT_FLOAT;
+    return n->n_in == n_in && !n->n_attr;
+}
+
+bool ot_training_match(const struct graph *g, const char *expression, int v, struct match *m) {
+    struct expression e;
+    const int k = v < 0 ? -1 : g->value[v].producer;
+    if (k < 0 || g->node[k].out[0] != v) return false;
+    ot_expression(&e, expression);
+    if (!ot_match(&e, g, k, m)) return false;
+    for (int i = 0; i < e.n; i++) {
+        const struct term *t = &e.term[i];
+        if (t->kind == OT_TERM_NODE && !is_plain(&g->node[m->node[t->index]], t->n_args))
+            return false;
+    }
+    return true;
+}
+
+bool ot_training_scalar(const struct graph *g, int v, float *number) {
+    const struct tensor *t = v < 0 ? NULL : g->value[v].constant;
+    if (!t || t->type != OT_FLOAT || t->pattern || ot_elements(t) != 1) return false;
+    *number = *(const float *)t->data;
+    return true;
+}
+
+/* ---- the Gradient node ---- */
+
+static const char *listed(const struct attr *xs, const struct attr *zs, int i) {
+    const int n = xs ? (int)xs->n : 0;
+    if (i < n) return xs->strings[i];
+    return zs && i - n < zs->n ? zs->strings[i - n] : NULL;
+}
+
+/* Its inputs have to be the values that it names: derivatives are taken where the model is. */
+static ot_status read_gradient(struct reader *r) {
+    const struct node *n = &r->g->node[r->gradient];
+    const struct attr *xs = ot_attr(n, "xs"), *zs = ot_attr(n, "zs");
+    const char *y = ot_attr_string(n, "y", "");
+    int v = 0;
+    for (int i = 0; i < n->n_in; i++) {
+        const char *name = listed(xs, zs, i);
+        if (!name || n->in[i] < 0 || strcmp(name, r->g->value[n->in[i]].name) != 0)
+            return ot_training_refuse(r, r->gradient, "its inputs are not those of xs and zs");
+    }
+    if (listed(xs, zs, n->n_in))
+        return ot_training_refuse(r, r->gradient, "it has fewer inputs than xs and zs");
+    while (v < r->g->n_values && strcmp(r->g->value[v].name, y) != 0) v++;
+    if (v == r->g->n_values)
+        return ot_training_refuse(r, r->gradient, "attribute 'y' names no value");
+    return ot_training_read_loss(r, v);
+}
+
+/* ---- statistics, which forward updates ---- */
+
+static bool is_own_statistic(const struct graph *g, const struct node *n, int key, int from) {
+    const struct op *op = ot_op_of(n);
+    struct match m;
+    if (ot_training_match(g, "Identity(x)", from, &m)) from = m.value[0];
+    for (int i = 0; op && op->statistics && i < n->n_in; i++)
+        for (int j = 1; j < n->n_out; j++)
+            if (n->in[i] == key && n->out[j] == from) return i == j + 2; /* mean 3, 1; var 4, 2 */
+    return false;
+}
+
+static ot_status read_statistic(struct reader *r, const struct binding *b) {
+    for (int k = 0; k < r->g->n_nodes; k++)
+        if (is_own_statistic(r->g, &r->g->node[k], b->key, b->from)) return OT_OK;
+    return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
+                   "training_info: running statistic '%.80s' gets the value '%.80s', which is not "
+                   "its own",
+                   r->g->value[b->key].name, r->g->value[b->from].name);
+}
+
+/* Where BatchNormalization trains, its statistics move, and have to be kept. */
+static ot_status check_statistics(struct reader *r) {
+    if (r->s->options.bn != OT_BN_AUTO) return OT_OK;
+    for (int k = 0; k < r->g->n_nodes; k++) {
+        const struct node *n = &r->g->node[k];
+        const struct op *op = ot_op_of(n);
+        if (!op || !op->statistics || !ot_node_trains(n)) continue;
+        for (int i = 3; i < n->n_in && i < 5; i++)
+            if (n->in[i] >= 0 && r->bound[n->in[i]] < 0)
+                return ot_training_refuse(r, k, "it trains, but its statistics are not kept");
+    }
+    return OT_OK;
+}
+
+/* ---- bindings ---- */
+
+static ot_status read_binding(struct reader *r, const struct binding *b) {
+    const int i = r->s->parameter_of[b->key], k = r->g->value[b->from].producer;
+    if (i < 0) return OT_OK; /* of a rule, it is hoped */
+    r->understood[b - r->g->algorithm->binding] = true;
+    if (r->s->parameter[i].is_statistic) return read_statistic(r, b);
+    r->t->trains[i] = true;
+    if (k >= r->g->n_nodes) return ot_training_read_rule(r, i, k, b->from);
+    return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
+                   "training_info: weight '%.80s' gets the value '%.80s', which the algorithm does "
+                   "not compute",
+                   r->g->value[b->key].name, r->g->value[b->from].name);
+}
+
+static ot_status check_understood(const struct reader *r) {
+    const struct algorithm *a = r->g->algorithm;
+    for (int b = 0; b < a->n_bindings; b++)
+        if (!r->understood[b])
+            return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
+                           "training_info: '%.80s' gets the value '%.80s', but is neither a weight "
+                           "nor a state of the optimizer",
+                           r->g->value[a->binding[b].key].name,
+                           r->g->value[a->binding[b].from].name);
+    return OT_OK;
+}
+
+static ot_status read_all(struct reader *r) {
+    const struct algorithm *a = r->g->algorithm;
+    for (int v = 0; v < r->g->n_values; v++) r->bound[v] = -1;
+    for (int b = 0; b < a->n_bindings; b++) r->bound[a->binding[b].key] = b;
+    for (int b = 0; b < a->n_bindings; b++) OT_TRY(read_binding(r, &a->binding[b]));
+    if (!r->has_rule)
+        return ot_fail(r->err, OT_ERROR_UNSUPPORTED, "training_info updates no weight");
+    OT_TRY(check_understood(r));
+    OT_TRY(check_statistics(r));
+    return read_gradient(r);
+}
+
+ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
+    struct arena *arena = &s->graph->arena;
+    const size_t n = (size_t)s->n_parameters;
+    struct reader r = {.s = s, .g = s->graph, .gradient = -1, .err = err};
+    r.t = ot_arena_alloc(arena, 1, sizeof *r.t);
+    r.bound = ot_block_alloc(&s->allocator, (size_t)r.g->n_values, sizeof *r.bound);
+    r.understood = ot_block_alloc(&s->allocator, (size_t)r.g->algorithm->n_bindings, sizeof(bool));
+    if (r.t) r.t->trains = ot_arena_alloc(arena, n, sizeof *r.t->trains);
+    if (r.t) r.t->moment = ot_arena_alloc(arena, n * OT_MOMENTS, sizeof *r.t->moment);
+    ot_status status = OT_OK;
+    if (!r.t || !r.bound || !r.understood || !r.t->trains || !r.t->moment)
+        status = ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for training_info");
+    if (!status) status = read_all(&r);
+    for (size_t i = 0; !status && i < n; i++)
+        if (!r.t->trains[i]) s->parameter[i].trainable = false;
+    if (!status) s->training = r.t;
+    ot_block_free(&s->allocator, r.bound);
+    ot_block_free(&s->allocator, r.understood);
+    return status;
+}
+
+/* ---- what the host asks ---- */
+
+static ot_status check_training(const ot_session *s, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (s->training) return OT_OK;
+    return ot_fail(err, OT_ERROR_STATE, "no training_info was read");
+}
+
+ot_status ot_get_training_info(const ot_session *s, ot_loss_options *loss,
+                               ot_optimizer_options *optimizer, ot_error *err) {
+    OT_TRY(check_training(s, err));
+    if (loss) *loss = s->training->loss;
+    if (optimizer) *optimizer = s->training->optimizer;
+    return OT_OK;
+}
+
+ot_status ot_training_gather(const struct ot_session *s, const struct parameter *p,
+                             const struct tensor *from, float *to, ot_error *err) {
+    float *dense = NULL;
+    if (from->pattern) {
+        dense = ot_block_alloc(&s->allocator, (size_t)ot_elements(from), sizeof *dense);
+        if (!dense) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a moment");
+        ot_pattern_scatter(from->pattern, from->data, dense);
+    }
+    const float *values = dense ? dense : from->data;
+    if (p->t.pattern)
+        ot_pattern_gather(p->t.pattern, values, to);
+    else
+        memcpy(to, values, ot_bytes(&p->t));
+    ot_block_free(&s->allocator, dense);
+    return OT_OK;
+}
+
+ot_status ot_take_training_state(ot_session *s, ot_error *err) {
+    OT_TRY(check_training(s, err));
+    const int moments = ot_optimizer_moments(&s->training->optimizer);
+    if (!s->optimizer.is_set || s->optimizer.options.kind != s->training->optimizer.kind ||
+        ot_optimizer_moments(&s->optimizer.options) != moments)
+        return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
+    for (int i = 0; i < s->n_parameters; i++) {
+        struct parameter *p = &s->parameter[i];
+        for (int k = 0; p->trainable && k < moments; k++) {
+            const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
+            if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
+            OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
+            OT_TRY(ot_training_gather(s, p, from, p->moment[k], err));
+        }
+    }
+    return OT_OK;
+}
