@@ -36,7 +36,7 @@ static bool is_by_sample(const struct plan *p, int64_t rows) {
 }
 
 ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n, int64_t rows, bool recompute, struct plan **plan, ot_error *err) {
+                           int n, int64_t rows, bool frugal, struct plan **plan, ot_error *err) {
     if (n != s->graph->n_inputs)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d",
                        s->graph->n_inputs, n);
@@ -50,7 +50,7 @@ ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_t
             part[i] = inputs[i];
             if (divided[i]) part[i].dim[0] = rows;
         }
-        status = ot_plan_new(s, kind, part, n, recompute, &p, err);
+        status = ot_plan_new(s, kind, part, n, frugal, &p, err);
     }
     if (!status && !is_by_sample(p, rows))
         status = ot_fail(err, OT_ERROR_LIMIT,
@@ -64,13 +64,13 @@ ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_t
     return status;
 }
 
-static ot_status make_parts(struct plan *d, const ot_tensor *inputs, int n, bool recompute,
+static ot_status make_parts(struct plan *d, const ot_tensor *inputs, int n, bool frugal,
                             ot_error *err) {
     const int64_t rows = ot_part_rows(d->batch, d->parts);
     struct ot_session *s = d->session;
-    OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows, recompute, &d->part[0], err));
+    OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows, frugal, &d->part[0], err));
     if (d->batch % d->parts)
-        OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows - 1, recompute, &d->part[1], err));
+        OT_TRY(ot_plan_new_part(s, d->kind, inputs, n, rows - 1, frugal, &d->part[1], err));
     for (int k = 0; k < 2 && d->part[k]; k++)
         if (d->part[k]->block_bytes > d->block_bytes) d->block_bytes = d->part[k]->block_bytes;
     d->target = d->part[0]->target;
@@ -95,7 +95,7 @@ static ot_status keep_inputs(struct plan *d, const ot_tensor *inputs, ot_error *
 }
 
 ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                              int n, int64_t parts, bool recompute, struct plan **plan,
+                              int n, int64_t parts, bool frugal, struct plan **plan,
                               ot_error *err) {
     struct plan *d = ot_block_alloc(&s->allocator, 1, sizeof *d);
     if (!d) return ot_plan_no_memory(err);
@@ -103,8 +103,9 @@ ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const o
                        .session = s,
                        .parts = parts,
                        .batch = ot_batch_of(inputs, n),
+                       .frugal = frugal,
                        .n_inputs = n};
-    ot_status status = make_parts(d, inputs, n, recompute, err);
+    ot_status status = make_parts(d, inputs, n, frugal, err);
     if (!status) status = keep_inputs(d, inputs, err);
     if (status)
         ot_plan_free(d);

@@ -85,12 +85,12 @@ static int64_t rows_to_fill(const struct plan *p, int64_t batch) {
 }
 
 /* A plan of so many micro-batches (1: the whole batch); *plan stays NULL where it does not fit. */
-static ot_status try_parts(struct wish *w, int64_t parts, bool recompute, struct plan **plan,
+static ot_status try_parts(struct wish *w, int64_t parts, bool frugal, struct plan **plan,
                            ot_error *err) {
     struct plan *p = NULL;
     const ot_status status =
-        parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, recompute, &p, err)
-                  : ot_plan_new(w->s, w->kind, w->inputs, w->n, recompute, &p, err);
+        parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, frugal, &p, err)
+                  : ot_plan_new(w->s, w->kind, w->inputs, w->n, frugal, &p, err);
     if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
     w->mixes = p->mixes;
     if (parts == 1) w->rows = rows_to_fill(p, w->batch);
@@ -102,20 +102,20 @@ static ot_status try_parts(struct wish *w, int64_t parts, bool recompute, struct
 }
 
 /* The fewest micro-batches, at most `most`, that fit, by bisection. */
-static ot_status fewest(struct wish *w, int64_t most, bool recompute, struct plan **plan,
+static ot_status fewest(struct wish *w, int64_t most, bool frugal, struct plan **plan,
                         ot_error *err) {
     int64_t low = 1, parts = most;
     if (most < 2) return OT_OK;
-    OT_TRY(try_parts(w, parts, recompute, plan, err));
+    OT_TRY(try_parts(w, parts, frugal, plan, err));
     if (!*plan) return OT_OK;
     while (parts - low > 1) {
         const int64_t middle = low + (parts - low) / 2;
         ot_plan_free(*plan);
         *plan = NULL;
-        OT_TRY(try_parts(w, middle, recompute, plan, err));
+        OT_TRY(try_parts(w, middle, frugal, plan, err));
         *(*plan ? &parts : &low) = middle;
     }
-    return *plan ? OT_OK : try_parts(w, parts, recompute, plan, err);
+    return *plan ? OT_OK : try_parts(w, parts, frugal, plan, err);
 }
 
 /* Losses and gradients of weights add up. What the host looks at itself stays whole. */
@@ -149,7 +149,7 @@ static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
 
 static void tell(const struct ot_session *s, const struct plan *p) {
     const double limit = (double)s->options.limits.memory_bytes / (1 << 20);
-    if (p->n_again)
+    if (p->frugal)
         ot_log(&s->log, OT_LOG_INFO, "%d activations are computed again: memory limit %.1f MiB",
                p->n_again, limit);
     if (p->parts < 2) return;

@@ -144,18 +144,20 @@ static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *e
 }
 
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                      bool recompute, struct plan **plan, ot_error *err) {
+                      bool frugal, struct plan **plan, ot_error *err) {
     struct plan *p = ot_block_alloc(&s->allocator, 1, sizeof *p);
     if (!p) return ot_plan_no_memory(err);
     p->session = s;
     p->kind = kind;
+    p->frugal = frugal;
     ot_arena_init(&p->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
     ot_status status = take_inputs(p, inputs, n, err);
     if (!status) status = ot_lower(p, err);
     if (!status) status = ot_join(p, err);
     if (!status) status = ot_differentiate(p, err);
     if (!status) status = find_trained(p, err);
-    if (!status && recompute) status = ot_recompute(p, err);
+    if (!status && ot_plan_trains(kind) && kind != OT_PLAN_MEASURE)
+        status = ot_recompute(p, frugal, err);
     if (!status) status = ot_plan_memory(p, err);
     if (status) {
         status = blame_limit(p, status, err);

@@ -105,6 +105,7 @@ struct plan {
     struct tensor target; /* shape that the loss expects */
     bool *trains; /* parameters that get a gradient; NULL: none */
     bool mixes;   /* a sample's result depends on the others of its batch */
+    bool frugal;  /* memory is short: what can be is computed again */
     int n_again;  /* forward steps in the backward half */
 
     /* Of a plan that is divided into micro-batches (divide.c), which has no steps of its own. */
@@ -135,16 +136,16 @@ struct plan {
     int64_t batch_from, batch_to;
 };
 
-/* recompute: cheap activations are not kept for the backward half, but computed again. */
+/* frugal: no activation is kept for the backward half that can be computed again. */
 ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                      bool recompute, struct plan **plan, ot_error *err);
+                      bool frugal, struct plan **plan, ot_error *err);
 /* For micro-batches of `rows` samples of these inputs; OT_ERROR_LIMIT where the output is not by
  * sample. */
 ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n, int64_t rows, bool recompute, struct plan **plan, ot_error *err);
+                           int n, int64_t rows, bool frugal, struct plan **plan, ot_error *err);
 /* Of `parts` micro-batches, of ot_part_rows samples, or one less. */
 ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                              int n, int64_t parts, bool recompute, struct plan **plan,
+                              int n, int64_t parts, bool frugal, struct plan **plan,
                               ot_error *err);
 int64_t ot_part_rows(int64_t batch, int64_t parts);
 /* The first dimension of the first input that has one; 0: none has. */
@@ -160,7 +161,7 @@ int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
-ot_status ot_recompute(struct plan *p, ot_error *err); /* where it is asked for */
+ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err);
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
 
 /* Sets pointers into the session's block. */

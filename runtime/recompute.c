@@ -5,10 +5,17 @@
  * step that first needs it. Its buffer has two lives then, in one place (memory.c). It is made from
  * values that are kept for other reasons, or that are made again themselves, through a few
  * operators at most: that bounds the time, and keeps chains of residual blocks from unwinding.
+ *
+ * Where memory is not short, this happens only to what is a bargain: it saves a share of the kept
+ * activations that is many times the share of the step's time that it is predicted to take, as is
+ * the case between large dense products.
  */
 #include "runtime/session.h"
 
-enum { MOST_DEEP = 3 };
+enum { MOST_DEEP = 3, BARGAIN = 16 };
+
+/* Bytes a nanosecond that operators move which can do it again. */
+static const double BYTES = 10;
 
 /* What is known of a buffer. Steps are those of the plan as it was. */
 struct fate {
@@ -21,6 +28,8 @@ struct fate {
 struct recompute {
     struct plan *p;
     struct fate *fate; /* of each buffer */
+    bool frugal;       /* memory is short */
+    double kept, time; /* bytes of what the backward half reads; predicted milliseconds */
     int forward;       /* steps before the loss, or what stands for it */
     const struct step *old;
     int n_old;
@@ -69,6 +78,22 @@ static void find_fates(struct recompute *r) {
 
 /* ---- the choice ---- */
 
+static void sum_up(struct recompute *r) {
+    for (int b = 0; b < r->p->n_buffers; b++)
+        if (r->fate[b].writers && r->fate[b].last_need >= 0)
+            r->kept += (double)r->p->buffer[b].bytes;
+    for (int s = 0; s < r->n_old; s++)
+        if (r->old[s].kind == OT_STEP_FORWARD)
+            r->time += r->old[s].node->predicted[0] + r->old[s].node->predicted[1];
+}
+
+static bool is_bargain(const struct recompute *r, const struct op_node *n) {
+    const double saved = (double)ot_bytes(n->y[0]);
+    double moved = saved;
+    for (int i = 0; i < n->n_in; i++) moved += n->x[i] ? (double)ot_bytes(n->x[i]) : 0;
+    return saved / r->kept >= BARGAIN * 1e-6 * moved / BYTES / r->time;
+}
+
 /* Can the buffer be made again at this step, through `deep` operators at most? */
 static bool can_make(const struct recompute *r, int buffer, int step, int deep) {
     const struct fate *f = &r->fate[buffer];
@@ -89,7 +114,9 @@ static void choose(struct recompute *r) {
         if (r->old[s].kind != OT_STEP_FORWARD || !n->y[0] || buffer_of(n->y[0]) < 0) continue;
         struct fate *f = &r->fate[buffer_of(n->y[0])];
         const bool needed = f->first_need <= f->last_need;
-        f->dropped = needed && can_make(r, buffer_of(n->y[0]), f->first_need, MOST_DEEP);
+        if (!needed || !(r->frugal || is_bargain(r, n))) continue;
+        f->dropped =
+            can_make(r, buffer_of(n->y[0]), f->first_need, r->frugal ? MOST_DEEP : 1);
     }
 }
 
@@ -142,12 +169,14 @@ static ot_status write_steps(struct recompute *r, ot_error *err) {
     return OT_OK;
 }
 
-ot_status ot_recompute(struct plan *p, ot_error *err) {
+ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err) {
     const ot_allocator *al = &p->session->allocator;
-    struct recompute r = {.p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward};
+    struct recompute r = {.p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward,
+                          .frugal = frugal};
     r.fate = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.fate);
     if (!r.fate) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     find_fates(&r);
+    sum_up(&r);
     choose(&r);
     const ot_status status = write_steps(&r, err);
     ot_block_free(al, r.fate);

@@ -65,6 +65,31 @@ static unsigned char *dropped(size_t *size) {
     return model_finish(&m, size);
 }
 
+static void large_weight(struct model *m, const char *name, int64_t rows, int64_t columns) {
+    float *w = malloc((size_t)(rows * columns) * sizeof *w);
+    assert_non_null(w);
+    network_floats(w, (size_t)(rows * columns), (uint64_t)rows, 1);
+    model_floats(m, name, 2, DIMS(rows, columns), w);
+    free(w);
+}
+
+/* Dense products that are large beside what is between them. */
+static unsigned char *wide(size_t *size) {
+    struct model m;
+    model_begin(&m, 20);
+    model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 192));
+    large_weight(&m, "w1", 192, 2048);
+    large_weight(&m, "w2", 2048, 2048);
+    large_weight(&m, "w3", 2048, CLASSES);
+    model_node(&m, "MatMul", "x w1", "h1", "");
+    model_node(&m, "Gelu", "h1", "a1", "");
+    model_node(&m, "MatMul", "a1 w2", "h2", "");
+    model_node(&m, "Gelu", "h2", "a2", "");
+    model_node(&m, "MatMul", "a2 w3", "y", "");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
+    return model_finish(&m, size);
+}
+
 /* An output without samples. */
 static unsigned char *summed(size_t *size) {
     struct model m;
@@ -231,6 +256,20 @@ static void an_optimizer_that_comes_later_counts(void **state) {
     fixture_train(&f);
     assert_true(memory(&f).parts > 1);
     ot_close(f.s);
+}
+
+/* Without any limit. */
+static void bargains_are_computed_again(void **state) {
+    (void)state;
+    make_fn *const makes[] = {wide, network_cnn, dropped};
+    for (int k = 0; k < 3; k++) {
+        struct fixture f;
+        fixture_open(&f, makes[k], &(ot_options){.threads = 2});
+        rows(&f, 64);
+        fixture_train(&f);
+        assert_int_equal(memory(&f).recomputed, k ? 0 : 2);
+        ot_close(f.s);
+    }
 }
 
 static void count_again(void *context, const char *line) {
@@ -502,6 +541,7 @@ int main(void) {
         cmocka_unit_test(activations_come_before_micro_batches_where_samples_mix),
         cmocka_unit_test(tokens_count_as_samples),
         cmocka_unit_test(an_optimizer_that_comes_later_counts),
+        cmocka_unit_test(bargains_are_computed_again),
         cmocka_unit_test(plans_show_what_is_computed_again),
         cmocka_unit_test(what_does_not_fit_says_what_it_takes),
         cmocka_unit_test(what_is_not_by_sample_stays_whole),

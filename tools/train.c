@@ -47,7 +47,7 @@ void ot_trainer_print_header(const struct trainer *t) {
         printf("        %" PRId64 " micro-batches a batch, to fit the memory limit\n",
                t->memory.parts);
     if (t->memory.recomputed)
-        printf("        %" PRId64 " activations computed again, to fit the memory limit\n",
+        printf("        %" PRId64 " activations computed again instead of kept\n",
                t->memory.recomputed);
     printf("run     %s  Ctrl-C once: finish step, checkpoint, exit 130\n", t->run.path);
     if (ot_text(s, OPTION_resume))
