@@ -54,6 +54,7 @@ set(OPS_SOURCES
   ops/recurrent_run.c
   ops/sparse_rows.c
   ops/stream.c
+  ops/stream_shape.c
   ops/strips.c
   ops/tuples.c
   ops/window.c

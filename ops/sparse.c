@@ -39,11 +39,13 @@ static int panel_channels(const struct stream *s, int panel) {
     return left < s->width ? left : s->width;
 }
 
-/* What to fetch while a tile is copied: large pointwise products, which do little else than read,
- * gain from the next tile; others from the same lines two channels on. */
+/* A large pointwise product, which does little else than read? */
+static bool is_wide(const struct stream *s) { return s->tiles_h == 1 && s->tiles_w > 16; }
+
+/* What to fetch while a tile is copied: wide products gain from the next tile, others from the same
+ * lines two channels on. */
 static ptrdiff_t copy_ahead(const struct stream *s, size_t channel, size_t unit) {
-    const bool wide = s->tiles_h == 1 && s->tiles_w > 16;
-    return (ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel);
+    return (ptrdiff_t)(is_wide(s) ? (size_t)s->tile_w * unit : 2 * channel);
 }
 
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else
@@ -92,6 +94,7 @@ struct gather_job {
     const float *x, *bias;
     float *y;
     size_t x_block, y_block;
+    int64_t items;   /* tiles of all blocks */
     bool past_cache; /* y is written past the caches */
     float *scratch;
 };
@@ -109,15 +112,14 @@ static float *tile_output(const struct gather_job *job, const struct tile *t) {
            (size_t)t->ox * s->out.step;
 }
 
-static void gather_tile(const struct gather_job *job, int64_t item, int chunk, bool last,
-                        int worker) {
+static void gather_tile(const struct gather_job *job, int64_t item, int chunk, int worker) {
     const struct stream *s = job->s;
     const struct kernels *k = job->p->kernels;
     const struct tile whole = tile_at(s, item);
     const float *x = job->x + block_from(job->p, job->x_block, whole.block);
     float *y = tile_output(job, &whole);
     struct ahead ahead = {.left = 0};
-    if (!last) {
+    if (chunk == s->chunks - 1 && item + 1 < job->items) { /* mostly what this worker does next */
         const struct tile next = tile_at(s, item + 1);
         look_ahead(s, &next, job->x + block_from(job->p, job->x_block, next.block), chunk, &ahead);
         if (!job->past_cache)
@@ -144,11 +146,7 @@ static void gather_tile(const struct gather_job *job, int64_t item, int chunk, b
 static void gather_task(void *arg, int task, int worker) {
     const struct gather_job *job = arg;
     const struct stream *s = job->s;
-    const int64_t items = job->p->blocks * s->tiles_h * s->tiles_w;
-    const int64_t from = (int64_t)(task / s->chunks) * s->run;
-    const int64_t to = from + s->run < items ? from + s->run : items;
-    for (int64_t i = from; i < to; i++)
-        gather_tile(job, i, task % s->chunks, i + 1 == to, worker);
+    gather_tile(job, task / s->chunks, task % s->chunks, worker);
 }
 
 struct refresh_job {
@@ -172,12 +170,11 @@ void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *
 static void gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
-    const int64_t items = job->p->blocks * s->tiles_h * s->tiles_w;
-    const int64_t runs = (items + s->run - 1) / s->run;
+    job->items = job->p->blocks * s->tiles_h * s->tiles_w;
     job->past_cache = blocks * job->y_block * sizeof(float) > PAST_CACHE &&
                       (uintptr_t)job->y % (OT_UNIT * sizeof(float)) == 0;
     ot_sparse_refresh(job->p, job->s, value);
-    ot_parallel_for(job->p->pool, (int)(runs * s->chunks), gather_task, job);
+    ot_parallel_for(job->p->pool, (int)(job->items * s->chunks), gather_task, job);
 }
 
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
@@ -232,7 +229,7 @@ static void weight_tile(const struct weight_job *job, const struct tile *t,
     a->dy = job->dy + block_from(p, p->y_block, t->block) + (size_t)t->oy * s->out.line +
             (size_t)t->ox * s->out.step;
     a->place = s->out;
-    if (partial || s->panels > 1) {
+    if (partial || s->panels > 1 || is_wide(s)) {
         float *copy = buffer + p->packed;
         copy_dy(p, t, chunk, a->dy, partial, copy);
         a->dy = copy;

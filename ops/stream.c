@@ -4,88 +4,23 @@
 #include <limits.h>
 #include <string.h>
 
-/* Bytes of the first-level cache that packed inputs may fill, of the second that entries may. */
-enum { CACHE = 24 * 1024, CACHE_2 = 512 * 1024 };
 enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
-
-/* ---- choice of tile and panel ---- */
-
-/* Costs in cycles of a core that starts one 16-float multiply-add a cycle; measured on Zen 4. Loads
- * that miss the first-level cache cost nothing until the share `hidden` of them does. */
-static const struct {
-    double nonzero, far_nonzero, row, output, packed, miss;
-} cost = {.nonzero = 1.0, .far_nonzero = 2.5, .row = 12,
-          .output = 2.5, .packed = 5.0, .miss = 1.25};
-
-static const double hidden = 0.42;
-
-struct shape_choice {
-    int h, w, width;
-    double cycles;
-};
-
-static int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
-/* Units of a channel that a tile of h x w reads. */
-static double units_read(const struct stream *s, int h, int w) {
-    const struct axis *l = &s->lines, *c = &s->columns;
-    if (s->flat.samples)
-        return (double)l->runs * c->runs * w +
-               ((double)l->reach * c->runs * s->flat.pitch + (double)l->runs * c->reach) / OT_UNIT;
-    return (double)(l->reach + l->runs * h) * (c->reach + c->runs * w);
-}
-
-/* Cycles of one pass over the image with tiles of h x w units and panels of `width` channels. */
-static double estimate(const struct stream *s, int nnz, int h, int w, int width) {
-    double units = units_read(s, h, w);
-    double tiles = (double)ceil_div(s->grid_h, h) * ceil_div(s->grid_w, w);
-    double outputs = (double)s->grid_h * s->grid_w;
-    double panels = s->live ? ceil_div(s->live, width) : 1, rows = s->rows * (double)s->planes;
-    double each = nnz / (rows * panels), visits = rows * panels * (each < 1 ? each : 1);
-    double bytes = units * width * OT_UNIT * sizeof(float);
-    double missed = 1 - CACHE / bytes, miss = missed > hidden ? cost.miss * (missed - hidden) : 0;
-    const bool far = nnz * sizeof(struct entry) > CACHE_2;
-    const bool packs = !s->flat.samples && (tiles > 1 || s->lines.reach + s->columns.reach > 0);
-    return nnz * (outputs * (1 + miss) + tiles * (far ? cost.far_nonzero : cost.nonzero)) +
-           visits * (tiles * cost.row + outputs * cost.output) +
-           (packs ? tiles * s->live * units * cost.packed : 0);
-}
-
-/* Tries panels from what fills the cache up to all channels. */
-static void try_tile(const struct stream *s, int nnz, int h, int w, struct shape_choice *best) {
-    double units = units_read(s, h, w);
-    int most = s->live ? s->live : 1;
-    int width = units < 1 ? most : (int)(CACHE / (units * OT_UNIT * sizeof(float)));
-    for (width = width < 1 ? 1 : width;; width *= 2) {
-        if (width > most) width = most;
-        double cycles = estimate(s, nnz, h, w, width);
-        if (!best->h || cycles < best->cycles)
-            *best = (struct shape_choice){h, w, width, cycles};
-        if (width == most) return;
-    }
-}
-
-static void choose(struct stream *s, const struct kernels *k, int nnz) {
-    struct shape_choice best = {.h = 0};
-    for (int h = 1; h <= OT_TILE_LINES && h <= s->grid_h; h++)
-        for (int w = 1; w <= s->grid_w && h * w <= k->tile; w++)
-            if (k->spmm[h - 1][w - 1]) try_tile(s, nnz, h, w, &best);
-    if (!best.h) best = (struct shape_choice){.h = 1, .w = 1};
-    s->tile_h = best.h;
-    s->tiles_h = ceil_div(s->grid_h, best.h);
-    s->tiles_w = ceil_div(s->grid_w, best.w);
-    s->tile_w = s->tiles_w ? ceil_div(s->grid_w, s->tiles_w) : 1; /* even ones */
-    s->width = best.width < 1 ? 1 : best.width;
-    s->panels = s->live ? ceil_div(s->live, s->width) : 1;
-    if (s->live) s->width = ceil_div(s->live, s->panels);
-}
 
 /* ---- channels and chunks ---- */
 
-/* Numbers the channels that have nonzeros; index[channel] is its number. */
-static bool find_live(struct stream *s, struct arena *arena, const struct nonzero *nonzero, int nnz,
-                      int32_t *index) {
-    for (int k = 0; k < nnz; k++) index[nonzero[k].channel] = 1;
+/* Can the image stand for its packed form, dead channels and all? */
+static bool in_place(const struct stream *s, const struct kernels *k) {
+    return !s->flat.samples && s->lines.reach + s->columns.reach == 0 && s->in.pixel == OT_UNIT &&
+           s->grid_h <= OT_TILE_LINES && s->grid_h * s->grid_w <= k->tile &&
+           s->in.channel == (size_t)(s->grid_h * s->grid_w) * OT_UNIT;
+}
+
+/* Numbers the channels that have nonzeros, or all of an image that is not packed; index[channel]
+ * is its number. */
+static bool find_live(struct stream *s, const struct kernels *k, struct arena *arena,
+                      const struct nonzero *nonzero, int nnz, int32_t *index) {
+    for (int c = 0; c < s->channels; c++) index[c] = nnz && in_place(s, k);
+    for (int i = 0; i < nnz; i++) index[nonzero[i].channel] = 1;
     for (int c = 0; c < s->channels; c++) s->live += index[c];
     s->channel = ot_arena_alloc(arena, (size_t)s->live, sizeof *s->channel);
     if (!s->channel) return false;
@@ -97,13 +32,6 @@ static bool find_live(struct stream *s, struct arena *arena, const struct nonzer
     return true;
 }
 
-/* Tiles of one task: a task that has more fetches ahead, but there should be many tasks. */
-static int choose_run(const struct stream *s, int64_t items) {
-    int run = 1;
-    while (s->chunks == 1 && 2 * run <= s->tiles_w && items / run >= 4 * TASKS) run *= 2;
-    return run;
-}
-
 /* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
 static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero *nonzero, int nnz,
                      int64_t blocks) {
@@ -113,7 +41,6 @@ static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero
     if (chunks > weight / LEAST_CHUNK) chunks = weight / LEAST_CHUNK;
     if (chunks > s->rows) chunks = s->rows;
     s->chunks = chunks < 1 ? 1 : (int)chunks;
-    s->run = choose_run(s, items);
     s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
     if (!s->chunk_row) return false;
     int64_t done = 0;
@@ -309,8 +236,8 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     int32_t *line = NULL, *column = NULL;
     ot_status status = OT_ERROR_NO_MEMORY;
     b.index = ot_block_alloc(al, (size_t)s->channels, sizeof *b.index);
-    if (!b.index || !find_live(s, arena, nonzero, nnz, b.index)) goto done;
-    choose(s, k, nnz);
+    if (!b.index || !find_live(s, k, arena, nonzero, nnz, b.index)) goto done;
+    ot_stream_shape(s, k, nnz);
     set_tile(s);
     if (!cut_rows(s, arena, nonzero, nnz, blocks)) goto done;
     status = fits(s, blocks, err);

@@ -38,7 +38,6 @@ struct stream {
     struct place out;
     int tile_h, tile_w, tiles_h, tiles_w;
 
-    int run;                   /* tiles that follow each other in one task */
     int panels, chunks, width; /* width: channels a panel */
     int live;                  /* channels with nonzeros */
     int32_t *channel;          /* live */
@@ -56,6 +55,9 @@ struct stream {
 ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
                           const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
                           const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err);
+
+/* Chooses tiles and panels for nnz nonzeros; the first half and `live` are given. */
+void ot_stream_shape(struct stream *s, const struct kernels *k, int nnz);
 
 /* Does one tile cover lines that stand in the image as they would be packed? */
 static inline bool ot_stream_packed(const struct stream *s) {

@@ -1,0 +1,91 @@
+/* stream_shape.c - the tile and the panel of a sparse product, by predicted cycles. */
+#include "ops/stream.h"
+
+/* Bytes of the first- and of the second-level cache that packed inputs may fill; of an image that
+ * streams through them. */
+enum { CACHE = 46 * 1024, CACHE_2 = 300 * 1024, STREAMING = 2 << 20 };
+
+static int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+/* Costs in cycles of a core that starts one 16-float multiply-add a cycle, fitted to sweeps over
+ * the layers of bench --kernels on Sapphire Rapids. Loads that miss the first-level cache wait for
+ * the same fill buffers as what large images bring in from memory: `fetched` a line at most. */
+static const struct {
+    double nonzero, row, output, packed, packed_2, strip, miss, miss_2, fetched, most_fetched;
+} cost = {.nonzero = 0.9, .row = 10, .output = 2.4, .packed = 2.5, .packed_2 = 4, .strip = 6,
+          .miss = 0.45, .miss_2 = 0.26, .fetched = 8, .most_fetched = 4};
+
+struct shape_choice {
+    int h, w, width;
+    double cycles;
+};
+
+/* Units of a channel that a tile of h x w reads. */
+static double units_read(const struct stream *s, int h, int w) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    if (s->flat.samples)
+        return (double)l->runs * c->runs * w +
+               ((double)l->reach * c->runs * s->flat.pitch + (double)l->runs * c->reach) / OT_UNIT;
+    return (double)(l->reach + l->runs * h) * (c->reach + c->runs * w);
+}
+
+/* The share of so many bytes that a cache does not hold. */
+static double missed(double bytes, double cache) { return bytes > cache ? 1 - cache / bytes : 0; }
+
+/* Cycles that loads of a panel of so many bytes take beyond the multiply-adds that they feed. */
+static double estimate_misses(const struct stream *s, double loads, double bytes) {
+    const double image = (double)s->in.channel * s->channels * sizeof(float);
+    double fetched = 0;
+    if (image > STREAMING) {
+        fetched = cost.fetched * image / (OT_UNIT * sizeof(float));
+        if (fetched > cost.most_fetched * loads) fetched = cost.most_fetched * loads;
+    }
+    return missed(bytes, CACHE) * (cost.miss * loads + fetched) +
+           missed(bytes, CACHE_2) * cost.miss_2 * loads;
+}
+
+/* Cycles of one pass over the image with tiles of h x w units and panels of `width` channels. */
+static double estimate(const struct stream *s, int nnz, int h, int w, int width) {
+    double units = units_read(s, h, w);
+    double tiles = (double)ceil_div(s->grid_h, h) * ceil_div(s->grid_w, w);
+    double outputs = (double)s->grid_h * s->grid_w;
+    double panels = s->live ? ceil_div(s->live, width) : 1, rows = s->rows * (double)s->planes;
+    double each = nnz / (rows * panels), visits = rows * panels * (each < 1 ? each : 1);
+    double bytes = units * width * OT_UNIT * sizeof(float);
+    double strips = (double)(s->lines.reach + s->lines.runs * h) * s->columns.runs;
+    double pack = units * (cost.packed + missed(bytes, CACHE_2) * cost.packed_2) +
+                  strips * cost.strip;
+    const bool packs = !s->flat.samples && (tiles > 1 || s->lines.reach + s->columns.reach > 0);
+    return nnz * (outputs + tiles * cost.nonzero) + estimate_misses(s, nnz * outputs, bytes) +
+           visits * (tiles * cost.row + outputs * cost.output) +
+           (packs ? tiles * s->live * pack : 0);
+}
+
+/* Tries panels from what fills half the cache up to all channels. */
+static void try_tile(const struct stream *s, int nnz, int h, int w, struct shape_choice *best) {
+    double units = units_read(s, h, w);
+    int most = s->live ? s->live : 1;
+    int width = units < 1 ? most : (int)(CACHE / 2 / (units * OT_UNIT * sizeof(float)));
+    for (width = width < 1 ? 1 : width;; width += 1 + width / 6) {
+        if (width > most) width = most;
+        double cycles = estimate(s, nnz, h, w, width);
+        if (!best->h || cycles < best->cycles)
+            *best = (struct shape_choice){h, w, width, cycles};
+        if (width == most) return;
+    }
+}
+
+void ot_stream_shape(struct stream *s, const struct kernels *k, int nnz) {
+    struct shape_choice best = {.h = 0};
+    for (int h = 1; h <= OT_TILE_LINES && h <= s->grid_h; h++)
+        for (int w = 1; w <= s->grid_w && h * w <= k->tile; w++)
+            if (k->spmm[h - 1][w - 1]) try_tile(s, nnz, h, w, &best);
+    if (!best.h) best = (struct shape_choice){.h = 1, .w = 1};
+    s->tile_h = best.h;
+    s->tiles_h = ceil_div(s->grid_h, best.h);
+    s->tiles_w = ceil_div(s->grid_w, best.w);
+    s->tile_w = s->tiles_w ? ceil_div(s->grid_w, s->tiles_w) : 1; /* even ones */
+    s->width = best.width < 1 ? 1 : best.width;
+    s->panels = s->live ? ceil_div(s->live, s->width) : 1;
+    if (s->live) s->width = ceil_div(s->live, s->panels);
+}
