@@ -46,8 +46,7 @@ ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what) 
     return OT_OK;
 }
 
-/* ---- protobuf-c allocates from scratch
- * ------------------------------------------------------------ */
+/* ---- protobuf-c allocates from scratch ---- */
 
 static void *tree_alloc(void *context, size_t size) { return ot_bump_alloc(context, size, 1); }
 
@@ -64,8 +63,7 @@ static ot_status unpack(struct import *im, const void *bytes, size_t size) {
     return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
 }
 
-/* ---- the header of the model
- * ----------------------------------------------------------------------- */
+/* ---- the header of the model ---- */
 
 static ot_status check_versions(struct import *im) {
     const Onnx__ModelProto *m = im->model;
@@ -121,8 +119,7 @@ static ot_status check_header(struct import *im) {
     return im->g->producer ? OT_OK : ot_import_no_room(im, &im->g->arena, strlen(producer));
 }
 
-/* ---- all of it
- * ----------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static ot_status stages(struct import *im, const void *bytes, size_t size) {
     static ot_status (*const stage[])(struct import *) = {

@@ -113,15 +113,13 @@ ot_status ot_payload_read(struct import *im, const Onnx__TensorProto *t, const s
 ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struct tensor **tensor,
                             ot_type *file_type);
 
-/* ---- external.c: payloads in other files
- * ---------------------------------------------------------- */
+/* ---- external.c: payloads in other files ---- */
 
 /* Checks location, offset and length against `size` bytes, the file's size included; with dst set
  * it also reads them. */
 ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst);
 
-/* ---- sparse.c
- * --------------------------------------------------------------------------------------- */
+/* ---- sparse.c ---- */
 
 /* Checks everything but the indices' values. shape: the dense shape. */
 ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, struct tensor *shape,
@@ -130,15 +128,13 @@ ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, s
 ot_status ot_sparse_positions(struct import *im, const Onnx__SparseTensorProto *s,
                               const struct tensor *shape, int64_t **position, int64_t *n);
 
-/* ---- attributes.c
- * ----------------------------------------------------------------------------------- */
+/* ---- attributes.c ---- */
 
 /* Attributes of a node, or presets of a function. ref == NULL: references are refused. */
 ot_status ot_attributes_read(struct import *im, Onnx__AttributeProto *const *list, size_t n,
                              struct attr **attr, const char *const **ref);
 
-/* ---- functions.c: local functions
- * ------------------------------------------------------------------- */
+/* ---- functions.c: local functions ---- */
 
 /* Finds functions, refuses cycles, counts what inlining makes of them. */
 ot_status ot_functions_prepare(struct import *im);
@@ -148,8 +144,7 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
                          int function);
 const char *ot_domain(const char *domain); /* "" for NULL and "ai.onnx" */
 
-/* ---- values.c: inputs, initializers, outputs
- * -------------------------------------------------------- */
+/* ---- values.c: inputs, initializers, outputs ---- */
 
 ot_status ot_values_declare(struct import *im);
 /* Initializers and inputs of a graph at this place of the file; adds what is fed to input[*n]. */
@@ -168,8 +163,7 @@ ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const 
 void ot_values_hints(struct import *im);
 ot_status ot_values_outputs(struct import *im);
 
-/* ---- nodes.c: nodes in order, functions inlined
- * ----------------------------------------------------- */
+/* ---- nodes.c: nodes in order, functions inlined ---- */
 ot_status ot_nodes_walk(struct import *im);
 /* Nodes of a graph at this place of the file, which see the names of the model's. */
 ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, const char *place);
@@ -179,21 +173,18 @@ ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, cons
 ot_status ot_training_find(struct import *im);
 ot_status ot_training_read(struct import *im);
 
-/* ---- constant.c: Constant nodes
- * --------------------------------------------------------------------- */
+/* ---- constant.c: Constant nodes ---- */
 
 /* Where the data of a Constant node with these attributes comes from. attr: of its references. */
 ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                              const struct attr *attr, int n_attr, struct source *source);
 
-/* ---- weights.c: constants get their data, weights with zeros their pattern
- * -------------------------- */
+/* ---- weights.c: constants get their data, weights with zeros their pattern ---- */
 /* Notes how a node uses its weight, once its inputs are known. */
 void ot_weights_use(struct import *im, const struct node *node);
 ot_status ot_weights_read(struct import *im);
 
-/* ---- skeleton.c
- * ------------------------------------------------------------------------------------- */
+/* ---- skeleton.c ---- */
 ot_status ot_skeleton_make(struct import *im);
 
 #endif

@@ -67,8 +67,7 @@ ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const 
     return OT_OK;
 }
 
-/* ---- types
- * ---------------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 /* A dimension of a declared shape: -1 where it is free. */
 static ot_status read_dim(struct import *im, const Onnx__TensorShapeProto__Dimension *d,
@@ -137,8 +136,7 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int
     return OT_OK;
 }
 
-/* ---- the lists of the graph
- * ----------------------------------------------------------------------- */
+/* ---- the lists of the graph ---- */
 
 /* Room for all values, nodes, inputs and outputs. */
 static ot_status make_room(struct import *im) {

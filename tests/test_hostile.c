@@ -12,8 +12,7 @@
 
 #include "tests/hostile.h"
 
-/* ---- header and functions
- * ----------------------------------------------------------------------------- */
+/* ---- header and functions ---- */
 
 static void ir_version(struct wire *w, int64_t v) {
     good(w);
@@ -201,9 +200,7 @@ static void much_metadata(struct wire *w) {
     for (int i = 0; i < 4097; i++) wire_entry(w, 14, "", "");
 }
 
-/* ---- graph
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- graph ---- */
 
 static void self_loop(struct wire *w) {
     wire_open_model(w);
@@ -306,8 +303,7 @@ static void identity_chain(struct wire *w) {
     good_end(w);
 }
 
-/* ---- attributes
- * ---------------------------------------------------------------------------------------- */
+/* ---- attributes ---- */
 
 static void attribute_case(struct wire *w, const char *op, void (*fill)(struct wire *w)) {
     wire_open_model(w);
@@ -367,8 +363,7 @@ static void reference_in_graph(struct wire *w) { attribute_case(w, "Relu", fill_
 static void constant_of_nothing(struct wire *w) { attribute_case(w, "Constant", fill_nothing); }
 static void constant_of_two(struct wire *w) { attribute_case(w, "Constant", fill_both); }
 
-/* ---- sparse tensors
- * --------------------------------------------------------------------------------- */
+/* ---- sparse tensors ---- */
 
 /* dims [4, 3]; index_rank 1: linear, 2: [n, coordinates]. */
 static void sparse(struct wire *w, const int64_t *dim, int n_dim, int values, int index_rank,

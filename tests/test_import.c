@@ -260,8 +260,7 @@ static void test_narrow_floats(void **state) {
     release(g);
 }
 
-/* ---- local functions
- * -------------------------------------------------------------------------------- */
+/* ---- local functions ---- */
 
 static void function_header(struct wire *w, const char *name) {
     wire_begin(w, 25);
@@ -345,8 +344,7 @@ static void test_local_functions_are_inlined(void **state) {
     release(g);
 }
 
-/* ---- skeleton
- * --------------------------------------------------------------------------------------------- */
+/* ---- skeleton ---- */
 
 static void test_skeleton(void **state) {
     (void)state;
@@ -384,8 +382,7 @@ static void test_skeleton(void **state) {
     release(g);
 }
 
-/* ---- truncation, stack, real models
- * ----------------------------------------------------------------------- */
+/* ---- truncation, stack, real models ---- */
 
 static void test_W02_truncated_at_every_byte(void **state) {
     (void)state;

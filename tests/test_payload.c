@@ -206,8 +206,7 @@ static const struct hostile tensors[] = {
     {"X17 external data of a buffer", OT_ERROR_PATH, "not a file", external_in_memory},
 };
 
-/* ---- external data: a folder with a file of 64 bytes, links and stranger things
- * --------------------- */
+/* ---- external data: a folder with a file of 64 bytes, links and stranger things ---- */
 
 static char folder[] = "/tmp/onnxtrain-external-XXXXXX";
 
