@@ -149,6 +149,7 @@ static const char *const cases[] = {
     "X[2,4,2] onesided=1 -> error: not real",
     "X[2,4,2] axis=2 -> error: axis 2 is that of the parts",
     "X[2,4,1] i64(0) -> error: a transform of 0 numbers",
+    "X[2,4,1] i64(16777217) -> error: a transform of 16777217 numbers; the limit is 16777216",
     NULL,
 };
 

@@ -18,7 +18,7 @@ struct fourier {
     struct number *turn; /* exp(2 pi i k / N) */
 };
 
-/* For prepare: size >= 1. In n's arena. */
+/* For prepare: size >= 1; refuses more than 2^24. In n's arena. */
 ot_status ot_fourier_make(const struct op_node *n, int64_t size, struct fourier *f, ot_error *err);
 
 /* to[k] = sum over j of from[j] exp(sign 2 pi i j k / N); some: room for N numbers. */
