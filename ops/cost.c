@@ -120,13 +120,13 @@ static int turns(const struct tensor *x, struct lanes to) {
     return 1 + (x->lanes && to.count);
 }
 
-/* With the time to bring x into this layout, and dx back. Dense kernels take rows for lanes of
- * channels as they are; from lanes of samples y goes back into those. */
+/* With the time to bring x into this layout, and dx back. Where x is in lanes of samples, so will y
+ * be wanted. */
 static double total(const struct op_node *n, const struct conv_shape *s, struct cost c,
                     struct lanes to, bool dense) {
     const double gradient = ot_training_wants(n, 0) ? 1 : 0;
     const bool leaves = n->x[0]->lanes && n->x[0]->lane_rank == 1 && dense;
-    const int times = dense && !n->x[0]->lanes ? 0 : turns(n->x[0], to);
+    const int times = turns(n->x[0], to);
     const double floats = (double)s->n *
                           (double)(ot_conv_inputs(s) + (leaves ? ot_conv_outputs(s) : 0));
     return c.forward + gradient * c.data + (ot_training_wants(n, 1) ? c.weight : 0) +

@@ -16,6 +16,14 @@ static bool sparse_likely(const struct ot_session *s, const struct pattern *patt
     return s->options.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
 }
 
+/* The same for a weight of this operator: dense kernels may do without rows and columns that have no
+ * slot, where it makes a plain product. */
+static bool sparse_ahead(const struct ot_session *s, const struct op *op,
+                         const struct pattern *p) {
+    const struct pattern part = {.nnz = p->nnz, .rows = p->live_rows, .cols = p->live_cols};
+    return sparse_likely(s, op->product ? &part : p);
+}
+
 /* What does not change stays in rows. */
 static bool moves(const struct op_node *n) {
     return n->n_in && n->x[0] &&
@@ -109,7 +117,7 @@ void ot_layout_find_ways(struct plan *p) {
         for (int i = 0; i < node->n_in && i < 32; i++) {
             int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];
             const struct pattern *pattern = w < 0 ? NULL : p->session->parameter[w].t.pattern;
-            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_likely(p->session, pattern);
+            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_ahead(p->session, op, pattern);
         }
         if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;
         for (int i = 0; i < node->n_in; i++)

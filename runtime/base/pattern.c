@@ -35,6 +35,15 @@ static void fill(struct pattern *p, int64_t file_cols, const int64_t *position, 
     p->row[0] = 0;
 }
 
+/* seen: a zero for each column. */
+static void count_live(struct pattern *p, bool *seen) {
+    for (int r = 0; r < p->rows; r++) p->live_rows += p->row[r + 1] > p->row[r];
+    for (int k = 0; k < p->nnz; k++) {
+        p->live_cols += !seen[p->col[k]];
+        seen[p->col[k]] = true;
+    }
+}
+
 ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
                          bool transposed, const int64_t *position, int64_t n, int *slot,
                          struct pattern **pattern, ot_error *err) {
@@ -56,11 +65,15 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     p->nnz = (int)n;
     p->row = ot_block_alloc(&al, (size_t)p->rows + 1, sizeof *p->row);
     p->col = ot_block_alloc(&al, (size_t)n, sizeof *p->col);
-    if (!p->row || !p->col) {
+    bool *seen = ot_block_alloc(&al, (size_t)p->cols, sizeof *seen);
+    if (!p->row || !p->col || !seen) {
+        ot_block_free(&al, seen);
         ot_pattern_unref(p);
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
     }
     if (n) fill(p, file_cols, position, n, slot);
+    count_live(p, seen);
+    ot_block_free(&al, seen);
     *pattern = p;
     return OT_OK;
 }
