@@ -344,9 +344,9 @@ typedef struct ot_result {
  *
  * Where a training step does not fit the limit, it is divided: into the fewest micro-batches that
  * fit, as equal as possible, whose losses, gradients and random numbers are those of the whole
- * batch but for rounding, and which fill the vectors of sparse kernels (16 samples, or tokens); if
- * that does not help, the backward half computes cheap activations again, which changes no bit;
- * then micro-batches become as small as they must.
+ * batch but for rounding, and which fill the vectors of sparse kernels (16 samples; of linear
+ * layers 64, or tokens); if that does not help, the backward half computes cheap activations again,
+ * which changes no bit; then micro-batches become as small as they must.
  * Where BatchNormalization trains on the statistics of the batch, which micro-batches change,
  * activations are computed again first, and a line of the log says if micro-batches were needed.
  * Steps with a loss alone are divided too; ot_run, ot_forward and steps that make gradients of

@@ -16,11 +16,11 @@ positive() {
 }
 
 echo "-- whole steps"
-expect 0 "$TRAIN" bench --json "$model" batch=20 threads=1 steps=2
+expect 0 "$TRAIN" bench --json "$model" batch=32 threads=1 steps=2
 is_json
 positive batch steps step_ms samples_per_s peak_rss_mb plan_mb limit_gflops limit_gb_per_s forward \
     backward weight_gradient reorders optimizer Conv
-[ "$(json batch < "$work.out")" = 20 ] || fail "batch is $(json batch < "$work.out")"
+[ "$(json batch < "$work.out")" = 32 ] || fail "batch is $(json batch < "$work.out")"
 stdout_has '"sparse":"auto"'
 expect 0 "$TRAIN" bench "$model" batch=3 threads=2 steps=1 sparse=never isa=generic optimizer=adamw
 stdout_has 'generic, sparse=never'

@@ -5,7 +5,7 @@
 #include "tests/model.h"
 
 /* Samples of a batch as it is opened, and as many as there are data for. */
-enum { BATCH = 17, MOST_BATCH = 64, CLASSES = 5 };
+enum { BATCH = 29, MOST_BATCH = 64, CLASSES = 5 };
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
 
