@@ -98,6 +98,7 @@ set(RUNTIME_SOURCES
   runtime/export.c
   runtime/fuse.c
   runtime/fit.c
+  runtime/gradient.c
   runtime/head.c
   runtime/join.c
   runtime/layout.c
@@ -199,6 +200,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c
   test_fit:networks.c:model.c:wire.c
+  test_gradient:export_case.c:onnx_build.c
   test_hostile:hostile.c:wire.c
   test_image
   test_import:wire.c

@@ -99,6 +99,7 @@ ot_status ot_training_read(struct import *im) {
     compress_zeros(im, values);
     OT_TRY(ot_nodes_walk_graph(im, p, PLACE));
     a->end = g->n_nodes;
+    a->first_value = values;
     g->n_nodes = nodes;
     g->algorithm = a;
     OT_TRY(read_updates(im, im->model->training_info[0], a));

@@ -1,11 +1,10 @@
 /* gradient.c - Gradient of the domain ai.onnx.preview.training: the derivatives of the one number
  * `y` with respect to the values that `xs` names, which are its inputs, followed by those of `zs`.
- * No loop of its own: a plan makes backward steps of it (runtime/gradient.c). */
+ * A plan makes backward steps of it (runtime/gradient.c), and no node. */
 #include "ops/op.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                      "its outputs may be outputs of the graph alone");
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "it is no operator by itself");
 }
 
 static void forward(struct op_node *n) { (void)n; }

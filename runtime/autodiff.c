@@ -61,7 +61,7 @@ static ot_status find_dy(struct plan *p, struct op_node *n, bool *any, ot_error 
 /* What happens to the gradient of input i once the node's backward has made it. */
 static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err) {
     struct entry *x = ot_entry(n->x[i]), *g = ot_entry(n->dx[i]);
-    if (x->parameter >= 0)
+    if (x->parameter >= 0 && ot_plan_trains(p->kind))
         return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = x, .b = g}, err);
     if (x->more) return add(p, x->more, g, err);
     *(x->grad ? &x->more : &x->grad) = g;
@@ -117,11 +117,41 @@ static ot_status differentiate_outputs(struct plan *p, ot_error *err) {
     return OT_OK;
 }
 
+static ot_status backward_nodes(struct plan *p, ot_error *err) {
+    for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
+    return OT_OK;
+}
+
+/* The results of p->gradient: what arrives at the values that its inputs are. */
+static ot_status differentiate_node(struct plan *p, ot_error *err) {
+    const struct node *n = p->gradient;
+    const struct graph *g = p->session->graph;
+    OT_TRY(gradient_entry(p, p->logits, NULL, &p->loss_gradient, err));
+    OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_ONE, .a = p->loss_gradient}, err));
+    p->logits->grad = p->loss_gradient;
+    OT_TRY(backward_nodes(p, err));
+    for (int i = 0; i < n->n_out; i++) {
+        struct entry *x = n->out[i] < 0 ? NULL : p->rows[n->in[i]];
+        if (!x) continue;
+        OT_TRY(add_more(p, x, err));
+        x->more = NULL; /* it may be named twice */
+        if (!x->grad) {
+            OT_TRY(gradient_entry(p, x, NULL, &x->grad, err));
+            OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_ZERO, .a = x->grad}, err));
+        }
+        for (int k = 0; k < p->n_outputs; k++)
+            if (g->output[k] == n->out[i])
+                p->output[k]->view = x->grad->view ? x->grad->view : x->grad;
+    }
+    return OT_OK;
+}
+
 ot_status ot_differentiate(struct plan *p, ot_error *err) {
+    if (p->gradient) return differentiate_node(p, err);
     if (p->kind == OT_PLAN_RUN) return OT_OK;
     OT_TRY((p->kind >= OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
     if (!ot_plan_trains(p->kind)) return OT_OK;
-    for (int i = p->n_nodes - 1; i >= 0; i--) OT_TRY(backward_node(p, p->node[i], err));
+    OT_TRY(backward_nodes(p, err));
     for (int i = 0; i < p->n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));
     return OT_OK;
 }

@@ -211,16 +211,19 @@ static int loss_value(const struct ot_session *s) {
     return ot_loss_value(s->graph, s->loss.kind, s->loss_output);
 }
 
-/* In rows, a weight with its zeros. */
-static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) {
+ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(in_rows(p, v, e, err));
     return (*e)->t.pattern ? densified(p, v, e, err) : OT_OK;
+}
+
+static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) {
+    return (ot_gradient_makes(p, v) ? ot_gradient_result : ot_lower_dense)(p, v, e, err);
 }
 
 static ot_status finish_results(struct plan *p, ot_error *err) {
     const struct graph *g = p->session->graph;
     if (!ot_plan_has_outputs(p->kind)) {
-        OT_TRY(result(p, loss_value(p->session), &p->logits, err));
+        OT_TRY(ot_lower_dense(p, loss_value(p->session), &p->logits, err));
         return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
     }
     p->n_outputs = g->n_outputs;
@@ -275,9 +278,20 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     else
         need(g, loss_value(p->session), needed);
     close_needs(g, needed);
-    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? -1 : loss_value(p->session), err));
+    int y; /* what is differentiated: it has to be there */
+    OT_TRY(ot_gradient_find(p, needed, &y, err));
+    if (p->gradient) {
+        need(g, y, needed);
+        close_needs(g, needed);
+    }
+    OT_TRY(ot_gradient_sources(p, needed, err));
+    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p->session), err));
     for (int k = 0; k < g->n_nodes; k++)
-        if (needed[k]) OT_TRY(lower_nodes(p, k, err));
+        if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, err));
     OT_TRY(finish_results(p, err));
+    if (p->gradient) {
+        OT_TRY(ot_lower_dense(p, y, &p->logits, err));
+        OT_TRY(ot_gradient_check_y(p, err));
+    }
     return check_differentiable(p, err);
 }

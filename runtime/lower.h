@@ -24,6 +24,23 @@ struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *
 /* The layout in which it runs, these being its sparse_lanes. */
 struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct lanes sparse);
 
+/* ---- lower.c ---- */
+
+/* Value v in rows, a weight with its zeros. */
+ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err);
+
+/* ---- gradient.c ---- */
+
+/* Finds p->gradient among the needed nodes, and the value that it differentiates; -1: there is
+ * none. Refuses forms that a plan does not make. */
+ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error *err);
+/* The values with respect to which it differentiates, before the nodes that take them. */
+ot_status ot_gradient_sources(struct plan *p, const bool *needed, ot_error *err);
+ot_status ot_gradient_check_y(const struct plan *p, ot_error *err);
+/* Is v one of its outputs? A result for it, whose data differentiation finds. */
+bool ot_gradient_makes(const struct plan *p, int v);
+ot_status ot_gradient_result(struct plan *p, int v, struct entry **e, ot_error *err);
+
 /* ---- node.c ---- */
 
 /* Gradients are wanted of inputs that lead to a trainable parameter. */

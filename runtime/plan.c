@@ -197,6 +197,7 @@ static double density(const struct op_node *n) {
 static const char *const kind_names[] = {
     [OT_STEP_FORWARD] = "forward", [OT_STEP_LOSS] = "loss",  [OT_STEP_BACKWARD] = "backward",
     [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",    [OT_STEP_ZERO] = "zero",
+    [OT_STEP_ONE] = "one",
     [OT_STEP_ACCUMULATE] = "collect"};
 
 enum { TIME_TEXT = 16 };

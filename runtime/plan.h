@@ -65,6 +65,7 @@ enum step_kind {
     OT_STEP_AGAIN,      /* what forward made, made again for the backward half */
     OT_STEP_ADD,        /* a += b: another consumer's share */
     OT_STEP_ZERO,       /* a = 0: an output that the loss does not see */
+    OT_STEP_ONE,        /* a = 1: where the gradient of a Gradient node begins */
     OT_STEP_ACCUMULATE  /* gradient of parameter a->parameter += b */
 };
 
@@ -101,7 +102,8 @@ struct plan {
     int n_outputs;
     struct entry **output; /* RUN, OUTPUTS */
     struct entry **output_gradient; /* OUTPUTS; NULL where an output wants none */
-    struct entry *logits, *loss_gradient;
+    struct entry *logits, *loss_gradient; /* logits: what is differentiated */
+    const struct node *gradient; /* RUN: a Gradient node, whose outputs are results; or NULL */
     struct tensor target; /* shape that the loss expects */
     bool *trains; /* parameters that get a gradient; NULL: none */
     bool mixes;   /* a sample's result depends on the others of its batch */
@@ -152,6 +154,10 @@ int64_t ot_part_rows(int64_t batch, int64_t parts);
 int64_t ot_batch_of(const ot_tensor *inputs, int n);
 void ot_plan_free(struct plan *p); /* NULL is fine */
 bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
+
+/* What is wrong with a Gradient node: its inputs have to be the values that it names, and `y`,
+ * which *y gets, the output of a node. NULL: nothing. */
+const char *ot_gradient_fault(const struct graph *g, const struct node *n, int *y);
 
 /* The value that a loss on this output looks at: cross entropy takes what goes into a final
  * Softmax. */

@@ -92,6 +92,7 @@ static void tell_step(const struct ot_session *s, const struct step *step, ot_pr
     static const char *const names[] = {[OT_STEP_LOSS] = "loss",
                                         [OT_STEP_ADD] = "add",
                                         [OT_STEP_ZERO] = "zero",
+                                        [OT_STEP_ONE] = "one",
                                         [OT_STEP_ACCUMULATE] = "collect"};
     if (step->node) {
         tell_node(step, fn, context);

@@ -130,6 +130,9 @@ static ot_status run_step(struct plan *p, struct step *step, const struct goal *
     case OT_STEP_ADD:
         add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
+    case OT_STEP_ONE:
+        *ot_f(&step->a->t) = 1;
+        return OT_OK;
     case OT_STEP_ZERO:
         memset(step->a->t.data, 0, ot_bytes(&step->a->t));
         return OT_OK;

@@ -119,8 +119,7 @@ ot_status ot_training_read_loss(struct reader *r, int y) {
         if (ot_training_match(r->g, forms[i].text, y, &m) && accept(r->g, i, &m, &o))
             return take(r, k, o, m.value[X], m.value[T]);
     }
-    if (k >= 0) return ot_training_refuse(r, k, "it ends no loss that this library knows");
-    return ot_training_refuse(r, r->gradient, "attribute 'y' names no output of a node");
+    return ot_training_refuse(r, k, "it ends no loss that this library knows");
 }
 
 /* ---- writing ---- */

@@ -49,31 +49,12 @@ bool ot_training_scalar(const struct graph *g, int v, float *number) {
     return true;
 }
 
-/* ---- the Gradient node ---- */
+/* ---- what Gradient differentiates ---- */
 
-static const char *listed(const struct attr *xs, const struct attr *zs, int i) {
-    const int n = xs ? (int)xs->n : 0;
-    if (i < n) return xs->strings[i];
-    return zs && i - n < zs->n ? zs->strings[i - n] : NULL;
-}
-
-/* Its inputs have to be the values that it names: derivatives are taken where the model is. */
-static ot_status read_gradient(struct reader *r) {
-    const struct node *n = &r->g->node[r->gradient];
-    const struct attr *xs = ot_attr(n, "xs"), *zs = ot_attr(n, "zs");
-    const char *y = ot_attr_string(n, "y", "");
-    int v = 0;
-    for (int i = 0; i < n->n_in; i++) {
-        const char *name = listed(xs, zs, i);
-        if (!name || n->in[i] < 0 || strcmp(name, r->g->value[n->in[i]].name) != 0)
-            return ot_training_refuse(r, r->gradient, "its inputs are not those of xs and zs");
-    }
-    if (listed(xs, zs, n->n_in))
-        return ot_training_refuse(r, r->gradient, "it has fewer inputs than xs and zs");
-    while (v < r->g->n_values && strcmp(r->g->value[v].name, y) != 0) v++;
-    if (v == r->g->n_values)
-        return ot_training_refuse(r, r->gradient, "attribute 'y' names no value");
-    return ot_training_read_loss(r, v);
+static ot_status read_loss(struct reader *r) {
+    int y;
+    const char *fault = ot_gradient_fault(r->g, &r->g->node[r->gradient], &y);
+    return fault ? ot_training_refuse(r, r->gradient, fault) : ot_training_read_loss(r, y);
 }
 
 /* ---- statistics, which forward updates ---- */
@@ -147,7 +128,7 @@ static ot_status read_all(struct reader *r) {
         return ot_fail(r->err, OT_ERROR_UNSUPPORTED, "training_info updates no weight");
     OT_TRY(check_understood(r));
     OT_TRY(check_statistics(r));
-    return read_gradient(r);
+    return read_loss(r);
 }
 
 ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {

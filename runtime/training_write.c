@@ -269,15 +269,17 @@ static void check_session(struct writer *w) {
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "gradients are clipped: clip_norm");
 }
 
-/* A beginning of names that no value of the model has. */
+/* A beginning of names that no value of the model has. Its old algorithm is not written again. */
 static const char *find_prefix(struct writer *w) {
+    const struct graph *m = w->s->graph;
+    const int n = m->algorithm ? m->algorithm->first_value : m->n_values;
     char *prefix = take(w, NAME, 1);
     bool taken = prefix != NULL;
     for (int i = 0; taken; i++) {
         snprintf(prefix, NAME, i ? "training%d/" : "training/", i);
         taken = false;
-        for (int v = 0; v < w->s->graph->n_values && !taken; v++)
-            taken = !strncmp(w->s->graph->value[v].name, prefix, strlen(prefix));
+        for (int v = 0; v < n && !taken; v++)
+            taken = !strncmp(m->value[v].name, prefix, strlen(prefix));
     }
     return prefix;
 }

@@ -75,7 +75,8 @@ struct binding {
 
 /* What the file's training_info does in a step. */
 struct algorithm {
-    int end; /* its nodes are the graph's behind n_nodes, up to this one */
+    int end; /* its nodes are the graph's behind n_nodes, up to this one; */
+    int first_value; /* and its values begin here */
     int n_inputs, n_bindings;
     int *input; /* values that it takes beside the graph's inputs */
     struct binding *binding;
