@@ -35,7 +35,7 @@ expect 6 "$TRAIN" bench "$model" batch=5000 memory_limit=500K
 echo "-- single layers"
 expect 0 "$TRAIN" bench --kernels --json only='2048->512' batch=1 sparsity=95
 is_json
-positive batch rounds nonzeros ratio
+positive batch rounds nonzeros ratio limit_ratio
 for key in forward backward_data backward_weight; do positive ${key}_ms dense_${key}_ms; done
 stdout_has '"kind":"conv","shape":"2048->512 1x1 s1 7x7","sparsity":0.95,"batch":1,"threads":1'
 expect 0 "$TRAIN" bench --kernels only='1024->1024' batch=4 sparsity=80,99 isa=generic

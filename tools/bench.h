@@ -18,8 +18,9 @@ int ot_bench_kernels(const struct settings *s, struct failure *f);
 /* ---- bench_limits.c: what the machine can do ------------------------------------------------- */
 
 struct limits {
-    double gflops;   /* of fused multiply-adds in registers, all threads together */
-    double gb_per_s; /* read and written, arrays far larger than the caches */
+    double gflops;      /* of fused multiply-adds in registers, all threads together */
+    double load_gflops; /* of those that load an operand from the first-level cache */
+    double gb_per_s;    /* read and written, arrays far larger than the caches */
 };
 
 /* Takes about half a second. isa: one of ot_isa_name. */
@@ -95,9 +96,10 @@ struct bench_case {
     double ms[PASSES], dense_ms[PASSES]; /* medians */
     double reorder_ms;                   /* layout changes around our layer, not counted in ms */
     double ratio;                        /* dense over sparse, forward and backward together */
+    double limit;                        /* the ratio if ours ran at the machine's limit */
 };
 
-int ot_bench_case_run(struct bench_case *c, struct failure *f);
+int ot_bench_case_run(struct bench_case *c, const struct limits *limits, struct failure *f);
 
 /* Multiplications and additions of one pass that are not by structural zeros, and all of them. */
 double ot_bench_case_flops(const struct bench_case *c);

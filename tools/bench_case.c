@@ -182,7 +182,23 @@ static int run_rounds(struct bench_case *c, struct sparse_layer *s, struct dense
     return code;
 }
 
-int ot_bench_case_run(struct bench_case *c, struct failure *f) {
+/* Each pass takes as long as its multiply-adds, which load an operand each, or reading and writing
+ * x and y once, whichever is longer. Images that a cache may keep from pass to pass cost nothing.
+ */
+static double limit_of(const struct bench_case *c, const struct limits *limits) {
+    const double kept = 8 << 20;
+    const int64_t size = c->layer.size ? c->layer.size : 1, out = ot_layer_out(&c->layer);
+    const double bytes = sizeof(float) * (double)c->layer.n *
+                         (double)(c->layer.c * size * size + c->layer.m * out * out);
+    const double move = bytes > kept ? 1e-6 * bytes / limits->gb_per_s : 0;
+    const double compute = 1e-6 * ot_bench_case_flops(c) / limits->load_gflops;
+    double dense = 0;
+    for (int pass = 0; pass < PASSES; pass++) dense += c->dense_ms[pass];
+    const double ms = PASSES * (move > compute ? move : compute);
+    return ms > 0 ? dense / ms : 0;
+}
+
+int ot_bench_case_run(struct bench_case *c, const struct limits *limits, struct failure *f) {
     const ot_options options = {.threads = c->threads, .isa = c->isa, .sparse = OT_SPARSE_ALWAYS};
     struct sparse_layer s = {0};
     struct dense_layer *d = NULL;
@@ -193,6 +209,7 @@ int ot_bench_case_run(struct bench_case *c, struct failure *f) {
     free(bytes);
     if (!code) code = ot_dense_layer_open(&c->layer, c->threads, &d, f);
     if (!code) code = run_rounds(c, &s, d, f);
+    if (!code) c->limit = limit_of(c, limits);
     ot_dense_layer_close(d);
     tear_down(&s);
     return code;

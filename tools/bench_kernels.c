@@ -125,12 +125,14 @@ static int make_suite(const struct plan *p, struct bench_case *list) {
 
 /* ---- one line a case ----------------------------------------------------------------------- */
 
-static void print_head(const struct plan *p) {
+static void print_head(const struct plan *p, const struct limits *limits) {
     printf("%d thread%s, %s, oneDNN %s; ms of ours and of dense; GFLOP/s count nonzeros only\n",
            p->threads, p->threads > 1 ? "s" : "", p->isa, ot_dnnl_version());
-    printf("%-24s %6s %5s |%17s %6s |%17s %6s |%17s %6s |%7s %8s\n", "layer", "batch", "spars.",
-           "forward", "GF/s", "data gradient", "GF/s", "weight gradient", "GF/s", "ratio",
-           "reorders");
+    printf("limits: %.1f GFLOP/s, %.1f where each multiply-add loads an operand, %.1f GB/s\n",
+           limits->gflops, limits->load_gflops, limits->gb_per_s);
+    printf("%-24s %6s %5s |%17s %6s |%17s %6s |%17s %6s |%7s %7s %8s\n", "layer", "batch",
+           "spars.", "forward", "GF/s", "data gradient", "GF/s", "weight gradient", "GF/s",
+           "ratio", "limit", "reorders");
 }
 
 static void print_case(const struct bench_case *c) {
@@ -138,7 +140,7 @@ static void print_case(const struct bench_case *c) {
     printf("%-24s %6" PRId64 " %5.1f%%", c->shape, c->layer.n, 100 * c->sparsity);
     for (int i = 0; i < PASSES; i++)
         printf("|%8.3f %8.3f %6.1f ", c->ms[i], c->dense_ms[i], 1e-6 * flops / c->ms[i]);
-    printf("|%6.2fx %8.3f\n", c->ratio, c->reorder_ms);
+    printf("|%6.2fx %6.2fx %8.3f\n", c->ratio, c->limit, c->reorder_ms);
     fflush(stdout);
 }
 
@@ -153,14 +155,15 @@ static void print_json(const struct bench_case *c, bool first) {
         printf(",\"%s_ms\":%.6g,\"dense_%s_ms\":%.6g,\"%s_gflops\":%.4g,\"dense_%s_gflops\":%.4g",
                pass[i], c->ms[i], pass[i], c->dense_ms[i], pass[i], 1e-6 * flops / c->ms[i],
                pass[i], 1e-6 * dense / c->dense_ms[i]);
-    printf(",\"reorder_ms\":%.6g,\"ratio\":%.5g}", c->reorder_ms, c->ratio);
+    printf(",\"reorder_ms\":%.6g,\"ratio\":%.5g,\"limit_ratio\":%.5g}", c->reorder_ms, c->ratio,
+           c->limit);
     fflush(stdout);
 }
 
 /* ---- summary ------------------------------------------------------------------------------- */
 
 struct summary {
-    double sparsity, log_sum, worst;
+    double sparsity, log_sum, limit_log_sum, worst;
     int n;
     const struct bench_case *worst_case;
 };
@@ -172,6 +175,7 @@ static struct summary summarise(const struct bench_case *list, int n, double spa
         if (!list[i].counts || list[i].sparsity != sparsity || (kind && strcmp(kind, list[i].kind)))
             continue;
         s.log_sum += log(list[i].ratio);
+        s.limit_log_sum += log(list[i].limit);
         if (!s.n++ || list[i].ratio < s.worst) {
             s.worst = list[i].ratio;
             s.worst_case = &list[i];
@@ -181,6 +185,10 @@ static struct summary summarise(const struct bench_case *list, int n, double spa
 }
 
 static double mean(const struct summary *s) { return s->n ? exp(s->log_sum / s->n) : NAN; }
+
+static double mean_limit(const struct summary *s) {
+    return s->n ? exp(s->limit_log_sum / s->n) : NAN;
+}
 
 /* Share of oneDNN's dense rate that the useful work reaches, over the 3x3 layers. */
 static double rate_share(const struct bench_case *list, int n, double sparsity, enum pass pass) {
@@ -243,14 +251,15 @@ static void print_summary(const struct bench_case *list, int n, int64_t batch) {
     const int count = list_sparsities(list, n, sparsity);
     if (!count) return;
     printf("\ngeometric means of the ratios; convolutions at batch %" PRId64 "\n", batch);
-    printf("%9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
-           "conv", "linear", "worst", "", "forward", "weight");
+    printf("%9s %9s %9s %9s %9s %9s  %-22s %9s %9s of dense GFLOP/s at 3x3\n", "sparsity", "all",
+           "limit", "conv", "linear", "worst", "", "forward", "weight");
     for (int i = 0; i < count; i++) {
         all[i] = summarise(list, n, sparsity[i], NULL);
         const struct summary conv = summarise(list, n, sparsity[i], "conv");
         const struct summary linear = summarise(list, n, sparsity[i], "linear");
         printf("%8.1f%%", 100 * sparsity[i]);
         print_figure(mean(&all[i]), "x");
+        print_figure(mean_limit(&all[i]), "x");
         print_figure(mean(&conv), "x");
         print_figure(mean(&linear), "x");
         print_figure(all[i].worst, "x");
@@ -288,10 +297,12 @@ int ot_bench_kernels(const struct settings *s, struct failure *f) {
     if (!list) return f->code;
     const int n = make_suite(&p, list);
     if (!n) code = ot_refuse(f, EXIT_USAGE, "only: no layer's name contains '%s'", p.only);
+    struct limits limits = {0};
     ot_dense_layer_isa(p.isa);
-    if (!code && !p.json) print_head(&p);
+    if (!code) code = ot_limits_measure(p.threads, p.isa, &limits, f);
+    if (!code && !p.json) print_head(&p, &limits);
     for (int i = 0; i < n && !code; i++) {
-        code = ot_bench_case_run(&list[i], f);
+        code = ot_bench_case_run(&list[i], &limits, f);
         if (!code && p.json)
             print_json(&list[i], i == 0);
         else if (!code)

@@ -4,44 +4,51 @@
 #include "tools/progress.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIALS = 5, ROUNDS = 20000, MOST_THREADS = 256 };
+enum { TRIALS = 5, ROUNDS = 20000, MOST_THREADS = 256, LINE = 16 };
 
 /* Two arrays a thread, far larger together than any cache. */
 static const size_t STREAM_BYTES = (size_t)96 << 20;
 
-static ot_peak_fn *find_loop(const char *isa) {
-    static const struct {
-        const char *name;
-        ot_peak_fn *run;
-    } loops[] = {
+struct loops {
+    const char *name;
+    int floats; /* in a vector */
+    ot_peak_fn *peak, *load;
+    ot_copy_fn *copy;
+};
+
+static const struct loops *find_loops(const char *isa) {
+    static const struct loops all[] = {
 #ifdef OT_X86_64
-        {"avx512", ot_peak_avx512},
-        {"avx2", ot_peak_avx2},
+        {"avx512", 16, ot_peak_avx512, ot_load_avx512, ot_copy_avx512},
+        {"avx2", 8, ot_peak_avx2, ot_load_avx2, ot_copy_avx2},
 #endif
-        {"generic", ot_peak_generic}};
-    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
-        if (strcmp(isa, loops[i].name) == 0) return loops[i].run;
-    return ot_peak_generic;
+        {"generic", 4, ot_peak_generic, ot_load_generic, ot_copy_generic}};
+    const struct loops *l = all;
+    while (strcmp(isa, l->name) != 0 && strcmp(l->name, "generic") != 0) l++;
+    return l;
 }
 
 struct job {
-    ot_peak_fn *loop; /* NULL: stream */
-    float *from, *to;
+    const struct loops *loops;
+    ot_peak_fn *run; /* NULL: copy */
+    const float *from;
+    float *to;
     size_t floats;
     double done; /* flops or bytes */
 };
 
 static void *run_job(void *arg) {
     struct job *j = arg;
-    if (j->loop) {
+    if (j->run) {
         float out[3] = {0.999999f, 1e-6f, 0};
-        j->done = j->loop(ROUNDS, out);
+        j->done = j->run(ROUNDS, out);
         return NULL;
     }
-    for (size_t i = 0; i < j->floats; i++) j->to[i] = j->from[i] * 0.5f;
+    j->loops->copy(j->from, j->to, j->floats / (size_t)j->loops->floats);
     j->done = 2.0 * (double)(j->floats * sizeof(float));
     return NULL;
 }
@@ -63,8 +70,9 @@ static double run_all(struct job *job, int n) {
     return done / (ot_now() - start);
 }
 
-static double best_of(struct job *job, int n) {
+static double best_of(struct job *job, int n, ot_peak_fn *run) {
     double best = 0;
+    for (int i = 0; i < n; i++) job[i].run = run;
     for (int i = 0; i < TRIALS; i++) {
         const double rate = run_all(job, n);
         best = rate > best ? rate : best;
@@ -74,19 +82,22 @@ static double best_of(struct job *job, int n) {
 
 int ot_limits_measure(int threads, const char *isa, struct limits *limits, struct failure *f) {
     const int n = threads < MOST_THREADS ? threads : MOST_THREADS;
-    const size_t floats = STREAM_BYTES / sizeof(float) / (size_t)n;
+    const size_t floats = STREAM_BYTES / sizeof(float) / (size_t)n / LINE * LINE;
+    const struct loops *loops = find_loops(isa);
     struct job *job = ot_take((size_t)n, sizeof *job, f);
     float *from = ot_take((size_t)n * floats, sizeof *from, f);
-    float *to = ot_take((size_t)n * floats, sizeof *to, f);
+    float *to = ot_take((size_t)n * floats + LINE, sizeof *to, f);
     const int code = job && from && to ? 0 : f->code;
-    for (int i = 0; i < n && !code; i++)
-        job[i] = (struct job){find_loop(isa), from + (size_t)i * floats, to + (size_t)i * floats,
-                              floats, 0};
+    for (int i = 0; i < n && !code; i++) {
+        const uintptr_t aligned = ((uintptr_t)to + 63) & ~(uintptr_t)63;
+        job[i] = (struct job){loops, NULL, from + (size_t)i * floats,
+                              (float *)aligned + (size_t)i * floats, floats, 0};
+    }
     if (!code) {
         ot_fill_uniform(from, n * (int64_t)floats, 0); /* pages of its own, not the zero page */
-        limits->gflops = 1e-9 * best_of(job, n);
-        for (int i = 0; i < n; i++) job[i].loop = NULL;
-        limits->gb_per_s = 1e-9 * best_of(job, n);
+        limits->gflops = 1e-9 * best_of(job, n, loops->peak);
+        limits->load_gflops = 1e-9 * best_of(job, n, loops->load);
+        limits->gb_per_s = 1e-9 * best_of(job, n, NULL);
     }
     free(to);
     free(from);
