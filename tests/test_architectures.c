@@ -91,9 +91,10 @@ static void compare_gradient(const struct golden *g, int i, const ot_parameter_i
     free(got);
 }
 
-/* What the file holds beyond PyTorch's parameters, exporters have computed. */
+/* What the file holds beyond PyTorch's parameters, exporters have computed. Sparse kernels run
+ * where they are asked for, and only there. */
 static void compare_gradients(const struct golden *g, int wanted, double largest) {
-    int found = 0;
+    int found = 0, sparse = 0;
     for (int i = 0; i < ot_parameter_count(g->session); i++) {
         char member[256];
         ot_parameter_info info;
@@ -106,9 +107,12 @@ static void compare_gradients(const struct golden *g, int wanted, double largest
         assert_memory_equal(a.dim, info.dim, (size_t)a.rank * sizeof *a.dim);
         compare_gradient(g, i, &info, a.data, largest);
         free(a.data);
+        sparse += info.is_sparse != 0;
         found++;
     }
     if (found != wanted) FAIL(g, "%d parameters, not %d", found, wanted);
+    if (g->sparse != OT_SPARSE_AUTO && !sparse != (g->sparse == OT_SPARSE_NEVER))
+        FAIL(g, "%d weights with sparse kernels", sparse);
 }
 
 static void one_step(struct golden *g) {
