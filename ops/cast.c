@@ -127,16 +127,12 @@ static void forward(struct op_node *n) {
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
 }
 
-static void zero(struct op_node *n, int i) {
-    if (n->dx[i]) ot_fill(n->pool, n->dx[i]->data, ot_count(n->dx[i]), sizeof(float), NULL);
-}
-
 /* Integers have no gradient. */
 static void backward(struct op_node *n) {
     if (n->dy[0])
         ot_view_backward(n);
-    else
-        zero(n, 0);
+    else if (n->dx[0])
+        ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
 }
 
 static const char *const cases[] = {
@@ -173,14 +169,8 @@ const struct op ot_op_Cast = {
     .cases = cases,
 };
 
-/* The other input only gives its type. */
-static void like_backward(struct op_node *n) {
-    backward(n);
-    zero(n, 1);
-}
-
-static const char *const like_cases[] = {"f{1.5,2} i64{0} -> i64{1,2}", "X[2,3] Z[1] -> Y[2,3]",
-                                         NULL};
+static const char *const like_cases[] = {"f{1.5,2} i64{0} -> i64{1,2}", "X[2,3] Z[1]:c -> Y[2,3]",
+                                         "X[2,3,4] Z[1]:c lanes -> Y[2,3,4]", NULL};
 
 const struct op ot_op_CastLike = {
     .name = "CastLike",
@@ -190,8 +180,10 @@ const struct op ot_op_CastLike = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "saturate:i round_mode:s",
+    .type_only = OT_X(1),
+    .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
-    .backward = like_backward,
+    .backward = backward,
     .cases = like_cases,
 };

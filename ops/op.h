@@ -107,6 +107,7 @@ struct op {
     uint32_t sparse_in;  /* bit i: x[i] may have a pattern, with activations in lanes */
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
+    uint32_t type_only;  /* bit i: only the type of x[i] is read: any layout, no gradient */
     /* Bit i: where it is not read later, */
     uint32_t y_over_x;   /* y[0] may stand in the memory of x[i], */
     uint32_t dx_over_x;  /* dx[i] in that of x[i], */
@@ -221,6 +222,11 @@ void ot_integer_weight_round(const struct graph *g, const struct node *n, float 
 /* May x[i], or y[0], have a gradient as far as its type goes? */
 static inline bool ot_op_carries(const struct op *op, const struct tensor *t) {
     return t->type == OT_FLOAT || op->straight;
+}
+
+/* Does it read more of x[i] than its type? */
+static inline bool ot_op_reads(const struct op *op, int i) {
+    return i > 31 || !(op->type_only >> i & 1);
 }
 
 /* A weight or a constant: always in rows. */

@@ -34,7 +34,8 @@ static ot_status add_more(struct plan *p, const struct entry *y, ot_error *err) 
 
 /* Wants of inputs beyond the 31st share the last bit: the entry says it for each. */
 static bool wants(const struct op_node *n, int i) {
-    return n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
+    return n->x[i] && ot_op_reads(n->op, i) && ot_op_carries(n->op, n->x[i]) &&
+           ot_entry(n->x[i])->wants;
 }
 
 /* dy of an operator with any number of alike outputs (Split) must all be there. */

@@ -65,7 +65,7 @@ struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *
 static struct lanes inherited_lanes(const struct op_node *n) {
     for (int i = 0; i < n->n_in; i++) {
         const struct tensor *x = n->x[i];
-        if (x && x->lanes && ot_op_lanes(n, x->lanes, x->lane_rank))
+        if (x && x->lanes && ot_op_reads(n->op, i) && ot_op_lanes(n, x->lanes, x->lane_rank))
             return (struct lanes){x->lanes, x->lane_rank};
     }
     return OT_ROWS;

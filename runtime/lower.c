@@ -119,7 +119,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     ot_layout_choose_form(p, n);
     const struct lanes sparse = ot_layout_sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
-        if (!n->x[i] || !n->x[i]->pattern) continue;
+        if (!n->x[i] || !n->x[i]->pattern || !ot_op_reads(n->op, i)) continue;
         const int k = ot_entry(n->x[i])->parameter;
         const bool rows = ot_layout_sparse_rows(p, n, i);
         if (k >= 0) p->session->parameter[k].is_sparse = sparse.rank > 0 || rows;
@@ -130,8 +130,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     }
     *lanes = ot_layout_of(p, n, sparse);
     for (int i = 0; i < node->n_in; i++) {
-        if (node->in[i] < 0 || n->x[i]->role == OT_ROLE_PARAM || n->x[i]->role == OT_ROLE_CONST)
-            continue;
+        if (node->in[i] < 0 || ot_is_fixed(n->x[i]) || !ot_op_reads(n->op, i)) continue;
         if (p->dense[node->in[i]] && n->x[i] == &p->dense[node->in[i]]->t) continue;
         OT_TRY(lanes->rank ? in_lanes(p, node->in[i], *lanes, &e, err)
                            : in_rows(p, node->in[i], &e, err));

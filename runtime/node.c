@@ -51,7 +51,7 @@ static ot_status add_node(struct plan *p, struct plan_node *pn, ot_error *err) {
 void ot_node_find_wants(struct op_node *n) {
     for (int i = 0; i < n->n_in; i++) {
         bool wants = n->x[i] && ot_op_carries(n->op, n->x[i]) && ot_entry(n->x[i])->wants;
-        if (wants) n->want |= 1u << (i < 31 ? i : 31);
+        if (wants && ot_op_reads(n->op, i)) n->want |= 1u << (i < 31 ? i : 31);
     }
 }
 
@@ -61,7 +61,7 @@ static bool is_constant(const struct op_node *n) {
     if (n->op->shape_only) return true;
     if (n->op->random) return false;
     for (int i = 0; i < n->n_in; i++)
-        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST) return false;
+        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST && ot_op_reads(n->op, i)) return false;
     return n->n_in > 0;
 }
 
