@@ -107,6 +107,7 @@ set(RUNTIME_SOURCES
   runtime/match.c
   runtime/measure.c
   runtime/memory.c
+  runtime/moved.c
   runtime/node.c
   runtime/optimizer.c
   runtime/parameter.c
@@ -210,6 +211,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
+  test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c

@@ -21,4 +21,9 @@ ot_status ot_import_file(const char *path, const struct import_options *options,
 ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_options *options,
                            struct graph **graph, ot_error *err);
 
+/* How a node reads input i of this rank as a weight: whether its output features, the rows of a
+ * pattern, are dimension 0, the last one, or the first two together. */
+enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS, USE_STACKED };
+enum weight_use ot_weight_use(const struct node *n, int input, int rank);
+
 #endif

@@ -14,10 +14,6 @@
 
 enum { OT_NEWEST_IR = 13, OT_NEWEST_OPSET = 27, OT_MOST_PROBLEMS = 100 };
 
-/* How the first node that multiplies by a value reads it. */
-/* Where the rows of a pattern are: dimension 0, the last one, or the first two together. */
-enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS, USE_STACKED };
-
 /* Where the data of a constant value comes from, until it is read: one of the three. */
 struct source {
     Onnx__TensorProto *tensor;

@@ -16,17 +16,17 @@ static bool is_recurrent(const struct node *n) {
 
 /* Inputs that are a matrix to multiply by, or a table to look up rows in. A ConvTranspose is the
  * data gradient of a Conv with its weight. */
-static enum weight_use use_of(const struct node *n, int input, const struct value *weight) {
-    if (*n->domain || weight->rank < 2) return USE_NONE;
+enum weight_use ot_weight_use(const struct node *n, int input, int rank) {
+    if (*n->domain || rank < 2) return USE_NONE;
     if (input == 0)
-        return !strcmp(n->op_type, "Gather") && weight->rank == 2 && !ot_attr_int(n, "axis", 0)
+        return !strcmp(n->op_type, "Gather") && rank == 2 && !ot_attr_int(n, "axis", 0)
                    ? USE_ROWS : USE_NONE;
-    if (is_recurrent(n)) return weight->rank == 3 ? USE_STACKED : USE_NONE;
+    if (is_recurrent(n)) return rank == 3 ? USE_STACKED : USE_NONE;
     if (input != 1) return USE_NONE;
     if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose") ||
         !strcmp(n->op_type, "DeformConv"))
         return USE_ROWS;
-    if (weight->rank != 2) return USE_NONE;
+    if (rank != 2) return USE_NONE;
     if (!strcmp(n->op_type, "Gemm")) return ot_attr_int(n, "transB", 0) ? USE_ROWS : USE_COLUMNS;
     return !strcmp(n->op_type, "MatMul") ? USE_COLUMNS : USE_NONE;
 }
@@ -43,35 +43,38 @@ static int weight_of(const struct graph *g, int input) {
     return v;
 }
 
-/* What operators that only move elements make an input of. */
-static int moved_weight(const struct graph *g, int v) {
+enum { MOST_MOVED = 64 };
+
+/* How many of its inputs an operator that only moves elements takes them from. */
+static int moved_inputs(const struct node *n) {
     static const char *const movers[] = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze",
-                                         "Identity"};
-    while (v >= 0 && g->value[v].kind == OT_VALUE_NODE) {
-        const struct node *from = &g->node[g->value[v].producer];
-        size_t i = 0;
-        while (i < sizeof movers / sizeof *movers && strcmp(from->op_type, movers[i])) i++;
-        if (*from->domain || i == sizeof movers / sizeof *movers || !from->n_in) return -1;
-        v = from->in[0];
-    }
-    return v;
+                                         "Identity",  "Slice",   "Split",   "Concat"};
+    const size_t count = sizeof movers / sizeof *movers;
+    size_t i = 0;
+    while (i < count && strcmp(n->op_type, movers[i])) i++;
+    return i == count || *n->domain ? 0 : i == count - 1 || !n->n_in ? n->n_in : 1;
 }
 
 static bool is_product(const struct node *n, int input) {
-    static const char *const products[] = {"Conv", "ConvTranspose", "Gemm", "MatMul"};
+    static const char *const products[] = {"Gemm", "MatMul", "Gather", "Conv", "ConvTranspose"};
+    if (*n->domain) return false;
+    if (is_recurrent(n)) return input == 1 || input == 2;
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
-        if (!strcmp(n->op_type, products[i]))
-            return !*n->domain && (input == 1 || (input == 0 && i > 1));
+        if (!strcmp(n->op_type, products[i])) return input == 0 ? i < 3 : input == 1 && i != 2;
     return false;
 }
 
-/* A weight that is moved first is multiplied densely, but keeps its mask. */
-static void note_moved_use(struct import *im, const struct node *node, int input) {
-    const int weight = is_product(node, input) ? moved_weight(im->g, node->in[input]) : -1;
-    if (weight < 0 || im->source[weight].use) return;
-    const struct value *v = &im->g->value[weight];
-    if (v->kind == OT_VALUE_INPUT || v->rank < 2) return;
-    im->source[weight].use = USE_ROWS;
+/* Weights that are moved first keep their mask: it is moved with them. */
+static void note_moved_uses(struct import *im, int moved) {
+    int pending[MOST_MOVED] = {moved};
+    for (int k = 0, n = 1; k < n; k++) {
+        const struct value *v = &im->g->value[pending[k]];
+        const struct node *from = v->kind == OT_VALUE_NODE ? &im->g->node[v->producer] : NULL;
+        if (!from && v->kind != OT_VALUE_INPUT && v->rank > 1 && !im->source[pending[k]].use)
+            im->source[pending[k]].use = USE_ROWS;
+        for (int i = 0; from && i < moved_inputs(from) && n < MOST_MOVED; i++)
+            if (from->in[i] >= 0) pending[n++] = from->in[i];
+    }
 }
 
 static void note_use(struct import *im, const struct node *node, int input) {
@@ -79,9 +82,9 @@ static void note_use(struct import *im, const struct node *node, int input) {
     if (weight < 0) return;
     const struct value *v = &im->g->value[weight];
     struct source *source = &im->source[weight];
-    if (v->kind == OT_VALUE_NODE) note_moved_use(im, node, input);
+    if (v->kind == OT_VALUE_NODE && is_product(node, input)) note_moved_uses(im, weight);
     if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) return;
-    enum weight_use use = use_of(node, input, v);
+    enum weight_use use = ot_weight_use(node, input, v->rank);
     if (!use) return;
     if (source->use && source->use != use)
         ot_log(&im->options->log, OT_LOG_WARNING,

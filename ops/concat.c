@@ -103,6 +103,7 @@ const struct op ot_op_Concat = {
     .max_out = 1,
     .attributes = "axis:i",
     .parameters = OT_X_ALL,
+    .moves = OT_X_ALL,
     .state_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,

@@ -24,6 +24,7 @@ const struct op ot_op_Identity = {
     .max_out = 1,
     .attributes = "",
     .view = true,
+    .moves = OT_X(0),
     .lanes = lanes,
     .prepare = prepare,
     .forward = ot_view_forward,

@@ -107,6 +107,7 @@ struct op {
     uint32_t sparse_in;  /* bit i: x[i] may have a pattern, with activations in lanes */
     uint32_t parameters; /* bit i: a float initializer here is a trainable weight */
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
+    uint32_t moves;      /* bit i (15: and beyond): y holds elements of x[i], as other inputs say */
     uint32_t type_only;  /* bit i: only the type of x[i] is read: any layout, no gradient */
     /* Bit i: where it is not read later, */
     uint32_t y_over_x;   /* y[0] may stand in the memory of x[i], */

@@ -130,6 +130,7 @@ const struct op ot_op_Slice = {
     .attributes = "starts:I ends:I axes:I",
     .state_size = sizeof(struct move),
     .lanes = lanes,
+    .moves = OT_X(0),
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = ot_move_backward,

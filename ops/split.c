@@ -121,6 +121,7 @@ const struct op ot_op_Split = {
     .attributes = "axis:i split:I num_outputs:i",
     .state_size = sizeof(struct state),
     .lanes = lanes,
+    .moves = OT_X(0),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -74,6 +74,7 @@ const struct op ot_op_Transpose = {
     .attributes = "perm:I",
     .state_size = sizeof(struct move),
     .lanes = lanes,
+    .moves = OT_X(0),
     .prepare = prepare,
     .forward = ot_move_forward,
     .again = ot_move_forward,

@@ -87,7 +87,7 @@ static struct node *joint_node(struct plan *p, const struct op *op, const struct
 static ot_status join(struct plan *p, const struct op *op, int from, int s, int i, ot_error *err) {
     struct op_node *first = p->step[from].node, *second = p->step[s].node;
     struct node *node = joint_node(p, op, first, second);
-    struct plan_node *pn = node ? ot_node_new(p, op, node, first->index) : NULL;
+    struct plan_node *pn = node ? ot_node_new(p, &p->arena, op, node, first->index) : NULL;
     if (!pn) return ot_plan_no_memory(err);
     struct op_node *n = &pn->n;
     for (int k = 0; k < first->n_in; k++) n->x[k] = first->x[k];

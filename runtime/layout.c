@@ -1,6 +1,7 @@
 /* layout.c - the layout in which operators of a plan run: rows, or lanes of some width. A node with
  * a sparse weight wants its activations in lanes; others follow their inputs there if they can. */
 #include "runtime/lower.h"
+#include "runtime/moved.h"
 
 #include <string.h>
 
@@ -109,6 +110,18 @@ struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct 
 
 /* ---- the lanes of a plan ---- */
 
+/* Of a weight, or of the first that has one among those that it is made of. */
+static const struct pattern *pattern_of(const struct plan *p, int v) {
+    const struct ot_session *s = p->session;
+    const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
+    const struct pattern *pattern = NULL;
+    for (int i = 0; i < (m ? m->n_origins : 1) && !pattern; i++) {
+        const int k = s->parameter_of[m ? m->origin[i] : v];
+        if (k >= 0) pattern = s->parameter[k].t.pattern;
+    }
+    return pattern;
+}
+
 void ot_layout_find_ways(struct plan *p) {
     const struct graph *g = p->session->graph;
     for (int k = g->n_nodes - 1; k >= 0; k--) {
@@ -116,8 +129,7 @@ void ot_layout_find_ways(struct plan *p) {
         const struct op *op = ot_op_of(node);
         bool sparse = false;
         for (int i = 0; i < node->n_in && i < 32; i++) {
-            int w = node->in[i] < 0 ? -1 : p->session->parameter_of[node->in[i]];
-            const struct pattern *pattern = w < 0 ? NULL : p->session->parameter[w].t.pattern;
+            const struct pattern *pattern = node->in[i] < 0 ? NULL : pattern_of(p, node->in[i]);
             sparse |= pattern && (op->sparse_in >> i & 1) && sparse_ahead(p->session, op, pattern);
         }
         if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;

@@ -1,6 +1,7 @@
 /* lower.c - the nodes of the graph become op_nodes of the plan, for concrete shapes.
  *
- * Nodes are taken in order, some as one operator with others (fuse.c); layout.c chooses between
+ * Nodes are taken in order, some as one operator with others (fuse.c), not those that only move a
+ * sparse weight (moved.c); layout.c chooses between
  * rows and lanes, node.c makes steps of them. Where layouts meet, an internal operator stands
  * between: Reorder (rows <-> lanes) and Densify (a weight with a pattern, for a dense kernel). Both
  * have gradients like any operator.
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "runtime/fuse.h"
+#include "runtime/moved.h"
 
 /* ---- what a value is in each layout ---- */
 
@@ -25,7 +27,7 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
     if (!node || !y) return ot_plan_no_memory(err);
     *node =
         (struct node){.name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
-    struct plan_node *pn = ot_node_new(p, ot_op_find(op_type), node, -1);
+    struct plan_node *pn = ot_node_new(p, &p->arena, ot_op_find(op_type), node, -1);
     if (!pn) return ot_plan_no_memory(err);
     y->weight = from->weight;
     y->t.lanes = lanes.count;
@@ -41,6 +43,7 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
 static ot_status source(struct plan *p, int v, ot_error *err) {
     struct ot_session *s = p->session;
     const struct value *value = &s->graph->value[v];
+    if (p->moved[v]) return ot_moved_make(p, v, err);
     struct entry *e = ot_plan_entry(p, value->name);
     if (!e) return ot_plan_no_memory(err);
     int k = s->parameter_of[v];
@@ -62,15 +65,14 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
     return OT_OK;
 }
 
-/* The value in whatever layout it has. */
-static ot_status any_layout(struct plan *p, int v, struct entry **e, ot_error *err) {
+ot_status ot_lower_value(struct plan *p, int v, struct entry **e, ot_error *err) {
     if (!p->rows[v] && !p->lanes[v]) OT_TRY(source(p, v, err));
     *e = p->lanes[v] ? p->lanes[v] : p->rows[v];
     return OT_OK;
 }
 
 static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err) {
-    OT_TRY(any_layout(p, v, e, err));
+    OT_TRY(ot_lower_value(p, v, e, err));
     if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], OT_ROWS, &p->rows[v], err));
     *e = p->rows[v];
     return OT_OK;
@@ -78,7 +80,7 @@ static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err)
 
 static ot_status in_lanes(struct plan *p, int v, struct lanes lanes, struct entry **e,
                           ot_error *err) {
-    OT_TRY(any_layout(p, v, e, err));
+    OT_TRY(ot_lower_value(p, v, e, err));
     if ((*e)->t.role == OT_ROLE_CONST || (*e)->t.role == OT_ROLE_PARAM) return OT_OK;
     if (p->lanes[v] && !same_lanes(&p->lanes[v]->t, lanes)) {
         OT_TRY(in_rows(p, v, e, err));
@@ -92,7 +94,7 @@ static ot_status in_lanes(struct plan *p, int v, struct lanes lanes, struct entr
 
 /* A weight with a pattern as a dense tensor. */
 static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *err) {
-    OT_TRY(any_layout(p, v, e, err));
+    OT_TRY(ot_lower_value(p, v, e, err));
     if (!(*e)->t.pattern) return OT_OK;
     if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, OT_ROWS, &p->dense[v], err));
     *e = p->dense[v];
@@ -105,10 +107,20 @@ static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
     for (int i = 0; i < n->n_in; i++) {
         struct entry *e;
         if (n->node->in[i] < 0) continue;
-        OT_TRY(any_layout(p, n->node->in[i], &e, err));
+        OT_TRY(ot_lower_value(p, n->node->in[i], &e, err));
         n->x[i] = &e->t;
     }
     return OT_OK;
+}
+
+/* For those who ask what became of the weights that value v is, or is made of. */
+static void note_sparse(struct plan *p, int v, bool sparse) {
+    const struct ot_session *s = p->session;
+    const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
+    for (int i = 0; i < (m ? m->n_origins : 1); i++) {
+        const int k = s->parameter_of[m ? m->origin[i] : v];
+        if (k >= 0) s->parameter[k].is_sparse = sparse;
+    }
 }
 
 static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *lanes,
@@ -120,9 +132,8 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     const struct lanes sparse = ot_layout_sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !ot_op_reads(n->op, i)) continue;
-        const int k = ot_entry(n->x[i])->parameter;
         const bool rows = ot_layout_sparse_rows(p, n, i);
-        if (k >= 0) p->session->parameter[k].is_sparse = sparse.rank > 0 || rows;
+        note_sparse(p, node->in[i], sparse.rank > 0 || rows);
         const bool live = i == 1 && n->form != OT_FORM_SPARSE;
         if (rows || live || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
         OT_TRY(densified(p, node->in[i], &e, err));
@@ -130,8 +141,8 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     }
     *lanes = ot_layout_of(p, n, sparse);
     for (int i = 0; i < node->n_in; i++) {
-        if (node->in[i] < 0 || ot_is_fixed(n->x[i]) || !ot_op_reads(n->op, i)) continue;
-        if (p->dense[node->in[i]] && n->x[i] == &p->dense[node->in[i]]->t) continue;
+        if (node->in[i] < 0 || !ot_op_reads(n->op, i)) continue;
+        if (ot_is_fixed(n->x[i]) || ot_entry(n->x[i])->weight) continue;
         OT_TRY(lanes->rank ? in_lanes(p, node->in[i], *lanes, &e, err)
                            : in_rows(p, node->in[i], &e, err));
         n->x[i] = &e->t;
@@ -160,7 +171,7 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lan
  * and *taken tells whether its operator does not decline. */
 static ot_status lower_node(struct plan *p, const struct node *node, int k, bool *taken,
                             ot_error *err) {
-    struct plan_node *pn = ot_node_new(p, ot_op_of(node), node, k);
+    struct plan_node *pn = ot_node_new(p, &p->arena, ot_op_of(node), node, k);
     if (!pn) return ot_plan_no_memory(err);
     struct op_node *n = &pn->n;
     struct lanes lanes = OT_ROWS;
@@ -190,14 +201,16 @@ static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
 /* ---- which nodes ---- */
 
 /* needed[k]: node k computes something that leads to value v. Nodes stand in topological order. */
-static void need(const struct graph *g, int v, bool *needed) {
-    if (g->value[v].producer >= 0) needed[g->value[v].producer] = true;
+static void need(const struct plan *p, int v, bool *needed) {
+    const int k = p->session->graph->value[v].producer;
+    if (k >= 0 && !p->moved[v]) needed[k] = true;
 }
 
-static void close_needs(const struct graph *g, bool *needed) {
+static void close_needs(const struct plan *p, bool *needed) {
+    const struct graph *g = p->session->graph;
     for (int k = g->n_nodes - 1; k >= 0; k--)
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
-            if (g->node[k].in[i] >= 0) need(g, g->node[k].in[i], needed);
+            if (g->node[k].in[i] >= 0) need(p, g->node[k].in[i], needed);
 }
 
 int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output) {
@@ -269,19 +282,20 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     p->leads_to_lanes = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof(bool));
     if (!needed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes)
         return ot_plan_no_memory(err);
+    OT_TRY(ot_moved_choose(p, err));
     ot_layout_choose_lanes(p);
     ot_layout_find_ways(p);
     for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
     if (ot_plan_has_outputs(p->kind))
-        for (int i = 0; i < g->n_outputs; i++) need(g, g->output[i], needed);
+        for (int i = 0; i < g->n_outputs; i++) need(p, g->output[i], needed);
     else
-        need(g, loss_value(p->session), needed);
-    close_needs(g, needed);
+        need(p, loss_value(p->session), needed);
+    close_needs(p, needed);
     int y; /* what is differentiated: it has to be there */
     OT_TRY(ot_gradient_find(p, needed, &y, err));
     if (p->gradient) {
-        need(g, y, needed);
-        close_needs(g, needed);
+        need(p, y, needed);
+        close_needs(p, needed);
     }
     OT_TRY(ot_gradient_sources(p, needed, err));
     OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p->session), err));

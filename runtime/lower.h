@@ -7,6 +7,11 @@
 
 static const struct lanes OT_ROWS = {0, 0};
 
+/* ---- lower.c ---- */
+
+/* The value in whatever layout it has. */
+ot_status ot_lower_value(struct plan *p, int v, struct entry **e, ot_error *err);
+
 /* ---- layout.c ---- */
 
 /* The width of lanes in this plan, and where convolutions stay in rows all the same. */
@@ -45,6 +50,8 @@ ot_status ot_gradient_result(struct plan *p, int v, struct entry **e, ot_error *
 
 /* Gradients are wanted of inputs that lead to a trainable parameter. */
 void ot_node_find_wants(struct op_node *n);
+/* Computes y of a prepared node at once, x being constant; memory comes from the node's arena. */
+ot_status ot_node_fold(struct op_node *n, ot_error *err);
 /* Takes a node with x and y set into the plan: as a step, or where all is constant, its results. */
 ot_status ot_node_finish(struct plan *p, struct plan_node *pn, ot_error *err);
 

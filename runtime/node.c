@@ -4,14 +4,14 @@
 
 #include <string.h>
 
-struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,
-                              int index) {
-    struct plan_node *pn = ot_arena_alloc(&p->arena, 1, sizeof *pn);
+struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct op *op,
+                              const struct node *node, int index) {
+    struct plan_node *pn = ot_arena_alloc(arena, 1, sizeof *pn);
     if (!pn) return NULL;
     struct op_node *n = &pn->n;
     size_t in = (size_t)node->n_in, out = (size_t)node->n_out;
-    struct tensor **pointers = ot_arena_alloc(&p->arena, 2 * (in + out), sizeof *pointers);
-    void *state = ot_arena_alloc(&p->arena, 1, op->state_size);
+    struct tensor **pointers = ot_arena_alloc(arena, 2 * (in + out), sizeof *pointers);
+    void *state = ot_arena_alloc(arena, 1, op->state_size);
     if (!pointers || !state) return NULL;
     *n = (struct op_node){.op = op,
                           .node = node,
@@ -29,7 +29,7 @@ struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct 
                           .state = state,
                           .kernels = p->session->kernels,
                           .pool = p->session->pool,
-                          .arena = &p->arena,
+                          .arena = arena,
                           .context = &p->session->context};
     pn->save = pn->forward_scratch = pn->backward_scratch = -1;
     return pn;
@@ -65,14 +65,13 @@ static bool is_constant(const struct op_node *n) {
     return n->n_in > 0;
 }
 
-static ot_status no_room(const struct plan *p, const struct op_node *n, size_t bytes,
-                         ot_error *err) {
-    if (bytes < p->arena.budget - p->arena.used) return ot_plan_no_memory(err);
+static ot_status no_room(const struct op_node *n, size_t bytes, ot_error *err) {
+    if (bytes < n->arena->budget - n->arena->used) return ot_plan_no_memory(err);
     return ot_op_fail(n, err, OT_ERROR_LIMIT, "a constant of %zu bytes; the memory limit is %zu",
-                      bytes, p->arena.budget);
+                      bytes, n->arena->budget);
 }
 
-static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
+ot_status ot_node_fold(struct op_node *n, ot_error *err) {
     bool derived = n->op->shape_only && n->x[0]->role != OT_ROLE_CONST;
     for (int i = 0; i < n->n_in; i++) derived |= n->x[i] && n->x[i]->derived;
     for (int j = 0; j < n->n_out; j++) {
@@ -80,11 +79,11 @@ static ot_status fold(struct plan *p, struct op_node *n, ot_error *err) {
         n->y[j]->role = OT_ROLE_CONST;
         n->y[j]->derived = derived;
         n->y[j]->data =
-            n->op->view ? n->x[0]->data : ot_arena_alloc(&p->arena, 1, ot_bytes(n->y[j]));
-        if (!n->y[j]->data) return no_room(p, n, ot_bytes(n->y[j]), err);
+            n->op->view ? n->x[0]->data : ot_arena_alloc(n->arena, 1, ot_bytes(n->y[j]));
+        if (!n->y[j]->data) return no_room(n, ot_bytes(n->y[j]), err);
     }
-    n->save = ot_arena_alloc(&p->arena, 1, n->save_size);
-    n->scratch = ot_arena_alloc(&p->arena, 1, n->forward_scratch_size);
+    n->save = ot_arena_alloc(n->arena, 1, n->save_size);
+    n->scratch = ot_arena_alloc(n->arena, 1, n->forward_scratch_size);
     if (!n->save || !n->scratch) return ot_plan_no_memory(err);
     if (n->op->view) return OT_OK;
     n->op->forward(n);
@@ -130,7 +129,7 @@ ot_status ot_node_finish(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
     OT_TRY(add_node(p, pn, err)); /* from here on the plan releases it */
     OT_TRY(n->op->prepare(n, err));
-    if (is_constant(n)) return fold(p, n, err);
+    if (is_constant(n)) return ot_node_fold(n, err);
     OT_TRY(place_outputs(p, pn, err));
     if (pn->is_view) return OT_OK;
     return ot_plan_step(p, (struct step){.kind = OT_STEP_FORWARD, .node = n}, err);

@@ -4,18 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
-
-/* Through views, Transpose and Cast back to the constant that feeds value v; -1 if none does. */
-static int origin(const struct graph *g, int v) {
-    while (v >= 0 && !g->value[v].constant) {
-        int k = g->value[v].producer;
-        if (k < 0) return -1;
-        const struct op *op = ot_op_of(&g->node[k]);
-        if (!op || !(op->view || !strcmp(op->name, "Transpose"))) return -1;
-        v = g->node[k].in[0];
-    }
-    return v;
-}
+#include "runtime/moved.h"
 
 /* Calls visit for every (weight value, node, input) of the graph. */
 struct finder {
@@ -43,7 +32,11 @@ static bool is_weight(const struct finder *f, const struct node *node, const str
 
 static void visit(struct finder *f, int k, const struct op *op, int v, bool statistic) {
     const struct value *value = &f->g->value[v];
-    if (f->parameter_of[v] >= 0) return;
+    if (f->parameter_of[v] >= 0) {
+        struct parameter *p = f->parameter ? &f->parameter[f->parameter_of[v]] : NULL;
+        if (p && !op->moves && ot_op_find(p->op)->moves) p->op = op->name;
+        return;
+    }
     f->parameter_of[v] = f->n++;
     if (!f->parameter) return;
     f->parameter[f->n - 1] = (struct parameter){.value = v,
@@ -57,7 +50,9 @@ static void visit(struct finder *f, int k, const struct op *op, int v, bool stat
                                                 .trainable = !statistic && value->exportable};
 }
 
+/* A statistic is updated where it stands: it must not be moved. */
 static void walk(struct finder *f) {
+    struct moved m;
     for (int v = 0; v < f->g->n_values; v++) f->parameter_of[v] = -1;
     f->n = 0;
     for (int k = 0; k < f->g->n_nodes; k++) {
@@ -66,8 +61,9 @@ static void walk(struct finder *f) {
         for (int i = 0; op && i < node->n_in && i < 16; i++) {
             bool statistic = (op->statistics >> i) & 1;
             if (!statistic && !((op->parameters >> i) & 1)) continue;
-            int v = origin(f->g, node->in[i]);
-            if (v >= 0 && is_weight(f, node, op, v)) visit(f, k, op, v, statistic);
+            if (!ot_moved_find(f->g, node->in[i], &m)) continue;
+            for (int o = 0; o < m.n_origins && (!statistic || !m.n_nodes); o++)
+                if (is_weight(f, node, op, m.origin[o])) visit(f, k, op, m.origin[o], statistic);
         }
     }
 }

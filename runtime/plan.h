@@ -131,6 +131,7 @@ struct plan {
 
     /* while lowering: what each value of the graph is */
     struct entry **rows, **lanes, **dense;
+    struct moved_use **moved; /* weights that are moved first, or NULL */
     int lane_count;
     bool few_samples;       /* convolutions stay in rows */
     bool *leads_to_lanes;   /* of each node of the graph */
@@ -205,8 +206,8 @@ ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err);
 ot_status ot_plan_no_memory(ot_error *err);
 
 /* A node for an operator, whose tensors are NULL; the plan does not know it yet. */
-struct plan_node *ot_node_new(struct plan *p, const struct op *op, const struct node *node,
-                              int index);
+struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct op *op,
+                              const struct node *node, int index);
 /* With x and y set: prepares it and gives its outputs and memory their buffers. */
 ot_status ot_node_prepare(struct plan *p, struct plan_node *pn, ot_error *err);
 
