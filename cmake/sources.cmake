@@ -82,6 +82,7 @@ set(ONNX_SOURCES
   onnx/scan.c
   onnx/schema.c
   onnx/scope.c
+  onnx/sequence.c
   onnx/skeleton.c
   onnx/sparse.c
   onnx/training.c
@@ -217,6 +218,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_payload:hostile.c:wire.c
   test_safetensors
   test_scan:hostile.c:wire.c
+  test_sequence:model.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c

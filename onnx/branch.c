@@ -15,14 +15,9 @@ bool ot_branch_is_if(const Onnx__NodeProto *p) {
 /* ---- the condition ---- */
 
 /* One integer or truth value; false: it is none. */
-static bool read_number(struct import *im, const struct source *s, int64_t *number) {
-    struct tensor *t = s->ready;
-    struct tensor shape;
-    ot_type type;
-    if (s->tensor && (ot_payload_check(im, s->tensor, &shape, &type) || ot_elements(&shape) != 1 ||
-                      ot_payload_tensor(im, s->tensor, &t, &type)))
-        return false;
-    if (!t || ot_elements(t) != 1) return false;
+static bool read_number(struct import *im, int v, int64_t *number) {
+    const struct tensor *t = ot_constant_read(im, v, 1);
+    if (!t || !ot_elements(t)) return false;
     *number = t->type == OT_INT64   ? *(const int64_t *)t->data
               : t->type == OT_INT32 ? *(const int32_t *)t->data
               : t->type == OT_BOOL  ? *(const uint8_t *)t->data != 0
@@ -46,7 +41,7 @@ static bool evaluate(struct import *im, int v, int steps, int64_t *number) {
     int64_t x[2] = {0};
     if (v < 0 || steps > MOST_STEPS) return false;
     if (g->value[v].kind == OT_VALUE_INITIALIZER || g->value[v].kind == OT_VALUE_CONSTANT)
-        return read_number(im, &im->source[v], number);
+        return read_number(im, v, number);
     if (g->value[v].kind != OT_VALUE_NODE) return false;
     const struct node *n = &g->node[g->value[v].producer];
     if (*n->domain || n->n_in > 2) return false;

@@ -75,3 +75,14 @@ ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                               "attribute '%.40s' is unknown, or has the wrong type", a->name);
     return from_attr(im, a, source);
 }
+
+const struct tensor *ot_constant_read(struct import *im, int v, int64_t most) {
+    const struct source *s = &im->source[v];
+    struct tensor *t = s->ready;
+    struct tensor shape;
+    ot_type type;
+    if (s->tensor && (ot_payload_check(im, s->tensor, &shape, &type) ||
+                      ot_elements(&shape) > most || ot_payload_tensor(im, s->tensor, &t, &type)))
+        return NULL;
+    return t && ot_elements(t) <= most ? t : NULL;
+}

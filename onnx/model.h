@@ -14,11 +14,12 @@
 
 enum { OT_NEWEST_IR = 13, OT_NEWEST_OPSET = 27, OT_MOST_PROBLEMS = 100 };
 
-/* Where the data of a constant value comes from, until it is read: one of the three. */
+/* Where the data of a constant value comes from, until it is read: one of the first three. */
 struct source {
     Onnx__TensorProto *tensor;
     Onnx__SparseTensorProto *sparse;
     struct tensor *ready;
+    const struct sequence *sequence; /* sequence.c */
     enum weight_use use;
 };
 
@@ -55,6 +56,8 @@ enum {
     SCOPE_UPDATE_KEY,
     SCOPE_INITIALIZATION,
     SCOPE_INITIALIZATION_KEY,
+    SCOPE_SEQUENCE, /* elements of sequences, which have no names */
+    SCOPE_HINT,     /* numbers in value_info */
     SCOPE_CALL = 16
 };
 #define SCOPE_FUNCTION(domain, overload)                                                           \
@@ -76,7 +79,9 @@ struct import {
     struct source *source; /* one a value */
     struct function *function;
     int n_functions;
-    size_t max_values, max_nodes;  /* room in the graph */
+    size_t max_values, max_nodes;  /* room in the graph, */
+    size_t spare_values, spare_nodes; /* and of it what is not counted for the file's own */
+    bool hints_named;
     uint64_t file_bytes, expanded; /* bytes made from less of the file; see ot_import_expand */
     int folder;                    /* beneath it external data lies; -1: there is none */
     ot_error last, first;          /* the failure at hand, and the one that is reported */
@@ -157,6 +162,8 @@ ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const 
                                        Onnx__SparseTensorProto *s, bool exportable);
 /* Types and shapes that the file tells of the outputs of nodes. */
 void ot_values_hints(struct import *im);
+/* Of value v alone, ahead of the others. */
+void ot_values_hint(struct import *im, int v);
 ot_status ot_values_outputs(struct import *im);
 
 /* ---- nodes.c: nodes in order, functions inlined ---- */
@@ -174,6 +181,9 @@ ot_status ot_training_read(struct import *im);
 /* Where the data of a Constant node with these attributes comes from. attr: of its references. */
 ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                              const struct attr *attr, int n_attr, struct source *source);
+
+/* The tensor of a constant of at most so many elements; NULL: it is none, or faulty. */
+const struct tensor *ot_constant_read(struct import *im, int v, int64_t most);
 
 /* ---- weights.c: constants get their data, weights with zeros their pattern ---- */
 /* Notes how a node uses its weight, once its inputs are known. */

@@ -1,6 +1,6 @@
 /* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies
  * (call.c), an If of a constant by the branch it takes (branch.c), Constant nodes by values, an
- * Identity of a constant by the constant itself. */
+ * Identity of a constant by the constant itself, sequences by their elements (sequence.c). */
 #include "onnx/walk.h"
 
 #include <stdio.h>
@@ -171,8 +171,8 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
         t->ready = true; /* its attributes stay where they are until the value is read */
         return add_constant(w, p, t, NULL, 0);
     }
+    bool taken;
     if (function < 0 && ot_branch_is_if(p)) {
-        bool taken;
         OT_TRY(ot_branch_enter(w, p, &taken));
         if (taken) return OT_OK;
     }
@@ -180,7 +180,10 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     OT_TRY(resolve(w, t, &attr));
     if (constant) return add_constant(w, p, t, attr, t->node.n_attr);
     if (function >= 0) return ot_call_enter(w, p, function, t, attr);
-    return add_plain(w, p, t, attr);
+    struct node node = t->node;
+    node.attr = attr;
+    OT_TRY(ot_sequence_node(w, p, &node, &taken));
+    return taken ? OT_OK : add_plain(w, p, t, attr);
 }
 
 ot_status ot_nodes_walk(struct import *im) {

@@ -221,6 +221,16 @@ static void hint(struct import *im, const Onnx__ValueInfoProto *p) {
     memcpy(im->g->value[v].dim, found.dim, sizeof found.dim);
 }
 
+void ot_values_hint(struct import *im, int v) {
+    const Onnx__GraphProto *p = im->model->graph;
+    for (size_t i = 0; i < p->n_value_info && !im->hints_named; i++)
+        if (p->value_info[i]->name)
+            (void)ot_names_set(&im->names, SCOPE_HINT, p->value_info[i]->name, (int)i);
+    im->hints_named = true;
+    const int k = ot_names_get(&im->names, SCOPE_HINT, im->g->value[v].name);
+    if (k >= 0) hint(im, p->value_info[k]);
+}
+
 void ot_values_hints(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph;
     for (size_t i = 0; i < p->n_output; i++) hint(im, p->output[i]);
@@ -260,6 +270,8 @@ static ot_status add_output(struct import *im, const char *name) {
     int v = ot_names_get(&im->names, SCOPE_GRAPH, name);
     if (v == VALUE_FAULTY) return OT_OK;
     if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node makes it");
+    if (g->value[v].kind == OT_VALUE_SEQUENCE)
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "it is a sequence");
     if (strcmp(g->value[v].name, name) != 0) OT_TRY(rename_output(im, name, v, &v));
     g->output[g->n_outputs++] = v;
     return OT_OK;

@@ -1,4 +1,4 @@
-/* walk.h - what nodes.c, scope.c, call.c and branch.c share of the walk over nodes. */
+/* walk.h - what nodes.c, scope.c, call.c, branch.c and sequence.c share of the walk over nodes. */
 #ifndef OT_ONNX_WALK_H
 #define OT_ONNX_WALK_H
 
@@ -53,5 +53,12 @@ bool ot_branch_is_if(const Onnx__NodeProto *p);
 /* Enters the branch that the condition takes; *taken is false where the condition is no constant,
  * and nothing was done. */
 ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *taken);
+
+/* ---- sequence.c: sequences of known length ---- */
+
+/* A node that takes or makes a sequence; *taken is false where this is none, and nothing was
+ * done. node: its type and attributes. */
+ot_status ot_sequence_node(struct walker *w, const Onnx__NodeProto *p, const struct node *node,
+                           bool *taken);
 
 #endif

@@ -18,6 +18,10 @@ void model_output(struct model *m, const char *name, int type, int rank, const i
     wire_value(&m->wire, 12, name, type, rank, dim);
 }
 
+void model_hint(struct model *m, const char *name, int type, int rank, const int64_t *dim) {
+    wire_value(&m->wire, 13, name, type, rank, dim);
+}
+
 void model_floats(struct model *m, const char *name, int rank, const int64_t *dim, const float *v) {
     wire_floats(&m->wire, 5, name, rank, dim, v);
 }
@@ -25,6 +29,12 @@ void model_floats(struct model *m, const char *name, int rank, const int64_t *di
 void model_ints(struct model *m, const char *name, int n, const int64_t *v) {
     wire_open_tensor(&m->wire, 5, name, OT_INT64, 1, (const int64_t[]){n});
     wire_bytes(&m->wire, 9, v, (size_t)n * sizeof *v);
+    wire_end(&m->wire);
+}
+
+void model_integer(struct model *m, const char *name, int64_t v) {
+    wire_open_tensor(&m->wire, 5, name, OT_INT64, 0, NULL);
+    wire_bytes(&m->wire, 9, &v, sizeof v);
     wire_end(&m->wire);
 }
 

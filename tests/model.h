@@ -12,8 +12,10 @@ void model_begin(struct model *m, int opset);
 /* dim < 0: a free one. type: TensorProto.DataType. */
 void model_input(struct model *m, const char *name, int type, int rank, const int64_t *dim);
 void model_output(struct model *m, const char *name, int type, int rank, const int64_t *dim);
+void model_hint(struct model *m, const char *name, int type, int rank, const int64_t *dim);
 void model_floats(struct model *m, const char *name, int rank, const int64_t *dim, const float *v);
 void model_ints(struct model *m, const char *name, int n, const int64_t *v);
+void model_integer(struct model *m, const char *name, int64_t v); /* a scalar */
 /* inputs, outputs: names with blanks between them, "-" for an absent one. attributes: "alpha=0.5
  * axis=1 pads=1,1,1,1 mode=linear"; a number with a point is a float, a list has commas (one
  * element: "axes=2,"). The node is named as its first output. */

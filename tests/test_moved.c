@@ -32,7 +32,8 @@ struct net {
 
 static const struct net nets[] = {
     {"gates", "Slice v0 i0 i4 i0 > a\nSlice v0 i4 i8 i0 > b\nConcat b v1 a > c ; axis=0\n"
-              "Transpose c > d ; perm=1,0\nMatMul x d > y", 1, {BATCH, WIDTH}, {{{8, 6}}, {{4, 6}}}},
+              "Transpose c > d ; perm=1,0\nMatMul x d > y",
+     1, {BATCH, WIDTH}, {{{8, 6}}, {{4, 6}}}},
     {"twice", "Concat v0 v0 > a ; axis=1\nMatMul x a > y", 1, {BATCH, WIDTH}, {{{6, 5}}}},
     {"part", "Split v0 > a b ; axis=0\nGemm x b > y ; transB=1", 1, {BATCH, WIDTH}, {{{10, 6}}}},
     {"kernel", "Reshape v0 shape > a\nConv x a > y ; pads=1,1,1,1", 1,

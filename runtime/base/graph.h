@@ -48,7 +48,8 @@ enum value_kind {
     OT_VALUE_NODE = 0,    /* output of a node */
     OT_VALUE_INPUT,       /* graph input without initializer */
     OT_VALUE_INITIALIZER, /* initializer or sparse_initializer */
-    OT_VALUE_CONSTANT     /* output of a Constant node; the node itself is gone */
+    OT_VALUE_CONSTANT,    /* output of a Constant node; the node itself is gone */
+    OT_VALUE_SEQUENCE     /* a list of values while a file is read: no node knows it */
 };
 
 /* How the file spells a constant value; export writes the same. */
