@@ -78,6 +78,7 @@ set(ONNX_SOURCES
   onnx/late.c
   onnx/names.c
   onnx/nodes.c
+  onnx/note.c
   onnx/payload.c
   onnx/scan.c
   onnx/schema.c
@@ -105,6 +106,7 @@ set(RUNTIME_SOURCES
   runtime/layout.c
   runtime/loss.c
   runtime/lower.c
+  runtime/mask.c
   runtime/match.c
   runtime/measure.c
   runtime/memory.c
@@ -212,6 +214,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
+  test_mask:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
   test_profile:model.c:wire.c

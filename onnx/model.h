@@ -160,11 +160,15 @@ ot_status ot_values_initializer(struct import *im, uint64_t scope, const char *p
                                 Onnx__TensorProto *t, bool exportable);
 ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const char *prefix,
                                        Onnx__SparseTensorProto *s, bool exportable);
-/* Types and shapes that the file tells of the outputs of nodes. */
+/* Types and shapes that the file tells of the outputs of nodes, and its notes of initializers. */
 void ot_values_hints(struct import *im);
 /* Of value v alone, ahead of the others. */
 void ot_values_hint(struct import *im, int v);
 ot_status ot_values_outputs(struct import *im);
+
+/* ---- note.c: what exporters note of initializers ---- */
+
+void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p);
 
 /* ---- nodes.c: nodes in order, functions inlined ---- */
 ot_status ot_nodes_walk(struct import *im);

@@ -234,7 +234,10 @@ void ot_values_hint(struct import *im, int v) {
 void ot_values_hints(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph;
     for (size_t i = 0; i < p->n_output; i++) hint(im, p->output[i]);
-    for (size_t i = 0; i < p->n_value_info; i++) hint(im, p->value_info[i]);
+    for (size_t i = 0; i < p->n_value_info; i++) {
+        hint(im, p->value_info[i]);
+        ot_note_read(im, p->value_info[i]);
+    }
 }
 
 /* Another name for a value, made by an Identity behind all nodes: folding took the node that gave

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
+#include "runtime/mask.h"
 #include "runtime/moved.h"
 
 /* Calls visit for every (weight value, node, input) of the graph. */
@@ -14,7 +15,12 @@ struct finder {
     int *parameter_of;
     int *uses; /* of each value, by nodes and as output of the graph */
     bool *updated; /* each value: training_info changes it */
+    bool *scores;  /* mask.h */
 };
+
+static bool is_elementwise(const struct op *op) {
+    return (op->parameters & OT_X(0)) && !op->sparse_in;
+}
 
 /* Operands of elementwise operators are weights only if they look like it: an initializer of more
  * than one element. Scalars and Constant nodes are fixed numbers of the formula, unless the model
@@ -25,16 +31,28 @@ static bool is_weight(const struct finder *f, const struct node *node, const str
     if (t->type != OT_FLOAT &&
         !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(g, node)))
         return false;
-    bool elementwise = (op->parameters & OT_X(0)) && !op->sparse_in;
-    return !elementwise || f->updated[v] ||
+    return !is_elementwise(op) || f->updated[v] ||
            (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
+}
+
+/* Is it trained unless somebody wants something else? */
+static bool is_trained(const struct finder *f, const struct op *op, int v) {
+    const struct value *value = &f->g->value[v];
+    if (!value->exportable) return false;
+    if (f->updated[v] || value->note == OT_NOTE_PARAMETER) return true;
+    return value->note != OT_NOTE_FIXED && !(is_elementwise(op) && ot_is_mask(f->g, f->scores, v));
+}
+
+/* A weight that was seen on its way only gets its operator now. */
+static void name_operator(struct parameter *p, const struct op *op) {
+    const struct op *was = ot_op_find(p->op);
+    if (was && was->moves && !op->moves) p->op = op->name;
 }
 
 static void visit(struct finder *f, int k, const struct op *op, int v, bool statistic) {
     const struct value *value = &f->g->value[v];
     if (f->parameter_of[v] >= 0) {
-        struct parameter *p = f->parameter ? &f->parameter[f->parameter_of[v]] : NULL;
-        if (p && !op->moves && ot_op_find(p->op)->moves) p->op = op->name;
+        if (f->parameter) name_operator(&f->parameter[f->parameter_of[v]], op);
         return;
     }
     f->parameter_of[v] = f->n++;
@@ -47,7 +65,8 @@ static void visit(struct finder *f, int k, const struct op *op, int v, bool stat
                                                 .t = *value->constant,
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
-                                                .trainable = !statistic && value->exportable};
+                                                .trainable =
+                                                    !statistic && is_trained(f, op, v)};
 }
 
 /* A statistic is updated where it stands: it must not be moved. */
@@ -153,19 +172,21 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err) {
     struct finder f = {.g = g, .parameter_of = parameter_of};
+    struct parameter *found = NULL;
     f.uses = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.uses);
     f.updated = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.updated);
-    struct parameter *found = NULL;
-    if (f.uses && f.updated) {
+    f.scores = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.scores);
+    if (f.uses && f.updated && f.scores) {
         count_uses(g, f.uses);
         find_updated(g, f.updated);
+        ot_mask_find_scores(g, f.scores);
         walk(&f);
-        found = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
+        found = f.parameter = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
+        if (found) walk(&f);
     }
-    f.parameter = found;
-    if (found) walk(&f);
     ot_block_free(allocator, f.uses);
     ot_block_free(allocator, f.updated);
+    ot_block_free(allocator, f.scores);
     if (!found) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
     OT_TRY(own_all(&f, allocator, err));
     *parameter = found;

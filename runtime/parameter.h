@@ -29,7 +29,8 @@ struct parameter {
 
 /* Finds the parameters of the graph: float initializers at the places that operators name as
  * weights, also through Reshape, Transpose and their like, integers behind DequantizeLinear, and
- * trainable operands of Add, Mul, Sub and Div. Takes over or copies their values. parameter_of:
+ * trainable operands of Add, Mul, Sub and Div. Buffers of the exporter and masks are among them,
+ * but trained only where somebody asks for it. Takes over or copies their values. parameter_of:
  * g->n_values entries, -1 elsewhere. */
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,

@@ -232,10 +232,31 @@ ARCHITECTURES = {
     "YOLO-head": yolo,
 }
 
-# Parameters that exporters compute with, so that they are not in the file.
+def positions(embedding, length=12):
+    return embedding(torch.arange(length)[None])
+
+
+def of_bert(module):
+    e = module.body.embeddings
+    return [positions(e.position_embeddings), e.token_type_embeddings(torch.zeros(1, 12).long())]
+
+
+def of_swin(module):
+    return [m.get_relative_position_bias() for m in module.modules()
+            if hasattr(m, "get_relative_position_bias")]
+
+
+def of_t5(module):
+    return [module.body.encoder.block[0].layer[0].SelfAttention.compute_bias(12, 12)]
+
+
+# Parameters that exporters compute with, so that they are not in the file: parts of their names,
+# and what the file may have instead.
 FOLDED = {
-    "Swin": ("relative_position_bias_table",),
-    "BERT": ("position_embeddings", "token_type_embeddings"),
-    "DistilBERT": ("position_embeddings",),
-    "GPT-2": ("wpe",),
+    "Swin": (("relative_position_bias_table",), of_swin),
+    "BERT": (("position_embeddings", "token_type_embeddings"), of_bert),
+    "DistilBERT": (("position_embeddings",),
+                   lambda m: [positions(m.body.embeddings.position_embeddings)]),
+    "GPT-2": (("wpe",), lambda m: [positions(m.body.transformer.wpe)]),
+    "T5-encoder": (("relative_attention_bias",), of_t5),
 }

@@ -166,7 +166,8 @@ int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failur
             return ot_refuse(f, EXIT_USAGE, "freeze: a pattern of %zu characters", n);
         memcpy(glob, globs, n);
         glob[n] = '\0';
-        if (n && ot_set_trainable(m->session, glob, 0, &err))
+        const int train = *glob == '!';
+        if (n && ot_set_trainable(m->session, glob + train, train, &err))
             return ot_refuse(f, EXIT_USAGE, "freeze: %s", err.message);
         globs += n + (globs[n] == ',');
     }

@@ -20,7 +20,7 @@ int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s, 
 int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings *s,
                      int64_t total_steps, struct failure *f);
 
-/* The weights that `freeze` names are not trained. */
+/* The weights that `freeze` names are not trained, or with an exclamation mark are. */
 int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failure *f);
 
 /* Two lines of a run's header; nothing where the model says nothing. */

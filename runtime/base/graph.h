@@ -52,6 +52,13 @@ enum value_kind {
     OT_VALUE_SEQUENCE     /* a list of values while a file is read: no node knows it */
 };
 
+/* What the file says of an initializer beyond its contents. */
+enum value_note {
+    OT_NOTE_NONE = 0,
+    OT_NOTE_PARAMETER, /* it was a parameter where the model comes from, */
+    OT_NOTE_FIXED      /* or a buffer or a constant there, which nobody trains */
+};
+
 /* How the file spells a constant value; export writes the same. */
 enum value_spelling { OT_SPELL_DENSE = 0, OT_SPELL_SPARSE_LINEAR, OT_SPELL_SPARSE_COO };
 
@@ -64,6 +71,7 @@ struct value {
     int64_t dim[OT_MAX_RANK]; /* -1: free. Of inputs and initializers; a hint elsewhere */
     struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
     enum value_spelling spelling;
+    enum value_note note;
     bool exportable; /* its new value can be written back (not so inside a local function) */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */

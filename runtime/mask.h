@@ -1,0 +1,15 @@
+/* mask.h - constants that are added to attention scores to close positions. They look like biases,
+ * and nobody wants them trained. */
+#ifndef OT_RUNTIME_MASK_H
+#define OT_RUNTIME_MASK_H
+
+#include "runtime/base/graph.h"
+
+/* scores[v], of g->n_values zeroes: v goes into a Softmax, through sums, Where and operators that
+ * move elements at most. */
+void ot_mask_find_scores(const struct graph *g, bool *scores);
+/* All elements of a mask are zero, or so far below that nothing is left behind Softmax. Where all
+ * are zero, it must be added to scores, and have 3 dimensions: a bias of classes has one. */
+bool ot_is_mask(const struct graph *g, const bool *scores, int v);
+
+#endif
