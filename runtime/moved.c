@@ -130,7 +130,9 @@ static struct tensor *add_numbers(struct mover *w, int v, const struct tensor *t
 
 /* The numbers of its slots where a weight has them, -1 elsewhere. */
 static ot_status number_slots(struct mover *w, int v, ot_error *err) {
-    const struct tensor *t = &w->p->session->parameter[w->p->session->parameter_of[v]].t;
+    struct entry *x;
+    OT_TRY(ot_lower_value(w->p, v, &x, err));
+    const struct tensor *t = &x->t;
     const struct pattern *q = t->pattern;
     const int64_t n = ot_elements(t);
     struct tensor *to = add_numbers(w, v, t);
