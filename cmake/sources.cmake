@@ -124,6 +124,7 @@ set(RUNTIME_SOURCES
   runtime/table.c
   runtime/train.c
   runtime/training_loss.c
+  runtime/training_node.c
   runtime/training_read.c
   runtime/training_rule.c
   runtime/training_update.c

@@ -82,6 +82,10 @@ struct writer {
     ot_error *err;
 };
 
+/* ---- training_node.c ---- */
+
+/* Zeroed memory; NULL after a failure. */
+void *ot_write_take(struct writer *w, size_t n, size_t size);
 /* New values and nodes; -1, or nothing, after a failure. */
 int ot_write_number(struct writer *w, const char *name, float number);
 int ot_write_tensor(struct writer *w, const char *name, struct tensor t, const struct value *like);

@@ -23,11 +23,8 @@ static const struct value *value_of(const struct update *u, int i) {
 /* The count of steps, which grows. */
 static void write_count(struct update *u) {
     struct writer *w = u->w;
-    int64_t *number = ot_arena_alloc(w->arena, 2, sizeof *number);
-    if (!number) {
-        ot_write_fail(w, OT_ERROR_NO_MEMORY, "out of memory");
-        return;
-    }
+    int64_t *number = ot_write_take(w, 2, sizeof *number);
+    if (!number) return;
     number[0] = u->o->steps_before + w->s->optimizer.steps;
     number[1] = 1;
     const struct tensor t = {.type = OT_INT64, .data = number},
@@ -179,9 +176,7 @@ static const float *zeros(struct writer *w) {
     int64_t most = 1;
     for (int i = 0; i < w->s->n_parameters; i++)
         if (ot_count(&w->s->parameter[i].t) > most) most = ot_count(&w->s->parameter[i].t);
-    const float *list = ot_arena_alloc(w->arena, (size_t)most, sizeof *list);
-    if (!list) ot_write_fail(w, OT_ERROR_NO_MEMORY, "out of memory");
-    return list;
+    return ot_write_take(w, (size_t)most, sizeof(float));
 }
 
 void ot_training_write_rules(struct writer *w, const int *weight, const int *gradient) {

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "runtime/onnxtrain.h"
+#include "tests/counter.h"
 #include "tests/export_case.h"
 #include "tests/networks.h"
 
@@ -440,6 +441,39 @@ static void is_refused(void **state) {
 
 /* ---- the rest ---- */
 
+static ot_status read_and_write(struct bytes b, struct counter *c, ot_error *err) {
+    const ot_options o = {.threads = 1, .training_info = 1, .allocator = counting_allocator(c)};
+    const ot_export_options export = {.training_info = 1};
+    ot_session *s = NULL;
+    ot_loss_options loss;
+    ot_optimizer_options optimizer;
+    ot_status status = ot_open_buffer(b.data, b.size, &o, &s, err);
+    if (!status) status = ot_get_training_info(s, &loss, &optimizer, err);
+    if (!status) status = ot_set_loss(s, &loss, err);
+    if (!status) status = ot_set_optimizer(s, &optimizer, err);
+    if (!status) status = ot_take_training_state(s, err);
+    if (!status) status = ot_export_onnx(s, target(), &export, err);
+    ot_close(s);
+    return status;
+}
+
+static void any_allocation_may_fail(void **state) {
+    (void)state;
+    for (int run = DAMPED; run < RUNS; run += 2) {
+        struct bytes b = pack_built(exported(run));
+        ot_status status = OT_ERROR_NO_MEMORY;
+        for (long n = 1; status; n++) {
+            struct counter c = {.fail_at = n};
+            ot_error err = {0};
+            status = read_and_write(b, &c, &err);
+            assert_int_equal(c.live, 0);
+            if (status && status != OT_ERROR_NO_MEMORY) fail_msg("%ld: %s", n, err.message);
+        }
+        unlink(target());
+        free(b.data);
+    }
+}
+
 static void state_needs_its_optimizer(void **state) {
     (void)state;
     Onnx__ModelProto *m = exported(5);
@@ -465,10 +499,10 @@ int main(void) {
     static const char *const golden[] = {"sgd",     "decay", "momentum", "nesterov",
                                          "adagrad", "adam",  "adam_late"};
     enum { GOLDEN = sizeof golden / sizeof *golden, REFUSED = sizeof refused / sizeof *refused };
-    struct CMUnitTest tests[GOLDEN + REFUSED + 3] = {
+    struct CMUnitTest tests[GOLDEN + REFUSED + 4] = {
         cmocka_unit_test(goes_on_as_before), cmocka_unit_test(what_cannot_be_written_is_refused),
-        cmocka_unit_test(state_needs_its_optimizer)};
-    int n = 3;
+        cmocka_unit_test(state_needs_its_optimizer), cmocka_unit_test(any_allocation_may_fail)};
+    int n = 4;
     for (int i = 0; i < GOLDEN; i++)
         tests[n++] = (struct CMUnitTest){golden[i], train_like_reference, NULL, NULL,
                                          (void *)(uintptr_t)golden[i]};
