@@ -3,13 +3,12 @@
 
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/kernels/kernels.h"
 
-/* Floats in a task; pixels of a block of lanes that are moved at a time, so that what is written
- * stays in L1. */
-enum { GRAIN = 1 << 15, PIXELS = 64 };
+enum { GRAIN = 1 << 15 }; /* floats in a task */
 
 struct job {
+    const struct kernels *kernels;
     const struct channel_move *m;
     const float *in, *fill;
     float *out;
@@ -68,24 +67,22 @@ static void move_planes(const struct job *job, const float *in, float *out, int6
 
 /* One block of lanes of out. */
 static void move_block(const struct job *job, const float *in, float *out, int64_t block) {
-    const int lanes = job->m->lanes;
-    const int64_t pixels = job->m->pixels;
-    const float *from[OT_CHANNEL_LANES];
-    int step[OT_CHANNEL_LANES];
-    static const float zero = 0;
-    int64_t at = job->spread ? find(job->m, block * lanes) : 0;
-    for (int l = 0; l < lanes; l++) {
-        const int64_t c = block * lanes + l, s = source(job, c, &at);
-        step[l] = s < 0 ? 0 : lanes;
-        from[l] = s >= 0 ? in + s / lanes * pixels * lanes + s % lanes
-                         : job->fill ? job->fill + c : &zero;
+    const int64_t size = job->m->pixels * OT_UNIT;
+    struct pick a = {.out = out + block * size, .pixels = (size_t)job->m->pixels};
+    int64_t at = job->spread ? find(job->m, block * OT_UNIT) : 0, last = -1;
+    for (int l = 0; l < OT_UNIT; l++) {
+        const int64_t c = block * OT_UNIT + l, s = source(job, c, &at);
+        a.unit[l] = -1;
+        if (s < 0) {
+            a.fill[l] = job->fill ? job->fill[c] : 0;
+            continue;
+        }
+        if (s / OT_UNIT != last) a.in[a.units++] = in + s / OT_UNIT * size;
+        last = s / OT_UNIT;
+        a.unit[l] = a.units - 1;
+        a.lane[l] = (int32_t)(s % OT_UNIT);
     }
-    out += block * pixels * lanes;
-    for (int64_t p = 0; p < pixels; p += PIXELS) {
-        const int64_t end = p + PIXELS < pixels ? p + PIXELS : pixels;
-        for (int l = 0; l < lanes; l++)
-            for (int64_t i = p; i < end; i++) out[i * lanes + l] = from[l][i * step[l]];
-    }
+    job->kernels->pick(&a);
 }
 
 static void move_sample(const struct job *job, int64_t sample, int64_t from, int64_t to) {
@@ -107,24 +104,26 @@ static void move_task(void *arg, int task, int worker) {
     for (; sample < end; sample++) move_sample(job, sample, from, to);
 }
 
-static void move(struct pool *pool, struct job *job) {
+static void move(const struct op_node *n, struct job *job) {
     const struct channel_move *m = job->m;
+    job->kernels = n->kernels;
     job->in_channels = job->spread ? m->kept : m->all;
     job->out_channels = job->spread ? m->all : m->kept;
     job->grain = (GRAIN / m->pixels + m->lanes) / m->lanes * m->lanes;
     job->chunks = ot_task_count(job->out_channels, job->grain);
     job->run = GRAIN / (job->out_channels * m->pixels) + 1;
-    ot_parallel_for(pool, ot_task_count(m->samples, job->run) * (int)job->chunks, move_task, job);
+    const int tasks = ot_task_count(m->samples, job->run) * (int)job->chunks;
+    ot_parallel_for(n->pool, tasks, move_task, job);
 }
 
-void ot_channels_gather(struct pool *pool, const struct channel_move *m, const float *in,
+void ot_channels_gather(const struct op_node *n, const struct channel_move *m, const float *in,
                         float *out) {
     struct job job = {.m = m, .in = in, .out = out};
-    move(pool, &job);
+    move(n, &job);
 }
 
-void ot_channels_spread(struct pool *pool, const struct channel_move *m, const float *in,
+void ot_channels_spread(const struct op_node *n, const struct channel_move *m, const float *in,
                         const float *fill, float *out) {
     struct job job = {.m = m, .in = in, .fill = fill, .out = out, .spread = true};
-    move(pool, &job);
+    move(n, &job);
 }

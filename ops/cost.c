@@ -22,7 +22,7 @@ static const struct rates {
 /* Bytes a nanosecond: of sparse products, which read strips of channels, of dense ones, of turning
  * a tensor, and of moving channels, read and written. The weight gradient of sparse ones adds up
  * across lanes: its rate is lower, as is that of both gradients of dense ones. */
-static const double sparse_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 6.5,
+static const double sparse_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 14,
                     weight_rate = 0.8, dense_back_rate = 0.85;
 
 /* The densest weight that sparse kernels are taken for where nothing else is known. */

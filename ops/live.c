@@ -111,7 +111,7 @@ static const float *part_bias(const struct live_product *p, float *room) {
     const struct op_node *n = p->node;
     if (!has_bias(n) || !p->out.channel) return has_bias(n) ? ot_f(n->x[2]) : NULL;
     const struct channel_move one = {p->out.channel, p->out.kept, p->out.all, 1, 1, 1};
-    ot_channels_gather(n->pool, &one, ot_f(n->x[2]), room);
+    ot_channels_gather(n, &one, ot_f(n->x[2]), room);
     return room;
 }
 
@@ -145,7 +145,7 @@ static const float *gathered(const struct live_product *p, const struct channel_
                              const float *all, size_t at) {
     float *some = (float *)p->node->scratch + at;
     if (!m->channel) return all;
-    ot_channels_gather(p->node->pool, m, all, some);
+    ot_channels_gather(p->node, m, all, some);
     return some;
 }
 
@@ -162,7 +162,7 @@ void ot_live_forward(struct live_product *p) {
     if (p->conv) ot_dense_conv_forward(p->conv, x, w, bias, part, rest);
     else multiply(p, x, w, bias, part);
     if (p->out.channel)
-        ot_channels_spread(n->pool, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
+        ot_channels_spread(n, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
 }
 
 void ot_live_backward(struct live_product *p) {
@@ -181,7 +181,7 @@ void ot_live_backward(struct live_product *p) {
     const float *x = dw || dbias ? gathered(p, &p->in, ot_f(n->x[0]), p->backward.x) : NULL;
     if (p->conv) ot_dense_conv_backward(p->conv, x, n->save, dy, part, dw, dbias, rest);
     else multiply_back(p, x, n->save, dy, part, dw);
-    if (dx && p->in.channel) ot_channels_spread(n->pool, &p->in, part, NULL, dx);
+    if (dx && p->in.channel) ot_channels_spread(n, &p->in, part, NULL, dx);
     struct weight_job job = {.p = p, .part = dw, .dvalue = dw ? ot_f(n->dx[1]) : NULL};
     if (dw) run_rows(p, read_rows, &job);
 }

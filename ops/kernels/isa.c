@@ -9,6 +9,7 @@
 #include "ops/kernels/layer_norm.inc"
 #include "ops/kernels/softmax.inc"
 #include "ops/kernels/pack.inc"
+#include "ops/kernels/pick.inc"
 #include "ops/kernels/pool.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
@@ -50,6 +51,7 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .width = WIDTH,
     .tile = TILE,
     .pack = pack_lines,
+    .pick = pick,
     .moments = moments,
     .unit_moments = unit_moments,
     .norm = norm,

@@ -126,8 +126,20 @@ struct depthwise {
     int used;
 };
 
+/* out[pixels][OT_UNIT]: lane l is lane[l] of unit[l] of the `units` in `in`, which are like it, or
+ * fill[l] where unit[l] is -1. */
+struct pick {
+    const float *in[OT_UNIT];
+    int units;
+    int32_t unit[OT_UNIT], lane[OT_UNIT];
+    float fill[OT_UNIT];
+    float *out;
+    size_t pixels;
+};
+
 typedef void depthwise_fn(const struct depthwise *a);
 typedef void pack_fn(const struct pack *a);
+typedef void pick_fn(const struct pick *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
 typedef void max_pool_fn(const struct max_pool *a);
@@ -198,6 +210,7 @@ struct kernels {
     int width;        /* floats in a vector */
     int tile;         /* most units in a tile; h * w <= tile */
     pack_fn *pack;
+    pick_fn *pick;
     moments_fn *moments, *unit_moments;
     norm_fn *norm;
     norm_sums_fn *norm_sums;
