@@ -103,6 +103,10 @@ losses again/metrics.jsonl | cmp - told.txt || fail "a checkpoint goes on in ano
 for file in course.onnx told/weights/last.onnx later/weights/last.onnx; do
     masks $file | cmp - before.txt || fail "training_info lost the mask: $file"
 done
+LC_ALL=C sed 's/Adagrad/Adagrax/' course.onnx > other.onnx
+expect 3 "$TRAIN" train other.onnx "$GLYPHS" $steps
+stderr_has 'training_info: node .*Adagrax.*training_info=0'
+expect 0 "$TRAIN" train other.onnx "$GLYPHS" $steps training_info=0
 
 echo "-- check"
 expect 2 "$TRAIN" check

@@ -93,6 +93,8 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
     if (status == OT_ERROR_ARGUMENT) return ot_refuse_status(f, EXIT_USAGE, &err);
     if (status == OT_ERROR_LIMIT && ot_is_given(s, OPTION_memory_limit))
         return ot_refuse_status(f, EXIT_MEMORY, &err);
+    if ((s->command & TRAIN) && strncmp(err.message, "training_info", 13) == 0)
+        return ot_refuse(f, EXIT_MODEL, "%s; training_info=0 leaves it aside", err.message);
     /* a model with values that are not finite is a broken model, not a diverged run */
     ot_refuse_status(f, EXIT_MODEL, &err);
     f->code = f->code == EXIT_MEMORY ? EXIT_MEMORY : EXIT_MODEL;
