@@ -35,6 +35,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
+    ot_op_along(n, axis);
     ot_op_like(n->y[0], x);
     ot_strips_of(x, axis, axis + 1, &s->strips);
     s->exclusive = ot_attr_int(n->node, "exclusive", 0) != 0;

@@ -59,6 +59,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (half && (s->inverse || x->dim[x->rank - 1] == 2))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "one side of what is not real");
     OT_TRY(read_axis(n, &s->axis, err));
+    ot_op_along(n, s->axis);
     OT_TRY(read_size(n, s->axis, &size, err));
     s->outer = s->inner = 1;
     for (int i = 0; i < x->rank - 1; i++) {

@@ -72,6 +72,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
+    ot_op_along(n, axis);
     OT_TRY(check_affine(n, 1, axis, err));
     OT_TRY(check_affine(n, 2, axis, err));
     ot_op_like(n->y[0], x);

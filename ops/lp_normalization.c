@@ -25,6 +25,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
+    ot_op_along(n, axis);
     if (p != 1 && p != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld, not 1 or 2",
                           (long long)p);

@@ -37,6 +37,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     uint32_t axes;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_axes(n, &axes, err));
+    if (axes & 1) ot_op_along(n, 0);
     const int64_t elements = ot_fold_move(n->x[0], axes, &s->move);
     if (!elements) return ot_op_fail(n, err, OT_ERROR_INVALID, "the axes have no elements");
     s->count = ot_count(n->x[0]) / elements;

@@ -69,7 +69,7 @@ struct op_node {
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
     bool mixes;   /* prepare sets it where a sample's y depends on the others of its batch; */
-    bool ordered; /* where dimension 0 of x[0] is time, not samples */
+    bool ordered; /* where dimension 0 of x[0] is time, or summed over, so that it is not samples */
 
     void *state; /* op->state_size zeroed bytes */
 
@@ -201,6 +201,11 @@ void ot_op_like(struct tensor *y, const struct tensor *x);
 ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err);
 /* -r <= axis < r becomes 0 <= axis < r. */
 ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err);
+
+/* For prepare: y depends on all of x[0] along this axis. */
+static inline void ot_op_along(struct op_node *n, int axis) {
+    n->ordered |= axis == 0 && n->x[0]->role == OT_ROLE_ACTIVATION;
+}
 /* Values of a constant int32/int64 tensor input as int64, in the arena. Fails where it is not
  * CONST. An absent input gives NULL and 0. */
 ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int *count,

@@ -104,6 +104,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_type(n, err));
     OT_TRY(read_axes(n, &axes, err));
     OT_TRY(set_shape(n, axes, err));
+    if (axes & 1) ot_op_along(n, 0);
     const int64_t reduced = ot_fold_move(x, axes, &s->move);
     s->fold = kind->fold;
     s->scale = kind->mean ? 1.0f / (float)reduced : 1;

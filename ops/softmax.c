@@ -40,6 +40,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
+    ot_op_along(n, axis);
     ot_op_like(n->y[0], x);
     int end = n->node->opset >= 13 ? axis + 1 : x->rank;
     s->logarithm = !strcmp(n->op->name, "LogSoftmax");

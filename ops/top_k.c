@@ -31,6 +31,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (x->type != OT_FLOAT && x->type != OT_INT64 && x->type != OT_INT32)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank, &axis, err));
+    ot_op_along(n, axis);
     OT_TRY(read_k(n, &s->k, err));
     if (s->k < 0 || s->k > x->dim[axis] || x->dim[axis] > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "k is %lld on an axis of extent %lld",

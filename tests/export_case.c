@@ -97,7 +97,7 @@ struct bytes export_graph(const struct graph *g, const struct export_request *r)
 
 struct bytes export_bytes(struct bytes in, ot_export_sparse sparse, ot_export_form form) {
     struct graph *g = import_bytes(in);
-    struct export_request r = {.options = {sparse, form}};
+    struct export_request r = {.options = {.sparse = sparse, .form = form}};
     struct bytes out = export_graph(g, &r);
     ot_graph_free(g);
     return out;

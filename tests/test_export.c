@@ -386,7 +386,8 @@ static void every_allocation_may_fail(void **state) {
     struct counter f = {0};
     struct bytes in = pack_built(sample_model());
     struct graph *g = import_with(in, counting_allocator(&f));
-    struct export_request r = {.options = {OT_EXPORT_SPARSE_INITIALIZER, OT_EXPORT_FORM_TRAINING}};
+    struct export_request r = {.options = {.sparse = OT_EXPORT_SPARSE_INITIALIZER,
+                                           .form = OT_EXPORT_FORM_TRAINING}};
     long live = f.live;
     ot_status status = OT_ERROR_NO_MEMORY;
     for (int k = 0; status; k++) {

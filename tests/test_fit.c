@@ -73,6 +73,20 @@ static void large_weight(struct model *m, const char *name, int64_t rows, int64_
     free(w);
 }
 
+/* Samples that look at each other. */
+static unsigned char *mingled(size_t *size) {
+    struct model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 12));
+    network_weight(&m, "w1", 2, DIMS(20, 12), 0.2);
+    network_weight(&m, "w2", 2, DIMS(CLASSES, 20), 0.3);
+    model_node(&m, "Gemm", "x w1", "h", "transB=1");
+    model_node(&m, "Softmax", "h", "s", "axis=0");
+    model_node(&m, "Gemm", "s w2", "y", "transB=1");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
+    return model_finish(&m, size);
+}
+
 /* Dense products that are large beside what is between them. */
 static unsigned char *wide(size_t *size) {
     struct model m;
@@ -505,6 +519,17 @@ static void classes_are_checked_before_anything_runs(void **state) {
     ot_close(f.s);
 }
 
+static void samples_that_depend_on_each_other_are_not_divided(void **state) {
+    (void)state;
+    struct fixture f;
+    ot_error err = {OT_OK, ""};
+    open_short(&f, mingled, (ot_options){.threads = 1}, BATCH, 64);
+    assert_int_equal(ot_prepare(f.s, 1, &f.in, 1, NULL, &err), OT_ERROR_LIMIT);
+    assert_non_null(strstr(err.message, "the step needs"));
+    assert_null(strstr(err.message, "micro-batches"));
+    ot_close(f.s);
+}
+
 /* The second run has made other plans, or fewer, when it goes on: it is divided the same way. */
 static void a_resumed_run_is_divided_as_it_was(void **state) {
     (void)state;
@@ -551,6 +576,7 @@ int main(void) {
         cmocka_unit_test(every_failed_allocation_is_told),
         cmocka_unit_test(a_failed_part_leaves_no_trace),
         cmocka_unit_test(classes_are_checked_before_anything_runs),
+        cmocka_unit_test(samples_that_depend_on_each_other_are_not_divided),
         cmocka_unit_test(a_resumed_run_is_divided_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
