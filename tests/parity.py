@@ -8,7 +8,9 @@ Each architecture gets random weights, 90 % of every matrix zero, and is exporte
 makes one training step; loss and the gradient of every parameter are held against PyTorch's in
 float64: the loss to 1e-4, gradients to 1e-3 of the largest element of their tensor (or of a
 thousandth of the largest of all, where a gradient is zero but for rounding). The column "torch" is
-how far PyTorch in float32 is from float64 itself: what is nearer than that is good too. Networks
+how far PyTorch in float32 is from float64 itself: what is nearer than that is good too. Where that
+is not enough, it is how far float64 goes if its weights are moved by up to 2^-22 of themselves, as
+roundings of float32 may: in networks where a Relu turns for it, much farther than that. Networks
 with BatchNormalization run with running statistics and with those of the batch. LIBRARY is
 libonnxtrain.so; needs torch, torchvision, transformers, onnx and onnxscript (the dynamo exporter).
 Exit code 1 where something differs.
@@ -30,6 +32,7 @@ from parity_models import ARCHITECTURES, FOLDED  # noqa: E402
 from parity_torch import expected, export, forms, has_bn, randomize  # noqa: E402
 
 LOSS_LIMIT, GRADIENT_LIMIT, LEAST = 1e-4, 1e-3, 1e-3
+DRAWS, MOVE = 5, 2.0 ** -22
 BN = {"affine": 3, "train": 2}
 SPARSE = {"auto": 0, "always": 1, "never": 2}
 TYPES = {np.dtype("float32"): 1, np.dtype("int64"): 7}
@@ -192,6 +195,20 @@ def compare(found, want, torch32, details):
     return worst, noise, which, missing
 
 
+def unrest(found, module, train, inputs, target, want):
+    """The worst error of gradients in float64 with weights that are moved a little."""
+    worst = 0.0
+    for seed in range(DRAWS):
+        torch.manual_seed(seed)
+        moved = copy.deepcopy(module).double()
+        with torch.no_grad():
+            for p in moved.parameters():
+                p *= 1 + MOVE * (2 * torch.rand_like(p) - 1)
+        _, gradient = expected(moved, train, inputs, target, torch.float64)
+        worst = max(worst, compare(found, want, gradient, False)[1])
+    return worst
+
+
 def brief(e):
     lines = [s for s in str(e).strip().splitlines() if s.strip()]
     return f"{type(e).__name__}: {(lines or [''])[0][:150]}"
@@ -210,6 +227,8 @@ def measure(library, name, module, inputs, target, path, bn, args):
     if folded:
         found.unfold(copy.deepcopy(module), folded)
     worst, noise, which, missing = compare(found, want, torch32, args.details)
+    if worst > max(GRADIENT_LIMIT, noise):
+        noise = max(noise, unrest(found, module, train, inputs, target, want))
     error = abs(got - loss) / abs(loss)
     lost = [m for m in missing if not any(part in m for part in parts)]
     good = error <= LOSS_LIMIT and worst <= max(GRADIENT_LIMIT, noise) and not lost
