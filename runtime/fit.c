@@ -20,6 +20,7 @@ struct wish {
     int64_t batch; /* samples; 0: there is nothing to divide */
     size_t least;  /* what the most frugal plan so far would need */
     bool mixes;    /* a sample's result depends on the others of its batch */
+    bool whole;    /* parts were refused */
     int64_t rows;  /* samples that fill the lanes */
 };
 
@@ -98,6 +99,7 @@ static ot_status try_parts(struct wish *w, int64_t parts, bool frugal, struct pl
     const ot_status status =
         parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, frugal, &p, err)
                   : ot_plan_new(w->s, w->kind, w->inputs, w->n, frugal, &p, err);
+    if (status == OT_ERROR_LIMIT && parts > 1) w->whole = true;
     if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
     w->mixes = p->mixes;
     if (parts == 1) w->rows = rows_to_fill(p, w->batch);
@@ -139,7 +141,7 @@ static ot_status refuse(const struct wish *w, ot_error *err) {
                    "the step needs %zu bytes (%.1f MiB) at least%s, the memory limit is %zu bytes "
                    "(%.1f MiB)",
                    w->least, (double)w->least / (1 << 20),
-                   !is_divisible(w) ? "" : ", in micro-batches of any size", limit,
+                   w->whole || !is_divisible(w) ? "" : ", in micro-batches of any size", limit,
                    (double)limit / (1 << 20));
 }
 
@@ -233,8 +235,9 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
     struct plan *p = recall(s, kind, inputs, n);
     s->forward = s->backward = NULL;
     if (!p) {
-        struct wish w = {s, kind, inputs, n, ot_batch_of(inputs, n), SIZE_MAX, false,
-                         OT_CONV_LANES};
+        struct wish w = {.s = s, .kind = kind, .inputs = inputs, .n = n,
+                         .batch = ot_batch_of(inputs, n), .least = SIZE_MAX,
+                         .rows = OT_CONV_LANES};
         OT_TRY(choose(&w, &p, err));
         tell(s, p);
         p->next = s->plan;
