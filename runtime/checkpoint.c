@@ -317,7 +317,7 @@ static ot_status check_all(struct ot_session *s, const struct safetensors *file,
     for (int i = 0; i < s->n_parameters; i++)
         OT_TRY(read_parameter(s, &s->parameter[i], file, all, err));
     if (all->used + SCALARS == file->n) return OT_OK;
-    return ot_fail(err, OT_ERROR_INVALID, "%d tensors, this session knows %d of them", file->n,
+    return ot_fail(err, OT_ERROR_INVALID, "%d tensors, of which the model has %d", file->n,
                    all->used + SCALARS);
 }
 
