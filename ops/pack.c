@@ -87,7 +87,7 @@ static void pack_runs(const struct kernels *k, const struct axis *lines,
 
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             ptrdiff_t ahead, int oy, int ox, float *out) {
+             struct pack_ahead ahead, int oy, int ox, float *out) {
     const size_t length = (size_t)columns->length * OT_UNIT;
     struct pack p = {.channel = channel, .channels = n,
                      .in_channel = image->channel, .in_line = (size_t)lines->step * image->line,

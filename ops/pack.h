@@ -52,6 +52,6 @@ struct image {
  * output (oy, ox). ahead: as in struct pack. */
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             ptrdiff_t ahead, int oy, int ox, float *out);
+             struct pack_ahead ahead, int oy, int ox, float *out);
 
 #endif

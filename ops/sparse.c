@@ -44,8 +44,9 @@ static bool is_wide(const struct stream *s) { return s->tiles_h == 1 && s->tiles
 
 /* What to fetch while a tile is copied: wide products gain from the next tile, others from the same
  * lines two channels on. */
-static ptrdiff_t copy_ahead(const struct stream *s, size_t channel, size_t unit) {
-    return (ptrdiff_t)(is_wide(s) ? (size_t)s->tile_w * unit : 2 * channel);
+static struct pack_ahead copy_ahead(const struct stream *s, size_t channel, size_t unit) {
+    const bool wide = is_wide(s);
+    return (struct pack_ahead){(ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel), wide};
 }
 
 /* The inputs of a panel for this tile: where they stand if that is the packed form already, else

@@ -78,10 +78,18 @@ struct sddmm {
     struct ahead *ahead; /* NULL: nothing */
 };
 
+/* What stands `distance` floats behind the units that are copied, which need not exist, is fetched
+ * into the first-level cache, or into the second if it is `far`: memory then answers more of such
+ * fetches at a time. */
+struct pack_ahead {
+    ptrdiff_t distance;
+    bool far;
+};
+
 /* Copies a rectangle of units of some channels (channel NULL: the first ones): `top` lines of
  * zeros, `lines` lines of which each is `left` units of zeros, `units` units of `in` that stand
- * in_step apart, `right` units of zeros, then `bottom` lines of zeros. Meanwhile fetches into the
- * first-level cache what stands `ahead` floats behind the units it copies, which need not exist. */
+ * in_step apart, `right` units of zeros, then `bottom` lines of zeros. Meanwhile fetches what
+ * `ahead` says. */
 struct pack {
     const float *in;
     float *out;
@@ -89,7 +97,7 @@ struct pack {
     int channels;
     size_t in_channel, in_line, in_step, out_channel, out_line;
     int top, lines, bottom, left, units, right;
-    ptrdiff_t ahead;
+    struct pack_ahead ahead;
 };
 
 /* From one place of an image to another: in floats, and in positions. */
