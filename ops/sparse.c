@@ -43,7 +43,8 @@ static int panel_channels(const struct stream *s, int panel) {
 static bool is_wide(const struct stream *s) { return s->tiles_h == 1 && s->tiles_w > 16; }
 
 /* What to fetch while a tile is copied: wide products gain from the next tile, others from the same
- * lines two channels on. */
+ * lines two channels on. The next tile, whole pieces of memory away, comes faster into the second-
+ * level cache (docs/benchmarks.md); what is used at once belongs into the first. */
 static struct pack_ahead copy_ahead(const struct stream *s, size_t channel, size_t unit) {
     const bool wide = is_wide(s);
     return (struct pack_ahead){(ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel), wide};

@@ -79,8 +79,7 @@ struct sddmm {
 };
 
 /* What stands `distance` floats behind the units that are copied, which need not exist, is fetched
- * into the first-level cache, or into the second if it is `far`: memory then answers more of such
- * fetches at a time. */
+ * into the first-level cache, or into the second if it is `far`. */
 struct pack_ahead {
     ptrdiff_t distance;
     bool far;
