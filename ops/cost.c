@@ -68,7 +68,7 @@ struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, 
     const double rate = rates_of(k)->sparse[kind_of(s)];
     const double blocks = lanes ? (double)((s->n + lanes - 1) / lanes * lanes) : (double)s->n;
     const double flops = 2.0 * (double)nnz * blocks * positions(s);
-    const double bytes = activations(s, blocks) + (double)nnz * sizeof(struct entry);
+    const double bytes = activations(s, blocks) + (double)nnz * (sizeof(int32_t) + sizeof(float));
     const double moved = 1e-6 * bytes / sparse_bytes, pass = 1e-6 * flops / rate;
     return (struct cost){pass + moved, pass + moved, pass / weight_rate + moved};
 }

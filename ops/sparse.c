@@ -93,7 +93,7 @@ static void look_ahead(const struct stream *s, const struct tile *next, const fl
 struct gather_job {
     struct sparse_product *p;
     struct stream *s;
-    const float *x, *bias;
+    const float *x, *value, *bias;
     float *y;
     size_t x_block, y_block;
     int64_t items;   /* tiles of all blocks */
@@ -129,7 +129,8 @@ static void gather_tile(const struct gather_job *job, int64_t item, int chunk, i
     }
     float *buffer = ot_sparse_worker(job->p, job->scratch, worker);
     float *part = buffer + job->p->packed;
-    struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .bias = job->bias,
+    struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .value = job->value,
+                     .bias = job->bias,
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
                      .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
@@ -164,18 +165,20 @@ static void refresh_task(void *arg, int task, int worker) {
     ot_stream_refresh(job->s, job->value, from, to);
 }
 
-void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *value) {
+const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value) {
+    if (!s->slot) return value;
     struct refresh_job refresh = {s, value};
     ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    return s->value;
 }
 
 static void gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
+    job->value = ot_sparse_values(job->p, job->s, value);
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
     job->items = job->p->blocks * s->tiles_h * s->tiles_w;
     job->past_cache = blocks * job->y_block * sizeof(float) > PAST_CACHE &&
                       (uintptr_t)job->y % (OT_UNIT * sizeof(float)) == 0;
-    ot_sparse_refresh(job->p, job->s, value);
     ot_parallel_for(job->p->pool, (int)(job->items * s->chunks), gather_task, job);
 }
 
@@ -290,7 +293,8 @@ static void collect_task(void *arg, int task, int worker) {
     for (int i = 1; i < job->p->shares; i++)
         for (int64_t k = from; k < to; k++) job->sums[k] += job->sums[i * pitch + k];
     const int64_t slots = to < s->nnz ? to : s->nnz;
-    for (int64_t k = from; job->dvalue && k < slots; k++) job->dvalue[s->slot[k]] = job->sums[k];
+    for (int64_t k = from; job->dvalue && k < slots; k++)
+        job->dvalue[s->slot ? s->slot[k] : k] = job->sums[k];
     for (int64_t k = from < slots ? slots : from; job->dbias && k < to; k++)
         job->dbias[k - s->nnz] = job->sums[k];
 }

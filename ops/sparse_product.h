@@ -46,8 +46,9 @@ struct weight_job {
 
 /* ---- what both layouts share (sparse.c) ---- */
 
-/* Brings the values of a stream up to date. */
-void ot_sparse_refresh(struct sparse_product *p, struct stream *s, const float *value);
+/* What `at` of the stream numbers: the values of the weight, or a copy of them in another order,
+ * which is brought up to date. */
+const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value);
 /* The sums of a share; `clear`: with those of this chunk zeroed. */
 float *ot_sparse_sums(const struct weight_job *job, int chunk, int share, bool clear);
 

@@ -83,7 +83,7 @@ static void pack_dy(const struct sparse_product *p, const float *dy, int64_t fro
 struct gather_job {
     struct sparse_product *p;
     const struct stream *s;
-    const float *bias;
+    const float *value, *bias;
     float *y, *scratch;
     size_t y_sample;
     int samples;
@@ -112,7 +112,8 @@ static void gather_task(void *arg, int task, int worker) {
     const int chunk = task % s->chunks, from = task / s->chunks * s->tile_w * OT_UNIT;
     const size_t pitch = (size_t)s->tile_w * OT_UNIT;
     float *part = ot_sparse_worker(job->p, job->scratch, worker);
-    struct spmm a = {.bias = job->bias, .part_pitch = pitch, .place = {pitch, 0, OT_UNIT}};
+    struct spmm a = {.value = job->value, .bias = job->bias, .part_pitch = pitch,
+                     .place = {pitch, 0, OT_UNIT}};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = job->scratch + (size_t)(panel * s->width) * s->channel_size + from;
         for (int plane = 0; plane < s->planes; plane++) {
@@ -139,7 +140,7 @@ void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const floa
                             const float *bias, float *y, float *scratch) {
     struct gather_job job = {.p = p, .s = &p->forward, .bias = bias, .y = y, .scratch = scratch,
                              .y_sample = p->y_block};
-    ot_sparse_refresh(p, &p->forward, value);
+    job.value = ot_sparse_values(p, &p->forward, value);
     gather(&job, x, p->x_block);
 }
 
@@ -147,7 +148,7 @@ void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const
                              float *dx, float *scratch) {
     struct gather_job job = {.p = p, .s = &p->backward, .y = dx, .scratch = scratch,
                              .y_sample = p->x_block};
-    ot_sparse_refresh(p, &p->backward, value);
+    job.value = ot_sparse_values(p, &p->backward, value);
     gather(&job, dy, p->y_block);
 }
 

@@ -4,9 +4,10 @@
 #include <limits.h>
 #include <string.h>
 
-enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19 };
+/* FEW: tiles from which on a copy of the values in the order of the stream pays. */
+enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19, FEW = 4 };
 
-/* ---- channels and chunks ---- */
+/* ---- channels ---- */
 
 /* Can the image stand for its packed form, dead channels and all? */
 static bool in_place(const struct stream *s, const struct kernels *k) {
@@ -32,33 +33,13 @@ static bool find_live(struct stream *s, const struct kernels *k, struct arena *a
     return true;
 }
 
-/* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
-static bool cut_rows(struct stream *s, struct arena *arena, const struct nonzero *nonzero, int nnz,
-                     int64_t blocks) {
-    int64_t items = blocks * s->tiles_h * s->tiles_w, weight = (int64_t)nnz + s->rows;
-    int64_t chunks = items < TASKS ? TASKS / (items ? items : 1) : 1;
-    if (nnz > LARGE && chunks < TASKS / 2) chunks = TASKS / 2;
-    if (chunks > weight / LEAST_CHUNK) chunks = weight / LEAST_CHUNK;
-    if (chunks > s->rows) chunks = s->rows;
-    s->chunks = chunks < 1 ? 1 : (int)chunks;
-    s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
-    if (!s->chunk_row) return false;
-    int64_t done = 0;
-    int chunk = 0;
-    for (int r = 0, k = 0; r < s->rows; r++) {
-        while (chunk < s->chunks && done * s->chunks >= weight * chunk) s->chunk_row[chunk++] = r;
-        for (done++; k < nnz && nonzero[k].row == r; k++) done++;
-    }
-    while (chunk <= s->chunks) s->chunk_row[chunk++] = s->rows;
-    return true;
-}
-
-/* ---- order ---- */
+/* ---- chunks and order ---- */
 
 struct builder {
     struct stream *s;
     const struct nonzero *nonzero;
     int nnz;
+    int64_t tiles;    /* of all blocks */
     int32_t *index;   /* channel -> live channel */
     int lists;        /* chunks * panels * planes */
     int32_t *from;    /* lists + 1: where the order of a list begins */
@@ -68,6 +49,27 @@ struct builder {
     int32_t *visits;  /* per plane and row: lists that have it and come later */
     bool *begun;      /* per plane and row: an earlier list has it */
 };
+
+/* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
+static bool cut_rows(const struct builder *b, struct arena *arena) {
+    struct stream *s = b->s;
+    const int64_t weight = (int64_t)b->nnz + s->rows;
+    int64_t chunks = b->tiles < TASKS ? TASKS / (b->tiles ? b->tiles : 1) : 1;
+    if (b->nnz > LARGE && chunks < TASKS / 2) chunks = TASKS / 2;
+    if (chunks > weight / LEAST_CHUNK) chunks = weight / LEAST_CHUNK;
+    if (chunks > s->rows) chunks = s->rows;
+    s->chunks = chunks < 1 ? 1 : (int)chunks;
+    s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
+    if (!s->chunk_row) return false;
+    int64_t done = 0;
+    int chunk = 0;
+    for (int r = 0, k = 0; r < s->rows; r++) {
+        while (chunk < s->chunks && done * s->chunks >= weight * chunk) s->chunk_row[chunk++] = r;
+        for (done++; k < b->nnz && b->nonzero[k].row == r; k++) done++;
+    }
+    while (chunk <= s->chunks) s->chunk_row[chunk++] = s->rows;
+    return true;
+}
 
 /* Counting sort of the nonzeros into the lists. */
 static void sort_lists(struct builder *b) {
@@ -127,6 +129,7 @@ static int emit_empty(struct builder *b, int chunk, int plane, int rows, int ent
         size_t at = (size_t)plane * (size_t)s->rows + (size_t)r;
         if (b->visits[at] || b->begun[at]) continue;
         s->row[rows] = r << OT_ROW_SHIFT | OT_ROW_FIRST | OT_ROW_LAST;
+        s->at[rows] = 0;
         s->ptr[rows++] = entries;
     }
     return rows;
@@ -140,14 +143,15 @@ static int emit_list(struct builder *b, int n, int plane, int rows, int *entries
         size_t at = (size_t)plane * (size_t)s->rows + (size_t)row;
         s->row[rows] = row << OT_ROW_SHIFT | (b->begun[at] ? 0 : OT_ROW_FIRST) |
                        (--b->visits[at] ? 0 : OT_ROW_LAST);
+        s->at[rows] = s->slot ? *entries : b->nonzero[b->order[b->segment[segment]]].slot;
         s->ptr[rows++] = *entries;
         b->begun[at] = true;
         for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
             const struct nonzero *z = &b->nonzero[b->order[o]];
             size_t live = (size_t)b->index[z->channel] % (size_t)s->width;
-            s->entry[*entries].offset =
+            if (s->slot) s->slot[*entries] = z->slot;
+            s->offset[(*entries)++] =
                 (int32_t)(live * s->channel_size) + line[z->i] + column[z->j];
-            s->slot[(*entries)++] = z->slot;
         }
     }
     return rows;
@@ -167,6 +171,14 @@ static size_t count_visits(struct builder *b) {
     return total;
 }
 
+/* May kernels find values where the weight has them, since a row's part of a panel is a piece of
+ * its slots? They jump from row to row then, which costs more than a copy if it is done often. */
+static bool in_slot_order(const struct builder *b) {
+    for (int k = 0; k < b->nnz; k++)
+        if (b->nonzero[k].slot != k) return false;
+    return b->s->planes == 1 && b->tiles < FEW;
+}
+
 static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
                  const int32_t *column) {
     struct stream *s = b->s;
@@ -174,9 +186,14 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
     s->list = ot_arena_alloc(arena, (size_t)b->lists + 1, sizeof *s->list);
     s->row = ot_arena_alloc(arena, total, sizeof *s->row);
     s->ptr = ot_arena_alloc(arena, total + 1, sizeof *s->ptr);
-    s->entry = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->entry);
-    s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
-    if (!s->list || !s->row || !s->ptr || !s->entry || !s->slot) return false;
+    s->at = ot_arena_alloc(arena, total, sizeof *s->at);
+    s->offset = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->offset);
+    if (!s->list || !s->row || !s->ptr || !s->at || !s->offset) return false;
+    if (!in_slot_order(b)) {
+        s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
+        s->value = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->value);
+        if (!s->slot || !s->value) return false;
+    }
     int rows = 0, entries = 0;
     for (int i = 0; i < b->lists; i++) {
         int plane = i % s->planes, panel = i / s->planes % s->panels;
@@ -239,7 +256,8 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     if (!b.index || !find_live(s, k, arena, nonzero, nnz, b.index)) goto done;
     ot_stream_shape(s, k, nnz);
     set_tile(s);
-    if (!cut_rows(s, arena, nonzero, nnz, blocks)) goto done;
+    b.tiles = blocks * s->tiles_h * s->tiles_w;
+    if (!cut_rows(&b, arena)) goto done;
     status = fits(s, blocks, err);
     if (status) goto out;
     status = OT_ERROR_NO_MEMORY;
@@ -275,5 +293,5 @@ out:
 }
 
 void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to) {
-    for (int64_t k = from; k < to; k++) s->entry[k].value = value[s->slot[k]];
+    for (int64_t k = from; k < to; k++) s->value[k] = value[s->slot[k]];
 }

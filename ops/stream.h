@@ -43,11 +43,12 @@ struct stream {
     int32_t *channel;          /* live */
     size_t channel_size;       /* floats of one packed channel */
     int32_t *list;             /* chunks * panels * planes + 1: first entry in row[] */
-    int32_t *row, *ptr;        /* as in kernels.h, over all lists */
+    int32_t *row, *ptr, *at;   /* as in kernels.h, over all lists */
     int32_t *chunk_row;        /* chunks + 1 */
     int nnz;
-    struct entry *entry;
-    int32_t *slot;             /* of the weight's value, per entry */
+    int32_t *offset;
+    int32_t *slot;             /* of the weight's value; NULL: `at` numbers the slots themselves */
+    float *value;              /* else a copy of the values in the order of the offsets */
 };
 
 /* Fills in the second half from nonzeros that ascend by row; the first half (up to out) and the
@@ -67,7 +68,7 @@ static inline bool ot_stream_packed(const struct stream *s) {
            c->length == c->size && c->step == 1 && c->first == 0;
 }
 
-/* entry[k].value = value[slot[k]] for k in [from, to). */
+/* s->value[k] = value[slot[k]] for k in [from, to). */
 void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to);
 
 static inline struct entries ot_stream_list(const struct stream *s, int chunk, int panel,
@@ -76,7 +77,8 @@ static inline struct entries ot_stream_list(const struct stream *s, int chunk, i
     return (struct entries){.rows = s->list[list + 1] - s->list[list],
                             .row = s->row + s->list[list],
                             .ptr = s->ptr + s->list[list],
-                            .entry = s->entry};
+                            .at = s->at + s->list[list],
+                            .offset = s->offset};
 }
 
 #endif

@@ -13,11 +13,11 @@
 
 enum { ROWS = 9, ENTRIES = 40, CHANNELS = 5, IN_LINES = 4, LINE = 20, STEP = 2 };
 
-/* Rows of 0 to 8 entries, every mix of first and last. */
+/* Rows of 0 to 8 entries, every mix of first and last; their values stand the other way round. */
 struct job {
     int h, w;
-    struct entry entry[ENTRIES];
-    int32_t row[ROWS], ptr[ROWS + 1];
+    float value[ENTRIES];
+    int32_t row[ROWS], ptr[ROWS + 1], at[ROWS], offset[ENTRIES];
     struct entries e;
     size_t in_size, image_size; /* image: ROWS x 2 lines of w units, STEP units apart */
     struct place place;
@@ -44,16 +44,17 @@ static void job_make(struct job *j, int h, int w, bool back) {
     for (int i = 0; i < ROWS; i++) {
         j->row[i] = (i * 4 % ROWS) << OT_ROW_SHIFT | i % 4;
         j->ptr[i] = n;
+        j->at[i] = ENTRIES - n - lengths[i];
         for (int k = 0; k < lengths[i]; k++, n++) {
             uint32_t r = ot_random_u32(9, 4, (uint64_t)n);
             int channel = (int)(r % CHANNELS), y = (int)(r / 8 % (uint32_t)(IN_LINES - h + 1));
             int x = (int)(r / 64 % (uint32_t)(LINE - w + 1));
-            j->entry[n].offset = ((channel * IN_LINES + y) * LINE + x) * OT_UNIT;
-            j->entry[n].value = noise(5, (uint64_t)n);
+            j->offset[n] = ((channel * IN_LINES + y) * LINE + x) * OT_UNIT;
         }
     }
     j->ptr[ROWS] = n;
-    j->e = (struct entries){ROWS, j->row, j->ptr, j->entry};
+    for (int i = 0; i < ENTRIES; i++) j->value[i] = noise(5, (uint64_t)i);
+    j->e = (struct entries){ROWS, j->row, j->ptr, j->at, j->offset};
 }
 
 static void job_free(struct job *j, bool back) {
@@ -77,7 +78,7 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
     struct ahead ahead = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20, .units = 3,
                           .lines = 2, .per_row = 2, .left = 5, .out = 1 << 30};
     assert_int_equal((uintptr_t)j.image % (OT_UNIT * sizeof(float)), 0);
-    const struct spmm a = {j.e, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place,
+    const struct spmm a = {j.e, j.value, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place,
                            far, far ? &ahead : NULL};
     k->spmm[h - 1][w - 1](&a);
     assert_int_equal(ahead.left, far ? 0 : 5);
@@ -89,8 +90,8 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
             size_t q = image_at(&j, row, y, x) + (size_t)lane;
             double sum = j.row[i] & OT_ROW_FIRST ? bias[row] : was.part[p];
             for (int n = j.ptr[i]; n < j.ptr[i + 1]; n++)
-                sum += (double)j.entry[n].value *
-                       j.in[j.entry[n].offset + (y * LINE + x) * OT_UNIT + lane];
+                sum += (double)j.value[j.at[i] + n - j.ptr[i]] *
+                       j.in[j.offset[n] + (y * LINE + x) * OT_UNIT + lane];
             const bool last = j.row[i] & OT_ROW_LAST;
             assert_true(fabs(sum - (double)(last ? j.image[q] : j.part[p])) < 1e-5);
             assert_true(last ? j.part[p] == was.part[p] : j.image[q] == was.image[q]);
@@ -116,7 +117,8 @@ static void check_sddmm(const struct kernels *k, int h, int w, bool back) {
             double dy = j.image[image_at(&j, row, y, x) + (size_t)lane];
             if (j.row[i] & OT_ROW_FIRST) want_bias[row] += dy;
             for (int n = j.ptr[i]; n < j.ptr[i + 1]; n++)
-                want[n] += dy * j.in[j.entry[n].offset + (y * LINE + x) * OT_UNIT + lane];
+                want[j.at[i] + n - j.ptr[i]] +=
+                    dy * j.in[j.offset[n] + (y * LINE + x) * OT_UNIT + lane];
         }
     for (int i = 0; i < ENTRIES; i++) assert_true(fabs(want[i] - (double)sum[i]) < 1e-4);
     for (int i = 0; i < ROWS; i++) assert_true(fabs(want_bias[i] - (double)bias[i]) < 1e-4);

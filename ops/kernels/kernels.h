@@ -18,21 +18,17 @@
 
 enum { OT_UNIT = 16, OT_TILE_LINES = 2, OT_TILE_UNITS = 16 };
 
-/* One nonzero of a stream. */
-struct entry {
-    int32_t offset; /* floats into the packed tile */
-    float value;
-};
-
 /* Bits of entries.row: the row is met for the first time, for the last time. */
 enum { OT_ROW_FIRST = 1, OT_ROW_LAST = 2, OT_ROW_SHIFT = 2 };
 
-/* The nonzeros of some rows: row[i] has entry[ptr[i]] to entry[ptr[i + 1]]. */
+/* The nonzeros of some rows: row[i] has offset[ptr[i]] to offset[ptr[i + 1]]. Their values, or the
+ * sums that belong to them, stand side by side as well, from number at[i] on. */
 struct entries {
     int rows;
-    const int32_t *row; /* row << OT_ROW_SHIFT | bits */
-    const int32_t *ptr; /* rows + 1 */
-    const struct entry *entry;
+    const int32_t *row;    /* row << OT_ROW_SHIFT | bits */
+    const int32_t *ptr;    /* rows + 1 */
+    const int32_t *at;     /* rows */
+    const int32_t *offset; /* floats into the packed tile */
 };
 
 /* Where tile unit (i, j) of a row stands: base + row * pitch + i * line + j * step (floats). */
@@ -56,6 +52,7 @@ struct ahead {
  * this is the last time, else to `part`, where a row's units stand side by side. */
 struct spmm {
     struct entries e;
+    const float *value; /* as e.at numbers them */
     const float *in;
     size_t in_line;
     const float *bias; /* NULL: zero */
@@ -66,7 +63,7 @@ struct spmm {
     struct ahead *ahead; /* NULL: nothing */
 };
 
-/* sum[k] += sum over the tile of dy[row] * in, k the entry's number (as in ptr); and where `bias`
+/* sum[k] += sum over the tile of dy[row] * in, k the number of a nonzero by e.at; and where `bias`
  * is not NULL, bias[row] += sum over the tile of dy[row] for rows met for the first time. */
 struct sddmm {
     struct entries e;
