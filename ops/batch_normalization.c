@@ -21,8 +21,6 @@
 
 #include "ops/channels.h"
 
-enum { PAST_CACHE = 16 << 20 }; /* bytes of an output that no cache holds until it is read */
-
 struct state {
     bool batch; /* statistics of the batch */
     bool relu;
@@ -158,7 +156,7 @@ static void describe(const struct op_node *n, int64_t group, struct norm_unit *u
 
 static bool past_cache(const struct state *s, const struct norm *a) {
     const size_t floats = (size_t)s->x.outer * (size_t)s->x.channels * (size_t)s->x.inner;
-    return floats * sizeof(float) > PAST_CACHE && a->y != a->x && a->y != a->z &&
+    return floats * sizeof(float) > OT_PAST_CACHE && a->y != a->x && a->y != a->z &&
            (uintptr_t)a->y % (OT_UNIT * sizeof(float)) == 0;
 }
 

@@ -9,8 +9,7 @@
 
 #include "ops/sparse_product.h"
 
-/* Values in a task; bytes of an output that no cache holds until it is read. */
-enum { GRAIN = 1 << 15, PAST_CACHE = 32 << 20 };
+enum { GRAIN = 1 << 15 }; /* values in a task */
 
 /* ---- tiles ---- */
 
@@ -172,13 +171,19 @@ const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const 
     return s->value;
 }
 
+/* Is y written past the caches? With several panels a tile's outputs come all at once, at the last
+ * one, which only pays if there are many more than a cache holds. */
+static bool goes_past_cache(const struct stream *s, const float *y, size_t floats) {
+    const size_t least = s->panels > 1 ? OT_PAST_CACHE : OT_PAST_CACHE / 2;
+    return floats * sizeof *y > least && (uintptr_t)y % (OT_UNIT * sizeof *y) == 0;
+}
+
 static void gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
     job->value = ot_sparse_values(job->p, job->s, value);
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
     job->items = job->p->blocks * s->tiles_h * s->tiles_w;
-    job->past_cache = blocks * job->y_block * sizeof(float) > PAST_CACHE &&
-                      (uintptr_t)job->y % (OT_UNIT * sizeof(float)) == 0;
+    job->past_cache = goes_past_cache(s, job->y, blocks * job->y_block);
     ot_parallel_for(job->p->pool, (int)(job->items * s->chunks), gather_task, job);
 }
 

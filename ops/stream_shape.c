@@ -32,9 +32,16 @@ static double units_read(const struct stream *s, int h, int w) {
 /* The share of so many bytes that a cache does not hold. */
 static double missed(double bytes, double cache) { return bytes > cache ? 1 - cache / bytes : 0; }
 
+/* The share of an axis that is read: strides leave out what no tap needs. */
+static double axis_share(const struct axis *a, int grid) {
+    const double read = (double)a->reach + (double)a->runs * grid;
+    return read < a->size ? read / a->size : 1;
+}
+
 /* Cycles that loads of a panel of so many bytes take beyond the multiply-adds that they feed. */
 static double estimate_misses(const struct stream *s, double loads, double bytes) {
-    const double image = (double)s->in.channel * s->channels * sizeof(float);
+    const double image = (double)s->in.channel * s->channels * sizeof(float) *
+                         axis_share(&s->lines, s->grid_h) * axis_share(&s->columns, s->grid_w);
     double fetched = 0;
     if (image > STREAMING) {
         fetched = cost.fetched * image / (OT_UNIT * sizeof(float));

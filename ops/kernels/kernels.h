@@ -18,6 +18,8 @@
 
 enum { OT_UNIT = 16, OT_TILE_LINES = 2, OT_TILE_UNITS = 16 };
 
+enum { OT_PAST_CACHE = 16 << 20 }; /* bytes of an output that no cache holds until it is read */
+
 /* Bits of entries.row: the row is met for the first time, for the last time. */
 enum { OT_ROW_FIRST = 1, OT_ROW_LAST = 2, OT_ROW_SHIFT = 2 };
 
