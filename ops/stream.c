@@ -157,6 +157,16 @@ static int emit_list(struct builder *b, int n, int plane, int rows, int *entries
     return rows;
 }
 
+/* Read where the weight has them, once or a few times, values come from far away, and fastest in
+ * their order there. */
+static void order_segments(struct builder *b, int n) {
+    if (b->s->slot) {
+        sort_segments(b, n);
+        return;
+    }
+    for (int i = 0; i < n; i++) b->sorted[i] = i;
+}
+
 /* Counts the lists of each row; returns the rows of all lists, empty rows once. */
 static size_t count_visits(struct builder *b) {
     const size_t rows = (size_t)b->s->planes * (size_t)b->s->rows;
@@ -172,7 +182,8 @@ static size_t count_visits(struct builder *b) {
 }
 
 /* May kernels find values where the weight has them, since a row's part of a panel is a piece of
- * its slots? They jump from row to row then, which costs more than a copy if it is done often. */
+ * its slots? Pieces of several panels lie apart, which costs more than a copy if it is done often.
+ */
 static bool in_slot_order(const struct builder *b) {
     for (int k = 0; k < b->nnz; k++)
         if (b->nonzero[k].slot != k) return false;
@@ -200,7 +211,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
         s->list[i] = rows;
         if (panel == 0) rows = emit_empty(b, i / s->planes / s->panels, plane, rows, entries);
         int n = find_segments(b, i);
-        sort_segments(b, n);
+        order_segments(b, n);
         rows = emit_list(b, n, plane, rows, &entries, line, column);
     }
     s->list[b->lists] = rows;

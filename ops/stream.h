@@ -5,7 +5,7 @@
  * (the residues of a stride), which read the same packed input. Channels are cut into panels whose
  * packed tile stays in the first-level cache, rows into chunks that may run in parallel. Within
  * (chunk, panel, plane) rows come ordered by their number of nonzeros, so that loops end where the
- * last one ended.
+ * last one ended; where values are read from the weight itself, in the order of the weight.
  *
  * In the flat form (ops/flat.h) the grid is one line of units, and what is packed is whole images.
  */
