@@ -49,6 +49,7 @@ set(OPS_SOURCES
   ops/resample.c
   ops/sparse.c
   ops/sparse_prepare.c
+  ops/sparse_tile.c
   ops/recurrent.c
   ops/recurrent_product.c
   ops/recurrent_run.c

@@ -87,13 +87,13 @@ static void pack_runs(const struct kernels *k, const struct axis *lines,
 
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             struct pack_ahead ahead, int oy, int ox, float *out) {
+             struct pack_way way, int oy, int ox, float *out) {
     const size_t length = (size_t)columns->length * OT_UNIT;
     struct pack p = {.channel = channel, .channels = n,
                      .in_channel = image->channel, .in_line = (size_t)lines->step * image->line,
                      .in_step = (size_t)columns->step * image->pixel,
                      .out_channel = (size_t)lines->length * length, .out_line = length,
-                     .ahead = ahead};
+                     .way = way};
     for (int i = 0; i < lines->runs; i++)
         for (int j = 0; j < columns->runs; j++) {
             p.out = out + (size_t)lines->run[i].base * length +

@@ -49,9 +49,9 @@ struct image {
 };
 
 /* out[i][line][column][OT_UNIT] = the inputs of channel[i], i < n, for the tile that begins at
- * output (oy, ox). ahead: struct pack_ahead. */
+ * output (oy, ox). way: struct pack_way. */
 void ot_pack(const struct kernels *k, const struct axis *lines, const struct axis *columns,
              const struct image *image, const float *x, const int32_t *channel, int n,
-             struct pack_ahead ahead, int oy, int ox, float *out);
+             struct pack_way way, int oy, int ox, float *out);
 
 #endif

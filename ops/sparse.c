@@ -8,83 +8,13 @@
 #include <string.h>
 
 #include "ops/sparse_product.h"
+#include "ops/sparse_tile.h"
 
 enum { GRAIN = 1 << 15 }; /* values in a task */
-
-/* ---- tiles ---- */
-
-struct tile {
-    int64_t block;
-    int oy, ox, h, w;
-};
-
-static struct tile tile_at(const struct stream *s, int64_t item) {
-    const int64_t per_block = (int64_t)s->tiles_h * s->tiles_w;
-    const int i = (int)(item % per_block);
-    struct tile t = {.block = item / per_block, .oy = i / s->tiles_w * s->tile_h,
-                     .ox = i % s->tiles_w * s->tile_w};
-    t.h = s->grid_h - t.oy < s->tile_h ? s->grid_h - t.oy : s->tile_h;
-    t.w = s->grid_w - t.ox < s->tile_w ? s->grid_w - t.ox : s->tile_w;
-    return t;
-}
 
 /* First float of a sub-block. */
 static size_t block_from(const struct sparse_product *p, size_t block_floats, int64_t block) {
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
-}
-
-static int panel_channels(const struct stream *s, int panel) {
-    const int left = s->live - panel * s->width;
-    return left < s->width ? left : s->width;
-}
-
-/* A large pointwise product, which does little else than read? */
-static bool is_wide(const struct stream *s) { return s->tiles_h == 1 && s->tiles_w > 16; }
-
-/* What to fetch while a tile is copied: wide products gain from the next tile, others from the same
- * lines two channels on. The next tile, whole pieces of memory away, comes faster into the second-
- * level cache (docs/benchmarks.md); what is used at once belongs into the first. */
-static struct pack_ahead copy_ahead(const struct stream *s, size_t channel, size_t unit) {
-    const bool wide = is_wide(s);
-    return (struct pack_ahead){(ptrdiff_t)(wide ? (size_t)s->tile_w * unit : 2 * channel), wide};
-}
-
-/* The inputs of a panel for this tile: where they stand if that is the packed form already, else
- * packed into `buffer`. */
-static const float *panel_input(const struct kernels *k, const struct stream *s, const float *x,
-                                const struct tile *t, int panel, float *buffer) {
-    const int from = panel * s->width, n = panel_channels(s, panel);
-    if (n > 0 && ot_stream_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
-        return x + (size_t)s->channel[from] * s->in.channel;
-    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, n,
-            copy_ahead(s, s->in.channel, s->in.pixel), t->oy, t->ox, buffer);
-    return buffer;
-}
-
-/* First input position of one axis that tile `output` reads and the tile before it did not. */
-static int64_t first_new(const struct axis *a, int64_t output, int tile) {
-    const struct axis_run *run = &a->run[0];
-    return output * a->step + a->first + run->from + (int64_t)(run->count - tile) * a->step;
-}
-
-/* Lines of x for tile `next`, spread over the rows that a chunk visits. */
-static void look_ahead(const struct stream *s, const struct tile *next, const float *x, int chunk,
-                       struct ahead *f) {
-    const struct axis *l = &s->lines, *c = &s->columns;
-    const int lists = s->panels * s->planes;
-    const int rows = s->list[(chunk + 1) * lists] - s->list[chunk * lists];
-    if (!l->runs || !c->runs || !rows) return;
-    const int64_t from = first_new(l, next->oy, s->tile_h) * (int64_t)s->in.line +
-                         first_new(c, next->ox, s->tile_w) * (int64_t)s->in.pixel;
-    f->unit = s->in.pixel * (size_t)(c->step / c->runs) * sizeof(float);
-    f->line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float);
-    f->units = next->w * c->runs;
-    f->lines = next->h * l->runs;
-    f->channel = s->in.channel * sizeof(float) - (size_t)(f->lines - 1) * f->line;
-    f->at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float));
-    f->line_at = 0;
-    f->left = s->channels * f->lines;
-    f->per_row = (f->left + rows - 1) / rows;
 }
 
 /* ---- forward and data gradient ---- */
@@ -116,13 +46,14 @@ static float *tile_output(const struct gather_job *job, const struct tile *t) {
 static void gather_tile(const struct gather_job *job, int64_t item, int chunk, int worker) {
     const struct stream *s = job->s;
     const struct kernels *k = job->p->kernels;
-    const struct tile whole = tile_at(s, item);
+    const struct tile whole = ot_tile_at(s, item);
     const float *x = job->x + block_from(job->p, job->x_block, whole.block);
     float *y = tile_output(job, &whole);
-    struct ahead ahead = {.left = 0};
+    struct ahead ahead = {.out = 0};
     if (chunk == s->chunks - 1 && item + 1 < job->items) { /* mostly what this worker does next */
-        const struct tile next = tile_at(s, item + 1);
-        look_ahead(s, &next, job->x + block_from(job->p, job->x_block, next.block), chunk, &ahead);
+        const struct tile next = ot_tile_at(s, item + 1);
+        ot_fetch_input(s, &next, job->x + block_from(job->p, job->x_block, next.block), chunk,
+                   &ahead.in);
         if (!job->past_cache)
             ahead.out = (ptrdiff_t)((uintptr_t)tile_output(job, &next) - (uintptr_t)y);
     }
@@ -133,7 +64,7 @@ static void gather_tile(const struct gather_job *job, int64_t item, int chunk, i
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
                      .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
-        a.in = panel_input(k, s, x, &whole, panel, buffer);
+        a.in = ot_panel_input(k, s, x, &whole, panel, buffer);
         for (int plane = 0; plane < s->planes; plane++) {
             struct tile t = whole;
             a.e = ot_stream_list(s, chunk, panel, plane);
@@ -223,11 +154,18 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, int ch
                            .in_channel = s->out.pitch, .in_line = s->out.line,
                            .in_step = s->out.step, .out_channel = tile,
                            .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w,
-                           .ahead = copy_ahead(s, s->out.pitch, s->out.step)};
+                           .way = ot_copy_way(s, s->out.pitch, s->out.step)};
     p->kernels->pack(&a);
     const int units = t->h * t->w;
     for (int u = 0; partial && u < rows * units; u++)
         zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % units % t->w));
+}
+
+static const float *tile_dy(const struct weight_job *job, const struct tile *t) {
+    const struct sparse_product *p = job->p;
+    const struct place *out = &p->forward.out;
+    return job->dy + block_from(p, p->y_block, t->block) + (size_t)t->oy * out->line +
+           (size_t)t->ox * out->step;
 }
 
 static void weight_tile(const struct weight_job *job, const struct tile *t,
@@ -236,22 +174,25 @@ static void weight_tile(const struct weight_job *job, const struct tile *t,
     const struct stream *s = &p->forward;
     const float *x = job->x + block_from(p, p->x_block, t->block);
     const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
-    a->dy = job->dy + block_from(p, p->y_block, t->block) + (size_t)t->oy * s->out.line +
-            (size_t)t->ox * s->out.step;
+    a->dy = tile_dy(job, t);
     a->place = s->out;
-    if (partial || s->panels > 1 || is_wide(s)) {
+    if (partial || s->panels > 1 || ot_stream_wide(s)) {
         float *copy = buffer + p->packed;
         copy_dy(p, t, chunk, a->dy, partial, copy);
         a->dy = copy;
         a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
                                   OT_UNIT};
     }
-    *a->ahead = (struct ahead){.left = 0};
-    if (next) look_ahead(s, next, job->x + block_from(p, p->x_block, next->block), chunk, a->ahead);
+    *a->ahead = (struct ahead){.out = 0};
+    if (next) {
+        const float *next_x = job->x + block_from(p, p->x_block, next->block);
+        ot_fetch_input(s, next, next_x, chunk, &a->ahead->in);
+        ot_fetch_dy(s, next, tile_dy(job, next), chunk, &a->ahead->dy);
+    }
     for (int panel = 0; panel < s->panels; panel++) {
         a->e = ot_stream_list(s, chunk, panel, 0);
         if (!a->e.rows) continue;
-        a->in = panel_input(p->kernels, s, x, t, panel, buffer);
+        a->in = ot_panel_input(p->kernels, s, x, t, panel, buffer);
         p->kernels->sddmm[t->h - 1][t->w - 1](a);
     }
 }
@@ -281,7 +222,7 @@ static void weight_task(void *arg, int task, int worker) {
                       .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
     const int64_t to = items * (share + 1) / p->shares;
     for (int64_t i = items * share / p->shares; i < to; i++) {
-        const struct tile t = tile_at(s, i), next = tile_at(s, i + 1);
+        const struct tile t = ot_tile_at(s, i), next = ot_tile_at(s, i + 1);
         weight_tile(job, &t, i + 1 < to ? &next : NULL, chunk,
                     ot_sparse_worker(p, job->scratch, worker), &a);
     }

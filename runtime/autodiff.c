@@ -84,7 +84,7 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
     if (!any) return OT_OK;
     for (int i = 0; i < n->n_in; i++) {
         if (!wants(n, i)) continue;
-        struct entry *g, *of = pn->is_view ? ot_entry(n->dy[0]) : NULL;
+        struct entry *g = NULL, *of = pn->is_view ? ot_entry(n->dy[0]) : NULL;
         OT_TRY(gradient_entry(p, ot_entry(n->x[i]), of, &g, err));
         n->dx[i] = &g->t;
     }

@@ -75,13 +75,13 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
     job_make(&was, h, w, back);
     for (int i = 0; i < ROWS; i++) bias[i] = noise(6, (uint64_t)i);
     const size_t tile = (size_t)(h * w) * OT_UNIT;
-    struct ahead ahead = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20, .units = 3,
-                          .lines = 2, .per_row = 2, .left = 5, .out = 1 << 30};
+    struct ahead ahead = {.in = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20,
+                                 .units = 3, .lines = 2, .per_row = 2, .left = 5}, .out = 1 << 30};
     assert_int_equal((uintptr_t)j.image % (OT_UNIT * sizeof(float)), 0);
     const struct spmm a = {j.e, j.value, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place,
                            far, far ? &ahead : NULL};
     k->spmm[h - 1][w - 1](&a);
-    assert_int_equal(ahead.left, far ? 0 : 5);
+    assert_int_equal(ahead.in.left, far ? 0 : 5);
     for (int i = 0; i < ROWS; i++) {
         const int row = j.row[i] >> OT_ROW_SHIFT;
         for (int u = 0; u < h * w * OT_UNIT; u++) {
@@ -101,15 +101,22 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
     job_free(&was, back);
 }
 
-static void check_sddmm(const struct kernels *k, int h, int w, bool back) {
+/* look: fetch from places that do not exist. */
+static void check_sddmm(const struct kernels *k, int h, int w, bool back, bool look) {
     struct job j;
+    struct ahead ahead = {.in = {.at = 64, .units = 2, .lines = 1, .per_row = 1, .left = 3},
+                          .dy = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20,
+                                 .units = 3, .lines = 2, .per_row = 1, .left = 12}};
     float *sum = guarded(ENTRIES, back), bias[ROWS];
     double want[ENTRIES], want_bias[ROWS];
     job_make(&j, h, w, back);
     for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
     for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
-    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias, NULL};
+    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias,
+                            look ? &ahead : NULL};
     k->sddmm[h - 1][w - 1](&a);
+    assert_int_equal(ahead.in.left, look ? 0 : 3);
+    assert_int_equal(ahead.dy.left, look ? 12 - ROWS : 12);
     for (int i = 0; i < ROWS; i++)
         for (int u = 0; u < h * w * OT_UNIT; u++) {
             int y = u / OT_UNIT / w, x = u / OT_UNIT % w, lane = u % OT_UNIT;
@@ -138,7 +145,8 @@ static void test_tiles(void **state) {
                 for (int back = 0; there && back < 2; back++) {
                     check_spmm(k, h, w, back, false);
                     check_spmm(k, h, w, back, true);
-                    check_sddmm(k, h, w, back);
+                    check_sddmm(k, h, w, back, false);
+                    check_sddmm(k, h, w, back, true);
                 }
             }
     }
@@ -156,34 +164,41 @@ static float packed_value(const float *in, size_t in_line, size_t k) {
     return inside ? in[(size_t)y * in_line + (size_t)x * STEP * OT_UNIT + k % OT_UNIT] : 0;
 }
 
-/* Two of three channels, last one first; of each, two lines of 5 units that stand 2 apart. */
+/* Some channels of an image, last one first, or all of them: of each, two lines of 5 units that
+ * stand 2 apart. */
+static void check_pack(const struct kernels *k, bool back, bool all, bool abreast, bool far) {
+    enum { CHANNEL_COUNT = 2 * OT_ABREAST + 3 };
+    int32_t channel[CHANNEL_COUNT - 1];
+    const int n = all ? CHANNEL_COUNT : CHANNEL_COUNT - 1;
+    for (int i = 0; i < n && !all; i++) channel[i] = CHANNEL_COUNT - 1 - i;
+    const size_t in_line = ((UNITS - 1) * STEP + 1) * OT_UNIT, in_channel = LINES * in_line;
+    const size_t in_size = CHANNEL_COUNT * in_channel;
+    const size_t out_channel = PACKED_LINES * PACKED_UNITS * OT_UNIT;
+    const size_t out_size = (size_t)n * out_channel;
+    float *in = guarded(in_size, back), *out = guarded(out_size, back);
+    for (size_t i = 0; i < in_size; i++) in[i] = noise(1, i);
+    for (size_t i = 0; i < out_size; i++) out[i] = NAN;
+    const struct pack a = {.in = in, .out = out, .channel = all ? NULL : channel, .channels = n,
+                           .in_channel = in_channel, .in_line = in_line,
+                           .in_step = STEP * OT_UNIT, .out_channel = out_channel,
+                           .out_line = PACKED_UNITS * OT_UNIT,
+                           .top = TOP, .lines = LINES, .bottom = BOTTOM,
+                           .left = LEFT, .units = UNITS, .right = RIGHT,
+                           .way = {.distance = 1 << 28, .far = far, .abreast = abreast}};
+    k->pack(&a);
+    for (size_t i = 0; i < out_size; i++) {
+        const size_t c = i / out_channel, from = all ? c : (size_t)channel[c];
+        assert_true(out[i] == packed_value(in + from * in_channel, in_line, i % out_channel));
+    }
+    guarded_free(in, in_size, back);
+    guarded_free(out, out_size, back);
+}
+
 static void test_pack(void **state) {
     (void)state;
-    static const int32_t channel[] = {2, 0};
-    const size_t in_line = ((UNITS - 1) * STEP + 1) * OT_UNIT, in_channel = LINES * in_line;
-    const size_t in_size = 3 * in_channel, out_channel = PACKED_LINES * PACKED_UNITS * OT_UNIT;
     for (int i = 0; ot_kernels_at(i); i++)
-        for (int back = 0; back < 4; back++) {
-            const bool all = back / 2;
-            const size_t out_size = (all ? 3 : 2) * out_channel;
-            float *in = guarded(in_size, back % 2), *out = guarded(out_size, back % 2);
-            for (size_t k = 0; k < in_size; k++) in[k] = noise(1, k);
-            for (size_t k = 0; k < out_size; k++) out[k] = NAN;
-            const struct pack a = {.in = in, .out = out, .channel = all ? NULL : channel,
-                                   .channels = all ? 3 : 2, .in_channel = in_channel,
-                                   .in_line = in_line, .in_step = STEP * OT_UNIT,
-                                   .out_channel = out_channel, .out_line = PACKED_UNITS * OT_UNIT,
-                                   .top = TOP, .lines = LINES, .bottom = BOTTOM,
-                                   .left = LEFT, .units = UNITS, .right = RIGHT};
-            ot_kernels_at(i)->pack(&a);
-            for (size_t k = 0; k < out_size; k++) {
-                const size_t c = k / out_channel, from = all ? c : (size_t)channel[c];
-                assert_true(out[k] ==
-                            packed_value(in + from * in_channel, in_line, k % out_channel));
-            }
-            guarded_free(in, in_size, back % 2);
-            guarded_free(out, out_size, back % 2);
-        }
+        for (int way = 0; way < 16; way++)
+            check_pack(ot_kernels_at(i), way & 1, way & 2, way & 4, way & 8);
 }
 
 /* ---- normalisation ---- */

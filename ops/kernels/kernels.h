@@ -38,15 +38,20 @@ struct place {
     size_t pitch, line, step;
 };
 
-/* What the next tile will need, brought into the second-level cache meanwhile: each row takes some
- * lines of the input along, and what it writes (or reads of dy) `out` bytes further on. These
- * places need not exist. */
-struct ahead {
-    uintptr_t at;             /* the next line */
+/* Pieces of an image, to be fetched line by line: what is left of them. */
+struct fetch {
+    uintptr_t at;               /* the next line */
     size_t unit, line, channel; /* bytes from unit to unit, from line to line, from the last line of
                                  * a channel to the first of the next */
-    int units, lines, line_at; /* units in a line, lines in a channel, lines done in this one */
-    int per_row, left;         /* lines that a row takes, lines that are left */
+    int units, lines, line_at;  /* units in a line, lines in a channel, lines done in this one */
+    int left, per_row;          /* lines in all, lines that a row of a tile takes along */
+};
+
+/* What the next tile will need, brought into the second-level cache meanwhile: each row takes some
+ * of its input along, and of its dy, or what it writes, `out` bytes further on. These places need
+ * not exist. */
+struct ahead {
+    struct fetch in, dy;
     ptrdiff_t out;
 };
 
@@ -77,17 +82,19 @@ struct sddmm {
     struct ahead *ahead; /* NULL: nothing */
 };
 
-/* What stands `distance` floats behind the units that are copied, which need not exist, is fetched
- * into the first-level cache, or into the second if it is `far`. */
-struct pack_ahead {
+enum { OT_ABREAST = 8 }; /* channels that are copied side by side */
+
+/* How a copy goes through memory. What stands `distance` floats behind the units that are copied,
+ * and need not exist, is fetched into the first-level cache, or into the second if it is `far`. */
+struct pack_way {
     ptrdiff_t distance;
     bool far;
+    bool abreast; /* OT_ABREAST channels at once, else one after the other */
 };
 
 /* Copies a rectangle of units of some channels (channel NULL: the first ones): `top` lines of
  * zeros, `lines` lines of which each is `left` units of zeros, `units` units of `in` that stand
- * in_step apart, `right` units of zeros, then `bottom` lines of zeros. Meanwhile fetches what
- * `ahead` says. */
+ * in_step apart, `right` units of zeros, then `bottom` lines of zeros. */
 struct pack {
     const float *in;
     float *out;
@@ -95,7 +102,7 @@ struct pack {
     int channels;
     size_t in_channel, in_line, in_step, out_channel, out_line;
     int top, lines, bottom, left, units, right;
-    struct pack_ahead ahead;
+    struct pack_way way;
 };
 
 /* From one place of an image to another: in floats, and in positions. */

@@ -77,13 +77,13 @@ INLINE vec splat(float f) {
 }
 
 /* A row's share of what the next tile reads. */
-INLINE void fetch_lines(struct ahead *f) {
-    for (int k = 0; k < f->per_row && f->left; k++, f->left--) {
-        for (int u = 0; u < f->units; u++)
-            __builtin_prefetch((const void *)(f->at + (size_t)u * f->unit), 0, 2);
-        const bool last = ++f->line_at == f->lines;
-        f->at += last ? f->channel : f->line;
-        if (last) f->line_at = 0;
+INLINE void fetch_lines(struct fetch *p) {
+    for (int k = 0; k < p->per_row && p->left; k++, p->left--) {
+        for (int u = 0; u < p->units; u++)
+            __builtin_prefetch((const void *)(p->at + (size_t)u * p->unit), 0, 2);
+        const bool last = ++p->line_at == p->lines;
+        p->at += last ? p->channel : p->line;
+        if (last) p->line_at = 0;
     }
 }
 

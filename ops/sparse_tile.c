@@ -1,0 +1,85 @@
+/* sparse_tile.c - tiles of a sparse product, and how they come into the caches. */
+#include "ops/sparse_tile.h"
+
+/* Floats of dy that a second-level cache holds beside what else a tile needs; more of them fetched
+ * ahead drive that out (docs/benchmarks.md). */
+enum { DY_AHEAD = (256 << 10) / sizeof(float) };
+
+struct tile ot_tile_at(const struct stream *s, int64_t item) {
+    const int64_t per_block = (int64_t)s->tiles_h * s->tiles_w;
+    const int i = (int)(item % per_block);
+    struct tile t = {.block = item / per_block, .oy = i / s->tiles_w * s->tile_h,
+                     .ox = i % s->tiles_w * s->tile_w};
+    t.h = s->grid_h - t.oy < s->tile_h ? s->grid_h - t.oy : s->tile_h;
+    t.w = s->grid_w - t.ox < s->tile_w ? s->grid_w - t.ox : s->tile_w;
+    return t;
+}
+
+/* ---- packing ---- */
+
+/* Wide products gain from fetching the next tile, others from the channels that follow. The next
+ * tile, whole pieces of memory away, comes faster into the second-level cache; what is used at once
+ * belongs into the first. Memory delivers the pieces of several channels at once up to twice as
+ * fast as one by one; with lines that other tiles have read, one by one is no slower and nearer to
+ * what comes next (docs/benchmarks.md). */
+struct pack_way ot_copy_way(const struct stream *s, size_t channel, size_t unit) {
+    const bool wide = ot_stream_wide(s), abreast = s->lines.reach + s->columns.reach == 0;
+    const size_t next = wide ? (size_t)s->tile_w * unit : (abreast ? OT_ABREAST : 2) * channel;
+    return (struct pack_way){(ptrdiff_t)next, wide, abreast};
+}
+
+static int panel_channels(const struct stream *s, int panel) {
+    const int left = s->live - panel * s->width;
+    return left < s->width ? left : s->width;
+}
+
+const float *ot_panel_input(const struct kernels *k, const struct stream *s, const float *x,
+                            const struct tile *t, int panel, float *buffer) {
+    const int from = panel * s->width, n = panel_channels(s, panel);
+    if (n > 0 && ot_stream_packed(s) && s->channel[from + n - 1] - s->channel[from] == n - 1)
+        return x + (size_t)s->channel[from] * s->in.channel;
+    ot_pack(k, &s->lines, &s->columns, &s->in, x, s->channel + from, n,
+            ot_copy_way(s, s->in.channel, s->in.pixel), t->oy, t->ox, buffer);
+    return buffer;
+}
+
+/* ---- the next tile ---- */
+
+/* First input position of one axis that tile `output` reads and the tile before it did not. */
+static int64_t first_new(const struct axis *a, int64_t output, int tile) {
+    const struct axis_run *run = &a->run[0];
+    return output * a->step + a->first + run->from + (int64_t)(run->count - tile) * a->step;
+}
+
+/* Units and lines are given; channels stand `channel` floats apart. */
+static void spread(const struct stream *s, int chunk, size_t channel, int channels,
+                   struct fetch *p) {
+    const int lists = s->panels * s->planes;
+    const int rows = s->list[(chunk + 1) * lists] - s->list[chunk * lists];
+    p->channel = channel * sizeof(float) - (size_t)(p->lines - 1) * p->line;
+    p->left = rows ? channels * p->lines : 0;
+    p->per_row = rows ? (p->left + rows - 1) / rows : 0;
+}
+
+void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x, int chunk,
+                    struct fetch *p) {
+    const struct axis *l = &s->lines, *c = &s->columns;
+    if (!l->runs || !c->runs) return;
+    const int64_t from = first_new(l, next->oy, s->tile_h) * (int64_t)s->in.line +
+                         first_new(c, next->ox, s->tile_w) * (int64_t)s->in.pixel;
+    *p = (struct fetch){.at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float)),
+                        .unit = s->in.pixel * (size_t)(c->step / c->runs) * sizeof(float),
+                        .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
+                        .units = next->w * c->runs, .lines = next->h * l->runs};
+    spread(s, chunk, s->in.channel, s->channels, p);
+}
+
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
+                 struct fetch *p) {
+    const int first = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - first;
+    if ((int64_t)rows * next->h * next->w * OT_UNIT > DY_AHEAD) return;
+    *p = (struct fetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
+                        .unit = s->out.step * sizeof(float), .line = s->out.line * sizeof(float),
+                        .units = next->w, .lines = next->h};
+    spread(s, chunk, s->out.pitch, rows, p);
+}

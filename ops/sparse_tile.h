@@ -1,0 +1,39 @@
+/* sparse_tile.h - a tile of a sparse product over blocks of lanes: where it stands, how its inputs
+ * come into the caches, and what is fetched for the next one meanwhile. */
+#ifndef OT_OPS_SPARSE_TILE_H
+#define OT_OPS_SPARSE_TILE_H
+
+#include "ops/stream.h"
+
+/* h x w units of a sub-block, from grid position (oy, ox) on. */
+struct tile {
+    int64_t block;
+    int oy, ox, h, w;
+};
+
+/* Tile number `item` of all sub-blocks. */
+struct tile ot_tile_at(const struct stream *s, int64_t item);
+
+/* Is this a large pointwise product, which does little else than read? */
+static inline bool ot_stream_wide(const struct stream *s) {
+    return s->tiles_h == 1 && s->tiles_w > 16;
+}
+
+/* How pieces of channels are copied that stand so many floats apart, their units likewise. */
+struct pack_way ot_copy_way(const struct stream *s, size_t channel, size_t unit);
+
+/* The inputs of a panel for this tile of image x: where they stand if that is the packed form
+ * already, else packed into `buffer` (channel_size * width floats). */
+const float *ot_panel_input(const struct kernels *k, const struct stream *s, const float *x,
+                            const struct tile *t, int panel, float *buffer);
+
+/* What tile `next` reads of image x, spread over the rows that a chunk visits; *p stays empty where
+ * there is nothing. */
+void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x, int chunk,
+                    struct fetch *p);
+/* Likewise what it reads of dy for the weight gradient, unless that is too much; dy: where the tile
+ * begins. */
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
+                 struct fetch *p);
+
+#endif
