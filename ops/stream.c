@@ -198,7 +198,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
     s->row = ot_arena_alloc(arena, total, sizeof *s->row);
     s->ptr = ot_arena_alloc(arena, total + 1, sizeof *s->ptr);
     s->at = ot_arena_alloc(arena, total, sizeof *s->at);
-    s->offset = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->offset);
+    s->offset = ot_arena_alloc(arena, (size_t)b->nnz + 1, sizeof *s->offset);
     if (!s->list || !s->row || !s->ptr || !s->at || !s->offset) return false;
     if (!in_slot_order(b)) {
         s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
@@ -216,6 +216,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
     }
     s->list[b->lists] = rows;
     s->ptr[rows] = entries;
+    s->offset[entries] = 0;
     s->nnz = entries;
     return true;
 }

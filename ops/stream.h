@@ -46,7 +46,7 @@ struct stream {
     int32_t *row, *ptr, *at;   /* as in kernels.h, over all lists */
     int32_t *chunk_row;        /* chunks + 1 */
     int nnz;
-    int32_t *offset;
+    int32_t *offset;           /* nnz + 1 */
     int32_t *slot;             /* of the weight's value; NULL: `at` numbers the slots themselves */
     float *value;              /* else a copy of the values in the order of the offsets */
 };

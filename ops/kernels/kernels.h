@@ -23,8 +23,9 @@ enum { OT_PAST_CACHE = 16 << 20 }; /* bytes of an output that no cache holds unt
 /* Bits of entries.row: the row is met for the first time, for the last time. */
 enum { OT_ROW_FIRST = 1, OT_ROW_LAST = 2, OT_ROW_SHIFT = 2 };
 
-/* The nonzeros of some rows: row[i] has offset[ptr[i]] to offset[ptr[i + 1]]. Their values, or the
- * sums that belong to them, stand side by side as well, from number at[i] on. */
+/* The nonzeros of some rows, at least one: row[i] has offset[ptr[i]] up to offset[ptr[i + 1]], and
+ * behind the last one stands another number. Their values, or the sums that belong to them, stand
+ * side by side as well, from number at[i] on. */
 struct entries {
     int rows;
     const int32_t *row;    /* row << OT_ROW_SHIFT | bits */

@@ -76,8 +76,9 @@ INLINE vec splat(float f) {
 #endif
 }
 
-/* A row's share of what the next tile reads. */
-INLINE void fetch_lines(struct fetch *p) {
+/* A row's share of what the next tile reads. A call, made before a row fills the registers, leaves
+ * the loops all of them. */
+static __attribute__((noinline)) void fetch_lines(struct fetch *p) {
     for (int k = 0; k < p->per_row && p->left; k++, p->left--) {
         for (int u = 0; u < p->units; u++)
             __builtin_prefetch((const void *)(p->at + (size_t)u * p->unit), 0, 2);
