@@ -17,10 +17,10 @@
 
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)
-#define ONE_LINE_6(F) ONE_LINE_3(F) F(1, 4) F(1, 5) F(1, 6)
+#define ONE_LINE_7(F) ONE_LINE_3(F) F(1, 4) F(1, 5) F(1, 6) F(1, 7)
 #define ONE_LINE_16(F)                                                                      \
-    ONE_LINE_6(F) F(1, 7) F(1, 8) F(1, 9) F(1, 10) F(1, 11) F(1, 12) F(1, 13) F(1, 14)      \
-    F(1, 15) F(1, 16)
+    ONE_LINE_7(F) F(1, 8) F(1, 9) F(1, 10) F(1, 11) F(1, 12) F(1, 13) F(1, 14) F(1, 15)     \
+    F(1, 16)
 #define TWO_LINES_1(F) F(2, 1)
 #define TWO_LINES_3(F) TWO_LINES_1(F) F(2, 2) F(2, 3)
 #define TWO_LINES_8(F) TWO_LINES_3(F) F(2, 4) F(2, 5) F(2, 6) F(2, 7) F(2, 8)
@@ -28,7 +28,7 @@
 #if defined(OT_ISA_avx512)
 #define TILES(F) ONE_LINE_16(F) TWO_LINES_8(F)
 #elif defined(OT_ISA_avx2)
-#define TILES(F) ONE_LINE_6(F) TWO_LINES_3(F)
+#define TILES(F) ONE_LINE_7(F) TWO_LINES_3(F)
 #else
 #define TILES(F) ONE_LINE_3(F) TWO_LINES_1(F)
 #endif

@@ -13,7 +13,7 @@
 #if defined(OT_ISA_avx512)
 enum { WIDTH = 16, TILE = 16 };
 #elif defined(OT_ISA_avx2)
-enum { WIDTH = 8, TILE = 6 };
+enum { WIDTH = 8, TILE = 7 };
 #else
 enum { WIDTH = 4, TILE = 3 };
 #endif
