@@ -176,7 +176,7 @@ static void weight_tile(const struct weight_job *job, const struct tile *t,
     const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
     a->dy = tile_dy(job, t);
     a->place = s->out;
-    if (partial || s->panels > 1 || ot_stream_wide(s)) {
+    if (partial || s->panels > 1 || (ot_stream_wide(s) && !ot_dy_fits(s, chunk))) {
         float *copy = buffer + p->packed;
         copy_dy(p, t, chunk, a->dy, partial, copy);
         a->dy = copy;

@@ -74,10 +74,15 @@ void ot_fetch_input(const struct stream *s, const struct tile *next, const float
     spread(s, chunk, s->in.channel, s->channels, p);
 }
 
+bool ot_dy_fits(const struct stream *s, int chunk) {
+    const int64_t rows = s->chunk_row[chunk + 1] - s->chunk_row[chunk];
+    return rows * s->tile_h * s->tile_w * OT_UNIT <= DY_AHEAD;
+}
+
 void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
                  struct fetch *p) {
     const int first = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - first;
-    if ((int64_t)rows * next->h * next->w * OT_UNIT > DY_AHEAD) return;
+    if (!ot_dy_fits(s, chunk)) return;
     *p = (struct fetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
                         .unit = s->out.step * sizeof(float), .line = s->out.line * sizeof(float),
                         .units = next->w, .lines = next->h};

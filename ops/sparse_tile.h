@@ -31,8 +31,9 @@ const float *ot_panel_input(const struct kernels *k, const struct stream *s, con
  * there is nothing. */
 void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x, int chunk,
                     struct fetch *p);
-/* Likewise what it reads of dy for the weight gradient, unless that is too much; dy: where the tile
- * begins. */
+/* Does the second-level cache hold what a tile reads of dy beside its other data? */
+bool ot_dy_fits(const struct stream *s, int chunk);
+/* Likewise what `next` reads of dy for the weight gradient, if that fits; dy: where it begins. */
 void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
                  struct fetch *p);
 
