@@ -1,9 +1,9 @@
 /* sparse.c - forward and backward of a sparse layer over blocks of lanes.
  *
  * A sub-block is 16 lanes of one block. A task of forward or of the data gradient is one tile of
- * one sub-block and one chunk of rows; it packs a panel of channels and runs its rows, panel after
- * panel. A task of the weight gradient is one chunk of rows over a fixed share of all tiles; the
- * shares are added in their order. So the number of threads changes no bit.
+ * one sub-block and some chunks of rows; it packs a panel of channels and runs its rows, panel
+ * after panel. A task of the weight gradient is some chunks of rows over a fixed share of all
+ * tiles; the shares are added in their order. So the number of threads changes no bit.
  */
 #include <string.h>
 
@@ -12,9 +12,28 @@
 
 enum { GRAIN = 1 << 15 }; /* values in a task */
 
+/* Tasks a worker, where they do not divide evenly; nonzeros whose sums and offsets stay in the
+ * second-level cache from tile to tile. */
+enum { BALANCE = 2, RESIDENT = 1 << 16 };
+
 /* First float of a sub-block. */
 static size_t block_from(const struct sparse_product *p, size_t block_floats, int64_t block) {
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
+}
+
+/* Tasks that share the chunks of each item: as few as keep all workers busy, since each of them
+ * packs the inputs of its tiles, but `least`. */
+static int tasks_each(const struct sparse_product *p, const struct stream *s, int64_t items,
+                      int64_t least) {
+    const int64_t workers = ot_pool_workers(p->pool);
+    int64_t n = items % workers ? (BALANCE * workers + items - 1) / items : 1;
+    if (ot_stream_packed(s)) n = s->chunks;
+    if (n < least) n = least;
+    return n < s->chunks ? (int)n : s->chunks;
+}
+
+static struct chunks chunks_of(const struct stream *s, int task, int tasks) {
+    return (struct chunks){s->chunks * task / tasks, s->chunks * (task + 1) / tasks};
 }
 
 /* ---- forward and data gradient ---- */
@@ -26,6 +45,7 @@ struct gather_job {
     float *y;
     size_t x_block, y_block;
     int64_t items;   /* tiles of all blocks */
+    int tasks;       /* for each */
     bool past_cache; /* y is written past the caches */
     float *scratch;
 };
@@ -43,17 +63,17 @@ static float *tile_output(const struct gather_job *job, const struct tile *t) {
            (size_t)t->ox * s->out.step;
 }
 
-static void gather_tile(const struct gather_job *job, int64_t item, int chunk, int worker) {
+static void gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker) {
     const struct stream *s = job->s;
     const struct kernels *k = job->p->kernels;
     const struct tile whole = ot_tile_at(s, item);
     const float *x = job->x + block_from(job->p, job->x_block, whole.block);
     float *y = tile_output(job, &whole);
     struct ahead ahead = {.out = 0};
-    if (chunk == s->chunks - 1 && item + 1 < job->items) { /* mostly what this worker does next */
+    if (c.to == s->chunks && item + 1 < job->items) { /* mostly what this worker does next */
         const struct tile next = ot_tile_at(s, item + 1);
-        ot_fetch_input(s, &next, job->x + block_from(job->p, job->x_block, next.block), chunk,
-                   &ahead.in);
+        ot_fetch_input(s, &next, job->x + block_from(job->p, job->x_block, next.block), c,
+                       &ahead.in);
         if (!job->past_cache)
             ahead.out = (ptrdiff_t)((uintptr_t)tile_output(job, &next) - (uintptr_t)y);
     }
@@ -65,7 +85,8 @@ static void gather_tile(const struct gather_job *job, int64_t item, int chunk, i
                      .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = ot_panel_input(k, s, x, &whole, panel, buffer);
-        for (int plane = 0; plane < s->planes; plane++) {
+        for (int i = c.from * s->planes; i < c.to * s->planes; i++) {
+            const int chunk = i / s->planes, plane = i % s->planes;
             struct tile t = whole;
             a.e = ot_stream_list(s, chunk, panel, plane);
             if (!a.e.rows || !clip_tile(&t, &s->plane[plane])) continue;
@@ -79,7 +100,7 @@ static void gather_tile(const struct gather_job *job, int64_t item, int chunk, i
 static void gather_task(void *arg, int task, int worker) {
     const struct gather_job *job = arg;
     const struct stream *s = job->s;
-    gather_tile(job, task / s->chunks, task % s->chunks, worker);
+    gather_tile(job, task / job->tasks, chunks_of(s, task % job->tasks, job->tasks), worker);
 }
 
 struct refresh_job {
@@ -115,7 +136,8 @@ static void gather(struct gather_job *job, const float *value) {
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
     job->items = job->p->blocks * s->tiles_h * s->tiles_w;
     job->past_cache = goes_past_cache(s, job->y, blocks * job->y_block);
-    ot_parallel_for(job->p->pool, (int)(job->items * s->chunks), gather_task, job);
+    job->tasks = tasks_each(job->p, s, job->items, 1);
+    ot_parallel_for(job->p->pool, (int)(job->items * job->tasks), gather_task, job);
 }
 
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
@@ -143,12 +165,13 @@ static void zero_spare(float *unit, int valid) {
     memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
 }
 
-/* A compact copy of the tile of dy for the rows of a chunk; `partial`: with spare lanes zeroed. */
-static void copy_dy(const struct sparse_product *p, const struct tile *t, int chunk,
+/* A compact copy of the tile of dy for the rows of some chunks; `partial`: with spare lanes zeroed.
+ */
+static void copy_dy(const struct sparse_product *p, const struct tile *t, struct chunks c,
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
     const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
-    const int first = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - first;
+    const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
     float *to = copy + (size_t)first * tile;
     const struct pack a = {.in = dy + (size_t)first * s->out.pitch, .out = to, .channels = rows,
                            .in_channel = s->out.pitch, .in_line = s->out.line,
@@ -169,16 +192,17 @@ static const float *tile_dy(const struct weight_job *job, const struct tile *t) 
 }
 
 static void weight_tile(const struct weight_job *job, const struct tile *t,
-                        const struct tile *next, int chunk, float *buffer, struct sddmm *a) {
+                        const struct tile *next, struct chunks c, float *buffer,
+                        struct sddmm *a) {
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
     const float *x = job->x + block_from(p, p->x_block, t->block);
     const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
     a->dy = tile_dy(job, t);
     a->place = s->out;
-    if (partial || s->panels > 1 || (ot_stream_wide(s) && !ot_dy_fits(s, chunk))) {
+    if (partial || s->panels > 1 || (ot_stream_wide(s) && !ot_dy_fits(s, c))) {
         float *copy = buffer + p->packed;
-        copy_dy(p, t, chunk, a->dy, partial, copy);
+        copy_dy(p, t, c, a->dy, partial, copy);
         a->dy = copy;
         a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
                                   OT_UNIT};
@@ -186,22 +210,24 @@ static void weight_tile(const struct weight_job *job, const struct tile *t,
     *a->ahead = (struct ahead){.out = 0};
     if (next) {
         const float *next_x = job->x + block_from(p, p->x_block, next->block);
-        ot_fetch_input(s, next, next_x, chunk, &a->ahead->in);
-        ot_fetch_dy(s, next, tile_dy(job, next), chunk, &a->ahead->dy);
+        ot_fetch_input(s, next, next_x, c, &a->ahead->in);
+        ot_fetch_dy(s, next, tile_dy(job, next), c, &a->ahead->dy);
     }
     for (int panel = 0; panel < s->panels; panel++) {
-        a->e = ot_stream_list(s, chunk, panel, 0);
-        if (!a->e.rows) continue;
         a->in = ot_panel_input(p->kernels, s, x, t, panel, buffer);
-        p->kernels->sddmm[t->h - 1][t->w - 1](a);
+        for (int chunk = c.from; chunk < c.to; chunk++) {
+            a->e = ot_stream_list(s, chunk, panel, 0);
+            if (a->e.rows) p->kernels->sddmm[t->h - 1][t->w - 1](a);
+        }
     }
 }
 
-float *ot_sparse_sums(const struct weight_job *job, int chunk, int share, bool clear) {
+/* Where `at` numbers slots, a chunk has the same ones as entries: its rows follow one another. */
+float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear) {
     const struct stream *s = &job->p->forward;
-    const int list = chunk * s->panels;
-    const int first = s->ptr[s->list[list]], last = s->ptr[s->list[list + s->panels]];
-    const int row = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - row;
+    const int first = s->ptr[s->list[c.from * s->panels]];
+    const int last = s->ptr[s->list[c.to * s->panels]];
+    const int row = s->chunk_row[c.from], rows = s->chunk_row[c.to] - row;
     float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
     if (clear) {
         memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
@@ -214,16 +240,17 @@ static void weight_task(void *arg, int task, int worker) {
     const struct weight_job *job = arg;
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
-    const int chunk = task % s->chunks, share = task / s->chunks;
+    const int share = task / job->tasks;
+    const struct chunks c = chunks_of(s, task % job->tasks, job->tasks);
     const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
-    float *sum = ot_sparse_sums(job, chunk, share, true);
+    float *sum = ot_sparse_sums(job, c, share, true);
     struct ahead ahead;
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
                       .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
     const int64_t to = items * (share + 1) / p->shares;
     for (int64_t i = items * share / p->shares; i < to; i++) {
         const struct tile t = ot_tile_at(s, i), next = ot_tile_at(s, i + 1);
-        weight_tile(job, &t, i + 1 < to ? &next : NULL, chunk,
+        weight_tile(job, &t, i + 1 < to ? &next : NULL, c,
                     ot_sparse_worker(p, job->scratch, worker), &a);
     }
 }
@@ -264,8 +291,9 @@ void ot_sparse_backward(struct sparse_product *p, const float *x, const float *v
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias};
     job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
+    job.tasks = tasks_each(p, s, p->shares, (s->nnz + RESIDENT - 1) / RESIDENT);
     if (p->lanes)
-        ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &job);
+        ot_parallel_for(p->pool, p->shares * job.tasks, weight_task, &job);
     else
         ot_sparse_rows_weight(&job);
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);

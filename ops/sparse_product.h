@@ -42,6 +42,7 @@ struct weight_job {
     const float *x, *dy;
     float *scratch, *sums; /* sums: shares x (nnz + rows) */
     float *dvalue, *dbias;
+    int tasks; /* in lanes, for each share */
 };
 
 /* ---- what both layouts share (sparse.c) ---- */
@@ -49,8 +50,8 @@ struct weight_job {
 /* What `at` of the stream numbers: the values of the weight, or a copy of them in another order,
  * which is brought up to date. */
 const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value);
-/* The sums of a share; `clear`: with those of this chunk zeroed. */
-float *ot_sparse_sums(const struct weight_job *job, int chunk, int share, bool clear);
+/* The sums of a share; `clear`: with those of these chunks zeroed. */
+float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear);
 
 /* ---- rows (sparse_rows.c) ---- */
 

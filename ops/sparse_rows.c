@@ -167,7 +167,7 @@ static void weight_task(void *arg, int task, int worker) {
     const struct stream *s = &p->forward;
     const int chunk = task % s->chunks, share = task / s->chunks;
     const int64_t tiles = s->tiles_w;
-    float *sum = ot_sparse_sums(r->job, chunk, share, r->first);
+    float *sum = ot_sparse_sums(r->job, (struct chunks){chunk, chunk + 1}, share, r->first);
     struct sddmm a = {.place = {ot_sparse_dy_size(p), 0, OT_UNIT}, .sum = sum,
                       .bias = r->job->dbias ? sum + s->nnz : NULL};
     for (int64_t i = tiles * share / p->shares; i < tiles * (share + 1) / p->shares; i++) {

@@ -52,39 +52,38 @@ static int64_t first_new(const struct axis *a, int64_t output, int tile) {
 }
 
 /* Units and lines are given; channels stand `channel` floats apart. */
-static void spread(const struct stream *s, int chunk, size_t channel, int channels,
+static void spread(const struct stream *s, struct chunks c, size_t channel, int channels,
                    struct fetch *p) {
-    const int lists = s->panels * s->planes;
-    const int rows = s->list[(chunk + 1) * lists] - s->list[chunk * lists];
+    const int lists = s->panels * s->planes, rows = s->list[c.to * lists] - s->list[c.from * lists];
     p->channel = channel * sizeof(float) - (size_t)(p->lines - 1) * p->line;
     p->left = rows ? channels * p->lines : 0;
     p->per_row = rows ? (p->left + rows - 1) / rows : 0;
 }
 
-void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x, int chunk,
-                    struct fetch *p) {
-    const struct axis *l = &s->lines, *c = &s->columns;
-    if (!l->runs || !c->runs) return;
+void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x,
+                    struct chunks c, struct fetch *p) {
+    const struct axis *l = &s->lines, *r = &s->columns;
+    if (!l->runs || !r->runs) return;
     const int64_t from = first_new(l, next->oy, s->tile_h) * (int64_t)s->in.line +
-                         first_new(c, next->ox, s->tile_w) * (int64_t)s->in.pixel;
+                         first_new(r, next->ox, s->tile_w) * (int64_t)s->in.pixel;
     *p = (struct fetch){.at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float)),
-                        .unit = s->in.pixel * (size_t)(c->step / c->runs) * sizeof(float),
+                        .unit = s->in.pixel * (size_t)(r->step / r->runs) * sizeof(float),
                         .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
-                        .units = next->w * c->runs, .lines = next->h * l->runs};
-    spread(s, chunk, s->in.channel, s->channels, p);
+                        .units = next->w * r->runs, .lines = next->h * l->runs};
+    spread(s, c, s->in.channel, s->channels, p);
 }
 
-bool ot_dy_fits(const struct stream *s, int chunk) {
-    const int64_t rows = s->chunk_row[chunk + 1] - s->chunk_row[chunk];
+bool ot_dy_fits(const struct stream *s, struct chunks c) {
+    const int64_t rows = s->chunk_row[c.to] - s->chunk_row[c.from];
     return rows * s->tile_h * s->tile_w * OT_UNIT <= DY_AHEAD;
 }
 
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
-                 struct fetch *p) {
-    const int first = s->chunk_row[chunk], rows = s->chunk_row[chunk + 1] - first;
-    if (!ot_dy_fits(s, chunk)) return;
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy,
+                 struct chunks c, struct fetch *p) {
+    const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
+    if (!ot_dy_fits(s, c)) return;
     *p = (struct fetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
                         .unit = s->out.step * sizeof(float), .line = s->out.line * sizeof(float),
                         .units = next->w, .lines = next->h};
-    spread(s, chunk, s->out.pitch, rows, p);
+    spread(s, c, s->out.pitch, rows, p);
 }

@@ -27,14 +27,14 @@ struct pack_way ot_copy_way(const struct stream *s, size_t channel, size_t unit)
 const float *ot_panel_input(const struct kernels *k, const struct stream *s, const float *x,
                             const struct tile *t, int panel, float *buffer);
 
-/* What tile `next` reads of image x, spread over the rows that a chunk visits; *p stays empty where
- * there is nothing. */
-void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x, int chunk,
-                    struct fetch *p);
+/* What tile `next` reads of image x, spread over the rows that these chunks visit; *p stays empty
+ * where there is nothing. */
+void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x,
+                    struct chunks c, struct fetch *p);
 /* Does the second-level cache hold what a tile reads of dy beside its other data? */
-bool ot_dy_fits(const struct stream *s, int chunk);
+bool ot_dy_fits(const struct stream *s, struct chunks c);
 /* Likewise what `next` reads of dy for the weight gradient, if that fits; dy: where it begins. */
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, int chunk,
-                 struct fetch *p);
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy,
+                 struct chunks c, struct fetch *p);
 
 #endif

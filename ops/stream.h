@@ -71,6 +71,11 @@ static inline bool ot_stream_packed(const struct stream *s) {
 /* s->value[k] = value[slot[k]] for k in [from, to). */
 void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to);
 
+/* Chunks [from, to): what one task does of a tile. */
+struct chunks {
+    int from, to;
+};
+
 static inline struct entries ot_stream_list(const struct stream *s, int chunk, int panel,
                                             int plane) {
     int list = (chunk * s->panels + panel) * s->planes + plane;
