@@ -10,26 +10,28 @@
 #include "ops/sparse_product.h"
 #include "ops/sparse_tile.h"
 
-enum { GRAIN = 1 << 15 }; /* values in a task */
-
-/* Tasks a worker, where they do not divide evenly; nonzeros whose sums and offsets stay in the
- * second-level cache from tile to tile. */
-enum { BALANCE = 2, RESIDENT = 1 << 16 };
+/* Values in a task; nonzeros whose sums and offsets stay in a second-level cache for all tiles. */
+enum { GRAIN = 1 << 15, RESIDENT = 1 << 16 };
 
 /* First float of a sub-block. */
 static size_t block_from(const struct sparse_product *p, size_t block_floats, int64_t block) {
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
 }
 
-/* Tasks that share the chunks of each item: as few as keep all workers busy, since each of them
- * packs the inputs of its tiles, but `least`. */
+/* Does the busiest of the workers get more than an eighth above the mean? */
+static bool uneven(int64_t tasks, int64_t workers) {
+    const int64_t most = (tasks + workers - 1) / workers;
+    return most * workers * 8 > tasks * 9;
+}
+
+/* Tasks that share the chunks of each item, at least `least`: as few as keep all workers busy,
+ * since each packs the inputs of its tiles. */
 static int tasks_each(const struct sparse_product *p, const struct stream *s, int64_t items,
                       int64_t least) {
     const int64_t workers = ot_pool_workers(p->pool);
-    int64_t n = items % workers ? (BALANCE * workers + items - 1) / items : 1;
-    if (ot_stream_packed(s)) n = s->chunks;
-    if (n < least) n = least;
-    return n < s->chunks ? (int)n : s->chunks;
+    int n = least < s->chunks && !ot_stream_packed(s) ? (int)least : s->chunks;
+    while (n < s->chunks && uneven(items * n, workers)) n++;
+    return n;
 }
 
 static struct chunks chunks_of(const struct stream *s, int task, int tasks) {
@@ -165,8 +167,7 @@ static void zero_spare(float *unit, int valid) {
     memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
 }
 
-/* A compact copy of the tile of dy for the rows of some chunks; `partial`: with spare lanes zeroed.
- */
+/* A compact copy of a tile of dy, of rows of some chunks; `partial`: with spare lanes zeroed. */
 static void copy_dy(const struct sparse_product *p, const struct tile *t, struct chunks c,
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
@@ -291,7 +292,7 @@ void ot_sparse_backward(struct sparse_product *p, const float *x, const float *v
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias};
     job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
-    job.tasks = tasks_each(p, s, p->shares, (s->nnz + RESIDENT - 1) / RESIDENT);
+    job.tasks = tasks_each(p, s, p->shares, s->nnz / RESIDENT + 1);
     if (p->lanes)
         ot_parallel_for(p->pool, p->shares * job.tasks, weight_task, &job);
     else
