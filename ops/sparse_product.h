@@ -1,5 +1,5 @@
 /* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs: in lanes
- * (sparse.c) or in rows (sparse_rows.c).
+ * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c).
  *
  * A sub-block is 16 lanes of one block. Nobody else includes this.
  */
@@ -45,7 +45,29 @@ struct weight_job {
     int tasks; /* in lanes, for each share */
 };
 
-/* ---- what both layouts share (sparse.c) ---- */
+/* ---- lanes (sparse.c, sparse_weight.c) ---- */
+
+/* First float of a sub-block. */
+static inline size_t ot_sparse_block(const struct sparse_product *p, size_t block_floats,
+                                     int64_t block) {
+    return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
+}
+
+/* Tasks that share the chunks of each item, at least `least`: as few as keep all workers busy,
+ * since each packs the inputs of its tiles. */
+int ot_sparse_tasks(const struct sparse_product *p, const struct stream *s, int64_t items,
+                    int64_t least);
+
+/* Those of one of these tasks. */
+static inline struct chunks ot_sparse_chunks(const struct stream *s, int task, int tasks) {
+    return (struct chunks){s->chunks * task / tasks, s->chunks * (task + 1) / tasks};
+}
+
+/* ---- what both layouts share (sparse.c, sparse_weight.c) ---- */
+
+/* Both gradients of the weight; one may be NULL. */
+void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
+                      float *dbias, float *scratch);
 
 /* What `at` of the stream numbers: the values of the weight, or a copy of them in another order,
  * which is brought up to date. */

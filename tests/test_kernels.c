@@ -113,7 +113,7 @@ static void check_sddmm(const struct kernels *k, int h, int w, bool back, bool l
     for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
     for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
     const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias,
-                            look ? &ahead : NULL};
+                            look ? &ahead : NULL, look};
     k->sddmm[h - 1][w - 1](&a);
     assert_int_equal(ahead.in.left, look ? 0 : 3);
     assert_int_equal(ahead.dy.left, look ? 12 - ROWS : 12);

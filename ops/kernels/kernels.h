@@ -81,6 +81,7 @@ struct sddmm {
     struct place place;
     float *sum, *bias;
     struct ahead *ahead; /* NULL: nothing */
+    bool near;           /* dy is in the second-level cache, so that its rows need not be fetched */
 };
 
 enum { OT_ABREAST = 8 }; /* channels that are copied side by side */

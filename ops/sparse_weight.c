@@ -1,0 +1,146 @@
+/* sparse_weight.c - the weight gradient of a sparse layer over blocks of lanes.
+ *
+ * A task is some chunks of rows over a fixed share of all tiles; the shares are added in their
+ * order. So the number of threads changes no bit.
+ */
+#include <string.h>
+
+#include "ops/sparse_product.h"
+#include "ops/sparse_tile.h"
+
+/* Sums in a task; nonzeros whose sums and offsets stay in a second-level cache for all tiles. */
+enum { GRAIN = 1 << 15, RESIDENT = 1 << 16 };
+
+/* Samples that a sub-block really has, for the unit of a flat row at position `at`. */
+static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
+    int64_t from = block / p->units * p->lanes +
+                   (block % p->units + at % p->flat_units) * (int64_t)OT_UNIT;
+    int64_t n = p->n - from;
+    return n < 0 ? 0 : n < OT_UNIT ? (int)n : OT_UNIT;
+}
+
+static void zero_spare(float *unit, int valid) {
+    memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
+}
+
+/* A compact copy of a tile of dy, of rows of some chunks; `partial`: with spare lanes zeroed. */
+static void copy_dy(const struct sparse_product *p, const struct tile *t, struct chunks c,
+                    const float *dy, bool partial, float *copy) {
+    const struct stream *s = &p->forward;
+    const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
+    const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
+    float *to = copy + (size_t)first * tile;
+    const struct pack a = {.in = dy + (size_t)first * s->out.pitch, .out = to, .channels = rows,
+                           .in_channel = s->out.pitch, .in_line = s->out.line,
+                           .in_step = s->out.step, .out_channel = tile,
+                           .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w,
+                           .way = ot_copy_way(s, s->out.pitch, s->out.step)};
+    p->kernels->pack(&a);
+    const int units = t->h * t->w;
+    for (int u = 0; partial && u < rows * units; u++)
+        zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % units % t->w));
+}
+
+static const float *tile_dy(const struct weight_job *job, const struct tile *t) {
+    const struct sparse_product *p = job->p;
+    const struct place *out = &p->forward.out;
+    return job->dy + ot_sparse_block(p, p->y_block, t->block) + (size_t)t->oy * out->line +
+           (size_t)t->ox * out->step;
+}
+
+static void weight_tile(const struct weight_job *job, const struct tile *t,
+                        const struct tile *next, struct chunks c, float *buffer,
+                        struct sddmm *a) {
+    const struct sparse_product *p = job->p;
+    const struct stream *s = &p->forward;
+    const float *x = job->x + ot_sparse_block(p, p->x_block, t->block);
+    const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
+    a->dy = tile_dy(job, t);
+    a->place = s->out;
+    if (partial || s->panels > 1 || (ot_stream_wide(s) && !ot_dy_fits(s, c))) {
+        float *copy = buffer + p->packed;
+        copy_dy(p, t, c, a->dy, partial, copy);
+        a->dy = copy;
+        a->near = true;
+        a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
+                                  OT_UNIT};
+    }
+    *a->ahead = (struct ahead){.out = 0};
+    if (next) {
+        const float *next_x = job->x + ot_sparse_block(p, p->x_block, next->block);
+        ot_fetch_input(s, next, next_x, c, &a->ahead->in);
+        ot_fetch_dy(s, next, tile_dy(job, next), c, &a->ahead->dy);
+    }
+    for (int panel = 0; panel < s->panels; panel++) {
+        a->in = ot_panel_input(p->kernels, s, x, t, panel, buffer);
+        for (int chunk = c.from; chunk < c.to; chunk++) {
+            a->e = ot_stream_list(s, chunk, panel, 0);
+            if (a->e.rows) p->kernels->sddmm[t->h - 1][t->w - 1](a);
+        }
+    }
+    a->near = ot_dy_fits(s, c); /* fetched for the next tile */
+}
+
+/* Where `at` numbers slots, a chunk has the same ones as entries: its rows follow one another. */
+float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear) {
+    const struct stream *s = &job->p->forward;
+    const int first = s->ptr[s->list[c.from * s->panels]];
+    const int last = s->ptr[s->list[c.to * s->panels]];
+    const int row = s->chunk_row[c.from], rows = s->chunk_row[c.to] - row;
+    float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
+    if (clear) {
+        memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
+        memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
+    }
+    return sum;
+}
+
+static void weight_task(void *arg, int task, int worker) {
+    const struct weight_job *job = arg;
+    const struct sparse_product *p = job->p;
+    const struct stream *s = &p->forward;
+    const int share = task / job->tasks;
+    const struct chunks c = ot_sparse_chunks(s, task % job->tasks, job->tasks);
+    const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
+    float *sum = ot_sparse_sums(job, c, share, true);
+    struct ahead ahead;
+    struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
+                      .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
+    const int64_t to = items * (share + 1) / p->shares;
+    for (int64_t i = items * share / p->shares; i < to; i++) {
+        const struct tile t = ot_tile_at(s, i), next = ot_tile_at(s, i + 1);
+        weight_tile(job, &t, i + 1 < to ? &next : NULL, c,
+                    ot_sparse_worker(p, job->scratch, worker), &a);
+    }
+}
+
+/* The sum of the shares, in the order of the weight's slots. */
+static void collect_task(void *arg, int task, int worker) {
+    (void)worker;
+    const struct weight_job *job = arg;
+    const struct stream *s = &job->p->forward;
+    const int64_t pitch = (int64_t)s->nnz + s->rows;
+    int64_t from, to;
+    ot_task_range(pitch, GRAIN, task, &from, &to);
+    for (int i = 1; i < job->p->shares; i++)
+        for (int64_t k = from; k < to; k++) job->sums[k] += job->sums[i * pitch + k];
+    const int64_t slots = to < s->nnz ? to : s->nnz;
+    for (int64_t k = from; job->dvalue && k < slots; k++)
+        job->dvalue[s->slot ? s->slot[k] : k] = job->sums[k];
+    for (int64_t k = from < slots ? slots : from; job->dbias && k < to; k++)
+        job->dbias[k - s->nnz] = job->sums[k];
+}
+
+void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
+                      float *dbias, float *scratch) {
+    const struct stream *s = &p->forward;
+    struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
+                             .dbias = dbias};
+    job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
+    job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);
+    if (p->lanes)
+        ot_parallel_for(p->pool, p->shares * job.tasks, weight_task, &job);
+    else
+        ot_sparse_rows_weight(&job);
+    ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
+}
