@@ -43,9 +43,7 @@ static bool clip_tile(struct tile *t, const struct plane *plane) {
 }
 
 static float *tile_output(const struct gather_job *job, const struct tile *t) {
-    const struct stream *s = job->s;
-    return job->y + ot_sparse_block(job->p, job->y_block, t->block) + (size_t)t->oy * s->out.line +
-           (size_t)t->ox * s->out.step;
+    return job->y + ot_sparse_block(job->p, job->y_block, t->block) + ot_tile_from(job->s, t);
 }
 
 static void gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker) {

@@ -65,7 +65,7 @@ static inline struct chunks ot_sparse_chunks(const struct stream *s, int task, i
 
 /* ---- what both layouts share (sparse.c, sparse_weight.c) ---- */
 
-/* Both gradients of the weight; one may be NULL. */
+/* The gradients of the weight and of the bias; either may be NULL. */
 void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
                       float *dbias, float *scratch);
 

@@ -14,6 +14,11 @@ struct tile {
 /* Tile number `item` of all sub-blocks. */
 struct tile ot_tile_at(const struct stream *s, int64_t item);
 
+/* Where its outputs stand, in floats from the first one of its sub-block. */
+static inline size_t ot_tile_from(const struct stream *s, const struct tile *t) {
+    return (size_t)t->oy * s->out.line + (size_t)t->ox * s->out.step;
+}
+
 /* Is this a large pointwise product, which does little else than read? */
 static inline bool ot_stream_wide(const struct stream *s) {
     return s->tiles_h == 1 && s->tiles_w > 16;

@@ -43,9 +43,7 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, struct
 
 static const float *tile_dy(const struct weight_job *job, const struct tile *t) {
     const struct sparse_product *p = job->p;
-    const struct place *out = &p->forward.out;
-    return job->dy + ot_sparse_block(p, p->y_block, t->block) + (size_t)t->oy * out->line +
-           (size_t)t->ox * out->step;
+    return job->dy + ot_sparse_block(p, p->y_block, t->block) + ot_tile_from(&p->forward, t);
 }
 
 static void weight_tile(const struct weight_job *job, const struct tile *t,
@@ -137,10 +135,11 @@ void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy,
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias};
     job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
-    job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);
-    if (p->lanes)
+    if (p->lanes) {
+        job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);
         ot_parallel_for(p->pool, p->shares * job.tasks, weight_task, &job);
-    else
+    } else {
         ot_sparse_rows_weight(&job);
+    }
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
 }
