@@ -23,18 +23,6 @@ int ot_sparse_tasks(const struct sparse_product *p, const struct stream *s, int6
     return n;
 }
 
-struct gather_job {
-    struct sparse_product *p;
-    struct stream *s;
-    const float *x, *value, *bias;
-    float *y;
-    size_t x_block, y_block;
-    int64_t items;   /* tiles of all blocks */
-    int tasks;       /* for each */
-    bool past_cache; /* y is written past the caches */
-    float *scratch;
-};
-
 /* The part of a tile that lies in a plane: false if none does. */
 static bool clip_tile(struct tile *t, const struct plane *plane) {
     if (t->h > plane->grid_h - t->oy) t->h = plane->grid_h - t->oy;
@@ -46,7 +34,8 @@ static float *tile_output(const struct gather_job *job, const struct tile *t) {
     return job->y + ot_sparse_block(job->p, job->y_block, t->block) + ot_tile_from(job->s, t);
 }
 
-static void gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker) {
+void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker,
+                           const float *packed) {
     const struct stream *s = job->s;
     const struct kernels *k = job->p->kernels;
     const struct tile whole = ot_tile_at(s, item);
@@ -67,7 +56,8 @@ static void gather_tile(const struct gather_job *job, int64_t item, struct chunk
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
                      .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
-        a.in = ot_panel_input(k, s, x, &whole, panel, buffer);
+        a.in = packed ? packed + (size_t)(panel * s->width) * s->channel_size
+                      : ot_panel_input(k, s, x, &whole, panel, buffer);
         for (int i = c.from * s->planes; i < c.to * s->planes; i++) {
             const int chunk = i / s->planes, plane = i % s->planes;
             struct tile t = whole;
@@ -83,7 +73,8 @@ static void gather_tile(const struct gather_job *job, int64_t item, struct chunk
 static void gather_task(void *arg, int task, int worker) {
     const struct gather_job *job = arg;
     const struct stream *s = job->s;
-    gather_tile(job, task / job->tasks, ot_sparse_chunks(s, task % job->tasks, job->tasks), worker);
+    ot_sparse_gather_tile(job, task / job->tasks,
+                          ot_sparse_chunks(s, task % job->tasks, job->tasks), worker, NULL);
 }
 
 struct refresh_job {
@@ -113,12 +104,17 @@ static bool goes_past_cache(const struct stream *s, const float *y, size_t float
     return floats * sizeof *y > least && (uintptr_t)y % (OT_UNIT * sizeof *y) == 0;
 }
 
-static void gather(struct gather_job *job, const float *value) {
+static void begin(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
     job->value = ot_sparse_values(job->p, job->s, value);
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
     job->items = job->p->blocks * s->tiles_h * s->tiles_w;
     job->past_cache = goes_past_cache(s, job->y, blocks * job->y_block);
+}
+
+static void gather(struct gather_job *job, const float *value) {
+    const struct stream *s = job->s;
+    begin(job, value);
     job->tasks = ot_sparse_tasks(job->p, s, job->items, 1);
     ot_parallel_for(job->p->pool, (int)(job->items * job->tasks), gather_task, job);
 }
@@ -134,19 +130,15 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
     gather(&job, value);
 }
 
-static void backward_data(struct sparse_product *p, const float *value, const float *dy, float *dx,
-                          float *scratch) {
-    if (!p->lanes) {
-        ot_sparse_rows_backward(p, value, dy, dx, scratch);
-        return;
-    }
-    struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx, .x_block = p->y_block,
-                             .y_block = p->x_block, .scratch = scratch};
-    gather(&job, value);
-}
 
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch) {
-    if (dx) backward_data(p, value, dy, dx, scratch);
-    if (dvalue || dbias) ot_sparse_weight(p, x, dy, dvalue, dbias, scratch);
+    struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx, .x_block = p->y_block,
+                             .y_block = p->x_block, .scratch = scratch};
+    const bool weight = dvalue || dbias;
+    const bool joint = p->joint && dx && weight && ot_pool_workers(p->pool) <= p->shares;
+    if (joint) begin(&job, value);
+    else if (dx && p->lanes) gather(&job, value);
+    else if (dx) ot_sparse_rows_backward(p, value, dy, dx, scratch);
+    if (weight) ot_sparse_weight(p, x, dy, dvalue, dbias, joint ? &job : NULL, scratch);
 }

@@ -1,6 +1,7 @@
 /* sparse_prepare.c - builds the streams of a sparse layer: forward, and the transposed ones of the
  * data gradient, one plane for each residue of the stride. */
 #include "ops/sparse_product.h"
+#include "ops/sparse_tile.h"
 
 enum { SHARES = 8 }; /* of the weight gradient's sum, where rows give too few tasks */
 
@@ -148,6 +149,16 @@ static bool set_planes(struct stream *f, struct arena *arena, const struct conv_
     return true;
 }
 
+/* Large pointwise products do little else than read, dy most of all. */
+static bool is_joint(const struct sparse_product *p, const struct view *v, uint32_t want) {
+    const struct stream *f = &p->forward;
+    const struct chunks all = {0, f->chunks};
+    const size_t blocks = (size_t)(p->blocks / p->units);
+    return p->lanes && v->flat && want == (OT_SPARSE_DATA | OT_SPARSE_WEIGHT) && f->chunks == 1 &&
+           ot_stream_wide(f) && ot_dy_fits(f, all) &&
+           blocks * p->y_block * sizeof(float) > OT_PAST_CACHE;
+}
+
 /* Gives nonzeros their plane and compact taps; drops those that feed nothing. */
 static int set_taps(const struct conv_shape *s, const struct backward_memory *m, int nnz) {
     const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
@@ -178,7 +189,7 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p, con
     *f = (struct stream){
         .in = {(size_t)s->oh * (size_t)s->ow * pixel, (size_t)s->ow * pixel, pixel},
         .out = {(size_t)s->h * line, (size_t)s->stride_h * line, (size_t)s->stride_w * pixel},
-        .channels = (int)s->m, .rows = (int)s->c};
+        .channels = (int)s->m, .rows = (int)s->c, .like = p->joint ? &p->forward : NULL};
     if (!set_planes(f, n->arena, s, v) ||
         !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
         !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x) ||
@@ -247,12 +258,20 @@ static void worker_memory(struct sparse_product *p, const struct stream *s, int 
     if (rows > p->rows) p->rows = rows;
 }
 
+/* A worker of a joint product has its partial sums and a tile of dy at once. */
+static void joint_memory(struct sparse_product *p) {
+    const struct stream *f = &p->forward;
+    p->dy = p->rows;
+    p->rows += (size_t)f->tile_h * (size_t)f->tile_w * OT_UNIT * (size_t)f->rows;
+}
+
 static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
                        size_t *backward, ot_error *err) {
     const struct stream *f = &p->forward;
     const size_t workers = (size_t)ot_pool_workers(p->pool);
     worker_memory(p, f, want & OT_SPARSE_WEIGHT ? f->rows : 0);
     worker_memory(p, &p->backward, 0);
+    if (p->joint) joint_memory(p);
     size_t sums = 0, floats;
     if (want & OT_SPARSE_WEIGHT) {
         int64_t items = p->blocks * f->tiles_h * f->tiles_w;
@@ -293,6 +312,7 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)samples;
     list_nonzeros(pattern, shape, z);
     status = prepare_forward(n, p, &v, z, pattern->nnz, tap, err);
+    p->joint = !status && is_joint(p, &v, want);
     if (!status && (want & OT_SPARSE_DATA))
         status = prepare_backward(n, p, &v, z, pattern->nnz, tap, err);
     if (!status) status = sizes(n, p, want, forward_scratch, backward_scratch, err);

@@ -21,8 +21,10 @@ struct sparse_product {
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
+    bool joint;         /* one pass over dy gives both gradients */
     size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
-    size_t rows;        /* ... and a tile of each row, partial sums or dy */
+    size_t rows;        /* ... and a tile of each row, partial sums or dy, ... */
+    size_t dy;          /* ... or one and the other, where dy begins so far behind the first */
     size_t shared;      /* floats of scratch of all workers: in rows, all packed inputs */
 };
 
@@ -36,6 +38,19 @@ static inline size_t ot_sparse_dy_size(const struct sparse_product *p) {
     return (size_t)p->forward.tiles_w * (size_t)p->forward.tile_w * OT_UNIT;
 }
 
+/* Forward or data gradient in lanes while it runs. */
+struct gather_job {
+    struct sparse_product *p;
+    struct stream *s;
+    const float *x, *value, *bias;
+    float *y;
+    size_t x_block, y_block;
+    int64_t items;   /* tiles of all blocks */
+    int tasks;       /* for each */
+    bool past_cache; /* y is written past the caches */
+    float *scratch;
+};
+
 /* The weight gradient while it runs. */
 struct weight_job {
     struct sparse_product *p;
@@ -43,6 +58,7 @@ struct weight_job {
     float *scratch, *sums; /* sums: shares x (nnz + rows) */
     float *dvalue, *dbias;
     int tasks; /* in lanes, for each share */
+    const struct gather_job *data; /* the data gradient that is made along with it; or NULL */
 };
 
 /* ---- lanes (sparse.c, sparse_weight.c) ---- */
@@ -63,11 +79,16 @@ static inline struct chunks ot_sparse_chunks(const struct stream *s, int task, i
     return (struct chunks){s->chunks * task / tasks, s->chunks * (task + 1) / tasks};
 }
 
+/* A tile of all rows of some chunks. packed: its inputs, all panels, or NULL. */
+void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker,
+                           const float *packed);
+
 /* ---- what both layouts share (sparse.c, sparse_weight.c) ---- */
 
-/* The gradients of the weight and of the bias; either may be NULL. */
+/* The gradients of the weight and of the bias, of which either may be NULL. data: that of x, to be
+ * made along with them, if the product is a joint one; or NULL. */
 void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
-                      float *dbias, float *scratch);
+                      float *dbias, const struct gather_job *data, float *scratch);
 
 /* What `at` of the stream numbers: the values of the weight, or a copy of them in another order,
  * which is brought up to date. */

@@ -80,7 +80,7 @@ static void pack_dy(const struct sparse_product *p, const float *dy, int64_t fro
 
 /* ---- forward and data gradient ---- */
 
-struct gather_job {
+struct flat_job {
     struct sparse_product *p;
     const struct stream *s;
     const float *value, *bias;
@@ -90,7 +90,7 @@ struct gather_job {
 };
 
 /* The tile of all rows of a chunk to y. */
-static void write_tile(const struct gather_job *job, int chunk, int from, const float *part) {
+static void write_tile(const struct flat_job *job, int chunk, int from, const float *part) {
     const struct stream *s = job->s;
     const size_t pitch = (size_t)s->tile_w * OT_UNIT;
     const int row = s->chunk_row[chunk];
@@ -107,7 +107,7 @@ static void write_tile(const struct gather_job *job, int chunk, int from, const 
 }
 
 static void gather_task(void *arg, int task, int worker) {
-    const struct gather_job *job = arg;
+    const struct flat_job *job = arg;
     const struct stream *s = job->s;
     const int chunk = task % s->chunks, from = task / s->chunks * s->tile_w * OT_UNIT;
     const size_t pitch = (size_t)s->tile_w * OT_UNIT;
@@ -125,7 +125,7 @@ static void gather_task(void *arg, int task, int worker) {
     write_tile(job, chunk, from, part);
 }
 
-static void gather(struct gather_job *job, const float *x, size_t x_sample) {
+static void gather(struct flat_job *job, const float *x, size_t x_sample) {
     const struct stream *s = job->s;
     float *const y = job->y;
     for (int64_t from = 0; from < job->p->n; from += s->flat.samples) {
@@ -138,7 +138,7 @@ static void gather(struct gather_job *job, const float *x, size_t x_sample) {
 
 void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const float *value,
                             const float *bias, float *y, float *scratch) {
-    struct gather_job job = {.p = p, .s = &p->forward, .bias = bias, .y = y, .scratch = scratch,
+    struct flat_job job = {.p = p, .s = &p->forward, .bias = bias, .y = y, .scratch = scratch,
                              .y_sample = p->y_block};
     job.value = ot_sparse_values(p, &p->forward, value);
     gather(&job, x, p->x_block);
@@ -146,7 +146,7 @@ void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const floa
 
 void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const float *dy,
                              float *dx, float *scratch) {
-    struct gather_job job = {.p = p, .s = &p->backward, .y = dx, .scratch = scratch,
+    struct flat_job job = {.p = p, .s = &p->backward, .y = dx, .scratch = scratch,
                              .y_sample = p->x_block};
     job.value = ot_sparse_values(p, &p->backward, value);
     gather(&job, dy, p->y_block);

@@ -23,22 +23,28 @@ static void zero_spare(float *unit, int valid) {
     memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
 }
 
+/* Where a row and a line of a copy of dy begin. */
+static struct place copy_place(const struct stream *s) {
+    const size_t line = (size_t)s->tile_w * OT_UNIT;
+    return (struct place){(size_t)s->tile_h * line, line, OT_UNIT};
+}
+
 /* A compact copy of a tile of dy, of rows of some chunks; `partial`: with spare lanes zeroed. */
 static void copy_dy(const struct sparse_product *p, const struct tile *t, struct chunks c,
                     const float *dy, bool partial, float *copy) {
     const struct stream *s = &p->forward;
-    const size_t tile = (size_t)t->h * (size_t)t->w * OT_UNIT;
+    const struct place place = copy_place(s);
     const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
-    float *to = copy + (size_t)first * tile;
+    float *to = copy + (size_t)first * place.pitch;
     const struct pack a = {.in = dy + (size_t)first * s->out.pitch, .out = to, .channels = rows,
                            .in_channel = s->out.pitch, .in_line = s->out.line,
-                           .in_step = s->out.step, .out_channel = tile,
-                           .out_line = (size_t)t->w * OT_UNIT, .lines = t->h, .units = t->w,
+                           .in_step = s->out.step, .out_channel = place.pitch,
+                           .out_line = place.line, .lines = t->h, .units = t->w,
                            .way = ot_copy_way(s, s->out.pitch, s->out.step)};
     p->kernels->pack(&a);
-    const int units = t->h * t->w;
-    for (int u = 0; partial && u < rows * units; u++)
-        zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % units % t->w));
+    const int units = rows * s->tile_h * s->tile_w;
+    for (int u = 0; partial && u < units; u++)
+        zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % s->tile_w));
 }
 
 static const float *tile_dy(const struct weight_job *job, const struct tile *t) {
@@ -46,34 +52,42 @@ static const float *tile_dy(const struct weight_job *job, const struct tile *t) 
     return job->dy + ot_sparse_block(p, p->y_block, t->block) + ot_tile_from(&p->forward, t);
 }
 
-static void weight_tile(const struct weight_job *job, const struct tile *t,
-                        const struct tile *next, struct chunks c, float *buffer,
-                        struct sddmm *a) {
+/* Sets from where a tile of dy is read. */
+static void place_dy(const struct weight_job *job, const struct tile *t, struct chunks c,
+                     float *copy, struct sddmm *a) {
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
-    const float *x = job->x + ot_sparse_block(p, p->x_block, t->block);
     const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
+    const bool far = ot_stream_wide(s) && !ot_dy_fits(s, c);
     a->dy = tile_dy(job, t);
     a->place = s->out;
-    if (partial || s->panels > 1 || (ot_stream_wide(s) && !ot_dy_fits(s, c))) {
-        float *copy = buffer + p->packed;
-        copy_dy(p, t, c, a->dy, partial, copy);
-        a->dy = copy;
-        a->near = true;
-        a->place = (struct place){(size_t)t->h * (size_t)t->w * OT_UNIT, (size_t)t->w * OT_UNIT,
-                                  OT_UNIT};
-    }
+    if (!partial && s->panels == 1 && !far && !job->data) return;
+    copy_dy(p, t, c, a->dy, partial, copy);
+    a->dy = copy;
+    a->near = true;
+    a->place = copy_place(s);
+}
+
+static void weight_tile(const struct weight_job *job, int64_t item, bool last, struct chunks c,
+                        int worker, struct sddmm *a) {
+    const struct sparse_product *p = job->p;
+    const struct stream *s = &p->forward;
+    const struct tile t = ot_tile_at(s, item), next = ot_tile_at(s, item + 1);
+    const float *x = job->x + ot_sparse_block(p, p->x_block, t.block);
+    float *buffer = ot_sparse_worker(p, job->scratch, worker), *copy = buffer + p->packed + p->dy;
+    place_dy(job, &t, c, copy, a);
+    if (job->data) ot_sparse_gather_tile(job->data, item, c, worker, copy);
     *a->ahead = (struct ahead){.out = 0};
-    if (next) {
-        const float *next_x = job->x + ot_sparse_block(p, p->x_block, next->block);
-        ot_fetch_input(s, next, next_x, c, &a->ahead->in);
-        ot_fetch_dy(s, next, tile_dy(job, next), c, &a->ahead->dy);
+    if (!last) {
+        const float *next_x = job->x + ot_sparse_block(p, p->x_block, next.block);
+        ot_fetch_input(s, &next, next_x, c, &a->ahead->in);
+        if (!job->data) ot_fetch_dy(s, &next, tile_dy(job, &next), c, &a->ahead->dy);
     }
     for (int panel = 0; panel < s->panels; panel++) {
-        a->in = ot_panel_input(p->kernels, s, x, t, panel, buffer);
+        a->in = ot_panel_input(p->kernels, s, x, &t, panel, buffer);
         for (int chunk = c.from; chunk < c.to; chunk++) {
             a->e = ot_stream_list(s, chunk, panel, 0);
-            if (a->e.rows) p->kernels->sddmm[t->h - 1][t->w - 1](a);
+            if (a->e.rows) p->kernels->sddmm[t.h - 1][t.w - 1](a);
         }
     }
     a->near = ot_dy_fits(s, c); /* fetched for the next tile */
@@ -105,11 +119,8 @@ static void weight_task(void *arg, int task, int worker) {
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
                       .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
     const int64_t to = items * (share + 1) / p->shares;
-    for (int64_t i = items * share / p->shares; i < to; i++) {
-        const struct tile t = ot_tile_at(s, i), next = ot_tile_at(s, i + 1);
-        weight_tile(job, &t, i + 1 < to ? &next : NULL, c,
-                    ot_sparse_worker(p, job->scratch, worker), &a);
-    }
+    for (int64_t i = items * share / p->shares; i < to; i++)
+        weight_tile(job, i, i + 1 == to, c, worker, &a);
 }
 
 /* The sum of the shares, in the order of the weight's slots. */
@@ -130,10 +141,10 @@ static void collect_task(void *arg, int task, int worker) {
 }
 
 void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
-                      float *dbias, float *scratch) {
+                      float *dbias, const struct gather_job *data, float *scratch) {
     const struct stream *s = &p->forward;
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
-                             .dbias = dbias};
+                             .dbias = dbias, .data = data};
     job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
     if (p->lanes) {
         job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);

@@ -16,11 +16,11 @@ static bool in_place(const struct stream *s, const struct kernels *k) {
            s->in.channel == (size_t)(s->grid_h * s->grid_w) * OT_UNIT;
 }
 
-/* Numbers the channels that have nonzeros, or all of an image that is not packed; index[channel]
- * is its number. */
+/* Numbers the channels that have nonzeros, or all of an image that is not packed or packed whole;
+ * index[channel] is its number. */
 static bool find_live(struct stream *s, const struct kernels *k, struct arena *arena,
                       const struct nonzero *nonzero, int nnz, int32_t *index) {
-    for (int c = 0; c < s->channels; c++) index[c] = nnz && in_place(s, k);
+    for (int c = 0; c < s->channels; c++) index[c] = nnz && (s->like || in_place(s, k));
     for (int i = 0; i < nnz; i++) index[nonzero[i].channel] = 1;
     for (int c = 0; c < s->channels; c++) s->live += index[c];
     s->channel = ot_arena_alloc(arena, (size_t)s->live, sizeof *s->channel);

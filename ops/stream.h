@@ -36,6 +36,8 @@ struct stream {
     struct plane *plane;
     int grid_h, grid_w;     /* of the largest plane */
     struct place out;
+    const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
+                                * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
 
     int panels, chunks, width; /* width: channels a panel */
