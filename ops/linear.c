@@ -92,8 +92,10 @@ static ot_status prepare_sparse(struct op_node *n, const struct conv_shape *s, s
     const struct pattern *pattern = n->x[1]->pattern;
     if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
     OT_TRY(ot_sparse_describe(n, s, err));
-    return ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n), &p->sparse,
-                             &n->forward_scratch_size, &n->backward_scratch_size, err);
+    OT_TRY(ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n), &p->sparse,
+                             &n->forward_scratch_size, &n->backward_scratch_size, err));
+    n->joint = ot_sparse_is_joint(p->sparse);
+    return OT_OK;
 }
 
 static ot_status prepare_live(struct op_node *n, const struct conv_shape *s, struct product *p,
@@ -125,6 +127,7 @@ void ot_product_forward(struct op_node *n, struct product *p) {
 void ot_product_backward(struct op_node *n, struct product *p) {
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
+    if (p->sparse) ot_sparse_ask_share(p->sparse, n->weight_share);
     if (p->live) ot_live_backward(p->live);
     else ot_sparse_backward(p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
                             d[2], n->scratch);

@@ -131,12 +131,18 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
 }
 
 
+bool ot_sparse_is_joint(const struct sparse_product *p) {
+    return p->joint && ot_pool_workers(p->pool) <= p->shares; /* a share is one worker's */
+}
+
+void ot_sparse_ask_share(struct sparse_product *p, double *share) { p->share = share; }
+
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
                         const float *dy, float *dx, float *dvalue, float *dbias, void *scratch) {
     struct gather_job job = {.p = p, .s = &p->backward, .x = dy, .y = dx, .x_block = p->y_block,
                              .y_block = p->x_block, .scratch = scratch};
     const bool weight = dvalue || dbias;
-    const bool joint = p->joint && dx && weight && ot_pool_workers(p->pool) <= p->shares;
+    const bool joint = dx && weight && ot_sparse_is_joint(p);
     if (joint) begin(&job, value);
     else if (dx && p->lanes) gather(&job, value);
     else if (dx) ot_sparse_rows_backward(p, value, dy, dx, scratch);

@@ -60,6 +60,11 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch);
 
+/* Does one pass over dy make dx, dvalue and dbias, where they are asked for together? */
+bool ot_sparse_is_joint(const struct sparse_product *p);
+/* The next such pass sets *share to the part of its time that dvalue and dbias took; NULL: no. */
+void ot_sparse_ask_share(struct sparse_product *p, double *share);
+
 /* dx, dvalue, dbias: NULL where not wanted. Spare lanes of dy count as zero in dvalue and dbias,
  * whatever they hold; those of x are finite. */
 void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,

@@ -3,8 +3,6 @@
 #include "ops/sparse_product.h"
 #include "ops/sparse_tile.h"
 
-enum { SHARES = 8 }; /* of the weight gradient's sum, where rows give too few tasks */
-
 /* The shape as streams see it: 1x1 products without stride or pads are rows of units. */
 struct view {
     struct conv_shape s;
@@ -275,7 +273,7 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
     size_t sums = 0, floats;
     if (want & OT_SPARSE_WEIGHT) {
         int64_t items = p->blocks * f->tiles_h * f->tiles_w;
-        int shares = SHARES / f->chunks;
+        int shares = OT_SPARSE_SHARES / f->chunks;
         p->shares = shares > items ? (int)items : shares;
         if (p->shares < 1) p->shares = 1;
         sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);

@@ -9,6 +9,9 @@
 #include "ops/sparse.h"
 #include "ops/stream.h"
 
+/* Shares of the weight gradient's sum, where rows give too few tasks. */
+enum { OT_SPARSE_SHARES = 8 };
+
 struct sparse_product {
     const struct kernels *kernels;
     struct pool *pool;
@@ -21,7 +24,8 @@ struct sparse_product {
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
-    bool joint;         /* one pass over dy gives both gradients */
+    bool joint;         /* one pass over dy may give both gradients */
+    double *share;      /* of the weight's in the time of such a pass; NULL: nobody asks */
     size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
     size_t rows;        /* ... and a tile of each row, partial sums or dy, ... */
     size_t dy;          /* ... or one and the other, where dy begins so far behind the first */
@@ -51,6 +55,11 @@ struct gather_job {
     float *scratch;
 };
 
+/* Seconds of a joint pass: in the data gradient, and in all. */
+struct joint_time {
+    double data, all;
+};
+
 /* The weight gradient while it runs. */
 struct weight_job {
     struct sparse_product *p;
@@ -59,6 +68,7 @@ struct weight_job {
     float *dvalue, *dbias;
     int tasks; /* in lanes, for each share */
     const struct gather_job *data; /* the data gradient that is made along with it; or NULL */
+    struct joint_time *time; /* of each share; NULL: nobody asks */
 };
 
 /* ---- lanes (sparse.c, sparse_weight.c) ---- */

@@ -7,6 +7,7 @@
 
 #include "ops/sparse_product.h"
 #include "ops/sparse_tile.h"
+#include "runtime/base/clock.h"
 
 /* Sums in a task; nonzeros whose sums and offsets stay in a second-level cache for all tiles. */
 enum { GRAIN = 1 << 15, RESIDENT = 1 << 16 };
@@ -68,15 +69,23 @@ static void place_dy(const struct weight_job *job, const struct tile *t, struct 
     a->place = copy_place(s);
 }
 
+/* The data gradient of a tile, from the copy of its dy. */
+static void gather_along(const struct weight_job *job, int64_t item, struct chunks c, int worker,
+                         const float *dy, struct joint_time *time) {
+    const double start = time ? ot_clock() : 0;
+    ot_sparse_gather_tile(job->data, item, c, worker, dy);
+    if (time) time->data += ot_clock() - start;
+}
+
 static void weight_tile(const struct weight_job *job, int64_t item, bool last, struct chunks c,
-                        int worker, struct sddmm *a) {
+                        int worker, struct joint_time *time, struct sddmm *a) {
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
     const struct tile t = ot_tile_at(s, item), next = ot_tile_at(s, item + 1);
     const float *x = job->x + ot_sparse_block(p, p->x_block, t.block);
     float *buffer = ot_sparse_worker(p, job->scratch, worker), *copy = buffer + p->packed + p->dy;
     place_dy(job, &t, c, copy, a);
-    if (job->data) ot_sparse_gather_tile(job->data, item, c, worker, copy);
+    if (job->data) gather_along(job, item, c, worker, copy, time);
     *a->ahead = (struct ahead){.out = 0};
     if (!last) {
         const float *next_x = job->x + ot_sparse_block(p, p->x_block, next.block);
@@ -118,9 +127,12 @@ static void weight_task(void *arg, int task, int worker) {
     struct ahead ahead;
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
                       .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
+    struct joint_time *time = job->time ? &job->time[share] : NULL;
+    const double start = time ? ot_clock() : 0;
     const int64_t to = items * (share + 1) / p->shares;
     for (int64_t i = items * share / p->shares; i < to; i++)
-        weight_tile(job, i, i + 1 == to, c, worker, &a);
+        weight_tile(job, i, i + 1 == to, c, worker, time, &a);
+    if (time) time->all = ot_clock() - start;
 }
 
 /* The sum of the shares, in the order of the weight's slots. */
@@ -140,11 +152,22 @@ static void collect_task(void *arg, int task, int worker) {
         job->dbias[k - s->nnz] = job->sums[k];
 }
 
+static double weight_share(const struct joint_time *time, int n) {
+    struct joint_time sum = {0, 0};
+    for (int i = 0; i < n; i++) {
+        sum.data += time[i].data;
+        sum.all += time[i].all;
+    }
+    return sum.all > 0 ? 1 - sum.data / sum.all : 0.5;
+}
+
 void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
                       float *dbias, const struct gather_job *data, float *scratch) {
     const struct stream *s = &p->forward;
     struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias, .data = data};
+    struct joint_time time[OT_SPARSE_SHARES] = {0};
+    if (data && p->share) job.time = time;
     job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
     if (p->lanes) {
         job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);
@@ -153,4 +176,5 @@ void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy,
         ot_sparse_rows_weight(&job);
     }
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
+    if (job.time) *p->share = weight_share(time, p->shares);
 }

@@ -1,14 +1,6 @@
 /* profile.c - where the time of steps went, for ot_get_profile. */
 #include "runtime/session.h"
 
-#include <time.h>
-
-double ot_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void ot_timing_add(struct timing *t, double start) {
     t->seconds += ot_clock() - start;
     t->calls++;

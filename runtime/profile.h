@@ -2,6 +2,7 @@
 #ifndef OT_RUNTIME_PROFILE_H
 #define OT_RUNTIME_PROFILE_H
 
+#include "runtime/base/clock.h"
 #include "runtime/plan.h"
 
 /* The most inputs of a product: data, weight, bias, and room for what is fused into it. */
@@ -12,7 +13,6 @@ struct profile {
     struct timing optimizer;
 };
 
-double ot_clock(void); /* seconds of a monotonic clock */
 void ot_timing_add(struct timing *t, double start);
 
 /* Whether a step is the backward pass of a product with a weight whose gradient is wanted. */

@@ -144,17 +144,22 @@ static ot_status run_step(struct plan *p, struct step *step, const struct goal *
     }
 }
 
-/* The same with clocks. The two gradients of a product are asked for one after the other. */
-static ot_status run_timed(struct plan *p, struct step *step, const struct goal *goal,
-                           ot_error *err) {
+/* The same with clocks for a pass that makes both gradients of a product. */
+static ot_status run_joint(struct plan *p, struct step *step, ot_error *err) {
+    double weight = 0, start = ot_clock();
+    step->node->weight_share = &weight;
+    const ot_status status = run_node(p, step, err);
+    step->node->weight_share = NULL;
+    const double part = weight * (ot_clock() - start);
+    ot_timing_add(&step->time, start + part);
+    ot_timing_add(&step->weight_time, ot_clock() - part);
+    return status;
+}
+
+/* For others, one gradient is asked for after the other. */
+static ot_status run_in_turn(struct plan *p, struct step *step, ot_error *err) {
     struct op_node *n = step->node;
     double start = ot_clock();
-    if (is_done(p, step)) return OT_OK; /* nothing to time */
-    if (!ot_step_weight(step)) {
-        OT_TRY(run_step(p, step, goal, err));
-        ot_timing_add(&step->time, start);
-        return OT_OK;
-    }
     struct tensor *dx[OT_PRODUCT_INPUTS] = {0};
     const size_t size = (size_t)n->n_in * sizeof *dx;
     memcpy(dx, n->dx, size);
@@ -171,6 +176,19 @@ static ot_status run_timed(struct plan *p, struct step *step, const struct goal 
     ot_timing_add(&step->weight_time, start);
     n->dx[0] = dx[0];
     return status;
+}
+
+static ot_status run_timed(struct plan *p, struct step *step, const struct goal *goal,
+                           ot_error *err) {
+    if (is_done(p, step)) return OT_OK; /* nothing to time */
+    if (ot_step_weight(step)) {
+        const bool joint = step->node->joint && step->node->dx[0];
+        return (joint ? run_joint : run_in_turn)(p, step, err);
+    }
+    const double start = ot_clock();
+    OT_TRY(run_step(p, step, goal, err));
+    ot_timing_add(&step->time, start);
+    return OT_OK;
 }
 
 /* Steps [from, to). */

@@ -174,6 +174,41 @@ static void check_threads(const struct sparse_case *c) {
     ot_pool_free(alone);
 }
 
+/* A pass that makes both gradients at once makes them as two passes do, bit for bit; and says which
+ * part of its time went where. The last tiles are narrower; spare lanes of dx are anything. */
+static void test_joint(void **state) {
+    (void)state;
+    static const struct sparse_case large[] = {
+        {"joint", 32, 19, 61, 63, 70, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.05},
+        {"joint, 32 lanes", 33, 3, 61, 65, 20, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3},
+    };
+    struct pool *pool = new_pool(2);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; ot_kernels_at(k); k++) {
+            struct sparse_layer one, two;
+            double share = -1;
+            sparse_layer_make(&one, &large[i], ot_kernels_at(k), pool, true, true);
+            sparse_layer_make(&two, &large[i], ot_kernels_at(k), pool, false, true);
+            assert_true(ot_sparse_is_joint(one.product));
+            ot_sparse_ask_share(one.product, &share);
+            sparse_layer_run(&one);
+            assert_true(share > 0 && share < 1);
+            if (k == 0) sparse_layer_check(&one);
+            ot_sparse_backward(two.product, two.x, two.value, two.dy, two.dx, NULL, NULL,
+                               two.scratch);
+            ot_sparse_backward(two.product, two.x, two.value, two.dy, NULL, two.dvalue, two.dbias,
+                               two.scratch);
+            if (large[i].n % large[i].lanes == 0)
+                assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
+            assert_memory_equal(one.dvalue, two.dvalue,
+                                (size_t)one.pattern->nnz * sizeof(float));
+            assert_memory_equal(one.dbias, two.dbias, (size_t)one.c.m * sizeof(float));
+            sparse_layer_free(&one);
+            sparse_layer_free(&two);
+        }
+    ot_pool_free(pool);
+}
+
 /* The number of threads changes no bit, nor does a second run. */
 static void test_threads(void **state) {
     (void)state;
@@ -313,8 +348,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),       cmocka_unit_test(test_batches),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_threads),     cmocka_unit_test(test_small_stack),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_joint),
+        cmocka_unit_test(test_small_stack), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "tools/model_writer.h"
 #include "tools/progress.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -182,19 +183,19 @@ static int run_rounds(struct bench_case *c, struct sparse_layer *s, struct dense
     return code;
 }
 
-/* Each pass takes as long as its multiply-adds, which load an operand each, or reading and writing
- * x and y once, whichever is longer. Images that a cache may keep from pass to pass cost nothing.
- */
+/* Forward, and backward, take as long as their multiply-adds, which load an operand each, or as
+ * reading and writing x, y and their gradients once, whichever is longer. Images that a cache may
+ * keep from pass to pass cost nothing. */
 static double limit_of(const struct bench_case *c, const struct limits *limits) {
-    const double kept = 8 << 20;
+    const double kept = 8 << 20, image = sizeof(float) * (double)c->layer.n;
     const int64_t size = c->layer.size ? c->layer.size : 1, out = ot_layer_out(&c->layer);
-    const double bytes = sizeof(float) * (double)c->layer.n *
-                         (double)(c->layer.c * size * size + c->layer.m * out * out);
-    const double move = bytes > kept ? 1e-6 * bytes / limits->gb_per_s : 0;
+    const double x = image * (double)(c->layer.c * size * size);
+    const double y = image * (double)(c->layer.m * out * out);
+    const double move = x + y > kept ? 1e-6 / limits->gb_per_s : 0; /* ms a byte */
     const double compute = 1e-6 * ot_bench_case_flops(c) / limits->load_gflops;
     double dense = 0;
     for (int pass = 0; pass < PASSES; pass++) dense += c->dense_ms[pass];
-    const double ms = PASSES * (move > compute ? move : compute);
+    const double ms = fmax(compute, move * (x + y)) + fmax(2 * compute, move * (2 * x + y));
     return ms > 0 ? dense / ms : 0;
 }
 

@@ -19,8 +19,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "runtime/base/clock.h"
 
 /* Looks between two looks at the clock, and how long they go on, in nanoseconds. In `inside`, what
  * says that the job is closed. */
@@ -86,12 +87,6 @@ static void relax(void) {
 #endif
 }
 
-static int64_t nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static bool has_work(struct pool *p, unsigned seen) {
     return atomic_load(&p->generation) != seen || atomic_load(&p->quit);
 }
@@ -104,13 +99,13 @@ static bool is_empty(struct pool *p, unsigned unused) {
 /* Looks out for `event` until patience ends: did it come? */
 static bool look_out(struct pool *p, bool (*event)(struct pool *, unsigned), unsigned seen) {
     if (!p->patient) return event(p, seen);
-    const int64_t end = nanoseconds() + PATIENCE;
+    const double end = ot_clock() + PATIENCE * 1e-9;
     do {
         for (int i = 0; i < LOOKS; i++) {
             if (event(p, seen)) return true;
             relax();
         }
-    } while (nanoseconds() < end);
+    } while (ot_clock() < end);
     return false;
 }
 
