@@ -40,7 +40,7 @@ INLINE vec load(const float *p) {
 
 /* p + offset in one register: with an index in each of them, multiply-adds from memory take two
  * instructions of the machine. */
-INLINE const float *at(const float *p, int32_t offset) {
+INLINE const float *at(const float *p, ptrdiff_t offset) {
     p += offset;
     __asm__("" : "+r"(p));
     return p;
