@@ -83,7 +83,8 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p, co
         .in = {(size_t)s->h * (size_t)s->w * v->pixel, (size_t)s->w * v->pixel, v->pixel},
         .out = {(size_t)s->oh * (size_t)s->ow * v->pixel, (size_t)s->ow * v->pixel, v->pixel},
         .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow,
-        .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane)};
+        .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane),
+        .weight = true};
     if (!f->plane) return out_of_memory(n, err);
     *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
     if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||

@@ -36,6 +36,7 @@ struct stream {
     struct plane *plane;
     int grid_h, grid_w;     /* of the largest plane */
     struct place out;
+    bool weight;            /* the stream of a weight gradient, too */
     const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
                                 * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
