@@ -207,6 +207,7 @@ static void test_joint(void **state) {
             sparse_layer_free(&two);
         }
     ot_pool_free(pool);
+    check_threads(&large[0]);
 }
 
 /* The number of threads changes no bit, nor does a second run. */
