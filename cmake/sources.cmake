@@ -50,6 +50,7 @@ set(OPS_SOURCES
   ops/sparse.c
   ops/sparse_prepare.c
   ops/sparse_tile.c
+  ops/sparse_transpose.c
   ops/sparse_weight.c
   ops/recurrent.c
   ops/recurrent_product.c

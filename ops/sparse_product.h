@@ -71,6 +71,23 @@ struct weight_job {
     struct joint_time *time; /* of each share; NULL: nobody asks */
 };
 
+/* ---- prepare (sparse_prepare.c, sparse_transpose.c) ---- */
+
+/* The shape as streams see it: 1x1 products without stride or pads are rows of units. */
+struct sparse_view {
+    struct conv_shape s;
+    bool flat;
+    size_t pixel; /* floats from pixel to pixel */
+};
+
+/* In rows, the grid is one line of units. false: out of memory or out of range. */
+bool ot_sparse_set_grid(struct stream *s, const struct sparse_product *p, struct arena *arena);
+ot_status ot_sparse_out_of_memory(struct op_node *n, ot_error *err);
+/* Builds p->backward from all nonzeros z, by output row; tap: room for kh + kw numbers. */
+ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
+                              const struct sparse_view *v, const struct nonzero *z, int nnz,
+                              int64_t *tap, ot_error *err);
+
 /* ---- lanes (sparse.c, sparse_weight.c) ---- */
 
 /* First float of a sub-block. */
