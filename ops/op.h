@@ -92,8 +92,8 @@ struct op_node {
     double flops;        /* of forward, useful ones */
     double predicted[2]; /* milliseconds of forward and backward; 0: not known (ops/cost.h) */
     double choice[OT_FORMS]; /* of all passes in each form, where the plan chose; else 0 */
-    bool joint;           /* one pass of backward makes the gradients of x[0] and x[1]: it sets */
-    double *weight_share; /* this to the part of its time that x[1]'s took; NULL: nobody asks */
+    bool joint; /* one pass of backward makes the gradients of x[0] and x[1], and says here ... */
+    double *weight_share; /* ... which part of its time the latter took; NULL: nobody asks */
 };
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"

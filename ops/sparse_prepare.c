@@ -178,6 +178,7 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     p->joint = !status && is_joint(p, &v, want);
     if (!status && (want & OT_SPARSE_DATA))
         status = ot_sparse_transpose(n, p, &v, z, pattern->nnz, tap, err);
+    p->joint = p->joint && p->backward.chunks == 1; /* all rows of a tile at once */
     if (!status) status = sizes(n, p, want, forward_scratch, backward_scratch, err);
     *product = p;
 done:

@@ -95,7 +95,7 @@ static void try_tile(const struct stream *s, const struct cost *cost, int nnz, i
     }
 }
 
-static bool may_be(const struct stream *s, int h, int w) {
+static bool is_allowed(const struct stream *s, int h, int w) {
     return !s->like || (h == s->like->tile_h && w == s->like->tile_w);
 }
 
@@ -104,7 +104,7 @@ void ot_stream_shape(struct stream *s, const struct kernels *k, int nnz) {
     struct shape_choice best = {.h = 0};
     for (int h = 1; h <= OT_TILE_LINES && h <= s->grid_h; h++)
         for (int w = 1; w <= s->grid_w && h * w <= k->tile; w++)
-            if (k->spmm[h - 1][w - 1] && may_be(s, h, w)) try_tile(s, cost, nnz, h, w, &best);
+            if (k->spmm[h - 1][w - 1] && is_allowed(s, h, w)) try_tile(s, cost, nnz, h, w, &best);
     if (!best.h) best = (struct shape_choice){.h = 1, .w = 1};
     s->tile_h = best.h;
     s->tiles_h = ceil_div(s->grid_h, best.h);
