@@ -92,8 +92,8 @@ static ot_status prepare_sparse(struct op_node *n, const struct conv_shape *s, s
     const struct pattern *pattern = n->x[1]->pattern;
     if (!pattern) OT_TRY(ot_full_pattern(n, &pattern, err));
     OT_TRY(ot_sparse_describe(n, s, err));
-    OT_TRY(ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n), &p->sparse,
-                             &n->forward_scratch_size, &n->backward_scratch_size, err));
+    OT_TRY(ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n) | OT_SPARSE_TOGETHER,
+                             &p->sparse, &n->forward_scratch_size, &n->backward_scratch_size, err));
     n->joint = ot_sparse_is_joint(p->sparse);
     return OT_OK;
 }

@@ -130,9 +130,9 @@ void ot_sparse_forward(struct sparse_product *p, const float *x, const float *va
     gather(&job, value);
 }
 
-
 bool ot_sparse_is_joint(const struct sparse_product *p) {
-    return p->joint && ot_pool_workers(p->pool) <= p->shares; /* a share is one worker's */
+    const int64_t workers = ot_pool_workers(p->pool); /* a share is one worker's */
+    return p->joint && workers <= p->shares && !uneven(p->shares, workers);
 }
 
 void ot_sparse_ask_share(struct sparse_product *p, double *share) { p->share = share; }

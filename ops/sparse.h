@@ -42,7 +42,8 @@ static inline int64_t ot_conv_outputs(const struct conv_shape *s) {
     return s->m * (s->depth.in ? s->depth.out : 1) * s->oh * s->ow;
 }
 
-enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2 }; /* gradients: bits of want */
+/* Gradients, and whether both are asked for in one call: bits of want. */
+enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2, OT_SPARSE_TOGETHER = 4 };
 
 struct sparse_product;
 

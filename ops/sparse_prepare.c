@@ -74,14 +74,14 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
                            err);
 }
 
-/* Large pointwise products do little else than read, dy most of all. */
+/* Large pointwise products do little else than read. */
 static bool is_joint(const struct sparse_product *p, const struct sparse_view *v, uint32_t want) {
     const struct stream *f = &p->forward;
     const struct chunks all = {0, f->chunks};
     const size_t blocks = (size_t)(p->blocks / p->units);
-    return p->lanes && v->flat && want == (OT_SPARSE_DATA | OT_SPARSE_WEIGHT) && f->chunks == 1 &&
-           ot_stream_wide(f) && ot_dy_fits(f, all) &&
-           blocks * p->y_block * sizeof(float) > OT_PAST_CACHE;
+    const uint32_t both = OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER;
+    return p->lanes && v->flat && want == both && f->chunks == 1 && ot_stream_wide(f) &&
+           ot_dy_fits(f, all) && blocks * p->y_block * sizeof(float) > OT_PAST_CACHE;
 }
 
 static ot_status check(struct op_node *n, const struct pattern *p, const struct conv_shape *s,

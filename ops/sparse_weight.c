@@ -100,7 +100,7 @@ static void weight_tile(const struct weight_job *job, int64_t item, bool last, s
             if (a->e.rows) p->kernels->sddmm[t.h - 1][t.w - 1](a);
         }
     }
-    a->near = ot_dy_fits(s, c); /* fetched for the next tile */
+    a->near = ot_dy_fits(s, c); /* fetched for the next tile, if it is read in place */
 }
 
 /* Where `at` numbers slots, a chunk has the same ones as entries: its rows follow one another. */
@@ -178,4 +178,5 @@ void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy,
     }
     ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
     if (job.time) *p->share = weight_share(time, p->shares);
+    p->share = NULL;
 }

@@ -36,7 +36,8 @@ struct stream {
     struct plane *plane;
     int grid_h, grid_w;     /* of the largest plane */
     struct place out;
-    bool weight;            /* the stream of a weight gradient, too */
+    bool weight;            /* the stream of weight gradients, too: a forward one, in training or
+                             * not, so that both sum up alike */
     const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
                                 * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
@@ -54,7 +55,7 @@ struct stream {
     float *value;              /* else a copy of the values in the order of the offsets */
 };
 
-/* Fills in the second half from nonzeros that ascend by row; the first half (up to out) and the
+/* Fills in the second half from nonzeros that ascend by row; the first half (up to like) and the
  * taps of both axes are given. blocks: how often the whole image is done. */
 ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
                           const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,

@@ -1,4 +1,4 @@
-/* stream_shape.c - the tile and the panel of a sparse product, by predicted cycles. */
+/* stream_shape.c - the tile and the panel of a sparse product, by predicted time. */
 #include "ops/stream.h"
 
 enum { STREAMING = 2 << 20 }; /* bytes of an image that no second-level cache holds */
@@ -13,7 +13,8 @@ struct cost {
     double cache, cache_2;
 };
 
-/* Fitted to sweeps over the layers of bench --kernels, on Sapphire Rapids and on Zen 3. */
+/* Fitted to sweeps over the layers of bench --kernels, on Sapphire Rapids and on Zen 3; the generic
+ * kernels go by the latter. */
 static const struct cost avx512 = {
     .nonzero = 0.9, .row = 10, .output = 2.4, .packed = 2.5, .packed_2 = 4, .strip = 6,
     .miss = 0.45, .miss_2 = 0.26, .fetched = 8, .most_fetched = 4, .copy = 0,
@@ -25,7 +26,7 @@ static const struct cost avx2 = {
 
 struct shape_choice {
     int h, w, width;
-    double cycles;
+    double time;
 };
 
 /* Units of a channel that a tile of h x w reads. */
@@ -46,7 +47,7 @@ static double axis_share(const struct axis *a, int grid) {
     return read < a->size ? read / a->size : 1;
 }
 
-/* Cycles that loads of a panel of so many bytes take beyond the multiply-adds that they feed. */
+/* Time that loads of a panel of so many bytes take beyond the multiply-adds that they feed. */
 static double estimate_misses(const struct stream *s, const struct cost *cost, double loads,
                               double bytes) {
     const double image = (double)s->in.channel * s->channels * sizeof(float) *
@@ -60,7 +61,7 @@ static double estimate_misses(const struct stream *s, const struct cost *cost, d
            missed(bytes, cost->cache_2) * cost->miss_2 * loads;
 }
 
-/* Cycles of one pass over the image with tiles of h x w units and panels of `width` channels. */
+/* Time of one pass over the image with tiles of h x w units and panels of `width` channels. */
 static double estimate(const struct stream *s, const struct cost *cost, int nnz, int h, int w,
                        int width) {
     double units = units_read(s, h, w);
@@ -72,7 +73,8 @@ static double estimate(const struct stream *s, const struct cost *cost, int nnz,
     double strips = (double)(s->lines.reach + s->lines.runs * h) * s->columns.runs;
     double pack = units * (cost->packed + missed(bytes, cost->cache_2) * cost->packed_2) +
                   strips * cost->strip;
-    double copies = s->weight && panels > 1 ? s->rows * outputs : 0; /* of dy */
+    /* of dy, for the weight gradient; in rows it is packed once, whatever the panels */
+    double copies = s->weight && panels > 1 && !s->flat.samples ? s->rows * outputs : 0;
     const bool packs = !s->flat.samples && (tiles > 1 || s->lines.reach + s->columns.reach > 0);
     return nnz * (outputs + tiles * cost->nonzero) +
            estimate_misses(s, cost, nnz * outputs, bytes) +
@@ -88,9 +90,8 @@ static void try_tile(const struct stream *s, const struct cost *cost, int nnz, i
     int width = units < 1 ? most : (int)(cost->cache / 2 / (units * OT_UNIT * sizeof(float)));
     for (width = width < 1 ? 1 : width;; width += 1 + width / 6) {
         if (width > most) width = most;
-        double cycles = estimate(s, cost, nnz, h, w, width);
-        if (!best->h || cycles < best->cycles)
-            *best = (struct shape_choice){h, w, width, cycles};
+        double time = estimate(s, cost, nnz, h, w, width);
+        if (!best->h || time < best->time) *best = (struct shape_choice){h, w, width, time};
         if (width == most) return;
     }
 }

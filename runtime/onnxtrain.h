@@ -456,8 +456,9 @@ typedef struct ot_profile_step {
 } ot_profile_step;
 
 /* Switches the clocks on or off and forgets what they have counted. While they run, the backward
- * pass of a product is done in two parts, so that the gradient of its weight ("backward weight")
- * can be told from that of its input ("backward"); results are the same. */
+ * pass of a product is done in two parts, or clocks run inside of it, so that the gradient of its
+ * weight ("backward weight") can be told from that of its input ("backward"); results are the same.
+ */
 OT_API void ot_set_profile(ot_session *session, int on);
 
 /* Calls step(context, s) for each step of the plan that was used last, in order, then for the

@@ -73,7 +73,8 @@ static void tell_node(const struct step *step, ot_profile_fn *fn, void *context)
     if (!weight || n->dx[0]) fn(context, &t);
     if (!weight) return;
     t.what = "backward weight";
-    t.bytes = bytes_of(n->dy[0]) + bytes_of(n->x[0]) + bytes_of(n->dx[1]);
+    const bool dy_is_counted = n->joint && n->dx[0];
+    t.bytes = bytes_of(n->x[0]) + bytes_of(n->dx[1]) + (dy_is_counted ? 0 : bytes_of(n->dy[0]));
     t.seconds = step->weight_time.seconds;
     t.calls = step->weight_time.calls;
     fn(context, &t);

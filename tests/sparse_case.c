@@ -85,8 +85,8 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                             .kernels = kernels};
     ot_error err = {OT_OK, ""};
     if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes > 1 ? c->lanes : 0,
-                          OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &l->product, &l->forward_scratch,
-                          &l->backward_scratch, &err))
+                          OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER, &l->product,
+                          &l->forward_scratch, &l->backward_scratch, &err))
         fail_msg("%s", err.message);
     size_t blocks = (size_t)((c->n + c->lanes - 1) / c->lanes * c->lanes);
     l->x_size = blocks * (size_t)(c->c * c->h * c->w);

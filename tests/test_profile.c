@@ -135,6 +135,83 @@ static void a_profile_changes_no_bit(void **state) {
     }
 }
 
+/* ---- a product whose gradients come from one pass: 1x1, and y has more than 16 MiB ---- */
+
+enum { IMAGES = 16, SIDE = 64, WIDE = 70, NARROW = 3 };
+
+static void sparse_weight(struct model *m, const char *name, int rows, int cols) {
+    float v[WIDE * NARROW] = {0};
+    for (int i = 0; i < rows * cols; i += 2) v[i] = 0.05f * (float)(i % 11 - 5) + 0.01f;
+    model_floats(m, name, 4, DIMS(rows, cols, 1, 1), v);
+}
+
+static ot_session *open_wide(void) {
+    struct model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 4, DIMS(IMAGES, NARROW, SIDE, SIDE));
+    sparse_weight(&m, "w1", NARROW, NARROW);
+    sparse_weight(&m, "w2", WIDE, NARROW);
+    model_node(&m, "Conv", "x w1", "h", "");
+    model_node(&m, "Conv", "h w2", "wide", "");
+    model_node(&m, "GlobalAveragePool", "wide", "mean", "");
+    model_node(&m, "Flatten", "mean", "y", "");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(IMAGES, WIDE));
+    size_t size;
+    unsigned char *file = model_finish(&m, &size);
+    const ot_options options = {.threads = 2, .sparse = OT_SPARSE_ALWAYS};
+    ot_session *s = NULL;
+    assert_int_equal(ot_open_buffer(file, size, &options, &s, NULL), OT_OK);
+    free(file);
+    const ot_optimizer_options sgd = {.kind = OT_SGD, .lr = 0.1f};
+    assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
+    return s;
+}
+
+static void train_wide(ot_session *s) {
+    const size_t floats = (size_t)IMAGES * NARROW * SIDE * SIDE;
+    float *x = malloc(floats * sizeof *x);
+    int64_t label[IMAGES];
+    assert_non_null(x);
+    for (size_t i = 0; i < floats; i++) x[i] = 0.1f * (float)(i % 23) - 1;
+    for (int i = 0; i < IMAGES; i++) label[i] = i;
+    const ot_tensor in = {
+        .type = OT_FLOAT, .rank = 4, .dim = {IMAGES, NARROW, SIDE, SIDE}, .data = x};
+    const ot_tensor target = {.type = OT_INT64, .rank = 1, .dim = {IMAGES}, .data = label};
+    assert_int_equal(ot_train_step(s, &in, 1, &target, NULL, NULL), OT_OK);
+    assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
+    free(x);
+}
+
+/* Both halves of a joint pass take time, and dy counts in the first one alone. */
+static void joint(void *context, const ot_profile_step *s) {
+    int *seen = context;
+    const double dy = 4.0 * IMAGES * WIDE * SIDE * SIDE;
+    if (strcmp(s->op, "Conv") != 0 || strcmp(s->what, "forward") == 0) return;
+    assert_true(s->seconds > 0);
+    if (strcmp(s->what, "backward") == 0) {
+        assert_true(s->bytes > dy);
+        ++*seen;
+    } else {
+        assert_true(s->bytes < dy);
+    }
+}
+
+static void joint_passes_are_told_apart(void **state) {
+    (void)state;
+    float w[2][WIDE * NARROW];
+    for (int on = 0; on < 2; on++) {
+        ot_session *s = open_wide();
+        int seen = 0;
+        ot_set_profile(s, on);
+        for (int i = 0; i < 2; i++) train_wide(s);
+        if (on) assert_int_equal(ot_get_profile(s, joint, &seen, NULL), OT_OK);
+        assert_int_equal(seen, on);
+        assert_int_equal(ot_read_parameter(s, 1, w[on], NULL), OT_OK);
+        ot_close(s);
+    }
+    assert_memory_equal(w[0], w[1], sizeof w[0]);
+}
+
 static void a_plan_knows_its_target(void **state) {
     (void)state;
     const ot_options options = {.threads = 1};
@@ -158,6 +235,7 @@ int main(void) {
         cmocka_unit_test(clocks_tell_parts_apart),
         cmocka_unit_test(clocks_that_are_off_stand),
         cmocka_unit_test(a_profile_changes_no_bit),
+        cmocka_unit_test(joint_passes_are_told_apart),
         cmocka_unit_test(a_plan_knows_its_target),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
