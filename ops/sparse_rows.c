@@ -139,7 +139,7 @@ static void gather(struct flat_job *job, const float *x, size_t x_sample) {
 void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const float *value,
                             const float *bias, float *y, float *scratch) {
     struct flat_job job = {.p = p, .s = &p->forward, .bias = bias, .y = y, .scratch = scratch,
-                             .y_sample = p->y_block};
+                           .y_sample = p->y_block};
     job.value = ot_sparse_values(p, &p->forward, value);
     gather(&job, x, p->x_block);
 }
@@ -147,7 +147,7 @@ void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const floa
 void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const float *dy,
                              float *dx, float *scratch) {
     struct flat_job job = {.p = p, .s = &p->backward, .y = dx, .scratch = scratch,
-                             .y_sample = p->x_block};
+                           .y_sample = p->x_block};
     job.value = ot_sparse_values(p, &p->backward, value);
     gather(&job, dy, p->y_block);
 }
