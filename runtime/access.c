@@ -4,6 +4,12 @@
 #include "runtime/base/pattern.h"
 #include "runtime/session.h"
 
+const char *ot_fixed_reason_name(ot_fixed_reason reason) {
+    static const char *const names[] = {"trained",  "statistic", "mask",
+                                        "constant", "table",     "frozen"};
+    return (unsigned)reason < sizeof names / sizeof *names ? names[reason] : "unknown";
+}
+
 int ot_parameter_count(const ot_session *s) { return s->n_parameters; }
 
 static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
@@ -34,7 +40,8 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
                                 .nonzeros = ot_count(&p->t),
                                 .has_pattern = p->t.pattern != NULL,
                                 .is_sparse = p->is_sparse,
-                                .is_trainable = p->trainable,
+                                .is_trainable = ot_is_trained(p),
+                                .fixed = p->fixed,
                                 .mask_hash = mask_hash(&p->t)};
     memcpy(info->dim, p->t.dim, sizeof info->dim);
     return OT_OK;
@@ -101,8 +108,9 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
         if (p->is_statistic || !ot_glob(glob, p->name)) continue;
-        p->trainable = trainable && s->graph->value[p->value].exportable;
-        if (p->trainable) continue;
+        if (trainable && s->graph->value[p->value].exportable) p->fixed = OT_TRAINED;
+        if (trainable) continue;
+        if (ot_is_trained(p)) p->fixed = OT_FIXED_FROZEN;
         ot_block_free(&s->allocator, p->gradient);
         p->gradient = NULL;
         for (int k = 0; k < OT_MOMENTS; k++) {

@@ -52,7 +52,7 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
         e->t = w->t;
         e->parameter = k;
         e->weight = true;
-        e->wants = ot_plan_trains(p->kind) && w->trainable && !w->is_statistic &&
+        e->wants = ot_plan_trains(p->kind) && ot_is_trained(w) &&
                    !(w->is_norm && s->options.bn == OT_BN_FROZEN);
     } else if (value->constant) {
         e->t = *value->constant;

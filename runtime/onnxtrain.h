@@ -217,6 +217,20 @@ typedef struct ot_node_info {
 OT_API int ot_node_count(const ot_session *session);
 OT_API ot_status ot_get_node(const ot_session *session, int i, ot_node_info *info, ot_error *err);
 
+/* Why the optimizer leaves a weight as it is. The rule is in docs/configuration.md under "What is
+ * trained". */
+typedef enum ot_fixed_reason {
+    OT_TRAINED = 0,
+    OT_FIXED_STATISTIC, /* running mean or variance: training steps update it, no optimizer does */
+    OT_FIXED_MASK,      /* says which elements count: of a weight, or of the scores of attention */
+    OT_FIXED_CONSTANT,  /* a number of a formula, or what holds an infinity or a NaN */
+    OT_FIXED_TABLE,     /* numbers that an exporter has computed, as frequencies of positions */
+    OT_FIXED_FROZEN     /* by ot_set_trainable, or because training_info does not update it */
+} ot_fixed_reason;
+
+/* "trained", "statistic", "mask", "constant", "table", "frozen". */
+OT_API const char *ot_fixed_reason_name(ot_fixed_reason reason);
+
 /* A weight of the model: of floats, or of integers that a DequantizeLinear turns into floats. Of
  * those the values are floats here, rounded in each step and when they are written. */
 typedef struct ot_parameter_info {
@@ -230,6 +244,7 @@ typedef struct ot_parameter_info {
     int has_pattern;       /* its zeros are structure and stay zero */
     int is_sparse;         /* sparse kernels compute with it */
     int is_trainable;
+    ot_fixed_reason fixed; /* why it is not; OT_TRAINED where it is */
     uint64_t mask_hash;    /* of shape and positions of the nonzero slots */
 } ot_parameter_info;
 

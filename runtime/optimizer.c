@@ -162,7 +162,7 @@ static ot_status global_norm(const struct parameter *parameter, int n, double sc
     double sum = 0;
     for (int i = 0; i < n; i++) {
         const struct parameter *p = &parameter[i];
-        if (!p->trainable || !p->gradient || p->gradient_is_zero) continue;
+        if (!ot_is_trained(p) || !p->gradient || p->gradient_is_zero) continue;
         double part = squared_norm(pool, p->gradient, ot_count(&p->t));
         if (!isfinite(part))
             return ot_fail(err, OT_ERROR_NUMERIC, "the gradient of '%s' is not finite", p->name);
@@ -194,7 +194,7 @@ ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int
                        .share = before > 0 ? 1 - options->dampening : 1};
     for (int i = 0; i < n; i++) {
         struct parameter *p = &parameter[i];
-        if (!p->trainable || !p->gradient) continue;
+        if (!ot_is_trained(p) || !p->gradient) continue;
         u.w = p->t.data;
         u.g = ot_parameter_gradient(p);
         u.m = p->moment[0];

@@ -35,12 +35,13 @@ static bool is_weight(const struct finder *f, const struct node *node, const str
            (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
 }
 
-/* Is it trained unless somebody wants something else? */
-static bool is_trained(const struct finder *f, const struct op *op, int v) {
+/* Why is it not trained unless somebody wants something else? */
+static ot_fixed_reason reason(const struct finder *f, const struct op *op, int v) {
     const struct value *value = &f->g->value[v];
-    if (!value->exportable) return false;
-    if (f->updated[v] || value->note == OT_NOTE_PARAMETER) return true;
-    return value->note != OT_NOTE_FIXED && !(is_elementwise(op) && ot_is_mask(f->g, f->scores, v));
+    if (!value->exportable) return OT_FIXED_CONSTANT;
+    if (f->updated[v] || value->note == OT_NOTE_PARAMETER) return OT_TRAINED;
+    if (is_elementwise(op) && ot_is_mask(f->g, f->scores, v)) return OT_FIXED_MASK;
+    return value->note == OT_NOTE_FIXED ? OT_FIXED_CONSTANT : OT_TRAINED;
 }
 
 /* A weight that was seen on its way only gets its operator now. */
@@ -65,8 +66,8 @@ static void visit(struct finder *f, int k, const struct op *op, int v, bool stat
                                                 .t = *value->constant,
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
-                                                .trainable =
-                                                    !statistic && is_trained(f, op, v)};
+                                                .fixed = statistic ? OT_FIXED_STATISTIC
+                                                                   : reason(f, op, v)};
 }
 
 /* A statistic is updated where it stands: it must not be moved. */

@@ -23,9 +23,11 @@ struct parameter {
     float *moment[OT_MOMENTS];
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
     bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
-    bool trainable;
+    ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */
     bool is_sparse;        /* a plan computes with its pattern */
 };
+
+static inline bool ot_is_trained(const struct parameter *p) { return p->fixed == OT_TRAINED; }
 
 /* Finds the parameters of the graph: float initializers at the places that operators name as
  * weights, also through Reshape, Transpose and their like, integers behind DequantizeLinear, and

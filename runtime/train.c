@@ -33,7 +33,7 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
     int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
-        for (int k = 0; p->trainable && p->gradient && k < moments; k++)
+        for (int k = 0; ot_is_trained(p) && p->gradient && k < moments; k++)
             OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
     }
     return OT_OK;

@@ -145,7 +145,8 @@ ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for training_info");
     if (!status) status = read_all(&r);
     for (size_t i = 0; !status && i < n; i++)
-        if (!r.t->trains[i]) s->parameter[i].trainable = false;
+        if (!r.t->trains[i] && ot_is_trained(&s->parameter[i]))
+            s->parameter[i].fixed = OT_FIXED_FROZEN;
     if (!status) s->training = r.t;
     ot_block_free(&s->allocator, r.bound);
     ot_block_free(&s->allocator, r.understood);
@@ -193,7 +194,7 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
         return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
-        for (int k = 0; p->trainable && k < moments; k++) {
+        for (int k = 0; ot_is_trained(p) && k < moments; k++) {
             const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
             if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
             OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));

@@ -25,7 +25,7 @@ static void find_ways(const struct graph *g, int loss, bool *leads) {
 }
 
 static bool is_trained(const struct ot_session *s, const struct parameter *p) {
-    return p->trainable && !p->is_statistic && !(p->is_norm && s->options.bn == OT_BN_FROZEN);
+    return ot_is_trained(p) && !(p->is_norm && s->options.bn == OT_BN_FROZEN);
 }
 
 /* weight[i]: the value of parameter i, -1 where it is not trained; returns how many are. */

@@ -61,6 +61,7 @@ class Parameter(c.Structure):
     _fields_ = [("name", c.c_char_p), ("op", c.c_char_p), ("file_type", c.c_int), ("rank", c.c_int),
                 ("dim", c.c_int64 * 16), ("elements", c.c_int64), ("nonzeros", c.c_int64),
                 ("has_pattern", c.c_int), ("is_sparse", c.c_int), ("is_trainable", c.c_int),
+                ("fixed", c.c_int),
                 ("mask_hash", c.c_uint64)]
 
 

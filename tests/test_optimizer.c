@@ -164,7 +164,7 @@ static void optimizers_follow_their_formulas(void **state) {
         struct parameter p = {.name = "w",
                               .t = {.type = OT_FLOAT, .rank = 1, .dim = {W}, .data = w},
                               .gradient = g,
-                              .trainable = true};
+                              .fixed = OT_TRAINED};
         struct optimizer o = {.is_set = true};
         assert_int_equal(ot_optimizer_check(&options[k], &o.options, NULL), OT_OK);
         int moments = ot_optimizer_moments(&o.options);
@@ -193,7 +193,7 @@ static void clipping_scales_to_the_norm_and_nan_changes_nothing(void **state) {
     struct parameter p = {.name = "w",
                           .t = {.type = OT_FLOAT, .rank = 1, .dim = {2}, .data = w},
                           .gradient = g,
-                          .trainable = true};
+                          .fixed = OT_TRAINED};
     struct optimizer o = {.options = {.lr = 1, .clip_norm = 5}, .is_set = true};
     struct pool *pool = NULL;
     double norm;

@@ -45,9 +45,10 @@ static void print_weight(const ot_parameter_info *p) {
     char name[256], shape[128];
     ot_make_safe(name, sizeof name, p->name);
     shape_text(shape, sizeof shape, p->rank, p->dim);
-    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s\n", name, p->op, shape,
+    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s\n", name, p->op, shape,
            p->elements, p->nonzeros, 100 * density(p), p->is_sparse ? "sparse" : "dense",
-           p->is_trainable ? "" : ", fixed");
+           p->is_trainable ? "" : ", fixed: ",
+           p->is_trainable ? "" : ot_fixed_reason_name(p->fixed));
 }
 
 static int print_text(const struct model *m, const struct settings *s, struct failure *f) {
@@ -96,8 +97,10 @@ static void json_weight(const ot_parameter_info *p, int k) {
     ot_print_shape(stdout, p->rank, p->dim);
     printf(",\"elements\":%" PRId64 ",\"nnz\":%" PRId64 ",\"density\":%.9g", p->elements,
            p->nonzeros, density(p));
-    printf(",\"compute\":\"%s\",\"trainable\":%s,\"mask_hash\":\"%016" PRIx64 "\"}",
-           p->is_sparse ? "sparse" : "dense", p->is_trainable ? "true" : "false", p->mask_hash);
+    printf(",\"compute\":\"%s\",\"trainable\":%s", p->is_sparse ? "sparse" : "dense",
+           p->is_trainable ? "true" : "false");
+    if (!p->is_trainable) printf(",\"fixed\":\"%s\"", ot_fixed_reason_name(p->fixed));
+    printf(",\"mask_hash\":\"%016" PRIx64 "\"}", p->mask_hash);
 }
 
 static int print_json(const struct model *m, const struct settings *s, struct failure *f) {
