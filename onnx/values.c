@@ -69,15 +69,34 @@ ot_status ot_values_sparse_initializer(struct import *im, uint64_t scope, const 
 
 /* ---- types ---- */
 
+/* Does a dimension have a size that no tensor can have? Exporters mean a free one by it. */
+static bool is_misspelt(const Onnx__TensorShapeProto__Dimension *d) {
+    return d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+           d->dim_value <= 0;
+}
+
 /* A dimension of a declared shape: -1 where it is free. */
 static ot_status read_dim(struct import *im, const Onnx__TensorShapeProto__Dimension *d,
                           int64_t *dim) {
     *dim = -1;
-    if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) return OT_OK;
+    if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE || is_misspelt(d))
+        return OT_OK;
     *dim = d->dim_value;
-    if (*dim < 0 || (uint64_t)*dim > im->options->limits.tensor_elements)
+    if ((uint64_t)*dim > im->options->limits.tensor_elements)
         return ot_import_fail(im, OT_ERROR_INVALID, "a dimension is %lld", (long long)*dim);
     return OT_OK;
+}
+
+/* Logs that a dimension of an input or output is taken as free. */
+static void note_misspelt(struct import *im, const char *what, const Onnx__ValueInfoProto *p) {
+    const Onnx__TypeProto *type = p->type;
+    if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return;
+    const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
+    for (size_t i = 0; shape && i < shape->n_dim; i++)
+        if (is_misspelt(shape->dim[i]))
+            ot_log(&im->options->log, OT_LOG_WARNING,
+                   "%s '%.80s': dimension %zu is %lld, which is read as free", what,
+                   p->name ? p->name : "", i, (long long)shape->dim[i]->dim_value);
 }
 
 static ot_status read_shape(struct import *im, const Onnx__TensorShapeProto *shape,
@@ -126,6 +145,7 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int
     if (!ot_names_set(&im->names, SCOPE_INPUT, p->name, 0))
         return ot_import_no_room(im, &im->scratch, 0);
     OT_TRY(read_type(im, p->type, &declared));
+    note_misspelt(im, "input", p);
     if (known == VALUE_FAULTY) return OT_OK;
     if (known >= 0) return check_same(im, &declared, &g->value[known]);
     OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, "", p->name, OT_VALUE_INPUT, &v));
@@ -282,8 +302,10 @@ static ot_status add_output(struct import *im, const char *name) {
 
 ot_status ot_values_outputs(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph;
-    for (size_t i = 0; i < p->n_output; i++)
+    for (size_t i = 0; i < p->n_output; i++) {
+        note_misspelt(im, "output", p->output[i]);
         OT_TRY(in_list(im, add_output(im, p->output[i]->name), "graph", "output", i,
                        p->output[i]->name));
+    }
     return OT_OK;
 }

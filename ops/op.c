@@ -78,7 +78,7 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
         return ot_fail(err, OT_ERROR_INVALID, "%d outputs", node->n_out);
     for (int i = 0; i < op->min_in; i++)
         if (node->in[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "input %d is missing", i);
-    for (int i = 0; i < op->min_out; i++)
+    for (int i = 0; i < op->min_out && op->max_out >= 0; i++)
         if (node->out[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "output %d is missing", i);
     return check_attributes(op, node, err);
 }

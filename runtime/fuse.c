@@ -147,7 +147,7 @@ static bool accept_norm(struct plan *p, const struct match *m, struct node *node
 struct fuser {
     struct plan *p;
     const struct graph *g;
-    int *uses; /* of each value: inputs of needed nodes that read it, and 1 for a result */
+    int *uses; /* of each value: inputs of needed nodes that read it, and 1 a result */
     struct expression e[RULES];
 };
 
@@ -157,7 +157,8 @@ static void count_uses(const struct fuser *f, const bool *needed, int result) {
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0) f->uses[g->node[k].in[i]]++;
     if (result >= 0) f->uses[result]++;
-    for (int i = 0; f->p->kind == OT_PLAN_RUN && i < g->n_outputs; i++) f->uses[g->output[i]]++;
+    for (int i = 0; ot_plan_has_outputs(f->p->kind) && i < g->n_outputs; i++)
+        f->uses[g->output[i]]++;
 }
 
 static int ascending(const void *a, const void *b) {

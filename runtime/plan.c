@@ -223,12 +223,25 @@ static double measured_ms(const struct step *step) {
            (w->calls ? 1e3 * w->seconds / (double)w->calls : 0);
 }
 
+/* The first of a node's tensors that is there. Outputs may be absent, the first one, too. */
+static struct tensor *first_of(struct tensor *const *t, int n) {
+    for (int i = 0; i < n; i++)
+        if (t[i]) return t[i];
+    return NULL;
+}
+
+/* What a step makes: an output, or the gradient of an input. */
+static const struct entry *made_by(const struct op_node *n, bool forward) {
+    struct tensor *t = first_of(forward ? n->y : n->dx, forward ? n->n_out : n->n_in);
+    return ot_entry(t ? t : first_of(n->dy, n->n_out));
+}
+
 static void print_node(const struct plan *p, int s, char *line, size_t size) {
     const struct step *step = &p->step[s];
     const struct op_node *n = step->node;
     const bool forward = step->kind != OT_STEP_BACKWARD;
-    const struct tensor *x = n->n_in ? n->x[0] : NULL, *y = n->y[0];
-    const struct entry *e = ot_entry(forward ? n->y[0] : n->dx[0] ? n->dx[0] : n->dy[0]);
+    const struct tensor *x = n->n_in ? n->x[0] : NULL, *y = first_of(n->y, n->n_out);
+    const struct entry *e = made_by(n, forward);
     const struct entry *root = e->view ? e->view : e;
     char from[128] = "", to[128], layout[32], life[48] = "", choice[64];
     char predicted[TIME_TEXT], measured[TIME_TEXT];

@@ -148,7 +148,8 @@ static void add_node(struct model *m, char *line, bool apart) {
     if (apart) model_node(m, "Identity", inner, out, NULL);
 }
 
-static unsigned char *build(const struct net *net, bool apart, size_t *size) {
+/* more: a value that is an output, too; NULL: none. */
+static unsigned char *build(const struct net *net, bool apart, const char *more, size_t *size) {
     struct model m;
     char text[TEXT], *rest = NULL;
     uint64_t stream = 0;
@@ -161,6 +162,7 @@ static unsigned char *build(const struct net *net, bool apart, size_t *size) {
     for (char *s = strtok_r(text, "\n", &rest); s; s = strtok_r(NULL, "\n", &rest))
         add_node(&m, s, apart);
     model_output(&m, "y", OT_FLOAT, -1, NULL);
+    if (more) model_output(&m, more, OT_FLOAT, -1, NULL);
     return model_finish(&m, size);
 }
 
@@ -191,7 +193,7 @@ static void train(const struct net *net, bool apart, const ot_options *options, 
     ot_error err;
     ot_result result;
     size_t size;
-    unsigned char *file = build(net, apart, &size);
+    unsigned char *file = build(net, apart, NULL, &size);
     memset(r, 0, sizeof *r);
     must(net, ot_open_buffer(file, size, options, &r->s, &err), &err);
     free(file);
@@ -252,6 +254,57 @@ static void fused_as_apart(void **state) {
         }
 }
 
+/* Outputs y and `more`, and the gradients of half the sum of their squares. */
+static void differentiate(const struct net *net, bool apart, const char *more, struct run *r) {
+    static float x[BATCH * TOKENS * WIDTH];
+    ot_error err;
+    ot_tensor t[2];
+    size_t size;
+    unsigned char *file = build(net, apart, more, &size);
+    memset(r, 0, sizeof *r);
+    must(net, ot_open_buffer(file, size, &(ot_options){.threads = 1}, &r->s, &err), &err);
+    free(file);
+    for (int i = 0; i < BATCH * TOKENS * WIDTH; i++) x[i] = ot_random_normal(9, 0, (uint64_t)i);
+    const ot_tensor in = {OT_FLOAT, 3, {BATCH, TOKENS, WIDTH}, x};
+    must(net, ot_forward(r->s, &in, 1, t, 2, &err), &err);
+    for (int k = 0; k < 2; k++) {
+        int64_t n = 1;
+        for (int i = 0; i < t[k].rank; i++) n *= t[k].dim[i];
+        assert_true(r->elements + n <= MOST);
+        memcpy(r->y + r->elements, t[k].data, (size_t)n * sizeof *r->y);
+        t[k].data = r->y + r->elements;
+        r->elements += n;
+    }
+    must(net, ot_backward(r->s, t, 2, &err), &err);
+    r->parameters = ot_parameter_count(r->s);
+    for (int i = 0; i < r->parameters; i++) {
+        ot_parameter_info info;
+        must(net, ot_get_parameter(r->s, i, &info, &err), &err);
+        r->n[i] = info.elements;
+        must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
+    }
+}
+
+/* What a fused operator does not make, and the graph gives out. */
+static void inner_values_may_be_outputs(void **state) {
+    (void)state;
+    static struct run apart, fused;
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        char text[TEXT], *rest = NULL;
+        snprintf(text, sizeof text, "%s", nets[i].nodes);
+        for (char *s = strtok_r(text, "\n", &rest); s; s = strtok_r(NULL, "\n", &rest)) {
+            char *name = strchr(s, '>') + 2;
+            name[strcspn(name, " ")] = 0;
+            if (!strcmp(name, "y")) continue;
+            differentiate(&nets[i], true, name, &apart);
+            differentiate(&nets[i], false, name, &fused);
+            same(&nets[i], &fused, &apart);
+            ot_close(apart.s);
+            ot_close(fused.s);
+        }
+    }
+}
+
 static void threads_change_no_bit(void **state) {
     (void)state;
     static struct run one, more;
@@ -299,6 +352,7 @@ static void terms_share_a_gradient(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_as_apart),
+        cmocka_unit_test(inner_values_may_be_outputs),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(terms_share_a_gradient),
     };
