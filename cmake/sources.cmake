@@ -163,10 +163,12 @@ set(TOOL_SOURCES
   tools/eval.c
   tools/evaluate.c
   tools/export.c
+  tools/file.c
   tools/help.c
   tools/image.c
   tools/image_jpeg.c
   tools/image_png.c
+  tools/inflate.c
   tools/inspect.c
   tools/jsonout.c
   tools/model.c
@@ -222,6 +224,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_mask:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
+  test_readers
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
   test_safetensors

@@ -204,9 +204,10 @@ ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, cons
         const Onnx__NodeProto *node = f->i < f->n ? f->node[f->i] : f->call;
         const bool done = f->i >= f->n;
         if (!done) f->i++;
+        const int first = im->g->n_values;
         ot_status status = done ? ot_call_leave(&w) : step(&w, node);
         if (!status) continue;
-        ot_walk_faulty(&w, node);
+        ot_walk_faulty(&w, node, first);
         const size_t number = w.frame[0].i - 1;
         status = ot_fail_in(&im->last, status, "%s/node[%zu] '%.60s' (%.60s)", place, number,
                             node->name ? node->name : "", node->op_type ? node->op_type : "");

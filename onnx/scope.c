@@ -52,11 +52,13 @@ ot_status ot_walk_alias(struct walker *w, uint64_t scope, const char *name, int 
                                                     : ot_import_no_room(im, &im->scratch, 0);
 }
 
-void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p) {
+void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p, int first) {
     const uint64_t scope = w->frame[w->top].scope;
-    for (size_t k = 0; k < p->n_output; k++)
-        if (ot_names_get(&w->im->names, scope, p->output[k]) == OT_NO_NAME)
+    for (size_t k = 0; k < p->n_output; k++) {
+        const int v = ot_names_get(&w->im->names, scope, p->output[k]);
+        if (v == OT_NO_NAME || v >= first)
             (void)ot_names_set(&w->im->names, scope, p->output[k], VALUE_FAULTY);
+    }
 }
 
 static ot_status undefined(struct walker *w, const char *name) {

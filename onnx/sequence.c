@@ -325,7 +325,7 @@ ot_status ot_sequence_node(struct walker *w, const Onnx__NodeProto *p, const str
         return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED, "not supported with sequences");
     }
     *taken = true;
-    if (faulty) ot_walk_faulty(w, p);
+    if (faulty) ot_walk_faulty(w, p, w->im->g->n_values);
     if (faulty) return OT_OK;
     if (p->n_output != 1 || !*p->output[0])
         return ot_import_fail(w->im, OT_ERROR_INVALID, "%zu outputs", p->n_output);

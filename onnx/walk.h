@@ -36,8 +36,9 @@ ot_status ot_walk_input(struct walker *w, const char *name, int *v);
 ot_status ot_walk_output(struct walker *w, const char *name, enum value_kind kind, int *v);
 /* Another name for value v. */
 ot_status ot_walk_alias(struct walker *w, uint64_t scope, const char *name, int v);
-/* After a node failed its outputs are not missed, so that each fault is told once. */
-void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p);
+/* After a node failed its outputs are not missed, so that each fault is told once, and those that
+ * it has made, values from `first` on, are used by nobody: they have no node, or no contents. */
+void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p, int first);
 
 /* ---- call.c: calls of local functions ---- */
 

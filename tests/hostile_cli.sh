@@ -33,5 +33,14 @@ done
 echo "-- a good model that is not a file"
 mkdir "$work.models/folder.onnx"
 "$TRAIN" inspect "$work.models/folder.onnx" > /dev/null 2>&1 && fail "a folder is not a model"
+
+echo "-- a FIFO that nobody writes, in the place of every file"
+fifo=$work.models/fifo.yaml
+mkfifo "$fifo"
+expect 3 timeout 10 "$TRAIN" inspect model="$fifo"
+expect 1 timeout 10 "$TRAIN" eval "$GLYPHS/glyphs.onnx" "$GLYPHS" checkpoint="$fifo"
+expect 4 timeout 10 "$TRAIN" eval "$GLYPHS/glyphs.onnx" data="$fifo"
+expect 4 timeout 10 "$TRAIN" train "$GLYPHS/glyphs.onnx" "$GLYPHS" val="$fifo" out=run
+expect 2 timeout 10 "$TRAIN" train "$GLYPHS/glyphs.onnx" "$GLYPHS" "$fifo" out=run
 rm -rf "$work.models"
 finish

@@ -242,6 +242,29 @@ static void outputs_of_one_name(struct wire *w) {
     wire_node(w, "Split", "x", "y y");
     good_end(w);
 }
+/* A node that fails at its second output, and one that uses the first. */
+static void outputs_of_one_name_used(struct wire *w) {
+    wire_open_model(w);
+    wire_node(w, "Relu", "x", "a a");
+    wire_node(w, "Relu", "a", "y");
+    good_end(w);
+}
+/* A constant that fails behind its output, where its contents decide. */
+static void faulty_constant_used(struct wire *w) {
+    wire_open_model(w);
+    wire_open_node(w, "Constant", "", "c");
+    wire_begin(w, 5);
+    wire_string(w, 1, "value");
+    wire_open_tensor(w, 5, NULL, OT_INT64, 0, NULL);
+    wire_end(w);
+    wire_int(w, 20, 4);
+    wire_end(w);
+    wire_end(w);
+    wire_node(w, "SplitToSequence", "x c", "s");
+    wire_node(w, "SequenceAt", "s c", "z");
+    wire_node(w, "Reshape", "x c", "y");
+    good_end(w);
+}
 static void output_missing(struct wire *w) {
     wire_open_model(w);
     good_end(w);
@@ -440,6 +463,8 @@ static const struct hostile cases[] = {
     {"G02 not sorted", INVALID, "topological order", not_sorted},
     {"G03 undefined input", INVALID, "'nowhere' is not defined", undefined_input},
     {"G04 name written twice", INVALID, "taken", name_written_twice},
+    {"G04 outputs of one name, used", INVALID, "taken", outputs_of_one_name_used},
+    {"G04 faulty constant, used", INVALID, "0 bytes", faulty_constant_used},
     {"G04 input written", INVALID, "taken", input_written},
     {"G04 outputs of one name", INVALID, "taken", outputs_of_one_name},
     {"G06 output missing", INVALID, "no node makes it", output_missing},

@@ -1,5 +1,6 @@
 /* test_image.c - resizing against Pillow's results, grey conversion, broken JPEG and PNG files. */
 #include "tools/data.h"
+#include "tools/file.h"
 #include "tools/image.h"
 
 #include <setjmp.h>
@@ -27,7 +28,8 @@ static void resizes_as_pillow(void **state)
     struct failure f = {0};
     unsigned char *bytes;
     size_t size;
-    assert_int_equal(ot_read_file(OT_TESTS_DIR "/golden/resize.bin", &bytes, &size, &f), 0);
+    const char *path = OT_TESTS_DIR "/golden/resize.bin";
+    assert_int_equal(ot_read_file(path, EXIT_DATA, &bytes, &size, &f), 0);
     const unsigned char *p = bytes;
     int cases = 0;
     for (; p < bytes + size; cases++) {

@@ -1,5 +1,6 @@
 /* check_files.c - what one case of a suite consists of: its model, tolerances and tensors. */
 #include "tools/check.h"
+#include "tools/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,8 @@ int ot_check_read(struct check_input *in, const char *folder, struct failure *f)
     size_t size;
     char *path = ot_join_path(folder, "model.onnx", f);
     char *side = ot_join_path(folder, "data.json", f);
-    int code = path && side ? ot_read_file(path, &in->model, &in->size, f) : f->code;
-    const bool told = !code && !ot_read_file(side, &json, &size, &none);
+    int code = path && side ? ot_read_file(path, EXIT_DATA, &in->model, &in->size, f) : f->code;
+    const bool told = !code && !ot_read_file(side, EXIT_DATA, &json, &size, &none);
     in->rtol = told ? find_number((char *)json, "\"rtol\"", 1e-3) : 1e-3;
     in->atol = told ? find_number((char *)json, "\"atol\"", 1e-7) : 1e-7;
     free(json);
@@ -86,7 +87,7 @@ void ot_check_free(struct check_tensors *list) {
 static int load_file(struct proto_tensor *t, const char *path, struct failure *f) {
     unsigned char *bytes;
     size_t size;
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     code = ot_proto_tensor((struct proto){bytes, bytes + size}, path, t, f);
     free(bytes);

@@ -2,6 +2,7 @@
  * may be refused, and reports. */
 #include "tools/check.h"
 #include "tools/data.h"
+#include "tools/file.h"
 #include "tools/jsonout.h"
 
 #include <fnmatch.h>
@@ -40,7 +41,7 @@ static const char *const outcome_names[CHECK_OUTCOMES] = {"passed", "failed", "r
 static int read_list(struct suite *s, const char *path, struct failure *f) {
     unsigned char *bytes;
     size_t size, lines = 1, row = 0;
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     s->text = (char *)bytes;
     s->has_list = true;

@@ -1,5 +1,6 @@
 /* data.c - opens a data set by what its path holds, and reads samples. */
 #include "tools/data.h"
+#include "tools/file.h"
 #include "tools/image.h"
 
 #include <dirent.h>
@@ -96,13 +97,8 @@ static const struct {
 
 static open_fn *find_file_reader(const char *path, struct failure *f) {
     unsigned char head[8] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        ot_refuse(f, EXIT_DATA, "cannot open '%s': %s", path, strerror(errno));
-        return NULL;
-    }
-    const size_t n = fread(head, 1, sizeof head, file);
-    fclose(file);
+    size_t n;
+    if (ot_read_head(path, EXIT_DATA, head, sizeof head, &n, f)) return NULL;
     for (size_t k = 0; k < sizeof magics / sizeof *magics; k++)
         if (n >= (size_t)magics[k].n && memcmp(head, magics[k].bytes, (size_t)magics[k].n) == 0)
             return magics[k].open;

@@ -84,9 +84,6 @@ int ot_array_fill(struct array *a, struct element e, const void *raw, const char
 /* The number of 2 (IEEE half), 4 or 8 bytes. */
 float ot_float_of(uint64_t bits, int size);
 
-/* The whole file in fresh memory, with a NUL behind it. */
-int ot_read_file(const char *path, unsigned char **bytes, size_t *size, struct failure *f);
-
 /* One .npy file in memory. */
 int ot_npy_parse(const unsigned char *bytes, size_t size, const char *name, struct array *a,
                  struct failure *f);

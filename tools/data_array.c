@@ -1,47 +1,15 @@
 /* data_array.c - arrays of samples from the bytes of files: sizes, byte order, element types. */
 #include "tools/data.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* No array may ask for more than this many bytes: the machine's memory. */
 static uint64_t most_bytes(void) {
     const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : (uint64_t)1 << 32;
-}
-
-int ot_read_file(const char *path, unsigned char **bytes, size_t *size, struct failure *f) {
-    struct stat info;
-    *bytes = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file || fstat(fileno(file), &info)) {
-        ot_refuse(f, EXIT_DATA, "cannot open '%s': %s", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        ot_refuse(f, EXIT_DATA, "'%s' is not a regular file", path);
-        goto out;
-    }
-    if ((uint64_t)info.st_size >= most_bytes()) {
-        ot_refuse(f, EXIT_DATA, "'%s' is larger than the memory of this machine", path);
-        goto out;
-    }
-    *size = (size_t)info.st_size;
-    unsigned char *p = ot_take(*size + 1, 1, f);
-    if (!p) goto out;
-    if (fread(p, 1, *size, file) == *size)
-        *bytes = p;
-    else
-        free(p), ot_refuse(f, EXIT_DATA, "cannot read '%s': %s", path,
-                           ferror(file) ? strerror(errno) : "it became shorter");
-out:
-    if (file) fclose(file);
-    return *bytes ? 0 : f->code;
 }
 
 int ot_array_count(const struct array *a, const char *name, size_t *count, struct failure *f) {

@@ -1,10 +1,11 @@
 /* data_cifar.c - CIFAR-10 binary files: records of a label and 3 x 32 x 32 bytes, colours in
  * planes; CIFAR-100 has two labels, of which the second is the fine one (A. Krizhevsky's page). */
 #include "tools/data.h"
+#include "tools/file.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PIXELS = 3 * 32 * 32 };
 
@@ -12,7 +13,7 @@ enum { PIXELS = 3 * 32 * 32 };
 static int append_file(struct data_source *d, const char *path, struct failure *f) {
     unsigned char *bytes;
     size_t size;
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     const size_t labels = size % (PIXELS + 1) == 0 ? 1 : 2;
     const size_t record = PIXELS + labels, n = size / record, old = (size_t)d->input[0].dim[0];
@@ -63,24 +64,29 @@ static bool begins(char *const *names, int64_t n, const char *prefix) {
 
 /* Class names, one a line, from batches.meta.txt beside the data; without it there are none. */
 static int read_names(struct data_source *d, const char *folder, struct failure *f) {
-    char line[256];
-    char *path = ot_join_path(folder, "batches.meta.txt", f);
-    FILE *file = path ? fopen(path, "r") : NULL;
-    free(path);
-    if (!file) return 0;
+    unsigned char *text = NULL;
+    size_t size;
     int64_t n = 0;
+    char *path = ot_join_path(folder, "batches.meta.txt", f);
+    int code = path ? 0 : f->code;
+    if (!code && access(path, F_OK) == 0) code = ot_read_file(path, EXIT_DATA, &text, &size, f);
+    free(path);
+    if (code || !text) return code;
     d->class_name = ot_take((size_t)d->classes, sizeof *d->class_name, f);
-    while (d->class_name && n < d->classes && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\r\n")] = '\0';
-        d->class_name[n] = *line ? ot_copy_text(line, f) : NULL;
-        n += d->class_name[n] != NULL;
+    code = d->class_name ? 0 : f->code;
+    char *rest = NULL;
+    for (char *line = strtok_r((char *)text, "\r\n", &rest); line && n < d->classes && !code;
+         line = strtok_r(NULL, "\r\n", &rest)) {
+        d->class_name[n] = ot_copy_text(line, f);
+        code = d->class_name[n] ? 0 : f->code;
+        n += !code;
     }
-    fclose(file);
-    if (n < d->classes) {
+    free(text);
+    if (code || n < d->classes) {
         ot_names_free(d->class_name, d->class_name ? n : 0);
         d->class_name = NULL;
     }
-    return 0;
+    return code;
 }
 
 int ot_cifar_open(struct data_source *d, const char *path, enum split split,

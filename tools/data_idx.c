@@ -1,12 +1,11 @@
 /* data_idx.c - IDX files, plain or gzipped: u8 0, u8 0, u8 type, u8 rank, big-endian u32
  * dimensions, big-endian elements (Y. LeCun's description beside MNIST). */
 #include "tools/data.h"
+#include "tools/file.h"
+#include "tools/inflate.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 static const struct {
     unsigned char code;
@@ -14,22 +13,15 @@ static const struct {
 } types[] = {{0x08, {'u', 1, true}}, {0x09, {'i', 1, true}}, {0x0b, {'i', 2, true}},
              {0x0c, {'i', 4, true}}, {0x0d, {'f', 4, true}}, {0x0e, {'f', 8, true}}};
 
-/* gzread takes 32-bit sizes. False where the file ends early. */
-static bool read_exactly(gzFile file, unsigned char *out, size_t n) {
-    while (n) {
-        const unsigned piece = n < 1u << 30 ? (unsigned)n : 1u << 30;
-        const int got = gzread(file, out, piece);
-        if (got <= 0) return false;
-        out += got;
-        n -= (size_t)got;
-    }
-    return true;
+#define HEADER(rank) (4 + 4 * (size_t)(rank)) /* bytes */
+
+static bool is_gzip(const unsigned char *bytes, size_t size) {
+    return size > 1 && bytes[0] == 0x1f && bytes[1] == 0x8b;
 }
 
-static int read_header(gzFile file, const char *path, struct array *a, struct element *e,
-                       struct failure *f) {
-    unsigned char head[4], dims[4 * OT_MAX_RANK];
-    if (!read_exactly(file, head, 4) || head[0] || head[1])
+static int read_header(const unsigned char *head, size_t n, const char *path, struct array *a,
+                       struct element *e, struct failure *f) {
+    if (n < 4 || head[0] || head[1])
         return ot_refuse(f, EXIT_DATA, "'%s' does not begin as an IDX file", path);
     size_t k = 0;
     while (k < sizeof types / sizeof *types && types[k].code != head[2]) k++;
@@ -40,34 +32,60 @@ static int read_header(gzFile file, const char *path, struct array *a, struct el
     if (a->rank < 1 || a->rank > OT_MAX_RANK)
         return ot_refuse(f, EXIT_DATA, "'%s': %d dimensions; 1 to %d are supported", path, a->rank,
                          OT_MAX_RANK);
-    if (!read_exactly(file, dims, 4 * (size_t)a->rank))
-        return ot_refuse(f, EXIT_DATA, "'%s' ends within its header", path);
-    for (int i = 0; i < a->rank; i++)
-        a->dim[i] = (int64_t)dims[4 * i] << 24 | dims[4 * i + 1] << 16 | dims[4 * i + 2] << 8 |
-                    dims[4 * i + 3];
+    if (n < HEADER(a->rank)) return ot_refuse(f, EXIT_DATA, "'%s' ends within its header", path);
+    for (int i = 0; i < a->rank; i++) {
+        const unsigned char *p = head + HEADER(i);
+        a->dim[i] = (int64_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+    }
     return 0;
 }
 
-static int read_idx(const char *path, struct array *a, struct failure *f) {
-    struct element e = {0};
-    unsigned char *raw = NULL, extra;
-    size_t n = 0;
-    gzFile file = gzopen(path, "rb");
-    if (!file) return ot_refuse(f, EXIT_DATA, "cannot open '%s': %s", path, strerror(errno));
-    int code = read_header(file, path, a, &e, f);
-    if (!code) code = ot_array_count(a, path, &n, f);
-    if (!code) {
-        raw = ot_take(n, (size_t)e.size, f);
-        code = raw ? 0 : f->code;
+/* The elements behind the header: p. Where the file is gzipped they are unpacked, into *owned. */
+static int take_elements(const unsigned char *bytes, size_t size, size_t header, uint64_t wanted,
+                         const char *path, const unsigned char **p, unsigned char **owned,
+                         struct failure *f) {
+    *owned = NULL;
+    if (is_gzip(bytes, size)) {
+        const int code = ot_inflate(bytes, size, true, header + wanted, owned, f);
+        if (code == EXIT_MEMORY) return code;
+        *p = code ? NULL : *owned + header;
+    } else {
+        *p = size == header + wanted ? bytes + header : NULL;
     }
-    if (!code && !read_exactly(file, raw, n * (size_t)e.size))
-        code = ot_refuse(f, EXIT_DATA, "'%s' ends before its %zu elements, or is damaged", path, n);
-    if (!code && gzread(file, &extra, 1) != 0)
-        code =
-            ot_refuse(f, EXIT_DATA, "'%s' has more than its %zu elements, or is damaged", path, n);
-    if (!code) code = ot_array_fill(a, e, raw, path, f);
-    free(raw);
-    gzclose(file);
+    return *p ? 0
+              : ot_refuse(f, EXIT_DATA,
+                          "'%s' has not the %llu bytes of elements that its header says, or is "
+                          "damaged",
+                          path, (unsigned long long)wanted);
+}
+
+static int parse_idx(const unsigned char *bytes, size_t size, const char *path, struct array *a,
+                     struct failure *f) {
+    unsigned char unpacked[HEADER(OT_MAX_RANK)], *owned = NULL;
+    const unsigned char *head = bytes, *p = NULL;
+    struct element e = {0};
+    size_t n = size, count = 0;
+    if (is_gzip(bytes, size)) {
+        head = unpacked;
+        n = ot_inflate_head(bytes, size, unpacked, sizeof unpacked);
+    }
+    int code = read_header(head, n, path, a, &e, f);
+    if (!code) code = ot_array_count(a, path, &count, f);
+    if (!code)
+        code = take_elements(bytes, size, HEADER(a->rank), count * (size_t)e.size, path, &p,
+                             &owned, f);
+    if (!code) code = ot_array_fill(a, e, p, path, f);
+    free(owned);
+    return code;
+}
+
+static int read_idx(const char *path, struct array *a, struct failure *f) {
+    unsigned char *bytes;
+    size_t size;
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
+    if (code) return code;
+    code = parse_idx(bytes, size, path, a, f);
+    free(bytes);
     return code;
 }
 

@@ -1,5 +1,6 @@
 /* data_npy.c - NumPy's .npy files (format 1.0 to 3.0, numpy.lib.format) and .npz archives. */
 #include "tools/data.h"
+#include "tools/file.h"
 #include "tools/zip.h"
 
 #include <stdio.h>
@@ -171,7 +172,7 @@ int ot_npy_open(struct data_source *d, const char *path, enum split split,
     if (request->n_inputs != 1)
         return ot_refuse(f, EXIT_DATA, "'%s' holds one array, the model has %d inputs; use .npz",
                          path, request->n_inputs);
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     d->n_inputs = 1;
     code = ot_npy_parse(bytes, size, path, &d->input[0], f);

@@ -1,11 +1,13 @@
 /* data_onnx.c - ONNX test-data folders: input_K.pb and output_0.pb, each a TensorProto of
  * onnx.proto, beside each other or in test_data_set_K/. Sets are put one behind the other. */
 #include "tools/data.h"
+#include "tools/file.h"
 #include "tools/proto.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct element element_of(ot_type type, int size) {
     const bool whole = type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
@@ -65,17 +67,11 @@ static int append_file(struct array *a, const char *path, struct failure *f) {
     unsigned char *bytes;
     size_t size;
     struct array fresh = {0};
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     code = parse(bytes, size, path, &fresh, f);
     free(bytes);
     return code ? code : concatenate(a, &fresh, path, f);
-}
-
-static bool exists(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (file) fclose(file);
-    return file != NULL;
 }
 
 /* The files of one set. Without output_0.pb there are no targets. */
@@ -87,7 +83,7 @@ static int append_set(struct data_source *d, const char *folder, int n_inputs, s
         snprintf(name, sizeof name, target ? "output_0.pb" : "input_%d.pb", i);
         char *path = ot_join_path(folder, name, f);
         if (!path) return f->code;
-        if (!target || exists(path))
+        if (!target || access(path, F_OK) == 0)
             code = append_file(target ? &d->target : &d->input[i], path, f);
         free(path);
     }

@@ -1,9 +1,18 @@
 /* image.c - reads JPEG and PNG files, converts between grey and RGB. */
 #include "tools/image.h"
-#include "tools/data.h"
+#include "tools/file.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+int ot_image_afford(uint64_t needed, size_t size, const char *name, struct failure *f) {
+    if (needed <= ot_most_claimed(size)) return 0;
+    return ot_refuse(f, EXIT_DATA,
+                     "'%s': %zu bytes say that they are an image of %llu bytes; at most %llu are "
+                     "believed",
+                     name, size, (unsigned long long)needed,
+                     (unsigned long long)ot_most_claimed(size));
+}
 
 int ot_image_make(struct image *image, uint64_t width, uint64_t height, int channels,
                   const char *name, struct failure *f) {
@@ -22,7 +31,7 @@ int ot_image_read(const char *path, struct image *image, struct failure *f) {
     unsigned char *bytes;
     size_t size;
     *image = (struct image){0};
-    int code = ot_read_file(path, &bytes, &size, f);
+    int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;
     if (size > 3 && bytes[0] == 0xff && bytes[1] == 0xd8)
         code = ot_jpeg_decode(bytes, size, path, image, f);

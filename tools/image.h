@@ -14,6 +14,10 @@ struct image {
  * palettes become RGB, alpha is dropped. EXIT_DATA with the path for everything broken. */
 int ot_image_read(const char *path, struct image *image, struct failure *f);
 
+/* Refuses what a file of `size` bytes may not make a decoder take: a header can claim anything.
+ * needed: bytes of the pixels and of the decoder itself. */
+int ot_image_afford(uint64_t needed, size_t size, const char *name, struct failure *f);
+
 /* The decoders; `name` is for messages. */
 int ot_jpeg_decode(const unsigned char *bytes, size_t size, const char *name, struct image *image,
                    struct failure *f);

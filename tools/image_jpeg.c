@@ -51,9 +51,15 @@ static int decode(struct decoder *d, const unsigned char *bytes, size_t size) {
     jpeg_read_header(jpeg, TRUE);
     const bool gray = jpeg->jpeg_color_space == JCS_GRAYSCALE;
     jpeg->out_color_space = gray ? JCS_GRAYSCALE : JCS_RGB; /* CMYK fails here, with a message */
+    /* a progressive file's coefficients are kept, 16 bits each */
+    const uint64_t samples = (uint64_t)jpeg->image_width * jpeg->image_height *
+                             (uint64_t)(jpeg->num_components > 3 ? jpeg->num_components : 3);
+    int code = ot_image_afford((jpeg_has_multiple_scans(jpeg) ? 3 : 1) * samples, size, d->name,
+                               d->f);
+    if (code) return code;
     jpeg_start_decompress(jpeg);
-    const int code = ot_image_make(d->image, jpeg->output_width, jpeg->output_height, gray ? 1 : 3,
-                                   d->name, d->f);
+    code = ot_image_make(d->image, jpeg->output_width, jpeg->output_height, gray ? 1 : 3, d->name,
+                         d->f);
     if (code) return code;
     const size_t row = (size_t)d->image->width * (size_t)d->image->channels;
     while (jpeg->output_scanline < jpeg->output_height) {

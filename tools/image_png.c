@@ -16,7 +16,6 @@ struct decoder {
     const unsigned char *bytes;
     size_t size;
     struct image *image;
-    png_bytep *rows;
     struct failure *f;
     const char *name;
 };
@@ -40,33 +39,38 @@ static void take_bytes(png_structp png, png_bytep out, size_t n) {
     d->size -= n;
 }
 
-/* Asks libpng for 8 bits, no palette, no alpha; grey stays grey. */
-static void set_transforms(struct decoder *d) {
+/* Asks libpng for 8 bits, no palette, no alpha; grey stays grey. How often rows come. */
+static int set_transforms(struct decoder *d) {
     png_set_expand(d->png);
     png_set_strip_16(d->png);
     png_set_strip_alpha(d->png);
-    png_set_interlace_handling(d->png);
+    const int passes = png_set_interlace_handling(d->png);
     png_read_update_info(d->png, d->info);
+    return passes;
 }
 
 static int decode(struct decoder *d) {
+    const size_t size = d->size;
     png_set_read_fn(d->png, d, take_bytes);
     png_set_user_limits(d->png, 100000000, 100000000);
     png_set_chunk_malloc_max(d->png, 8 << 20); /* a zTXt chunk may unpack to anything */
     png_read_info(d->png, d->info);
     const png_uint_32 width = png_get_image_width(d->png, d->info);
     const png_uint_32 height = png_get_image_height(d->png, d->info);
-    set_transforms(d);
+    /* libpng has two rows as they stand in the file, of at most 8 bytes a pixel */
+    int code = ot_image_afford(3 * (uint64_t)width * height + 16 * (uint64_t)width, size, d->name,
+                               d->f);
+    if (code) return code;
+    const int passes = set_transforms(d);
     const int channels = png_get_channels(d->png, d->info);
-    int code = ot_image_make(d->image, width, height, channels == 1 ? 1 : 3, d->name, d->f);
+    code = ot_image_make(d->image, width, height, channels == 1 ? 1 : 3, d->name, d->f);
     if (code) return code;
     const size_t row = (size_t)width * (size_t)d->image->channels;
     if (png_get_rowbytes(d->png, d->info) != row)
         return ot_refuse(d->f, EXIT_DATA, "'%s': unknown PNG colour type", d->name);
-    d->rows = ot_take(height, sizeof *d->rows, d->f);
-    if (!d->rows) return d->f->code;
-    for (png_uint_32 i = 0; i < height; i++) d->rows[i] = d->image->pixels + i * row;
-    png_read_image(d->png, d->rows);
+    for (int pass = 0; pass < passes; pass++)
+        for (png_uint_32 i = 0; i < height; i++)
+            png_read_row(d->png, d->image->pixels + i * row, NULL);
     png_read_end(d->png, NULL);
     return 0;
 }
@@ -86,7 +90,6 @@ int ot_png_decode(const unsigned char *bytes, size_t size, const char *name, str
     else
         code = ot_refuse(f, EXIT_DATA, "'%s': %s", d->name, d->text);
     png_destroy_read_struct(&d->png, &d->info, NULL);
-    free(d->rows);
     free(d);
     return code;
 }

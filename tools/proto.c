@@ -167,17 +167,26 @@ static int take_varints(struct reader *r, const char *name, struct failure *f) {
     return 0;
 }
 
+static bool is_packed(const struct reader *r) {
+    return r->field != RAW_DATA && r->wanted != FLOAT_DATA && r->wanted != DOUBLE_DATA;
+}
+
+/* Whether the payload has the bytes that the shape says, a varint one or more. */
+static int check_payload(const struct reader *r, const char *name, struct failure *f) {
+    const size_t bytes = (size_t)(r->payload.end - r->payload.p), count = r->t.count;
+    if (count && r->field != RAW_DATA && r->field != r->wanted)
+        return ot_refuse(f, EXIT_DATA, "'%s': its elements are missing", name);
+    if (is_packed(r) && count > bytes)
+        return ot_refuse(f, EXIT_DATA, "'%s': fewer elements than its shape", name);
+    if (!is_packed(r) && (bytes / (size_t)r->t.size != count || bytes % (size_t)r->t.size))
+        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes for %zu elements of %d", name, bytes,
+                         count, r->t.size);
+    return 0;
+}
+
 static int take_elements(struct reader *r, const char *name, struct failure *f) {
     const size_t bytes = (size_t)(r->payload.end - r->payload.p);
-    const size_t wanted = r->t.count * (size_t)r->t.size;
-    const bool raw = r->field == RAW_DATA;
-    if (r->t.count && !raw && r->field != r->wanted)
-        return ot_refuse(f, EXIT_DATA, "'%s': its elements are missing", name);
-    if (!raw && r->wanted != FLOAT_DATA && r->wanted != DOUBLE_DATA)
-        return take_varints(r, name, f);
-    if (bytes != wanted)
-        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes for %zu elements of %d", name, bytes,
-                         r->t.count, r->t.size);
+    if (is_packed(r)) return take_varints(r, name, f);
     if (bytes) memcpy(r->t.data, r->payload.p, bytes);
     return 0;
 }
@@ -217,6 +226,7 @@ int ot_proto_tensor(struct proto bytes, const char *name, struct proto_tensor *t
     struct array a = {.rank = r.t.rank};
     memcpy(a.dim, r.t.dim, sizeof a.dim);
     int code = ot_array_count(&a, name, &r.t.count, f);
+    if (!code) code = check_payload(&r, name, f);
     if (code) return code;
     r.t.data = ot_take(r.t.count, (size_t)r.t.size, f);
     if (!r.t.data) return f->code;

@@ -3,9 +3,9 @@
  * Scalars are typed by the option table, so that 1e-5 is a number however it is spelled. Anchors,
  * tags and nested mappings are refused with file:line:column.
  */
+#include "tools/file.h"
 #include "tools/options.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,19 +120,19 @@ int ot_settings_read(struct settings *s, const char *path, struct failure *f) {
     r->s = s;
     r->f = f;
     r->path = path;
-    int code = 0;
-    FILE *file = fopen(path, "rb");
-    if (!file) code = ot_refuse(f, EXIT_USAGE, "cannot open '%s': %s", path, strerror(errno));
+    unsigned char *text;
+    size_t size;
+    int code = ot_read_file(path, EXIT_USAGE, &text, &size, f);
     r->seen = code ? NULL : ot_take(2 * OPTION_COUNT, sizeof *r->seen, f);
     if (r->seen && yaml_parser_initialize(&r->parser)) {
-        yaml_parser_set_input_file(&r->parser, file);
+        yaml_parser_set_input_string(&r->parser, text, size);
         code = take_document(r);
         yaml_event_delete(&r->event);
         yaml_parser_delete(&r->parser);
     } else if (!code) {
         code = ot_refuse(f, EXIT_MEMORY, "cannot allocate a YAML parser");
     }
-    if (file) fclose(file);
+    free(text);
     free(r->seen);
     free(r);
     return code;

@@ -3,7 +3,8 @@
  * The central directory is what counts; local headers must agree with it.
  */
 #include "tools/zip.h"
-#include "tools/data.h"
+#include "tools/file.h"
+#include "tools/inflate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +122,11 @@ static int by_place(const void *a, const void *b) {
     return (x->local > y->local) - (x->local < y->local);
 }
 
-/* The local header of m says the same, and its bytes end before `limit`. */
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct member *)a)->name, ((const struct member *)b)->name);
+}
+
+/* The local header of m says the same, and its bytes end before `limit`, a place in the file. */
 static int check_local(const struct zip *zip, const struct member *m, uint64_t limit,
                        struct failure *f) {
     if (m->local > limit || limit - m->local < LOCAL_SIZE)
@@ -142,15 +147,18 @@ static int check_local(const struct zip *zip, const struct member *m, uint64_t l
 }
 
 static int check_members(struct zip *zip, uint64_t directory, struct failure *f) {
+    uint64_t limit = directory;
+    if (!zip->n) return 0;
+    qsort(zip->member, (size_t)zip->n, sizeof *zip->member, by_name);
+    for (int i = 1; i < zip->n; i++)
+        if (strcmp(zip->member[i - 1].name, zip->member[i].name) == 0)
+            return broken(zip, "two members have one name", f);
     qsort(zip->member, (size_t)zip->n, sizeof *zip->member, by_place);
-    for (int i = 0; i < zip->n; i++) {
-        const bool last = i + 1 == zip->n;
-        const int code =
-            check_local(zip, &zip->member[i], last ? directory : zip->member[i + 1].local, f);
+    /* from the last on, so that each limit is a place that has been found to lie in the file */
+    for (int i = zip->n - 1; i >= 0; i--) {
+        const int code = check_local(zip, &zip->member[i], limit, f);
         if (code) return code;
-        for (int k = 0; k < i; k++)
-            if (strcmp(zip->member[i].name, zip->member[k].name) == 0)
-                return broken(zip, "two members have one name", f);
+        limit = zip->member[i].local;
     }
     return 0;
 }
@@ -161,7 +169,7 @@ int ot_zip_open(const char *path, struct zip **out, struct failure *f) {
     struct zip *zip = ot_take(1, sizeof *zip, f);
     if (!zip) return f->code;
     zip->path = ot_copy_text(path, f);
-    int code = zip->path ? ot_read_file(path, &zip->bytes, &zip->size, f) : f->code;
+    int code = zip->path ? ot_read_file(path, EXIT_DATA, &zip->bytes, &zip->size, f) : f->code;
     if (!code) code = find_directory(zip, &n, &start, f);
     if (!code && (n > MOST_MEMBERS || start > zip->size))
         code = broken(zip, "too many members, or a directory outside the file", f);
@@ -196,30 +204,6 @@ int ot_zip_find(const struct zip *zip, const char *name) {
 
 const char *ot_zip_name(const struct zip *zip, int member) { return zip->member[member].name; }
 
-/* Unpacks exactly `size` bytes in pieces that zlib's 32-bit counters hold. */
-static bool inflate_all(const unsigned char *in, uint64_t packed, unsigned char *out,
-                        uint64_t size) {
-    enum { PIECE = 1 << 30 };
-    z_stream z = {0};
-    int state = Z_OK;
-    if (inflateInit2(&z, -MAX_WBITS) != Z_OK) return false;
-    uint64_t taken = 0, made = 0;
-    while (state == Z_OK) {
-        const uint64_t more = packed - taken, room = size - made;
-        z.next_in = (Bytef *)(uintptr_t)(in + taken);
-        z.avail_in = (uInt)(more < PIECE ? more : PIECE);
-        z.next_out = out + made;
-        z.avail_out = (uInt)(room < PIECE ? room : PIECE);
-        const uInt given = z.avail_in, offered = z.avail_out;
-        state = inflate(&z, Z_NO_FLUSH);
-        taken += given - z.avail_in;
-        made += offered - z.avail_out;
-        if (state == Z_OK && given == z.avail_in && offered == z.avail_out) break;
-    }
-    inflateEnd(&z);
-    return state == Z_STREAM_END && made == size && taken == packed;
-}
-
 int ot_zip_read(const struct zip *zip, int member, unsigned char **bytes, size_t *size,
                 struct failure *f) {
     const struct member *m = &zip->member[member];
@@ -235,12 +219,17 @@ int ot_zip_read(const struct zip *zip, int member, unsigned char **bytes, size_t
                          m->name, (unsigned long long)m->size, (unsigned long long)m->packed);
     const unsigned char *p = zip->bytes + m->local;
     p += LOCAL_SIZE + little(p + 26, 2) + little(p + 28, 2);
-    unsigned char *out = ot_take((size_t)m->size + 1, 1, f);
-    if (!out) return f->code;
-    bool good = m->method == STORED || inflate_all(p, m->packed, out, m->size);
-    if (m->method == STORED) memcpy(out, p, (size_t)m->size);
-    good = good && crc32_z(0, out, (z_size_t)m->size) == m->crc;
-    if (!good) {
+    unsigned char *out = NULL;
+    int code = EXIT_DATA;
+    if (m->method == STORED) {
+        out = ot_take((size_t)m->size + 1, 1, f);
+        if (!out) return f->code;
+        memcpy(out, p, (size_t)m->size);
+    } else {
+        code = ot_inflate(p, (size_t)m->packed, false, m->size, &out, f);
+        if (code == EXIT_MEMORY) return code;
+    }
+    if (!out || crc32_z(0, out, (z_size_t)m->size) != m->crc) {
         free(out);
         return ot_refuse(f, EXIT_DATA, "'%s': member '%s' is damaged", zip->path, m->name);
     }
