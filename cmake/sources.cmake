@@ -195,6 +195,7 @@ set(TOOL_SOURCES
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
+  test_accumulate:model.c:wire.c
   test_architectures
   test_branch:export_case.c:onnx_build.c
   test_backward:model.c:wire.c

@@ -111,7 +111,8 @@ ot_status ot_backward(ot_session *s, const ot_tensor *gradients, int n, ot_error
         return status;
     }
     s->backward = p;
-    s->accumulated++;
+    s->accumulation.steps++;
+    s->accumulation.host++;
     s->context.step++;
     return OT_OK;
 }

@@ -21,7 +21,8 @@ static const char reserved[] = "onnx_train.";
 struct scalars {
     ot_optimizer_options o;
     int32_t is_set;
-    int64_t steps, accumulated, head_classes;
+    int64_t steps, head_classes;
+    struct accumulation sum;
     uint64_t seed, step;
     double gradient_norm;
 };
@@ -29,11 +30,14 @@ struct scalars {
 _Static_assert(sizeof(ot_optimizer_kind) == 4 && sizeof(ot_schedule_kind) == 4, "enums are int32");
 
 #define SCALAR(name, type, member)                                                                 \
-    { name, type, offsetof(struct scalars, member) }
+    { name, type, offsetof(struct scalars, member), false }
+#define BETWEEN(name, type, member)                                                                \
+    { name, type, offsetof(struct scalars, member), true }
 static const struct {
     const char *name;
     ot_type type;
     size_t offset;
+    bool between; /* there between the batches of one step only; 0.1.0 did not write it */
 } scalars[] = {
     SCALAR("optimizer.kind", OT_INT32, o.kind),
     SCALAR("optimizer.lr", OT_FLOAT, o.lr),
@@ -57,7 +61,10 @@ static const struct {
     SCALAR("optimizer.is_set", OT_INT32, is_set),
     SCALAR("optimizer.steps", OT_INT64, steps),
     SCALAR("optimizer.gradient_norm", OT_DOUBLE, gradient_norm),
-    SCALAR("session.accumulated", OT_INT64, accumulated),
+    SCALAR("session.accumulated", OT_INT64, sum.steps),
+    BETWEEN("session.host_losses", OT_INT64, sum.host),
+    BETWEEN("session.targets", OT_INT64, sum.targets),
+    BETWEEN("session.unit", OT_INT64, sum.unit),
     SCALAR("session.head_classes", OT_INT64, head_classes),
     SCALAR("session.seed", OT_UINT64, seed),
     SCALAR("session.step", OT_UINT64, step),
@@ -68,7 +75,7 @@ static void get_scalars(const struct ot_session *s, struct scalars *c) {
     *c = (struct scalars){.o = s->optimizer.options,
                           .is_set = s->optimizer.is_set,
                           .steps = s->optimizer.steps,
-                          .accumulated = s->accumulated,
+                          .sum = s->accumulation,
                           .head_classes = s->head_classes,
                           .seed = s->context.seed,
                           .step = s->context.step,
@@ -79,17 +86,25 @@ static void set_scalars(struct ot_session *s, const struct scalars *c) {
     s->optimizer.options = c->o;
     s->optimizer.is_set = c->is_set;
     s->optimizer.steps = c->steps;
-    s->accumulated = c->accumulated;
+    s->accumulation = c->sum;
     s->context.seed = c->seed;
     s->context.step = c->step;
     s->gradient_norm = c->gradient_norm;
 }
 
+static const int64_t most_count = INT64_C(1) << 62; /* counters must not overflow later */
+
+static bool good_sum(const struct accumulation *sum) {
+    const int64_t all[] = {sum->steps, sum->host, sum->targets, sum->unit};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] < 0 || all[i] > most_count) return false;
+    return sum->host <= sum->steps && (sum->unit > 0 || sum->targets == 0);
+}
+
 static ot_status check_scalars(const struct ot_session *s, struct scalars *c, ot_error *err) {
-    static const int64_t most = INT64_C(1) << 62; /* counters must not overflow later */
     ot_optimizer_options filled;
-    if (c->steps < 0 || c->steps > most || c->accumulated < 0 || c->accumulated > most ||
-        c->step > (uint64_t)most || c->is_set < 0 || c->is_set > 1)
+    if (c->steps < 0 || c->steps > most_count || !good_sum(&c->sum) ||
+        c->step > (uint64_t)most_count || c->is_set < 0 || c->is_set > 1)
         return ot_fail(err, OT_ERROR_INVALID, "a counter is out of range");
     if (isnan(c->gradient_norm))
         return ot_fail(err, OT_ERROR_INVALID, "the gradient norm is not a number");
@@ -155,15 +170,16 @@ static void hex_of(const uint8_t hash[32], char text[65]) {
 static ot_status list_tensors(const struct ot_session *s, const struct scalars *c,
                               struct arena *arena, struct safetensor *list, int *n, ot_error *err) {
     for (int i = 0; i < SCALARS; i++)
-        list[(*n)++] = (struct safetensor){.name = scalars[i].name,
-                                           .type = scalars[i].type,
-                                           .data = (const char *)c + scalars[i].offset};
+        if (!scalars[i].between || s->accumulation.steps)
+            list[(*n)++] = (struct safetensor){.name = scalars[i].name,
+                                               .type = scalars[i].type,
+                                               .data = (const char *)c + scalars[i].offset};
     for (int i = 0; i < s->n_parameters; i++) {
         struct part part[PARTS];
         int parts = parts_of(&s->parameter[i], part);
         for (int k = 0; k < parts; k++) {
             bool is_gradient = part[k].block == &s->parameter[i].gradient;
-            if (!part[k].data || (is_gradient && !s->accumulated)) continue;
+            if (!part[k].data || (is_gradient && !s->accumulation.steps)) continue;
             OT_TRY(describe(arena, &s->parameter[i], &part[k], &list[(*n)++], err));
         }
     }
@@ -228,15 +244,22 @@ static size_t bytes_of(const struct safetensor *t) {
     return bytes;
 }
 
-static ot_status read_scalars(const struct safetensors *file, struct scalars *c, ot_error *err) {
-    *c = (struct scalars){0};
+/* *found: how many there are. */
+static ot_status read_scalars(const struct safetensors *file, struct scalars *c, int *found,
+                              ot_error *err) {
+    bool between = false;
+    *c = (struct scalars){.o.exact = 1}; /* options are kept with their defaults filled in */
     for (int i = 0; i < SCALARS; i++) {
         const struct safetensor *t = ot_safetensors_find(file, scalars[i].name);
+        if (!t && scalars[i].between) continue;
         if (!t || t->type != scalars[i].type || t->rank)
             return ot_fail(err, OT_ERROR_INVALID, "'%s' is missing or no %s scalar",
                            scalars[i].name, ot_type_name(scalars[i].type));
         memcpy((char *)c + scalars[i].offset, t->data, ot_type_size(t->type));
+        between |= scalars[i].between;
+        ++*found;
     }
+    if (!between) c->sum.host = c->sum.steps; /* of 0.1.0: each batch counts as much */
     return OT_OK;
 }
 
@@ -310,15 +333,16 @@ static ot_status read_parameter(struct ot_session *s, struct parameter *p,
 static ot_status check_all(struct ot_session *s, const struct safetensors *file, struct copies *all,
                            struct scalars *c, ot_error *err) {
     OT_TRY(check_model(s, file, err));
-    OT_TRY(read_scalars(file, c, err));
+    int found = 0;
+    OT_TRY(read_scalars(file, c, &found, err));
     OT_TRY(check_scalars(s, c, err));
     all->copy = ot_arena_alloc(&all->arena, (size_t)s->n_parameters * PARTS, sizeof *all->copy);
     if (!all->copy) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the list of tensors");
     for (int i = 0; i < s->n_parameters; i++)
         OT_TRY(read_parameter(s, &s->parameter[i], file, all, err));
-    if (all->used + SCALARS == file->n) return OT_OK;
+    if (all->used + found == file->n) return OT_OK;
     return ot_fail(err, OT_ERROR_INVALID, "%d tensors, of which the model has %d", file->n,
-                   all->used + SCALARS);
+                   all->used + found);
 }
 
 static ot_status load(struct ot_session *s, const struct safetensors *file, ot_error *err) {

@@ -135,7 +135,7 @@ ot_status ot_run_parts(struct plan *d, const ot_tensor *inputs, const struct goa
     for (d->done = 0; d->done < d->parts && !status;) {
         const int64_t n = rows + (d->done < longer);
         const ot_tensor target = slice(goal->target, from, n);
-        const struct goal part = {&target, goal->total, goal->result};
+        const struct goal part = {&target, goal->total, goal->unit, goal->result};
         for (int i = 0; i < d->n_inputs; i++)
             d->slice[i] = d->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
         context->first = from;

@@ -258,8 +258,10 @@ OT_API ot_status ot_read_parameter(const ot_session *session, int i, float *valu
 OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values,
                                     ot_error *err);
 
-/* The gradient that the last training steps have accumulated, in the same form. Zero where the
- * pattern has no slot. */
+/* The gradient that the last training steps have accumulated, in the same form: the sum over all
+ * targets that count, divided by the number of those of the first batch; so of one batch, or of
+ * batches of one size, the sum of the gradients of their losses. Zero where the pattern has no
+ * slot. */
 OT_API ot_status ot_get_gradient(const ot_session *session, int i, float *values, ot_error *err);
 
 /* ---- configure training ---- */
@@ -303,21 +305,27 @@ typedef struct ot_optimizer_options {
     float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
     float dampening;    /* SGD: g counts 1 - dampening in v, but for the first step */
     int nesterov;
-    float beta1, beta2; /* Adam; 0: 0.9 and 0.999 */
-    float eps;          /* Adam, Adagrad; 0: 1e-8 */
+    float beta1, beta2; /* Adam; 0: 0.9 and 0.999, see `exact` */
+    float eps;          /* Adam, Adagrad: added behind the root; 0: 1e-8, see `exact` */
     float lr_decay;     /* Adagrad: lr / (1 + lr_decay t) after t steps */
     float weight_decay; /* added to the gradient; AdamW: decoupled */
     float post_decay;   /* ADAM_ONNX: weights times 1 - post_decay behind the step */
     float clip_norm;    /* 0: off; global L2 norm of all trainable gradients */
     ot_schedule_kind schedule;
-    int64_t warmup_steps; /* linear from 0 to lr */
+    int64_t warmup_steps; /* step s = 0, 1, ... of these has (s + 1) / warmup_steps of lr */
     int64_t total_steps;  /* of LINEAR and COSINE */
     int64_t step_size;
-    float gamma;        /* STEP; 0: 0.1 */
+    float gamma;        /* STEP; 0: 0.1, see `exact` */
     float final_factor; /* share of lr that is left at total_steps */
     int64_t steps_before; /* taken before this optimizer was made, which begins with their moments:
                            * corrections of Adam and the like count them, schedules do not */
+    int exact; /* 0: zeros of beta1, beta2, eps and gamma take their defaults; 1: they are
+                * zeros, as ot_optimizer_defaults prepares it */
 } ot_optimizer_options;
+
+/* The usual options of a kind, every number written out: lr 0.01, of Adam in its forms 0.001,
+ * constant; no momentum, decay or clipping. What is changed to zero afterwards is zero. */
+OT_API void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options);
 
 /* Makes the optimizer afresh: its moments are zero and its step counter is 0. */
 OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
@@ -377,7 +385,10 @@ OT_API ot_status ot_prepare(ot_session *session, int training, const ot_tensor *
 OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int n,
                                const ot_tensor *target, ot_result *result, ot_error *err);
 
-/* Clips, updates the weights with the mean of the accumulated gradients, clears them. */
+/* Clips, updates the weights with the mean of the accumulated gradients, clears them. The mean is
+ * over targets that count, all alike, however they were divided into batches: three steps of 16, 16
+ * and 4 targets give what one of 36 gives. A call of ot_backward counts as much as the first batch
+ * of ot_train_step; without any, the mean is that over the calls. */
 OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
 
 /* Forward and loss in inference form: running statistics, no dropout. */

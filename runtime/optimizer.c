@@ -6,13 +6,32 @@
 
 enum { GRAIN = 16384, NORM_GRAIN = 16384, PARTS = 64, LANES = 16 };
 
+void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options) {
+    if (!options) return;
+    *options = (ot_optimizer_options){.kind = kind,
+                                      .lr = kind == OT_SGD || kind == OT_ADAGRAD ? 0.01f : 0.001f,
+                                      .beta1 = 0.9f,
+                                      .beta2 = 0.999f,
+                                      .eps = 1e-8f,
+                                      .gamma = 0.1f,
+                                      .exact = 1};
+}
+
+/* What zeros stand for where the options are not exact. */
+static void fill_defaults(ot_optimizer_options *o) {
+    ot_optimizer_options usual;
+    ot_optimizer_defaults(o->kind, &usual);
+    if (o->beta1 == 0) o->beta1 = usual.beta1;
+    if (o->beta2 == 0) o->beta2 = usual.beta2;
+    if (o->eps == 0) o->eps = usual.eps;
+    if (o->gamma == 0) o->gamma = usual.gamma;
+    o->exact = 1;
+}
+
 ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *o,
                              ot_error *err) {
     *o = *given;
-    if (o->beta1 == 0) o->beta1 = 0.9f;
-    if (o->beta2 == 0) o->beta2 = 0.999f;
-    if (o->eps == 0) o->eps = 1e-8f;
-    if (o->gamma == 0) o->gamma = 0.1f;
+    if (!o->exact) fill_defaults(o);
     const struct {
         const char *name;
         double value, least, most;

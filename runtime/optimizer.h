@@ -18,7 +18,7 @@
 #include "runtime/parameter.h"
 
 struct optimizer {
-    ot_optimizer_options options; /* zeros replaced by their defaults */
+    ot_optimizer_options options; /* exact */
     bool is_set;
     int64_t steps; /* taken so far, those before it was made not counted */
 };

@@ -178,6 +178,7 @@ void ot_plan_bind(struct plan *p);
 struct goal {
     const ot_tensor *target;
     int64_t total; /* targets that count in the whole batch */
+    int64_t unit;  /* what gradients are divided by: `total`, or that of an earlier batch */
     ot_result *result;
 };
 

@@ -113,7 +113,9 @@ static ot_status run_loss(struct plan *p, const struct step *step, const struct 
                           ot_error *err) {
     float *gradient = step->b ? ot_f(&step->b->t) : NULL;
     ot_result r;
-    ot_loss_run(&p->session->loss, &step->a->t, goal->target, goal->total, gradient, &r);
+    ot_loss_run(&p->session->loss, &step->a->t, goal->target, goal->unit, gradient, &r);
+    if (goal->unit != goal->total && goal->total)
+        r.loss *= (double)goal->unit / (double)goal->total;
     if (gradient && !isfinite(r.loss))
         return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", r.loss);
     goal->result->loss += r.loss;

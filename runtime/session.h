@@ -9,6 +9,16 @@
 
 enum { OT_PLANS_KEPT = 4 };
 
+/* What has been added to the gradients since the last optimizer step. The gradient of a batch is
+ * a sum over its targets that count, divided by `unit`: that number of the first batch that has
+ * any. So all targets count the same, and batches of one size add up their means. */
+struct accumulation {
+    int64_t steps;   /* ot_train_step and ot_backward */
+    int64_t host;    /* ot_backward alone: each counts as much as `unit` targets */
+    int64_t targets; /* of all batches together */
+    int64_t unit;    /* 0: no batch had a target that counts */
+};
+
 struct ot_session {
     ot_allocator allocator;
     ot_options options; /* strings and callbacks as given; limits with defaults filled in */
@@ -25,7 +35,7 @@ struct ot_session {
     ot_loss_options loss;
     int loss_output; /* of the graph */
     struct optimizer optimizer;
-    int64_t accumulated; /* training steps since the last optimizer step */
+    struct accumulation accumulation;
     struct step_context context;
     double gradient_norm;
     struct profile profile;

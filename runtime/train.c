@@ -96,7 +96,7 @@ void ot_session_restore_statistics(struct ot_session *s) {
 
 void ot_session_clear_gradients(struct ot_session *s) {
     for (int i = 0; i < s->n_parameters; i++) s->parameter[i].gradient_is_zero = true;
-    s->accumulated = 0;
+    s->accumulation = (struct accumulation){0};
 }
 
 /* ---- steps ---- */
@@ -123,6 +123,15 @@ ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
     return OT_OK;
 }
 
+/* Gradients of inputs are those of this batch's loss, whatever unit those of weights have. */
+static void scale_input_gradients(struct ot_session *s, const struct plan *p, double factor) {
+    for (int i = 0; s->wants_input && i < s->graph->n_inputs; i++) {
+        const struct entry *e = s->wants_input[i] ? p->input_entry[i]->grad : NULL;
+        float *g = e ? e->t.data : NULL;
+        for (int64_t k = 0; g && k < ot_count(&e->t); k++) g[k] = (float)(g[k] * factor);
+    }
+}
+
 ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                         ot_result *result, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
@@ -136,6 +145,8 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_need_gradients(s, p, err));
     OT_TRY(ot_session_save_statistics(s, err));
     OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
+    struct accumulation *sum = &s->accumulation;
+    goal.unit = sum->unit ? sum->unit : goal.total;
     ot_status status = ot_plan_run(p, inputs, &goal, err);
     if (status) {
         ot_session_restore_statistics(s);
@@ -144,29 +155,40 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
         if (status == OT_ERROR_NO_MEMORY || p->done) ot_session_clear_gradients(s);
         return status;
     }
+    if (goal.unit != goal.total && goal.total)
+        scale_input_gradients(s, p, (double)goal.unit / (double)goal.total);
     s->backward = p;
-    s->accumulated++;
+    sum->steps++;
+    sum->targets += goal.total;
+    sum->unit = goal.unit;
     s->context.step++;
     if (result) *result = r;
     return OT_OK;
 }
 
+/* How many times `unit` the targets are, together with what the host's losses count. */
+static double weight_of(const struct accumulation *sum) {
+    const double targets = sum->unit ? (double)sum->targets / (double)sum->unit : 0;
+    const double weight = targets + (double)sum->host;
+    return weight > 0 ? weight : 1; /* nothing counted: the gradients are zero */
+}
+
 ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    if (!s->accumulated)
+    if (!s->accumulation.steps)
         return ot_fail(err, OT_ERROR_STATE, "no training step since the last optimizer step");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(need_moments(s, err)); /* the optimizer may be newer than the gradients */
     const double start = s->profile.on ? ot_clock() : 0;
     ot_status status =
-        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters, 1.0 / (double)s->accumulated,
-                         s->pool, &s->gradient_norm, err);
+        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
+                         1 / weight_of(&s->accumulation), s->pool, &s->gradient_norm, err);
     if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
     if (status)
         ot_session_clear_gradients(s);
     else
-        s->accumulated = 0;
+        s->accumulation = (struct accumulation){0};
     return status;
 }
 
@@ -179,6 +201,7 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
     if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
     OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
     OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
+    goal.unit = goal.total;
     OT_TRY(ot_plan_run(p, inputs, &goal, err));
     if (result) *result = r;
     return OT_OK;

@@ -103,11 +103,6 @@ static ot_status adopt(struct reader *r, int k, const ot_optimizer_options *o) {
     ot_optimizer_options f;
     ot_error why;
     if (ot_optimizer_check(o, &f, &why)) return ot_training_refuse(r, k, why.message);
-    const bool averages = f.kind != OT_SGD && f.kind != OT_ADAGRAD;
-    if (averages && (f.beta1 != o->beta1 || f.beta2 != o->beta2)) /* zero is a default there */
-        return ot_training_refuse(r, k, "alpha or beta is 0");
-    if (f.kind != OT_SGD && f.eps != o->eps)
-        return ot_training_refuse(r, k, "its epsilon is 0");
     const ot_optimizer_options *a = &r->t->optimizer;
     const bool same = a->kind == f.kind && a->lr == f.lr && a->momentum == f.momentum &&
                       a->dampening == f.dampening && a->nesterov == f.nesterov &&
@@ -164,9 +159,10 @@ static bool counts(const ot_optimizer_options *o) {
 static ot_status read_operator(struct reader *r, int i, int k, int from) {
     const struct node *n = &r->g->node[k];
     const struct op *op = ot_op_of(n);
-    ot_optimizer_options o = {0};
+    ot_optimizer_options o;
     const int moments = strcmp(n->op_type, "Adam") ? 1 : 2, many = (n->n_in - 2) / (2 + moments);
     int j = 0;
+    ot_optimizer_defaults(OT_SGD, &o);
     if (!op || ot_op_check(op, n, NULL) || n->n_in != 2 + (2 + moments) * many ||
         n->n_out != (1 + moments) * many)
         return ot_training_refuse(r, k, "it is not as the standard has it");
@@ -209,7 +205,8 @@ static ot_status read_decayed(struct reader *r, int i, int k, int v, ot_optimize
 }
 
 static ot_status read_sgd(struct reader *r, int i, int k, const int *value) {
-    ot_optimizer_options o = {.kind = OT_SGD};
+    ot_optimizer_options o;
+    ot_optimizer_defaults(OT_SGD, &o);
     const bool swapped = !is_fixed_number(r, value[1], &o.lr);
     if (swapped && !is_fixed_number(r, value[2], &o.lr))
         return ot_training_refuse(r, k, "its rate is no fixed number");
@@ -246,10 +243,11 @@ static ot_status read_correction(struct reader *r, int k, const char *form, int 
 }
 
 static ot_status read_adam(struct reader *r, int i, int k, const int *value) {
-    ot_optimizer_options o = {.kind = OT_ADAM};
+    ot_optimizer_options o;
     int64_t steps;
     int w = value[0], g = -1;
     struct match m;
+    ot_optimizer_defaults(OT_ADAM, &o);
     if (!is_fixed_number(r, value[1], &o.lr) || !is_fixed_number(r, value[6], &o.eps))
         return ot_training_refuse(r, k, "its rate or epsilon is no fixed number");
     if (ot_training_match(r->g, OT_FORM_SHRINK, w, &m)) {

@@ -155,6 +155,11 @@ static void optimizers_follow_their_formulas(void **state) {
         {.kind = OT_ADAM_ONNX, .lr = 0.01f, .weight_decay = 0.1f, .eps = 1e-2f},
         {.kind = OT_ADAM_ONNX, .lr = 0.01f, .post_decay = 0.01f, .steps_before = 2},
         {.kind = OT_ADAMW, .lr = 0.01f, .weight_decay = 0.1f, .beta1 = 0.8f, .beta2 = 0.95f},
+        {.kind = OT_ADAM, .lr = 0.01f, .beta2 = 0.9f, .eps = 1e-3f, .exact = 1},
+        {.kind = OT_ADAM, .lr = 0.01f, .beta1 = 0.9f, .eps = 1e-3f, .exact = 1},
+        {.kind = OT_ADAMW, .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.9f, .exact = 1},
+        {.kind = OT_ADAGRAD, .lr = 0.01f, .exact = 1},
+        {.kind = OT_ADAM_ONNX, .lr = 0.01f, .exact = 1},
     };
     struct pool *pool = NULL;
     assert_int_equal(ot_pool_new(NULL, 2, NULL, NULL, &pool, NULL), OT_OK);
@@ -229,6 +234,24 @@ static void schedules_reach_their_ends(void **state) {
     assert_float_equal(ot_schedule_lr(&o, 7), 0.25, 1e-6);
 }
 
+/* Zero is a legal value of these; what a host leaves zero is the default unless it says `exact`. */
+static void zeros_are_defaults_or_zeros(void **state) {
+    (void)state;
+    ot_optimizer_options o, filled;
+    assert_int_equal(ot_optimizer_check(&(ot_optimizer_options){.kind = OT_ADAM}, &o, NULL), OT_OK);
+    assert_true(o.beta1 == 0.9f && o.beta2 == 0.999f && o.eps == 1e-8f && o.gamma == 0.1f);
+    for (int kind = OT_SGD; kind <= OT_ADAM_ONNX; kind++) {
+        ot_optimizer_defaults((ot_optimizer_kind)kind, &o);
+        assert_true(o.beta1 == 0.9f && o.beta2 == 0.999f && o.eps == 1e-8f && o.gamma == 0.1f);
+        assert_true(o.lr == (kind == OT_SGD || kind == OT_ADAGRAD ? 0.01f : 0.001f));
+        o.beta1 = o.beta2 = o.eps = o.gamma = 0;
+        assert_int_equal(ot_optimizer_check(&o, &filled, NULL), OT_OK);
+        assert_true(filled.beta1 == 0 && filled.beta2 == 0 && filled.eps == 0 && filled.gamma == 0);
+    }
+    o = (ot_optimizer_options){.lr = 1, .schedule = OT_SCHEDULE_STEP, .step_size = 3, .exact = 1};
+    assert_true(ot_schedule_lr(&o, 2) == 1 && ot_schedule_lr(&o, 3) == 0);
+}
+
 static void bad_options_are_named(void **state) {
     (void)state;
     const struct {
@@ -267,6 +290,7 @@ int main(void) {
         cmocka_unit_test(optimizers_follow_their_formulas),
         cmocka_unit_test(clipping_scales_to_the_norm_and_nan_changes_nothing),
         cmocka_unit_test(schedules_reach_their_ends),
+        cmocka_unit_test(zeros_are_defaults_or_zeros),
         cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(globs_match),
     };

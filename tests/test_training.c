@@ -130,6 +130,9 @@ static const struct {
     {{.kind = OT_LOSS_CROSS_ENTROPY}, {.kind = OT_ADAGRAD, .lr = 0.1f, .lr_decay = 0.1f}},
     {{.kind = OT_LOSS_CROSS_ENTROPY},
      {.kind = OT_ADAM_ONNX, .lr = 0.01f, .post_decay = 0.01f, .weight_decay = 0.02f}},
+    {{.kind = OT_LOSS_MSE},
+     {.kind = OT_ADAM, .lr = 0.01f, .beta2 = 0.9f, .eps = 1e-3f, .exact = 1}},
+    {{.kind = OT_LOSS_MSE}, {.kind = OT_ADAM_ONNX, .lr = 0.01f, .eps = 1e-3f, .exact = 1}},
 };
 enum { DAMPED = 3, CROSS = 6, RUNS = sizeof runs / sizeof *runs };
 

@@ -138,7 +138,8 @@ static ot_optimizer_options options_of(const struct settings *s, int64_t total_s
         .total_steps = total_steps,
         .step_size = step_size ? step_size : third,
         .gamma = (float)ot_number(s, OPTION_gamma, 0),
-        .final_factor = (float)ot_number(s, OPTION_final_factor, 0)};
+        .final_factor = (float)ot_number(s, OPTION_final_factor, 0),
+        .exact = 1};
 }
 
 int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings *s,
