@@ -8,6 +8,7 @@ set(KERNEL_SOURCES # compiled once for the machine; ops/kernels/isa.c is compile
 set(BASE_SOURCES
   runtime/base/arena.c
   runtime/base/crc32.c
+  runtime/base/digest.c
   runtime/base/error.c
   runtime/base/file.c
   runtime/base/graph.c
@@ -83,6 +84,7 @@ set(ONNX_SOURCES
   onnx/nodes.c
   onnx/note.c
   onnx/payload.c
+  onnx/readback.c
   onnx/scan.c
   onnx/schema.c
   onnx/scope.c
@@ -228,6 +230,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_readers
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
+  test_readback:export_case.c:onnx_build.c
   test_safetensors
   test_scan:hostile.c:wire.c
   test_sequence:model.c:wire.c

@@ -6,6 +6,7 @@
 
 #include "onnx/export_parts.h"
 #include "onnx/names.h"
+#include "onnx/readback.h"
 #include "runtime/base/file.h"
 
 enum { BUFFER = 64 * 1024 };
@@ -150,6 +151,8 @@ static ot_status write_model(struct export_job *job, const char *path) {
     OT_TRY(ot_file_begin(&s.file, path, job->err));
     onnx__model_proto__pack_to_buffer(job->model, &s.base);
     flush(&s);
+    if (!s.status)
+        s.status = ot_readback(job->g, job->request, s.file.temporary, &job->bump, job->err);
     if (!s.status) return ot_file_commit(&s.file, job->err);
     ot_file_abort(&s.file);
     return s.status;

@@ -4,6 +4,8 @@
 
 #include "runtime/base/graph.h"
 
+struct import_options;
+
 /* present[v]: what value v holds now, g->n_values entries; NULL: the constant of the graph. A
  * present tensor may have another shape than the file's (a new head, a new bias). */
 struct export_request {
@@ -12,10 +14,12 @@ struct export_request {
     ot_export_options options;
     const struct graph *algorithm; /* to be written as training_info: its values are the graph's,
                                     * then its own; nodes and g->algorithm its own. NULL: none */
+    const struct import_options *import; /* with which the model was opened; NULL: plain ones */
     struct log log;
 };
 
-/* Writes path atomically: temporary file beside it, fsync, rename, fsync of the folder. */
+/* Writes path atomically: temporary file beside it, fsync, readback.h, rename, fsync of the folder.
+ */
 ot_status ot_export_file(const struct graph *g, const struct export_request *request,
                          const char *path, ot_error *err);
 

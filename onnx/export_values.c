@@ -222,7 +222,7 @@ static ot_status put_constant(struct values *all, Onnx__NodeProto *node) {
         Onnx__AttributeProto *a = node->attribute[i];
         const char *name = a->name ? a->name : "";
         if (!strcmp(name, "value") && a->t) return put_constant_dense(all->job, v, a);
-        if (!strcmp(name, "sparse_value") && a->sparse_tensor && a->sparse_tensor->values)
+        if (a->sparse_tensor && a->sparse_tensor->values) /* by whatever name: constant.c */
             return put_constant_sparse(all->job, v, a);
         if (!strcmp(name, "value_float") || !strcmp(name, "value_floats"))
             return put_constant_floats(all->job, v, a);

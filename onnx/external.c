@@ -100,23 +100,10 @@ static ot_status check_file(struct import *im, int fd, const struct location *at
     return OT_OK;
 }
 
-static ot_status read_bytes(struct import *im, int fd, const struct location *at, char *dst,
-                            size_t size) {
-    size_t n = 0;
-    while (n < size) {
-        ssize_t r = pread(fd, dst + n, size - n, (off_t)(at->offset + n));
-        if (r < 0 && errno == EINTR) continue;
-        if (r <= 0)
-            return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': cannot read: %s",
-                                  at->path, r ? strerror(errno) : "the file has become shorter");
-        n += (size_t)r;
-    }
-    return OT_OK;
-}
-
-ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst) {
+ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t size,
+                           struct external *e) {
     struct location at;
-    int fd;
+    *e = (struct external){.fd = -1};
     OT_TRY(parse_location(im, t, &at));
     if (at.has_length && at.length != size)
         return ot_import_fail(im, OT_ERROR_INVALID,
@@ -125,9 +112,29 @@ ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t
     if (im->folder < 0)
         return ot_import_fail(im, OT_ERROR_PATH,
                               "external data '%.200s' of a model that is not a file", at.path);
-    OT_TRY(ot_open_beneath(im->folder, at.path, &fd, &im->last));
-    ot_status status = check_file(im, fd, &at, size);
-    if (!status && dst) status = read_bytes(im, fd, &at, dst, size);
-    close(fd);
+    OT_TRY(ot_open_beneath(im->folder, at.path, &e->fd, &im->last));
+    e->path = at.path;
+    e->offset = at.offset;
+    ot_status status = check_file(im, e->fd, &at, size);
+    if (status) ot_external_close(e);
     return status;
+}
+
+ot_status ot_external_read(struct import *im, const struct external *e, size_t first, size_t size,
+                           void *dst) {
+    size_t n = 0;
+    while (n < size) {
+        ssize_t r = pread(e->fd, (char *)dst + n, size - n, (off_t)(e->offset + first + n));
+        if (r < 0 && errno == EINTR) continue;
+        if (r <= 0)
+            return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': cannot read: %s",
+                                  e->path, r ? strerror(errno) : "the file has become shorter");
+        n += (size_t)r;
+    }
+    return OT_OK;
+}
+
+void ot_external_close(struct external *e) {
+    if (e->fd >= 0) close(e->fd);
+    e->fd = -1;
 }

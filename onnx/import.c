@@ -129,9 +129,9 @@ static ot_status stages(struct import *im, const void *bytes, size_t size) {
     OT_TRY(unpack(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;
     for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) OT_TRY(stage[i](im));
-    ot_values_hints(im);
+    if (!im->visit) ot_values_hints(im);
     if (im->problems) return im->first.status;
-    return ot_skeleton_make(im);
+    return im->visit ? OT_OK : ot_skeleton_make(im);
 }
 
 /* A graph that lives in its own arena. */
@@ -147,30 +147,33 @@ static struct graph *new_graph(const struct import_options *options) {
 }
 
 static ot_status import(const void *bytes, size_t size, int folder,
-                        const struct import_options *options, struct graph **graph, ot_error *err) {
-    struct import im = {.options = options, .file_bytes = size, .folder = folder};
+                        const struct import_options *options, const struct import_visit *visit,
+                        struct graph **graph, ot_error *err) {
+    struct import im = {
+        .options = options, .file_bytes = size, .folder = folder, .visit = visit};
     im.allocator = ot_allocator_or_default(&options->allocator);
     im.g = new_graph(options);
     if (!im.g) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a model");
     ot_arena_init(&im.scratch, &options->allocator, ((size_t)32 << 20) + 8 * size);
     im.temporary.arena = &im.scratch;
     im.kept.arena = &im.g->arena;
-    ot_sha256(bytes, size, im.g->hash);
+    if (visit) memcpy(im.g->hash, visit->seed, sizeof im.g->hash);
+    else ot_sha256(bytes, size, im.g->hash);
     ot_names_init(&im.names, &im.temporary, im.g->hash);
     ot_status status = stages(&im, bytes, size);
     ot_arena_free(&im.scratch);
     ot_allocator_trim(&im.allocator); /* the tree was larger than what is kept of it */
-    if (!status) {
+    if (!status && graph) {
         *graph = im.g;
         return OT_OK;
     }
-    if (!im.problems) {
+    if (status && !im.problems) {
         ot_log(&options->log, OT_LOG_WARNING, "%s", im.last.message);
         im.first = im.last;
     }
-    if (err) *err = im.first;
+    if (status && err) *err = im.first;
     ot_graph_free(im.g);
-    return im.first.status;
+    return status ? im.first.status : OT_OK;
 }
 
 /* protobuf-c counts in 32 bits and overflows behind 4 GiB; protobuf itself ends at 2 GiB. */
@@ -184,7 +187,7 @@ ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_o
     if (size > most)
         return ot_fail(err, OT_ERROR_LIMIT, "the model has %zu bytes, at most %llu are allowed",
                        size, (unsigned long long)most);
-    return import(bytes, size, -1, options, graph, err);
+    return import(bytes, size, -1, options, NULL, graph, err);
 }
 
 /* The folder of a file, to open others beneath it. */
@@ -198,15 +201,26 @@ static int open_folder(const char *path) {
     return open(n ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-ot_status ot_import_file(const char *path, const struct import_options *options,
-                         struct graph **graph, ot_error *err) {
+static ot_status import_file(const char *path, const struct import_options *options,
+                             const struct import_visit *visit, struct graph **graph,
+                             ot_error *err) {
     void *bytes;
     size_t size;
     const ot_allocator al = ot_allocator_or_default(&options->allocator);
     OT_TRY(ot_file_read(&al, path, most_bytes(options), &bytes, &size, err));
     int folder = open_folder(path);
-    ot_status status = import(bytes, size, folder, options, graph, err);
+    ot_status status = import(bytes, size, folder, options, visit, graph, err);
     if (folder >= 0) close(folder);
     ot_block_free(&al, bytes);
     return status;
+}
+
+ot_status ot_import_file(const char *path, const struct import_options *options,
+                         struct graph **graph, ot_error *err) {
+    return import_file(path, options, NULL, graph, err);
+}
+
+ot_status ot_import_visit(const char *path, const struct import_options *options,
+                          const struct import_visit *visit, ot_error *err) {
+    return import_file(path, options, visit, NULL, err);
 }

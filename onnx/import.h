@@ -21,6 +21,17 @@ ot_status ot_import_file(const char *path, const struct import_options *options,
 ot_status ot_import_buffer(const void *bytes, size_t size, const struct import_options *options,
                            struct graph **graph, ot_error *err);
 
+/* Looks at what a file holds without keeping it: every constant value goes to see(context, im, v)
+ * of model.h's struct import, its data unread. What see returns fails the import. */
+struct import;
+struct import_visit {
+    ot_status (*see)(void *context, struct import *im, int v);
+    void *context;
+    const uint8_t *seed; /* 32 bytes that whoever wrote the file did not know: for hash tables */
+};
+ot_status ot_import_visit(const char *path, const struct import_options *options,
+                          const struct import_visit *visit, ot_error *err);
+
 /* How a node reads input i of this rank as a weight: whether its output features, the rows of a
  * pattern, are dimension 0, the last one, or the first two together. */
 enum weight_use { USE_NONE = 0, USE_ROWS, USE_COLUMNS, USE_STACKED };

@@ -84,6 +84,7 @@ struct import {
     bool hints_named;
     uint64_t file_bytes, expanded; /* bytes made from less of the file; see ot_import_expand */
     int folder;                    /* beneath it external data lies; -1: there is none */
+    const struct import_visit *visit; /* NULL: constants are read */
     ot_error last, first;          /* the failure at hand, and the one that is reported */
     int problems;
 };
@@ -116,9 +117,33 @@ ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struc
 
 /* ---- external.c: payloads in other files ---- */
 
-/* Checks location, offset and length against `size` bytes, the file's size included; with dst set
- * it also reads them. */
-ot_status ot_external_read(struct import *im, const Onnx__TensorProto *t, size_t size, void *dst);
+struct external {
+    int fd;
+    uint64_t offset;
+    const char *path;
+};
+
+/* Checks location, offset and length against `size` bytes, the file's size included. */
+ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t size,
+                           struct external *e);
+/* Bytes [first, first + size) of the tensor. */
+ot_status ot_external_read(struct import *im, const struct external *e, size_t first, size_t size,
+                           void *dst);
+void ot_external_close(struct external *e);
+
+/* A checked payload that is read in parts. */
+struct payload {
+    const Onnx__TensorProto *t;
+    bool is_external;
+    struct external external;
+};
+
+ot_status ot_payload_open(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
+                          struct payload *p);
+/* Converts elements [first, first + n). */
+ot_status ot_payload_part(struct import *im, const struct payload *p, size_t first, size_t n,
+                          void *dst);
+void ot_payload_close(struct payload *p);
 
 /* ---- sparse.c ---- */
 

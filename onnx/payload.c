@@ -113,7 +113,10 @@ ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct
     for (int f = FLOATS; f <= UINT64S; f++)
         if (entries(t, (enum family)f) || (t->has_raw_data && t->raw_data.len))
             return ot_import_fail(im, OT_ERROR_INVALID, "external data and inline data");
-    return ot_external_read(im, t, (size_t)count * ot_type_size(*file_type), NULL);
+    struct external e;
+    OT_TRY(ot_external_open(im, t, (size_t)count * ot_type_size(*file_type), &e));
+    ot_external_close(&e);
+    return OT_OK;
 }
 
 /* ---- conversion ---------------------------------------------------------------------------------
@@ -147,14 +150,15 @@ static void convert_raw(ot_type type, const char *raw, size_t n, void *dst) {
     }
 }
 
-static ot_status convert_int32s(struct import *im, const Onnx__TensorProto *t, ot_type type,
-                                void *dst) {
+static ot_status convert_int32s(struct import *im, const Onnx__TensorProto *t, size_t first,
+                                size_t n, void *dst) {
+    const ot_type type = (ot_type)t->data_type;
     const size_t size = ot_type_size(type);
-    for (size_t i = 0; i < t->n_int32_data; i++) {
-        int32_t v = t->int32_data[i];
+    for (size_t i = 0; i < n; i++) {
+        int32_t v = t->int32_data[first + i];
         if (v < types[type].low || v > types[type].high)
-            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is %d, out of range for %s", i,
-                                  (int)v, ot_type_name(type));
+            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is %d, out of range for %s",
+                                  first + i, (int)v, ot_type_name(type));
         if (type == OT_FLOAT16)
             ((float *)dst)[i] = ot_float16_to_float((uint16_t)v);
         else if (type == OT_BFLOAT16)
@@ -167,62 +171,88 @@ static ot_status convert_int32s(struct import *im, const Onnx__TensorProto *t, o
     return OT_OK;
 }
 
-static ot_status convert_uint64s(struct import *im, const Onnx__TensorProto *t, ot_type type,
-                                 void *dst) {
-    for (size_t i = 0; i < t->n_uint64_data; i++) {
-        uint64_t v = t->uint64_data[i];
+static ot_status convert_uint64s(struct import *im, const Onnx__TensorProto *t, size_t first,
+                                 size_t n, void *dst) {
+    const ot_type type = (ot_type)t->data_type;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = t->uint64_data[first + i];
         if (type == OT_UINT32 && v > UINT32_MAX)
-            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is out of range for uint32", i);
+            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is out of range for uint32",
+                                  first + i);
         memcpy((char *)dst + i * ot_type_size(type), &v, ot_type_size(type));
     }
     return OT_OK;
 }
 
-static ot_status convert_typed(struct import *im, const Onnx__TensorProto *t, ot_type type,
-                               void *dst) {
-    switch (types[type].family) {
+static ot_status convert_typed(struct import *im, const Onnx__TensorProto *t, size_t first,
+                               size_t n, void *dst) {
+    switch (types[t->data_type].family) {
     case FLOATS:
-        memcpy(dst, t->float_data, t->n_float_data * sizeof *t->float_data);
+        memcpy(dst, t->float_data + first, n * sizeof *t->float_data);
         break;
     case INT64S:
-        memcpy(dst, t->int64_data, t->n_int64_data * sizeof *t->int64_data);
+        memcpy(dst, t->int64_data + first, n * sizeof *t->int64_data);
         break;
     case DOUBLES:
-        for (size_t i = 0; i < t->n_double_data; i++) ((float *)dst)[i] = (float)t->double_data[i];
+        for (size_t i = 0; i < n; i++) ((float *)dst)[i] = (float)t->double_data[first + i];
         break;
     case INT32S:
-        return convert_int32s(im, t, type, dst);
+        return convert_int32s(im, t, first, n, dst);
     case UINT64S:
-        return convert_uint64s(im, t, type, dst);
+        return convert_uint64s(im, t, first, n, dst);
     default:
         break;
     }
     return OT_OK;
 }
 
-static ot_status read_external(struct import *im, const Onnx__TensorProto *t, ot_type type,
-                               size_t count, void *dst) {
-    const size_t size = count * ot_type_size(type);
+/* What stands in the file as it does here is read to where it stays. */
+static ot_status read_external(struct import *im, const struct payload *p, size_t first, size_t n,
+                               void *dst) {
+    const ot_type type = (ot_type)p->t->data_type;
+    const size_t size = ot_type_size(type);
+    const size_t to_size = is_float(type) ? sizeof(float) : size;
+    char piece[4096];
     if (type == OT_FLOAT || (!is_float(type) && type != OT_BOOL))
-        return ot_external_read(im, t, size, dst);
-    char *raw = ot_block_alloc(&im->allocator, size, 1);
-    if (!raw) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for %zu bytes", size);
-    ot_status status = ot_external_read(im, t, size, raw);
-    if (!status) convert_raw(type, raw, count, dst);
-    ot_block_free(&im->allocator, raw);
-    return status;
+        return ot_external_read(im, &p->external, first * size, n * size, dst);
+    for (size_t i = 0; i < n;) {
+        const size_t k = n - i < sizeof piece / size ? n - i : sizeof piece / size;
+        OT_TRY(ot_external_read(im, &p->external, (first + i) * size, k * size, piece));
+        convert_raw(type, piece, k, (char *)dst + i * to_size);
+        i += k;
+    }
+    return OT_OK;
 }
+
+ot_status ot_payload_open(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
+                          struct payload *p) {
+    const size_t bytes = (size_t)ot_elements(shape) * ot_type_size((ot_type)t->data_type);
+    *p = (struct payload){.t = t, .external.fd = -1};
+    p->is_external = bytes && t->has_data_location &&
+                     t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    return p->is_external ? ot_external_open(im, t, bytes, &p->external) : OT_OK;
+}
+
+ot_status ot_payload_part(struct import *im, const struct payload *p, size_t first, size_t n,
+                          void *dst) {
+    const Onnx__TensorProto *t = p->t;
+    const ot_type type = (ot_type)t->data_type;
+    if (!n) return OT_OK;
+    if (p->is_external) return read_external(im, p, first, n, dst);
+    if (!t->has_raw_data || !t->raw_data.len) return convert_typed(im, t, first, n, dst);
+    convert_raw(type, (const char *)t->raw_data.data + first * ot_type_size(type), n, dst);
+    return OT_OK;
+}
+
+void ot_payload_close(struct payload *p) { ot_external_close(&p->external); }
 
 ot_status ot_payload_read(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
                           void *dst) {
-    const ot_type type = (ot_type)t->data_type;
-    const size_t count = (size_t)ot_elements(shape);
-    if (!count) return OT_OK;
-    if (t->has_data_location && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
-        return read_external(im, t, type, count, dst);
-    if (!t->has_raw_data || !t->raw_data.len) return convert_typed(im, t, type, dst);
-    convert_raw(type, (const char *)t->raw_data.data, count, dst);
-    return OT_OK;
+    struct payload p;
+    OT_TRY(ot_payload_open(im, t, shape, &p));
+    ot_status status = ot_payload_part(im, &p, 0, (size_t)ot_elements(shape), dst);
+    ot_payload_close(&p);
+    return status;
 }
 
 ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struct tensor **tensor,

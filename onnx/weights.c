@@ -248,7 +248,8 @@ ot_status ot_weights_read(struct import *im) {
     for (int i = 0; i < im->g->n_values; i++) {
         struct value *v = &im->g->value[i];
         if (v->kind != OT_VALUE_INITIALIZER && v->kind != OT_VALUE_CONSTANT) continue;
-        ot_status status = read_constant(im, v, &im->source[i]);
+        ot_status status = im->visit ? im->visit->see(im->visit->context, im, i)
+                                     : read_constant(im, v, &im->source[i]);
         if (!status) continue;
         OT_TRY(ot_import_problem(
             im, ot_fail_in(&im->last, status, "%s '%.80s'",

@@ -42,8 +42,11 @@ ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_
         present[p->value] = p->dequantizer < 0 ? &p->t : &whole[i];
         if (p->dequantizer >= 0) status = rounded(s, p, &whole[i], err);
     }
-    struct export_request request = {
-        .present = present, .head_classes = s->head_classes, .log = s->log};
+    const struct import_options import = ot_session_import(s);
+    struct export_request request = {.present = present,
+                                     .head_classes = s->head_classes,
+                                     .import = &import,
+                                     .log = s->log};
     struct arena arena;
     ot_arena_init(&arena, &s->allocator, 0);
     if (options) request.options = *options;

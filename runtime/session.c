@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "onnx/import.h"
 #include "runtime/base/pattern.h"
 #include "runtime/training.h"
 
@@ -107,6 +106,13 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     return s->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
 }
 
+struct import_options ot_session_import(const struct ot_session *s) {
+    return (struct import_options){.limits = s->options.limits,
+                                   .allocator = s->allocator,
+                                   .log = s->log,
+                                   .training = s->options.training_info != 0};
+}
+
 /* path, or bytes where it is NULL. */
 static ot_status open_model(const char *path, const void *bytes, size_t size,
                             const ot_options *options, ot_session **session, ot_error *err) {
@@ -121,8 +127,7 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
     s->options = *options;
     fill_limits(&s->options.limits);
     s->log = (struct log){options->log, options->log_context};
-    const struct import_options import = {s->options.limits, al, s->log,
-                                          s->options.training_info != 0};
+    const struct import_options import = ot_session_import(s);
     ot_status status = path ? ot_import_file(path, &import, &s->graph, err)
                             : ot_import_buffer(bytes, size, &import, &s->graph, err);
     if (!status) status = set_up(s, err);

@@ -2,6 +2,7 @@
 #ifndef OT_RUNTIME_SESSION_H
 #define OT_RUNTIME_SESSION_H
 
+#include "onnx/import.h"
 #include "runtime/loss.h"
 #include "runtime/optimizer.h"
 #include "runtime/plan.h"
@@ -66,6 +67,8 @@ void ot_session_restore_statistics(struct ot_session *s);
 static inline ot_status ot_session_check(const struct ot_session *s, ot_error *err) {
     return s ? OT_OK : ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");
 }
+/* With which its model is read; valid as long as the session. */
+struct import_options ot_session_import(const struct ot_session *s);
 /* Forgets all plans: what they were made from has changed. */
 void ot_session_drop_plans(struct ot_session *s);
 

@@ -91,6 +91,26 @@ static void test_abort_leaves_nothing(void **state) {
     assert_int_equal(ot_file_commit(&w, NULL), OT_ERROR_IO);
 }
 
+/* What the file holds is read again: bytes that changed under way, and bytes that are missing. */
+static void test_bytes_that_do_not_read_back(void **state) {
+    (void)state;
+    struct file_writer w;
+    ot_error err;
+    char bytes[10000] = "all of it";
+    for (size_t at = 0; at < sizeof bytes; at += 1111) {
+        assert_int_equal(ot_file_begin(&w, in_folder("r"), &err), OT_OK);
+        assert_int_equal(ot_file_write(&w, bytes, 777, &err), OT_OK);
+        assert_int_equal(ot_file_write(&w, bytes + 777, sizeof bytes - 777, &err), OT_OK);
+        if (at < 9 * 1111)
+            assert_int_equal(pwrite(w.fd, "\1", 1, (off_t)at), 1);
+        else
+            assert_int_equal(ftruncate(w.fd, (off_t)at - 1), 0);
+        assert_int_equal(ot_file_commit(&w, &err), OT_ERROR_IO);
+        assert_non_null(strstr(err.message, "read back"));
+        assert_int_equal(entries(), 0);
+    }
+}
+
 static void test_targets_that_are_no_files(void **state) {
     (void)state;
     struct file_writer w;
@@ -131,6 +151,7 @@ int main(void) {
         cmocka_unit_test(test_sha256_fips_examples),
         cmocka_unit_test(test_write_then_read),
         cmocka_unit_test(test_abort_leaves_nothing),
+        cmocka_unit_test(test_bytes_that_do_not_read_back),
         cmocka_unit_test(test_targets_that_are_no_files),
         cmocka_unit_test(test_W21_sources_that_are_no_files),
     };

@@ -97,7 +97,7 @@ ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err) 
             w->temporary[0] = 0;
             return ot_fail(err, OT_ERROR_IO, "file name of %zu bytes is too long", strlen(path));
         }
-        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        w->fd = open(w->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (w->fd < 0 && errno != EEXIST) break;
     }
     if (w->fd < 0) {
@@ -116,10 +116,28 @@ ot_status ot_file_write(struct file_writer *w, const void *bytes, size_t size, o
         ssize_t n = write(w->fd, p, size);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return writer_fail(w, err, "write");
+        ot_digest_add(&w->digest, p, (size_t)n);
         p += n;
         size -= (size_t)n;
     }
     return OT_OK;
+}
+
+/* Do the bytes that stand in the file have the digest of those that were written? */
+static ot_status read_back(struct file_writer *w, ot_error *err) {
+    struct digest found = {0};
+    char piece[4096];
+    while (true) {
+        ssize_t n = pread(w->fd, piece, sizeof piece, (off_t)found.bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return writer_fail(w, err, "read back");
+        if (!n) break;
+        ot_digest_add(&found, piece, (size_t)n);
+    }
+    if (ot_digest_equal(&found, &w->digest)) return OT_OK;
+    ot_file_abort(w);
+    return ot_fail(err, OT_ERROR_IO, "'%s': the bytes written do not read back: %llu of %llu",
+                   w->path, (unsigned long long)found.bytes, (unsigned long long)w->digest.bytes);
 }
 
 /* Makes the rename durable. */
@@ -139,6 +157,7 @@ static int sync_folder(struct file_writer *w) {
 ot_status ot_file_commit(struct file_writer *w, ot_error *err) {
     if (w->status) return ot_fail(err, w->status, "'%s' failed before", w->path);
     if (fsync(w->fd)) return writer_fail(w, err, "write to disk");
+    OT_TRY(read_back(w, err));
     int fd = w->fd;
     w->fd = -1;
     if (close(fd)) return writer_fail(w, err, "close");

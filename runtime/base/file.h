@@ -3,6 +3,7 @@
 #define OT_BASE_FILE_H
 
 #include "runtime/base/arena.h"
+#include "runtime/base/digest.h"
 
 /* Reads a regular file of at most `most` bytes into a block of `allocator` (ot_block_free). */
 ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t most, void **bytes,
@@ -14,11 +15,13 @@ struct file_writer {
     const char *path;
     char temporary[4200];
     ot_status status; /* sticky: the first failure */
+    struct digest digest; /* of the bytes so far */
 };
 
 ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err);
 ot_status ot_file_write(struct file_writer *w, const void *bytes, size_t size, ot_error *err);
-/* fsync, rename over path, fsync of the folder. On failure the temporary file is gone. */
+/* fsync, reading the bytes back, rename over path, fsync of the folder. On failure the temporary
+ * file is gone. */
 ot_status ot_file_commit(struct file_writer *w, ot_error *err);
 void ot_file_abort(struct file_writer *w);
 
