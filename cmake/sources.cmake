@@ -103,6 +103,7 @@ set(RUNTIME_SOURCES
   runtime/checkpoint.c
   runtime/divide.c
   runtime/export.c
+  runtime/feature.c
   runtime/fuse.c
   runtime/fit.c
   runtime/gradient.c
@@ -111,6 +112,7 @@ set(RUNTIME_SOURCES
   runtime/layout.c
   runtime/loss.c
   runtime/lower.c
+  runtime/made_up.c
   runtime/mask.c
   runtime/match.c
   runtime/measure.c
@@ -128,6 +130,7 @@ set(RUNTIME_SOURCES
   runtime/session.c
   runtime/table.c
   runtime/train.c
+  runtime/trained.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
@@ -238,6 +241,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
+  test_trained:model.c:wire.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_sparse:sparse_case.c
 )

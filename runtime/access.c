@@ -3,6 +3,7 @@
 
 #include "runtime/base/pattern.h"
 #include "runtime/session.h"
+#include "runtime/trained.h"
 
 const char *ot_fixed_reason_name(ot_fixed_reason reason) {
     static const char *const names[] = {"trained",  "statistic", "mask",
@@ -98,16 +99,21 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
     return OT_OK;
 }
 
+/* Statistics are no matter of the optimizer; what is not finite would spoil all that it meets. */
+static bool may_change(const struct parameter *p, int trainable) {
+    return !p->is_statistic && (!trainable || ot_is_finite(&p->t));
+}
+
 ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     if (!glob) return ot_fail(err, OT_ERROR_ARGUMENT, "glob is NULL");
     int matches = 0;
     for (int i = 0; i < s->n_parameters; i++)
-        if (!s->parameter[i].is_statistic) matches += ot_glob(glob, s->parameter[i].name);
+        if (ot_glob(glob, s->parameter[i].name)) matches += may_change(&s->parameter[i], trainable);
     if (!matches) return ot_fail(err, OT_ERROR_ARGUMENT, "no weight matches '%s'", glob);
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
-        if (p->is_statistic || !ot_glob(glob, p->name)) continue;
+        if (!may_change(p, trainable) || !ot_glob(glob, p->name)) continue;
         if (trainable && s->graph->value[p->value].exportable) p->fixed = OT_TRAINED;
         if (trainable) continue;
         if (ot_is_trained(p)) p->fixed = OT_FIXED_FROZEN;

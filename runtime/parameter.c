@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "ops/op.h"
-#include "runtime/mask.h"
 #include "runtime/moved.h"
+#include "runtime/trained.h"
 
 /* Calls visit for every (weight value, node, input) of the graph. */
 struct finder {
@@ -14,34 +14,16 @@ struct finder {
     int n;
     int *parameter_of;
     int *uses; /* of each value, by nodes and as output of the graph */
-    bool *updated; /* each value: training_info changes it */
-    bool *scores;  /* mask.h */
+    struct evidence evidence;
 };
 
-static bool is_elementwise(const struct op *op) {
-    return (op->parameters & OT_X(0)) && !op->sparse_in;
-}
-
-/* Operands of elementwise operators are weights only if they look like it: an initializer of more
- * than one element. Scalars and Constant nodes are fixed numbers of the formula, unless the model
- * says itself that they are trained. */
-static bool is_weight(const struct finder *f, const struct node *node, const struct op *op, int v) {
-    const struct graph *g = f->g;
-    const struct tensor *t = g->value[v].constant;
-    if (t->type != OT_FLOAT &&
-        !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(g, node)))
+/* Floats, and integers that a DequantizeLinear makes floats of. */
+static bool is_weight(const struct finder *f, int k, int i, int v) {
+    const struct node *node = &f->g->node[k];
+    if (f->g->value[v].constant->type != OT_FLOAT &&
+        !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(f->g, node)))
         return false;
-    return !is_elementwise(op) || f->updated[v] ||
-           (g->value[v].kind == OT_VALUE_INITIALIZER && ot_elements(t) > 1);
-}
-
-/* Why is it not trained unless somebody wants something else? */
-static ot_fixed_reason reason(const struct finder *f, const struct op *op, int v) {
-    const struct value *value = &f->g->value[v];
-    if (!value->exportable) return OT_FIXED_CONSTANT;
-    if (f->updated[v] || value->note == OT_NOTE_PARAMETER) return OT_TRAINED;
-    if (is_elementwise(op) && ot_is_mask(f->g, f->scores, v)) return OT_FIXED_MASK;
-    return value->note == OT_NOTE_FIXED ? OT_FIXED_CONSTANT : OT_TRAINED;
+    return ot_is_candidate(&f->evidence, k, i, v);
 }
 
 /* A weight that was seen on its way only gets its operator now. */
@@ -50,10 +32,18 @@ static void name_operator(struct parameter *p, const struct op *op) {
     if (was && was->moves && !op->moves) p->op = op->name;
 }
 
-static void visit(struct finder *f, int k, const struct op *op, int v, bool statistic) {
+/* It is trained where one of its places says so. */
+static void visit_again(struct finder *f, int k, int i, const struct op *op, int v) {
+    struct parameter *p = &f->parameter[f->parameter_of[v]];
+    name_operator(p, op);
+    if (p->is_statistic || ot_is_trained(p)) return;
+    if (ot_trained_at(&f->evidence, k, i, v) == OT_TRAINED) p->fixed = OT_TRAINED;
+}
+
+static void visit(struct finder *f, int k, int i, const struct op *op, int v, bool statistic) {
     const struct value *value = &f->g->value[v];
     if (f->parameter_of[v] >= 0) {
-        if (f->parameter) name_operator(&f->parameter[f->parameter_of[v]], op);
+        if (f->parameter) visit_again(f, k, i, op, v);
         return;
     }
     f->parameter_of[v] = f->n++;
@@ -67,7 +57,8 @@ static void visit(struct finder *f, int k, const struct op *op, int v, bool stat
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
                                                 .fixed = statistic ? OT_FIXED_STATISTIC
-                                                                   : reason(f, op, v)};
+                                                                   : ot_trained_at(&f->evidence, k,
+                                                                                   i, v)};
 }
 
 /* A statistic is updated where it stands: it must not be moved. */
@@ -80,10 +71,10 @@ static void walk(struct finder *f) {
         const struct op *op = ot_op_of(node);
         for (int i = 0; op && i < node->n_in && i < 16; i++) {
             bool statistic = (op->statistics >> i) & 1;
-            if (!statistic && !((op->parameters >> i) & 1)) continue;
+            if (!statistic && !ot_is_weight_place(&f->evidence, k, i)) continue;
             if (!ot_moved_find(f->g, node->in[i], &m)) continue;
             for (int o = 0; o < m.n_origins && (!statistic || !m.n_nodes); o++)
-                if (is_weight(f, node, op, m.origin[o])) visit(f, k, op, m.origin[o], statistic);
+                if (is_weight(f, k, i, m.origin[o])) visit(f, k, i, op, m.origin[o], statistic);
         }
     }
 }
@@ -152,11 +143,6 @@ static void count_uses(const struct graph *g, int *uses) {
             if (g->node[k].in[i] >= 0) uses[g->node[k].in[i]]++;
 }
 
-static void find_updated(const struct graph *g, bool *updated) {
-    for (int b = 0; g->algorithm && b < g->algorithm->n_bindings; b++)
-        updated[g->algorithm->binding[b].key] = true;
-}
-
 static ot_status own_all(struct finder *f, const ot_allocator *allocator, ot_error *err) {
     for (int i = 0; i < f->n; i++) {
         ot_status status = own_values(&f->parameter[i], f->g, allocator, err);
@@ -174,20 +160,16 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
                              ot_error *err) {
     struct finder f = {.g = g, .parameter_of = parameter_of};
     struct parameter *found = NULL;
+    OT_TRY(ot_evidence_gather(g, allocator, &f.evidence, err));
     f.uses = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.uses);
-    f.updated = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.updated);
-    f.scores = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.scores);
-    if (f.uses && f.updated && f.scores) {
+    if (f.uses) {
         count_uses(g, f.uses);
-        find_updated(g, f.updated);
-        ot_mask_find_scores(g, f.scores);
         walk(&f);
         found = f.parameter = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
         if (found) walk(&f);
     }
     ot_block_free(allocator, f.uses);
-    ot_block_free(allocator, f.updated);
-    ot_block_free(allocator, f.scores);
+    ot_evidence_free(allocator, &f.evidence);
     if (!found) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
     OT_TRY(own_all(&f, allocator, err));
     *parameter = found;
