@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "onnx/export_parts.h"
-#include "onnx/half.h"
+#include "runtime/base/half.h"
 #include "onnx/skeleton.h"
 #include "runtime/base/pattern.h"
 

@@ -12,7 +12,7 @@
 #include "onnx/import.h"
 #include "onnx/names.h"
 
-enum { OT_NEWEST_IR = 13, OT_NEWEST_OPSET = 27, OT_MOST_PROBLEMS = 100 };
+enum { OT_NEWEST_IR = 14, OT_NEWEST_OPSET = 28, OT_MOST_PROBLEMS = 100 };
 
 /* Where the data of a constant value comes from, until it is read: one of the first three. */
 struct source {

@@ -1,4 +1,4 @@
-/* schema.c - the fields of ONNX's messages (onnx.proto, IR version 13). */
+/* schema.c - the fields of ONNX's messages (onnx.proto, IR version 14). */
 #include "onnx/schema.h"
 
 static const struct field model[] = {{"ir_version", 1, FIELD_VARINT, 0},

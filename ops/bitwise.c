@@ -11,11 +11,18 @@ static int64_t or(int64_t a, int64_t b) { return a | b; }
 static int64_t xor(int64_t a, int64_t b) { return a ^ b; }
 static int64_t not(int64_t a) { return ~a; }
 
-/* Of unsigned types: nothing is left where all bits are shifted out. */
+/* Shifts by less than 0, or by more than there are bits, leave what extends the sign: -1 where a
+ * negative number goes to the right, else 0 (BitShift-28). */
 static int64_t left(int64_t a, int64_t b) {
     return (uint64_t)b < 64 ? (int64_t)((uint64_t)a << b) : 0;
 }
 static int64_t right(int64_t a, int64_t b) {
+    const uint64_t sign = a < 0 ? UINT64_MAX : 0;
+    if ((uint64_t)b >= 64) return (int64_t)sign;
+    return (int64_t)(((uint64_t)a ^ sign) >> b ^ sign);
+}
+/* Its highest bit is no sign. */
+static int64_t right_unsigned_64(int64_t a, int64_t b) {
     return (uint64_t)b < 64 ? (int64_t)((uint64_t)a >> b) : 0;
 }
 
@@ -27,9 +34,11 @@ static const struct {
     {"BitwiseXor", NULL, {.integer = xor}},   {"BitShift", "LEFT", {.integer = left}},
     {"BitShift", "RIGHT", {.integer = right}},
 };
+static const struct binary unsigned_right = {.integer = right_unsigned_64};
 
 static const struct binary *functions_of(const struct op_node *n) {
     const char *direction = ot_attr_string(n->node, "direction", "");
+    if (!strcmp(direction, "RIGHT") && n->x[0]->type == OT_UINT64) return &unsigned_right;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (!strcmp(table[i].name, n->op->name) &&
             (!table[i].direction || !strcmp(table[i].direction, direction)))
@@ -65,6 +74,10 @@ static const char *const shift_cases[] = {
     "u8{16,4,1} u8{1,2,3} direction=RIGHT -> u8{8,1,0}",
     "u8{16,4,129} u8{1,2,1} direction=LEFT -> u8{32,16,2}",
     "u64{1,9} u64{64,3} direction=RIGHT -> u64{0,1}",
+    "i8{-7,-7,100,1} i8{1,9,2,-1} direction=RIGHT @28 -> i8{-4,-1,25,0}",
+    "i32{3,-3,1,1} i32{30,1,32,-1} direction=LEFT @28 -> i32{-1073741824,-6,0,0}",
+    "i64{-9223372036854775808} i64{63} direction=RIGHT @28 -> i64{-1}",
+    "u64{18446744073709551615} u64{63} direction=RIGHT @28 -> u64{1}",
     "u8{1} u8{1} direction=UP -> error: attribute 'direction' is 'UP'", NULL};
 static const char *const not_cases[] = {"i32{12,-1} -> i32{-13,0}", "u8{0,254} -> u8{255,1}",
                                         "f{1} -> error: input 0 is float", NULL};

@@ -31,7 +31,7 @@ static struct number *numbers(struct op_case *c, const char **p, char end, int *
     *count = 0;
     while (value && **p != end) {
         char *stop, *whole;
-        struct number v = {strtoll(*p, &whole, 10), strtod(*p, &stop)};
+        struct number v = {(int64_t)strtoull(*p, &whole, 10), strtod(*p, &stop)};
         if (stop == *p) return NULL;
         if (whole != stop) v.i = 0; /* not an integer */
         value[(*count)++] = v;

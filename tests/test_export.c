@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "onnx/half.h"
+#include "runtime/base/half.h"
 #include "runtime/base/pattern.h"
 #include "tests/export_case.h"
 #include "tests/counter.h"

@@ -21,6 +21,15 @@ static void ir_version(struct wire *w, int64_t v) {
 static void ir_0(struct wire *w) { ir_version(w, 0); }
 static void ir_negative(struct wire *w) { ir_version(w, -1); }
 static void ir_new(struct wire *w) { ir_version(w, 99); }
+static void newest_but(struct wire *w, int64_t ir, int opset) {
+    wire_open_model_at(w, opset);
+    wire_node(w, "Relu", "x", "y");
+    good_end(w);
+    wire_int(w, 1, ir);
+}
+static void newest_versions(struct wire *w) { newest_but(w, 14, 28); }
+static void ir_15(struct wire *w) { newest_but(w, 15, 28); }
+static void opset_29(struct wire *w) { newest_but(w, 14, 29); }
 static void ir_missing(struct wire *w) {
     wire_begin(w, 7);
     wire_string(w, 2, "g");
@@ -434,6 +443,9 @@ static const struct hostile cases[] = {
     {"M01 ir_version 0", INVALID, "ir_version is 0", ir_0},
     {"M01 ir_version -1", INVALID, "ir_version is -1", ir_negative},
     {"M01 ir_version 99", UNSUPPORTED, "99", ir_new},
+    {"M01 ir_version 14 and opset 28", OT_OK, "", newest_versions},
+    {"M01 ir_version 15", UNSUPPORTED, "15 is newer than 14", ir_15},
+    {"M03 opset 29", UNSUPPORTED, "29 of domain '' is newer than 28", opset_29},
     {"M01 ir_version missing", INVALID, "ir_version", ir_missing},
     {"M02 no opset_import", INVALID, "opset_import", no_opset},
     {"M03 opset 0", INVALID, "opset 0", opset_0},

@@ -1,7 +1,7 @@
 /* half.h - the 16-bit floating-point formats of ONNX: widening to float, which is exact, and
  * narrowing, which rounds to nearest, ties to even (IEEE 754-2019, 4.3.1). */
-#ifndef OT_ONNX_HALF_H
-#define OT_ONNX_HALF_H
+#ifndef OT_BASE_HALF_H
+#define OT_BASE_HALF_H
 
 #include <stdint.h>
 #include <string.h>
