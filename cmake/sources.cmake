@@ -242,6 +242,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
   test_trained:model.c:wire.c
+  test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_sparse:sparse_case.c
 )

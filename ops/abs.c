@@ -26,6 +26,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
+    "f{-1,0,1}:x -> f{1,0,1} d0=f{-1,0,1}",
     "i64{3,-4} -> i64{3,4}",
     NULL,
 };

@@ -7,9 +7,12 @@
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
 
-/* y = x, below 0 a (exp(x) - 1) (Clevert, Unterthiner, Hochreiter, arXiv 1511.07289). */
-static inline float elu_of(float x, struct params p) { return x < 0 ? p.a * (ot_exp(x) - 1) : x; }
-static inline float elu_slope(float x, struct params p) { return x < 0 ? p.a * ot_exp(x) : 1; }
+/* y = x, below 0 a (exp(x) - 1) (Clevert, Unterthiner, Hochreiter, arXiv 1511.07289). The slope at
+ * 0 is a. */
+static inline float elu_of(float x, struct params p) {
+    return x <= 0 ? p.a * ot_expm1_negative(x) : x;
+}
+static inline float elu_slope(float x, struct params p) { return x <= 0 ? p.a * ot_exp(x) : 1; }
 
 /* The same times b. */
 static inline float selu_of(float x, struct params p) { return p.b * elu_of(x, p); }
@@ -17,9 +20,9 @@ static inline float selu_slope(float x, struct params p) { return p.b * elu_slop
 
 /* y = x, below 0 a (exp(x / a) - 1). */
 static inline float celu_of(float x, struct params p) {
-    return x < 0 ? p.a * (ot_exp(x / p.a) - 1) : x;
+    return x <= 0 ? p.a * ot_expm1_negative(x / p.a) : x;
 }
-static inline float celu_slope(float x, struct params p) { return x < 0 ? ot_exp(x / p.a) : 1; }
+static inline float celu_slope(float x, struct params p) { return x <= 0 ? ot_exp(x / p.a) : 1; }
 
 /* y = x above a, else 0. */
 static inline float threshold_of(float x, struct params p) { return x > p.a ? x : 0; }
@@ -94,15 +97,20 @@ PREPARE(selu, "alpha", 1.67326319f, "gamma", 1.05070102f)
 PREPARE(shrink, "lambd", 0.5f, "bias", 0)
 
 static const char *const elu_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
-                                        "f{-1,0,1} alpha=2 @6 -> f{-1.2642411,0,1}", NULL};
+                                        "f{-1,0,1} alpha=2 @6 -> f{-1.2642411,0,1}",
+                                        "f{-1,0,-0,1}:x alpha=1.5 -> f{-0.948181,0,0,1} "
+                                        "d0=f{0.551819,1.5,1.5,1}", NULL};
 static const char *const selu_cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]", "f{-1,0,1} alpha=2 gamma=3 @6 -> f{-3.7927234,0,3}",
-    "f{-1,1} -> f{-1.1113307,1.050701}", NULL};
+    "f{-1,1} -> f{-1.1113307,1.050701}",
+    "f{-1,0,-0,1}:x -> f{-1.1113307,0,0,1.050701} d0=f{0.646769,1.758099,1.758099,1.050701}", NULL};
 static const char *const celu_cases[] = {"X[2,3,5] alpha=2 lanes -> Y[2,3,5]",
-                                         "f{-1,0,1} alpha=2 -> f{-0.7869387,0,1}", NULL};
+                                         "f{-1,0,1}:x alpha=2 -> f{-0.7869387,0,1} "
+                                         "d0=f{0.606531,1,1}", NULL};
 static const char *const threshold_cases[] = {
     "X[2,3,5] alpha=0.5 lanes -> Y[2,3,5]",
-    "f{-1.5,0,1,1.2,2.2,-inf} -> f{0,0,0,1.2,2.2,0}", NULL};
+    "f{-1.5,0,1,1.2,2.2,-inf} -> f{0,0,0,1.2,2.2,0}",
+    "f{0,1,2}:x -> f{0,0,2} d0=f{0,0,1}", NULL};
 static const char *const softplus_cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "f{-1,0,1,100,-100,inf} -> f{0.31326166,0.69314718,1.3132616,100,0,inf}", NULL};
@@ -117,7 +125,9 @@ static const char *const swish_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]"
 static const char *const shrink_cases[] = {
     "X[2,3,5] lambd=0.75 bias=0.5 lanes -> Y[2,3,5]",
     "f{-2,-1,0,1,2} lambd=1.5 bias=1.5 -> f{-0.5,0,0,0,0.5}",
-    "f{-2,-1,0,1,2} lambd=1.5 -> f{-2,0,0,0,2}", NULL};
+    "f{-2,-1,0,1,2} lambd=1.5 -> f{-2,0,0,0,2}",
+    "f{-1,-0.5,0,0.5,1}:x bias=0.5 -> f{-0.5,0,0,0,0.5} d0=f{1,0,0,0,1}",
+    "f{-1,-0.5,0,0.5,1}:x -> f{-1,0,0,0,1} d0=f{1,0,0,0,1}", NULL};
 
 OT_UNARY_FUNCTION(elu)
 OT_UNARY_FUNCTION(selu)

@@ -82,6 +82,7 @@ static const char *const cases[] = {
     "X[2,3,5] min=-1 max=0.5 @6 lanes -> Y[2,3,5]",
     "f{-7,2,9,nan} min=0 max=6 @10 -> f{0,2,6,nan}",
     "f{-7,9} f(2) f(1) -> f{1,1}",
+    "f{-2,-1,0,0.5,1}:x f(-1) f(0.5) -> f{-1,-1,0,0.5,0.5} d0=f{0,1,1,1,0}",
     "i64{-7,2,9} i64(0) i64(6) -> i64{0,2,6}",
     "X[2] f{0,1} -> error: input 1 is not a scalar",
     "X[2] M[] -> error: input 1 is not constant",

@@ -114,9 +114,9 @@ void ot_gate_apply(const struct gate_function *f, float *x, int64_t count) {
     case OT_GATE_THRESHOLDED_RELU: EACH(v > a ? v : 0);
     case OT_GATE_SCALED_TANH: EACH(a * tangens(b * v));
     case OT_GATE_HARD_SIGMOID: EACH(fminf(1, fmaxf(0, a * v + b)));
-    case OT_GATE_ELU: EACH(v > 0 ? v : a * (ot_exp(v) - 1));
+    case OT_GATE_ELU: EACH(v > 0 ? v : a * ot_expm1_negative(v));
     case OT_GATE_SOFTSIGN: EACH(v / (1 + fabsf(v)));
-    default: EACH(v > 20 ? v : log1pf(expf(v)));
+    default: EACH((v > 0 ? v : 0) + log1pf(ot_exp(-fabsf(v))));
     }
 }
 #undef EACH
@@ -141,7 +141,7 @@ void ot_gate_slope(const struct gate_function *f, const float *y, float *d, int6
     case OT_GATE_HARD_SIGMOID: EACH(v > 0 && v < 1 ? a : 0);
     case OT_GATE_ELU: EACH(v > 0 ? 1.0f : v + a);
     case OT_GATE_SOFTSIGN: EACH((1 - fabsf(v)) * (1 - fabsf(v)));
-    default: EACH(1 - ot_exp(-v));
+    default: EACH(-expm1f(-v));
     }
     if (f->clip == INFINITY) return;
     const float low = fminf(f->low, f->high), high = fmaxf(f->low, f->high);

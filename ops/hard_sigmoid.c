@@ -32,6 +32,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 static const char *const cases[] = {
     "X[2,3,5] lanes range=-4,4 alpha=0.4 beta=0.5 -> Y[2,3,5]",
     "f{-10,0,1,10} -> f{0,0.5,0.7,1}",
+    "f{-4,-3,0,3,4}:x alpha=0.16666667 -> f{0,0,0.5,1,1} d0=f{0,0,0.1666667,0,0}",
     NULL,
 };
 

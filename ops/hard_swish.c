@@ -25,6 +25,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 static const char *const cases[] = {
     "X[2,3,5] lanes range=-5,5 -> Y[2,3,5]",
     "f{-4,0,1,5} -> f{0,0,0.6666667,5}",
+    "f{-4,-3,0,3,4}:x -> f{0,0,0,3,4} d0=f{0,0,0.5,1,1}",
     NULL,
 };
 

@@ -1,4 +1,4 @@
-/* leaky_relu.c - y = x for x >= 0, alpha x below. */
+/* leaky_relu.c - y = x for x > 0, else alpha x; so the slope at 0 is alpha. */
 #include "ops/unary.h"
 
 struct state {
@@ -7,14 +7,14 @@ struct state {
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     const struct state s = *(const struct state *)state;
-    for (int64_t i = 0; i < n; i++) y[i] = (x[i] < 0 ? s.alpha : 1) * x[i];
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] <= 0 ? s.alpha : 1) * x[i];
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
     const struct state s = *(const struct state *)state;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] < 0 ? s.alpha : 1) * dy[i];
+    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] <= 0 ? s.alpha : 1) * dy[i];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -29,6 +29,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "f{-1,2} alpha=0.5 -> f{-0.5,2}",
+    "f{-1,0,-0,1}:x alpha=0.5 -> f{-0.5,0,0,1} d0=f{0.5,0.5,0.5,1}",
     "f{-1,2} @6 -> f{-0.01,2}",
     NULL,
 };

@@ -175,6 +175,7 @@ static const char *const cases[] = {
     "X[2,3,8,8] kernel_shape=2,2 strides=2,2 distinct range=-13,13 lanes -> Y[2,3,4,4]",
     "X[2,2,7,9] kernel_shape=3,3 strides=2,2 pads=1,1,1,1 distinct range=-9,9 lanes "
     "-> Y[2,2,4,5]",
+    "f[1,1,3]{2,2,1}:x kernel_shape=3 -> f[1,1,1]{2} d0=f[1,1,3]{1,0,0}",
     "X[2,3,8] kernel_shape=3 strides=2 ceil_mode=1 distinct lanes -> Y[2,3,4]",
     "X[1,2,7,7] kernel_shape=2,2 dilations=2,3 distinct range=-4,4 -> Y[1,2,5,4]",
     "X[1,1,5,5] kernel_shape=2,2 strides=2,2 auto_pad=SAME_UPPER distinct -> Y[1,1,3,3]",

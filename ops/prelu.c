@@ -1,13 +1,13 @@
-/* prelu.c - y = x for x >= 0, slope x below; the slope is broadcast to x, before opset 7 along its
- * channels (He, Zhang, Ren, Sun, arXiv 1502.01852). */
+/* prelu.c - y = x for x > 0, else slope x, so that the derivative at 0 is the slope; the slope is
+ * broadcast to x, before opset 7 along its channels (He, Zhang, Ren, Sun, arXiv 1502.01852). */
 #include "ops/binary.h"
 
 static void value(const float *x, const float *slope, float *y, int64_t n) {
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? slope[i] * x[i] : x[i];
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] <= 0 ? slope[i] * x[i] : x[i];
 }
 
 static void da(const float *x, const float *slope, const float *dy, float *dx, int64_t n) {
-    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] < 0 ? slope[i] : 1) * dy[i];
+    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] <= 0 ? slope[i] : 1) * dy[i];
 }
 
 static void db(const float *x, const float *slope, const float *dy, float *dx, int64_t n) {
@@ -34,6 +34,7 @@ static const char *const cases[] = {
     "X[2,3] S[1]:p lanes -> Y[2,3]",
     "X[2,3] S[2,3] -> Y[2,3]",
     "f{-2,0,3} f{0.5,2,2} -> f{-1,0,3}",
+    "f[3,1]{-1,0,1}:x f{0.25}:p -> f[3,1]{-0.25,0,1} d0=f[3,1]{0.25,0.25,1} d1=f{-1}",
     "i32{-2,3} i32{5,7} -> i32{-10,3}",
     "X[3] S[2,3] -> error: larger than the input",
     "X[2,3,4,4] S[3]:p @6 lanes -> Y[2,3,4,4]",

@@ -2,7 +2,8 @@
  * ReduceLogSumExp, ReduceMax, ReduceMin, ReduceProd over some axes, and GlobalAveragePool and
  * GlobalMaxPool, which are ReduceMean and ReduceMax over all spatial axes.
  *
- * Equal extremes share the gradient in equal parts.
+ * Equal extremes share the gradient in equal parts; of GlobalMaxPool the first one has it, as of
+ * MaxPool.
  */
 #include "ops/fold.h"
 
@@ -10,6 +11,8 @@
 
 #include "ops/kernels/exponential.h"
 #include "ops/number.h"
+
+enum { RESULTS = 64 }; /* of a task */
 
 /* What the operators of this file are. */
 static const struct kind {
@@ -169,9 +172,33 @@ static void back_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t fro
     }
 }
 
+/* One result a lane: [results][elements of each][lanes]. */
+static void first_task(void *arg, int task, int worker) {
+    const struct op_node *n = arg;
+    const int64_t lanes = n->x[0]->lanes ? n->x[0]->lanes : 1, count = ot_count(n->y[0]);
+    const int64_t length = count ? ot_count(n->x[0]) / count : 0;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(count, RESULTS, task, &from, &to);
+    for (int64_t j = from; j < to; j++) {
+        const int64_t at = j / lanes * length * lanes + j % lanes;
+        const float most = ot_f(n->y[0])[j];
+        bool taken = false;
+        for (int64_t k = at; k < at + length * lanes; k += lanes) {
+            const bool first = !taken && ot_f(n->x[0])[k] == most;
+            ot_f(n->dx[0])[k] = first ? ot_f(n->dy[0])[j] : 0;
+            taken |= first;
+        }
+    }
+}
+
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
     if (!n->dx[0]) return;
+    if (s->fold == OT_FOLD_MAX && !kind_of(n)->input_axes) {
+        ot_parallel_for(n->pool, ot_task_count(ot_count(n->y[0]), RESULTS), first_task, n);
+        return;
+    }
     const float *x = n->x[0]->data;
     float *scratch = n->scratch;
     struct back b = {.x = x, .y = n->y[0]->data, .dy = n->dy[0]->data, .dx = n->dx[0]->data,
@@ -226,6 +253,7 @@ static const char *const sum_cases[] = {
     "X[2,3] axes=1,-1 @11 -> error: named twice"
 static const char *const max_cases[] = {
     EXTREME,
+    "f[1,3]{2,2,1}:x axes=1 -> f[1,1]{2} d0=f[1,3]{0.5,0.5,0}",
     "f[2,2]{1,nan,-3,-inf} axes=1 keepdims=0 -> f{nan,-3}",
     "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-7,3}",
     "u8[2,2]{200,3,100,7} i64{1} keepdims=0 @20 -> u8{200,100}",
@@ -235,6 +263,7 @@ static const char *const max_cases[] = {
     NULL};
 static const char *const min_cases[] = {
     EXTREME,
+    "f[1,3]{2,1,1}:x axes=1 -> f[1,1]{1} d0=f[1,3]{0,0.5,0.5}",
     "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-9,-2}",
     "b[2,2]{1,0,1,1} i64{1} keepdims=0 @20 -> b{0,1}",
     "u32[1,0]{} axes=1 keepdims=0 -> u32{4294967295}",
@@ -243,11 +272,18 @@ static const char *const min_cases[] = {
 
 #define PLAIN "X[2,3,4] axes=1 @11 -> Y[2,1,4]", "X[2,3,5] i64{2} keepdims=0 @18 lanes -> Y[2,3]"
 static const char *const l1_cases[] = {PLAIN,
+                                       "f[1,2]{0,-1}:x axes=1 -> f[1,1]{1} d0=f[1,2]{0,-1}",
                                        "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{3,7}",
                                        "i32{3,-4} keepdims=0 -> i32(7)", NULL};
+static const char *const l2_cases[] = {
+    PLAIN, "X[3,70] axes=0 @11 -> Y[1,70]",
+    "f[2,2]{0,0,3,4}:x axes=1 -> f[2,1]{0,5} d0=f[2,2]{0,0,0.6,0.8}", NULL};
 static const char *const sum_square_cases[] = {
     PLAIN, "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{5,25}", "i32{3,-4} keepdims=0 -> i32(25)",
     NULL};
+static const char *const prod_cases[] = {
+    PLAIN, "X[2,3,4] @11 -> Y[1,1,1]", "X[3,70] axes=0 @11 -> Y[1,70]",
+    "f[2,3]{0,2,3,0,0,3}:x axes=1 -> f[2,1]{0,0} d0=f[2,3]{6,0,0,0,0,0}", NULL};
 static const char *const log_sum_cases[] = {
     "X[2,3,4] axes=1 range=0.5,2 @11 -> Y[2,1,4]",
     "X[2,3,5] i64{2} keepdims=0 range=0.5,2 @18 lanes -> Y[2,3]",
@@ -265,6 +301,8 @@ static const char *const log_sum_exp_cases[] = {
 
 static const char *const global_max_cases[] = {"X[2,3,5,7] distinct range=-8,8 lanes -> Y[2,3,1,1]",
                                                "X[2,3,5] distinct -> Y[2,3,1]",
+                                               "f[1,1,3]{2,1,2}:x -> f[1,1,1]{2} "
+                                               "d0=f[1,1,3]{1,0,0}",
                                                "X[2,3] -> error: rank 2", NULL};
 
 static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5] -> Y[2,3,1]",
@@ -283,12 +321,12 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
 REDUCE(ReduceSum, 0, 2, AXES, sum_cases)
 REDUCE(ReduceMean, 0, 2, AXES, reduce_cases)
 REDUCE(ReduceL1, OT_X(0), 2, AXES, l1_cases)
-REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, reduce_cases)
+REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, l2_cases)
 REDUCE(ReduceSumSquare, OT_X(0), 2, AXES, sum_square_cases)
 REDUCE(ReduceLogSum, OT_Y(0), 2, AXES, log_sum_cases)
 REDUCE(ReduceLogSumExp, OT_X(0) | OT_Y(0), 2, AXES, log_sum_exp_cases)
 REDUCE(ReduceMax, OT_X(0) | OT_Y(0), 2, AXES, max_cases)
 REDUCE(ReduceMin, OT_X(0) | OT_Y(0), 2, AXES, min_cases)
-REDUCE(ReduceProd, OT_X(0), 2, AXES, reduce_cases)
+REDUCE(ReduceProd, OT_X(0), 2, AXES, prod_cases)
 REDUCE(GlobalAveragePool, 0, 1, "", global_cases)
 REDUCE(GlobalMaxPool, OT_X(0) | OT_Y(0), 1, "", global_max_cases)

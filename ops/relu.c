@@ -19,6 +19,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "f{-1,0,3,nan} @6 -> f{0,0,3,nan}",
+    "f{-1,0,-0,1}:x -> f{0,0,0,1} d0=f{0,0,0,1}",
     "X[0,3] -> Y[0,3]",
     "X[] -> Y[]",
     "X[18,300] lanes -> Y[18,300]",

@@ -16,7 +16,7 @@ static void forward(struct op_node *n) {
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "i64{3,-4,0} -> i64{1,-1,0}",
-    "f{-2,0,2} -> f{-1,0,1}",
+    "f{-2,0,2}:x -> f{-1,0,1} d0=f{0,0,0}",
     NULL,
 };
 

@@ -21,6 +21,7 @@ static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 static const char *const cases[] = {
     "X[2,3,5] range=0.5,4 lanes -> Y[2,3,5]",
     "f{4,0,-1} -> f{2,0,nan}",
+    "f{0,1}:x -> f{0,1} d0=f{inf,0.5}",
     NULL,
 };
 

@@ -16,14 +16,14 @@
 FUNCTION(sin, sinf(x), cosf(x))
 FUNCTION(cos, cosf(x), -sinf(x))
 FUNCTION(tan, tanf(x), 1 + tanf(x) * tanf(x))
-FUNCTION(asin, asinf(x), 1 / sqrtf(1 - x * x))
-FUNCTION(acos, acosf(x), -1 / sqrtf(1 - x * x))
+FUNCTION(asin, asinf(x), 1 / sqrtf((1 - x) * (1 + x)))
+FUNCTION(acos, acosf(x), -1 / sqrtf((1 - x) * (1 + x)))
 FUNCTION(atan, atanf(x), 1 / (1 + x * x))
 FUNCTION(sinh, sinhf(x), coshf(x))
 FUNCTION(cosh, coshf(x), sinhf(x))
 FUNCTION(asinh, asinhf(x), 1 / sqrtf(x * x + 1))
-FUNCTION(acosh, acoshf(x), 1 / sqrtf(x * x - 1))
-FUNCTION(atanh, atanhf(x), 1 / (1 - x * x))
+FUNCTION(acosh, acoshf(x), 1 / sqrtf((x - 1) * (x + 1)))
+FUNCTION(atanh, atanhf(x), 1 / ((1 - x) * (1 + x)))
 
 #define LINE(range) "X[2,3,5] lanes " range " -> Y[2,3,5]"
 #define RECORD(word, fn, first, range, values)                                         \

@@ -1,9 +1,23 @@
 /* variadic.c - Max, Min, Sum and Mean of one or more broadcast tensors. In Max and Min NaN wins,
- * and the gradient goes to the input that gave the result, the first of equal ones. */
+ * and the inputs that gave the result share the gradient in equal parts. */
 #include <string.h>
 
 #include "ops/broadcast.h"
 #include "ops/number.h"
+
+/* Which inputs gave a result, as the save area keeps it: bits 0 to 30 for the first inputs; or,
+ * with bit 31, the number of one, which stands behind them. */
+enum { MOST_TIES = 31 };
+static const uint32_t one_alone = UINT32_C(1) << 31;
+
+static uint32_t alone(int k) { return k < MOST_TIES ? UINT32_C(1) << k : one_alone | (uint32_t)k; }
+
+/* The share that input k has of the gradient. */
+static inline float share(uint32_t winners, int k) {
+    if (winners == alone(k)) return 1;
+    if (winners & one_alone || k >= MOST_TIES || !(winners >> k & 1)) return 0;
+    return 1 / (float)__builtin_popcount(winners);
+}
 
 struct operand {
     struct broadcast whole, split;
@@ -41,14 +55,15 @@ static void float_segment(void *arg, int64_t at, const int64_t *offset, const in
     const struct state *s = w->n->state;
     const float *x = ot_f(w->n->x[w->k]) + offset[0];
     float *y = ot_f(w->n->y[0]) + at;
-    int32_t *winner = w->n->save_size ? (int32_t *)w->n->save + at : NULL;
+    uint32_t *winners = w->n->save_size ? (uint32_t *)w->n->save + at : NULL;
     (void)out;
     for (int64_t j = 0; j < count; j++) {
         float v = x[j * step[0]];
         bool better = w->k == 0 || (y[j] == y[j] && !(s->max ? v <= y[j] : v >= y[j]));
+        if (winners && !better && v == y[j] && w->k < MOST_TIES) winners[j] |= alone(w->k);
         if (!better) continue;
         y[j] = v;
-        if (winner) winner[j] = w->k;
+        if (winners) winners[j] = alone(w->k);
     }
 }
 
@@ -71,13 +86,13 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
     const struct work *w = arg;
     const struct state *s = w->n->state;
     const float *dy = ot_f(w->n->dy[0]) + at;
-    const int32_t *winner = s->sum ? NULL : (const int32_t *)w->n->save + at;
+    const uint32_t *winners = s->sum ? NULL : (const uint32_t *)w->n->save + at;
     (void)offset;
     (void)step;
     if (!out) out = ot_f(w->n->dx[w->k]) + at;
     for (int64_t j = 0; s->sum && j < count; j++) out[j] = dy[j] * s->scale;
-    for (int64_t j = 0; winner && j < count; j++)
-        out[j] = winner[j] == w->k ? dy[j] : 0;
+    for (int64_t j = 0; winners && j < count; j++)
+        out[j] = share(winners[j], w->k) * dy[j];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -138,6 +153,7 @@ static const char *const max_cases[] = {
     "A[3,1] B[2,1,4] distinct -> Y[2,3,4]",
     "A[2,3] -> Y[2,3]",
     "f{1,nan,3} f{2,0,nan} -> f{2,nan,nan}",
+    "f{0,1,2}:x f{1,1,1}:x -> f{1,1,2} d0=f{0,0.5,1} d1=f{1,0.5,0}",
     "i64{1,5} i64(3) i64{0,9} -> i64{3,9}",
     "A[2] B[3] -> error: do not broadcast",
     "f[2,1]{1,-0.9} f{-0.1,1.9,1.8} f[2,3]{0.9,0.2,-0.9,-1.4,1.9,0.1} -> f[2,3]{1,1.9,1.8,"
@@ -148,6 +164,7 @@ static const char *const min_cases[] = {
     "A[2,3,4] B[2,3,4] distinct lanes -> Y[2,3,4]",
     "A[2,3,4] B[4]:p distinct lanes -> Y[2,3,4]",
     "f{1,nan,3} f{2,0,nan} -> f{1,nan,nan}",
+    "f{0,1,2}:x f{1,1,1}:x -> f{0,1,1} d0=f{1,0.5,0} d1=f{0,0.5,1}",
     "i64{1,5} i64(3) -> i64{1,3}",
     NULL,
 };

@@ -234,6 +234,9 @@ static ot_status parse_option(struct op_case *c, const char *name, const char *v
         if (!v || n != 2) return syntax(c, value, err);
         c->batch_from = v[0].i;
         c->batch_to = v[1].i;
+    } else if (*name == 'd' && isdigit((unsigned char)name[1]) && !name[2]) {
+        c->stated = true;
+        return parse_tensor(c, &c->slope[name[1] - '0'], value, err);
     } else if (!strcmp(name, "bn")) {
         for (int i = 0; i < 4; i++)
             if (!strcmp(value, modes[i])) c->bn = (ot_bn_mode)i;

@@ -36,6 +36,8 @@ struct op_case {
     struct node node;
     int n_in, n_out;
     struct case_tensor in[CASE_TENSORS], out[CASE_TENSORS];
+    struct case_tensor slope[CASE_TENSORS]; /* d0=: gradients that are stated */
+    bool stated;                            /* there are such */
     const char *error; /* text that the refusal must contain; NULL: it must run */
     bool training;     /* train */
     bool lanes;        /* lanes: must run in lanes layout */

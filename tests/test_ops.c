@@ -130,29 +130,30 @@ static bool value_equal(const struct tensor *y, int64_t k, struct number v) {
     }
 }
 
+/* A result, "output 0" or the like, against what the case says. */
+static bool check_values(struct trial *t, const char *name, int i, const struct tensor *y,
+                         const struct case_tensor *e) {
+    char what[400], found[128], expected[128];
+    struct tensor shape = {.rank = e->rank};
+    memcpy(shape.dim, e->dim, sizeof shape.dim);
+    snprintf(what, sizeof what, "%s %d is %s%s, expected %s%s", name, i, ot_type_name(y->type),
+             ot_shape_text(y, found, sizeof found), ot_type_name(e->type),
+             ot_shape_text(&shape, expected, sizeof expected));
+    if (!check(t, y->type == e->type && ot_same_shape(y, &shape), what)) return false;
+    for (int64_t k = 0; e->value && k < ot_elements(y); k++) {
+        snprintf(what, sizeof what, "%s %d, element %lld is %g, expected %g", name, i, (long long)k,
+                 y->type == OT_FLOAT ? (double)ot_f(y)[k] : NAN, e->value[k].f);
+        check(t, value_equal(y, k, e->value[k]), what);
+    }
+    return true;
+}
+
 /* The results of the first run against what the case says. */
 static bool check_outputs(struct trial *t, const struct results *r) {
     bool ok = true;
-    for (int i = 0; i < t->c.n_out; i++) {
-        const struct case_tensor *e = &t->c.out[i];
-        const struct tensor *y = &r->y[i];
-        char what[400], found[128], expected[128];
-        if (e->absent) continue;
-        struct tensor shape = {.rank = e->rank};
-        memcpy(shape.dim, e->dim, sizeof shape.dim);
-        snprintf(what, sizeof what, "output %d is %s%s, expected %s%s", i, ot_type_name(y->type),
-                 ot_shape_text(y, found, sizeof found), ot_type_name(e->type),
-                 ot_shape_text(&shape, expected, sizeof expected));
-        if (!check(t, y->type == e->type && ot_same_shape(y, &shape), what)) {
-            ok = false;
-            continue;
-        }
-        for (int64_t k = 0; e->value && k < ot_elements(y); k++) {
-            snprintf(what, sizeof what, "output %d, element %lld is %g, expected %g", i,
-                     (long long)k, y->type == OT_FLOAT ? (double)ot_f(y)[k] : NAN, e->value[k].f);
-            check(t, value_equal(y, k, e->value[k]), what);
-        }
-    }
+    for (int i = 0; i < t->c.n_out; i++)
+        if (!t->c.out[i].absent)
+            ok = check_values(t, "output", i, &r->y[i], &t->c.out[i]) && ok;
     return ok;
 }
 
@@ -226,7 +227,9 @@ static void check_gradient(struct trial *t, struct case_run *r, const struct res
 static void check_gradients(struct trial *t, struct case_config config, const struct results *a) {
     struct case_run r;
     bool declined;
-    if (!t->differentiable || !t->want) return;
+    for (int i = 0; i < t->c.n_in; i++)
+        if (t->c.slope[i].type) check_values(t, "gradient", i, &a->dx[i], &t->c.slope[i]);
+    if (!t->differentiable || !t->want || t->c.stated) return;
     ot_error err = {0};
     if (!check(t, !ot_case_open(&r, &t->c, config, t->x, &declined, &err), err.message)) return;
     for (int i = 0; i < t->c.n_in; i++)
@@ -348,7 +351,8 @@ static void draw_gradients(struct trial *t, const struct results *a) {
         int64_t n = ot_elements(&a->y[i]);
         float *dy = t->dy[i] = ot_arena_alloc(&t->c.arena, (size_t)n, sizeof *dy);
         for (int64_t k = 0; dy && k < n; k++)
-            dy[k] = (float)(2 * ot_case_random(500 + (uint64_t)i, (uint64_t)k) - 1);
+            dy[k] = t->c.stated ? 1
+                                : (float)(2 * ot_case_random(500 + (uint64_t)i, (uint64_t)k) - 1);
     }
 }
 

@@ -28,6 +28,13 @@ static const char markdown_head[] =
     "\n"
     "Whatever reads nothing but constants and shapes is computed when a step is planned.\n"
     "\n"
+    "At kinks, slopes are those of PyTorch 2.13: Relu, Abs, HardSwish, Shrink and ThresholdedRelu "
+    "0, Elu, LeakyRelu, PRelu and\n"
+    "Selu that of the left side, HardSigmoid 0 and Clip 1 at their limits. Equal inputs of Max and "
+    "Min, and equal extremes of\n"
+    "ReduceMax and ReduceMin, share the gradient; of MaxPool and GlobalMaxPool the first one has "
+    "it.\n"
+    "\n"
     "| operator | from | forward | backward | sparse | lanes | limits |\n"
     "|---|---|---|---|---|---|---|\n";
 
