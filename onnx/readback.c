@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "onnx/half.h"
+#include "runtime/base/half.h"
 #include "onnx/model.h"
 #include "runtime/base/pattern.h"
 
