@@ -75,6 +75,7 @@ set(ONNX_SOURCES
   onnx/export_form.c
   onnx/export_tensor.c
   onnx/export_training.c
+  onnx/export_uses.c
   onnx/export_values.c
   onnx/external.c
   onnx/functions.c

@@ -142,10 +142,6 @@ static void append(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
 static ot_status write_model(struct export_job *job, const char *path) {
     struct stream s = {.base = {append}, .err = job->err};
     void *buffer;
-    size_t size = onnx__model_proto__get_packed_size(job->model);
-    if (size > INT32_MAX)
-        return ot_fail(job->err, OT_ERROR_LIMIT,
-                       "the model takes %zu bytes; an ONNX file has at most 2 GiB - 1", size);
     OT_TRY(ot_export_alloc(job, BUFFER, 1, &buffer));
     s.buffer = buffer;
     OT_TRY(ot_file_begin(&s.file, path, job->err));
@@ -158,17 +154,16 @@ static ot_status write_model(struct export_job *job, const char *path) {
     return s.status;
 }
 
-static ot_status check(const struct export_request *r, const char *path, ot_error *err) {
-    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
-    if ((unsigned)r->options.sparse > OT_EXPORT_SPARSE_DENSE)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d",
-                       (int)r->options.sparse);
-    if ((unsigned)r->options.form > OT_EXPORT_FORM_TRAINING)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d", (int)r->options.form);
+static ot_status check_options(const ot_export_options *o, ot_error *err) {
+    if ((unsigned)o->sparse > OT_EXPORT_SPARSE_DENSE)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d", (int)o->sparse);
+    if ((unsigned)o->form > OT_EXPORT_FORM_TRAINING)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d", (int)o->form);
     return OT_OK;
 }
 
-static ot_status export_model(struct export_job *job, const char *path) {
+/* The tree of messages, complete. */
+static ot_status make_model(struct export_job *job) {
     void *memory;
     OT_TRY(ot_export_alloc(job, (size_t)job->g->n_values, sizeof *job->reshaped, &memory));
     job->reshaped = memory;
@@ -177,16 +172,33 @@ static ot_status export_model(struct export_job *job, const char *path) {
     OT_TRY(set_shapes(job));
     OT_TRY(ot_export_set_form(job));
     OT_TRY(ot_export_training(job));
-    return write_model(job, path);
+    const size_t size = onnx__model_proto__get_packed_size(job->model);
+    if (size > INT32_MAX)
+        return ot_fail(job->err, OT_ERROR_LIMIT,
+                       "the model takes %zu bytes; an ONNX file has at most 2 GiB - 1", size);
+    return OT_OK;
+}
+
+/* path NULL: nothing is written. */
+static ot_status export_model(const struct graph *g, const struct export_request *request,
+                              const char *path, ot_error *err) {
+    struct export_job job = {.g = g, .request = request, .err = err};
+    OT_TRY(check_options(&request->options, err));
+    ot_arena_init(&job.arena, &g->arena.allocator, 0);
+    job.bump.arena = &job.arena;
+    ot_status status = make_model(&job);
+    if (!status && path) status = write_model(&job, path);
+    ot_arena_free(&job.arena);
+    return status;
 }
 
 ot_status ot_export_file(const struct graph *g, const struct export_request *request,
                          const char *path, ot_error *err) {
-    struct export_job job = {.g = g, .request = request, .err = err};
-    OT_TRY(check(request, path, err));
-    ot_arena_init(&job.arena, &g->arena.allocator, 0);
-    job.bump.arena = &job.arena;
-    ot_status status = export_model(&job, path);
-    ot_arena_free(&job.arena);
-    return status;
+    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
+    return export_model(g, request, path, err);
+}
+
+ot_status ot_export_check(const struct graph *g, const struct export_request *request,
+                          ot_error *err) {
+    return export_model(g, request, NULL, err);
 }

@@ -23,4 +23,8 @@ struct export_request {
 ot_status ot_export_file(const struct graph *g, const struct export_request *request,
                          const char *path, ot_error *err);
 
+/* Does everything but write: whatever of the model or the request cannot be written is said. */
+ot_status ot_export_check(const struct graph *g, const struct export_request *request,
+                          ot_error *err);
+
 #endif

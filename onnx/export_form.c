@@ -1,23 +1,21 @@
-/* export_form.c - BatchNormalization and Dropout nodes between their training and inference forms.
+/* export_form.c - BatchNormalization and Dropout nodes between their training and inference forms,
+ * in the graph, its subgraphs and its local functions.
  *
  * What says "training" (ONNX Operators.md and Changelog.md):
  *   BatchNormalization  -6: is_test = 0;   7-13: 5 outputs;     14-: training_mode = 1, 3 outputs
  *   Dropout             -6: is_test = 0;   7-11: output mask;   12-: input training_mode
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "onnx/export_parts.h"
-#include "onnx/names.h"
+#include "onnx/export_uses.h"
 
-enum { SCOPE_USES = 0 }; /* name -> how often it is read; DROPPED once nobody makes it any more */
-enum { DROPPED = -1, NEVER = 1 << 30 };
+enum { NEVER = 1 << 30 };
 
 struct forms {
     struct export_job *job;
-    struct names names;
+    struct uses uses;
     bool training;
-    int64_t opset;
+    int64_t opset;     /* of the graph or function at hand */
     char *switch_name; /* initializer that holds true; NULL until a Dropout needs it */
 };
 
@@ -28,42 +26,33 @@ struct form {
     const char *attribute;    /* that says it; NULL: none does */
     int in_training;          /* its value in training; in inference the opposite ... */
     bool absent_in_inference; /* ... or no attribute */
+    bool may_keep;            /* outputs that are used stay in the inference form */
+    bool by_input;            /* input 2 says it */
     size_t inference_outputs;
     const char *output[5]; /* of the training form, NULL behind the last */
-    bool by_input;         /* input 2 says it */
+    size_t equal[5];       /* the input that such an output is in the inference form; 0: none */
 };
 
+#define BN_OUTPUTS                                                                                 \
+    {"y", "mean", "var", "saved_mean", "saved_var"}, { 0, 3, 4 }
+
 static const struct form forms[] = {
-    {"BatchNormalization",
-     1,
-     7,
-     "is_test",
-     0,
-     false,
-     1,
-     {"y", "mean", "var", "saved_mean", "saved_var"},
-     false},
-    {"BatchNormalization",
-     7,
-     14,
-     NULL,
-     0,
-     false,
-     1,
-     {"y", "mean", "var", "saved_mean", "saved_var"},
-     false},
+    {"BatchNormalization", 1, 7, "is_test", 0, false, false, false, 1, BN_OUTPUTS},
+    {"BatchNormalization", 7, 14, NULL, 0, false, false, false, 1, BN_OUTPUTS},
     {"BatchNormalization",
      14,
      NEVER,
      "training_mode",
      1,
      true,
+     false,
+     false,
      1,
      {"y", "running_mean", "running_var"},
-     false},
-    {"Dropout", 1, 7, "is_test", 0, false, 2, {"y"}, false},
-    {"Dropout", 7, 12, NULL, 0, false, 1, {"y", "mask"}, false},
-    {"Dropout", 12, NEVER, NULL, 0, false, 2, {"y"}, true},
+     {0, 3, 4}},
+    {"Dropout", 1, 7, "is_test", 0, false, false, false, 2, {"y"}, {0}},
+    {"Dropout", 7, 12, NULL, 0, false, true, false, 1, {"y", "mask"}, {0}},
+    {"Dropout", 12, NEVER, NULL, 0, false, false, true, 2, {"y"}, {0}},
 };
 
 static const struct form *form_of(const Onnx__NodeProto *node, int64_t opset) {
@@ -82,53 +71,20 @@ static ot_status node_fail(const struct forms *f, const Onnx__NodeProto *node, o
                    node->op_type, why);
 }
 
-/* ---- names ---- */
+/* The nodes of a graph, with room for those that are added. */
+struct node_list {
+    Onnx__NodeProto **node;
+    size_t n;
+};
 
-static ot_status note_name(struct forms *f, const char *name, int uses) {
-    if (!name || !*name) return OT_OK;
-    int before = ot_names_get(&f->names, SCOPE_USES, name);
-    if (before != OT_NO_NAME) uses += before;
-    if (ot_names_set(&f->names, SCOPE_USES, name, uses)) return OT_OK;
-    return ot_fail(f->job->err, OT_ERROR_NO_MEMORY, "no memory for the names of the graph");
-}
+/* ---- attributes ---- */
 
-static ot_status note_node(struct forms *f, const Onnx__NodeProto *node) {
-    for (size_t i = 0; i < node->n_input; i++) OT_TRY(note_name(f, node->input[i], 1));
-    for (size_t i = 0; i < node->n_output; i++) OT_TRY(note_name(f, node->output[i], 0));
+static Onnx__AttributeProto *find_attribute(const Onnx__NodeProto *node, const char *name) {
     for (size_t i = 0; i < node->n_attribute; i++)
-        if (node->attribute[i]->g || node->attribute[i]->n_graphs)
-            return node_fail(f, node, OT_ERROR_UNSUPPORTED,
-                             "holds a subgraph; form=as-is is possible");
-    return OT_OK;
+        if (node->attribute[i]->name && !strcmp(node->attribute[i]->name, name))
+            return node->attribute[i];
+    return NULL;
 }
-
-static ot_status note_names(struct forms *f) {
-    const Onnx__GraphProto *g = f->job->graph;
-    ot_names_init(&f->names, &f->job->bump, f->job->g->hash);
-    for (size_t i = 0; i < g->n_node; i++) OT_TRY(note_node(f, g->node[i]));
-    for (size_t i = 0; i < g->n_input; i++) OT_TRY(note_name(f, g->input[i]->name, 0));
-    for (size_t i = 0; i < g->n_output; i++) OT_TRY(note_name(f, g->output[i]->name, 1));
-    for (size_t i = 0; i < g->n_initializer; i++) OT_TRY(note_name(f, g->initializer[i]->name, 0));
-    for (size_t i = 0; i < g->n_sparse_initializer; i++)
-        if (g->sparse_initializer[i]->values)
-            OT_TRY(note_name(f, g->sparse_initializer[i]->values->name, 0));
-    for (size_t i = 0; i < g->n_value_info; i++) OT_TRY(note_name(f, g->value_info[i]->name, 0));
-    return OT_OK;
-}
-
-/* stem_word, with a number behind it where that is taken. */
-static ot_status fresh_name(struct forms *f, const char *stem, const char *word, char **name) {
-    void *memory;
-    size_t size = strlen(stem) + strlen(word) + 24;
-    OT_TRY(ot_export_alloc(f->job, size, 1, &memory));
-    *name = memory;
-    snprintf(*name, size, "%s%s%s", stem, *stem ? "_" : "", word);
-    for (int i = 1; ot_names_get(&f->names, SCOPE_USES, *name) != OT_NO_NAME; i++)
-        snprintf(*name, size, "%s%s%s_%d", stem, *stem ? "_" : "", word, i);
-    return note_name(f, *name, 0);
-}
-
-/* ---- attributes, outputs, input ---- */
 
 static void remove_attribute(Onnx__NodeProto *node, const char *name) {
     size_t n = 0;
@@ -139,7 +95,7 @@ static void remove_attribute(Onnx__NodeProto *node, const char *name) {
     node->n_attribute = n;
 }
 
-static ot_status set_attribute(struct forms *f, Onnx__NodeProto *node, const char *name, int i) {
+static ot_status add_attribute(struct forms *f, Onnx__NodeProto *node, const char *name, int i) {
     void *memory, *list;
     remove_attribute(node, name);
     OT_TRY(ot_export_alloc(f->job, 1, sizeof(Onnx__AttributeProto), &memory));
@@ -157,17 +113,59 @@ static ot_status set_attribute(struct forms *f, Onnx__NodeProto *node, const cha
     return OT_OK;
 }
 
-static ot_status cut_outputs(struct forms *f, Onnx__NodeProto *node, size_t most) {
+/* A function's attribute may refer to one of the function: then nobody knows what it says. */
+static ot_status set_attribute(struct forms *f, const struct form *form, Onnx__NodeProto *node) {
+    const Onnx__AttributeProto *a = find_attribute(node, form->attribute);
+    const int64_t is = a ? a->i : 0; /* the default of both */
+    const bool refers = a && a->ref_attr_name && *a->ref_attr_name;
+    if (refers || (is == form->in_training) != f->training) f->job->form_changed = true;
+    if (!f->training && form->absent_in_inference) {
+        remove_attribute(node, form->attribute);
+        return OT_OK;
+    }
+    const int wanted = f->training ? form->in_training : !form->in_training;
+    return a && !refers && is == wanted ? OT_OK : add_attribute(f, node, form->attribute, wanted);
+}
+
+/* ---- outputs ---- */
+
+/* What an output of the training form is in the inference form. */
+static ot_status add_identity(struct forms *f, char *input, char *output, struct node_list *list) {
+    void *node, *names;
+    OT_TRY(ot_export_alloc(f->job, 1, sizeof(Onnx__NodeProto), &node));
+    OT_TRY(ot_export_alloc(f->job, 2, sizeof(char *), &names));
+    Onnx__NodeProto *p = node;
+    onnx__node_proto__init(p);
+    p->op_type = (char *)"Identity";
+    p->name = output;
+    p->n_input = p->n_output = 1;
+    p->input = names;
+    p->output = p->input + 1;
+    p->input[0] = input;
+    p->output[0] = output;
+    list->node[list->n++] = p;
+    return OT_OK;
+}
+
+static ot_status cut_outputs(struct forms *f, const struct form *form, Onnx__NodeProto *node,
+                             struct node_list *list) {
+    const size_t most = form->inference_outputs;
     for (size_t i = most; i < node->n_output; i++) {
-        const char *name = node->output[i];
+        char *name = node->output[i];
         if (!*name) continue;
-        if (ot_names_get(&f->names, SCOPE_USES, name) > 0) {
-            ot_fail(f->job->err, OT_ERROR_UNSUPPORTED,
-                    "node '%s' (%s): output '%s' is used elsewhere; the inference form has none",
-                    node->name ? node->name : "", node->op_type, name);
-            return OT_ERROR_UNSUPPORTED;
+        if (ot_uses_of(&f->uses, name) <= 0) {
+            ot_uses_drop(&f->uses, name);
+        } else if (form->may_keep) {
+            return OT_OK;
+        } else if (i < 5 && form->equal[i] && form->equal[i] < node->n_input) {
+            OT_TRY(add_identity(f, node->input[form->equal[i]], name, list));
+        } else {
+            return ot_fail(f->job->err, OT_ERROR_UNSUPPORTED,
+                           "node '%s' (%s): output '%s' is used elsewhere; the inference form has "
+                           "none",
+                           node->name ? node->name : "", node->op_type, name);
         }
-        ot_names_set(&f->names, SCOPE_USES, name, DROPPED); /* is there: needs no memory */
+        f->job->form_changed |= !form->may_keep;
     }
     if (node->n_output > most) node->n_output = most;
     return OT_OK;
@@ -186,12 +184,15 @@ static ot_status add_outputs(struct forms *f, Onnx__NodeProto *node, const char 
         if (there)
             output[i] = node->output[i];
         else
-            OT_TRY(fresh_name(f, node->output[0], word[i], &output[i]));
+            OT_TRY(ot_uses_fresh(&f->uses, node->output[0], word[i], &output[i]));
     }
     node->output = output;
     node->n_output = n;
+    f->job->form_changed = true;
     return OT_OK;
 }
+
+/* ---- Dropout's input: data, ratio, training_mode ---- */
 
 /* A scalar initializer that is true. */
 static ot_status add_switch(struct forms *f) {
@@ -200,7 +201,7 @@ static ot_status add_switch(struct forms *f) {
     OT_TRY(ot_export_alloc(f->job, 1, sizeof(Onnx__TensorProto), &memory));
     OT_TRY(ot_export_alloc(f->job, g->n_initializer + 1, sizeof *g->initializer, &list));
     OT_TRY(ot_export_alloc(f->job, 1, 1, &value));
-    OT_TRY(fresh_name(f, "", "training_mode", &f->switch_name));
+    OT_TRY(ot_uses_fresh(&f->uses, "", "training_mode", &f->switch_name));
     Onnx__TensorProto *t = memory;
     onnx__tensor_proto__init(t);
     t->name = f->switch_name;
@@ -215,18 +216,27 @@ static ot_status add_switch(struct forms *f) {
     return OT_OK;
 }
 
-/* Inputs of Dropout: data, ratio, training_mode. */
+/* Of the graph's own names; in functions nobody knows what an input holds. */
+static bool is_known_false(const struct forms *f, const char *name) {
+    const struct graph *g = f->job->g;
+    if (f->uses.scope) return false;
+    for (int v = 0; v < g->n_values; v++) {
+        const struct tensor *t = g->value[v].constant;
+        if (t && t->type == OT_BOOL && ot_elements(t) == 1 && !strcmp(g->value[v].name, name))
+            return !*(const uint8_t *)t->data;
+    }
+    return false;
+}
+
 static ot_status set_input(struct forms *f, Onnx__NodeProto *node) {
     void *memory;
-    if (node->n_input > 2) {
-        const char *name = node->input[2];
-        int uses = *name ? ot_names_get(&f->names, SCOPE_USES, name) : 0;
-        /* its initializer goes with its last user */
-        if (uses > 0) ot_names_set(&f->names, SCOPE_USES, name, uses > 1 ? uses - 1 : DROPPED);
-        node->n_input = 2;
-    }
+    const bool says = node->n_input > 2 && *node->input[2];
+    const bool is_off = !says || is_known_false(f, node->input[2]);
+    if (!f->training && is_off) return OT_OK;
+    f->job->form_changed = true;
+    if (says) ot_uses_drop(&f->uses, node->input[2]); /* its initializer goes with its last user */
     if (!f->training) {
-        if (node->n_input == 2 && !*node->input[1]) node->n_input = 1;
+        node->n_input = *node->input[1] ? 2 : 1;
         return OT_OK;
     }
     if (!f->switch_name) OT_TRY(add_switch(f));
@@ -239,56 +249,79 @@ static ot_status set_input(struct forms *f, Onnx__NodeProto *node) {
     return OT_OK;
 }
 
-/* ---- the graph ---- */
+/* ---- the graph, its subgraphs and functions ---- */
 
-static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodeProto *node) {
+static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodeProto *node,
+                          struct node_list *list) {
+    if (f->training && f->uses.scope)
+        return node_fail(f, node, OT_ERROR_UNSUPPORTED,
+                         "stands in a local function; form=as-is is possible");
     if (form->by_input) return set_input(f, node);
-    if (form->attribute && !f->training && form->absent_in_inference)
-        remove_attribute(node, form->attribute);
-    else if (form->attribute)
-        OT_TRY(set_attribute(f, node, form->attribute,
-                             f->training ? form->in_training : !form->in_training));
-    return f->training ? add_outputs(f, node, form->output)
-                       : cut_outputs(f, node, form->inference_outputs);
+    if (form->attribute) OT_TRY(set_attribute(f, form, node));
+    return f->training ? add_outputs(f, node, form->output) : cut_outputs(f, form, node, list);
 }
 
-static ot_status check_functions(const struct forms *f) {
-    const Onnx__ModelProto *m = f->job->model;
-    for (size_t i = 0; i < m->n_functions; i++)
-        for (size_t k = 0; k < m->functions[i]->n_node; k++)
-            if (form_of(m->functions[i]->node[k], f->opset))
-                return node_fail(f, m->functions[i]->node[k], OT_ERROR_UNSUPPORTED,
-                                 "stands in a local function; form=as-is is possible");
-    return OT_OK;
-}
-
-static bool is_dropped(const struct forms *f, const char *name) {
-    return name && ot_names_get(&f->names, SCOPE_USES, name) == DROPPED;
-}
-
-static void drop_leftovers(const struct forms *f) {
-    Onnx__GraphProto *g = f->job->graph;
+static void drop_leftovers(const struct forms *f, Onnx__GraphProto *g) {
     size_t n = 0;
     for (size_t i = 0; i < g->n_value_info; i++)
-        if (!is_dropped(f, g->value_info[i]->name)) g->value_info[n++] = g->value_info[i];
+        if (!ot_uses_is_dropped(&f->uses, g->value_info[i]->name))
+            g->value_info[n++] = g->value_info[i];
     g->n_value_info = n;
     n = 0;
     for (size_t i = 0; i < g->n_initializer; i++)
-        if (!is_dropped(f, g->initializer[i]->name)) g->initializer[n++] = g->initializer[i];
+        if (!ot_uses_is_dropped(&f->uses, g->initializer[i]->name))
+            g->initializer[n++] = g->initializer[i];
     g->n_initializer = n;
+}
+
+static ot_status set_graph(struct forms *f, Onnx__GraphProto *g);
+
+/* An operator adds two nodes at most. The scan has bounded how deep graphs nest. */
+static ot_status set_nodes(struct forms *f, Onnx__NodeProto ***node, size_t *n) {
+    void *memory;
+    OT_TRY(ot_export_alloc(f->job, 3 * *n, sizeof **node, &memory));
+    struct node_list list = {.node = memory};
+    for (size_t k = 0; k < *n; k++) {
+        Onnx__NodeProto *p = list.node[list.n++] = (*node)[k];
+        const struct form *form = form_of(p, f->opset);
+        if (form) OT_TRY(set_node(f, form, p, &list));
+        for (size_t i = 0; i < p->n_attribute; i++) {
+            if (p->attribute[i]->g) OT_TRY(set_graph(f, p->attribute[i]->g));
+            for (size_t j = 0; j < p->attribute[i]->n_graphs; j++)
+                OT_TRY(set_graph(f, p->attribute[i]->graphs[j]));
+        }
+    }
+    *node = list.node;
+    *n = list.n;
+    return OT_OK;
+}
+
+static ot_status set_graph(struct forms *f, Onnx__GraphProto *g) {
+    OT_TRY(set_nodes(f, &g->node, &g->n_node));
+    drop_leftovers(f, g);
+    return OT_OK;
+}
+
+static int64_t opset_of(const Onnx__FunctionProto *p) {
+    for (size_t i = 0; i < p->n_opset_import; i++) {
+        const char *domain = p->opset_import[i]->domain;
+        if (!domain || !*domain || !strcmp(domain, "ai.onnx")) return p->opset_import[i]->version;
+    }
+    return 0;
 }
 
 ot_status ot_export_set_form(struct export_job *job) {
     struct forms f = {.job = job,
-                      .training = job->request->options.form == OT_EXPORT_FORM_TRAINING,
-                      .opset = ot_export_opset(job)};
+                      .training = job->request->options.form == OT_EXPORT_FORM_TRAINING};
+    const Onnx__ModelProto *m = job->model;
     if (job->request->options.form == OT_EXPORT_FORM_AS_IS) return OT_OK;
-    OT_TRY(note_names(&f));
-    OT_TRY(check_functions(&f));
-    for (size_t i = 0; i < job->graph->n_node; i++) {
-        const struct form *form = form_of(job->graph->node[i], f.opset);
-        if (form) OT_TRY(set_node(&f, form, job->graph->node[i]));
+    OT_TRY(ot_uses_find(&f.uses, job));
+    for (size_t i = 0; i < m->n_functions; i++) {
+        f.uses.scope = i + 1;
+        f.opset = opset_of(m->functions[i]);
+        OT_TRY(set_nodes(&f, &m->functions[i]->node, &m->functions[i]->n_node));
     }
-    drop_leftovers(&f);
-    return OT_OK;
+    f.uses.scope = 0;
+    f.opset = ot_export_opset(job);
+    return set_graph(&f, job->graph);
 }

@@ -15,6 +15,7 @@ struct export_job {
     Onnx__ModelProto *model;
     Onnx__GraphProto *graph; /* the model's */
     bool *reshaped;          /* value: its shape is not the file's; of g->n_values */
+    bool form_changed;       /* a node trains that did not, or the other way round */
     ot_error *err;
 };
 

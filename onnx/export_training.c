@@ -245,7 +245,11 @@ static ot_status import_domain(struct export_job *job) {
 ot_status ot_export_training(struct export_job *job) {
     Onnx__ModelProto *m = job->model;
     Onnx__TrainingInfoProto **list;
+    if (job->form_changed && !job->request->algorithm) m->n_training_info = 0; /* of the old form */
     if (!job->request->algorithm) return OT_OK;
+    if (job->form_changed)
+        return ot_fail(job->err, OT_ERROR_ARGUMENT,
+                       "training_info needs the form that the model has: export the form first");
     void *graph;
     OT_TRY(ot_export_alloc(job, 1, sizeof(Onnx__GraphProto), &graph));
     OT_TRY(make_list(job, 1, sizeof **list, &list));

@@ -19,17 +19,9 @@ static ot_status rounded(const ot_session *s, const struct parameter *p, struct 
     return OT_OK;
 }
 
-static ot_status write_training(const ot_session *s, struct arena *arena,
-                                struct export_request *request, ot_error *err) {
-    if (request->options.form != OT_EXPORT_FORM_AS_IS)
-        return ot_fail(err, OT_ERROR_ARGUMENT,
-                       "training_info needs the form that the model has: export the form first");
-    return ot_training_write(s, arena, &request->algorithm, err);
-}
-
-ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_options *options,
-                         ot_error *err) {
-    OT_TRY(ot_session_check(s, err));
+/* path NULL: all is done but writing. */
+static ot_status export_session(const ot_session *s, const char *path,
+                                const ot_export_options *options, ot_error *err) {
     const struct graph *g = s->graph;
     const struct tensor **present =
         ot_block_alloc(&s->allocator, (size_t)g->n_values, sizeof *present);
@@ -51,12 +43,25 @@ ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_
     ot_arena_init(&arena, &s->allocator, 0);
     if (options) request.options = *options;
     if (!status && request.options.training_info)
-        status = write_training(s, &arena, &request, err);
-    if (!status) status = ot_export_file(g, &request, path, err);
+        status = ot_training_write(s, &arena, &request.algorithm, err);
+    if (!status)
+        status = path ? ot_export_file(g, &request, path, err) : ot_export_check(g, &request, err);
     ot_arena_free(&arena);
     for (int i = 0; whole && i < s->n_parameters; i++)
         ot_block_free(&s->allocator, whole[i].data);
     ot_block_free(&s->allocator, whole);
     ot_block_free(&s->allocator, present);
     return status;
+}
+
+ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_options *options,
+                         ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (!path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
+    return export_session(s, path, options, err);
+}
+
+ot_status ot_check_export(const ot_session *s, const ot_export_options *options, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    return export_session(s, NULL, options, err);
 }

@@ -539,6 +539,11 @@ typedef struct ot_export_options {
 OT_API ot_status ot_export_onnx(const ot_session *session, const char *path,
                                 const ot_export_options *options, ot_error *err);
 
+/* Says at the start of a run what ot_export_onnx would refuse at its end: the same checks, and no
+ * file. */
+OT_API ot_status ot_check_export(const ot_session *session, const ot_export_options *options,
+                                 ot_error *err);
+
 #ifdef __cplusplus
 }
 #endif

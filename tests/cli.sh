@@ -77,6 +77,12 @@ for file in same.onnx inference.onnx; do
     [ "$(json accuracy < "$work.out")" = "$before" ] || fail "form changed the accuracy: $file"
 done
 
+expect 0 "$TRAIN" train training.onnx "$GLYPHS" max_steps=3 out=served
+expect 0 "$TRAIN" train training.onnx "$GLYPHS" max_steps=3 out=kept form=as-is
+expect 0 "$TRAIN" export kept/weights/last.onnx out=serves.onnx form=inference
+cmp serves.onnx served/weights/last.onnx || fail "train does not deliver the inference form"
+cmp -s kept/weights/last.onnx served/weights/last.onnx && fail "form=as-is changed the form"
+
 echo "-- training_info"
 rule="optimizer=adagrad lr=0.02 label_smoothing=0.1"
 steps="max_steps=3 log_every=1"

@@ -22,7 +22,7 @@ struct trainer {
     const struct settings *s;
     struct model model;
     struct algorithm algorithm;
-    bool kept_old; /* training_info of the exported models is the model's own */
+    ot_export_options delivery; /* how the files in weights/ are written */
     struct data_source data, val_data;
     bool has_val, val_is_part; /* val_is_part: a subset of data */
     int64_t *subset, *val_subset;
@@ -63,6 +63,8 @@ int ot_trainer_run(struct trainer *t, struct failure *f);
 int ot_trainer_save(struct trainer *t, const char *name, struct failure *f);
 int ot_trainer_load(struct trainer *t, const char *path, struct failure *f);
 
+/* Decides how the files in weights/ are written, and refuses what cannot be. */
+int ot_trainer_plan_export(struct trainer *t, struct failure *f);
 /* weights/NAME. */
 int ot_trainer_export(struct trainer *t, const char *name, struct failure *f);
 

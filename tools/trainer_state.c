@@ -63,22 +63,37 @@ int ot_trainer_save(struct trainer *t, const char *name, struct failure *f) {
     return code;
 }
 
+/* ---- the models that are delivered -------------------------------------------------------- */
+
+int ot_trainer_plan_export(struct trainer *t, struct failure *f) {
+    ot_export_options *o = &t->delivery;
+    ot_error err = {0};
+    *o = (ot_export_options){.form = (ot_export_form)ot_integer(t->s, OPTION_weights_form, 0),
+                             .training_info = t->algorithm.is_read};
+    ot_status status = ot_check_export(t->model.session, o, &err);
+    if (status && o->training_info) {
+        if (status == OT_ERROR_ARGUMENT)
+            fprintf(stderr, "onnx-train: weights/*.onnx are in another form than the model and "
+                            "carry no training_info; form=as-is keeps both\n");
+        else
+            fprintf(stderr, "onnx-train: %s; weights/*.onnx keep the model's own\n", err.message);
+        o->training_info = 0;
+        status = ot_check_export(t->model.session, o, &err);
+    }
+    if (!status) return 0;
+    return ot_refuse(f, err.status == OT_ERROR_NO_MEMORY ? EXIT_MEMORY : EXIT_MODEL,
+                     "what is trained could not be delivered: %s", err.message);
+}
+
 int ot_trainer_export(struct trainer *t, const char *name, struct failure *f) {
     char file[64];
-    ot_export_options options = {.training_info = t->algorithm.is_read && !t->kept_old};
     ot_error err = {0};
     snprintf(file, sizeof file, "weights/%s", name);
     char *path = ot_run_file(&t->run, file, f);
     if (!path) return f->code;
     int code = 0;
-    ot_status status = ot_export_onnx(t->model.session, path, &options, &err);
-    if (status == OT_ERROR_UNSUPPORTED && options.training_info) {
-        fprintf(stderr, "onnx-train: %s; weights/*.onnx keep the model's own\n", err.message);
-        t->kept_old = true;
-        options.training_info = 0;
-        status = ot_export_onnx(t->model.session, path, &options, &err);
-    }
-    if (status) code = ot_refuse_status(f, EXIT_RUNTIME, &err);
+    if (ot_export_onnx(t->model.session, path, &t->delivery, &err))
+        code = ot_refuse_status(f, EXIT_RUNTIME, &err);
     free(path);
     return code;
 }
