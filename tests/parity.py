@@ -17,7 +17,6 @@ Exit code 1 where something differs.
 """
 import argparse
 import copy
-import ctypes as c
 import logging
 import pathlib
 import sys
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from library import Library  # noqa: E402
 from parity_models import ARCHITECTURES, FOLDED  # noqa: E402
 from parity_torch import expected, export, forms, has_bn, randomize  # noqa: E402
 
@@ -35,100 +35,6 @@ LOSS_LIMIT, GRADIENT_LIMIT, LEAST = 1e-4, 1e-3, 1e-3
 DRAWS, MOVE = 5, 2.0 ** -22
 BN = {"affine": 3, "train": 2}
 SPARSE = {"auto": 0, "always": 1, "never": 2}
-TYPES = {np.dtype("float32"): 1, np.dtype("int64"): 7}
-
-
-class Error(c.Structure):
-    _fields_ = [("status", c.c_int), ("message", c.c_char * 508)]
-
-
-class Tensor(c.Structure):
-    _fields_ = [("type", c.c_int), ("rank", c.c_int), ("dim", c.c_int64 * 16), ("data", c.c_void_p)]
-
-    @classmethod
-    def view(cls, a):
-        return cls(TYPES[a.dtype], a.ndim, (c.c_int64 * 16)(*a.shape), a.ctypes.data)
-
-
-class Options(c.Structure):
-    _fields_ = [("threads", c.c_int), ("isa", c.c_char_p), ("sparse", c.c_int), ("bn", c.c_int),
-                ("seed", c.c_uint64), ("limits", c.c_uint64 * 4), ("allocator", c.c_void_p * 3),
-                ("log", c.c_void_p), ("log_context", c.c_void_p), ("parallel_for", c.c_void_p),
-                ("parallel_context", c.c_void_p), ("parallel_workers", c.c_int)]
-
-
-class Parameter(c.Structure):
-    _fields_ = [("name", c.c_char_p), ("op", c.c_char_p), ("file_type", c.c_int), ("rank", c.c_int),
-                ("dim", c.c_int64 * 16), ("elements", c.c_int64), ("nonzeros", c.c_int64),
-                ("has_pattern", c.c_int), ("is_sparse", c.c_int), ("is_trainable", c.c_int),
-                ("fixed", c.c_int),
-                ("mask_hash", c.c_uint64)]
-
-
-class Loss(c.Structure):
-    _fields_ = [("kind", c.c_int), ("label_smoothing", c.c_float), ("ignore_index", c.c_int64),
-                ("use_ignore_index", c.c_int), ("huber_delta", c.c_float), ("output", c.c_char_p)]
-
-
-class Optimizer(c.Structure):
-    _fields_ = [("kind", c.c_int), ("zeros", c.c_byte * 80)]
-
-
-class Result(c.Structure):
-    _fields_ = [("loss", c.c_double), ("count", c.c_int64), ("correct", c.c_int64)]
-
-
-class Session:
-    """A model opened by the library."""
-
-    def __init__(self, library, path, sparse, bn):
-        self.library, self.handle = library, c.c_void_p()
-        options = Options(threads=2, sparse=SPARSE[sparse], bn=BN[bn])
-        self.call("ot_open", str(path).encode(), c.byref(options), c.byref(self.handle))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.library.ot_close(self.handle)
-
-    def call(self, function, *arguments):
-        error = Error()
-        if getattr(self.library, function)(*arguments, c.byref(error)):
-            raise RuntimeError(error.message.decode())
-
-    def step(self, inputs, target):
-        loss = Loss(kind=0 if target.dtype == np.int64 else 1)
-        self.call("ot_set_loss", self.handle, c.byref(loss))
-        self.call("ot_set_optimizer", self.handle, c.byref(Optimizer()))
-        result, views = Result(), (Tensor * len(inputs))(*map(Tensor.view, inputs))
-        self.call("ot_train_step", self.handle, views, len(inputs), c.byref(Tensor.view(target)),
-                  c.byref(result))
-        return result.loss
-
-    def read(self, function, i, info):
-        a = np.empty(tuple(info.dim[:info.rank]), np.float32)
-        self.call(function, self.handle, i, a.ctypes.data_as(c.POINTER(c.c_float)))
-        return a
-
-    def parameters(self):
-        """(name, has it a pattern, values, gradient) of each that is trained."""
-        for i in range(self.library.ot_parameter_count(self.handle)):
-            info = Parameter()
-            self.call("ot_get_parameter", self.handle, i, c.byref(info))
-            if info.is_trainable:
-                yield (info.name.decode(), info.has_pattern,
-                       self.read("ot_read_parameter", i, info),
-                       self.read("ot_get_gradient", i, info))
-
-
-def load(path):
-    library = c.CDLL(path)
-    library.ot_close.argtypes = [c.c_void_p]
-    library.ot_parameter_count.argtypes = [c.c_void_p]
-    for name in ("ot_read_parameter", "ot_get_gradient"):
-        getattr(library, name).argtypes = [c.c_void_p, c.c_int, c.c_void_p, c.c_void_p]
-    return library
 
 
 class Found:
@@ -141,6 +47,7 @@ class Found:
                 self.places.setdefault(key, (name, back))
 
     def add(self, name, pattern, values, gradient):
+        """Sets apart what is no parameter of the module."""
         pieces = [(values, gradient)]
         if not self.known(pieces) and values.ndim > 1:
             pieces = list(zip(values, gradient))  # recurrent layers join their directions
@@ -220,7 +127,7 @@ def measure(library, name, module, inputs, target, path, bn, args):
     loss, want = expected(module, train, inputs, target, torch.float64)
     _, torch32 = expected(module, train, inputs, target, torch.float32)
     found = Found(module)
-    with Session(library, path, args.sparse, bn) as session:
+    with library.open(path, sparse=SPARSE[args.sparse], bn=BN[bn]) as session:
         got = session.step([np.ascontiguousarray(x.numpy()) for x in inputs], target.numpy())
         for parameter in session.parameters():
             found.add(*parameter)
@@ -284,9 +191,10 @@ def main():
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    library = load(args.library)
+    library = Library(args.library)
     print(f"{'architecture':14} {'':3} {'':6} {'bn':6} {'loss':>8} {'gradient':>8} {'torch':>8}")
     sys.exit(sum(run(library, name, args) for name in args.names or ARCHITECTURES) > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,7 @@ def forms(a):
     if a.ndim == 4:
         yield (a.transpose(1, 0, 2, 3).copy().tobytes(),
                lambda g, s=a.shape: g.reshape(s[1], s[0], *s[2:]).transpose(1, 0, 2, 3))
-    for order in ([0, 3, 1, 2], [1, 0, 2]):  # the gates of LSTM and GRU
+    for order in ([0, 3, 1, 2], [1, 0, 2]) if a.ndim else ():  # the gates of LSTM and GRU
         if a.shape[0] % len(order) == 0:
             blocks = a.reshape(len(order), -1, *a.shape[1:])
             back = np.argsort(order)
