@@ -67,6 +67,7 @@ set(OPS_SOURCES
 set(ONNX_SOURCES
   onnx/attributes.c
   onnx/beneath.c
+  onnx/body.c
   onnx/branch.c
   onnx/bump.c
   onnx/call.c
@@ -110,7 +111,9 @@ set(RUNTIME_SOURCES
   runtime/gradient.c
   runtime/head.c
   runtime/join.c
+  runtime/known.c
   runtime/layout.c
+  runtime/loop.c
   runtime/loss.c
   runtime/lower.c
   runtime/made_up.c
@@ -132,6 +135,7 @@ set(RUNTIME_SOURCES
   runtime/table.c
   runtime/train.c
   runtime/trained.c
+  runtime/unroll.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
@@ -228,6 +232,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_optimizer
   test_options
   test_parity
+  test_loop:model.c:wire.c
   test_mask:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place

@@ -52,22 +52,28 @@ static bool evaluate(struct import *im, int v, int steps, int64_t *number) {
 
 /* ---- the branch ---- */
 
-static const Onnx__GraphProto *find_branch(const Onnx__NodeProto *p, const char *name) {
+const Onnx__GraphProto *ot_branch_find(const Onnx__NodeProto *p, const char *name) {
     for (size_t i = 0; i < p->n_attribute; i++)
         if (p->attribute[i]->name && !strcmp(p->attribute[i]->name, name))
             return p->attribute[i]->g;
     return NULL;
 }
 
-/* Names in a branch begin with the If's first output and the branch: no two are the same. */
-static ot_status make_prefix(struct walker *w, const Onnx__NodeProto *p, const char *branch,
-                             const char **prefix) {
+/* Names begin with the first output of the node that is there, and the branch; in a function,
+ * which may be called again, with a number, too. */
+ot_status ot_branch_prefix(struct walker *w, const Onnx__NodeProto *p, const char *branch,
+                           const char **prefix) {
     const struct frame *f = &w->frame[w->top];
     const char *outer = f->prefix ? f->prefix : "";
-    const size_t size = strlen(outer) + strlen(p->output[0]) + strlen(branch) + 3;
+    char number[32] = "";
+    size_t k = 0;
+    while (k + 1 < p->n_output && !*p->output[k]) k++;
+    if (f->function)
+        snprintf(number, sizeof number, "#%llu", (unsigned long long)w->im->next_scope);
+    const size_t size = strlen(outer) + strlen(p->output[k]) + strlen(branch) + sizeof number + 3;
     char *text = ot_bump_alloc(&w->im->temporary, size, 1);
     if (!text) return ot_import_no_room(w->im, &w->im->scratch, size);
-    snprintf(text, size, "%s%s/%s/", outer, p->output[0], branch);
+    snprintf(text, size, "%s%s/%s%s/", outer, p->output[k], branch, number);
     *prefix = text;
     return OT_OK;
 }
@@ -76,8 +82,6 @@ static ot_status check(struct walker *w, const Onnx__NodeProto *p, const char *n
                        const Onnx__GraphProto *branch) {
     struct import *im = w->im;
     if (!branch) return ot_import_fail(im, OT_ERROR_INVALID, "there is no %s", name);
-    if (w->top + 1 >= OT_MOST_FRAMES)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "functions and branches are nested too deep");
     if (branch->n_input || branch->n_output != p->n_output || !p->n_output || !*p->output[0])
         return ot_import_fail(im, OT_ERROR_INVALID,
                               "%s has %zu inputs and %zu outputs, the node has %zu outputs", name,
@@ -93,6 +97,28 @@ static ot_status declare(struct walker *w) {
     for (size_t i = 0; i < g->n_sparse_initializer; i++)
         OT_TRY(ot_values_sparse_initializer(w->im, f->scope, f->prefix, g->sparse_initializer[i],
                                             !f->function));
+    return OT_OK;
+}
+
+ot_status ot_branch_push(struct walker *w, struct frame frame) {
+    if (w->top + 1 >= OT_MOST_FRAMES)
+        return ot_import_fail(w->im, OT_ERROR_LIMIT,
+                              "functions, branches and loops are nested too deep");
+    frame.node = frame.branch->node;
+    frame.n = frame.branch->n_node;
+    frame.i = 0;
+    frame.scope = w->im->next_scope;
+    w->im->next_scope += 2;
+    w->frame[++w->top] = frame;
+    ot_status status = declare(w);
+    if (status) w->top--;
+    return status;
+}
+
+/* Formal outputs have the names of the node's. */
+static ot_status name_outputs(struct walker *w) {
+    const struct frame *f = &w->frame[w->top];
+    const Onnx__GraphProto *g = f->branch;
     for (size_t k = 0; k < g->n_output; k++)
         if (!g->output[k]->name ||
             !ot_names_set(&w->im->names, f->scope + 1, g->output[k]->name, (int)k))
@@ -108,19 +134,14 @@ ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *take
     *taken = evaluate(w->im, v, 0, &number);
     if (!*taken) return OT_OK;
     const char *name = number ? "then_branch" : "else_branch";
-    const Onnx__GraphProto *branch = find_branch(p, name);
     struct frame inner = w->frame[w->top];
-    OT_TRY(check(w, p, name, branch));
-    OT_TRY(make_prefix(w, p, name, &inner.prefix));
-    inner.branch = branch;
-    inner.node = branch->node;
-    inner.n = branch->n_node;
-    inner.i = 0;
-    inner.scope = w->im->next_scope;
+    inner.branch = ot_branch_find(p, name);
     inner.call = p;
-    w->im->next_scope += 2;
-    w->frame[++w->top] = inner;
-    ot_status status = declare(w);
+    inner.loop = NULL;
+    OT_TRY(check(w, p, name, inner.branch));
+    OT_TRY(ot_branch_prefix(w, p, name, &inner.prefix));
+    OT_TRY(ot_branch_push(w, inner));
+    ot_status status = name_outputs(w);
     if (status) w->top--;
     return status;
 }

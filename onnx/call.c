@@ -1,4 +1,4 @@
-/* call.c - calls of local functions, and the way out of them and of branches. */
+/* call.c - calls of local functions, and the way out of them, of branches and bodies. */
 #include "onnx/walk.h"
 
 ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
@@ -65,6 +65,7 @@ static ot_status leave_function(struct walker *w) {
 }
 
 ot_status ot_call_leave(struct walker *w) {
+    if (w->frame[w->top].loop) return ot_body_leave(w);
     ot_status status = w->frame[w->top].branch ? leave_branch(w) : leave_function(w);
     w->top--;
     return status;

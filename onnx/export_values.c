@@ -244,21 +244,25 @@ static ot_status put_graph(struct values *all, Onnx__GraphProto *graph) {
     for (size_t i = 0; i < graph->n_node; i++) {
         Onnx__NodeProto *node = graph->node[i];
         if (is_a(node, "Constant")) OT_TRY(put_constant(all, node));
-        if (is_a(node, "If") && node->n_output) OT_TRY(put_branches(all, node));
+        if (is_a(node, "If") || is_a(node, "Loop") || is_a(node, "Scan"))
+            OT_TRY(put_branches(all, node));
     }
     return OT_OK;
 }
 
-/* The scan that let the model in has bounded how deep subgraphs nest. Only the branch that import
- * took has values. */
+/* The scan that let the model in has bounded how deep subgraphs nest. Only bodies of loops and the
+ * branch that import took have values. */
 static ot_status put_branches(struct values *all, const Onnx__NodeProto *node) {
     const char *outer = all->prefix;
+    size_t first = 0; /* output that is there */
+    while (first < node->n_output && !*node->output[first]) first++;
+    if (first == node->n_output) return OT_OK;
     for (size_t i = 0; i < node->n_attribute; i++) {
         const Onnx__AttributeProto *a = node->attribute[i];
         const char *place;
         if (!a->g || !a->name) continue;
         OT_TRY(join(all->job, "/", a->name, "/", &place));
-        OT_TRY(join(all->job, outer, node->output[0], place, &all->prefix));
+        OT_TRY(join(all->job, outer, node->output[first], place, &all->prefix));
         OT_TRY(put_graph(all, a->g));
         all->prefix = outer;
     }

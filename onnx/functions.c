@@ -137,7 +137,7 @@ struct walk {
         size_t n, i, attribute, graph;
     } level[MOST_SUBGRAPHS + 1];
     int depth;
-    size_t initializers; /* of the subgraphs so far */
+    size_t initializers; /* of the subgraphs so far, and their inputs */
 };
 
 /* The k-th subgraph of an attribute; NULL behind the last. */
@@ -159,7 +159,7 @@ static const Onnx__NodeProto *next_node(struct walk *w) {
                 memset(&w->level[w->depth], 0, sizeof *w->level);
                 w->level[w->depth].node = g->node;
                 w->level[w->depth].n = g->n_node;
-                w->initializers += g->n_initializer + g->n_sparse_initializer;
+                w->initializers += g->n_initializer + g->n_sparse_initializer + g->n_input;
             } else if (!g) {
                 ++*a;
                 w->level[w->depth].graph = 0;

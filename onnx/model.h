@@ -75,6 +75,8 @@ struct import {
     Onnx__ModelProto *model;
     const Onnx__GraphProto *algorithm; /* of training_info; NULL: none is read */
     uint64_t next_scope;               /* of the next call of a function */
+    int n_bodies, body;                /* of loops; the one that the walk is in, or 0 */
+    bool bodies_gathered;              /* they are complete: what follows has none */
     struct names names;
     struct source *source; /* one a value */
     struct function *function;
@@ -191,6 +193,10 @@ void ot_values_hints(struct import *im);
 void ot_values_hint(struct import *im, int v);
 ot_status ot_values_outputs(struct import *im);
 
+/* An input of a body. */
+ot_status ot_values_formal(struct import *im, uint64_t scope, const char *prefix,
+                           const Onnx__ValueInfoProto *p, int *value);
+
 /* ---- note.c: what exporters note of initializers ---- */
 
 void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p);
@@ -199,6 +205,11 @@ void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p);
 ot_status ot_nodes_walk(struct import *im);
 /* Nodes of a graph at this place of the file, which see the names of the model's. */
 ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, const char *place);
+
+/* ---- body.c: bodies of loops ---- */
+
+/* Moves the nodes of bodies behind those of the graph. */
+ot_status ot_bodies_gather(struct import *im);
 
 /* ---- training.c: training_info ---- */
 

@@ -1,6 +1,7 @@
 /* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies
  * (call.c), an If of a constant by the branch it takes (branch.c), Constant nodes by values, an
- * Identity of a constant by the constant itself, sequences by their elements (sequence.c). */
+ * Identity of a constant by the constant itself, sequences by their elements (sequence.c). Loops
+ * keep their bodies (body.c). */
 #include "onnx/walk.h"
 
 #include <stdio.h>
@@ -108,14 +109,13 @@ static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct
     return OT_OK;
 }
 
-static ot_status add_plain(struct walker *w, const Onnx__NodeProto *p, const struct template *t,
-                           struct attr *attr) {
+ot_status ot_walk_add(struct walker *w, const Onnx__NodeProto *p, const struct node *node) {
     struct import *im = w->im;
     struct graph *g = im->g;
     char buffer[2 * OT_SHORT_NAME + 16];
-    struct node n = t->node;
+    struct node n = *node;
     const struct frame *f = &w->frame[w->top];
-    n.attr = attr;
+    n.in_body = im->body;
     n.n_in = (int)p->n_input;
     n.n_out = (int)p->n_output;
     n.in = ot_bump_alloc(&im->kept, p->n_input + p->n_output, sizeof *n.in);
@@ -182,8 +182,9 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     if (function >= 0) return ot_call_enter(w, p, function, t, attr);
     struct node node = t->node;
     node.attr = attr;
+    if (ot_body_is_loop(&node) && !im->bodies_gathered) return ot_body_enter(w, p, &node);
     OT_TRY(ot_sequence_node(w, p, &node, &taken));
-    return taken ? OT_OK : add_plain(w, p, t, attr);
+    return taken ? OT_OK : ot_walk_add(w, p, &node);
 }
 
 ot_status ot_nodes_walk(struct import *im) {

@@ -136,7 +136,7 @@ static ot_status add(const struct task *t, const char *op, const struct attr *at
         return ot_import_fail(im, OT_ERROR_LIMIT, "more nodes than were counted");
     struct node *node = &g->node[g->n_nodes];
     *node = (struct node){.name = name, .op_type = op, .domain = "", .opset = OPSET,
-                          .n_in = n_in, .n_out = n_out, .n_attr = n_attr,
+                          .n_in = n_in, .n_out = n_out, .n_attr = n_attr, .in_body = im->body,
                           .in = ends, .out = ends + n_in, .attr = a};
     for (int i = 0; i < n_out; i++) g->value[out[i]].producer = g->n_nodes;
     ot_weights_use(im, node);

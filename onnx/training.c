@@ -97,6 +97,7 @@ ot_status ot_training_read(struct import *im) {
     if (!a->input) return ot_import_no_room(im, &g->arena, p->n_input * sizeof *a->input);
     OT_TRY(ot_values_lists(im, p, PLACE, false, a->input, &a->n_inputs));
     compress_zeros(im, values);
+    g->n_nodes = g->all_nodes;
     OT_TRY(ot_nodes_walk_graph(im, p, PLACE));
     a->end = g->n_nodes;
     a->first_value = values;

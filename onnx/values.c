@@ -123,6 +123,20 @@ static ot_status read_type(struct import *im, const Onnx__TypeProto *type, struc
     return t->shape ? read_shape(im, t->shape, v) : OT_OK;
 }
 
+ot_status ot_values_formal(struct import *im, uint64_t scope, const char *prefix,
+                           const Onnx__ValueInfoProto *p, int *value) {
+    struct value declared = {.rank = -1};
+    OT_TRY(check_new(im, scope, p->name));
+    if (p->type && p->type->value_case != ONNX__TYPE_PROTO__VALUE__NOT_SET)
+        OT_TRY(read_type(im, p->type, &declared));
+    OT_TRY(ot_values_add(im, scope, p->name, prefix, p->name, OT_VALUE_FORMAL, value));
+    struct value *v = &im->g->value[*value];
+    v->type = declared.type;
+    v->rank = declared.rank;
+    memcpy(v->dim, declared.dim, sizeof v->dim);
+    return OT_OK;
+}
+
 /* An input that an initializer gives the default value: both must say the same. */
 static ot_status check_same(struct import *im, const struct value *declared,
                             const struct value *v) {

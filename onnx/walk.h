@@ -1,11 +1,12 @@
-/* walk.h - what nodes.c, scope.c, call.c, branch.c and sequence.c share of the walk over nodes. */
+/* walk.h - what nodes.c, scope.c, call.c, branch.c, body.c and sequence.c share of the walk over
+ * nodes. */
 #ifndef OT_ONNX_WALK_H
 #define OT_ONNX_WALK_H
 
 #include "onnx/model.h"
 
-/* The graph, one call of a function, or a branch that an If takes. Its names live in `scope`;
- * scope + 1 holds the numbers of a function's or branch's formal outputs. */
+/* The graph, one call of a function, a branch that an If takes, or the body of a loop. Its names
+ * live in `scope`; scope + 1 holds the numbers of a function's or branch's formal outputs. */
 struct frame {
     struct function *function; /* NULL: the graph; a branch has that of its If */
     int number;                /* of the function; -1 */
@@ -15,8 +16,10 @@ struct frame {
     const Onnx__NodeProto *call; /* the node that called, the If */
     struct attr *attr;           /* of the call */
     int n_attr;
-    const Onnx__GraphProto *branch; /* NULL: no branch; in one, names of outer frames hold too */
-    const char *prefix;             /* of names in a branch outside of functions */
+    const Onnx__GraphProto *branch; /* a branch or body: names of outer frames hold in it, too */
+    const char *prefix;             /* of names in a branch or body outside of functions */
+    const struct node *loop;        /* the Loop or Scan whose body this is; NULL: none */
+    int outer_body;                 /* import.body around this body */
 };
 
 struct walker {
@@ -54,6 +57,27 @@ bool ot_branch_is_if(const Onnx__NodeProto *p);
 /* Enters the branch that the condition takes; *taken is false where the condition is no constant,
  * and nothing was done. */
 ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *taken);
+
+/* The graph that attribute `name` of a node is; NULL: there is none. */
+const Onnx__GraphProto *ot_branch_find(const Onnx__NodeProto *p, const char *name);
+/* Prefix of the names in that graph: no two are the same. */
+ot_status ot_branch_prefix(struct walker *w, const Onnx__NodeProto *p, const char *branch,
+                           const char **prefix);
+/* Enters a frame and declares the initializers of its graph. */
+ot_status ot_branch_push(struct walker *w, struct frame frame);
+
+/* ---- body.c: Loop and Scan ---- */
+
+bool ot_body_is_loop(const struct node *node);
+/* Enters the body of the node, whose type and attributes these are. */
+ot_status ot_body_enter(struct walker *w, const Onnx__NodeProto *p, const struct node *node);
+/* Leaves the body that is the top frame, and adds its node. */
+ot_status ot_body_leave(struct walker *w);
+
+/* ---- nodes.c ---- */
+
+/* Adds a node of this type, with these attributes, to the graph. */
+ot_status ot_walk_add(struct walker *w, const Onnx__NodeProto *p, const struct node *node);
 
 /* ---- sequence.c: sequences of known length ---- */
 

@@ -126,7 +126,7 @@ static ot_status backward_nodes(struct plan *p, ot_error *err) {
 /* The results of p->gradient: what arrives at the values that its inputs are. */
 static ot_status differentiate_node(struct plan *p, ot_error *err) {
     const struct node *n = p->gradient;
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     OT_TRY(gradient_entry(p, p->logits, NULL, &p->loss_gradient, err));
     OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_ONE, .a = p->loss_gradient}, err));
     p->logits->grad = p->loss_gradient;

@@ -63,7 +63,7 @@ static void tell(struct node *node, struct attr a) { node->attr[node->n_attr++] 
 
 /* The transpositions `outer` after `inner` of AXES axes, either -1 where there is none. */
 static bool tell_perm(struct plan *p, struct node *node, const char *name, int outer, int inner) {
-    const struct node *const nodes = p->session->graph->node;
+    const struct node *const nodes = p->graph->node;
     int64_t *perm = ot_arena_alloc(&p->arena, AXES, sizeof *perm);
     if (!perm) return false;
     for (int i = 0; i < AXES; i++) perm[i] = i;
@@ -86,7 +86,7 @@ static bool tell_perm(struct plan *p, struct node *node, const char *name, int o
 
 static bool accept_attention(struct plan *p, const struct match *m, struct node *node) {
     enum { OUT, PRODUCT_V, SOFTMAX, ADD, SCALE, PRODUCT_K, SCALE_Q, Q, SCALE_K, K, K_INNER, V };
-    const struct node *const nodes = p->session->graph->node;
+    const struct node *const nodes = p->graph->node;
     const struct node *softmax = &nodes[m->node[SOFTMAX]];
     const int64_t axis = ot_attr_int(softmax, "axis", softmax->opset >= 13 ? -1 : 1);
     if (axis != -1 && axis != AXES - 1) return false;
@@ -124,7 +124,7 @@ static bool mean_axis(const struct graph *g, const struct node *mean, int64_t *a
 
 /* Values: x, epsilon, scale, bias. All means go along one axis; `fits` sees that it is the last. */
 static bool accept_norm(struct plan *p, const struct match *m, struct node *node) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     const struct tensor *e = g->value[m->value[1]].constant;
     int64_t axis = 0, other;
     bool first = true;
@@ -244,7 +244,7 @@ static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error 
 }
 
 ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     const ot_allocator *al = &p->session->allocator;
     struct fuser *f = ot_block_alloc(al, 1, sizeof *f);
     if (!f) return ot_plan_no_memory(err);

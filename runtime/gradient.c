@@ -37,14 +37,14 @@ const char *ot_gradient_fault(const struct graph *g, const struct node *n, int *
 }
 
 bool ot_gradient_makes(const struct plan *p, int v) {
-    const int k = p->session->graph->value[v].producer;
-    return k >= 0 && &p->session->graph->node[k] == p->gradient;
+    const int k = p->graph->value[v].producer;
+    return k >= 0 && &p->graph->node[k] == p->gradient;
 }
 
 /* ---- before the nodes are lowered ---- */
 
 ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     *y = -1;
     for (int k = 0; k < g->n_nodes; k++) {
         const struct node *n = &g->node[k];
@@ -64,7 +64,7 @@ ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error 
 }
 
 static ot_status check_uses(const struct plan *p, const bool *needed, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     for (int k = 0; k < g->n_nodes; k++)
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0 && ot_gradient_makes(p, g->node[k].in[i]))
@@ -94,7 +94,7 @@ ot_status ot_gradient_result(struct plan *p, int v, struct entry **e, ot_error *
     const struct node *n = p->gradient;
     int i = 0;
     while (n->out[i] != v) i++;
-    *e = ot_plan_entry(p, p->session->graph->value[v].name);
+    *e = ot_plan_entry(p, p->graph->value[v].name);
     if (!*e) return ot_plan_no_memory(err);
     (*e)->t = p->rows[n->in[i]]->t;
     (*e)->t.role = OT_ROLE_ACTIVATION;

@@ -68,7 +68,7 @@ static bool is_layer(struct ot_session *s, struct head *h) {
 static bool is_free(const struct ot_session *s, const struct parameter *p) {
     const struct graph *g = s->graph;
     int uses = 0;
-    for (int k = 0; k < g->n_nodes; k++)
+    for (int k = 0; k < g->all_nodes; k++)
         for (int i = 0; i < g->node[k].n_in; i++) uses += g->node[k].in[i] == p->value;
     for (int i = 0; i < g->n_outputs; i++) uses += g->output[i] == p->value;
     return uses == 1 && g->value[p->value].exportable;

@@ -116,14 +116,14 @@ static const struct pattern *pattern_of(const struct plan *p, int v) {
     const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
     const struct pattern *pattern = NULL;
     for (int i = 0; i < (m ? m->n_origins : 1) && !pattern; i++) {
-        const int k = s->parameter_of[m ? m->origin[i] : v];
+        const int k = p->parameter_of[m ? m->origin[i] : v];
         if (k >= 0) pattern = s->parameter[k].t.pattern;
     }
     return pattern;
 }
 
 void ot_layout_find_ways(struct plan *p) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     for (int k = g->n_nodes - 1; k >= 0; k--) {
         const struct node *node = &g->node[k];
         const struct op *op = ot_op_of(node);

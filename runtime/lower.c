@@ -42,11 +42,11 @@ static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
 /* A value that no node computes: input, parameter or constant. */
 static ot_status source(struct plan *p, int v, ot_error *err) {
     struct ot_session *s = p->session;
-    const struct value *value = &s->graph->value[v];
+    const struct value *value = &p->graph->value[v];
     if (p->moved[v]) return ot_moved_make(p, v, err);
     struct entry *e = ot_plan_entry(p, value->name);
     if (!e) return ot_plan_no_memory(err);
-    int k = s->parameter_of[v];
+    int k = p->parameter_of[v];
     if (k >= 0) {
         const struct parameter *w = &s->parameter[k];
         e->t = w->t;
@@ -118,7 +118,7 @@ static void note_sparse(struct plan *p, int v, bool sparse) {
     const struct ot_session *s = p->session;
     const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
     for (int i = 0; i < (m ? m->n_origins : 1); i++) {
-        const int k = s->parameter_of[m ? m->origin[i] : v];
+        const int k = p->parameter_of[m ? m->origin[i] : v];
         if (k >= 0) s->parameter[k].is_sparse = sparse;
     }
 }
@@ -155,7 +155,7 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lan
     const struct node *node = n->node;
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
-        struct entry *y = ot_plan_entry(p, p->session->graph->value[node->out[j]].name);
+        struct entry *y = ot_plan_entry(p, p->graph->value[node->out[j]].name);
         if (!y) return ot_plan_no_memory(err);
         /* statistics are vectors over channels, not over samples */
         const bool rows = !lanes.rank || (j > 0 && n->op->statistics);
@@ -186,7 +186,7 @@ static ot_status lower_node(struct plan *p, const struct node *node, int k, bool
 
 /* Nodes that are fused run at the place of the last of them. */
 static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     const struct fusion *f = p->fused[k];
     bool taken = false;
     if (f && f->member[f->n - 1] != k) return OT_OK;
@@ -202,12 +202,12 @@ static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
 
 /* needed[k]: node k computes something that leads to value v. Nodes stand in topological order. */
 static void need(const struct plan *p, int v, bool *needed) {
-    const int k = p->session->graph->value[v].producer;
+    const int k = p->graph->value[v].producer;
     if (k >= 0 && !p->moved[v]) needed[k] = true;
 }
 
 static void close_needs(const struct plan *p, bool *needed) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     for (int k = g->n_nodes - 1; k >= 0; k--)
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0) need(p, g->node[k].in[i], needed);
@@ -219,8 +219,8 @@ int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output) {
     return kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
 }
 
-static int loss_value(const struct ot_session *s) {
-    return ot_loss_value(s->graph, s->loss.kind, s->loss_output);
+static int loss_value(const struct plan *p) {
+    return ot_loss_value(p->graph, p->session->loss.kind, p->session->loss_output);
 }
 
 ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err) {
@@ -233,9 +233,9 @@ static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) 
 }
 
 static ot_status finish_results(struct plan *p, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     if (!ot_plan_has_outputs(p->kind)) {
-        OT_TRY(ot_lower_dense(p, loss_value(p->session), &p->logits, err));
+        OT_TRY(ot_lower_dense(p, loss_value(p), &p->logits, err));
         return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
     }
     p->n_outputs = g->n_outputs;
@@ -274,7 +274,7 @@ static ot_status check_differentiable(const struct plan *p, ot_error *err) {
 }
 
 ot_status ot_lower(struct plan *p, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     bool *needed = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *needed);
     p->rows = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->rows);
     p->lanes = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->lanes);
@@ -289,7 +289,7 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     if (ot_plan_has_outputs(p->kind))
         for (int i = 0; i < g->n_outputs; i++) need(p, g->output[i], needed);
     else
-        need(p, loss_value(p->session), needed);
+        need(p, loss_value(p), needed);
     close_needs(p, needed);
     int y; /* what is differentiated: it has to be there */
     OT_TRY(ot_gradient_find(p, needed, &y, err));
@@ -298,7 +298,7 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
         close_needs(p, needed);
     }
     OT_TRY(ot_gradient_sources(p, needed, err));
-    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p->session), err));
+    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p), err));
     for (int k = 0; k < g->n_nodes; k++)
         if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, err));
     OT_TRY(finish_results(p, err));

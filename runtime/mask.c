@@ -9,7 +9,7 @@ static const float closed = -100; /* and less: what is written for minus infinit
 
 /* Nodes stand in topological order: from the last one back, all consumers have been seen. */
 void ot_mask_find_scores(const struct graph *g, bool *scores) {
-    for (int k = g->n_nodes - 1; k >= 0; k--) {
+    for (int k = g->all_nodes - 1; k >= 0; k--) {
         const struct node *node = &g->node[k];
         const struct op *op = ot_op_of(node);
         if (!op || *node->domain) continue;

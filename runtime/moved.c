@@ -57,11 +57,12 @@ static bool is_fixed(const struct graph *g, const struct moved *m) {
 }
 
 /* All weights, one with a pattern at least, and not too many slots to number. */
-static bool has_slots(const struct ot_session *s, const struct moved *m) {
+static bool has_slots(const struct plan *p, const struct moved *m) {
+    const struct ot_session *s = p->session;
     int64_t slots = 0;
     bool pattern = false;
     for (int i = 0; i < m->n_origins; i++) {
-        const int k = s->parameter_of[m->origin[i]];
+        const int k = p->parameter_of[m->origin[i]];
         if (k < 0 || s->parameter[k].dequantizer >= 0) return false;
         pattern |= s->parameter[k].t.pattern != NULL;
         slots += ot_count(&s->parameter[k].t);
@@ -75,7 +76,7 @@ static bool takes_slots(const struct op *op, int i) {
 }
 
 ot_status ot_moved_choose(struct plan *p, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     struct moved m;
     p->moved = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->moved);
     if (!p->moved) return ot_plan_no_memory(err);
@@ -84,7 +85,7 @@ ot_status ot_moved_choose(struct plan *p, ot_error *err) {
         for (int i = 0; i < g->node[k].n_in && i < 16; i++) {
             const int v = g->node[k].in[i];
             if (v < 0 || p->moved[v] || g->value[v].constant || !takes_slots(op, i)) continue;
-            if (!ot_moved_find(g, v, &m) || !is_fixed(g, &m) || !has_slots(p->session, &m))
+            if (!ot_moved_find(g, v, &m) || !is_fixed(g, &m) || !has_slots(p, &m))
                 continue;
             struct moved_use *use = p->moved[v] = ot_arena_alloc(&p->arena, 1, sizeof *use);
             if (!use) return ot_plan_no_memory(err);
@@ -110,7 +111,7 @@ struct mover {
 static ot_status no_memory(const struct mover *w, ot_error *err) {
     return ot_fail(err, w->arena.refused ? OT_ERROR_LIMIT : OT_ERROR_NO_MEMORY,
                    "out of memory to move the weight '%s'",
-                   w->p->session->graph->value[w->m->origin[0]].name);
+                   w->p->graph->value[w->m->origin[0]].name);
 }
 
 static struct tensor *numbers_of(struct mover *w, int v) {
@@ -150,7 +151,7 @@ static ot_status number_slots(struct mover *w, int v, ot_error *err) {
 }
 
 static ot_status move_numbers(struct mover *w, int k, ot_error *err) {
-    const struct graph *g = w->p->session->graph;
+    const struct graph *g = w->p->graph;
     const struct node *node = &g->node[k];
     struct plan_node *pn = ot_node_new(w->p, &w->arena, ot_op_of(node), node, k);
     if (!pn) return no_memory(w, err);
@@ -171,7 +172,7 @@ static ot_status move_numbers(struct mover *w, int k, ot_error *err) {
 static int ascending(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
 static ot_status move_all(struct mover *w, ot_error *err) {
-    const struct graph *g = w->p->session->graph;
+    const struct graph *g = w->p->graph;
     int order[OT_MOVED_MOST], room = w->m->n_origins;
     memcpy(order, w->m->node, sizeof order);
     qsort(order, (size_t)w->m->n_nodes, sizeof *order, ascending);
@@ -226,7 +227,7 @@ static ot_status make_map(struct mover *w, const struct moved_use *use,
 static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *err) {
     struct plan *p = w->p;
     const struct moved_use *use = p->moved[v];
-    const char *name = p->session->graph->value[v].name;
+    const char *name = p->graph->value[v].name;
     *node = (struct node){.name = name, .op_type = "Moved", .domain = "",
                           .n_in = 1 + w->m->n_origins, .n_out = 1};
     struct plan_node *pn = ot_node_new(p, &p->arena, ot_op_find("Moved"), node, -1);

@@ -66,7 +66,7 @@ static void walk(struct finder *f) {
     struct moved m;
     for (int v = 0; v < f->g->n_values; v++) f->parameter_of[v] = -1;
     f->n = 0;
-    for (int k = 0; k < f->g->n_nodes; k++) {
+    for (int k = 0; k < f->g->all_nodes; k++) {
         const struct node *node = &f->g->node[k];
         const struct op *op = ot_op_of(node);
         for (int i = 0; op && i < node->n_in && i < 16; i++) {
@@ -138,7 +138,7 @@ static ot_status own_values(struct parameter *p, const struct graph *g,
 
 static void count_uses(const struct graph *g, int *uses) {
     for (int i = 0; i < g->n_outputs; i++) uses[g->output[i]]++;
-    for (int k = 0; k < g->n_nodes; k++)
+    for (int k = 0; k < g->all_nodes; k++)
         for (int i = 0; i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0) uses[g->node[k].in[i]]++;
 }

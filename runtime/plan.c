@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/pattern.h"
+#include "runtime/loop.h"
 #include "runtime/session.h"
 
 /* ---- growing arrays in the plan's arena ---- */
@@ -88,7 +89,7 @@ static ot_status check_input(struct plan *p, const struct value *v, const ot_ten
 }
 
 static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err) {
-    const struct graph *g = p->session->graph;
+    const struct graph *g = p->graph;
     if (n != g->n_inputs)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d", g->n_inputs, n);
     p->n_inputs = n;
@@ -151,7 +152,10 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
     p->kind = kind;
     p->frugal = frugal;
     ot_arena_init(&p->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
+    p->graph = s->graph;
+    p->parameter_of = s->parameter_of;
     ot_status status = take_inputs(p, inputs, n, err);
+    if (!status) status = ot_unroll(p, err);
     if (!status) status = ot_lower(p, err);
     if (!status) status = ot_join(p, err);
     if (!status) status = ot_differentiate(p, err);

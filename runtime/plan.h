@@ -1,9 +1,9 @@
 /* plan.h - a flat list of steps for fixed shapes: forward, loss, backward.
  *
- * ot_plan_new walks the graph once: lower.c makes an op_node of every node that the result needs
- * (layouts: layout.c, shapes and folding: node.c), join.c joins neighbours, autodiff.c appends the
- * backward steps, memory.c gives every buffer its place in one block. Running it is one loop over
- * the steps (run.c). Every plan prints itself.
+ * ot_plan_new unrolls the loops of the graph (unroll.c) and walks it once: lower.c makes an op_node
+ * of every node that the result needs (layouts: layout.c, shapes and folding: node.c), join.c joins
+ * neighbours, autodiff.c appends the backward steps, memory.c gives every buffer its place in one
+ * block. Running it is one loop over the steps (run.c). Every plan prints itself.
  */
 #ifndef OT_RUNTIME_PLAN_H
 #define OT_RUNTIME_PLAN_H
@@ -95,6 +95,8 @@ struct plan {
     enum plan_kind kind;
     struct arena arena;
     struct ot_session *session;
+    const struct graph *graph; /* the session's, its loops unrolled */
+    const int *parameter_of;   /* value of the graph -> parameter of the session, or -1 */
 
     int n_inputs;
     ot_tensor *input; /* the shapes it was made for */

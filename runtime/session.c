@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "runtime/base/pattern.h"
+#include "runtime/loop.h"
 #include "runtime/training.h"
 
 #define TEXT_(x) #x
@@ -58,18 +59,26 @@ static ot_status check_options(const ot_options *o, ot_error *err) {
     return OT_OK;
 }
 
+/* Is there an operator that takes the node, or a loop that can be unrolled? */
+static ot_status check_node(const struct node *node, const bool *known, ot_error *why) {
+    const struct op *op = ot_op_of(node);
+    if (ot_is_loop(node)) return ot_loop_check(node, known, why);
+    if (op && !op->internal) return ot_op_check(op, node, why);
+    const bool branches = !*node->domain && !strcmp(node->op_type, "If");
+    return ot_fail(why, OT_ERROR_UNSUPPORTED,
+                   branches ? "its condition is no constant" : "not supported");
+}
+
 /* Every node that no operator takes is logged; the first one is the error. */
-static ot_status check_operators(const struct graph *g, const struct log *log, ot_error *err) {
+static ot_status check_nodes(const struct graph *g, const bool *known, const struct log *log,
+                             ot_error *err) {
     int problems = 0;
     ot_status status = OT_OK;
     char first[256] = "";
-    for (int k = 0; k < g->n_nodes; k++) {
+    for (int k = 0; k < g->all_nodes; k++) {
         const struct node *node = &g->node[k];
-        const struct op *op = ot_op_of(node);
-        const bool branches = !*node->domain && !strcmp(node->op_type, "If");
-        ot_error why = {OT_ERROR_UNSUPPORTED, "not supported"};
-        if (branches) ot_fail(&why, OT_ERROR_UNSUPPORTED, "its condition is no constant");
-        if (op && !op->internal && !ot_op_check(op, node, &why)) continue;
+        ot_error why;
+        if (!check_node(node, known, &why)) continue;
         char line[320];
         snprintf(line, sizeof line, "node %d '%.80s' operator %.40s%s%.40s opset %d: %.120s", k,
                  node->name, node->domain, *node->domain ? "." : "", node->op_type, node->opset,
@@ -83,12 +92,21 @@ static ot_status check_operators(const struct graph *g, const struct log *log, o
         }
     }
     if (!problems) return OT_OK;
-    return ot_fail(err, status, "%d of %d nodes cannot be run; %s", problems, g->n_nodes, first);
+    return ot_fail(err, status, "%d of %d nodes cannot be run; %s", problems, g->all_nodes, first);
+}
+
+static ot_status check_operators(const struct ot_session *s, ot_error *err) {
+    bool *known = ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *known);
+    if (!known) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
+    ot_loop_find_known(s->graph, known);
+    const ot_status status = check_nodes(s->graph, known, &s->log, err);
+    ot_block_free(&s->allocator, known);
+    return status;
 }
 
 static ot_status set_up(struct ot_session *s, ot_error *err) {
     const ot_options *o = &s->options;
-    OT_TRY(check_operators(s->graph, &s->log, err));
+    OT_TRY(check_operators(s, err));
     s->kernels = ot_kernels_find(o->isa);
     if (!s->kernels)
         return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);

@@ -126,6 +126,10 @@ static void check_session(struct writer *w) {
     if (w->s->graph->opset < TRAINING_OPSET)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "it needs opset %d, the model has %d",
                       TRAINING_OPSET, (int)w->s->graph->opset);
+    for (int k = 0; k < w->s->graph->n_nodes; k++)
+        if (w->s->graph->node[k].body)
+            ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the model has loops: '%.80s'",
+                          w->s->graph->node[k].name);
     if (o->options.schedule != OT_SCHEDULE_CONSTANT || o->steps < o->options.warmup_steps)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the learning rate changes: schedule or warm-up");
     if (o->options.clip_norm > 0)

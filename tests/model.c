@@ -38,7 +38,7 @@ void model_integer(struct model *m, const char *name, int64_t v) {
     wire_end(&m->wire);
 }
 
-enum { FLOAT = 1, INT = 2, STRING = 3, INTS = 7 }; /* AttributeProto.AttributeType */
+enum { FLOAT = 1, INT = 2, STRING = 3, GRAPH = 5, INTS = 7 }; /* AttributeProto.AttributeType */
 
 static void attribute(struct wire *w, char *text) {
     char *value = strchr(text, '=');
@@ -63,15 +63,35 @@ static void attribute(struct wire *w, char *text) {
     wire_end(w);
 }
 
-void model_node(struct model *m, const char *op, const char *inputs, const char *outputs,
-                const char *attributes) {
+static void end_node(struct model *m, const char *attributes) {
     char copy[512], *rest = NULL;
-    wire_open_node(&m->wire, op, inputs, outputs);
-    wire_bytes(&m->wire, 3, outputs, strcspn(outputs, " "));
     snprintf(copy, sizeof copy, "%s", attributes ? attributes : "");
     for (char *s = strtok_r(copy, " ", &rest); s; s = strtok_r(NULL, " ", &rest))
         attribute(&m->wire, s);
     wire_end(&m->wire);
+}
+
+void model_node(struct model *m, const char *op, const char *inputs, const char *outputs,
+                const char *attributes) {
+    wire_open_node(&m->wire, op, inputs, outputs);
+    wire_bytes(&m->wire, 3, outputs, strcspn(outputs, " "));
+    end_node(m, attributes);
+}
+
+void model_loop_begin(struct model *m, const char *op, const char *inputs, const char *outputs) {
+    wire_open_node(&m->wire, op, inputs, outputs);
+    wire_bytes(&m->wire, 3, outputs, strcspn(outputs, " "));
+    wire_begin(&m->wire, 5);
+    wire_string(&m->wire, 1, "body");
+    wire_int(&m->wire, 20, GRAPH);
+    wire_begin(&m->wire, 6);
+    wire_string(&m->wire, 2, "body");
+}
+
+void model_loop_end(struct model *m, const char *attributes) {
+    wire_end(&m->wire);
+    wire_end(&m->wire);
+    end_node(m, attributes);
 }
 
 unsigned char *model_finish(struct model *m, size_t *size) {

@@ -21,6 +21,9 @@ void model_integer(struct model *m, const char *name, int64_t v); /* a scalar */
  * element: "axes=2,"). The node is named as its first output. */
 void model_node(struct model *m, const char *op, const char *inputs, const char *outputs,
                 const char *attributes);
+/* A node whose attribute `body` is a graph: what is written until model_loop_end belongs to it. */
+void model_loop_begin(struct model *m, const char *op, const char *inputs, const char *outputs);
+void model_loop_end(struct model *m, const char *attributes);
 /* The file; the caller frees it. */
 unsigned char *model_finish(struct model *m, size_t *size);
 

@@ -178,6 +178,7 @@ static int check_sparse_weights(struct subject *u, const ot_session *session, in
          k++) {
         ot_parameter_info info;
         if (ot_get_parameter(session, k, &info, NULL) || info.rank < 2) continue;
+        if (!ot_model_has_initializer(u->model, info.name)) continue; /* of a branch or body */
         *t = (struct proto_tensor){.type = OT_FLOAT,
                                    .size = sizeof(float),
                                    .rank = info.rank,

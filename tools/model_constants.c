@@ -38,6 +38,17 @@ static void put_graph(struct message *model, struct proto graph, int n, const ch
     ot_put_message(model, MODEL_GRAPH, &m);
 }
 
+bool ot_model_has_initializer(struct proto model, const char *name) {
+    struct proto_field f, inner;
+    while (ot_proto_next(&model, &f)) {
+        struct proto graph = f.bytes;
+        while (f.number == MODEL_GRAPH && ot_proto_next(&graph, &inner))
+            if (inner.number == GRAPH_INITIALIZER && is_fixed(inner.bytes, TENSOR_NAME, 1, &name))
+                return true;
+    }
+    return false;
+}
+
 int ot_model_fix_inputs(struct proto model, int n, const char *const *name,
                         const struct proto_tensor *t, unsigned char **out, size_t *size,
                         struct failure *f) {

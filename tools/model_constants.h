@@ -4,6 +4,9 @@
 
 #include "tools/proto.h"
 
+/* Does the graph itself, not one in it, have an initializer of this name? */
+bool ot_model_has_initializer(struct proto model, const char *name);
+
 /* Writes the model again. Input `name[i]` becomes an initializer with the values of `t[i]`, or the
  * initializer of this name gets these values; an entry whose name is NULL is left out. The
  * caller frees *out. */

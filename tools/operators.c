@@ -26,7 +26,10 @@ static const char markdown_head[] =
     "- **sparse**: kernels compute with the nonzeros of a sparse weight alone.\n"
     "- **lanes**: it works in the layout of sparse kernels, without reordering.\n"
     "\n"
-    "Whatever reads nothing but constants and shapes is computed when a step is planned.\n"
+    "Whatever reads nothing but constants and shapes is computed when a step is planned. Loop and "
+    "Scan (from opset 9) whose trip count\n"
+    "and condition are such numbers are unrolled then, for the lengths at hand; the weights in "
+    "their bodies are trained.\n"
     "\n"
     "At kinks, slopes are those of PyTorch 2.13: Relu, Abs, HardSwish, Shrink and ThresholdedRelu "
     "0, Elu, LeakyRelu, PRelu and\n"
@@ -94,11 +97,18 @@ static struct use *find_uses(const ot_session *session, size_t *n, struct failur
     return use;
 }
 
+/* What a session takes, and is no operator, is a loop. */
+#define UNROLLED "unrolled when planned"
+
 static ot_operator_info find_operator(const char *name) {
     ot_operator_info info = {.name = name, .limits = ""};
     for (int i = 0; !ot_get_operator(i, &info, NULL); i++)
         if (!strcmp(info.name, name)) return info;
-    return (ot_operator_info){.name = name, .limits = ""};
+    return (ot_operator_info){.name = name, .has_gradient = 1, .limits = UNROLLED};
+}
+
+static const char *how(const ot_operator_info *o) {
+    return o->is_folded ? "computed when planned" : strcmp(o->limits, UNROLLED) ? "" : UNROLLED;
 }
 
 int ot_print_uses(const ot_session *session, bool json, struct failure *f) {
@@ -110,8 +120,7 @@ int ot_print_uses(const ot_session *session, bool json, struct failure *f) {
         const ot_operator_info o = find_operator(use[i].op);
         if (!json) {
             printf("%-26s %8lld %-8s %-6s %s\n", o.name, (long long)use[i].nodes,
-                   yes(o.has_gradient), yes(o.takes_sparse),
-                   o.is_folded ? "computed when planned" : "");
+                   yes(o.has_gradient), yes(o.takes_sparse), how(&o));
             continue;
         }
         fputs(i ? ",\n  {\"operator\":" : "\n  {\"operator\":", stdout);

@@ -34,6 +34,15 @@ struct attr {
     const char *const *strings;
 };
 
+/* What a Loop or Scan repeats: the nodes of the graph from first_node to end, in topological order,
+ * which also read values from around the node. */
+struct body {
+    int first_node, end;
+    int n_in, n_out;
+    int *in, *out; /* values: formal inputs; what an iteration gives */
+    int number;    /* from 1 on; of an inner body larger than of an outer one */
+};
+
 struct node {
     const char *name; /* never NULL; "" where the file has none */
     const char *op_type;
@@ -42,6 +51,8 @@ struct node {
     int n_in, n_out, n_attr;
     int *in, *out; /* values; -1: an optional one that is absent */
     struct attr *attr;
+    struct body *body; /* of a Loop or Scan; NULL elsewhere */
+    int in_body;       /* number of the body that the node stands in; 0: none */
 };
 
 enum value_kind {
@@ -49,6 +60,7 @@ enum value_kind {
     OT_VALUE_INPUT,       /* graph input without initializer */
     OT_VALUE_INITIALIZER, /* initializer or sparse_initializer */
     OT_VALUE_CONSTANT,    /* output of a Constant node; the node itself is gone */
+    OT_VALUE_FORMAL,      /* input of a body: another value in each iteration */
     OT_VALUE_SEQUENCE     /* a list of values while a file is read: no node knows it */
 };
 
@@ -84,7 +96,7 @@ struct binding {
 
 /* What the file's training_info does in a step. */
 struct algorithm {
-    int end; /* its nodes are the graph's behind n_nodes, up to this one; */
+    int end; /* its nodes are the graph's behind all_nodes, up to this one; */
     int first_value; /* and its values begin here */
     int n_inputs, n_bindings;
     int *input; /* values that it takes beside the graph's inputs */
@@ -94,6 +106,7 @@ struct algorithm {
 struct graph {
     struct arena arena;
     int n_values, n_nodes, n_inputs, n_outputs;
+    int all_nodes; /* n_nodes, then the nodes of bodies, body by body */
     struct value *value;
     struct node *node;
     int *input, *output;   /* values; inputs without those that have initializers */
