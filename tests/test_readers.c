@@ -202,8 +202,9 @@ static void refuses_lying_images(void **state) {
     for (int k = 0; k < 4; k++) png[29 + k] = (unsigned char)(crc >> (24 - 8 * k));
     memcpy(png + 37, "IDAT", 4); /* without bytes */
     /* a baseline and a progressive frame of one component, then the beginning of a scan */
-    unsigned char jpeg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, side[0], side[1], side[0], side[1],
-                            1,    1,    0x11, 0,    0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0};
+    unsigned char jpeg[] = {0xff,    0xd8,    0xff, 0xc0, 0,    11, 8,    side[0], side[1],
+                            side[0], side[1], 1,    1,    0x11, 0,  0xff, 0xda,    0,
+                            8,       1,       1,    0,    0,    63, 0};
     struct failure f = {0};
     struct image image = {0};
     for (int i = 0; i < 3; i++) {

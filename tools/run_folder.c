@@ -236,8 +236,10 @@ int ot_run_write_args(const struct run_folder *run, const struct settings *s, co
         good = !ferror(file) && fflush(file) == 0 && fsync(fileno(file)) == 0;
         good = fclose(file) == 0 && good && rename(fresh, path) == 0;
     }
-    if (!code && !good)
+    if (!code && !good) {
         code = ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", path, strerror(errno));
+        unlink(fresh);
+    }
     free(path);
     free(fresh);
     return code;

@@ -232,10 +232,11 @@ static const char *reason_to_stop(const struct trainer *t) {
     return NULL;
 }
 
-static void log_end(struct trainer *t, const char *reason) {
+/* The last record; both logs are on disk behind it. */
+static int log_end(struct trainer *t, const char *reason, struct failure *f) {
     fprintf(t->run.metrics, "{\"event\":\"end\",\"reason\":\"%s\",\"step\":%" PRId64 "}\n", reason,
             step_count(t));
-    fflush(t->run.metrics);
+    return ot_run_lengths(&t->run, &t->at.metrics, &t->at.results, f);
 }
 
 /* A signal came: what is needed to go on is saved. */
@@ -243,8 +244,8 @@ static int interrupt(struct trainer *t, struct failure *f) {
     ot_progress_clear(&t->progress);
     int code = ot_trainer_export(t, "last.onnx", f);
     if (!code) code = ot_trainer_save(t, "last.otc", f);
+    if (!code) code = log_end(t, "interrupted", f);
     if (code) return code;
-    log_end(t, "interrupted");
     return ot_refuse(f, EXIT_SIGNAL + ot_stop_signal(),
                      "stopped at step %" PRId64 "; continue with: onnx-train train resume=%s",
                      step_count(t), t->run.path);
@@ -266,6 +267,5 @@ int ot_trainer_run(struct trainer *t, struct failure *f) {
         if (ot_stop_signal()) return interrupt(t, f);
         reason = reason_to_stop(t);
     }
-    log_end(t, reason);
-    return 0;
+    return log_end(t, reason, f);
 }

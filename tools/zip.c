@@ -196,6 +196,8 @@ void ot_zip_close(struct zip *zip) {
     free(zip);
 }
 
+int ot_zip_count(const struct zip *zip) { return zip->n; }
+
 int ot_zip_find(const struct zip *zip, const char *name) {
     for (int i = 0; i < zip->n; i++)
         if (strcmp(zip->member[i].name, name) == 0) return i;

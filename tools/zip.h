@@ -11,6 +11,7 @@ struct zip;
 int ot_zip_open(const char *path, struct zip **zip, struct failure *f);
 void ot_zip_close(struct zip *zip); /* NULL is allowed */
 
+int ot_zip_count(const struct zip *zip);
 int ot_zip_find(const struct zip *zip, const char *name); /* -1: not there */
 const char *ot_zip_name(const struct zip *zip, int member);
 
