@@ -164,6 +164,7 @@ set(TOOL_SOURCES
   tools/command.c
   tools/data.c
   tools/data_array.c
+  tools/data_check.c
   tools/data_cifar.c
   tools/data_idx.c
   tools/data_images.c

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <png.h>
 #include <zlib.h>
 
 static const struct data_request one_input = {.n_inputs = 1, .input = {"x"}, .output = "y"};
@@ -268,6 +269,64 @@ static void reads_no_fifo_in_folders(void **state) {
     ot_data_close(&d);
 }
 
+/* ---- one bad file of many ---- */
+
+static char told[1024];
+
+static void take_line(const char *line) {
+    snprintf(told + strlen(told), sizeof told - strlen(told), "%s\n", line);
+}
+
+static void write_png(const char *path, size_t cut) {
+    unsigned char pixel[4] = {1, 2, 3, 4}, bytes[256];
+    png_image image = {
+        .version = PNG_IMAGE_VERSION, .width = 2, .height = 2, .format = PNG_FORMAT_GRAY};
+    png_alloc_size_t size = sizeof bytes;
+    assert_true(png_image_write_to_memory(&image, bytes, &size, 0, pixel, 0, NULL));
+    write_file(path, bytes, size - cut);
+}
+
+/* All are told of, in their order, whatever the threads; what is left keeps its labels. */
+static void leaves_out_broken_images(void **state) {
+    (void)state;
+    char path[64];
+    struct data_source d;
+    struct failure f = {0};
+    for (int i = 0; i < 40; i++) {
+        if (i % 20 == 0) assert_int_equal(mkdir(i ? "set/b" : "set", 0700), 0);
+        if (i == 0) assert_int_equal(mkdir("set/a", 0700), 0);
+        snprintf(path, sizeof path, "set/%c/%02d.png", i < 20 ? 'a' : 'b', i);
+        write_png(path, i == 7 || i == 33 ? 20 : 0);
+    }
+    struct data_request request = one_input;
+    request.check = true;
+    request.tell = take_line;
+    for (request.threads = 1; request.threads < 5; request.threads++) {
+        told[0] = '\0';
+        request.skip_broken = false;
+        assert_int_equal(ot_data_open(&d, "set", SPLIT_AUTO, &request, &f), EXIT_DATA);
+        assert_non_null(strstr(f.text, "2 of 40 images"));
+        const char *first = strstr(told, "'set/a/07.png'"),
+                   *second = strstr(told, "'set/b/33.png'");
+        assert_true(first && second && first < second);
+        request.skip_broken = true;
+        assert_int_equal(ot_data_open(&d, "set", SPLIT_AUTO, &request, &f), 0);
+        assert_int_equal(d.count, 38);
+        assert_int_equal(d.left_out, 2);
+        assert_int_equal(d.target.dim[0], 38);
+        assert_string_equal(d.file[7], "set/a/08.png");
+        assert_int_equal(((int64_t *)d.target.data)[18], 0);
+        assert_int_equal(((int64_t *)d.target.data)[19], 1);
+        assert_string_equal(d.file[37], "set/b/39.png");
+        ot_data_close(&d);
+    }
+    write_png("set/a/broken.png", 60);
+    assert_int_equal(mkdir("all", 0700), 0);
+    assert_int_equal(rename("set/a/broken.png", "all/broken.png"), 0);
+    assert_int_equal(ot_data_open(&d, "all", SPLIT_AUTO, &request, &f), EXIT_DATA);
+    assert_non_null(strstr(f.text, "1 of 1 images"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_members_outside_the_file),
@@ -277,6 +336,7 @@ int main(void) {
         cmocka_unit_test(refuses_lying_images),
         cmocka_unit_test(reads_no_fifo),
         cmocka_unit_test(reads_no_fifo_in_folders),
+        cmocka_unit_test(leaves_out_broken_images),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

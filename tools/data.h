@@ -36,6 +36,10 @@ struct data_request {
     int n_inputs;
     const char *input[MAX_INPUTS];
     const char *output; /* keys of targets may carry its name; NULL is allowed */
+    bool check;         /* images are decoded once, and broken ones refused ... */
+    bool skip_broken;   /* ... or left out */
+    int threads;        /* that do so; 0: one a CPU */
+    void (*tell)(const char *line); /* gets a line for each broken image; NULL is allowed */
 };
 
 struct data_source {
@@ -47,6 +51,7 @@ struct data_source {
     struct array input[MAX_INPUTS];
     struct array target; /* rank 0: unlabelled */
     char **file;         /* images: the path of each sample; else NULL */
+    int64_t left_out;    /* broken images that count no more */
     int64_t classes;     /* 0: the targets are no classes */
     bool classes_exact;  /* the data set says how many classes it has */
     char **class_name;   /* NULL: unnamed */
@@ -83,6 +88,10 @@ int ot_array_fill(struct array *a, struct element e, const void *raw, const char
 
 /* The number of 2 (IEEE half), 4 or 8 bytes. */
 float ot_float_of(uint64_t bits, int size);
+
+/* Decodes all images of d, as the request says. label: of each, moves with them. */
+int ot_images_check(struct data_source *d, int64_t *label, const struct data_request *request,
+                    struct failure *f);
 
 /* One .npy file in memory. */
 int ot_npy_parse(const unsigned char *bytes, size_t size, const char *name, struct array *a,

@@ -130,6 +130,7 @@ int ot_images_open(struct data_source *d, const char *path, enum split split,
         code = read_root(&list, path, split, f);
     else
         code = append(&list, ot_copy_text(path, f), 0, f);
+    if (!code && request->check && d->count) code = ot_images_check(d, list.label, request, f);
     if (!code && d->class_name) {
         d->target =
             (struct array){.type = OT_INT64, .rank = 1, .dim = {d->count}, .data = list.label};

@@ -53,7 +53,7 @@ int ot_run_eval(struct settings *s, struct failure *f) {
     int code = ot_model_open(&m, s, f);
     if (code) return code;
     code = ot_model_load(&m, s, f);
-    ot_model_request(&m, &request);
+    ot_model_request(&m, s, &request);
     if (!code)
         code = ot_data_open(&d, ot_text(s, OPTION_data), (enum split)ot_integer(s, OPTION_split, 0),
                             &request, f);

@@ -133,8 +133,15 @@ int ot_model_blame(struct model *m, struct failure *f) {
     return f->code;
 }
 
-void ot_model_request(const struct model *m, struct data_request *request) {
+static void warn(const char *line) { fprintf(stderr, "onnx-train: %s\n", line); }
+
+void ot_model_request(const struct model *m, const struct settings *s,
+                      struct data_request *request) {
     *request = (struct data_request){.n_inputs = m->n_inputs, .output = m->output.name};
+    request->skip_broken = ot_integer(s, OPTION_skip_broken, 0);
+    request->check = (s->command & TRAIN) || request->skip_broken;
+    request->threads = (int)ot_integer(s, OPTION_threads, 0);
+    request->tell = warn;
     for (int i = 0; i < m->n_inputs; i++) request->input[i] = m->input[i].name;
 }
 

@@ -30,7 +30,8 @@ int ot_model_load(struct model *m, const struct settings *s, struct failure *f);
 int ot_model_blame(struct model *m, struct failure *f);
 
 /* What the model asks of its data. Lives as long as m. */
-void ot_model_request(const struct model *m, struct data_request *request);
+void ot_model_request(const struct model *m, const struct settings *s,
+                      struct data_request *request);
 
 /* Types and shapes of inputs to plan for, without data: batch= samples, and where the model leaves
  * dimensions free, size= (224) for height and width of images, length= for tokens. */

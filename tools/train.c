@@ -39,6 +39,7 @@ void ot_trainer_print_header(const struct trainer *t) {
     if (t->has_val)
         printf(" / val %" PRId64 "%s", t->val_feed.count, t->val_is_part ? " (cut off)" : "");
     if (t->data.classes) printf(", %" PRId64 " classes", t->data.classes);
+    if (t->data.left_out) printf(", %" PRId64 " broken images left out", t->data.left_out);
     printf("\n");
     if (t->feed.input[0].note[0]) printf("        %s\n", t->feed.input[0].note);
     printf("plan    batch %" PRId64 " x %" PRId64 ", %" PRId64 " steps, %.1f MiB for a step\n",

@@ -71,7 +71,7 @@ static int open_data(struct trainer *t, struct failure *f) {
     int code = 0;
     const double share = val_share(s, f, &code);
     if (code) return code;
-    ot_model_request(&t->model, &request);
+    ot_model_request(&t->model, s, &request);
     const bool whole = split == SPLIT_VAL; /* then its training part is not looked at */
     code = ot_data_open(&t->data, path, whole ? SPLIT_VAL : SPLIT_TRAIN, &request, f);
     if (code) return code;
