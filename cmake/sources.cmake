@@ -73,7 +73,9 @@ set(ONNX_SOURCES
   onnx/call.c
   onnx/constant.c
   onnx/export.c
+  onnx/export_data.c
   onnx/export_form.c
+  onnx/export_lazy.c
   onnx/export_tensor.c
   onnx/export_training.c
   onnx/export_uses.c
@@ -94,6 +96,7 @@ set(ONNX_SOURCES
   onnx/skeleton.c
   onnx/sparse.c
   onnx/training.c
+  onnx/tree.c
   onnx/values.c
   onnx/weights.c
 )
@@ -219,6 +222,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_export:export_case.c:onnx_build.c
   test_export_form:export_case.c:onnx_build.c
   test_exporters:model.c:wire.c
+  test_external:export_case.c:onnx_build.c
   test_file
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c

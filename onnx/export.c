@@ -111,47 +111,69 @@ static ot_status set_shapes(struct export_job *job) {
     return OT_OK;
 }
 
-/* ---- the file ---- */
+/* ---- the files ---- */
 
 /* protobuf-c hands out many pieces of a few bytes and some of many. */
 struct stream {
     ProtobufCBuffer base;
+    struct export_job *job;
     struct file_writer file;
     ot_status status;
-    ot_error *err;
     size_t n;
     uint8_t *buffer;
 };
 
 static void flush(struct stream *s) {
-    if (!s->status && s->n) s->status = ot_file_write(&s->file, s->buffer, s->n, s->err);
+    if (!s->status && s->n) s->status = ot_file_write(&s->file, s->buffer, s->n, s->job->err);
     s->n = 0;
+}
+
+static ot_status write_piece(void *stream, const void *bytes, size_t n) {
+    struct stream *s = stream;
+    return ot_file_write(&s->file, bytes, n, s->job->err);
 }
 
 static void append(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
     struct stream *s = (struct stream *)base; /* its first member */
-    if (n > BUFFER - s->n) flush(s);
-    if (n > BUFFER) {
-        if (!s->status) s->status = ot_file_write(&s->file, bytes, n, s->err);
+    const bool is_lazy = ot_export_is_lazy(s->job, bytes);
+    if (n > BUFFER - s->n || is_lazy) flush(s);
+    if (n > BUFFER || is_lazy) {
+        if (!s->status) s->status = ot_export_bytes(s->job, bytes, n, write_piece, s);
         return;
     }
     if (n) memcpy(s->buffer + s->n, bytes, n);
     s->n += n;
 }
 
-static ot_status write_model(struct export_job *job, const char *path) {
-    struct stream s = {.base = {append}, .err = job->err};
+/* The last component of a path. */
+static const char *name_in(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Both files, whole, under temporary names. */
+static ot_status write_pair(struct export_job *job, const char *path, struct stream *s,
+                            struct file_writer *data) {
     void *buffer;
     OT_TRY(ot_export_alloc(job, BUFFER, 1, &buffer));
-    s.buffer = buffer;
-    OT_TRY(ot_file_begin(&s.file, path, job->err));
-    onnx__model_proto__pack_to_buffer(job->model, &s.base);
-    flush(&s);
-    if (!s.status)
-        s.status = ot_readback(job->g, job->request, s.file.temporary, &job->bump, job->err);
-    if (!s.status) return ot_file_commit(&s.file, job->err);
+    s->buffer = buffer;
+    if (job->placed) OT_TRY(ot_export_write_data(job, path, data));
+    OT_TRY(ot_file_begin(&s->file, path, job->err));
+    onnx__model_proto__pack_to_buffer(job->model, &s->base);
+    flush(s);
+    OT_TRY(s->status);
+    return ot_readback(job->g, job->request, s->file.temporary, job->placed ? job->location : NULL,
+                       name_in(data->temporary), &job->bump, job->err);
+}
+
+static ot_status write_model(struct export_job *job, const char *path) {
+    struct stream s = {.base = {append}, .job = job, .file.fd = -1};
+    struct file_writer data = {.fd = -1};
+    const ot_status status = write_pair(job, path, &s, &data);
+    if (!status) return ot_export_commit(job, &data, &s.file);
     ot_file_abort(&s.file);
-    return s.status;
+    ot_file_abort(&data);
+    return status;
 }
 
 static ot_status check_options(const ot_export_options *o, ot_error *err) {
@@ -163,7 +185,7 @@ static ot_status check_options(const ot_export_options *o, ot_error *err) {
 }
 
 /* The tree of messages, complete. */
-static ot_status make_model(struct export_job *job) {
+static ot_status make_model(struct export_job *job, const char *path) {
     void *memory;
     OT_TRY(ot_export_alloc(job, (size_t)job->g->n_values, sizeof *job->reshaped, &memory));
     job->reshaped = memory;
@@ -172,11 +194,7 @@ static ot_status make_model(struct export_job *job) {
     OT_TRY(set_shapes(job));
     OT_TRY(ot_export_set_form(job));
     OT_TRY(ot_export_training(job));
-    const size_t size = onnx__model_proto__get_packed_size(job->model);
-    if (size > INT32_MAX)
-        return ot_fail(job->err, OT_ERROR_LIMIT,
-                       "the model takes %zu bytes; an ONNX file has at most 2 GiB - 1", size);
-    return OT_OK;
+    return ot_export_place(job, path);
 }
 
 /* path NULL: nothing is written. */
@@ -186,7 +204,7 @@ static ot_status export_model(const struct graph *g, const struct export_request
     OT_TRY(check_options(&request->options, err));
     ot_arena_init(&job.arena, &g->arena.allocator, 0);
     job.bump.arena = &job.arena;
-    ot_status status = make_model(&job);
+    ot_status status = make_model(&job, path);
     if (!status && path) status = write_model(&job, path);
     ot_arena_free(&job.arena);
     return status;

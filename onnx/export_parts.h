@@ -15,6 +15,12 @@ struct export_job {
     Onnx__ModelProto *model;
     Onnx__GraphProto *graph; /* the model's */
     bool *reshaped;          /* value: its shape is not the file's; of g->n_values */
+    struct lazy *lazy;       /* see export_lazy.c */
+    size_t n_lazy;
+    char *piece;
+    struct placed *placed, **last_placed; /* see export_data.c */
+    uint64_t data_bytes;
+    char *location; /* name of the data file */
     bool form_changed;       /* a node trains that did not, or the other way round */
     ot_error *err;
 };
@@ -37,6 +43,43 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, cons
  * is not +0. */
 ot_status ot_export_put_sparse(struct export_job *job, Onnx__SparseTensorProto *p,
                                const struct tensor *t, bool coo);
+
+/* Shall p's payload stand in the data file? */
+bool ot_export_is_external(const Onnx__TensorProto *p);
+/* Says so, or that it shall not. */
+ot_status ot_export_set_external(struct export_job *job, Onnx__TensorProto *p, bool external);
+
+/* ---- export_lazy.c: bytes that are made when they are written ---- */
+
+/* A weight in an element type of the file; with a pattern, zeros where it has no slot. */
+struct lazy {
+    const struct tensor *t;
+    const uint8_t *negative_zeros; /* of the value, or NULL */
+    size_t size;                   /* of an element */
+    void (*put)(void *to, float v);
+};
+
+/* *marker stands for the bytes in a message; nothing but ot_export_bytes may read it. */
+ot_status ot_export_add_lazy(struct export_job *job, const struct lazy *l, void **marker);
+bool ot_export_is_lazy(const struct export_job *job, const void *data);
+
+/* Hands out the bytes that data is or stands for, in order, in pieces. */
+typedef ot_status ot_sink_fn(void *context, const void *bytes, size_t size);
+ot_status ot_export_bytes(struct export_job *job, const void *data, size_t size, ot_sink_fn *sink,
+                          void *context);
+
+/* ---- export_data.c: the data file ---- */
+
+struct file_writer;
+
+/* Gives payloads that shall stand in the data file a place there, and where the model would be too
+ * large for one file, all large ones. path: of the model, or NULL where nothing is written. */
+ot_status ot_export_place(struct export_job *job, const char *path);
+/* Writes the data file of this model to a temporary file, and puts its name into the model. */
+ot_status ot_export_write_data(struct export_job *job, const char *path, struct file_writer *w);
+/* Renames both, the data file first, and removes the one that the old model had. */
+ot_status ot_export_commit(struct export_job *job, struct file_writer *data,
+                           struct file_writer *model);
 
 /* ---- export_values.c, export_form.c ---- */
 

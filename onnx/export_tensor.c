@@ -115,13 +115,34 @@ static void set_field(Onnx__TensorProto *p, enum field field, void *data, size_t
     }
 }
 
-/* Does p's payload belong into raw_data? Where it was taken out, a note says so. External data
- * goes there, too: its file is not written again. */
-static bool is_raw(const Onnx__TensorProto *p) {
+/* The note of where the payload stood that was taken out; NULL: none was. */
+static const char *note_of(const Onnx__TensorProto *p) {
     const Onnx__StringStringEntryProto *note = p->n_external_data ? p->external_data[0] : NULL;
-    if (note && note->key && note->value && !strcmp(note->key, OT_CUT_KEY))
-        return !strcmp(note->value, "raw_data");
-    return p->has_raw_data || p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    return note && note->key && note->value && !strcmp(note->key, OT_CUT_KEY) ? note->value : NULL;
+}
+
+bool ot_export_is_external(const Onnx__TensorProto *p) {
+    const char *note = note_of(p);
+    return note && !strcmp(note, OT_CUT_EXTERNAL);
+}
+
+/* Does p's payload belong into raw_data, as what goes to the data file does first? */
+static bool is_raw(const Onnx__TensorProto *p) {
+    const char *note = note_of(p);
+    return note ? !strcmp(note, "raw_data") || ot_export_is_external(p) : p->has_raw_data != 0;
+}
+
+ot_status ot_export_set_external(struct export_job *job, Onnx__TensorProto *p, bool external) {
+    void *entry, *list;
+    OT_TRY(ot_export_alloc(job, 1, sizeof **p->external_data, &entry));
+    OT_TRY(ot_export_alloc(job, 1, sizeof *p->external_data, &list));
+    p->external_data = list;
+    p->external_data[0] = entry;
+    p->n_external_data = 1;
+    onnx__string_string_entry_proto__init(p->external_data[0]);
+    p->external_data[0]->key = (char *)OT_CUT_KEY;
+    p->external_data[0]->value = (char *)(external ? OT_CUT_EXTERNAL : "raw_data");
+    return OT_OK;
 }
 
 /* What p holds now. */
@@ -144,7 +165,7 @@ static ot_status open_payload(struct export_job *job, Onnx__TensorProto *p, stru
 }
 
 static void close_payload(Onnx__TensorProto *p, const struct payload *in) {
-    p->n_external_data = 0;
+    if (!ot_export_is_external(p)) p->n_external_data = 0;
     p->has_data_location = 0;
     p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
     if (!in->raw) {
@@ -200,6 +221,19 @@ static void put_negative_zeros(const struct payload *p, const uint8_t *bits) {
         if (bits[i / 8] >> i % 8 & 1) p->put(bytes + i * p->size, -0.0f);
 }
 
+/* Into the payload's own memory, where elements without a slot stay as they are. */
+static void put_elements(const struct payload *p, const struct tensor *t,
+                         const uint8_t *negative_zeros) {
+    const float *value = t->data;
+    char *bytes = p->bytes;
+    if (t->pattern) {
+        if (negative_zeros) put_negative_zeros(p, negative_zeros);
+        put_slots(p, t);
+        return;
+    }
+    for (size_t i = 0; i < p->count; i++) p->put(bytes + i * p->size, value[i]);
+}
+
 ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, const struct tensor *t,
                               const uint8_t *negative_zeros) {
     struct payload payload = {0};
@@ -209,16 +243,13 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, cons
     if (!t->pattern && payload.codec->type == OT_FLOAT) {
         payload.bytes = t->data; /* nobody writes through it */
         payload.count = count;
+    } else if (payload.raw && (payload.count != count || !payload.bytes)) {
+        const struct lazy l = {t, negative_zeros, payload.size, payload.put};
+        payload.count = count;
+        OT_TRY(ot_export_add_lazy(job, &l, &payload.bytes));
     } else {
         OT_TRY(resize_payload(job, p, &payload, count));
-        if (t->pattern) {
-            if (negative_zeros) put_negative_zeros(&payload, negative_zeros);
-            put_slots(&payload, t);
-        } else {
-            const float *value = t->data;
-            char *bytes = payload.bytes;
-            for (size_t i = 0; i < count; i++) payload.put(bytes + i * payload.size, value[i]);
-        }
+        put_elements(&payload, t, negative_zeros);
     }
     close_payload(p, &payload);
     return OT_OK;

@@ -119,7 +119,8 @@ static ot_status to_sparse(struct export_job *job, Onnx__TensorProto *dense,
     *sparse = memory;
     onnx__sparse_tensor_proto__init(*sparse);
     (*sparse)->values = dense;
-    return OT_OK;
+    /* few runtimes look for the values of a sparse tensor in another file */
+    return ot_export_is_external(dense) ? ot_export_set_external(job, dense, false) : OT_OK;
 }
 
 /* ---- initializers ---- */

@@ -28,6 +28,8 @@ struct import_visit {
     ot_status (*see)(void *context, struct import *im, int v);
     void *context;
     const uint8_t *seed; /* 32 bytes that whoever wrote the file did not know: for hash tables */
+    const char *data_name, *data_file; /* external data of this name stand in that file yet; or
+                                        * NULL */
 };
 ot_status ot_import_visit(const char *path, const struct import_options *options,
                           const struct import_visit *visit, ot_error *err);

@@ -132,6 +132,9 @@ ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t
 ot_status ot_external_read(struct import *im, const struct external *e, size_t first, size_t size,
                            void *dst);
 void ot_external_close(struct external *e);
+/* All bytes of a tensor that may be of any type, in scratch memory. */
+ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void **bytes,
+                           size_t *size);
 
 /* A checked payload that is read in parts. */
 struct payload {

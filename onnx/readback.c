@@ -280,13 +280,14 @@ static ot_status find_missing(const struct readback *r, ot_error *err) {
 }
 
 ot_status ot_readback(const struct graph *g, const struct export_request *request, const char *path,
-                      struct bump *bump, ot_error *err) {
+                      const char *data_name, const char *data_file, struct bump *bump,
+                      ot_error *err) {
     struct readback r = {.g = g, .request = request, .bump = bump};
     const struct import_options plain = {
         .limits = {INT32_MAX, INT32_MAX, (uint64_t)1 << 40, INT64_MAX},
         .allocator = g->arena.allocator};
     struct import_options options = request->import ? *request->import : plain;
-    const struct import_visit visit = {see, &r, g->hash};
+    const struct import_visit visit = {see, &r, g->hash, data_name, data_file};
     options.log = (struct log){0}; /* the warnings came when the model was opened */
     options.training = request->algorithm != NULL;
     OT_TRY(find_names(&r, err));

@@ -6,8 +6,10 @@
 #include "onnx/export.h"
 
 /* Imports the file and compares its constants with the request's values; on failure the message
- * names the first that differs. bump: for what it needs itself. */
+ * names the first that differs. bump: for what it needs itself.
+ * data_name: what the model calls its data file, which is called data_file yet; or NULL. */
 ot_status ot_readback(const struct graph *g, const struct export_request *request, const char *path,
-                      struct bump *bump, ot_error *err);
+                      const char *data_name, const char *data_file, struct bump *bump,
+                      ot_error *err);
 
 #endif

@@ -14,7 +14,9 @@
  *
  * In their place stands one external_data entry: key OT_CUT_KEY, value the field that is to hold
  * the payload again, "raw_data", "float_data" (FLOAT) or "int32_data" (FLOAT16 and BFLOAT16: one
- * entry a value). The entry goes when the payload comes. External data comes back as raw_data.
+ * entry a value). The entry goes when the payload comes. OT_CUT_EXTERNAL: it stood in another file,
+ * and export writes a data file. Other external tensors of the model, whatever their type and
+ * place, have this entry too, and what the other file held in raw_data.
  * Such a value has kind OT_VALUE_INITIALIZER or OT_VALUE_CONSTANT and is exportable.
  *
  * What was not taken out:
@@ -34,6 +36,7 @@
 #ifndef OT_ONNX_SKELETON_H
 #define OT_ONNX_SKELETON_H
 
-#define OT_CUT_KEY "onnxtrain.cut"
+#define OT_CUT_KEY      "onnxtrain.cut"
+#define OT_CUT_EXTERNAL "external_data"
 
 #endif

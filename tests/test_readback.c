@@ -69,7 +69,7 @@ static ot_status read_back(const struct graph *g, const struct export_request *r
     struct arena arena;
     ot_arena_init(&arena, NULL, 0);
     struct bump bump = {.arena = &arena};
-    ot_status status = ot_readback(g, r, target(), &bump, err);
+    ot_status status = ot_readback(g, r, target(), NULL, NULL, &bump, err);
     ot_arena_free(&arena);
     return status;
 }
