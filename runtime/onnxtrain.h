@@ -535,7 +535,9 @@ typedef struct ot_export_options {
 
 /* Writes the model with its present weights: the same graph, names, opset, metadata and unknown
  * fields; atomic like a checkpoint. Before the rename the file is read as ot_open reads it, and
- * every value is compared: what does not read back is OT_ERROR_IO, and the old file stays. */
+ * every value is compared: what does not read back is OT_ERROR_IO, and the old file stays. Data
+ * that stood in other files, and all large ones where the model is larger than 2 GiB, go to a data
+ * file beside path, NAME.DIGEST.data; the data file of the model that was there is removed. */
 OT_API ot_status ot_export_onnx(const ot_session *session, const char *path,
                                 const ot_export_options *options, ot_error *err);
 
