@@ -118,6 +118,9 @@ set(RUNTIME_SOURCES
   runtime/layout.c
   runtime/loop.c
   runtime/loss.c
+  runtime/loss_choice.c
+  runtime/loss_run.c
+  runtime/loss_session.c
   runtime/lower.c
   runtime/made_up.c
   runtime/mask.c
@@ -136,6 +139,7 @@ set(RUNTIME_SOURCES
   runtime/schedule.c
   runtime/session.c
   runtime/table.c
+  runtime/tail.c
   runtime/train.c
   runtime/trained.c
   runtime/unroll.c
@@ -185,6 +189,7 @@ set(TOOL_SOURCES
   tools/inflate.c
   tools/inspect.c
   tools/jsonout.c
+  tools/loss.c
   tools/model.c
   tools/model_constants.c
   tools/model_writer.c
@@ -238,6 +243,8 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_options
   test_parity
   test_loop:model.c:wire.c
+  test_loss
+  test_loss_choice:model.c:wire.c
   test_mask:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place

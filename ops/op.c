@@ -194,3 +194,11 @@ void ot_op_clear_spare(struct tensor *t) {
     for (int64_t s = 0; s < plane; s++)
         memset(last + s * lanes + used, 0, (size_t)(lanes - used) * sizeof *last);
 }
+
+void ot_loss_log_sums(const struct kernels *kernels, const struct loss_strip *strip) {
+    kernels->loss_log_sums(strip);
+}
+
+void ot_loss_gradient(const struct kernels *kernels, const struct loss_strip *strip) {
+    kernels->loss_gradient(strip);
+}

@@ -21,6 +21,7 @@
 
 #include <stdatomic.h>
 
+#include "ops/kernels/loss.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/graph.h"
 #include "runtime/base/pool.h"
@@ -160,6 +161,11 @@ const struct op *ot_op_at(int i);
 /* The kernels of an instruction set by name, or the best one for NULL; NULL: not on this machine.
  * (Names: ot_isa_name of the public header.) */
 const struct kernels *ot_kernels_find(const char *isa);
+
+/* The kernels of cross entropy: log_sum and best of x; then
+ * g = (exp(x - log_sum) total - share - rest t) scale. */
+void ot_loss_log_sums(const struct kernels *kernels, const struct loss_strip *strip);
+void ot_loss_gradient(const struct kernels *kernels, const struct loss_strip *strip);
 
 /* Is a weight sparse enough for sparse kernels, whatever its shape? */
 bool ot_pattern_is_sparse(const struct pattern *p);

@@ -55,7 +55,7 @@ ot_status ot_forward(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *o
     OT_TRY(ot_session_plan(s, OT_PLAN_OUTPUTS, inputs, n, &p, err));
     OT_TRY(ot_session_need_gradients(s, p, err));
     OT_TRY(ot_session_save_statistics(s, err));
-    OT_TRY(ot_plan_check(p, inputs, NULL, NULL, err));
+    OT_TRY(ot_plan_check(p, inputs, err));
     ot_status status = ot_plan_forward(p, inputs, err);
     if (status) {
         ot_session_restore_statistics(s);

@@ -75,6 +75,7 @@ static ot_status make_parts(struct plan *d, const ot_tensor *inputs, int n, bool
         if (d->part[k]->block_bytes > d->block_bytes) d->block_bytes = d->part[k]->block_bytes;
     d->target = d->part[0]->target;
     d->target.dim[0] = d->batch;
+    d->skips = d->part[0]->skips;
     d->n_again = d->part[0]->n_again;
     d->mixes = d->part[0]->mixes;
     d->trains = d->part[0]->trains;
@@ -135,7 +136,9 @@ ot_status ot_run_parts(struct plan *d, const ot_tensor *inputs, const struct goa
     for (d->done = 0; d->done < d->parts && !status;) {
         const int64_t n = rows + (d->done < longer);
         const ot_tensor target = slice(goal->target, from, n);
-        const struct goal part = {&target, goal->total, goal->unit, goal->result};
+        const ot_tensor mask = goal->mask ? slice(goal->mask, from, n) : target;
+        const struct goal part = {goal->loss, &target, goal->mask ? &mask : NULL, goal->total,
+                                  goal->unit, goal->result};
         for (int i = 0; i < d->n_inputs; i++)
             d->slice[i] = d->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
         context->first = from;

@@ -138,6 +138,16 @@ static void replace(struct ot_session *s, struct parameter *p, const struct tens
     p->is_sparse = false;
 }
 
+/* The output's axis that had the old classes: a MatMul makes the last one, others the second. */
+static void set_classes(struct value *output, int64_t old, int64_t classes, bool is_last) {
+    const int last = output->rank - 1, axes[] = {is_last ? last : 1, is_last ? 1 : last};
+    for (int i = 0; i < 2 && output->rank > 1; i++) {
+        if (output->dim[axes[i]] != old && output->rank > 2) continue;
+        output->dim[axes[i]] = classes;
+        return;
+    }
+}
+
 ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct head h;
@@ -167,8 +177,9 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     }
     replace(s, h.weight, &weight);
     if (h.bias) replace(s, h.bias, &bias);
-    if (output->rank > 1) output->dim[1] = classes;
+    set_classes(output, old, classes, !strcmp(h.node->op_type, "MatMul"));
     s->head_classes = classes;
+    ot_session_reset_loss(s);
     ot_session_drop_plans(s);
     if (name) *name = h.weight->name;
     return OT_OK;

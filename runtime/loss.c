@@ -1,157 +1,177 @@
-/* loss.c - losses with PyTorch's definitions, reduced to their mean. */
+/* loss.c - the losses' names, and what they ask of output and target. */
 #include "runtime/loss.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/base/error.h"
 
-static const char *const names[] = {[OT_LOSS_CROSS_ENTROPY] = "cross_entropy",
+enum { PYTORCH_IGNORES = -100 };
+
+static const char *const names[] = {[OT_LOSS_AUTO] = "auto",
+                                    [OT_LOSS_CROSS_ENTROPY] = "cross_entropy",
                                     [OT_LOSS_MSE] = "mse",
                                     [OT_LOSS_L1] = "l1",
                                     [OT_LOSS_HUBER] = "huber",
-                                    [OT_LOSS_BCE] = "bce"};
+                                    [OT_LOSS_BCE] = "bce",
+                                    [OT_LOSS_NEXT_TOKEN] = "next_token"};
 
 const char *ot_loss_name(ot_loss_kind kind) { return names[kind]; }
 
 ot_status ot_loss_check(const ot_loss_options *o, ot_error *err) {
-    if ((unsigned)o->kind > OT_LOSS_BCE) return ot_fail(err, OT_ERROR_ARGUMENT, "unknown loss");
+    if ((unsigned)o->kind > OT_LOSS_NEXT_TOKEN)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown loss %d", (int)o->kind);
     if (!(o->label_smoothing >= 0 && o->label_smoothing < 1))
         return ot_fail(err, OT_ERROR_ARGUMENT, "label_smoothing is %g, not in [0, 1)",
                        (double)o->label_smoothing);
     if (!(o->huber_delta >= 0))
         return ot_fail(err, OT_ERROR_ARGUMENT, "huber_delta is %g", (double)o->huber_delta);
+    if (o->class_axis <= -OT_MAX_RANK || o->class_axis >= OT_MAX_RANK)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "class_axis is %d", o->class_axis);
     return OT_OK;
 }
 
-ot_status ot_loss_target(const ot_loss_options *o, const struct tensor *output,
-                         struct tensor *target, ot_error *err) {
-    char shape[256];
+/* ---- shapes ---- */
+
+bool ot_loss_fits(const struct tensor *output, int axis, const ot_tensor *target, bool batch) {
+    int i = 1, j = 1;
+    if (output->rank < 1 || target->rank < 1 || axis >= output->rank)
+        return output->rank == target->rank && !axis;
+    if (batch && output->dim[0] != target->dim[0]) return false;
+    for (;; i++, j++) {
+        while (i < output->rank && (i == axis || output->dim[i] == 1)) i++;
+        while (j < target->rank && target->dim[j] == 1) j++;
+        if (i >= output->rank || j >= target->rank) return i >= output->rank && j >= target->rank;
+        if (output->dim[i] != target->dim[j]) return false;
+    }
+}
+
+/* The axis that the options name, counted from the front; 0 where the output has none such. */
+static int named_axis(const ot_loss_options *o, const struct tensor *output) {
+    const int axis = o->class_axis < 0 ? output->rank + o->class_axis : o->class_axis;
+    return axis > 0 && axis < output->rank ? axis : 0;
+}
+
+int ot_loss_find_axis(const ot_loss_options *o, const struct loss_output *output,
+                      const ot_tensor *target) {
+    const struct tensor *t = output->t;
+    if (t->rank < 2) return 0;
+    const int named = named_axis(o, t), axes[] = {output->hint, t->rank - 1, 1};
+    if (o->class_axis) return named && ot_loss_fits(t, named, target, false) ? named : 0;
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++)
+        if (axes[i] > 0 && ot_loss_fits(t, axes[i], target, false)) return axes[i];
+    return 0;
+}
+
+/* The axis where no target says it. */
+static int usual_axis(const ot_loss_options *o, ot_loss_kind kind,
+                      const struct loss_output *output) {
+    const int last = output->t->rank - 1;
+    if (output->t->rank < 2) return 0;
+    if (o->class_axis) return named_axis(o, output->t);
+    if (output->hint) return output->hint;
+    const bool tokens = output->tokens && ot_loss_fits(output->t, last, output->tokens, true);
+    return kind == OT_LOSS_NEXT_TOKEN || tokens ? last : 1;
+}
+
+static ot_status refuse_target(const struct loss *loss, const struct tensor *output,
+                               const ot_tensor *target, ot_error *err) {
+    char have[128], want[128], soft[160] = "", out[128];
+    struct tensor given = {.rank = target->rank}, wanted;
+    memcpy(given.dim, target->dim, sizeof given.dim);
+    ot_loss_target(loss, output, &wanted);
+    if (loss->kind == OT_LOSS_CROSS_ENTROPY)
+        snprintf(soft, sizeof soft, " or float %s", ot_shape_text(output, out, sizeof out));
+    return ot_fail(err, OT_ERROR_ARGUMENT, "%s: the target must be %s %s%s, given %s %s",
+                   names[loss->kind], ot_type_name(wanted.type),
+                   ot_shape_text(&wanted, want, sizeof want), soft, ot_type_name(target->type),
+                   ot_shape_text(&given, have, sizeof have));
+}
+
+static ot_status check_output(const ot_loss_options *o, ot_loss_kind kind,
+                              const struct tensor *output, ot_error *err) {
+    char shape[160];
     if (output->type != OT_FLOAT)
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "the loss needs a float output, not %s",
                        ot_type_name(output->type));
-    *target = (struct tensor){.type = OT_FLOAT, .rank = output->rank};
-    memcpy(target->dim, output->dim, sizeof target->dim);
-    if (o->kind != OT_LOSS_CROSS_ENTROPY) return OT_OK;
-    if (output->rank < 2 || output->dim[1] < 1)
+    if (!ot_loss_has_classes(kind)) return OT_OK;
+    if (output->rank < 2 || !output->dim[1])
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "cross entropy needs an output [N, C, ...], this one is %s",
+                       "%s needs an output with an axis of classes, as [N, C], this one is %s",
+                       kind == OT_LOSS_NEXT_TOKEN ? names[kind] : "cross entropy",
                        ot_shape_text(output, shape, sizeof shape));
-    target->type = OT_INT64;
-    target->rank = output->rank - 1;
-    memmove(target->dim + 1, output->dim + 2, (size_t)(output->rank - 2) * sizeof *target->dim);
+    if (o->class_axis && !named_axis(o, output))
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "class_axis is %d, the output %s has the axes 1 to %d beside its samples",
+                       o->class_axis, ot_shape_text(output, shape, sizeof shape), output->rank - 1);
     return OT_OK;
 }
 
-/* One position of a classification: logits x, x[stride], ... over c classes. */
-static double class_loss(const float *x, int64_t c, int64_t stride, int64_t label, double smooth,
-                         double scale, float *g, int64_t *best) {
-    double most = -INFINITY, sum = 0, sum_x = 0;
-    *best = 0;
-    for (int64_t k = 0; k < c; k++) {
-        double v = x[k * stride];
-        if (v > most) {
-            most = v;
-            *best = k;
-        }
-        sum_x += v;
-    }
-    for (int64_t k = 0; k < c; k++) sum += exp(x[k * stride] - most);
-    double log_sum = most + log(sum), share = smooth / (double)c;
-    for (int64_t k = 0; g && k < c; k++) {
-        double q = share + (k == label ? 1 - smooth : 0);
-        g[k * stride] = (float)((exp(x[k * stride] - log_sum) - q) * scale);
-    }
-    double loss = log_sum - (1 - smooth) * x[label * stride];
-    return smooth > 0 ? loss - share * sum_x : loss; /* 0 * -inf is no number */
-}
-
-static bool counts(const ot_loss_options *o, int64_t label) {
-    return !o->use_ignore_index || label != o->ignore_index;
-}
-
-ot_status ot_loss_count(const ot_loss_options *o, const struct tensor *output,
-                        const ot_tensor *target, int64_t *count, ot_error *err) {
-    int64_t n = 1, c = output->dim[1], inner = ot_dims_product(output, 2, output->rank);
-    const int64_t *label = target->data;
-    for (int i = 0; i < target->rank; i++) n *= target->dim[i];
-    *count = n;
-    if (o->kind != OT_LOSS_CROSS_ENTROPY) return OT_OK;
-    *count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (!counts(o, label[i])) continue;
-        if (label[i] < 0 || label[i] >= c)
-            return ot_fail(err, OT_ERROR_NUMERIC, "sample %lld: class %lld is not in [0, %lld)",
-                           (long long)(i / inner), (long long)label[i], (long long)c);
-        ++*count;
-    }
+/* Labels or probabilities, along which axis: what the target's type and shape say. */
+static ot_status look_at_target(const ot_loss_options *o, const struct loss_output *output,
+                                const ot_tensor *target, bool batch, struct loss *loss,
+                                ot_error *err) {
+    const struct tensor *t = output->t;
+    if (target->rank < 0 || target->rank > OT_MAX_RANK)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has rank %d", target->rank);
+    const bool integers = ot_is_integer(target->type);
+    const int axis = loss->axis && integers ? ot_loss_find_axis(o, output, target) : 0;
+    if (axis) loss->axis = axis;
+    const bool soft = loss->kind == OT_LOSS_CROSS_ENTROPY && !axis;
+    const bool known = integers || target->type == OT_FLOAT, needs_axis = loss->axis && !soft;
+    if (!known || (needs_axis && !axis) || !ot_loss_fits(t, axis, target, batch))
+        return refuse_target(loss, t, target, err);
+    loss->soft = soft;
+    if (!soft || t->rank < 3 || o->class_axis || output->hint) return OT_OK;
+    const int found = ot_loss_soft_axis(o, output, target);
+    if (found) loss->axis = found;
     return OT_OK;
 }
 
-static void cross_entropy(const ot_loss_options *o, const struct tensor *output,
-                          const int64_t *label, int64_t total, float *gradient, ot_result *r) {
-    int64_t n = output->dim[0], c = output->dim[1],
-            inner = ot_dims_product(output, 2, output->rank);
-    const float *x = output->data;
-    double scale = total ? 1.0 / (double)total : 0;
-    *r = (ot_result){0};
-    if (gradient) memset(gradient, 0, (size_t)(n * c * inner) * sizeof *gradient);
-    for (int64_t i = 0; i < n * inner; i++) {
-        if (!counts(o, label[i])) continue;
-        int64_t at = (i / inner) * c * inner + i % inner, best;
-        r->loss += class_loss(x + at, c, inner, label[i], o->label_smoothing, scale,
-                              gradient ? gradient + at : NULL, &best);
-        r->correct += best == label[i];
-        r->count++;
+ot_status ot_loss_make(const ot_loss_options *o, ot_loss_kind kind,
+                       const struct loss_output *output, const ot_tensor *target, bool batch,
+                       struct loss *loss, ot_error *err) {
+    OT_TRY(check_output(o, kind, output->t, err));
+    struct loss l = {.kind = kind,
+                     .ignored = o->use_ignore_index ? o->ignore_index : PYTORCH_IGNORES,
+                     .smoothing = (double)o->label_smoothing,
+                     .delta = o->huber_delta > 0 ? (double)o->huber_delta : 1};
+    if (ot_loss_has_classes(kind)) l.axis = usual_axis(o, kind, output);
+    if (target) OT_TRY(look_at_target(o, output, target, batch, &l, err));
+    if (l.axis) l.classes = output->t->dim[l.axis];
+    *loss = l;
+    return OT_OK;
+}
+
+void ot_loss_target(const struct loss *loss, const struct tensor *output, struct tensor *target) {
+    const bool labels = ot_loss_has_classes(loss->kind) && !loss->soft;
+    *target = (struct tensor){.type = labels ? OT_INT64 : OT_FLOAT};
+    for (int i = 0; i < output->rank; i++)
+        if (!labels || i != loss->axis) target->dim[target->rank++] = output->dim[i];
+}
+
+/* ---- elements of targets ---- */
+
+int64_t ot_target_integer(const ot_tensor *target, int64_t i) {
+    switch (target->type) {
+    case OT_INT64:
+        return ((const int64_t *)target->data)[i];
+    case OT_INT32:
+        return ((const int32_t *)target->data)[i];
+    case OT_UINT32:
+        return ((const uint32_t *)target->data)[i];
+    case OT_INT16:
+        return ((const int16_t *)target->data)[i];
+    case OT_UINT16:
+        return ((const uint16_t *)target->data)[i];
+    case OT_INT8:
+        return ((const int8_t *)target->data)[i];
+    default:
+        return ((const uint8_t *)target->data)[i];
     }
-    r->loss *= scale;
 }
 
-static double mse(double x, double t, double delta, double *g) {
-    (void)delta;
-    *g = 2 * (x - t);
-    return (x - t) * (x - t);
-}
-
-static double l1(double x, double t, double delta, double *g) {
-    (void)delta;
-    *g = (x > t) - (x < t);
-    return fabs(x - t);
-}
-
-static double huber(double x, double t, double delta, double *g) {
-    double d = x - t;
-    if (fabs(d) <= delta) {
-        *g = d;
-        return 0.5 * d * d;
-    }
-    *g = d > 0 ? delta : -delta;
-    return delta * (fabs(d) - 0.5 * delta);
-}
-
-static double bce(double x, double t, double delta, double *g) {
-    (void)delta;
-    *g = 1 / (1 + exp(-x)) - t;
-    return fmax(x, 0) - x * t + log1p(exp(-fabs(x)));
-}
-
-static double (*const elementwise[])(double, double, double, double *) = {
-    [OT_LOSS_MSE] = mse, [OT_LOSS_L1] = l1, [OT_LOSS_HUBER] = huber, [OT_LOSS_BCE] = bce};
-
-void ot_loss_run(const ot_loss_options *o, const struct tensor *output, const ot_tensor *target,
-                 int64_t total, float *gradient, ot_result *r) {
-    if (o->kind == OT_LOSS_CROSS_ENTROPY) {
-        cross_entropy(o, output, target->data, total, gradient, r);
-        return;
-    }
-    int64_t n = ot_elements(output);
-    const float *x = output->data, *t = target->data;
-    double delta = o->huber_delta > 0 ? o->huber_delta : 1, g;
-    *r = (ot_result){.count = n};
-    for (int64_t i = 0; i < n; i++) {
-        r->loss += elementwise[o->kind](x[i], t[i], delta, &g);
-        if (gradient) gradient[i] = (float)(g / (double)total);
-        if (o->kind == OT_LOSS_BCE) r->correct += (x[i] > 0) == (t[i] > 0.5f);
-    }
-    if (n) r->loss /= (double)total;
+double ot_target_value(const ot_tensor *target, int64_t i) {
+    return target->type == OT_FLOAT ? (double)((const float *)target->data)[i]
+                                    : (double)ot_target_integer(target, i);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "runtime/fuse.h"
+#include "runtime/session.h"
 #include "runtime/moved.h"
 
 /* ---- what a value is in each layout ---- */
@@ -184,11 +185,27 @@ static ot_status lower_node(struct plan *p, const struct node *node, int k, bool
     return ot_node_finish(p, pn, err);
 }
 
+/* A node that hands on its input: an activation that the loss skips, and what casts its result. */
+static ot_status pass(struct plan *p, const struct node *node, ot_error *err) {
+    struct entry *e;
+    const int from = node->in[0], to = node->out[0];
+    OT_TRY(ot_lower_value(p, from, &e, err));
+    p->rows[to] = p->rows[from];
+    p->lanes[to] = p->lanes[from];
+    p->dense[to] = p->dense[from];
+    return OT_OK;
+}
+
 /* Nodes that are fused run at the place of the last of them. */
-static ot_status lower_nodes(struct plan *p, int k, ot_error *err) {
+static ot_status lower_nodes(struct plan *p, int k, bool *passed, ot_error *err) {
     const struct graph *g = p->graph;
     const struct fusion *f = p->fused[k];
     bool taken = false;
+    if (passed[k] && !strcmp(g->node[k].op_type, "Softmax") && !ot_softmax_has_axis(p, k)) {
+        memset(passed, 0, (size_t)g->n_nodes * sizeof *passed); /* the loss takes probabilities */
+        p->is_skipped = false;
+    }
+    if (passed[k]) return pass(p, &g->node[k], err);
     if (f && f->member[f->n - 1] != k) return OT_OK;
     if (f) OT_TRY(lower_node(p, &f->node, k, &taken, err));
     if (taken) return OT_OK;
@@ -213,15 +230,7 @@ static void close_needs(const struct plan *p, bool *needed) {
             if (g->node[k].in[i] >= 0) need(p, g->node[k].in[i], needed);
 }
 
-int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output) {
-    const int v = g->output[output], k = g->value[v].producer;
-    const bool softmax = k >= 0 && !strcmp(g->node[k].op_type, "Softmax");
-    return kind == OT_LOSS_CROSS_ENTROPY && softmax ? g->node[k].in[0] : v;
-}
-
-static int loss_value(const struct plan *p) {
-    return ot_loss_value(p->graph, p->session->loss.kind, p->session->loss_output);
-}
+static int loss_value(const struct plan *p) { return p->graph->output[p->session->loss_output]; }
 
 ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err) {
     OT_TRY(in_rows(p, v, e, err));
@@ -236,7 +245,8 @@ static ot_status finish_results(struct plan *p, ot_error *err) {
     const struct graph *g = p->graph;
     if (!ot_plan_has_outputs(p->kind)) {
         OT_TRY(ot_lower_dense(p, loss_value(p), &p->logits, err));
-        return ot_loss_target(&p->session->loss, &p->logits->t, &p->target, err);
+        p->class_axis = ot_tail_axis(p);
+        return ot_plan_expect_target(p, err);
     }
     p->n_outputs = g->n_outputs;
     p->output = ot_arena_alloc(&p->arena, (size_t)g->n_outputs, sizeof *p->output);
@@ -276,11 +286,12 @@ static ot_status check_differentiable(const struct plan *p, ot_error *err) {
 ot_status ot_lower(struct plan *p, ot_error *err) {
     const struct graph *g = p->graph;
     bool *needed = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *needed);
+    bool *passed = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *passed);
     p->rows = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->rows);
     p->lanes = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->lanes);
     p->dense = ot_arena_alloc(&p->arena, (size_t)g->n_values, sizeof *p->dense);
     p->leads_to_lanes = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof(bool));
-    if (!needed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes)
+    if (!needed || !passed || !p->rows || !p->lanes || !p->dense || !p->leads_to_lanes)
         return ot_plan_no_memory(err);
     OT_TRY(ot_moved_choose(p, err));
     ot_layout_choose_lanes(p);
@@ -298,9 +309,13 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
         close_needs(p, needed);
     }
     OT_TRY(ot_gradient_sources(p, needed, err));
+    if (!ot_plan_has_outputs(p->kind)) ot_tail_find(g, p->session->loss_output, &p->tail);
+    p->skips = ot_plan_skips(p);
+    if (p->skips) ot_tail_choose(p, needed, passed);
+    p->is_skipped = p->skips && passed[p->tail.node[p->tail.n - 1]];
     OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p), err));
     for (int k = 0; k < g->n_nodes; k++)
-        if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, err));
+        if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, passed, err));
     OT_TRY(finish_results(p, err));
     if (p->gradient) {
         OT_TRY(ot_lower_dense(p, y, &p->logits, err));

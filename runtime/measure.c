@@ -195,7 +195,7 @@ ot_status ot_measure_gradients(ot_session *s, const ot_tensor *inputs, int n, ot
     if ((!inputs && n) || !write)
         return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or write is NULL");
     OT_TRY(ot_session_plan(s, OT_PLAN_MEASURE, inputs, n, &m.p, err));
-    OT_TRY(ot_plan_check(m.p, inputs, NULL, NULL, err));
+    OT_TRY(ot_plan_check(m.p, inputs, err));
     OT_TRY(ot_session_save_statistics(s, err));
     ot_status status = make_room(&m, &s->allocator, err);
     if (!status) status = ot_plan_forward(m.p, inputs, err);

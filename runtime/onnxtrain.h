@@ -266,24 +266,71 @@ OT_API ot_status ot_get_gradient(const ot_session *session, int i, float *values
 
 /* ---- configure training ---- */
 
+/* C classes, N samples. Cross entropy and BCE take logits, as PyTorch's CrossEntropyLoss and
+ * BCEWithLogitsLoss do. Where the output is a Softmax (cross entropy, next_token) or a Sigmoid
+ * (BCE), the loss is computed from what goes into it, also where Identity, Cast, Reshape,
+ * Transpose, Squeeze, Unsqueeze, Flatten or an inactive Dropout follows, or Log a Softmax. */
 typedef enum ot_loss_kind {
-    OT_LOSS_CROSS_ENTROPY = 0, /* output: logits [N, C, ...]; target: int64 [N, ...] */
-    OT_LOSS_MSE,               /* output and target of one shape, here and below */
+    OT_LOSS_AUTO = 0,      /* as the target says, see ot_choose_loss */
+    OT_LOSS_CROSS_ENTROPY, /* target: labels, integers of the output's shape without the class
+                            * axis; or probabilities of the classes, floats of the output's shape */
+    OT_LOSS_MSE,           /* target: the output's shape, here and in what follows to BCE */
     OT_LOSS_L1,
     OT_LOSS_HUBER,
-    OT_LOSS_BCE                /* with logits */
+    OT_LOSS_BCE,       /* target: from 0 to 1 */
+    OT_LOSS_NEXT_TOKEN /* cross entropy of a language model: output [N, T, C]; the label of position
+                        * t is token t + 1, the last position has none. The tokens are the model's
+                        * input of integers [N, T], the first whose name does not contain "mask".
+                        * Where an input [N, T] whose name contains "mask" is 0 at t or t + 1,
+                        * position t does not count. target: NULL; or labels [N, T] that stand in
+                        * the place of the tokens, shifted in the same way */
 } ot_loss_kind;
 
+/* Dimensions of 1 behind the first may be left out of a target's shape, or added. */
 typedef struct ot_loss_options {
     ot_loss_kind kind;
-    float label_smoothing;  /* cross entropy: PyTorch's label_smoothing, in [0, 1) */
-    int64_t ignore_index;   /* cross entropy: targets that do not count ... */
-    int use_ignore_index;   /* ... where this is not zero */
+    float label_smoothing;  /* cross entropy, next_token: PyTorch's label_smoothing, in [0, 1) */
+    int64_t ignore_index;   /* cross entropy, next_token: labels that do not count, where
+                             * use_ignore_index is not 0 ... */
+    int use_ignore_index;   /* ... else those of -100, PyTorch's default */
     float huber_delta;      /* 0: 1 */
     const char *output;     /* the model's output it looks at; NULL: the first */
+    int class_axis;         /* cross entropy, next_token: the output's axis of classes, negative
+                             * from the end. 0: the last or the second, whichever leaves the
+                             * target's shape. If both do: that of the model's Softmax; else the
+                             * one that an earlier step has found; else the last */
 } ot_loss_options;
 
 OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
+
+/* What the loss of steps is. */
+typedef struct ot_loss_info {
+    ot_loss_kind kind;  /* never OT_LOSS_AUTO */
+    int class_axis;     /* of the output; 0: the loss knows no classes */
+    int64_t classes;    /* extent of that axis; 0 */
+    int soft_targets;   /* cross entropy: the targets are probabilities */
+    int tokens;         /* next_token: the input whose integers are the labels; -1: none */
+    ot_tensor target;   /* type and shape that steps on these inputs want; data is NULL. rank 0:
+                         * none is needed */
+} ot_loss_info;
+
+/* Finds the loss for inputs of these shapes (data is not read) and these targets, whose values
+ * OT_LOSS_AUTO looks at: those of a batch or, better, of the whole data set, for their first
+ * dimension need not be that of the inputs. NULL: there are none. Integers may be of any type here.
+ * Where the kind is OT_LOSS_AUTO, what is found stands until ot_set_loss or ot_new_head; without
+ * this call, the first step with a target decides by that. The rules, the first that applies:
+ *   no target, the output [N, T, C] and an input of integers [N, T]: NEXT_TOKEN
+ *   integers, the output's shape without its last or second axis, that axis >= 2: CROSS_ENTROPY
+ *   the output's shape, final Sigmoid, all 0 or 1:   BCE
+ *   the output's shape, rows of probabilities (no value below 0, sums of 1 within 1e-3) along the
+ *     last or second axis >= 2, no final Sigmoid:    CROSS_ENTROPY with soft targets
+ *   the output's shape, all 0 or 1 (floats: both):   BCE
+ *   the output's shape, floats, or integers of more than one value a sample:   MSE
+ * Others are OT_ERROR_ARGUMENT, and the message says what was found. A plan that ot_prepare makes
+ * before a target is known is for BCE where the output is a Sigmoid, else for cross entropy where
+ * the output has two classes or more, else for MSE. */
+OT_API ot_status ot_choose_loss(ot_session *session, const ot_tensor *inputs, int n,
+                                const ot_tensor *targets, ot_loss_info *info, ot_error *err);
 
 typedef enum ot_optimizer_kind {
     OT_SGD = 0,
@@ -358,7 +405,8 @@ OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **
 typedef struct ot_result {
     double loss;      /* mean over the targets that count */
     int64_t count;    /* targets that count */
-    int64_t correct;  /* cross entropy: those whose largest logit is right; BCE: right signs */
+    int64_t correct;  /* cross entropy, next_token: those whose largest logit is right, of soft
+                       * targets the likeliest class; BCE: right signs */
 } ot_result;
 
 /* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and says what
@@ -380,8 +428,10 @@ OT_API ot_status ot_prepare(ot_session *session, int training, const ot_tensor *
                             size_t *bytes, ot_error *err);
 
 /* Forward, loss, backward on one batch; gradients are added to those of earlier calls since the
- * last ot_optimizer_step. inputs: one a model input, in their order. Where one of several
- * micro-batches fails after others, the gradients of earlier calls are cleared too. */
+ * last ot_optimizer_step. inputs: one a model input, in their order. target: of the type and shape
+ * that the loss wants, labels of any integer type; NULL where OT_LOSS_NEXT_TOKEN needs none. Where
+ * one of several micro-batches fails after others, the gradients of earlier calls are cleared too.
+ */
 OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int n,
                                const ot_tensor *target, ot_result *result, ot_error *err);
 

@@ -115,6 +115,7 @@ static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_
 
 bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n) {
     if (p->kind != kind || p->n_inputs != n) return false;
+    if (!ot_plan_has_outputs(kind) && p->skips != ot_plan_skips(p)) return false;
     for (int i = 0; i < n; i++) {
         const ot_tensor *a = &p->input[i], *b = &inputs[i];
         if (a->type != b->type || a->rank != b->rank ||
@@ -294,7 +295,7 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
             print_node(p, s, line, sizeof line);
         else
             snprintf(line, sizeof line, "%4d %-8s %-27s %-28.28s %-20s", s, kind_names[step->kind],
-                     step->kind == OT_STEP_LOSS ? ot_loss_name(p->session->loss.kind) : "",
+                     step->kind == OT_STEP_LOSS ? ot_loss_name(p->session->loss_kind) : "",
                      step->a->name, ot_shape_text(&step->a->t, shape, sizeof shape));
         write(context, line);
     }

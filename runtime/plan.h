@@ -9,7 +9,9 @@
 #define OT_RUNTIME_PLAN_H
 
 #include "ops/op.h"
+#include "runtime/loss.h"
 #include "runtime/parameter.h"
+#include "runtime/tail.h"
 
 /* Lanes of a network with convolutions: one vector of the widest instruction set a pixel. */
 enum { OT_CONV_LANES = 16 };
@@ -106,6 +108,11 @@ struct plan {
     struct entry **output_gradient; /* OUTPUTS; NULL where an output wants none */
     struct entry *logits, *loss_gradient; /* logits: what is differentiated */
     const struct node *gradient; /* RUN: a Gradient node, whose outputs are results; or NULL */
+    struct tail tail;     /* of the output that the loss looks at */
+    bool skips;           /* the loss wants what goes into the tail's activation ... */
+    bool is_skipped;      /* ... and gets it */
+    int class_axis;       /* as ot_tail_axis says */
+    struct loss loss;     /* of the last step, or what is expected */
     struct tensor target; /* shape that the loss expects */
     bool *trains; /* parameters that get a gradient; NULL: none */
     bool mixes;   /* a sample's result depends on the others of its batch */
@@ -162,10 +169,6 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
  * which *y gets, the output of a node. NULL: nothing. */
 const char *ot_gradient_fault(const struct graph *g, const struct node *n, int *y);
 
-/* The value that a loss on this output looks at: cross entropy takes what goes into a final
- * Softmax. */
-int ot_loss_value(const struct graph *g, ot_loss_kind kind, int output);
-
 /* The stages, in order. */
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
@@ -178,15 +181,17 @@ void ot_plan_bind(struct plan *p);
 
 /* What a run is to reach: the loss on `target`, added to `result`. */
 struct goal {
-    const ot_tensor *target;
+    const struct loss *loss;
+    const ot_tensor *target, *mask; /* mask: of next_token; NULL: none */
     int64_t total; /* targets that count in the whole batch */
     int64_t unit;  /* what gradients are divided by: `total`, or that of an earlier batch */
     ot_result *result;
 };
 
-/* Looks at the inputs, and at the target where the plan has a loss; counts its targets. */
-ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
-                        int64_t *total, ot_error *err);
+/* Looks at the inputs. */
+ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, ot_error *err);
+/* Sets p->loss and p->target to what a loss without a known target is expected to be. */
+ot_status ot_plan_expect_target(struct plan *p, ot_error *err);
 /* Runs all steps on what has been checked. Adds to the parameters' gradients. */
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
                       ot_error *err);

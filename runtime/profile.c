@@ -94,7 +94,7 @@ static void tell_step(const struct ot_session *s, const struct step *step, ot_pr
     const double a = bytes_of(&step->a->t);
     fn(context,
        &(ot_profile_step){.what = names[step->kind],
-                          .op = step->kind == OT_STEP_LOSS ? ot_loss_name(s->loss.kind) : "",
+                          .op = step->kind == OT_STEP_LOSS ? ot_loss_name(s->loss_kind) : "",
                           .name = step->a->name,
                           .kernel = "",
                           .bytes = step->b ? 2 * a : a,

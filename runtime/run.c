@@ -74,7 +74,7 @@ static void bind_inputs(struct plan *p, const ot_tensor *inputs) {
     }
 }
 
-static ot_status check_inputs(const struct plan *p, const ot_tensor *inputs, ot_error *err) {
+ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, ot_error *err) {
     const struct graph *g = p->session->graph;
     for (int i = 0; i < p->n_inputs; i++) {
         const size_t align = ot_type_size(inputs[i].type);
@@ -85,35 +85,12 @@ static ot_status check_inputs(const struct plan *p, const ot_tensor *inputs, ot_
     return OT_OK;
 }
 
-static ot_status check_target(const struct plan *p, const ot_tensor *target, ot_error *err) {
-    char want[256], have[256];
-    struct tensor given = {.rank = target->rank};
-    if (target->rank < 0 || target->rank > OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has rank %d", target->rank);
-    memcpy(given.dim, target->dim, sizeof given.dim);
-    if ((uintptr_t)target->data % ot_type_size(p->target.type))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has misaligned data");
-    if (target->type != p->target.type || !ot_same_shape(&given, &p->target) || !target->data)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the target must be %s %s, given %s %s",
-                       ot_type_name(p->target.type), ot_shape_text(&p->target, want, sizeof want),
-                       ot_type_name(target->type), ot_shape_text(&given, have, sizeof have));
-    return OT_OK;
-}
-
-ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, const ot_tensor *target,
-                        int64_t *total, ot_error *err) {
-    const struct plan *part = p->parts ? p->part[0] : p;
-    OT_TRY(check_inputs(p, inputs, err));
-    if (!target) return OT_OK;
-    OT_TRY(check_target(p, target, err));
-    return ot_loss_count(&p->session->loss, &part->logits->t, target, total, err);
-}
-
 static ot_status run_loss(struct plan *p, const struct step *step, const struct goal *goal,
                           ot_error *err) {
     float *gradient = step->b ? ot_f(&step->b->t) : NULL;
+    const struct loss_run run = {goal->loss, &step->a->t, goal->target, goal->mask, goal->unit};
     ot_result r;
-    ot_loss_run(&p->session->loss, &step->a->t, goal->target, goal->unit, gradient, &r);
+    ot_loss_run(&run, gradient, p->session->pool, p->session->kernels, &r);
     if (goal->unit != goal->total && goal->total)
         r.loss *= (double)goal->unit / (double)goal->total;
     if (gradient && !isfinite(r.loss))

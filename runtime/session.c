@@ -118,7 +118,7 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
         ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *s->parameter_of);
     if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
     s->context.seed = o->seed;
-    s->loss = (ot_loss_options){0};
+    ot_session_reset_loss(s);
     OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
                               s->parameter_of, err));
     return s->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;

@@ -34,7 +34,10 @@ struct ot_session {
     int64_t head_classes; /* of a new head; 0: the model's own */
 
     ot_loss_options loss;
-    int loss_output; /* of the graph */
+    int loss_output;        /* of the graph */
+    ot_loss_kind loss_kind; /* that plans are made for: never OT_LOSS_AUTO */
+    bool loss_is_chosen;    /* by the options, or by a target */
+    int loss_axis;          /* of classes, as shapes have told: -1 the last; 0: not yet */
     struct optimizer optimizer;
     struct accumulation accumulation;
     struct step_context context;
@@ -55,6 +58,13 @@ struct ot_session {
 /* The plan for these inputs, from the session's store or made now, within the memory limit. */
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           struct plan **plan, ot_error *err);
+/* A plan with a loss, and what it is to reach; chooses the loss where that is open. result is the
+ * caller's to set. */
+ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          const ot_tensor *target, struct plan **plan, struct goal *goal,
+                          ot_error *err);
+/* Forgets what targets have told of the loss. */
+void ot_session_reset_loss(struct ot_session *s);
 /* All bytes that count against the memory limit when this plan runs. */
 size_t ot_session_need(const struct ot_session *s, const struct plan *p);
 /* What training steps of all kinds share. Gradients: memory for those of what the plan trains.

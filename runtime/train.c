@@ -24,6 +24,7 @@ ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *e
     s->loss = *options;
     s->loss.output = NULL; /* the caller's string; loss_output says it */
     s->loss_output = output;
+    ot_session_reset_loss(s);
     ot_session_drop_plans(s);
     return OT_OK;
 }
@@ -137,14 +138,13 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     ot_result r = {0};
-    struct goal goal = {.target = target, .result = &r};
-    if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
+    struct goal goal = {.result = &r};
+    if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    OT_TRY(ot_session_plan(s, OT_PLAN_TRAIN, inputs, n, &p, err));
+    OT_TRY(ot_session_goal(s, OT_PLAN_TRAIN, inputs, n, target, &p, &goal, err));
     OT_TRY(ot_session_need_gradients(s, p, err));
     OT_TRY(ot_session_save_statistics(s, err));
-    OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
     struct accumulation *sum = &s->accumulation;
     goal.unit = sum->unit ? sum->unit : goal.total;
     ot_status status = ot_plan_run(p, inputs, &goal, err);
@@ -197,10 +197,9 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
     OT_TRY(ot_session_check(s, err));
     struct plan *p = NULL;
     ot_result r = {0};
-    struct goal goal = {.target = target, .result = &r};
-    if (!inputs || !target) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or target is NULL");
-    OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
-    OT_TRY(ot_plan_check(p, inputs, target, &goal.total, err));
+    struct goal goal = {.result = &r};
+    if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
+    OT_TRY(ot_session_goal(s, OT_PLAN_EVAL, inputs, n, target, &p, &goal, err));
     goal.unit = goal.total;
     OT_TRY(ot_plan_run(p, inputs, &goal, err));
     if (result) *result = r;
@@ -216,7 +215,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
                        s->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
-    OT_TRY(ot_plan_check(p, inputs, NULL, NULL, err));
+    OT_TRY(ot_plan_check(p, inputs, err));
     OT_TRY(ot_plan_run(p, inputs, &(struct goal){0}, err));
     ot_plan_results(p, outputs, n_outputs);
     return OT_OK;

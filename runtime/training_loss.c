@@ -128,7 +128,7 @@ ot_status ot_training_read_loss(struct reader *r, int y) {
 static int write_target(struct writer *w) {
     const struct graph *m = w->s->graph;
     const struct value *output = &m->value[m->output[w->s->loss_output]];
-    const bool classes = w->s->loss.kind == OT_LOSS_CROSS_ENTROPY;
+    const bool classes = w->s->loss_kind == OT_LOSS_CROSS_ENTROPY;
     const int v = ot_write_value(w, "target", OT_VALUE_INPUT);
     if (v < 0) return -1;
     struct value *t = &w->g->value[v];
@@ -167,16 +167,37 @@ static int write_cross_entropy(struct writer *w, const int *values) {
     return ot_write_expression(w, "loss", SMOOTHED("l"), (int[]){loss, rest, p, share});
 }
 
+/* SoftmaxCrossEntropyLoss takes scores and labels, its classes are the second axis. */
+static bool is_expressible(struct writer *w) {
+    const struct ot_session *s = w->s;
+    const int axis = s->loss.class_axis ? s->loss.class_axis : s->loss_axis;
+    const int rank = s->graph->value[s->graph->output[s->loss_output]].rank;
+    struct tail tail;
+    ot_tail_find(s->graph, s->loss_output, &tail);
+    const bool skipped = ot_tail_is_skipped(s->graph, &tail, s->loss_kind, true);
+    const bool second = !axis || (axis < 0 ? axis + rank : axis) == 1;
+    if (s->loss_kind == OT_LOSS_NEXT_TOKEN || (s->loss_kind == OT_LOSS_CROSS_ENTROPY && !second))
+        ot_write_fail(w, OT_ERROR_UNSUPPORTED, "training_info has no %s with classes along axis %d",
+                      ot_loss_name(s->loss_kind), axis ? axis : -1);
+    if (skipped && tail.moves)
+        ot_write_fail(w, OT_ERROR_UNSUPPORTED,
+                      "training_info: the output changes the shape of its %s",
+                      ot_tail_activation(s->graph, &tail));
+    return !w->status;
+}
+
 int ot_training_write_loss(struct writer *w) {
     const ot_loss_options *o = &w->s->loss;
-    const int x = ot_loss_value(w->s->graph, o->kind, w->s->loss_output);
+    const ot_loss_kind kind = w->s->loss_kind;
+    const int x = ot_loss_value(w->s->graph, kind, w->s->loss_output);
+    if (!is_expressible(w)) return -1;
     int values[4] = {x, write_target(w)}, i = SQUARE, loss;
-    while (i < FORMS - 1 && forms[i].kind != o->kind) i++;
-    if (o->kind == OT_LOSS_HUBER) {
+    while (i < FORMS - 1 && forms[i].kind != kind) i++;
+    if (kind == OT_LOSS_HUBER) {
         values[A] = ot_write_number(w, "delta", o->huber_delta > 0 ? o->huber_delta : 1);
         values[B] = ot_write_number(w, "half", 0.5f);
     }
-    loss = o->kind == OT_LOSS_CROSS_ENTROPY ? write_cross_entropy(w, values)
+    loss = kind == OT_LOSS_CROSS_ENTROPY ? write_cross_entropy(w, values)
                                             : ot_write_expression(w, "loss", forms[i].text, values);
     if (loss >= 0) {
         w->g->value[loss].type = OT_FLOAT;

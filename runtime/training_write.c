@@ -34,7 +34,7 @@ static int find_weights(struct writer *w, int *weight) {
     const struct graph *g = s->graph;
     int n = 0;
     bool *leads = ot_write_take(w, (size_t)g->n_values, sizeof *leads);
-    if (leads) find_ways(g, ot_loss_value(g, s->loss.kind, s->loss_output), leads);
+    if (leads) find_ways(g, ot_loss_value(g, s->loss_kind, s->loss_output), leads);
     for (int i = 0; leads && i < s->n_parameters; i++) {
         const struct parameter *p = &s->parameter[i];
         weight[i] = is_trained(s, p) && leads[p->value] ? p->value : -1;

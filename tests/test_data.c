@@ -1,6 +1,7 @@
 /* test_data.c - readers of data sets: what they understand, and broken files. */
 #include "tools/batch.h"
 #include "tools/data.h"
+#include "tools/loss.h"
 #include "tools/npy_write.h"
 #include "tools/zip.h"
 
@@ -389,8 +390,10 @@ static void names_the_broken_image(void **state)
 static int make_feed(struct feed *feed, struct data_source *d, const char *line,
                      const ot_value_info *input, struct failure *f)
 {
-    static const ot_value_info output = {"y", OT_FLOAT, 2, {-1, 3}};
+    static const ot_loss_info loss = {.kind = OT_LOSS_CROSS_ENTROPY, .class_axis = 1, .classes = 3,
+                                      .tokens = -1, .target = {OT_INT64, 1, {1}, NULL}};
     static struct settings s;
+    struct model m = {.n_inputs = 1, .input = {*input}};
     char copy[256], *argv[8];
     int n = 0;
     ot_settings_free(&s);
@@ -399,7 +402,7 @@ static int make_feed(struct feed *feed, struct data_source *d, const char *line,
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
         argv[n++] = word;
     assert_int_equal(ot_settings_parse(&s, n, argv, f), 0);
-    const int code = ot_feed_make(feed, &s, d, input, 1, &output, TARGET_CLASSES, 3, f);
+    const int code = ot_loss_feed_more(feed, &s, &m, d, &loss, f);
     ot_settings_free(&s);
     return code;
 }
@@ -456,7 +459,7 @@ static void refuses_labels_out_of_range(void **state)
     assert_int_equal(ot_npz_write("l.npz", t, names, 2, &f), 0);
     assert_int_equal(open_data(&d, "l.npz", SPLIT_AUTO, &f), 0);
     assert_int_equal(make_feed(&feed, &d, "a b", &input, &f), EXIT_DATA);
-    assert_non_null(strstr(f.text, "label 3 at 1"));
+    assert_non_null(strstr(f.text, "label 3 of sample 1"));
     ((int64_t *)d.target.data)[1] = 2;
     assert_int_equal(make_feed(&feed, &d, "a b", &input, &f), 0);
     assert_int_equal(ot_batch_make(&b, &feed, 2, &f), 0);

@@ -1,4 +1,4 @@
-/* test_optimizer.c - losses, optimizers and schedules against their formulas, in double. */
+/* test_optimizer.c - optimizers and schedules against their formulas, in double. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,87 +9,10 @@
 
 #include "runtime/base/pool.h"
 #include "runtime/base/rng.h"
-#include "runtime/loss.h"
 #include "runtime/optimizer.h"
 
 static void fill(float *x, int n, uint64_t stream) {
     for (int i = 0; i < n; i++) x[i] = ot_random_normal(7, stream, (uint64_t)i);
-}
-
-/* ---- losses ---- */
-
-enum { N = 5, C = 7, INNER = 3, ALL = N * C * INNER };
-
-static double loss_at(const ot_loss_options *o, float *x, const ot_tensor *target) {
-    struct tensor out = {.type = OT_FLOAT, .rank = 3, .dim = {N, C, INNER}, .data = x};
-    ot_result r;
-    int64_t total;
-    assert_int_equal(ot_loss_count(o, &out, target, &total, NULL), OT_OK);
-    ot_loss_run(o, &out, target, total, NULL, &r);
-    assert_int_equal(r.count, total);
-    return r.loss;
-}
-
-static void gradients_of_losses_are_differences(void **state) {
-    (void)state;
-    const ot_loss_options options[] = {
-        {.kind = OT_LOSS_CROSS_ENTROPY},
-        {.kind = OT_LOSS_CROSS_ENTROPY, .label_smoothing = 0.2f},
-        {.kind = OT_LOSS_CROSS_ENTROPY, .use_ignore_index = 1, .ignore_index = 3},
-        {.kind = OT_LOSS_MSE},
-        {.kind = OT_LOSS_L1},
-        {.kind = OT_LOSS_HUBER, .huber_delta = 0.7f},
-        {.kind = OT_LOSS_BCE},
-    };
-    float x[ALL], t[ALL], g[ALL];
-    int64_t label[N * INNER];
-    fill(x, ALL, 1);
-    fill(t, ALL, 2);
-    for (int i = 0; i < N * INNER; i++) label[i] = i * 5 % C;
-    for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
-        const ot_loss_options *o = &options[k];
-        struct tensor out = {.type = OT_FLOAT, .rank = 3, .dim = {N, C, INNER}, .data = x}, want;
-        ot_result r;
-        int64_t total;
-        assert_int_equal(ot_loss_target(o, &out, &want, NULL), OT_OK);
-        bool classes = o->kind == OT_LOSS_CROSS_ENTROPY;
-        ot_tensor target = {
-            .type = want.type, .rank = want.rank, .data = classes ? (void *)label : t};
-        memcpy(target.dim, want.dim, sizeof target.dim);
-        assert_int_equal(ot_loss_count(o, &out, &target, &total, NULL), OT_OK);
-        ot_loss_run(o, &out, &target, total, g, &r);
-        for (int i = 0; i < ALL; i++) {
-            const float keep = x[i], h = 1e-2f;
-            x[i] = keep + h;
-            double up = loss_at(o, x, &target), width = x[i];
-            x[i] = keep - h;
-            double down = loss_at(o, x, &target);
-            width -= x[i];
-            x[i] = keep;
-            if (o->kind == OT_LOSS_L1 && fabs(keep - t[i]) < h) continue; /* the kink */
-            assert_float_equal(g[i], (up - down) / width, 2e-4);
-        }
-    }
-}
-
-static void labels_out_of_range_name_their_sample(void **state) {
-    (void)state;
-    float x[2 * 3] = {0};
-    int64_t label[2] = {0, 3};
-    struct tensor out = {.type = OT_FLOAT, .rank = 2, .dim = {2, 3}, .data = x};
-    const ot_tensor target = {.type = OT_INT64, .rank = 1, .dim = {2}, .data = label};
-    ot_loss_options o = {0};
-    ot_result r;
-    int64_t total;
-    ot_error err;
-    assert_int_equal(ot_loss_count(&o, &out, &target, &total, &err), OT_ERROR_NUMERIC);
-    assert_non_null(strstr(err.message, "sample 1"));
-    o.use_ignore_index = 1; /* all ignored: loss 0, not 0/0 */
-    o.ignore_index = 3;
-    label[0] = 3;
-    assert_int_equal(ot_loss_count(&o, &out, &target, &total, &err), OT_OK);
-    ot_loss_run(&o, &out, &target, total, NULL, &r);
-    assert_true(r.loss == 0 && r.count == 0);
 }
 
 /* ---- optimizers ---- */
@@ -285,8 +208,6 @@ static void globs_match(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_of_losses_are_differences),
-        cmocka_unit_test(labels_out_of_range_name_their_sample),
         cmocka_unit_test(optimizers_follow_their_formulas),
         cmocka_unit_test(clipping_scales_to_the_norm_and_nan_changes_nothing),
         cmocka_unit_test(schedules_reach_their_ends),

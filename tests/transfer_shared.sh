@@ -15,7 +15,7 @@ learn() {
     shift 3
     start=$(date +%s)
     expect 0 "$TRAIN" train "$models/$model.onnx" "$data" out="$name" epochs=5 batch=16 \
-        seed="$seed" save_every=0 threads=2 "$@" || return
+        classes=auto seed="$seed" save_every=0 threads=2 "$@" || return
     seconds=$(($(date +%s) - start))
     expect 0 "$TRAIN" eval --json "$name/weights/best.onnx" "$data" \
         $(for key; do case $key in mean=* | std=* | scale=* | size=* | crop=* | channels=*)

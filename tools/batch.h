@@ -7,8 +7,8 @@
 /* What targets are, by the loss. */
 enum target_kind {
     TARGET_NONE,    /* there are none, or nobody asks for them */
-    TARGET_CLASSES, /* int64 [N, ...] */
-    TARGET_VALUES   /* float, in the shape of the model's output where that is known */
+    TARGET_CLASSES, /* int64 */
+    TARGET_VALUES   /* float */
 };
 
 /* A data set, or a part of it, seen through a model. The data set is not owned. */
@@ -32,10 +32,9 @@ struct batch {
     void *memory[MAX_INPUTS + 1];
 };
 
-/* Connects data to a model's inputs and output. classes > 0: targets are checked to lie below. */
+/* Connects data to a model's inputs, without targets: tools/loss.h knows those. */
 int ot_feed_make(struct feed *feed, const struct settings *s, const struct data_source *d,
-                 const ot_value_info *inputs, int n_inputs, const ot_value_info *output,
-                 enum target_kind target, int64_t classes, struct failure *f);
+                 const ot_value_info *inputs, int n_inputs, struct failure *f);
 
 int ot_batch_make(struct batch *b, const struct feed *feed, int64_t room, struct failure *f);
 void ot_batch_free(struct batch *b);

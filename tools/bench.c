@@ -75,6 +75,22 @@ static int make_data(ot_tensor *t, int64_t classes, uint64_t seed, void **data, 
     return 0;
 }
 
+/* Labels below this number go with the output: the extent of the axis, the second or the last, that
+ * the target lacks; 1 where it is free. */
+static int64_t count_classes(const ot_value_info *output, const ot_tensor *target) {
+    int64_t least = 0;
+    for (int last = 0; last < 2 && output->rank >= 2; last++) {
+        const int axis = last ? output->rank - 1 : 1;
+        bool fits = target->rank == output->rank - 1;
+        for (int i = 1; i < output->rank && fits; i++) {
+            const int64_t want = i == axis ? -1 : target->dim[i - (i > axis)];
+            fits = i == axis || output->dim[i] < 0 || output->dim[i] == want;
+        }
+        if (fits && (!least || output->dim[axis] < least)) least = output->dim[axis];
+    }
+    return least > 0 ? least : 1;
+}
+
 static int set_up(struct bench *b, struct failure *f) {
     struct model *m = &b->m;
     /* too small a step to change what is computed: random labels make any other diverge */
@@ -91,10 +107,10 @@ static int set_up(struct bench *b, struct failure *f) {
         ot_prepare(m->session, 1, b->input, m->n_inputs, &bytes, &err) ||
         ot_get_target(m->session, &b->target, &err))
         return ot_refuse_status(f, err.status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, &err);
-    const int64_t classes = ot_model_classes(m);
+    const int64_t classes = count_classes(&m->output, &b->target);
     for (int i = 0; i < m->n_inputs && !code; i++)
         code = make_data(&b->input[i], 0, (uint64_t)i, &b->data[i], f);
-    if (!code) code = make_data(&b->target, classes ? classes : 1, 99, &b->data[MAX_INPUTS], f);
+    if (!code) code = make_data(&b->target, classes, 99, &b->data[MAX_INPUTS], f);
     return code;
 }
 

@@ -122,8 +122,7 @@ static int count_classes(struct data_source *d, struct failure *f) {
     int code = ot_array_count(t, "targets", &n, f);
     int64_t most = -1;
     for (size_t i = 0; !code && i < n; i++) {
-        const int64_t label =
-            t->type == OT_UINT8 ? ((const uint8_t *)t->data)[i] : ((const int64_t *)t->data)[i];
+        const int64_t label = ot_array_integer(t, (int64_t)i);
         most = label > most ? label : most;
     }
     d->classes = most < INT32_MAX ? most + 1 : 0;

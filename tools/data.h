@@ -79,6 +79,9 @@ struct element {
     bool swap; /* big-endian */
 };
 
+/* Element i of an array of integers. */
+int64_t ot_array_integer(const struct array *a, int64_t i);
+
 /* Elements of shape a->dim, checked; EXIT_DATA where the product overflows or is too large. */
 int ot_array_count(const struct array *a, const char *name, size_t *count, struct failure *f);
 

@@ -12,6 +12,10 @@ static uint64_t most_bytes(void) {
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : (uint64_t)1 << 32;
 }
 
+int64_t ot_array_integer(const struct array *a, int64_t i) {
+    return a->type == OT_UINT8 ? ((const uint8_t *)a->data)[i] : ((const int64_t *)a->data)[i];
+}
+
 int ot_array_count(const struct array *a, const char *name, size_t *count, struct failure *f) {
     uint64_t n = 1;
     for (int i = 0; i < a->rank; i++) {

@@ -2,11 +2,14 @@
 #include "tools/command.h"
 #include "tools/evaluate.h"
 #include "tools/jsonout.h"
+#include "tools/loss.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-static void print_score(const struct score *score, bool counts, bool json) {
+static void print_score(const struct score *score, const ot_loss_info *loss, bool json) {
+    const bool counts = ot_counts_right(loss->kind);
+    char text[80];
     if (json) {
         fputs("{\"loss\":", stdout);
         ot_print_number(stdout, score->loss, 9);
@@ -17,6 +20,7 @@ static void print_score(const struct score *score, bool counts, bool json) {
         printf(",\"n\":%" PRId64 "}\n", score->n);
         return;
     }
+    printf("target    %s\n", ot_loss_text(loss, text, sizeof text));
     printf("loss      %.6g +- %.2g\n", score->loss, score->loss_error);
     if (counts) printf("accuracy  %.4f +- %.4f\n", score->accuracy, score->accuracy_error);
     printf("n         %" PRId64 "\n", score->n);
@@ -24,22 +28,20 @@ static void print_score(const struct score *score, bool counts, bool json) {
 
 static int evaluate(struct model *m, const struct data_source *d, const struct settings *s,
                     struct failure *f) {
-    const ot_loss_kind loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
+    const int64_t batch = ot_integer(s, OPTION_batch, 32);
+    ot_loss_info loss;
     struct feed *feed = ot_take(1, sizeof *feed, f);
     if (!feed) return f->code;
     struct score score;
-    int code = ot_model_set_loss(m, s, f);
-    if (!code)
-        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, &m->output, ot_target_of(loss),
-                            ot_model_classes(m), f);
-    if (!code) code = ot_evaluate(m, feed, ot_integer(s, OPTION_batch, 32), NULL, NULL, &score, f);
+    int code = ot_loss_feed(feed, s, m, d, batch, &loss, f);
+    if (!code) code = ot_evaluate(m, feed, batch, NULL, NULL, &score, f);
     const bool json = ot_integer(s, OPTION_json, 0);
     if (!code && !json) {
         printf("model     %s\n", ot_text(s, OPTION_model));
         printf("data      %s, %s, %" PRId64 " samples\n", d->path, d->kind, d->count);
         if (feed->input[0].note[0]) printf("          %s\n", feed->input[0].note);
     }
-    if (!code) print_score(&score, ot_counts_right(loss), json);
+    if (!code) print_score(&score, &loss, json);
     free(feed);
     return code;
 }

@@ -4,14 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum target_kind ot_target_of(ot_loss_kind kind) {
-    return kind == OT_LOSS_CROSS_ENTROPY ? TARGET_CLASSES : TARGET_VALUES;
-}
-
-bool ot_counts_right(ot_loss_kind kind) {
-    return kind == OT_LOSS_CROSS_ENTROPY || kind == OT_LOSS_BCE;
-}
-
 void ot_count_up(int64_t *index, int64_t from, int64_t count) {
     for (int64_t i = 0; i < count; i++) index[i] = from + i;
 }
@@ -44,13 +36,14 @@ static int run_batch(struct model *m, const struct feed *feed, struct batch *b,
     ot_error err = {0};
     const int code = ot_batch_fill(b, feed, index, *count, f);
     if (code) return code;
-    ot_status status = ot_eval_step(m->session, b->input, b->n_inputs, &b->target, result, &err);
+    const ot_tensor *target = b->target.rank ? &b->target : NULL;
+    ot_status status = ot_eval_step(m->session, b->input, b->n_inputs, target, result, &err);
     const bool shape =
         status == OT_ERROR_ARGUMENT || status == OT_ERROR_INVALID || status == OT_ERROR_UNSUPPORTED;
     if (shape && *count > 1) {
         *count = 1;
         ot_batch_shape(b, feed, 1);
-        status = ot_eval_step(m->session, b->input, b->n_inputs, &b->target, result, &err);
+        status = ot_eval_step(m->session, b->input, b->n_inputs, target, result, &err);
     }
     return status == OT_OK ? 0 : ot_refuse_status(f, EXIT_MODEL, &err);
 }

@@ -22,8 +22,4 @@ int ot_evaluate(struct model *m, const struct feed *feed, int64_t batch, ot_tick
 /* The first samples in order, as indices from..from+count. */
 void ot_count_up(int64_t *index, int64_t from, int64_t count);
 
-/* What the loss `kind` asks of targets, and whether it counts right answers. */
-enum target_kind ot_target_of(ot_loss_kind kind);
-bool ot_counts_right(ot_loss_kind kind);
-
 #endif

@@ -174,6 +174,7 @@ int ot_model_set_loss(struct model *m, const struct settings *s, struct failure 
         .huber_delta = (float)ot_number(s, OPTION_huber_delta, 1),
         .ignore_index = ot_integer(s, OPTION_ignore_index, 0),
         .use_ignore_index = ot_is_given(s, OPTION_ignore_index),
+        .class_axis = (int)ot_integer(s, OPTION_class_axis, 0),
         .output = m->output.name};
     ot_error err = {0};
     if (ot_set_loss(m->session, &options, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);

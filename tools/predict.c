@@ -204,7 +204,7 @@ static int predict(struct model *m, const struct data_source *d, const struct se
         a->name[k] = code ? NULL : v.name;
     }
     if (!code)
-        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, &m->output, TARGET_NONE, 0, f);
+        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, f);
     if (!code) {
         a->n = m->n_outputs;
         a->room = d->count;

@@ -30,6 +30,7 @@ static void print_model(const struct trainer *t) {
 
 void ot_trainer_print_header(const struct trainer *t) {
     const struct settings *s = t->s;
+    char text[80];
     printf("onnx-train %s  |  %s  |  %" PRId64 " threads  |  oneDNN %s  |  seed %" PRIu64
            " (deterministic)\n",
            ot_version(), ot_text(s, OPTION_isa) ? ot_text(s, OPTION_isa) : ot_isa_name(0),
@@ -42,6 +43,8 @@ void ot_trainer_print_header(const struct trainer *t) {
     if (t->data.left_out) printf(", %" PRId64 " broken images left out", t->data.left_out);
     printf("\n");
     if (t->feed.input[0].note[0]) printf("        %s\n", t->feed.input[0].note);
+    printf("loss    %s%s\n", ot_loss_text(&t->loss, text, sizeof text),
+           ot_integer(s, OPTION_loss, 0) == OT_LOSS_AUTO ? ", chosen by the targets" : "");
     printf("plan    batch %" PRId64 " x %" PRId64 ", %" PRId64 " steps, %.1f MiB for a step\n",
            t->size, t->accumulate, t->total_steps, (double)t->bytes / (1 << 20));
     if (t->memory.parts > 1)

@@ -88,20 +88,51 @@ static int open_data(struct trainer *t, struct failure *f) {
 
 /* ---- model -------------------------------------------------------------------------------- */
 
-/* Gives the model a head for the data's classes where they differ from its own. */
+/* The classes that a new head is asked to have; 0: none is asked for. */
+static int asked_classes(const struct trainer *t, int64_t *classes, struct failure *f) {
+    const char *text = ot_text(t->s, OPTION_classes);
+    const int64_t has = t->data.classes, held = t->val_data.classes;
+    char *end;
+    *classes = 0;
+    if (!text || strcmp(text, "model") == 0) return 0;
+    if (strcmp(text, "auto") == 0) {
+        *classes = has > held ? has : held;
+        return *classes > 0 ? 0 : ot_refuse(f, EXIT_DATA, "'%s' has no classes", t->data.path);
+    }
+    const double number = strtod(text, &end);
+    if (end == text || *end || !(number >= 1 && number <= 1e7) || number != floor(number))
+        return ot_refuse(f, EXIT_USAGE,
+                         "classes: '%s' is neither a number from 1 to 1e7, nor auto, nor model",
+                         text);
+    *classes = (int64_t)number;
+    return 0;
+}
+
+/* Gives the model a head for so many classes where that is asked for. */
 static int fit_head(struct trainer *t, struct failure *f) {
-    const int64_t asked = ot_integer(t->s, OPTION_classes, 0);
-    const int64_t has = ot_model_classes(&t->model), needs = asked ? asked : t->data.classes;
     ot_error err = {0};
-    if (t->loss != OT_LOSS_CROSS_ENTROPY || t->data.target.type == OT_FLOAT) return 0;
-    const bool more = has && needs > has, fewer = has && needs && needs < has;
-    if (!asked && !more && !(fewer && t->data.classes_exact)) return 0;
-    if (ot_new_head(t->model.session, needs, &t->new_head, &err) ||
+    int64_t classes;
+    const int code = asked_classes(t, &classes, f);
+    if (code || !classes) return code;
+    t->old_classes = ot_model_classes(&t->model);
+    t->new_classes = classes;
+    if (ot_new_head(t->model.session, classes, &t->new_head, &err) ||
         ot_get_output(t->model.session, t->model.output_index, &t->model.output, &err))
         return ot_refuse_status(f, EXIT_MODEL, &err);
-    t->old_classes = has;
-    t->new_classes = needs;
     return 0;
+}
+
+/* Data that say how many classes they have number them for themselves: they are seldom the first of
+ * a model with more. */
+static int compare_head(const struct trainer *t, struct failure *f) {
+    const int64_t needs = t->data.classes, has = t->loss.classes;
+    if (ot_text(t->s, OPTION_classes) || !t->data.classes_exact || needs >= has ||
+        t->loss.kind != OT_LOSS_CROSS_ENTROPY || t->loss.soft_targets)
+        return 0;
+    return ot_refuse(f, EXIT_DATA,
+                     "'%s' has %" PRId64 " classes, the model %" PRId64 ". classes=%" PRId64
+                     " or classes=auto trains a new head, classes=model keeps the model's",
+                     t->data.path, needs, has, needs);
 }
 
 /* Epochs, steps and what the schedule needs to know of them. */
@@ -137,19 +168,18 @@ static int plan(struct trainer *t, struct failure *f) {
 }
 
 static int make_feeds(struct trainer *t, struct failure *f) {
-    const struct model *m = &t->model;
-    const enum target_kind kind = ot_target_of(t->loss);
-    const int64_t classes = ot_model_classes(m), n = t->feed.count, held = t->val_feed.count;
-    int code =
-        ot_feed_make(&t->feed, t->s, &t->data, m->input, m->n_inputs, &m->output, kind, classes, f);
+    struct model *m = &t->model;
+    const int64_t n = t->feed.count, held = t->val_feed.count;
+    int code = ot_loss_feed(&t->feed, t->s, m, &t->data, t->size < n ? t->size : n, &t->loss, f);
     t->feed.count = n;
     t->feed.subset = t->subset;
     if (!code && t->has_val)
-        code = ot_feed_make(&t->val_feed, t->s, t->val_is_part ? &t->data : &t->val_data, m->input,
-                            m->n_inputs, &m->output, kind, classes, f);
+        code = ot_loss_feed_more(&t->val_feed, t->s, m, t->val_is_part ? &t->data : &t->val_data,
+                                 &t->loss, f);
     t->val_feed.count = held;
     t->val_feed.subset = t->val_subset;
-    return code;
+    t->counts = ot_counts_right(t->loss.kind);
+    return code ? code : compare_head(t, f);
 }
 
 /* The run's folder, and where a resumed run goes on. */
@@ -188,10 +218,7 @@ int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
     int code = ot_model_open(&t->model, s, f);
     if (!code) code = ot_algorithm_read(&t->algorithm, &t->model, s, f);
     if (!code) code = ot_algorithm_freeze(&t->model, s, f);
-    t->loss = (ot_loss_kind)ot_integer(s, OPTION_loss, 0);
-    t->counts = ot_counts_right(t->loss);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++) code = steps[i](t, f);
-    if (!code) code = ot_model_set_loss(&t->model, s, f);
     if (!code)
         code = ot_batch_make(&t->batch, &t->feed, t->size < t->feed.count ? t->size : t->feed.count,
                              f);

@@ -4,6 +4,7 @@
 
 #include "tools/algorithm.h"
 #include "tools/evaluate.h"
+#include "tools/loss.h"
 #include "tools/progress.h"
 #include "tools/run_folder.h"
 
@@ -33,7 +34,7 @@ struct trainer {
     struct progress progress;
     struct position at;
 
-    ot_loss_kind loss;
+    ot_loss_info loss;
     bool counts;               /* the loss counts right answers */
     int64_t epochs, max_steps; /* 0: no limit */
     int64_t size, accumulate;  /* samples per batch, batches per step */

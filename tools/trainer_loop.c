@@ -48,8 +48,8 @@ static int run_batch(struct trainer *t, struct step *step, struct failure *f) {
     ot_error err = {0};
     const int code = ot_batch_fill(&t->batch, &t->feed, t->order + from, n, f);
     if (code) return code;
-    if (ot_train_step(t->model.session, t->batch.input, t->batch.n_inputs, &t->batch.target,
-                      &result, &err))
+    if (ot_train_step(t->model.session, t->batch.input, t->batch.n_inputs,
+                      t->batch.target.rank ? &t->batch.target : NULL, &result, &err))
         return refuse_step(t, &err, f);
     if (!isfinite(result.loss)) return diverged(t, "loss", result.loss, f);
     step->loss_sum += result.loss * (double)result.count;

@@ -8,6 +8,7 @@
 #include "ops/kernels/depthwise.inc"
 #include "ops/kernels/layer_norm.inc"
 #include "ops/kernels/softmax.inc"
+#include "ops/kernels/loss.inc"
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/pick.inc"
 #include "ops/kernels/pool.inc"
@@ -67,6 +68,8 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .norm_row_back = layer_norm_row_back,
     .softmax_row = softmax_row,
     .softmax_row_back = softmax_row_back,
+    .loss_log_sums = loss_log_sums,
+    .loss_gradient = loss_gradient,
     .value = {[OT_EXP] = exp_value, [OT_SIGMOID] = sigmoid_value, [OT_ERF] = erf_value,
               [OT_GELU] = gelu_value, [OT_GELU_TANH] = gelu_tanh_value},
     .gradient = {[OT_ERF] = erf_gradient, [OT_GELU] = gelu_gradient,

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ops/kernels/loss.h"
+
 enum { OT_UNIT = 16, OT_TILE_LINES = 2, OT_TILE_UNITS = 16 };
 
 enum { OT_PAST_CACHE = 16 << 20 }; /* bytes of an output that no cache holds until it is read */
@@ -220,6 +222,11 @@ typedef void layer_norm_fn(const struct layer_norm *a);
 typedef void softmax_row_fn(float *x, const float *bias, size_t n);
 typedef void softmax_row_back_fn(const float *y, float *dy, float gain, size_t n);
 
+/* log_sum and best of x. */
+typedef void loss_log_sums_fn(const struct loss_strip *a);
+/* g = (exp(x - log_sum) total - share - rest t) scale. */
+typedef void loss_gradient_fn(const struct loss_strip *a);
+
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512" */
     int width;        /* floats in a vector */
@@ -235,6 +242,8 @@ struct kernels {
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     softmax_row_fn *softmax_row;
     softmax_row_back_fn *softmax_row_back;
+    loss_log_sums_fn *loss_log_sums;
+    loss_gradient_fn *loss_gradient;
     value_fn *value[OT_FUNCTIONS];
     gradient_fn *gradient[OT_FUNCTIONS]; /* NULL for OT_EXP and OT_SIGMOID */
     /* [h - 1][w - 1]; NULL where h * w > tile */
