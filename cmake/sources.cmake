@@ -228,6 +228,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_export_form:export_case.c:onnx_build.c
   test_exporters:model.c:wire.c
   test_external:export_case.c:onnx_build.c
+  test_feed:feed_model.c:model.c:wire.c
   test_file
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c

@@ -124,7 +124,9 @@ static int refuse(const struct feed *feed, ot_status status, const ot_error *err
         return ot_refuse(f, EXIT_DATA, "'%s' has no targets", d->path);
     if (status == OT_ERROR_LIMIT) return ot_refuse_status(f, EXIT_MEMORY, err);
     if (status != OT_ERROR_ARGUMENT) return ot_refuse_status(f, EXIT_MODEL, err);
-    return ot_refuse(f, EXIT_DATA, "'%s': %s", d->path, err->message);
+    const bool classes = strncmp(err->message, "label ", 6) == 0;
+    return ot_refuse(f, EXIT_DATA, "'%s': %s%s", d->path, err->message,
+                     classes ? ", classes=auto trains a new head for them" : "");
 }
 
 int ot_loss_feed(struct feed *feed, const struct settings *s, struct model *m,
