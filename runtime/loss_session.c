@@ -64,10 +64,10 @@ static struct loss_output output_of(const struct plan *p, const ot_tensor *input
     *t = part->logits->t;
     if (p->parts) t->dim[0] = p->batch;
     const int found = s->loss_axis < 0 ? t->rank + s->loss_axis : s->loss_axis;
+    const char *activation = ot_tail_activation(part->graph, &part->tail);
     return (struct loss_output){.t = t,
                                 .hint = part->class_axis > 0 ? part->class_axis : found,
-                                .sigmoid =
-                                    !strcmp(ot_tail_activation(part->graph, &part->tail), "Sigmoid"),
+                                .sigmoid = !strcmp(activation, "Sigmoid"),
                                 .tokens = find_tokens(s, t, inputs, p->n_inputs)};
 }
 

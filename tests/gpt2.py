@@ -71,5 +71,6 @@ for step in range(STEPS):
     theirs.append(loss.item())
 
 worst = max(abs(a - b) for a, b in zip(ours, theirs))
-print(f'{len(ours)} losses from {ours[0]:.6f} to {ours[-1]:.6f}, at most {worst:.1e} from PyTorch\'s')
+print(f'{len(ours)} losses from {ours[0]:.6f} to {ours[-1]:.6f}, '
+      f'at most {worst:.1e} from those of PyTorch')
 sys.exit(len(ours) != STEPS or worst > 1e-5)
