@@ -3,7 +3,7 @@
 #
 # Usage: tests/run.sh [quick]
 #   quick   gcc only; without it: clang, AddressSanitizer + UndefinedBehaviorSanitizer, and
-#           ThreadSanitizer too
+#           ThreadSanitizer too, and then what libFuzzer makes up
 #
 # OT_SHARED=<folder with data/ and models/> adds the tests on real models and data sets.
 # BUILD=<folder> (default build-tests) is where the builds go; JOBS how many things run at once.
@@ -79,6 +79,8 @@ if [ "$1" != quick ]; then
     # unit tests run every kernel and step on several threads.
     selection='-E ^(check_|determinism)'
     variant 'thread' tsan -DCMAKE_C_COMPILER=gcc -DOT_SANITIZE=thread
+    step 'fuzz' env BUILD="$builds" JOBS="$jobs" tests/fuzz/run.sh quick &&
+        sed -n 's/^total: /  /p' "$builds/log/fuzz.txt"
 fi
 
 echo

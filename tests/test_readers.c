@@ -195,13 +195,14 @@ static void refuses_lying_tensors(void **state) {
 static void refuses_lying_images(void **state) {
     (void)state;
     static const unsigned char side[2] = {9000 >> 8, 9000 & 255};
-    unsigned char png[45] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    unsigned char png[57] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
     memcpy(png + 18, side, 2);
     memcpy(png + 22, side, 2);
     png[24] = 8; /* bits, of grey */
     const uint32_t crc = (uint32_t)crc32(0, png + 12, 17);
     for (int k = 0; k < 4; k++) png[29 + k] = (unsigned char)(crc >> (24 - 8 * k));
     memcpy(png + 37, "IDAT", 4); /* without bytes */
+    memcpy(png + 49, "IEND", 4);
     /* a baseline and a progressive frame of one component, then the beginning of a scan */
     unsigned char jpeg[] = {0xff,    0xd8,    0xff, 0xc0, 0,    11, 8,    side[0], side[1],
                             side[0], side[1], 1,    1,    0x11, 0,  0xff, 0xda,    0,

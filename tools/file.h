@@ -14,7 +14,7 @@ int ot_read_head(const char *path, int code, unsigned char *head, size_t most, s
                  struct failure *f);
 
 /* Memory that a decoder may take at once on the word of a file of `size` bytes: 64 MiB and 64 times
- * the file. What needs more grows as its bytes come, or is refused. */
+ * the file. */
 uint64_t ot_most_claimed(uint64_t size);
 
 #endif

@@ -39,6 +39,19 @@ static void take_bytes(png_structp png, png_bytep out, size_t n) {
     d->size -= n;
 }
 
+/* libpng takes memory for a chunk on the word of its length: all chunks must be there, up to IEND.
+ */
+static bool has_chunks(const unsigned char *p, size_t size) {
+    for (size_t at = 8; at + 12 <= size;) {
+        const size_t length =
+            (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 | (size_t)p[at + 2] << 8 | p[at + 3];
+        if (length > size - at - 12) return false;
+        if (!memcmp(p + at + 4, "IEND", 4)) return true;
+        at += 12 + length;
+    }
+    return false;
+}
+
 /* Asks libpng for 8 bits, no palette, no alpha; grey stays grey. How often rows come. */
 static int set_transforms(struct decoder *d) {
     png_set_expand(d->png);
@@ -58,8 +71,8 @@ static int decode(struct decoder *d) {
     const png_uint_32 width = png_get_image_width(d->png, d->info);
     const png_uint_32 height = png_get_image_height(d->png, d->info);
     /* libpng has two rows as they stand in the file, of at most 8 bytes a pixel */
-    int code = ot_image_afford(3 * (uint64_t)width * height + 16 * (uint64_t)width, size, d->name,
-                               d->f);
+    int code =
+        ot_image_afford(3 * (uint64_t)width * height + 16 * (uint64_t)width, size, d->name, d->f);
     if (code) return code;
     const int passes = set_transforms(d);
     const int channels = png_get_channels(d->png, d->info);
@@ -77,6 +90,8 @@ static int decode(struct decoder *d) {
 
 int ot_png_decode(const unsigned char *bytes, size_t size, const char *name, struct image *image,
                   struct failure *f) {
+    if (!has_chunks(bytes, size))
+        return ot_refuse(f, EXIT_DATA, "'%s': the PNG is cut short", name);
     struct decoder *d = ot_take(1, sizeof *d, f);
     if (!d) return f->code;
     *d = (struct decoder){.bytes = bytes, .size = size, .image = image, .f = f, .name = name};

@@ -1,11 +1,10 @@
 /* inflate.c - zlib's inflate over bytes in memory.
  *
  * A header can claim any size; deflate makes up to 1032 bytes of one, so that the length of the
- * packed bytes bounds little. Memory beyond what any file may claim is therefore taken in pieces
- * that double, each when the one before is full.
+ * packed bytes bounds little. Memory therefore begins with what such bytes mostly make, and doubles
+ * each time that it is full.
  */
 #include "tools/inflate.h"
-#include "tools/file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,8 +76,9 @@ static int run(struct unpack *u, bool gzip, struct failure *f) {
 
 int ot_inflate(const unsigned char *in, size_t packed, bool gzip, uint64_t size,
                unsigned char **out, struct failure *f) {
-    const uint64_t most = ot_most_claimed(packed);
-    struct unpack u = {.in = in, .left = packed, .size = size, .room = size < most ? size : most};
+    const uint64_t likely = 4096 + 8 * (uint64_t)packed;
+    struct unpack u = {.in = in, .left = packed, .size = size};
+    u.room = size < likely ? size : likely;
     *out = NULL;
     u.out = malloc((size_t)u.room + 1);
     int code = u.out ? inflateInit2(&u.z, gzip ? MAX_WBITS + 16 : -MAX_WBITS) : Z_MEM_ERROR;

@@ -26,7 +26,7 @@ if [ "$1" = test ]; then
     program gcc gcc
     program g++ g++
     program clang-14 clang-14
-    ! command -v dpkg-query > /dev/null || library libonnx-testdata
+    ! command -v dpkg-query > /dev/null || library libonnx-testdata libclang-rt-14-dev
 fi
 [ -n "$missing" ] || exit 0
 

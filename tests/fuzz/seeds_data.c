@@ -153,6 +153,8 @@ static void seed_records(void) {
 }
 
 static void seed_tensor(void) {
+    seed_word("tensor", "\x10\1\x4a", 3); /* the type, and the key of raw_data */
+    seed_word("tensor", "\x80\x80\x80\x80\x08", 5);
     static const int types[] = {OT_FLOAT,   OT_UINT8,  OT_INT32,  OT_INT64,   OT_BOOL,
                                 OT_FLOAT16, OT_DOUBLE, OT_UINT64, OT_BFLOAT16};
     static const unsigned fields[] = {4, 5, 5, 7, 5, 5, 10, 11, 5},

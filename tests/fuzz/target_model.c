@@ -216,8 +216,8 @@ static void use(struct task *t) {
         if (plan(t, 1)) good = train(t);
         run(t);
     }
-    if (good) export(t);
-    if (good && choose(t, 17, 2)) save(t);
+    if (good && choose(t, 17, 2)) export(t);
+    if (good && choose(t, 18, 4) == 0) save(t);
     for (int i = 0; i < MOST_TENSORS; i++) free((void *)(uintptr_t)t->in[i].data);
     free((void *)(uintptr_t)t->target.data);
 }
