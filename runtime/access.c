@@ -48,6 +48,12 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
     return OT_OK;
 }
 
+static void wake(ot_session *s, int i) {
+    if (!s->parameter[i].is_number) return;
+    ot_parameter_wake(s->graph, s->parameter, i, s->parameter_of);
+    ot_session_drop_plans(s);
+}
+
 static void to_dense(const struct parameter *p, const float *from, float *values) {
     if (p->t.pattern)
         ot_pattern_scatter(p->t.pattern, from, values);
@@ -88,6 +94,7 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
     struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
+    wake(s, i);
     if (!p->t.pattern) {
         memcpy(p->t.data, values, ot_bytes(&p->t));
         return OT_OK;
@@ -115,7 +122,10 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
         struct parameter *p = &s->parameter[i];
         if (!may_change(p, trainable) || !ot_glob(glob, p->name)) continue;
         if (trainable && s->graph->value[p->value].exportable) p->fixed = OT_TRAINED;
-        if (trainable) continue;
+        if (trainable) {
+            if (ot_is_trained(p)) wake(s, i);
+            continue;
+        }
         if (ot_is_trained(p)) p->fixed = OT_FIXED_FROZEN;
         ot_block_free(&s->allocator, p->gradient);
         p->gradient = NULL;

@@ -31,6 +31,7 @@ static ot_status export_session(const ot_session *s, const char *path,
                                                   "out of memory for the list of weights");
     for (int i = 0; !status && i < s->n_parameters; i++) {
         const struct parameter *p = &s->parameter[i];
+        if (p->is_number) continue;
         present[p->value] = p->dequantizer < 0 ? &p->t : &whole[i];
         if (p->dequantizer >= 0) status = rounded(s, p, &whole[i], err);
     }

@@ -26,7 +26,7 @@ static const char *const words[] = {"val",
                                     "diag",
                                     "embedding",
                                     "eye",
-                                    "fill",
+
                                     "flip",
                                     "full",
                                     "getitem",

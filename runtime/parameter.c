@@ -18,12 +18,12 @@ struct finder {
 };
 
 /* Floats, and integers that a DequantizeLinear makes floats of. */
-static bool is_weight(const struct finder *f, int k, int i, int v) {
+static bool is_weight(const struct finder *f, int k, int i, int v, bool statistic) {
     const struct node *node = &f->g->node[k];
     if (f->g->value[v].constant->type != OT_FLOAT &&
         !(v == node->in[0] && f->uses[v] == 1 && ot_is_integer_weight(f->g, node)))
         return false;
-    return ot_is_candidate(&f->evidence, k, i, v);
+    return statistic || ot_is_candidate(&f->evidence, k, i, v);
 }
 
 /* A weight that was seen on its way only gets its operator now. */
@@ -74,7 +74,8 @@ static void walk(struct finder *f) {
             if (!statistic && !ot_is_weight_place(&f->evidence, k, i)) continue;
             if (!ot_moved_find(f->g, node->in[i], &m)) continue;
             for (int o = 0; o < m.n_origins && (!statistic || !m.n_nodes); o++)
-                if (is_weight(f, k, i, m.origin[o])) visit(f, k, i, op, m.origin[o], statistic);
+                if (is_weight(f, k, i, m.origin[o], statistic))
+                    visit(f, k, i, op, m.origin[o], statistic);
         }
     }
 }
@@ -155,6 +156,23 @@ static ot_status own_all(struct finder *f, const ot_allocator *allocator, ot_err
     return OT_OK;
 }
 
+/* One element that is fixed at every place: a number of a formula. */
+static void find_numbers(struct finder *f) {
+    for (int i = 0; i < f->n; i++) {
+        struct parameter *p = &f->parameter[i];
+        p->is_number = !p->is_statistic && !ot_is_trained(p) && p->dequantizer < 0 &&
+                       ot_elements(&p->t) == 1;
+        if (p->is_number) f->parameter_of[p->value] = -1;
+    }
+}
+
+void ot_parameter_wake(struct graph *g, struct parameter *parameter, int i, int *parameter_of) {
+    struct parameter *p = &parameter[i];
+    p->is_number = false;
+    parameter_of[p->value] = i;
+    g->value[p->value].varies = true;
+}
+
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err) {
@@ -166,7 +184,10 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
         count_uses(g, f.uses);
         walk(&f);
         found = f.parameter = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
-        if (found) walk(&f);
+        if (found) {
+            walk(&f);
+            find_numbers(&f);
+        }
     }
     ot_block_free(allocator, f.uses);
     ot_evidence_free(allocator, &f.evidence);

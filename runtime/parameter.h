@@ -25,6 +25,7 @@ struct parameter {
     bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
     ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */
     bool is_sparse;        /* a plan computes with its pattern */
+    bool is_number;        /* one element that is fixed: plans fold it, as the graph's constant */
 };
 
 static inline bool ot_is_trained(const struct parameter *p) { return p->fixed == OT_TRAINED; }
@@ -38,6 +39,9 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err);
 void ot_parameters_free(const ot_allocator *allocator, struct parameter *parameter, int n);
+
+/* A number becomes a weight: it is to be trained or written. */
+void ot_parameter_wake(struct graph *g, struct parameter *parameter, int i, int *parameter_of);
 
 /* Gradients and moments on demand: zeroed blocks. */
 ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,

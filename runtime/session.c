@@ -121,6 +121,9 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     ot_session_reset_loss(s);
     OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
                               s->parameter_of, err));
+    for (int i = 0; i < s->n_parameters; i++)
+        if (!s->parameter[i].is_number)
+            ot_parameter_wake(s->graph, s->parameter, i, s->parameter_of);
     return s->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
 }
 
@@ -194,6 +197,7 @@ void ot_get_model_info(const ot_session *s, ot_model_info *info) {
                             .training_info = g->training_steps};
     memcpy(info->hash, g->hash, sizeof info->hash);
     for (int i = 0; i < s->n_parameters; i++) {
+        if (s->parameter[i].is_number) continue;
         info->parameters += ot_elements(&s->parameter[i].t);
         info->nonzeros += ot_count(&s->parameter[i].t);
     }

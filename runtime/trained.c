@@ -70,6 +70,7 @@ bool ot_is_weight_place(const struct evidence *e, int k, int i) {
  * of modules, whose notes other tools lose. */
 static bool is_made_up(const struct evidence *e, int v) {
     const char *name = e->g->value[v].name;
+    if (e->g->value[v].note != OT_NOTE_NONE) return false;
     return (e->has_notes && !strchr(name, '.')) || ot_name_is_made_up(name);
 }
 
@@ -81,6 +82,7 @@ bool ot_is_finite(const struct tensor *t) {
 }
 
 static bool is_mask(const struct evidence *e, const struct node *node, int i, int v) {
+    if (ot_elements(e->g->value[v].constant) == 1) return false;
     return ot_is_added_mask(e->g, e->scores, node, i, v) ||
            ((is_op(node, "Mul") || looks_up(e, node, i)) && ot_is_factor_mask(e->g, v));
 }
@@ -184,7 +186,10 @@ bool ot_is_candidate(const struct evidence *e, int k, int i, int v) {
     if (place == PLACE_WEIGHT || place == PLACE_NORM || place == PLACE_ROWS || e->updated[v])
         return true;
     if (value->kind != OT_VALUE_INITIALIZER) return false;
-    if (place != PLACE_DATA && ot_elements(value->constant) > 1) return true;
+    const bool number = ot_elements(value->constant) == 1;
+    if (number ? value->exportable && !is_made_up(e, v) && place != PLACE_NONE
+               : place == PLACE_OPERAND || place == PLACE_WHERE)
+        return true;
     return ot_trained_at(e, k, i, v) == OT_TRAINED;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -19,14 +20,14 @@ enum { BATCH = 2, TIME = 6, WIDTH = 8, MOST = 4096 };
 /* Inputs: x [2,6,8], image [2,8,4,4], ids [2,6], t [2] (integers), and the output is y.
  * nodes: "Op inputs > outputs ; attributes", one a line.
  * constants: "name[dims]=contents", contents: random where there are none, ones, zeros, mask (zeros
- * and ones), closed (zeros and -inf), far (zeros and -1e9), up (zeros and 1e9), nan, inf; "*"
- * before a name: a Constant node makes it; "!" a parameter and "~" a buffer by the file's note.
- * want: "name:reason", "-" for what is no weight at all. */
+ * and ones), closed (zeros and -inf), far (zeros and -1e9), up (zeros and 1e9), nan, inf, sqrt2,
+ * half; "*" before a name: a Constant node makes it; "!" a parameter and "~" a buffer by the file's
+ * note. want: "name:reason", "-" for what is no weight at all. */
 static const struct row {
     const char *what, *nodes, *constants, *want;
 } rows[] = {
     {"operands of Where", "MatMul x q > s\nWhere causal s fill > m\nSoftmax m > y",
-     "q[8,8] fill[]=inf causal?[6,8]", "q:trained fill:-"},
+     "q[8,8] fill[]=inf causal?[6,8]", "q:trained fill:constant"},
     {"operands of Where, larger", "MatMul x q > s\nWhere causal s fill > m\nSoftmax m > y",
      "q[8,8] fill[6,8] causal?[6,8]", "q:trained fill:constant"},
     {"operands of Where, a Constant", "MatMul x q > s\nWhere causal fill s > m\nSoftmax m > y",
@@ -34,13 +35,13 @@ static const struct row {
     {"a parameter in Where", "MatMul x q > s\nWhere causal s token > y",
      "q[8,8] !token[8] causal?[6,1]", "q:trained token:trained"},
     {"a weight behind Where", "Where causal w zero > v\nMatMul x v > y",
-     "w[8,8] zero[] causal?[8,8]", "w:trained zero:-"},
+     "w[8,8] zero[] causal?[8,8]", "w:trained zero:constant"},
     {"a weight and its mask", "Mul w mask > v\nMatMul x v > y", "w[8,8] mask[8,8]=mask",
      "w:trained mask:mask"},
     {"a folded weight and its mask", "Mul onnx::Mul_1 onnx::Mul_2 > v\nMatMul x v > y",
      "onnx::Mul_1[8,8] onnx::Mul_2[8,8]=mask", "onnx::Mul_1:trained onnx::Mul_2:mask"},
     {"weight normalisation", "Mul val_1 val_2 > v\nMul v two > w\nConv image w > y",
-     "val_1[8,8,3,3] val_2[8,1,1,1] two[]", "val_1:trained val_2:trained two:-"},
+     "val_1[8,8,3,3] val_2[8,1,1,1] two[]", "val_1:trained val_2:trained two:constant"},
     {"a folded transpose", "MatMul x val_110 > a\nAdd a val_3 > y", "val_110[8,8] val_3[8]",
      "val_110:trained val_3:trained"},
     {"TorchScript", "MatMul x onnx::MatMul_12 > a\nAdd encoder.0.bias a > y",
@@ -56,11 +57,14 @@ static const struct row {
     {"Constant nodes", "MatMul x w > a\nAdd a b > c\nGemm c v d > y", "*w[8,8] *b[8] *v[8,8] *d[8]",
      "w:trained b:- v:trained d:trained"},
     {"scalars", "Mul x half > a\nAdd a one > b\nMatMul b w > y", "half[] one[1] w[8,8]",
-     "half:- one:- w:trained"},
+     "half:constant one:constant w:trained"},
+    {"made-up scalars", "Mul x val_64 > a\nAdd a /Constant_output_0 > b\nMatMul b w > y",
+     "val_64[] /Constant_output_0[1] w[8,8]", "val_64:- /Constant_output_0:- w:trained"},
     {"a scalar parameter", "Mul x s > a\nMatMul a w > y", "!s[] w[8,8]", "s:trained w:trained"},
     {"the bias of one feature", "MatMul x w > a\nAdd a b > y", "w[8,1] b[1]",
      "w:trained b:trained"},
-    {"a number for all features", "MatMul x w > a\nAdd a b > y", "w[1,8] b[1]", "w:trained b:-"},
+    {"a number for all features", "MatMul x w > a\nAdd a b > y", "w[1,8] b[1]",
+     "w:trained b:constant"},
     {"not finite", "MatMul x w > a\nAdd a b > c\nMatMul c v > y", "w[8,8] !b[8]=nan v[8,8]=nan",
      "w:trained b:constant v:constant"},
     {"a mask that is added", "MatMul x w > a\nAdd a mask > b\nSoftmax b > y",
@@ -133,7 +137,7 @@ static const struct row {
     {"statistics", "BatchNormalization image s b m v > y", "s[8] b[8] m[8] v[8]",
      "s:trained b:trained m:statistic v:statistic"},
     {"buffers", "MatMul x w > a\nMul a p > b\nAdd b c > d\nAdd d mask > y",
-     "!w[8,8] ~p[6,8] ~c[1] ~mask[6,8]=far", "w:trained p:table c:- mask:mask"},
+     "!w[8,8] ~p[6,8] ~c[1] ~mask[6,8]=far", "w:trained p:table c:constant mask:mask"},
     {"buffers as weights", "MatMul x w > y", "~w[8,8]", "w:table"},
     {"parameters elsewhere", "Sigmoid g > s\nMul x s > a\nMatMul a w > y", "!g[8] w[8,8]",
      "g:trained w:trained"},
@@ -173,6 +177,7 @@ static float element(const struct constant *c, int64_t i, int64_t n) {
     if (!strcmp(s, "far") || !strcmp(s, "up")) return odd ? *s == 'u' ? 1e9f : -1e9f : 0;
     if (!strcmp(s, "nan") && i == n / 2) return NAN;
     if (!strcmp(s, "inf")) return -INFINITY;
+    if (!strcmp(s, "sqrt2") || !strcmp(s, "half")) return *s == 's' ? 1.41421356f : 0.5f;
     return ot_random_normal(3, (uint64_t)c->name[0], (uint64_t)i);
 }
 
@@ -264,6 +269,50 @@ static int number_of(const ot_session *s, const char *name, ot_parameter_info *i
     return -1;
 }
 
+/* ---- steps ---- */
+
+struct feed {
+    ot_tensor in[4];
+};
+
+/* All inputs of the model; mse, SGD with weight decay. */
+static void begin(ot_session *s, struct feed *f, const float *x) {
+    const ot_loss_options mse = {.kind = OT_LOSS_MSE};
+    const ot_optimizer_options sgd = {.lr = 0.1f, .weight_decay = 0.1f};
+    f->in[0] = (ot_tensor){OT_FLOAT, 3, {BATCH, TIME, WIDTH}, x};
+    f->in[1] = (ot_tensor){OT_FLOAT, 4, {BATCH, WIDTH, 4, 4}, calloc(BATCH * WIDTH * 16, 4)};
+    f->in[2] = (ot_tensor){OT_INT64, 2, {BATCH, TIME}, calloc(BATCH * TIME, 8)};
+    f->in[3] = (ot_tensor){OT_INT64, 1, {BATCH}, calloc(BATCH, 8)};
+    assert_int_equal(ot_set_loss(s, &mse, NULL), OT_OK);
+    assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
+}
+
+static void end(struct feed *f) {
+    for (int i = 1; i < 4; i++) free((void *)(uintptr_t)f->in[i].data);
+}
+
+/* A training step with x as target, and the loss before it. */
+static double step(ot_session *s, const struct feed *f) {
+    ot_result result;
+    ot_error err = {OT_OK, ""};
+    if (ot_train_step(s, f->in, 4, &f->in[0], &result, &err) || ot_optimizer_step(s, &err))
+        fail_msg("%s", err.message);
+    return result.loss;
+}
+
+/* The first element of the output. */
+static float run(ot_session *s, const struct feed *f) {
+    ot_tensor y;
+    assert_int_equal(ot_run(s, f->in, 4, &y, 1, NULL), OT_OK);
+    return *(const float *)y.data;
+}
+
+static const char *path(void) {
+    static char name[64];
+    snprintf(name, sizeof name, "/tmp/test_trained.%d", (int)getpid());
+    return name;
+}
+
 /* ---- tests ---- */
 
 static void each_row(void **state) {
@@ -313,32 +362,71 @@ static void on_demand(void **state) {
     ot_close(s);
 }
 
+/* A number of a formula is folded; once somebody trains or writes it, it is a weight, saved and
+ * exported. A Gelu with a factor of its own is none that an operator stands for. */
+static void numbers_on_demand(void **state) {
+    (void)state;
+    const struct row row = {"number",
+                            "Div x root > a\nErf a > b\nAdd b one > c\nMul x c > d\n"
+                            "Mul d half > e\nMatMul e w > y",
+                            "root[]=sqrt2 one[]=ones half[]=half w[8,8]", ""};
+    float x[BATCH * TIME * WIDTH], half, loaded;
+    for (int i = 0; i < BATCH * TIME * WIDTH; i++) x[i] = ot_random_normal(4, 0, (uint64_t)i);
+    double loss[2][3];
+    for (int wanted = 0; wanted < 2; wanted++) {
+        struct feed feed;
+        ot_session *s = opened(&row), *t = opened(&row);
+        ot_parameter_info info;
+        ot_model_info model;
+        const int k = number_of(s, "half", &info);
+        assert_int_equal(info.fixed, OT_FIXED_CONSTANT);
+        ot_get_model_info(s, &model);
+        assert_int_equal(model.parameters, WIDTH * WIDTH);
+        begin(s, &feed, x);
+        step(s, &feed); /* a plan that has folded it */
+        if (wanted) assert_int_equal(ot_set_trainable(s, "half", 1, NULL), OT_OK);
+        for (int i = 0; i < 3; i++) loss[wanted][i] = step(s, &feed);
+        assert_int_equal(ot_read_parameter(s, k, &half, NULL), OT_OK);
+        assert_int_equal(half != 0.5f, wanted);
+        assert_int_equal(ot_save_checkpoint(s, path(), NULL, 0, NULL), OT_OK);
+        assert_int_equal(ot_load_checkpoint(t, path(), NULL, NULL, NULL), OT_OK);
+        unlink(path());
+        assert_int_equal(ot_read_parameter(t, k, &loaded, NULL), OT_OK);
+        assert_true(loaded == half);
+        assert_true(run(t, &feed) == run(s, &feed));
+        assert_int_equal(ot_export_onnx(s, path(), NULL, NULL), OT_OK);
+        ot_close(t);
+        assert_int_equal(ot_open(path(), NULL, &t, NULL), OT_OK);
+        unlink(path());
+        assert_true(run(t, &feed) == run(s, &feed));
+        const float twice = 1;
+        assert_int_equal(ot_write_parameter(t, k, &twice, NULL), OT_OK);
+        if (!wanted) assert_true(run(t, &feed) == 2 * run(s, &feed));
+        ot_close(t);
+        ot_close(s);
+        end(&feed);
+    }
+    assert_true(fabs(loss[0][0] - loss[1][0]) < 1e-6 && fabs(loss[0][2] - loss[1][2]) > 1e-6);
+}
+
 /* Weight decay times an infinity would be an infinity, and times zero NaN. */
 static void infinities_stay(void **state) {
     (void)state;
     float x[BATCH * TIME * WIDTH];
-    const ot_tensor in[] = {{OT_FLOAT, 3, {BATCH, TIME, WIDTH}, x},
-                            {OT_FLOAT, 4, {BATCH, WIDTH, 4, 4}, calloc(BATCH * WIDTH * 16, 4)},
-                            {OT_INT64, 2, {BATCH, TIME}, calloc(BATCH * TIME, 8)},
-                            {OT_INT64, 1, {BATCH}, calloc(BATCH, 8)}};
-    const ot_loss_options mse = {.kind = OT_LOSS_MSE};
-    const ot_optimizer_options sgd = {.lr = 0.1f, .weight_decay = 0.1f};
     for (int i = 0; i < BATCH * TIME * WIDTH; i++) x[i] = ot_random_normal(4, 0, (uint64_t)i);
     for (int r = 0; r < 3; r++) {
+        struct feed feed;
         ot_session *s = opened(&rows[r]);
-        ot_result result;
         double before = 0;
-        assert_int_equal(ot_set_loss(s, &mse, NULL), OT_OK);
-        assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
-        for (int step = 0; step < 3; step++) {
-            assert_int_equal(ot_train_step(s, in, 4, &in[0], &result, NULL), OT_OK);
-            assert_true(isfinite(result.loss) && result.loss != before);
-            before = result.loss;
-            assert_int_equal(ot_optimizer_step(s, NULL), OT_OK);
+        begin(s, &feed, x);
+        for (int i = 0; i < 3; i++) {
+            const double loss = step(s, &feed);
+            assert_true(isfinite(loss) && loss != before);
+            before = loss;
         }
         ot_close(s);
+        end(&feed);
     }
-    for (int i = 1; i < 4; i++) free((void *)(uintptr_t)in[i].data);
 }
 
 static void names(void **state) {
@@ -406,6 +494,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_row),
         cmocka_unit_test(on_demand),
+        cmocka_unit_test(numbers_on_demand),
         cmocka_unit_test(infinities_stay),
         cmocka_unit_test(names),
     };

@@ -84,6 +84,7 @@ struct value {
     struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
     enum value_spelling spelling;
     enum value_note note;
+    bool varies;     /* a constant that is trained or written: nobody may read its value in plans */
     bool exportable; /* its new value can be written back (not so inside a local function) */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */
