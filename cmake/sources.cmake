@@ -11,6 +11,7 @@ set(BASE_SOURCES
   runtime/base/digest.c
   runtime/base/error.c
   runtime/base/file.c
+  runtime/base/glob.c
   runtime/base/graph.c
   runtime/base/json.c
   runtime/base/pattern.c
@@ -18,6 +19,7 @@ set(BASE_SOURCES
   runtime/base/rng.c
   runtime/base/safetensors.c
   runtime/base/sha256.c
+  runtime/base/structure.c
   runtime/base/tensor.c
 )
 
@@ -264,4 +266,5 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_sparse:sparse_case.c
+  test_structure:export_case.c:onnx_build.c
 )

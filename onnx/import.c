@@ -155,6 +155,7 @@ static ot_status import(const void *bytes, size_t size, int folder,
     im.allocator = ot_allocator_or_default(&options->allocator);
     im.g = new_graph(options);
     if (!im.g) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a model");
+    im.g->structure = options->structure;
     ot_arena_init(&im.scratch, &options->allocator, ((size_t)32 << 20) + 8 * size);
     im.temporary.arena = &im.scratch;
     im.kept.arena = &im.g->arena;

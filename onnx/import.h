@@ -13,6 +13,7 @@ struct import_options {
     ot_allocator allocator;
     struct log log; /* warnings, and every problem found */
     bool training;  /* read training_info, too; else it is kept and not looked at */
+    struct structure_rule structure; /* which zeros of weights are structure */
 };
 
 ot_status ot_import_file(const char *path, const struct import_options *options,

@@ -1,8 +1,9 @@
-/* weights.c - constants get their data. A float weight of Conv, Gemm, Gather or the like that has
- * zeros, or came in as a sparse tensor, gets a pattern and holds the values of its slots only.
+/* weights.c - constants get their data. A float weight of Conv, Gemm, Gather or the like whose
+ * zeros are structure (runtime/base/structure.h), or that came in as a sparse tensor, gets a
+ * pattern and holds the values of its slots only.
  *
- * In a dense tensor 0.0 is no slot, and neither is -0.0: a mask that multiplies negative weights
- * leaves it behind. */
+ * Where zeros are structure, -0.0 is no slot either: a mask that multiplies negative weights leaves
+ * it behind. */
 #include "onnx/model.h"
 
 #include <math.h>
@@ -174,9 +175,9 @@ static ot_status read_dense_weight(struct import *im, struct source *source, str
     status = ot_payload_read(im, source->tensor, t, dense);
     if (status) goto done;
     const int64_t slots = count_slots(dense, count, &negative_zeros);
-    if (negative_zeros) status = note_negative_zeros(im, v, dense, count);
-    if (status) goto done;
-    if (slots == count) {
+    if (!ot_zeros_are_structure(&im->g->structure, v->name, false, count - slots, count,
+                                &v->structure)) {
+        v->zeros = count - slots;
         t->data = ot_arena_alloc(&im->g->arena, (size_t)count, sizeof *dense);
         if (t->data)
             memcpy(t->data, dense, (size_t)count * sizeof *dense);
@@ -184,6 +185,8 @@ static ot_status read_dense_weight(struct import *im, struct source *source, str
             status = ot_import_no_room(im, &im->g->arena, (size_t)count * sizeof *dense);
         goto done;
     }
+    if (negative_zeros) status = note_negative_zeros(im, v, dense, count);
+    if (status) goto done;
     position = ot_block_alloc(&im->allocator, (size_t)slots, sizeof *position);
     if (!position) {
         status = ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
@@ -197,7 +200,8 @@ done:
     return status;
 }
 
-static ot_status read_sparse(struct import *im, const struct source *source, struct tensor *t) {
+static ot_status read_sparse(struct import *im, const struct source *source, struct value *v) {
+    struct tensor *t = v->constant;
     const Onnx__SparseTensorProto *s = source->sparse;
     const size_t size = ot_type_size(t->type);
     struct tensor values;
@@ -208,12 +212,17 @@ static ot_status read_sparse(struct import *im, const struct source *source, str
     char *value = ot_arena_alloc(&im->scratch, (size_t)n, size);
     if (!value) return ot_import_no_room(im, &im->scratch, (size_t)n * size);
     OT_TRY(ot_payload_read(im, s->values, &values, value));
-    if (t->type == OT_FLOAT && source->use) {
+    const bool is_weight = t->type == OT_FLOAT && source->use;
+    for (int64_t i = 0; is_weight && i < n; i++)
+        v->zeros += !is_slot(((const float *)(const void *)value)[i]);
+    if (is_weight && !ot_structure_is_unwanted(&im->g->structure, v->name)) {
+        v->structure = OT_STRUCTURE_SPARSE;
         const bool columns = source->use == USE_COLUMNS;
         const int64_t rows = columns ? t->dim[1] : file_rows(t, source->use);
         OT_TRY(ot_import_expand(im, (uint64_t)rows * sizeof(int), "rows"));
         return set_pattern(im, t, source->use, position, (const float *)value, n);
     }
+    if (is_weight) v->zeros += ot_elements(t) - n;
     OT_TRY(ot_import_expand(im, ot_bytes(t), "zeros"));
     t->data = ot_arena_alloc(&im->g->arena, ot_bytes(t), 1);
     if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
@@ -237,7 +246,7 @@ static ot_status read_constant(struct import *im, struct value *v, struct source
     else
         OT_TRY(ot_payload_check(im, source->tensor, t, &type));
     v->constant = t; /* from here on its pattern is freed with the graph */
-    if (source->sparse) return read_sparse(im, source, t);
+    if (source->sparse) return read_sparse(im, source, v);
     if (t->type == OT_FLOAT && source->use) return read_dense_weight(im, source, v);
     t->data = ot_bump_alloc(&im->kept, ot_bytes(t), 1);
     if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));

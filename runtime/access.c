@@ -11,6 +11,11 @@ const char *ot_fixed_reason_name(ot_fixed_reason reason) {
     return (unsigned)reason < sizeof names / sizeof *names ? names[reason] : "unknown";
 }
 
+const char *ot_structure_name(ot_structure structure) {
+    static const char *const names[] = {"none", "zeros", "sparse", "mask", "option"};
+    return (unsigned)structure < sizeof names / sizeof *names ? names[structure] : "unknown";
+}
+
 int ot_parameter_count(const ot_session *s) { return s->n_parameters; }
 
 static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
@@ -43,7 +48,9 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
                                 .is_sparse = p->is_sparse,
                                 .is_trainable = ot_is_trained(p),
                                 .fixed = p->fixed,
-                                .mask_hash = mask_hash(&p->t)};
+                                .mask_hash = mask_hash(&p->t),
+                                .structure = p->structure,
+                                .zeros = p->zeros};
     memcpy(info->dim, p->t.dim, sizeof info->dim);
     return OT_OK;
 }

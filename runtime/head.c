@@ -135,6 +135,8 @@ static void replace(struct ot_session *s, struct parameter *p, const struct tens
         p->moment[k] = NULL;
     }
     p->t = *t;
+    p->structure = OT_STRUCTURE_NONE;
+    p->zeros = 0;
     p->is_sparse = false;
 }
 

@@ -102,7 +102,7 @@ typedef void ot_parallel_for_fn(void *context, int tasks, ot_task_fn *task, void
 
 typedef enum ot_sparse_mode {
     OT_SPARSE_AUTO = 0, /* sparse kernels where they are expected to win */
-    OT_SPARSE_ALWAYS,   /* sparse kernels for every weight that has a zero */
+    OT_SPARSE_ALWAYS,   /* sparse kernels for every weight whose zeros are structure */
     OT_SPARSE_NEVER,    /* dense kernels; the zeros still stay zero */
     OT_SPARSE_LIVE      /* dense kernels on those rows and channels of a weight with a nonzero */
 } ot_sparse_mode;
@@ -130,6 +130,11 @@ typedef struct ot_options {
     ot_bn_mode bn;
     uint64_t seed;                    /* of dropout and of new heads */
     int training_info;                /* read it, see ot_get_training_info; 0: it is only kept */
+    const char *mask;                 /* globs of weights whose zeros are structure, all of them,
+                                       * separated by commas; !glob: values; the last that matches
+                                       * counts. NULL: see ot_structure. Read by ot_open alone */
+    float mask_share;                 /* share of zeros from which on they are structure, in
+                                       * (0, 1]; 0: 0.1, and 0.4 where a file holds integers */
     ot_limits limits;
     ot_allocator allocator;           /* all NULL: the C library's */
     ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
@@ -231,6 +236,20 @@ typedef enum ot_fixed_reason {
 /* "trained", "statistic", "mask", "constant", "table", "frozen". */
 OT_API const char *ot_fixed_reason_name(ot_fixed_reason reason);
 
+/* Why zeros of a weight are structure, which stays zero. Zeros are values, trained like others,
+ * where nothing below holds; in weights of less than two dimensions, and in operands of elementwise
+ * operators, they always are. */
+typedef enum ot_structure {
+    OT_STRUCTURE_NONE = 0, /* the weight has none */
+    OT_STRUCTURE_ZEROS,    /* the file's zeros are ot_options.mask_share of it or more, not all */
+    OT_STRUCTURE_SPARSE,   /* the file spells the weight as a sparse tensor */
+    OT_STRUCTURE_MASK,     /* the graph masks it by a tensor of zeros and ones */
+    OT_STRUCTURE_OPTION    /* ot_options.mask asks for it */
+} ot_structure;
+
+/* "none", "zeros", "sparse", "mask", "option". */
+OT_API const char *ot_structure_name(ot_structure structure);
+
 /* A weight of the model: of floats, or of integers that a DequantizeLinear turns into floats. Of
  * those the values are floats here, rounded in each step and when they are written. */
 typedef struct ot_parameter_info {
@@ -241,11 +260,15 @@ typedef struct ot_parameter_info {
     int64_t dim[OT_MAX_RANK];
     int64_t elements;      /* product of dim */
     int64_t nonzeros;      /* slots of the pattern; = elements for a weight without one */
-    int has_pattern;       /* its zeros are structure and stay zero */
+    int has_pattern;       /* zeros without a slot are structure and stay zero */
     int is_sparse;         /* sparse kernels compute with it */
     int is_trainable;
     ot_fixed_reason fixed; /* why it is not; OT_TRAINED where it is */
     uint64_t mask_hash;    /* of shape and positions of the nonzero slots */
+    ot_structure structure; /* where the pattern comes from */
+    const char *mask;      /* OT_STRUCTURE_MASK: the tensor, first of several; else NULL */
+    int64_t zeros;         /* of the file's elements that are zero but have a slot, in a weight
+                            * that may have structure */
 } ot_parameter_info;
 
 OT_API int ot_parameter_count(const ot_session *session);

@@ -54,6 +54,8 @@ static void visit(struct finder *f, int k, int i, const struct op *op, int v, bo
                                                 .dequantizer =
                                                     value->constant->type == OT_FLOAT ? -1 : k,
                                                 .t = *value->constant,
+                                                .structure = value->structure,
+                                                .zeros = value->zeros,
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
                                                 .fixed = statistic ? OT_FIXED_STATISTIC
@@ -107,19 +109,22 @@ static ot_status keep_slots(struct parameter *p, const ot_allocator *allocator, 
     return OT_OK;
 }
 
-/* Of a weight that the file holds as integers. Its zeros are structure like those of floats. */
+/* Of a weight that the file holds as integers. */
 static ot_status own_integers(struct parameter *p, const struct graph *g,
                               const ot_allocator *allocator, ot_error *err) {
     const int64_t count = ot_elements(&p->t);
-    bool zeros = false;
+    int64_t zeros = 0;
     p->t.type = OT_FLOAT;
     p->t.role = OT_ROLE_PARAM;
     float *values = ot_block_alloc(allocator, (size_t)count, sizeof *values);
     p->t.data = values;
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     ot_integer_weight_read(g, &g->node[p->dequantizer], values);
-    for (int64_t i = 0; i < count; i++) zeros |= values[i] == 0;
-    return zeros && p->t.rank > 1 ? keep_slots(p, allocator, values, err) : OT_OK;
+    for (int64_t i = 0; i < count && p->t.rank > 1; i++) zeros += values[i] == 0;
+    if (ot_zeros_are_structure(&g->structure, p->name, true, zeros, count, &p->structure))
+        return keep_slots(p, allocator, values, err);
+    p->zeros = zeros;
+    return OT_OK;
 }
 
 static ot_status own_values(struct parameter *p, const struct graph *g,
@@ -223,56 +228,4 @@ float *ot_parameter_gradient(struct parameter *p) {
     if (p->gradient && p->gradient_is_zero) memset(p->gradient, 0, ot_bytes(&p->t));
     p->gradient_is_zero = false;
     return p->gradient;
-}
-
-/* One [..] class at *p against c; moves *p behind it. An unclosed one matches '[' itself. */
-static bool class_matches(const char **p, char c) {
-    const char *q = *p + 1;
-    bool negate = *q == '!' || *q == '^', found = false;
-    if (negate) q++;
-    const char *first = q;
-    for (; *q && (*q != ']' || q == first); q++) {
-        char from = *q, to = *q;
-        if (q[1] == '-' && q[2] && q[2] != ']') {
-            to = q[2];
-            q += 2;
-        }
-        if (c >= from && c <= to) found = true;
-    }
-    if (!*q) {
-        (*p)++;
-        return c == '[';
-    }
-    *p = q + 1;
-    return found != negate;
-}
-
-bool ot_glob(const char *p, const char *text) {
-    const char *star = NULL, *resume = NULL; /* where to go on after the last '*' */
-    while (*text) {
-        const char *next = p;
-        bool match;
-        if (*p == '*') {
-            star = ++p;
-            resume = text;
-            continue;
-        }
-        if (*p == '[') {
-            match = class_matches(&next, *text);
-        } else {
-            match = *p && (*p == '?' || *p == *text);
-            next = p + 1;
-        }
-        if (match) {
-            p = next;
-            text++;
-        } else if (star) {
-            p = star;
-            text = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (*p == '*') p++;
-    return !*p;
 }

@@ -6,6 +6,7 @@
 #ifndef OT_RUNTIME_PARAMETER_H
 #define OT_RUNTIME_PARAMETER_H
 
+#include "runtime/base/glob.h"
 #include "runtime/base/graph.h"
 #include "runtime/base/pattern.h"
 
@@ -17,6 +18,8 @@ struct parameter {
     const char *op;        /* operator of its first use */
     int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
     struct tensor t;       /* role PARAM; t.pattern is owned, */
+    ot_structure structure; /* where the pattern comes from */
+    int64_t zeros;         /* slots that held zero in the file */
     bool in_graph;         /* and so is t.data, but where it is the graph's own */
     float *gradient;       /* NULL until a plan trains */
     bool gradient_is_zero; /* whatever stands in its memory: see ot_parameter_gradient */
@@ -50,8 +53,5 @@ ot_status ot_parameter_need(const ot_allocator *allocator, const struct paramete
 /* The gradient to be read or added to: zeros are written out where that has been put off. NULL:
  * there is none. */
 float *ot_parameter_gradient(struct parameter *p);
-
-/* Shell glob: * ? [abc] [a-z] [!a]. No recursion. */
-bool ot_glob(const char *pattern, const char *text);
 
 #endif

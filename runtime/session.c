@@ -53,6 +53,8 @@ static ot_status check_options(const ot_options *o, ot_error *err) {
         return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
     if ((unsigned)o->sparse > OT_SPARSE_LIVE || (unsigned)o->bn > OT_BN_AFFINE)
         return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
+    if (!(o->mask_share >= 0 && o->mask_share <= 1))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "mask_share is %g, not in [0, 1]", o->mask_share);
     if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
         return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d, not in [1, 1024]",
                        o->parallel_workers);
@@ -104,6 +106,23 @@ static ot_status check_operators(const struct ot_session *s, ot_error *err) {
     return status;
 }
 
+/* Each glob of ot_options.mask names a weight. */
+static ot_status check_mask(const struct ot_session *s, ot_error *err) {
+    const char *list = s->options.mask;
+    char glob[OT_GLOB_SIZE];
+    bool negated;
+    while (list && ot_glob_next(&list, glob, &negated)) {
+        int matches = 0;
+        for (int i = 0; i < s->n_parameters; i++)
+            matches += ot_glob(glob, s->parameter[i].name) && s->parameter[i].t.rank > 1;
+        if (!matches)
+            return ot_fail(err, OT_ERROR_ARGUMENT, "mask: no matrix of weights matches '%s'", glob);
+    }
+    return list && *list ? ot_fail(err, OT_ERROR_ARGUMENT, "mask: a glob of more than %d bytes",
+                                   OT_GLOB_SIZE - 1)
+                         : OT_OK;
+}
+
 static ot_status set_up(struct ot_session *s, ot_error *err) {
     const ot_options *o = &s->options;
     OT_TRY(check_operators(s, err));
@@ -121,6 +140,7 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     ot_session_reset_loss(s);
     OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
                               s->parameter_of, err));
+    OT_TRY(check_mask(s, err));
     for (int i = 0; i < s->n_parameters; i++)
         if (!s->parameter[i].is_number)
             ot_parameter_wake(s->graph, s->parameter, i, s->parameter_of);
@@ -131,7 +151,8 @@ struct import_options ot_session_import(const struct ot_session *s) {
     return (struct import_options){.limits = s->options.limits,
                                    .allocator = s->allocator,
                                    .log = s->log,
-                                   .training = s->options.training_info != 0};
+                                   .training = s->options.training_info != 0,
+                                   .structure = {s->options.mask_share, s->options.mask}};
 }
 
 /* path, or bytes where it is NULL. */
@@ -156,6 +177,7 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
         ot_close(s);
         return status;
     }
+    s->options.mask = NULL; /* the host's, and done with */
     *session = s;
     return OT_OK;
 }

@@ -14,7 +14,7 @@
 
 enum { N = 6, IN = 3, OUT = 4 };
 
-static const int8_t weight[OUT * IN] = {10, 0, -7, 100, 4, 0, 0, -128, 127, 3, 5, -1};
+static const int8_t weight[OUT * IN] = {10, 0, -7, 100, 0, 0, 0, -128, 127, 3, 0, -1};
 static const float scale[OUT] = {0.05f, 0.01f, 0.008f, 0.1f};
 static const int8_t no_zero[OUT] = {0};
 static const int32_t bias[OUT] = {100000, -5, 0, 1234567}, zero = 0;
@@ -85,7 +85,7 @@ static void parameters(void **state) {
     assert_int_equal(ot_get_parameter(s, 0, &info, NULL), OT_OK);
     assert_string_equal(info.name, "wq");
     assert_int_equal(info.file_type, OT_INT8);
-    assert_int_equal(info.nonzeros, OUT * IN - 3);
+    assert_int_equal(info.nonzeros, OUT * IN - 5);
     assert_true(info.has_pattern && info.is_trainable);
     assert_int_equal(ot_read_parameter(s, 0, values, NULL), OT_OK);
     for (int i = 0; i < OUT * IN; i++)

@@ -41,12 +41,28 @@ static void print_value(const char *what, const ot_value_info *v) {
     printf("%-8s %s %s %s\n", what, name, v->rank < 0 ? "[...]" : shape, type_name(v->type));
 }
 
+/* What its zeros are: where structure comes from, and how many are values. */
+static void zeros_text(char *out, size_t size, const ot_parameter_info *p) {
+    char mask[128] = "";
+    size_t used = 0;
+    if (p->mask) ot_make_safe(mask, sizeof mask, p->mask);
+    *out = 0;
+    if (p->structure == OT_STRUCTURE_MASK)
+        used = (size_t)snprintf(out, size, ", by mask '%s'", mask);
+    else if (p->structure)
+        used = (size_t)snprintf(out, size, ", by %s", ot_structure_name(p->structure));
+    if (p->zeros)
+        snprintf(out + used, size - used, ", %" PRId64 " zero%s", p->zeros,
+                 p->zeros == 1 ? " is a value" : "s are values");
+}
+
 static void print_weight(const ot_parameter_info *p) {
-    char name[256], shape[128];
+    char name[256], shape[128], zeros[256];
     ot_make_safe(name, sizeof name, p->name);
     shape_text(shape, sizeof shape, p->rank, p->dim);
-    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s\n", name, p->op, shape,
-           p->elements, p->nonzeros, 100 * density(p), p->is_sparse ? "sparse" : "dense",
+    zeros_text(zeros, sizeof zeros, p);
+    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s%s\n", name, p->op, shape,
+           p->elements, p->nonzeros, 100 * density(p), p->is_sparse ? "sparse" : "dense", zeros,
            p->is_trainable ? "" : ", fixed: ",
            p->is_trainable ? "" : ot_fixed_reason_name(p->fixed));
 }
@@ -100,6 +116,9 @@ static void json_weight(const ot_parameter_info *p, int k) {
     printf(",\"compute\":\"%s\",\"trainable\":%s", p->is_sparse ? "sparse" : "dense",
            p->is_trainable ? "true" : "false");
     if (!p->is_trainable) printf(",\"fixed\":\"%s\"", ot_fixed_reason_name(p->fixed));
+    printf(",\"structure\":\"%s\",\"zeros\":%" PRId64, ot_structure_name(p->structure), p->zeros);
+    if (p->mask) fputs(",\"mask\":", stdout);
+    if (p->mask) ot_print_string(stdout, p->mask);
     printf(",\"mask_hash\":\"%016" PRIx64 "\"}", p->mask_hash);
 }
 

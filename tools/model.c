@@ -77,6 +77,8 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
         .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
         .training_info = reads_training(s),
+        .mask = ot_text(s, OPTION_mask),
+        .mask_share = (float)ot_number(s, OPTION_mask_share, 0),
         .limits.memory_bytes = (uint64_t)ot_integer(s, OPTION_memory_limit, 0),
         .log = print_warning,
         .log_context = m};

@@ -8,6 +8,7 @@
 #define OT_BASE_GRAPH_H
 
 #include "runtime/base/arena.h"
+#include "runtime/base/structure.h"
 #include "runtime/base/tensor.h"
 
 enum attr_kind {
@@ -86,6 +87,8 @@ struct value {
     enum value_note note;
     bool varies;     /* a constant that is trained or written: nobody may read its value in plans */
     bool exportable; /* its new value can be written back (not so inside a local function) */
+    ot_structure structure; /* of a weight: why its constant has a pattern, */
+    int64_t zeros;          /* and how many of its slots hold zero */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */
 };
@@ -114,6 +117,7 @@ struct graph {
     int64_t ir_version, opset;
     const char *producer;
     int64_t file_nodes;    /* before inlining */
+    struct structure_rule structure; /* by which zeros of weights were judged */
     int training_steps;    /* entries of training_info */
     struct algorithm *algorithm; /* NULL: there is none, or it was not asked for */
     uint8_t hash[32];      /* SHA-256 of the file */
