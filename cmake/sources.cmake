@@ -108,6 +108,7 @@ set(RUNTIME_SOURCES
   runtime/autodiff.c
   runtime/backward.c
   runtime/checkpoint.c
+  runtime/const_value.c
   runtime/divide.c
   runtime/export.c
   runtime/feature.c
@@ -126,6 +127,8 @@ set(RUNTIME_SOURCES
   runtime/lower.c
   runtime/made_up.c
   runtime/mask.c
+  runtime/masked.c
+  runtime/masked_find.c
   runtime/match.c
   runtime/measure.c
   runtime/memory.c
@@ -249,6 +252,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_loss
   test_loss_choice:model.c:wire.c
   test_mask:model.c:wire.c
+  test_masked:export_case.c:onnx_build.c:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
   test_readers

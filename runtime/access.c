@@ -50,6 +50,7 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
                                 .fixed = p->fixed,
                                 .mask_hash = mask_hash(&p->t),
                                 .structure = p->structure,
+                                .mask = p->mask,
                                 .zeros = p->zeros};
     memcpy(info->dim, p->t.dim, sizeof info->dim);
     return OT_OK;

@@ -3,19 +3,39 @@
 
 #include <string.h>
 
+#include "runtime/base/pattern.h"
 #include "runtime/training.h"
 
-/* What the file shall hold of a weight of integers: floats, rounded; from the allocator. */
-static ot_status rounded(const ot_session *s, const struct parameter *p, struct tensor *t,
+/* Values at the slots; elsewhere zeros, or under a mask of the graph what the file holds. */
+static void fill(const ot_session *s, const struct parameter *p, float *values) {
+    const struct tensor *file = s->graph->value[p->value].constant;
+    const struct pattern *q = p->t.pattern;
+    if (p->structure != OT_STRUCTURE_MASK) {
+        if (q) ot_pattern_scatter(q, p->t.data, values);
+        else memcpy(values, p->t.data, ot_bytes(&p->t));
+        return;
+    }
+    if (p->dequantizer >= 0)
+        ot_integer_weight_read(s->graph, &s->graph->node[p->dequantizer], values);
+    else
+        memcpy(values, file->data, ot_bytes(file));
+    for (int r = 0; r < q->rows; r++)
+        for (int k = q->row[r]; k < q->row[r + 1]; k++)
+            values[ot_pattern_position(q, r, k)] = ot_f(&p->t)[k];
+}
+
+/* All elements that the file shall hold of a weight of integers, as rounded floats, or of one under
+ * a mask of the graph; from the allocator. */
+static ot_status written(const ot_session *s, const struct parameter *p, struct tensor *t,
                          ot_error *err) {
     float *values = ot_block_alloc(&s->allocator, (size_t)ot_elements(&p->t), sizeof *values);
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     *t = p->t;
     t->pattern = NULL;
     t->data = values;
-    if (p->t.pattern) ot_pattern_scatter(p->t.pattern, p->t.data, values);
-    else memcpy(values, p->t.data, ot_bytes(&p->t));
-    ot_integer_weight_round(s->graph, &s->graph->node[p->dequantizer], values);
+    fill(s, p, values);
+    if (p->dequantizer >= 0)
+        ot_integer_weight_round(s->graph, &s->graph->node[p->dequantizer], values);
     return OT_OK;
 }
 
@@ -32,8 +52,9 @@ static ot_status export_session(const ot_session *s, const char *path,
     for (int i = 0; !status && i < s->n_parameters; i++) {
         const struct parameter *p = &s->parameter[i];
         if (p->is_number) continue;
-        present[p->value] = p->dequantizer < 0 ? &p->t : &whole[i];
-        if (p->dequantizer >= 0) status = rounded(s, p, &whole[i], err);
+        const bool as_it_is = p->dequantizer < 0 && p->structure != OT_STRUCTURE_MASK;
+        present[p->value] = as_it_is ? &p->t : &whole[i];
+        if (!as_it_is) status = written(s, p, &whole[i], err);
     }
     const struct import_options import = ot_session_import(s);
     struct export_request request = {.present = present,

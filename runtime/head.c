@@ -136,6 +136,7 @@ static void replace(struct ot_session *s, struct parameter *p, const struct tens
     }
     p->t = *t;
     p->structure = OT_STRUCTURE_NONE;
+    p->mask = NULL;
     p->zeros = 0;
     p->is_sparse = false;
 }
@@ -159,6 +160,10 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "no Gemm, MatMul or Conv with a weight of its own makes output '%s'",
                        s->graph->value[s->graph->output[s->loss_output]].name);
+    if (h.weight->mask)
+        return ot_fail(err, OT_ERROR_UNSUPPORTED,
+                       "the mask '%s' of the weight '%s' has no place for other classes",
+                       h.weight->mask, h.weight->name);
     if (!is_free(s, h.weight) || (h.bias && !is_free(s, h.bias)))
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "the weight '%s' or its bias is used elsewhere too, or in a function",

@@ -55,6 +55,7 @@ static void visit(struct finder *f, int k, int i, const struct op *op, int v, bo
                                                     value->constant->type == OT_FLOAT ? -1 : k,
                                                 .t = *value->constant,
                                                 .structure = value->structure,
+                                                .mask = value->mask,
                                                 .zeros = value->zeros,
                                                 .is_statistic = statistic,
                                                 .is_norm = op->statistics != 0,
@@ -109,6 +110,21 @@ static ot_status keep_slots(struct parameter *p, const ot_allocator *allocator, 
     return OT_OK;
 }
 
+/* Keeps what the masks of the graph let through, of all elements of p->t. */
+static ot_status keep_open(struct parameter *p, const struct graph *g,
+                           const ot_allocator *allocator, const float *dense, ot_error *err) {
+    const struct value *value = &g->value[p->value];
+    p->t.pattern = ot_pattern_ref(value->open);
+    p->structure = OT_STRUCTURE_MASK;
+    const int64_t n = ot_count(&p->t);
+    float *slot = p->t.data = ot_block_alloc(allocator, (size_t)n, sizeof *slot);
+    if (!slot) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
+    ot_pattern_gather(p->t.pattern, dense, slot);
+    p->zeros = 0;
+    for (int64_t i = 0; i < n; i++) p->zeros += slot[i] == 0;
+    return OT_OK;
+}
+
 /* Of a weight that the file holds as integers. */
 static ot_status own_integers(struct parameter *p, const struct graph *g,
                               const ot_allocator *allocator, ot_error *err) {
@@ -121,6 +137,11 @@ static ot_status own_integers(struct parameter *p, const struct graph *g,
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     ot_integer_weight_read(g, &g->node[p->dequantizer], values);
     for (int64_t i = 0; i < count && p->t.rank > 1; i++) zeros += values[i] == 0;
+    if (g->value[p->value].open) {
+        const ot_status status = keep_open(p, g, allocator, values, err);
+        ot_block_free(allocator, values);
+        return status;
+    }
     if (ot_zeros_are_structure(&g->structure, p->name, true, zeros, count, &p->structure))
         return keep_slots(p, allocator, values, err);
     p->zeros = zeros;
@@ -132,6 +153,7 @@ static ot_status own_values(struct parameter *p, const struct graph *g,
     const struct tensor from = p->t;
     if (p->dequantizer >= 0) return own_integers(p, g, allocator, err);
     p->t.role = OT_ROLE_PARAM;
+    if (g->value[p->value].open) return keep_open(p, g, allocator, from.data, err);
     p->t.pattern = ot_pattern_ref(from.pattern);
     p->in_graph = may_stay(g, p);
     if (p->in_graph) return OT_OK;

@@ -18,7 +18,8 @@ struct parameter {
     const char *op;        /* operator of its first use */
     int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
     struct tensor t;       /* role PARAM; t.pattern is owned, */
-    ot_structure structure; /* where the pattern comes from */
+    ot_structure structure; /* where the pattern comes from, */
+    const char *mask;      /* and the tensor that it is, or NULL */
     int64_t zeros;         /* slots that held zero in the file */
     bool in_graph;         /* and so is t.data, but where it is the graph's own */
     float *gradient;       /* NULL until a plan trains */

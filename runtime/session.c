@@ -7,6 +7,7 @@
 
 #include "runtime/base/pattern.h"
 #include "runtime/loop.h"
+#include "runtime/masked.h"
 #include "runtime/training.h"
 
 #define TEXT_(x) #x
@@ -138,6 +139,7 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
     s->context.seed = o->seed;
     ot_session_reset_loss(s);
+    OT_TRY(ot_masks_fold(s, err));
     OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
                               s->parameter_of, err));
     OT_TRY(check_mask(s, err));

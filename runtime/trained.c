@@ -167,6 +167,7 @@ ot_fixed_reason ot_trained_at(const struct evidence *e, int k, int i, int v) {
     const struct value *value = &e->g->value[v];
     const struct node *node = &e->g->node[k];
     const enum place place = place_of(e, node, i);
+    if (value->is_mask) return OT_FIXED_MASK;
     if (!value->exportable || place == PLACE_NONE) return OT_FIXED_CONSTANT;
     if (!ot_is_finite(value->constant))
         return is_mask(e, node, i, v) ? OT_FIXED_MASK : OT_FIXED_CONSTANT;

@@ -37,9 +37,9 @@ static const struct row {
     {"a weight behind Where", "Where causal w zero > v\nMatMul x v > y",
      "w[8,8] zero[] causal?[8,8]", "w:trained zero:constant"},
     {"a weight and its mask", "Mul w mask > v\nMatMul x v > y", "w[8,8] mask[8,8]=mask",
-     "w:trained mask:mask"},
+     "w:trained mask:-"}, /* folded into w */
     {"a folded weight and its mask", "Mul onnx::Mul_1 onnx::Mul_2 > v\nMatMul x v > y",
-     "onnx::Mul_1[8,8] onnx::Mul_2[8,8]=mask", "onnx::Mul_1:trained onnx::Mul_2:mask"},
+     "onnx::Mul_1[8,8] onnx::Mul_2[8,8]=mask", "onnx::Mul_1:trained onnx::Mul_2:-"},
     {"weight normalisation", "Mul val_1 val_2 > v\nMul v two > w\nConv image w > y",
      "val_1[8,8,3,3] val_2[8,1,1,1] two[]", "val_1:trained val_2:trained two:constant"},
     {"a folded transpose", "MatMul x val_110 > a\nAdd a val_3 > y", "val_110[8,8] val_3[8]",

@@ -7,8 +7,10 @@
 
 void ot_graph_free(struct graph *g) {
     if (!g) return;
-    for (int i = 0; i < g->n_values; i++)
+    for (int i = 0; i < g->n_values; i++) {
         if (g->value[i].constant) ot_pattern_unref(g->value[i].constant->pattern);
+        ot_pattern_unref(g->value[i].open);
+    }
     struct arena arena = g->arena; /* g itself lives in it */
     ot_arena_free(&arena);
 }

@@ -89,6 +89,10 @@ struct value {
     bool exportable; /* its new value can be written back (not so inside a local function) */
     ot_structure structure; /* of a weight: why its constant has a pattern, */
     int64_t zeros;          /* and how many of its slots hold zero */
+    const struct pattern *open; /* of a weight that the graph masks by tensors: the slots that they
+                                 * let through. Owned; NULL: all, or none masks it */
+    const char *mask;       /* and the name of one of them; NULL: none */
+    bool is_mask;           /* it is one: nobody trains it */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */
 };
