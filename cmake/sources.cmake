@@ -107,12 +107,14 @@ set(RUNTIME_SOURCES
   runtime/access.c
   runtime/autodiff.c
   runtime/backward.c
+  runtime/blame.c
   runtime/checkpoint.c
   runtime/const_value.c
   runtime/divide.c
   runtime/export.c
   runtime/feature.c
   runtime/fuse.c
+  runtime/finite.c
   runtime/fit.c
   runtime/gradient.c
   runtime/head.c
@@ -154,6 +156,7 @@ set(RUNTIME_SOURCES
   runtime/training_rule.c
   runtime/training_update.c
   runtime/training_write.c
+  runtime/update.c
 )
 
 set(TOOL_SOURCES
@@ -237,6 +240,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_file
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c
+  test_finite:model.c:wire.c:networks.c
   test_fit:networks.c:model.c:wire.c
   test_gradient:export_case.c:onnx_build.c
   test_hostile:hostile.c:wire.c

@@ -98,7 +98,7 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     int fault = atomic_exchange_explicit(&n->fault, 0, memory_order_relaxed);
     if (!fault) return OT_OK;
     if (fault < 0)
-        return ot_op_fail(n, err, OT_ERROR_NUMERIC, "index number %d is out of range",
+        return ot_op_fail(n, err, OT_ERROR_ARGUMENT, "index number %d is out of range",
                           -(fault + 1));
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
 }

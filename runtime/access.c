@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/base/pattern.h"
+#include "runtime/finite.h"
 #include "runtime/session.h"
 #include "runtime/trained.h"
 
@@ -16,7 +17,7 @@ const char *ot_structure_name(ot_structure structure) {
     return (unsigned)structure < sizeof names / sizeof *names ? names[structure] : "unknown";
 }
 
-int ot_parameter_count(const ot_session *s) { return s->n_parameters; }
+int ot_parameter_count(const ot_session *s) { return s ? s->n_parameters : 0; }
 
 static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
@@ -102,6 +103,9 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
     struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
+    if (ot_parameter_changes(p) && !ot_all_finite(s->pool, values, ot_elements(&p->t)))
+        return ot_fail(err, OT_ERROR_NUMERIC, "'%s': a value is not finite", p->name);
+    s->optimizer.bound = 0;
     wake(s, i);
     if (!p->t.pattern) {
         memcpy(p->t.data, values, ot_bytes(&p->t));
@@ -142,6 +146,7 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
             p->moment[k] = NULL;
         }
     }
+    s->optimizer.bound = 0;
     ot_session_drop_plans(s);
     return OT_OK;
 }

@@ -2,6 +2,7 @@
  * the host gives; gradients of inputs. */
 #include <string.h>
 
+#include "runtime/blame.h"
 #include "runtime/session.h"
 
 static ot_status check_input(const ot_session *s, int i, ot_error *err) {
@@ -57,6 +58,9 @@ ot_status ot_forward(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *o
     OT_TRY(ot_session_save_statistics(s, err));
     OT_TRY(ot_plan_check(p, inputs, err));
     ot_status status = ot_plan_forward(p, inputs, err);
+    if (!status && !s->options.allow_nonfinite)
+        status = ot_plan_check_outputs(p, inputs, n_outputs, err);
+    if (!status) status = ot_session_check_statistics(s, err);
     if (status) {
         ot_session_restore_statistics(s);
         return status;

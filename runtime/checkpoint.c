@@ -90,6 +90,7 @@ static void set_scalars(struct ot_session *s, const struct scalars *c) {
     s->context.seed = c->seed;
     s->context.step = c->step;
     s->gradient_norm = c->gradient_norm;
+    s->optimizer.bound = 0;
 }
 
 static const int64_t most_count = INT64_C(1) << 62; /* counters must not overflow later */
@@ -205,6 +206,7 @@ static ot_status list_notes(const ot_note *notes, int n, ot_note *list, ot_error
 ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_note *notes, int n,
                              ot_error *err) {
     OT_TRY(ot_session_check(s, err));
+    OT_TRY(ot_session_check_finite(s, err));
     char model[65];
     struct scalars c;
     struct arena arena;
@@ -300,6 +302,14 @@ static ot_status check_part(const struct part *part, const struct safetensor *ex
     return OT_OK;
 }
 
+static ot_status check_finite(const struct ot_session *s, const struct safetensor *t,
+                              ot_error *err) {
+    if (t->type != OT_FLOAT ||
+        ot_all_finite(s->pool, t->data, (int64_t)(bytes_of(t) / sizeof(float))))
+        return OT_OK;
+    return ot_fail(err, OT_ERROR_NUMERIC, "tensor '%s' holds values that are not finite", t->name);
+}
+
 /* What has been checked and waits until everything is. */
 struct copies {
     struct arena arena;
@@ -325,6 +335,7 @@ static ot_status read_parameter(struct ot_session *s, struct parameter *p,
             ot_session_drop_plans(s);
         }
         OT_TRY(check_part(&part[k], &expected, found, err));
+        if (found && ot_parameter_changes(p)) OT_TRY(check_finite(s, found, err));
         all->used += found != NULL;
         if (found && part[k].block) /* zeros are as good as none, should a later check fail */
             OT_TRY(ot_parameter_need(&s->allocator, p, part[k].block, err));

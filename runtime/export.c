@@ -42,6 +42,7 @@ static ot_status written(const ot_session *s, const struct parameter *p, struct 
 /* path NULL: all is done but writing. */
 static ot_status export_session(const ot_session *s, const char *path,
                                 const ot_export_options *options, ot_error *err) {
+    OT_TRY(ot_session_check_finite(s, err));
     const struct graph *g = s->graph;
     const struct tensor **present =
         ot_block_alloc(&s->allocator, (size_t)g->n_values, sizeof *present);

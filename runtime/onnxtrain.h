@@ -34,7 +34,7 @@ extern "C" {
 
 typedef enum ot_status {
     OT_OK = 0,
-    OT_ERROR_ARGUMENT,    /* the call is wrong: NULL, unknown name, option out of range */
+    OT_ERROR_ARGUMENT,    /* the call is wrong: NULL, unknown name, option or index out of range */
     OT_ERROR_PARSE,       /* the file is not a well-formed ONNX file */
     OT_ERROR_LIMIT,       /* a size limit or the memory limit is exceeded */
     OT_ERROR_INVALID,     /* the file breaks the ONNX specification */
@@ -129,6 +129,9 @@ typedef struct ot_options {
     ot_sparse_mode sparse;
     ot_bn_mode bn;
     uint64_t seed;                    /* of dropout and of new heads */
+    int allow_nonfinite;              /* ot_run, ot_forward and ot_eval_step give infinities and
+                                       * NaN as results; 0: they fail with OT_ERROR_NUMERIC, and
+                                       * the message names the node where the first came from */
     int training_info;                /* read it, see ot_get_training_info; 0: it is only kept */
     const char *mask;                 /* globs of weights whose zeros are structure, all of them,
                                        * separated by commas; !glob: values; the last that matches
@@ -276,7 +279,8 @@ OT_API ot_status ot_get_parameter(const ot_session *session, int i, ot_parameter
                                   ot_error *err);
 
 /* Copies a weight out, or in, row-major in the file's shape, dense: info.elements floats. Writing
- * a value that is not zero where the pattern has no slot is OT_ERROR_ARGUMENT. */
+ * a value that is not zero where the pattern has no slot is OT_ERROR_ARGUMENT, one that is not
+ * finite, of a weight that is trained or a statistic, OT_ERROR_NUMERIC. */
 OT_API ot_status ot_read_parameter(const ot_session *session, int i, float *values, ot_error *err);
 OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values,
                                     ot_error *err);
@@ -461,8 +465,14 @@ OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int
 /* Clips, updates the weights with the mean of the accumulated gradients, clears them. The mean is
  * over targets that count, all alike, however they were divided into batches: three steps of 16, 16
  * and 4 targets give what one of 36 gives. A call of ot_backward counts as much as the first batch
- * of ot_train_step; without any, the mean is that over the calls. */
+ * of ot_train_step; without any, the mean is that over the calls.
+ * Where a gradient, or a weight or moment after the step, would not be finite, it is
+ * OT_ERROR_NUMERIC: weights and moments are those of before, and the gradients are still there to be
+ * looked at. */
 OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
+
+/* Forgets what training steps have accumulated since the last ot_optimizer_step. */
+OT_API ot_status ot_clear_gradients(ot_session *session, ot_error *err);
 
 /* Forward and loss in inference form: running statistics, no dropout. */
 OT_API ot_status ot_eval_step(ot_session *session, const ot_tensor *inputs, int n,

@@ -1,8 +1,10 @@
 /* optimizer.c - the update of the weights, one pass over values, gradients and moments. */
-#include "runtime/optimizer.h"
+#include "runtime/update.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "runtime/finite.h"
 
 enum { GRAIN = 16384, NORM_GRAIN = 16384, PARTS = 64, LANES = 16 };
 
@@ -71,18 +73,6 @@ int ot_optimizer_moments(const ot_optimizer_options *o) {
     return o->kind == OT_ADAGRAD ? 1 : 2;
 }
 
-/* One parameter's update. The loops have a copy of their own: what they write is not in it, and so
- * they can be made of vectors. */
-struct update {
-    const ot_optimizer_options *o;
-    float *w, *m, *v;
-    const float *g;
-    int64_t n;
-    float scale, lr;
-    float correction1, correction2; /* Adam: 1 - beta^t; correction2 is the square root */
-    float share;                    /* SGD: of g in v */
-};
-
 static void sgd(struct update u, int64_t from, int64_t to) {
     const float mu = u.o->momentum, wd = u.o->weight_decay, lr = u.lr, scale = u.scale;
     const bool nesterov = u.o->nesterov;
@@ -133,15 +123,41 @@ static void adam_onnx(struct update u, int64_t from, int64_t to) {
     }
 }
 
+update_rule *ot_update_rule(ot_optimizer_kind kind) {
+    static update_rule *const rules[] = {
+        [OT_SGD] = sgd,         [OT_ADAM] = adam,           [OT_ADAMW] = adam,
+        [OT_ADAGRAD] = adagrad, [OT_ADAM_ONNX] = adam_onnx,
+    };
+    return rules[kind];
+}
+
+/* The bits of a positive float grow with it. */
+static int32_t largest_bits(const float *x, int64_t from, int64_t to) {
+    int32_t largest = 0;
+    for (int64_t i = from; x && i < to; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= INT32_MAX;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+static void raise_to(atomic_int *largest, int32_t bits) {
+    int have = atomic_load_explicit(largest, memory_order_relaxed);
+    while (bits > have && !atomic_compare_exchange_weak_explicit(
+                              largest, &have, bits, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
 static void update_task(void *arg, int task, int worker) {
     const struct update *u = arg;
     (void)worker;
     int64_t from = (int64_t)task * GRAIN, to = from + GRAIN < u->n ? from + GRAIN : u->n;
-    static void (*const rules[])(struct update, int64_t, int64_t) = {
-        [OT_SGD] = sgd,         [OT_ADAM] = adam,           [OT_ADAMW] = adam,
-        [OT_ADAGRAD] = adagrad, [OT_ADAM_ONNX] = adam_onnx,
-    };
-    rules[u->o->kind](*u, from, to);
+    ot_update_rule(u->o->kind)(*u, from, to);
+    raise_to(u->largest, largest_bits(u->w, from, to));
+    raise_to(u->largest, largest_bits(u->m, from, to));
+    raise_to(u->largest, largest_bits(u->v, from, to));
 }
 
 /* Sums of squares in double, of at most PARTS pieces, each in one fixed order. */
@@ -176,18 +192,57 @@ static double squared_norm(struct pool *pool, const float *g, int64_t n) {
     return sum;
 }
 
+static ot_status fail_gradient(const struct parameter *p, int others, ot_error *err) {
+    struct tensor g = p->t;
+    g.data = p->gradient;
+    const struct survey s = ot_survey(&g);
+    return ot_fail(err, OT_ERROR_NUMERIC,
+                   "the gradient of '%s' (%s) is not finite: %s in %lld of %lld values, the "
+                   "largest other is %.4g; %d other gradients are not finite either",
+                   p->name, p->op, s.flaw == OT_FLAW_NAN ? "NaN" : "infinity", (long long)s.bad,
+                   (long long)ot_count(&g), (double)s.largest, others);
+}
+
+/* Of gradients that are not finite, the one of the last weight is the first that a step makes. */
 static ot_status global_norm(const struct parameter *parameter, int n, double scale,
                              struct pool *pool, double *norm, ot_error *err) {
+    const struct parameter *bad = NULL;
     double sum = 0;
+    int faults = 0;
     for (int i = 0; i < n; i++) {
         const struct parameter *p = &parameter[i];
         if (!ot_is_trained(p) || !p->gradient || p->gradient_is_zero) continue;
         double part = squared_norm(pool, p->gradient, ot_count(&p->t));
-        if (!isfinite(part))
-            return ot_fail(err, OT_ERROR_NUMERIC, "the gradient of '%s' is not finite", p->name);
         sum += part;
+        if (isfinite(part)) continue;
+        bad = p;
+        faults++;
     }
+    if (bad) return fail_gradient(bad, faults - 1, err);
     *norm = sqrt(sum) * scale;
+    return OT_OK;
+}
+
+/* The parameter's part of the step; false: it is not trained. */
+static bool aim(struct update *u, struct parameter *p) {
+    if (!ot_is_trained(p) || !p->gradient) return false;
+    u->w = p->t.data;
+    u->g = ot_parameter_gradient(p);
+    u->m = p->moment[0];
+    u->v = p->moment[1];
+    u->n = ot_count(&p->t);
+    return true;
+}
+
+/* Nothing has been written yet. */
+static ot_status check_update(struct update u, struct parameter *parameter, int n, double norm,
+                              struct pool *pool, ot_error *err) {
+    for (int i = 0; i < n; i++) {
+        if (!aim(&u, &parameter[i]) || ot_update_is_finite(&u, pool)) continue;
+        return ot_fail(err, OT_ERROR_NUMERIC,
+                       "the update of '%s' is not finite (learning rate %g, gradient norm %g)",
+                       parameter[i].name, (double)u.lr, norm);
+    }
     return OT_OK;
 }
 
@@ -201,6 +256,7 @@ static double rate(const ot_optimizer_options *o, double steps) {
 ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
                            struct pool *pool, double *norm, ot_error *err) {
     const ot_optimizer_options *options = &o->options;
+    atomic_int largest = 0;
     OT_TRY(global_norm(parameter, n, scale, pool, norm, err));
     if (options->clip_norm > 0 && *norm > options->clip_norm)
         scale *= options->clip_norm / (*norm + 1e-6); /* PyTorch's clip_grad_norm_ */
@@ -210,18 +266,17 @@ ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int
                        .lr = (float)(ot_schedule_lr(options, o->steps) * rate(options, before)),
                        .correction1 = (float)(1 - pow(options->beta1, t)),
                        .correction2 = (float)sqrt(1 - pow(options->beta2, t)),
-                       .share = before > 0 ? 1 - options->dampening : 1};
+                       .share = before > 0 ? 1 - options->dampening : 1,
+                       .largest = &largest};
+    if (ot_update_may_overflow(&u, *norm, o->bound))
+        OT_TRY(check_update(u, parameter, n, *norm, pool, err));
     for (int i = 0; i < n; i++) {
-        struct parameter *p = &parameter[i];
-        if (!ot_is_trained(p) || !p->gradient) continue;
-        u.w = p->t.data;
-        u.g = ot_parameter_gradient(p);
-        u.m = p->moment[0];
-        u.v = p->moment[1];
-        u.n = ot_count(&p->t);
+        if (!aim(&u, &parameter[i])) continue;
         ot_parallel_for(pool, (int)((u.n + GRAIN - 1) / GRAIN), update_task, &u);
-        p->gradient_is_zero = true;
+        parameter[i].gradient_is_zero = true;
     }
+    const int bits = atomic_load(&largest);
+    memcpy(&o->bound, &bits, sizeof o->bound);
     o->steps++;
     return OT_OK;
 }

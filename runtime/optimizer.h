@@ -21,6 +21,8 @@ struct optimizer {
     ot_optimizer_options options; /* exact */
     bool is_set;
     int64_t steps; /* taken so far, those before it was made not counted */
+    float bound;   /* of all trained weights and their moments, as absolute values; 0: unknown,
+                    * since others than the optimizer have written them */
 };
 
 ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *filled,
@@ -32,8 +34,8 @@ int ot_optimizer_moments(const ot_optimizer_options *o);
 double ot_schedule_lr(const ot_optimizer_options *o, int64_t step);
 
 /* One step for all trainable parameters with gradients scaled by `scale`; then gradients are zero.
- * norm gets the global L2 norm of the scaled gradients before clipping. A norm that is not finite
- * is OT_ERROR_NUMERIC, and no weight has changed. */
+ * norm gets the global L2 norm of the scaled gradients before clipping. Where a gradient or what
+ * the step would write is not finite, it is OT_ERROR_NUMERIC, and nothing has changed. */
 ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
                            struct pool *pool, double *norm, ot_error *err);
 

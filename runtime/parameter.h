@@ -55,4 +55,9 @@ ot_status ot_parameter_need(const ot_allocator *allocator, const struct paramete
  * there is none. */
 float *ot_parameter_gradient(struct parameter *p);
 
+/* Training changes it: its values must be finite. */
+static inline bool ot_parameter_changes(const struct parameter *p) {
+    return ot_is_trained(p) || p->is_statistic;
+}
+
 #endif

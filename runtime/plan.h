@@ -9,6 +9,7 @@
 #define OT_RUNTIME_PLAN_H
 
 #include "ops/op.h"
+#include "runtime/finite.h"
 #include "runtime/loss.h"
 #include "runtime/parameter.h"
 #include "runtime/tail.h"
@@ -56,6 +57,7 @@ struct entry {
     struct entry *grad; /* set by autodiff: its gradient is grad + more */
     struct entry *more; /* or NULL */
     int uses, maker;    /* for join.c: how many read it; the step that computes it, or -1 */
+    struct survey survey; /* of its values, made by blame.c */
 };
 
 static inline struct entry *ot_entry(struct tensor *t) { return (struct entry *)(void *)t; }
@@ -199,6 +201,9 @@ ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goa
                        ot_error *err);
 ot_status ot_run_parts(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
                        ot_error *err);
+/* Points the plan's tensors at the session's block and at the inputs. */
+void ot_plan_set_inputs(struct plan *p, const ot_tensor *inputs);
+ot_status ot_run_step(struct plan *p, struct step *step, const struct goal *goal, ot_error *err);
 /* The first n outputs as views. */
 void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n);
 /* The two halves of an OUTPUTS plan, on inputs that have been checked. */

@@ -21,6 +21,7 @@ static void forget_times(struct plan *p) {
 }
 
 void ot_set_profile(ot_session *s, int on) {
+    if (!s) return;
     s->profile = (struct profile){.on = on != 0};
     for (struct plan *p = s->plan; p; p = p->next) forget_times(p);
 }
@@ -109,6 +110,7 @@ static void tell_plan(const struct plan *p, ot_profile_fn *fn, void *context) {
 }
 
 ot_status ot_get_profile(const ot_session *s, ot_profile_fn *step, void *context, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
     if (!step) return ot_fail(err, OT_ERROR_ARGUMENT, "step is NULL");
     if (!s->plan) return ot_fail(err, OT_ERROR_STATE, "there is no plan yet: call ot_prepare");
     tell_plan(s->plan, step, context);

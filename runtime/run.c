@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/blame.h"
 #include "runtime/session.h"
 
 enum { GRAIN = 32768 };
@@ -93,16 +94,15 @@ static ot_status run_loss(struct plan *p, const struct step *step, const struct 
     ot_loss_run(&run, gradient, p->session->pool, p->session->kernels, &r);
     if (goal->unit != goal->total && goal->total)
         r.loss *= (double)goal->unit / (double)goal->total;
-    if (gradient && !isfinite(r.loss))
-        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", r.loss);
+    if (!isfinite(r.loss) && (gradient || !p->session->options.allow_nonfinite))
+        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", isnan(r.loss) ? (double)NAN : r.loss);
     goal->result->loss += r.loss;
     goal->result->count += r.count;
     goal->result->correct += r.correct;
     return OT_OK;
 }
 
-static ot_status run_step(struct plan *p, struct step *step, const struct goal *goal,
-                          ot_error *err) {
+ot_status ot_run_step(struct plan *p, struct step *step, const struct goal *goal, ot_error *err) {
     switch (step->kind) {
     case OT_STEP_LOSS:
         return run_loss(p, step, goal, err);
@@ -165,7 +165,7 @@ static ot_status run_timed(struct plan *p, struct step *step, const struct goal 
         return (joint ? run_joint : run_in_turn)(p, step, err);
     }
     const double start = ot_clock();
-    OT_TRY(run_step(p, step, goal, err));
+    OT_TRY(ot_run_step(p, step, goal, err));
     ot_timing_add(&step->time, start);
     return OT_OK;
 }
@@ -175,19 +175,20 @@ static ot_status run_range(struct plan *p, int from, int to, const struct goal *
                            ot_error *err) {
     const bool profile = p->session->profile.on;
     for (int s = from; s < to; s++)
-        OT_TRY((profile ? run_timed : run_step)(p, &p->step[s], goal, err));
+        OT_TRY((profile ? run_timed : ot_run_step)(p, &p->step[s], goal, err));
     return OT_OK;
 }
 
-static void bind(struct plan *p, const ot_tensor *inputs) {
+void ot_plan_set_inputs(struct plan *p, const ot_tensor *inputs) {
     if (p->block != p->session->block) ot_plan_bind(p);
     bind_inputs(p, inputs);
 }
 
 ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
                        ot_error *err) {
-    bind(p, inputs);
-    return run_range(p, 0, p->n_steps, goal, err);
+    ot_plan_set_inputs(p, inputs);
+    const ot_status status = run_range(p, 0, p->n_steps, goal, err);
+    return status == OT_ERROR_NUMERIC ? ot_plan_blame(p, inputs, err) : status;
 }
 
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
@@ -196,7 +197,7 @@ ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal
 }
 
 ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err) {
-    bind(p, inputs);
+    ot_plan_set_inputs(p, inputs);
     return run_range(p, 0, p->n_forward, NULL, err);
 }
 

@@ -213,6 +213,9 @@ void ot_close(ot_session *s) {
 /* ---- looking ---- */
 
 void ot_get_model_info(const ot_session *s, ot_model_info *info) {
+    if (!info) return;
+    *info = (ot_model_info){.producer = ""};
+    if (!s) return;
     const struct graph *g = s->graph;
     *info = (ot_model_info){.ir_version = g->ir_version,
                             .opset = g->opset,
@@ -227,8 +230,8 @@ void ot_get_model_info(const ot_session *s, ot_model_info *info) {
     }
 }
 
-int ot_input_count(const ot_session *s) { return s->graph->n_inputs; }
-int ot_output_count(const ot_session *s) { return s->graph->n_outputs; }
+int ot_input_count(const ot_session *s) { return s ? s->graph->n_inputs : 0; }
+int ot_output_count(const ot_session *s) { return s ? s->graph->n_outputs : 0; }
 
 static ot_status value_info(const ot_session *s, const int *list, int n, int i, const char *what,
                             ot_value_info *info, ot_error *err) {
@@ -252,7 +255,9 @@ ot_status ot_get_output(const ot_session *s, int i, ot_value_info *info, ot_erro
 }
 
 void ot_get_memory_info(const ot_session *s, ot_memory_info *info) {
+    if (!info) return;
     *info = (ot_memory_info){0};
+    if (!s) return;
     for (int i = 0; i < s->n_parameters; i++) {
         const struct parameter *p = &s->parameter[i];
         size_t bytes = ot_bytes(&p->t);

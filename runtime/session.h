@@ -73,6 +73,10 @@ ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *pla
 void ot_session_clear_gradients(struct ot_session *s);
 ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err);
 void ot_session_restore_statistics(struct ot_session *s);
+/* OT_ERROR_NUMERIC where a weight, moment or statistic that training changes is not finite. */
+ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err);
+/* The same of statistics alone, which a training step has just updated. */
+ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err);
 /* Refuses the NULL that a host may pass. */
 static inline ot_status ot_session_check(const struct ot_session *s, ot_error *err) {
     return s ? OT_OK : ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");

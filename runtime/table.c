@@ -31,7 +31,7 @@ ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err) {
     return OT_OK;
 }
 
-int ot_node_count(const ot_session *s) { return s->graph->all_nodes; }
+int ot_node_count(const ot_session *s) { return s ? s->graph->all_nodes : 0; }
 
 ot_status ot_get_node(const ot_session *s, int i, ot_node_info *info, ot_error *err) {
     OT_TRY(ot_session_check(s, err));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/base/rng.h"
+#include "runtime/blame.h"
 #include "runtime/session.h"
 
 /* ---- configuration ---- */
@@ -95,6 +96,33 @@ void ot_session_restore_statistics(struct ot_session *s) {
     }
 }
 
+static ot_status check_values(const struct ot_session *s, const struct parameter *p,
+                              const float *values, const char *what, ot_error *err) {
+    if (!values || ot_all_finite(s->pool, values, ot_count(&p->t))) return OT_OK;
+    return ot_fail(err, OT_ERROR_NUMERIC, "%s '%s' (%s) is not finite", what, p->name, p->op);
+}
+
+ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err) {
+    for (int i = 0; i < s->n_parameters; i++) {
+        const struct parameter *p = &s->parameter[i];
+        if (p->is_statistic)
+            OT_TRY(check_values(s, p, ot_f(&p->t), "the running statistic", err));
+    }
+    return OT_OK;
+}
+
+ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err) {
+    OT_TRY(ot_session_check_statistics(s, err));
+    for (int i = 0; i < s->n_parameters; i++) {
+        const struct parameter *p = &s->parameter[i];
+        if (!ot_is_trained(p)) continue;
+        OT_TRY(check_values(s, p, ot_f(&p->t), "the weight", err));
+        for (int k = 0; k < OT_MOMENTS; k++)
+            OT_TRY(check_values(s, p, p->moment[k], "the optimizer's moment of", err));
+    }
+    return OT_OK;
+}
+
 void ot_session_clear_gradients(struct ot_session *s) {
     for (int i = 0; i < s->n_parameters; i++) s->parameter[i].gradient_is_zero = true;
     s->accumulation = (struct accumulation){0};
@@ -117,7 +145,7 @@ ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     const struct plan *p = s->plan;
     if (!target) return ot_fail(err, OT_ERROR_ARGUMENT, "target is NULL");
-    if (!p || p->kind == OT_PLAN_RUN)
+    if (!p || ot_plan_has_outputs(p->kind))
         return ot_fail(err, OT_ERROR_STATE, "there is no plan with a loss: call ot_prepare");
     *target = (ot_tensor){.type = p->target.type, .rank = p->target.rank};
     memcpy(target->dim, p->target.dim, sizeof target->dim);
@@ -148,11 +176,13 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     struct accumulation *sum = &s->accumulation;
     goal.unit = sum->unit ? sum->unit : goal.total;
     ot_status status = ot_plan_run(p, inputs, &goal, err);
+    const bool ran = !status;
+    if (ran) status = ot_session_check_statistics(s, err);
     if (status) {
         ot_session_restore_statistics(s);
         /* some gradients have been added: out of memory inside a dense kernel, or a micro-batch
          * failed after others */
-        if (status == OT_ERROR_NO_MEMORY || p->done) ot_session_clear_gradients(s);
+        if (ran || status == OT_ERROR_NO_MEMORY || p->done) ot_session_clear_gradients(s);
         return status;
     }
     if (goal.unit != goal.total && goal.total)
@@ -185,11 +215,14 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
         ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
                          1 / weight_of(&s->accumulation), s->pool, &s->gradient_norm, err);
     if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
-    if (status)
-        ot_session_clear_gradients(s);
-    else
-        s->accumulation = (struct accumulation){0};
+    if (!status) s->accumulation = (struct accumulation){0};
     return status;
+}
+
+ot_status ot_clear_gradients(ot_session *s, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    ot_session_clear_gradients(s);
+    return OT_OK;
 }
 
 ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
@@ -217,17 +250,18 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
     OT_TRY(ot_plan_check(p, inputs, err));
     OT_TRY(ot_plan_run(p, inputs, &(struct goal){0}, err));
+    if (!s->options.allow_nonfinite) OT_TRY(ot_plan_check_outputs(p, inputs, n_outputs, err));
     ot_plan_results(p, outputs, n_outputs);
     return OT_OK;
 }
 
-int64_t ot_step_count(const ot_session *s) { return s->optimizer.steps; }
+int64_t ot_step_count(const ot_session *s) { return s ? s->optimizer.steps : 0; }
 
 double ot_learning_rate(const ot_session *s) {
-    return ot_schedule_lr(&s->optimizer.options, s->optimizer.steps);
+    return s ? ot_schedule_lr(&s->optimizer.options, s->optimizer.steps) : 0;
 }
 
-double ot_gradient_norm(const ot_session *s) { return s->gradient_norm; }
+double ot_gradient_norm(const ot_session *s) { return s ? s->gradient_norm : 0; }
 
 /* Fisher and Yates, downwards; the draw for position i is number i of the stream. */
 void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index) {

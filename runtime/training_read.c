@@ -192,6 +192,7 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
     if (!s->optimizer.is_set || s->optimizer.options.kind != s->training->optimizer.kind ||
         ot_optimizer_moments(&s->optimizer.options) != moments)
         return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
+    s->optimizer.bound = 0;
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
         for (int k = 0; ot_is_trained(p) && k < moments; k++) {

@@ -508,10 +508,10 @@ static void indices_of_a_batch_are_checked(void **state) {
     ot_result r;
     train(s, &x, &target);
     index[1] = 5;
-    assert_int_equal(ot_train_step(s, &x, 1, &target, &r, &err), OT_ERROR_NUMERIC);
+    assert_int_equal(ot_train_step(s, &x, 1, &target, &r, &err), OT_ERROR_ARGUMENT);
     assert_non_null(strstr(err.message, "index"));
     index[1] = INT64_MIN;
-    assert_int_equal(ot_eval_step(s, &x, 1, &target, &r, &err), OT_ERROR_NUMERIC);
+    assert_int_equal(ot_eval_step(s, &x, 1, &target, &r, &err), OT_ERROR_ARGUMENT);
     index[1] = 0;
     train(s, &x, &target);
     ot_close(s);

@@ -181,6 +181,7 @@ ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
                         ot_sparse_mode sparse, const struct settings *s, ot_session **session) {
     const ot_options options = {.threads = (int)ot_integer(s, OPTION_threads, 1),
                                 .isa = ot_text(s, OPTION_isa),
+                                .allow_nonfinite = 1, /* of some, IsNaN say, it is the point */
                                 .sparse = sparse};
     ot_error err = {0};
     const ot_status status = ot_open_buffer(model, size, &options, session, &err);

@@ -16,7 +16,7 @@ static const struct exit_text exits[] = {
     {EXIT_USAGE, "wrong command line or configuration"},
     {EXIT_MODEL, "the model is broken or not supported"},
     {EXIT_DATA, "the data are broken or do not fit the model"},
-    {EXIT_DIVERGED, "training diverged: loss or gradient is not finite"},
+    {EXIT_DIVERGED, "loss, gradient or result is not finite"},
     {EXIT_MEMORY, "the memory limit is exceeded"},
     {EXIT_CHECK, "a check has found a failure"},
     {EXIT_SPARSITY, "a mask of zeros has changed"},

@@ -76,6 +76,8 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         .sparse = computes ? (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0) : OT_SPARSE_AUTO,
         .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
         .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
+        .allow_nonfinite =
+            (s->command & (EVAL | PREDICT)) && ot_integer(s, OPTION_allow_nonfinite, 0),
         .training_info = reads_training(s),
         .mask = ot_text(s, OPTION_mask),
         .mask_share = (float)ot_number(s, OPTION_mask_share, 0),

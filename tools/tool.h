@@ -18,7 +18,7 @@ enum exit_code {
     EXIT_USAGE = 2,    /* command line or configuration */
     EXIT_MODEL = 3,    /* the model is broken or has unsupported operators */
     EXIT_DATA = 4,     /* the data are broken or do not fit the model */
-    EXIT_DIVERGED = 5, /* loss or gradient is not finite */
+    EXIT_DIVERGED = 5, /* loss, gradient or result is not finite */
     EXIT_MEMORY = 6,   /* the memory limit is exceeded */
     EXIT_CHECK = 7,    /* a check has found a failure */
     EXIT_SPARSITY = 8, /* a mask changed, which must never happen */

@@ -78,7 +78,8 @@ static int print_summary(struct trainer *t, struct failure *f) {
            (double)memory.moments / (1 << 20));
     printf("files     %s/weights/{best,last}.onnx, args.yaml, metrics.jsonl, results.csv\n",
            t->run.path);
-    printf("use       onnx-train eval %s/weights/best.onnx DATA\n", t->run.path);
+    printf("use       onnx-train eval %s/weights/%s.onnx DATA\n", t->run.path,
+           t->at.best_epoch ? "best" : "last");
     return kept ? 0 : ot_refuse(f, EXIT_SPARSITY, "a mask has changed during training");
 }
 

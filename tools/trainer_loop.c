@@ -19,24 +19,27 @@ static bool steps_are_up(const struct trainer *t) {
     return t->max_steps && step_count(t) >= t->max_steps;
 }
 
-static int diverged(struct trainer *t, const char *what, double value, struct failure *f) {
+/* The run ends here: `why` is what is not finite. Nothing of this step is kept. */
+static int diverged(struct trainer *t, const char *why, struct failure *f) {
+    const int64_t step = step_count(t) + 1, batch = t->at.done + 1;
     FILE *file = t->run.metrics;
-    fprintf(file, "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 ",\"%s\":",
-            step_count(t) + 1, what);
-    ot_print_number(file, value, 9);
+    fprintf(file,
+            "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 ",\"epoch\":%" PRId64
+            ",\"batch\":%" PRId64 ",\"message\":",
+            step, t->at.epoch + 1, batch);
+    ot_print_string(file, why);
     fputs("}\n", file);
     return ot_refuse(f, EXIT_DIVERGED,
-                     "step %" PRId64 ": the %s is %g; the last checkpoint is "
-                     "kept. Try a smaller lr, or clip_norm=1",
-                     step_count(t) + 1, what, value);
+                     "diverged at step %" PRId64 " (epoch %" PRId64 ", batch %" PRId64
+                     " of %" PRId64 "): %s; the last good checkpoint is kept. "
+                     "Try a smaller lr, warmup, or clip_norm=1",
+                     step, t->at.epoch + 1, batch, t->batches, why);
 }
 
 /* A library error of a step: values that are not finite mean that the run diverged. */
 static int refuse_step(struct trainer *t, const ot_error *err, struct failure *f) {
-    if (err->status == OT_ERROR_NUMERIC)
-        fprintf(t->run.metrics,
-                "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 "}\n",
-                step_count(t) + 1);
+    if (err->status == OT_ERROR_NUMERIC) return diverged(t, err->message, f);
+    if (err->status == OT_ERROR_ARGUMENT) return ot_refuse_status(f, EXIT_DATA, err);
     return ot_refuse_status(f, err->status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, err);
 }
 
@@ -51,7 +54,6 @@ static int run_batch(struct trainer *t, struct step *step, struct failure *f) {
     if (ot_train_step(t->model.session, t->batch.input, t->batch.n_inputs,
                       t->batch.target.rank ? &t->batch.target : NULL, &result, &err))
         return refuse_step(t, &err, f);
-    if (!isfinite(result.loss)) return diverged(t, "loss", result.loss, f);
     step->loss_sum += result.loss * (double)result.count;
     step->count += result.count;
     step->correct += result.correct;
@@ -82,8 +84,6 @@ static int run_step(struct trainer *t, struct failure *f) {
         if (code) return code;
     }
     if (ot_optimizer_step(t->model.session, &err)) return refuse_step(t, &err, f);
-    if (!isfinite(ot_gradient_norm(t->model.session)))
-        return diverged(t, "gradient norm", ot_gradient_norm(t->model.session), f);
     t->last_loss = step.count ? step.loss_sum / (double)step.count : 0;
     t->at.loss_sum += step.loss_sum;
     t->at.count += step.count;
@@ -147,7 +147,10 @@ static void log_epoch(struct trainer *t, const struct score *val, double loss, d
         fputs(",\"val_loss\":", file);
         ot_print_number(file, val->loss, 9);
     }
-    if (t->has_val && t->counts) fprintf(file, ",\"val_accuracy\":%.9g", val->accuracy);
+    if (t->has_val && t->counts) {
+        fputs(",\"val_accuracy\":", file);
+        ot_print_number(file, val->accuracy, 9);
+    }
     fputs("}\n", file);
     fprintf(t->run.results, "%" PRId64 ",%" PRId64 ",%.3f,%.9g,", t->at.epoch + 1, step_count(t),
             time, loss);
@@ -200,6 +203,18 @@ static void show_row(struct trainer *t, const struct score *val, double loss, do
     ot_progress_row(&t->progress, &row);
 }
 
+/* Validation may give what is not finite while training goes well: the epoch is not the best then,
+ * and the run goes on. */
+static int validate(struct trainer *t, struct score *val, struct failure *f) {
+    const int code = ot_evaluate(&t->model, &t->val_feed, t->size, tick, NULL, val, f);
+    if (code != EXIT_DIVERGED) return code;
+    ot_progress_clear(&t->progress);
+    fprintf(stderr, "onnx-train: validation of epoch %" PRId64 ": %s\n", t->at.epoch + 1, f->text);
+    *f = (struct failure){0};
+    *val = (struct score){.loss = NAN, .accuracy = NAN};
+    return 0;
+}
+
 /* Evaluates, logs, keeps the best. *stopped: a signal came meanwhile, nothing was done. */
 static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
     struct score val = {0};
@@ -207,7 +222,7 @@ static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
     const double n = (double)(t->at.count > 0 ? t->at.count : 1);
     const double loss = t->at.loss_sum / n, accuracy = (double)t->at.correct / n;
     int code = 0;
-    if (t->has_val) code = ot_evaluate(&t->model, &t->val_feed, t->size, tick, NULL, &val, f);
+    if (t->has_val) code = validate(t, &val, f);
     *stopped = ot_stop_signal() != 0;
     if (code || *stopped) return code;
     log_epoch(t, &val, loss, accuracy, time);
