@@ -39,6 +39,7 @@ set(OPS_SOURCES
   ops/depthwise.c
   ops/dnnl.c
   ops/dnnl_conv.c
+  ops/dnnl_exit.c
   ops/dnnl_step.c
   ops/flat.c
   ops/linear.c
@@ -237,6 +238,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_exporters:model.c:wire.c
   test_external:export_case.c:onnx_build.c
   test_feed:feed_model.c:model.c:wire.c
+  test_exit:networks.c:model.c:wire.c
   test_file
   test_functions:sparse_case.c
   test_fuse:model.c:wire.c

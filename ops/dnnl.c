@@ -7,14 +7,20 @@
 extern void omp_set_num_threads(int) __attribute__((weak));
 extern int omp_get_max_threads(void) __attribute__((weak));
 
-int ot_dnnl_begin(void) {
+int ot_dnnl_begin(struct op_node *n) {
+    if (!ot_dnnl_enter()) {
+        if (n) atomic_store_explicit(&n->fault, OT_FAULT_ENDING, memory_order_relaxed);
+        return 0;
+    }
     int before = omp_get_max_threads && omp_set_num_threads ? omp_get_max_threads() : 1;
     if (before != 1) omp_set_num_threads(1);
     return before;
 }
 
 void ot_dnnl_end(int before) {
+    if (!before) return;
     if (before != 1) omp_set_num_threads(before);
+    ot_dnnl_leave();
 }
 
 int ot_dnnl_block(void) {
@@ -88,7 +94,8 @@ dnnl_status_t ot_dnnl_md_new(struct md *m, int rank, const dnnl_dims_t dims,
 /* ---- the matrix product ---- */
 
 void ot_dense_sgemm(struct op_node *n, const struct sgemm_call *call) {
-    int before = ot_dnnl_begin();
+    const int before = ot_dnnl_begin(n);
+    if (!before) return;
     ot_dnnl_fault(n, dnnl_sgemm(call->ta ? 'T' : 'N', call->tb ? 'T' : 'N', call->m, call->n,
                                 call->k, call->alpha, call->a, call->lda, call->b, call->ldb,
                                 call->beta, call->c, call->ldc));

@@ -226,7 +226,8 @@ ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, b
     c->bias = bias;
     c->want = want;
     set_geometry(&c->geometry, shape);
-    int before = ot_dnnl_begin();
+    const int before = ot_dnnl_begin(NULL);
+    if (!before) return ot_op_fail(n, err, OT_ERROR_STATE, "the process is ending");
     ot_status status = make_all(c, err);
     ot_dnnl_end(before);
     if (!status) count_scratch(c, forward_scratch, backward_scratch);
@@ -257,9 +258,11 @@ static void free_set(struct pass_set *set) {
 }
 
 void ot_dense_conv_free(struct dense_conv *c) {
-    if (!c) return;
+    const int before = c ? ot_dnnl_begin(NULL) : 0;
+    if (!before) return;
     for (int i = 0; i < PIECES; i++) free_piece(&c->piece[i]);
     for (int i = 0; i < 2; i++) free_set(&c->set[i]);
     if (c->attr) dnnl_primitive_attr_destroy(c->attr);
     if (c->engine) dnnl_engine_destroy(c->engine);
+    ot_dnnl_end(before);
 }

@@ -90,11 +90,16 @@ struct dense_conv {
 
 /* ---- dnnl.c ---- */
 
-/* Makes oneDNN sequential on the calling thread; returns what to give to ot_dnnl_end. Also around
- * the making of primitives, whose blocking depends on the number of threads. */
-int ot_dnnl_begin(void);
+/* Around all work with oneDNN: makes it sequential on the calling thread, and returns what to give
+ * to ot_dnnl_end. The blocking of primitives depends on the number of threads as they are made. 0:
+ * the process is ending, and oneDNN must not be called; n, if not NULL, gets that fault. */
+int ot_dnnl_begin(struct op_node *n);
 void ot_dnnl_end(int before);
 void ot_dnnl_fault(struct op_node *n, dnnl_status_t status); /* keeps one for ot_op_fault */
+
+/* dnnl_exit.c. False: the gate is closed. */
+bool ot_dnnl_enter(void);
+void ot_dnnl_leave(void);
 
 dnnl_status_t ot_dnnl_md_new(struct md *m, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag);
 dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,

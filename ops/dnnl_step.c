@@ -50,7 +50,8 @@ static void pack_weights(struct dense_conv *c, int kind, const float *w, void *s
     const struct pass *p = &c->set[0].pass[kind];
     struct piece_pass *first = &c->piece[0].pass[kind];
     const void *packed = p->reorder[W] ? scratch : (const void *)w;
-    int before = ot_dnnl_begin();
+    const int before = ot_dnnl_begin(c->node);
+    if (!before) return;
     for (int i = 0; i < c->pieces; i++) set_handle(c, c->piece[i].pass[kind].chosen[W], packed);
     if (p->reorder[W]) {
         set_handle(c, first->plain[W], w);
@@ -76,7 +77,8 @@ static void forward_piece(void *arg, int task, int worker) {
     const float *data[OPERANDS] = {[X] = job->x + piece->from * ot_conv_inputs(s),
                                    [Y] = job->y + piece->from * ot_conv_outputs(s),
                                    [B] = job->bias};
-    int before = ot_dnnl_begin();
+    const int before = ot_dnnl_begin(c->node);
+    if (!before) return;
     run_pass(c, piece, FORWARD, data, job->scratch + (size_t)worker * c->worker_bytes[0], false);
     ot_dnnl_end(before);
 }
@@ -97,7 +99,8 @@ static void backward_piece(void *arg, int task, int worker) {
     char *scratch = job->scratch + (size_t)worker * c->worker_bytes[1];
     int64_t x_from = piece->from * ot_conv_inputs(s);
     const float *data[OPERANDS] = {[Y] = job->dy + piece->from * ot_conv_outputs(s)};
-    int before = ot_dnnl_begin();
+    const int before = ot_dnnl_begin(c->node);
+    if (!before) return;
     if (job->dx) {
         data[X] = job->dx + x_from;
         run_pass(c, piece, DATA, data, scratch, false);
@@ -146,7 +149,8 @@ static void sum_partials(struct dense_conv *c, char *partials, float *dw, float 
         ot_parallel_for(c->node->pool, ot_task_count(job.n, SUM_GRAIN), sum_range, &job);
     }
     if (dw && p->reorder[W]) {
-        int before = ot_dnnl_begin();
+        const int before = ot_dnnl_begin(c->node);
+        if (!before) return;
         set_handle(c, first->chosen[W], partials);
         set_handle(c, first->plain[W], dw);
         run_reorder(c, p->reorder[W], c->piece[0].stream, first->chosen[W], first->plain[W]);

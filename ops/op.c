@@ -100,6 +100,8 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     if (fault < 0)
         return ot_op_fail(n, err, OT_ERROR_ARGUMENT, "index number %d is out of range",
                           -(fault + 1));
+    if (fault == OT_FAULT_ENDING)
+        return ot_op_fail(n, err, OT_ERROR_STATE, "the process is ending");
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
 }
 

@@ -56,6 +56,8 @@ struct step_context {
     int64_t samples; /* ... being this large (0: undivided), it keys the random streams */
 };
 
+enum { OT_FAULT_ENDING = INT32_MAX };
+
 struct op_node {
     const struct op *op;
     const struct node *node; /* name and attributes */
@@ -85,7 +87,8 @@ struct op_node {
     struct arena *arena; /* for prepare: lives as long as the plan */
     const struct step_context *context;
 
-    /* Set by forward and backward: > 0 where the dense back end failed, < 0 by ot_op_bad_index. */
+    /* Set by forward and backward: > 0 where the dense back end failed (OT_FAULT_ENDING: because
+     * the process ends), < 0 by ot_op_bad_index. */
     atomic_int fault;
 
     /* For those who read plans; prepare fills them in where it knows. */

@@ -120,8 +120,10 @@ static double soft_loss(const struct work *w, struct strip *s, int64_t j, int64_
 static void add_losses(const struct work *w, struct strip *s, struct part *part) {
     for (int64_t j = 0; j < s->a.columns; j++) {
         if (!s->counts[j]) continue;
-        part->loss += w->run->loss->soft ? soft_loss(w, s, j, &s->label[j]) : hard_loss(w, s, j);
-        part->correct += s->best[j] == s->label[j];
+        const double loss =
+            w->run->loss->soft ? soft_loss(w, s, j, &s->label[j]) : hard_loss(w, s, j);
+        part->loss += loss;
+        part->correct += s->best[j] == s->label[j] && !isnan(loss); /* NaN is never right */
         part->count++;
     }
 }
@@ -232,7 +234,7 @@ static void run_elements(const struct work *w, int64_t from, int64_t to, struct 
         double g, x = (double)w->x[i], t = ot_target_value(w->run->target, i);
         part->loss += elementwise[loss->kind](x, t, loss->delta, &g);
         if (w->g) w->g[i] = (float)(g / (double)w->run->total);
-        part->correct += labels && (x > 0) == (t > 0.5);
+        part->correct += labels && !isnan(x) && (x > 0) == (t > 0.5);
     }
     part->count += to - from;
 }

@@ -2,7 +2,9 @@
  *
  * A session owns one model and everything made from it. There is no global state: sessions are
  * independent, and one session is used by one thread at a time. The library never exits, aborts,
- * prints, installs signal handlers or reads the environment.
+ * prints, installs signal handlers or reads the environment. A process may end by exit() or by
+ * returning from main while other threads are inside of calls: those of models with dense layers
+ * then fail with OT_ERROR_STATE (by a handler of atexit, the one thing that sessions share).
  *
  * Every function that can fail returns an ot_status and takes an ot_error last (NULL is allowed).
  * On failure the message names the object at fault, and the session is as it was before the call.
@@ -466,9 +468,9 @@ OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int
  * over targets that count, all alike, however they were divided into batches: three steps of 16, 16
  * and 4 targets give what one of 36 gives. A call of ot_backward counts as much as the first batch
  * of ot_train_step; without any, the mean is that over the calls.
- * Where a gradient, or a weight or moment after the step, would not be finite, it is
- * OT_ERROR_NUMERIC: weights and moments are those of before, and the gradients are still there to be
- * looked at. */
+ * Where a gradient or a moment after the step would not be finite, or a weight would grow beyond
+ * 2^64, whose square is no float, it is OT_ERROR_NUMERIC: weights and moments are those of before,
+ * and the gradients are still there to be looked at. */
 OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
 
 /* Forgets what training steps have accumulated since the last ot_optimizer_step. */

@@ -238,9 +238,9 @@ static bool aim(struct update *u, struct parameter *p) {
 static ot_status check_update(struct update u, struct parameter *parameter, int n, double norm,
                               struct pool *pool, ot_error *err) {
     for (int i = 0; i < n; i++) {
-        if (!aim(&u, &parameter[i]) || ot_update_is_finite(&u, pool)) continue;
+        if (!aim(&u, &parameter[i]) || ot_update_is_good(&u, pool)) continue;
         return ot_fail(err, OT_ERROR_NUMERIC,
-                       "the update of '%s' is not finite (learning rate %g, gradient norm %g)",
+                       "the update of '%s' is out of range (learning rate %g, gradient norm %g)",
                        parameter[i].name, (double)u.lr, norm);
     }
     return OT_OK;

@@ -35,7 +35,7 @@ double ot_schedule_lr(const ot_optimizer_options *o, int64_t step);
 
 /* One step for all trainable parameters with gradients scaled by `scale`; then gradients are zero.
  * norm gets the global L2 norm of the scaled gradients before clipping. Where a gradient or what
- * the step would write is not finite, it is OT_ERROR_NUMERIC, and nothing has changed. */
+ * the step would write is out of range, it is OT_ERROR_NUMERIC, and nothing has changed. */
 ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int n, double scale,
                            struct pool *pool, double *norm, ot_error *err);
 

@@ -95,7 +95,8 @@ static ot_status run_loss(struct plan *p, const struct step *step, const struct 
     if (goal->unit != goal->total && goal->total)
         r.loss *= (double)goal->unit / (double)goal->total;
     if (!isfinite(r.loss) && (gradient || !p->session->options.allow_nonfinite))
-        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g", isnan(r.loss) ? (double)NAN : r.loss);
+        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g",
+                       isnan(r.loss) ? (double)NAN : r.loss); /* no "-nan" */
     goal->result->loss += r.loss;
     goal->result->count += r.count;
     goal->result->correct += r.correct;

@@ -1,4 +1,4 @@
-/* update.h - one parameter's update, between the optimizer and the check that it stays finite. */
+/* update.h - one parameter's update, between the optimizer and the check that it stays in range. */
 #ifndef OT_RUNTIME_UPDATE_H
 #define OT_RUNTIME_UPDATE_H
 
@@ -22,10 +22,11 @@ struct update {
 typedef void update_rule(struct update u, int64_t from, int64_t to);
 update_rule *ot_update_rule(ot_optimizer_kind kind);
 
-/* Whether an update could make a value of 1e37 or more, where weights and moments are at most
- * `bound` and the scaled gradient has this norm. */
+/* Whether an update might not be good, where weights and moments are at most `bound` and the scaled
+ * gradient has this norm. */
 bool ot_update_may_overflow(const struct update *u, double norm, double bound);
-/* Whether all that the update would write is finite. Writes nothing. */
-bool ot_update_is_finite(const struct update *u, struct pool *pool);
+/* Whether all moments that the update would write are finite, and all weights at most 2^64. Writes
+ * nothing. */
+bool ot_update_is_good(const struct update *u, struct pool *pool);
 
 #endif

@@ -24,8 +24,9 @@ complain 'declared in onnxtrain.h, but not exported' \
 ours=$(find . -path './CMakeFiles/ot_objects.dir*' -name '*.o')
 complain 'external symbols without ot_' \
     "$($nm -A --defined-only --extern-only $ours | grep -vE ' [A-Z] ot_')"
+# The end of a process concerns all its sessions: the gate of ops/dnnl_exit.c is the one exception.
 complain 'variables that could be written (size, section)' \
-    "$(for object in $ours; do
+    "$(for object in $(echo "$ours" | grep -v '/ops/dnnl_exit\.c\.o$'); do
         objdump -h "$object" | awk -v object="$object" \
             '$2 ~ /^\.(data|bss|tdata|tbss)(\.|$)/ && $2 !~ /^\.data\.rel\.ro/ && $3 !~ /^0+$/ {
                 print object, $3, $2 }'

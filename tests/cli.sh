@@ -149,12 +149,12 @@ expect 4 "$TRAIN" eval "$model" broken
 expect 6 "$TRAIN" train "$model" "$GLYPHS" memory_limit=500K out=limited
 
 echo "-- what is not finite"
-expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e30 out=diverged
+expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e17 out=diverged
 stderr_has 'diverged at step [0-9]+ \(epoch 1, batch [0-9]+ of [0-9]+\): the loss is'
 stderr_has 'made by node .*the largest before it is'
 grep -q '"reason":"diverged".*"message":"' diverged/metrics.jsonl || fail "no record of the end"
-expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e38 weight_decay=1e6 momentum=0 \
+expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e38 momentum=0 \
     max_steps=1 save_every=1 out=over
-stderr_has "the update of '.*' is not finite"
+stderr_has "the update of '.*' is out of range"
 [ -z "$(find over -name '*.onnx' -o -name best.otc)" ] || fail "a state was saved"
 finish

@@ -154,7 +154,7 @@ static void check_refused(const ot_optimizer_options *good, const ot_optimizer_o
     read_all(f.s, before);
     ot_get_gradient(f.s, 0, gradient, NULL);
     assert_int_equal(ot_optimizer_step(f.s, &err), OT_ERROR_NUMERIC);
-    has(&err, "is not finite");
+    has(&err, "is out of range");
     read_all(f.s, after);
     assert_memory_equal(before, after, sizeof before);
     assert_int_equal(ot_get_gradient(f.s, 0, kept, NULL), OT_OK);
@@ -168,12 +168,11 @@ static void check_refused(const ot_optimizer_options *good, const ot_optimizer_o
 static void updates_that_overflow_write_nothing(void **state) {
     (void)state;
     const ot_optimizer_options good = {.lr = 0.01f};
-    check_refused(&good, &(ot_optimizer_options){.lr = 1e38f, .weight_decay = 1e10f});
+    check_refused(&good, &(ot_optimizer_options){.lr = 1e38f});
     check_refused(&good, &(ot_optimizer_options){
                              .lr = 1e38f, .momentum = 0.9f, .nesterov = 1, .weight_decay = 1e29f});
     check_refused(&good, &(ot_optimizer_options){.kind = OT_ADAM, .weight_decay = 1e29f});
-    check_refused(&good,
-                  &(ot_optimizer_options){.kind = OT_ADAMW, .lr = 1e38f, .weight_decay = 1e10f});
+    check_refused(&good, &(ot_optimizer_options){.kind = OT_ADAMW, .lr = 1e38f});
     check_refused(&good, &(ot_optimizer_options){.kind = OT_ADAGRAD, .weight_decay = 1e29f});
 }
 

@@ -20,8 +20,8 @@ static bool steps_are_up(const struct trainer *t) {
 }
 
 /* The run ends here: `why` is what is not finite. Nothing of this step is kept. */
-static int diverged(struct trainer *t, const char *why, struct failure *f) {
-    const int64_t step = step_count(t) + 1, batch = t->at.done + 1;
+static int diverged(struct trainer *t, int64_t batch, const char *why, struct failure *f) {
+    const int64_t step = step_count(t) + 1;
     FILE *file = t->run.metrics;
     fprintf(file,
             "{\"event\":\"end\",\"reason\":\"diverged\",\"step\":%" PRId64 ",\"epoch\":%" PRId64
@@ -37,8 +37,8 @@ static int diverged(struct trainer *t, const char *why, struct failure *f) {
 }
 
 /* A library error of a step: values that are not finite mean that the run diverged. */
-static int refuse_step(struct trainer *t, const ot_error *err, struct failure *f) {
-    if (err->status == OT_ERROR_NUMERIC) return diverged(t, err->message, f);
+static int refuse_step(struct trainer *t, int64_t batch, const ot_error *err, struct failure *f) {
+    if (err->status == OT_ERROR_NUMERIC) return diverged(t, batch, err->message, f);
     if (err->status == OT_ERROR_ARGUMENT) return ot_refuse_status(f, EXIT_DATA, err);
     return ot_refuse_status(f, err->status == OT_ERROR_LIMIT ? EXIT_MEMORY : EXIT_MODEL, err);
 }
@@ -53,7 +53,7 @@ static int run_batch(struct trainer *t, struct step *step, struct failure *f) {
     if (code) return code;
     if (ot_train_step(t->model.session, t->batch.input, t->batch.n_inputs,
                       t->batch.target.rank ? &t->batch.target : NULL, &result, &err))
-        return refuse_step(t, &err, f);
+        return refuse_step(t, t->at.done + 1, &err, f);
     step->loss_sum += result.loss * (double)result.count;
     step->count += result.count;
     step->correct += result.correct;
@@ -83,7 +83,7 @@ static int run_step(struct trainer *t, struct failure *f) {
         const int code = run_batch(t, &step, f);
         if (code) return code;
     }
-    if (ot_optimizer_step(t->model.session, &err)) return refuse_step(t, &err, f);
+    if (ot_optimizer_step(t->model.session, &err)) return refuse_step(t, t->at.done, &err, f);
     t->last_loss = step.count ? step.loss_sum / (double)step.count : 0;
     t->at.loss_sum += step.loss_sum;
     t->at.count += step.count;
