@@ -4,20 +4,20 @@
 
 #include "runtime/base/graph.h"
 
-/* Where a value comes from, but for what moves its elements, and for scales and biases. */
+/* The product or norm that a value comes from. Nodes that move elements, scales and biases may
+ * stand between. */
 struct feature {
-    bool found;       /* from a product with a weight, or from a norm */
-    bool has_scale;   /* which has a scale already, as one of its inputs or as a node, */
-    bool has_bias;    /* and a bias */
-    bool is_group;    /* it has a multiple of `count` features */
-    int64_t count[2]; /* how many features it may have; -1: any number */
+    bool found;       /* there is one: a product with a weight, or a norm */
+    bool has_scale;   /* the layer has a scale, as one of its inputs or as a node behind it */
+    bool has_bias;    /* the layer has a bias, likewise */
+    bool is_group;    /* the number of features is a multiple of `count` */
+    int64_t count[2]; /* the numbers of features that are possible; -1: any */
 };
 
 void ot_feature_find(const struct graph *g, int v, struct feature *f);
 
-/* Is input i of node k, an Add, Sub, Mul or Div, the first vector along the features of such a
- * layer, which is to say its scale or its bias? More than one element, or one where there is one
- * feature. taken: it is such a vector, but the layer has that already. */
+/* Is input i of node k, an Add, Sub, Mul or Div, the scale or the bias of such a layer: a vector
+ * with an element a feature, where the layer has none yet? taken: the layer has one already. */
 bool ot_feature_is_vector(const struct graph *g, int k, int i, bool *taken);
 
 /* Is input i of node k, a Concat, one vector that is joined to what such a layer makes, as the

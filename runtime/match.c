@@ -89,7 +89,8 @@ static bool is_operator(const struct term *t, const char *op_type) {
 
 static bool is_number(const struct graph *g, int v, float number) {
     const struct tensor *c = g->value[v].constant;
-    if (!c || g->value[v].varies || c->type != OT_FLOAT || c->pattern || ot_elements(c) != 1) return false;
+    if (!c || g->value[v].varies || c->type != OT_FLOAT || c->pattern || ot_elements(c) != 1)
+        return false;
     return fabsf(*(const float *)c->data - number) <= 1e-4f * fabsf(number);
 }
 

@@ -10,15 +10,15 @@
 
 struct op;
 
-/* What places are judged by: of each value */
+/* What places are judged by. The arrays have an element for each value of the graph. */
 struct evidence {
     const struct graph *g;
-    bool *updated;  /* training_info changes it */
-    bool *scores;   /* mask.h */
-    bool *weight;   /* a node takes it as weight, or what is computed from it and constants alone */
-    bool *reaches;  /* what is learned of it reaches an output of the graph */
-    bool *constant; /* it is constant, or computed from constants alone */
-    bool has_notes; /* the file notes what was a parameter */
+    bool *updated;  /* training_info changes the value */
+    bool *scores;   /* the value goes into a Softmax: see mask.h */
+    bool *weight;   /* the value is a weight, or a weight is computed from it and constants */
+    bool *reaches;  /* a gradient can come from an output of the graph to the value */
+    bool *constant; /* the value is constant, or computed from constants alone */
+    bool has_notes; /* the file notes which initializers were parameters */
 };
 
 ot_status ot_evidence_gather(const struct graph *g, const ot_allocator *allocator,
