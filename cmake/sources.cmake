@@ -151,6 +151,8 @@ set(RUNTIME_SOURCES
   runtime/train.c
   runtime/trained.c
   runtime/unroll.c
+  runtime/unroll_graph.c
+  runtime/unroll_parts.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
@@ -257,6 +259,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_loop:model.c:wire.c
   test_loss
   test_loss_choice:model.c:wire.c
+  test_loop_refused:model.c:wire.c
   test_mask:model.c:wire.c
   test_masked:export_case.c:onnx_build.c:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c

@@ -30,6 +30,7 @@ static void find_divided(const struct graph *g, const ot_tensor *inputs, int n, 
 
 /* The output has a row a sample, and nothing takes the rows for points of time. */
 static bool is_by_sample(const struct plan *p, int64_t rows) {
+    if (p->ordered) return false;
     for (int i = 0; i < p->n_nodes; i++)
         if (p->node[i]->n.ordered && p->node[i]->n.x[0]->dim[0] == rows) return false;
     return p->target.rank > 0 && p->target.dim[0] == rows;

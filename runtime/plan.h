@@ -118,6 +118,7 @@ struct plan {
     struct tensor target; /* shape that the loss expects */
     bool *trains; /* parameters that get a gradient; NULL: none */
     bool mixes;   /* a sample's result depends on the others of its batch */
+    bool ordered; /* a loop has as many iterations as the batch samples: they may be steps */
     bool frugal;  /* memory is short: what can be is computed again */
     int n_again;  /* forward steps in the backward half */
 

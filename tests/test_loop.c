@@ -358,161 +358,21 @@ static void weights_go_back_to_their_place(void **state) {
     unlink(path);
 }
 
-/* ---- what is refused ---- */
-
-static int refusals;
-
-static void note(void *context, ot_log_level level, const char *line) {
-    (void)context;
-    refusals += level == OT_LOG_WARNING && strstr(line, "depends on data") != NULL;
-}
-
-static ot_status try_open(struct model *m, const ot_options *options, ot_session **s,
-                          ot_error *err) {
-    size_t size;
-    unsigned char *file = model_finish(m, &size);
-    const ot_status status = ot_open_buffer(file, size, options, s, err);
-    free(file);
-    return status;
-}
-
-/* A loop from h0 to y; its body adds one, or does nothing. */
-static void add_loop(struct model *m, const char *inputs, const char *output, const char *condition,
-                     bool nodes) {
-    model_loop_begin(m, "Loop", inputs, output);
-    model_input(m, "i", OT_INT64, 0, NULL);
-    model_input(m, "c", OT_BOOL, 0, NULL);
-    model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_output(m, condition, OT_BOOL, 0, NULL);
-    if (!strcmp(condition, "less")) {
-        model_node(m, "ReduceMax", "h", "max", "keepdims=0");
-        model_node(m, "Less", "max size", "less", "");
-    }
-    if (nodes) model_node(m, "Add", "h h", "h2", "");
-    model_output(m, nodes ? "h2" : "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_loop_end(m, "");
-}
-
-static void begin_other(struct model *m) {
-    model_begin(m, 17);
-    model_input(m, "h0", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_floats(m, "size", 0, NULL, (const float[]){100});
-    model_output(m, "y", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-}
-
-static void data_may_not_decide(void **state) {
-    (void)state;
-    ot_session *s = NULL;
-    ot_error err;
-    struct model m;
-    refusals = 0;
-    begin_other(&m);
-    model_input(&m, "n", OT_INT64, 0, NULL);
-    model_input(&m, "go", OT_BOOL, 0, NULL);
-    add_loop(&m, "n - h0", "h1", "c", true);
-    add_loop(&m, "- go h1", "h2x", "c", true);
-    add_loop(&m, "- - h2x", "y", "less", true);
-    assert_int_equal(try_open(&m, &(ot_options){.log = note}, &s, &err), OT_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "operator Loop opset 17: its trip count depends on data"));
-    assert_non_null(strstr(err.message, "3 of 8 nodes"));
-    assert_int_equal(refusals, 3);
-}
-
-/* Without an end, and with or without nodes. */
-static void iterations_are_counted(void **state) {
-    (void)state;
-    for (int nodes = 0; nodes < 2; nodes++) {
-        ot_session *s = NULL;
-        ot_error err;
-        struct model m;
-        size_t bytes;
-        float h0[BATCH * HIDDEN] = {0};
-        const ot_tensor in = {OT_FLOAT, 2, {BATCH, HIDDEN}, h0};
-        begin_other(&m);
-        add_loop(&m, "- - h0", "y", "c", nodes);
-        const ot_options options = {.threads = 1, .limits.nodes = 1000};
-        must(try_open(&m, &options, &s, &err), &err);
-        assert_int_equal(ot_prepare(s, 0, &in, 1, &bytes, &err), OT_ERROR_LIMIT);
-        assert_non_null(strstr(err.message, "1000 nodes"));
-        ot_close(s);
-    }
-}
-
-static void expect(struct model *m, ot_status status, const char *message) {
-    ot_session *s = NULL;
-    ot_error err = {0};
-    assert_int_equal(try_open(m, NULL, &s, &err), status);
-    if (!strstr(err.message, message)) fail_msg("'%s' lacks '%s'", err.message, message);
-    assert_null(s);
-}
-
-static void faulty_loops_are_refused(void **state) {
-    (void)state;
-    struct model m;
-    begin_other(&m);
-    model_integer(&m, "n", 3);
-    add_loop(&m, "n - h0 h0", "y", "c", true);
-    expect(&m, OT_ERROR_INVALID, "4 inputs, its body has 3");
-    begin_other(&m);
-    model_integer(&m, "n", 3);
-    add_loop(&m, "n - h0", "y z u", "c", true);
-    expect(&m, OT_ERROR_INVALID, "3 outputs, its body has 2");
-    begin_other(&m);
-    model_integer(&m, "n", 3);
-    add_loop(&m, "n - h0", "y", "nothing", true);
-    expect(&m, OT_ERROR_INVALID, "'nothing' is not defined");
-    begin_other(&m);
-    model_node(&m, "Loop", "- - h0", "y", "");
-    expect(&m, OT_ERROR_INVALID, "there is no body");
-    begin_other(&m);
-    model_loop_begin(&m, "Scan", "h0", "y");
-    model_input(&m, "h", OT_FLOAT, 1, DIMS(HIDDEN));
-    model_node(&m, "Relu", "h", "o", "");
-    model_output(&m, "o", OT_FLOAT, 1, DIMS(HIDDEN));
-    model_loop_end(&m, "num_scan_inputs=2");
-    expect(&m, OT_ERROR_INVALID, "'num_scan_inputs' is 2");
-}
-
-static void loops_nest_so_deep_and_no_deeper(void **state) {
-    (void)state;
-    for (int depth = 8; depth <= 9; depth++) {
-        struct model m;
-        ot_session *s = NULL;
-        ot_error err;
-        char in[32] = "n - h0", names[3][16];
-        begin_other(&m);
-        model_integer(&m, "n", 1);
-        for (int d = 0; d < depth; d++) {
-            snprintf(names[0], sizeof names[0], d ? "y%d" : "y", d);
-            model_loop_begin(&m, "Loop", in, names[0]);
-            snprintf(names[0], sizeof names[0], "i%d", d);
-            snprintf(names[1], sizeof names[1], "c%d", d);
-            snprintf(names[2], sizeof names[2], "h%dx", d);
-            model_input(&m, names[0], OT_INT64, 0, NULL);
-            model_input(&m, names[1], OT_BOOL, 0, NULL);
-            model_input(&m, names[2], OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-            snprintf(in, sizeof in, "n - %s", names[2]);
-        }
-        model_node(&m, "Relu", names[2], "relu", "");
-        for (int d = depth - 1; d >= 0; d--) {
-            snprintf(names[0], sizeof names[0], d < depth - 1 ? "y%d" : "relu", d + 1);
-            snprintf(names[1], sizeof names[1], "c%d", d);
-            model_output(&m, names[1], OT_BOOL, 0, NULL);
-            model_output(&m, names[0], OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-            model_loop_end(&m, "");
-        }
-        const ot_status status = try_open(&m, NULL, &s, &err);
-        if (status && depth == 8) fail_msg("%s", err.message);
-        assert_int_equal(status, depth == 8 ? OT_OK : OT_ERROR_LIMIT);
-        ot_close(s);
-    }
-}
-
 /* ---- what no iteration changes ---- */
 
 static void count_products(void *context, const ot_profile_step *step) {
     int *n = context;
     *n += !strcmp(step->what, "forward") && !strcmp(step->op, "MatMul");
+}
+
+struct steps {
+    int splits, gathers;
+};
+
+static void count_steps(void *context, const ot_profile_step *step) {
+    struct steps *n = context;
+    n->splits += !strcmp(step->what, "forward") && !strcmp(step->op, "Split");
+    n->gathers += !strcmp(step->what, "forward") && !strcmp(step->op, "Gather");
 }
 
 /* The product of two weights is the same in each iteration: it is computed once. */
@@ -526,7 +386,9 @@ static void what_no_iteration_changes_is_computed_once(void **state) {
     struct model m;
     int products = 0;
     fill_weights();
-    begin_other(&m);
+    model_begin(&m, 17);
+    model_input(&m, "h0", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_integer(&m, "n", 4);
     model_floats(&m, "R", 2, DIMS(HIDDEN, HIDDEN), &R[0][0]);
     model_loop_begin(&m, "Loop", "n - h0", "y");
@@ -537,14 +399,75 @@ static void what_no_iteration_changes_is_computed_once(void **state) {
     model_node(&m, "Identity", "c", "c2", "");
     model_output(&m, "h2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_loop_end(&m, "");
-    must(try_open(&m, &(ot_options){.threads = 1}, &s, &err), &err);
+    s = open_model(&m, &(ot_options){.threads = 1});
     must(ot_run(s, &in, 1, &y, 1, &err), &err);
     must(ot_get_profile(s, count_products, &products, &err), &err);
     assert_int_equal(products, 5);
     ot_close(s);
 }
 
+/* Steps that are read one by one from a value that is computed are parts of one Split: its gradient
+ * is written once, not once a step. */
+static void steps_are_parts_of_one_split(void **state) {
+    (void)state;
+    struct steps count = {0};
+    static float x[MOST_STEPS * BATCH * IN], h0[BATCH * HIDDEN];
+    const ot_tensor in[] = {{OT_FLOAT, 3, {MOST_STEPS, BATCH, IN}, x},
+                            {OT_FLOAT, 2, {BATCH, HIDDEN}, h0}};
+    ot_tensor y;
+    ot_error err;
+    struct model m;
+    fill_weights();
+    begin(&m);
+    as_while(&m);
+    ot_session *s = open_model(&m, &(ot_options){.threads = 1});
+    must(ot_run(s, in, 2, &y, 1, &err), &err);
+    must(ot_get_profile(s, count_steps, &count, &err), &err);
+    assert_int_equal(count.splits, 1);
+    assert_int_equal(count.gathers, 0);
+    ot_close(s);
+}
+
 /* ---- memory ---- */
+
+static ot_status try_open(struct model *m, const ot_options *options, ot_session **s,
+                          ot_error *err) {
+    size_t size;
+    unsigned char *file = model_finish(m, &size);
+    const ot_status status = ot_open_buffer(file, size, options, s, err);
+    free(file);
+    return status;
+}
+
+/* All states of a sequence whose steps come first: they are no samples to divide a batch by. */
+static void steps_are_no_samples(void **state) {
+    (void)state;
+    enum { STEPS = 64 };
+    static float x[STEPS * BATCH * IN], h0[BATCH * HIDDEN];
+    const ot_tensor in[] = {{OT_FLOAT, 3, {STEPS, BATCH, IN}, x},
+                            {OT_FLOAT, 2, {BATCH, HIDDEN}, h0}};
+    size_t whole = 0;
+    fill_weights();
+    for (int percent = 100; percent > 30; percent -= 5) {
+        struct model m;
+        ot_memory_info info;
+        ot_error err;
+        size_t bytes;
+        begin(&m);
+        as_while(&m);
+        model_output(&m, "all", OT_FLOAT, 3, DIMS(-1, BATCH, HIDDEN));
+        ot_session *s = open_model(
+            &m, &(ot_options){.threads = 1, .limits.memory_bytes = whole * (size_t)percent / 100});
+        const ot_loss_options loss = {.kind = OT_LOSS_MSE, .output = "all"};
+        must(ot_set_loss(s, &loss, &err), &err);
+        const ot_status status = ot_prepare(s, 1, in, 2, &bytes, &err);
+        if (!whole) whole = bytes;
+        ot_get_memory_info(s, &info);
+        assert_true(status == OT_ERROR_LIMIT || info.parts == 1);
+        ot_close(s);
+        if (status) break;
+    }
+}
 
 static int allocations, failing;
 
@@ -587,11 +510,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spellings_of_a_recurrence_agree),
         cmocka_unit_test(weights_go_back_to_their_place),
-        cmocka_unit_test(data_may_not_decide),
-        cmocka_unit_test(iterations_are_counted),
-        cmocka_unit_test(faulty_loops_are_refused),
-        cmocka_unit_test(loops_nest_so_deep_and_no_deeper),
         cmocka_unit_test(what_no_iteration_changes_is_computed_once),
+        cmocka_unit_test(steps_are_parts_of_one_split),
+        cmocka_unit_test(steps_are_no_samples),
         cmocka_unit_test(memory_may_end_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
