@@ -84,6 +84,7 @@ set(ONNX_SOURCES
   onnx/export_uses.c
   onnx/export_values.c
   onnx/external.c
+  onnx/fix.c
   onnx/functions.c
   onnx/import.c
   onnx/late.c

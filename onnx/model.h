@@ -196,6 +196,15 @@ void ot_values_hints(struct import *im);
 void ot_values_hint(struct import *im, int v);
 ot_status ot_values_outputs(struct import *im);
 
+/* ---- fix.c: inputs that are constants ---- */
+
+/* Does the list of options name this input? */
+bool ot_fix_names(const struct import *im, const char *name);
+/* Makes a constant of input v, which has a name alone, of the declared type and shape. */
+ot_status ot_fix_input(struct import *im, const struct value *declared, int v);
+/* Every entry of the list must name an input. */
+ot_status ot_fix_check(struct import *im);
+
 /* An input of a body. */
 ot_status ot_values_formal(struct import *im, uint64_t scope, const char *prefix,
                            const Onnx__ValueInfoProto *p, int *value);

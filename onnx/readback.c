@@ -290,6 +290,7 @@ ot_status ot_readback(const struct graph *g, const struct export_request *reques
     const struct import_visit visit = {see, &r, g->hash, data_name, data_file};
     options.log = (struct log){0}; /* the warnings came when the model was opened */
     options.training = request->algorithm != NULL;
+    options.fix = g->fix;
     OT_TRY(find_names(&r, err));
     ot_status status = ot_import_visit(path, &options, &visit, err);
     if (!status) status = find_missing(&r, err);

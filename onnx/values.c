@@ -161,11 +161,13 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int
     OT_TRY(read_type(im, p->type, &declared));
     note_misspelt(im, "input", p);
     if (known == VALUE_FAULTY) return OT_OK;
+    if (known >= 0 && ot_fix_names(im, p->name)) return ot_fix_input(im, &g->value[known], known);
     if (known >= 0) return check_same(im, &declared, &g->value[known]);
     OT_TRY(ot_values_add(im, SCOPE_GRAPH, p->name, "", p->name, OT_VALUE_INPUT, &v));
     g->value[v].type = declared.type;
     g->value[v].rank = declared.rank;
     memcpy(g->value[v].dim, declared.dim, sizeof declared.dim);
+    if (ot_fix_names(im, p->name)) return ot_fix_input(im, &declared, v);
     input[(*n)++] = v;
     return OT_OK;
 }
@@ -241,7 +243,7 @@ ot_status ot_values_declare(struct import *im) {
     OT_TRY(make_room(im));
     OT_TRY(ot_values_lists(im, im->model->graph, "graph", true, im->g->input, &im->g->n_inputs));
     check_old_initializers(im);
-    return OT_OK;
+    return im->problems ? OT_OK : ot_fix_check(im);
 }
 
 /* A hint is taken where nothing is known yet, and never believed. */

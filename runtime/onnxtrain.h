@@ -147,6 +147,13 @@ typedef struct ot_options {
     ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads */
     void *parallel_context;
     int parallel_workers;             /* how many workers parallel_for has */
+    const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of
+                                       * their declared type and shape, every element VALUE, and no
+                                       * inputs of the session. What hangs on them alone, an If for
+                                       * instance, is decided when the model is opened; files that
+                                       * are written have the input. OT_ERROR_ARGUMENT where a name
+                                       * is unknown, a dimension free, or VALUE not of the type.
+                                       * NULL: none */
 } ot_options;
 
 typedef struct ot_session ot_session;

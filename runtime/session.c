@@ -69,7 +69,8 @@ static ot_status check_node(const struct node *node, const bool *known, ot_error
     if (op && !op->internal) return ot_op_check(op, node, why);
     const bool branches = !*node->domain && !strcmp(node->op_type, "If");
     return ot_fail(why, OT_ERROR_UNSUPPORTED,
-                   branches ? "its condition is no constant" : "not supported");
+                   branches ? "its condition is no constant; fix=NAME=VALUE makes one of an input"
+                            : "not supported");
 }
 
 /* Every node that no operator takes is logged; the first one is the error. */
@@ -150,7 +151,8 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
 }
 
 struct import_options ot_session_import(const struct ot_session *s) {
-    return (struct import_options){.limits = s->options.limits,
+    return (struct import_options){.fix = s->graph ? s->graph->fix : s->options.fix,
+                                   .limits = s->options.limits,
                                    .allocator = s->allocator,
                                    .log = s->log,
                                    .training = s->options.training_info != 0,

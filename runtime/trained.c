@@ -199,7 +199,7 @@ bool ot_is_candidate(const struct evidence *e, int k, int i, int v) {
 static void find_constant(struct evidence *e) {
     const struct graph *g = e->g;
     for (int v = 0; v < g->n_values; v++) e->constant[v] = g->value[v].constant != NULL;
-    for (int k = 0; k < g->n_nodes; k++) {
+    for (int k = 0; k < g->all_nodes; k++) {
         const struct node *node = &g->node[k];
         const struct op *op = ot_op_of(node);
         bool constant = op && !op->random && node->n_in > 0;
@@ -213,7 +213,7 @@ static void find_constant(struct evidence *e) {
 /* From the last node back, all consumers of a value have been seen. */
 static void find_weights(struct evidence *e) {
     const struct graph *g = e->g;
-    for (int k = g->n_nodes - 1; k >= 0; k--) {
+    for (int k = g->all_nodes - 1; k >= 0; k--) {
         const struct node *node = &g->node[k];
         bool on_way = false;
         for (int j = 0; j < node->n_out; j++) {
@@ -233,18 +233,24 @@ static bool is_float(int64_t type) {
     return type == OT_FLOAT || type == OT_DOUBLE || type == OT_FLOAT16 || type == OT_BFLOAT16;
 }
 
+/* Bodies of loops stand behind the nodes that they belong to: what they give is taken to reach. */
 static void find_reaches(struct evidence *e) {
     const struct graph *g = e->g;
     for (int i = 0; i < g->n_outputs; i++) e->reaches[g->output[i]] = true;
-    for (int k = g->n_nodes - 1; k >= 0; k--) {
+    for (int k = 0; k < g->all_nodes; k++) {
+        const struct body *b = g->node[k].body;
+        for (int i = 0; b && i < b->n_out; i++) e->reaches[b->out[i]] = true;
+    }
+    for (int k = g->all_nodes - 1; k >= 0; k--) {
         const struct node *node = &g->node[k];
         const struct op *op = ot_op_of(node);
         bool reaches = false;
         for (int j = 0; j < node->n_out; j++)
             reaches |= node->out[j] >= 0 && e->reaches[node->out[j]];
         if (is_op(node, "Cast")) reaches &= is_float(ot_attr_int(node, "to", OT_FLOAT));
-        for (int i = 0; op && reaches && i < node->n_in; i++)
-            if (node->in[i] >= 0 && carries(node, op, i)) e->reaches[node->in[i]] = true;
+        for (int i = 0; reaches && i < node->n_in; i++)
+            if (node->in[i] >= 0 && (node->body || (op && carries(node, op, i))))
+                e->reaches[node->in[i]] = true;
     }
 }
 

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,89 @@ static void a_condition_of_data_is_refused(void **state) {
     free(b.data);
 }
 
+/* The sample whose `k` is an input of one int64. */
+static struct bytes sample_with_input(void) {
+    struct bytes b = sample(2);
+    Onnx__ModelProto *m = unpack(b);
+    free(b.data);
+    Onnx__TensorProto **k = &m->graph->initializer[1];
+    assert_string_equal((*k)->name, "k");
+    onnx__tensor_proto__free_unpacked(*k, NULL);
+    *k = m->graph->initializer[--m->graph->n_initializer];
+    Onnx__TypeProto__Tensor *type = add_input(m, "k", 1, 1)->type->tensor_type;
+    type->elem_type = OT_INT64;
+    free(type->shape->dim[--type->shape->n_dim]); /* of a number: nothing hangs on it */
+    return pack_built(m);
+}
+
+static ot_status open_fixed(struct bytes b, const char *fix, ot_session **s, ot_error *err) {
+    return ot_open_buffer(b.data, b.size, &(ot_options){.threads = 1, .fix = fix}, s, err);
+}
+
+static void train_once(ot_session *s) {
+    static const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, zero[12];
+    const ot_tensor in = {OT_FLOAT, 2, {4, 2}, x}, y = {OT_FLOAT, 2, {4, 3}, zero};
+    ot_result r;
+    ot_error err;
+    assert_int_equal(ot_set_loss(s, &(ot_loss_options){.kind = OT_LOSS_MSE}, &err), OT_OK);
+    assert_int_equal(ot_set_optimizer(s, &(ot_optimizer_options){.lr = 0.01f}, &err), OT_OK);
+    assert_int_equal(ot_train_step(s, &in, 1, &y, &r, &err), OT_OK);
+    assert_int_equal(ot_optimizer_step(s, &err), OT_OK);
+}
+
+/* The session has no such input, the file that is written has it. */
+static void a_fixed_input_decides(void **state) {
+    (void)state;
+    struct bytes b = sample_with_input();
+    ot_session *s = NULL, *other = NULL;
+    ot_parameter_info info;
+    ot_error err;
+    float trained[6];
+    assert_int_equal(open_fixed(b, NULL, &s, &err), OT_ERROR_UNSUPPORTED);
+    assert_int_equal(open_fixed(b, "k=1,k=2", &s, &err), OT_OK);
+    assert_int_equal(ot_input_count(s), 1);
+    assert_int_equal(ot_get_parameter(s, 0, &info, NULL), OT_OK);
+    assert_string_equal(info.name, "y/then_branch/q/then_branch/w");
+    train_once(s);
+    assert_int_equal(ot_read_parameter(s, 0, trained, NULL), OT_OK);
+    assert_memory_not_equal(trained, w, sizeof w);
+    assert_int_equal(ot_export_onnx(s, target(), &(ot_export_options){0}, &err), OT_OK);
+    ot_close(s);
+    free(b.data);
+    b = slurp(target());
+    Onnx__ModelProto *m = unpack(b);
+    assert_int_equal(m->graph->n_input, 2);
+    assert_memory_equal(find_weight(m, true)->raw_data.data, trained, sizeof trained);
+    assert_memory_equal(find_weight(m, false)->raw_data.data, w, sizeof w);
+    onnx__model_proto__free_unpacked(m, NULL);
+    assert_int_equal(open_fixed(b, "k=1", &other, &err), OT_OK);
+    assert_int_equal(ot_get_parameter(other, 0, &info, NULL), OT_OK);
+    assert_string_equal(info.name, "y/else_branch/w");
+    ot_close(other);
+    free(b.data);
+    remove(target());
+}
+
+static void what_cannot_be_fixed_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *fix, *message;
+    } faults[] = {{"q=1", "fix: the model has no input 'q'"},
+                  {"k", "fix: '' is no value of type int64"},
+                  {"k=1.5", "input[1] 'k': fix: '1.5' is no value of type int64"},
+                  {"k=99999999999999999999", "is no value of type int64"},
+                  {"x=1", "input[0] 'x': fix: dimension 0 is free"}};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        struct bytes b = sample_with_input();
+        ot_session *s = NULL;
+        ot_error err;
+        assert_int_equal(open_fixed(b, faults[i].fix, &s, &err), OT_ERROR_ARGUMENT);
+        if (!strstr(err.message, faults[i].message))
+            fail_msg("'%s' lacks '%s'", err.message, faults[i].message);
+        free(b.data);
+    }
+}
+
 static void rename_to(char **name, const char *other) {
     free(*name);
     *name = text(other);
@@ -179,6 +263,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_taken_branch_is_part_of_the_graph),
         cmocka_unit_test(a_condition_of_data_is_refused),
+        cmocka_unit_test(a_fixed_input_decides),
+        cmocka_unit_test(what_cannot_be_fixed_is_refused),
         cmocka_unit_test(faulty_branches_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

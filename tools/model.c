@@ -71,6 +71,7 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         return ot_refuse(f, EXIT_USAGE, "no model given; usage: onnx-train %s MODEL ...", s->name);
     const bool computes = s->command & COMPUTES;
     const ot_options options = {
+        .fix = ot_text(s, OPTION_fix),
         .threads = computes ? (int)ot_integer(s, OPTION_threads, 0) : 1,
         .isa = computes ? ot_text(s, OPTION_isa) : NULL,
         .sparse = computes ? (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0) : OT_SPARSE_AUTO,

@@ -125,6 +125,7 @@ struct graph {
     int training_steps;    /* entries of training_info */
     struct algorithm *algorithm; /* NULL: there is none, or it was not asked for */
     uint8_t hash[32];      /* SHA-256 of the file */
+    const char *fix;       /* inputs that were made constants, as import_options has it; or NULL */
     void *skeleton;        /* the serialized model without the payload of its large weights; */
     size_t skeleton_bytes; /* ... only export reads it */
 };
