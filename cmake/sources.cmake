@@ -98,6 +98,7 @@ set(ONNX_SOURCES
   onnx/scope.c
   onnx/sequence.c
   onnx/skeleton.c
+  onnx/slots.c
   onnx/sparse.c
   onnx/training.c
   onnx/tree.c

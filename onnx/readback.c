@@ -8,7 +8,7 @@
 #include "onnx/model.h"
 #include "runtime/base/pattern.h"
 
-enum { PIECE = 1 << 15 }; /* floats read at a time */
+enum { PIECE = 1 << 20 }; /* floats read at a time */
 
 struct readback {
     const struct graph *g;
@@ -95,30 +95,44 @@ static ot_status compare_slot(struct comparison *c, int64_t at, float found, boo
     return same_float(found, expected) ? OT_OK : differs(c, at, found, expected);
 }
 
-/* Slots behind the last element that was not zero. */
-static ot_status compare_rest(struct comparison *c) {
+/* The slots of a row in elements [first, first + n). What is as it was meant becomes +0. */
+static ot_status compare_row(struct comparison *c, int r, int64_t first, int64_t n, float *found) {
     const struct pattern *p = c->t->pattern;
     const float *value = c->t->data;
-    for (int r = 0; r < p->rows; r++)
-        for (int s = c->next[r]; s < p->row[r + 1]; s++)
-            if (through_file(c->type, value[s]) != 0)
-                return differs(c, ot_pattern_position(p, r, s), 0, value[s]);
+    for (; c->next[r] < p->row[r + 1]; c->next[r]++) {
+        const int64_t at = ot_pattern_position(p, r, c->next[r]) - first;
+        if (at >= n) break;
+        const float expected = through_file(c->type, value[c->next[r]]);
+        if (!same_float(found[at], expected)) return differs(c, first + at, found[at], expected);
+        found[at] = 0;
+    }
     return OT_OK;
 }
 
-/* Elements [first, first + n) of a dense tensor of the file; floats of it, whatever its type. */
+/* Elements [first, first + n) of a dense tensor whose weight has a pattern: rows of the file's
+ * matrix, or a part of one row. */
+static ot_status compare_slots(struct comparison *c, int64_t first, int64_t n, float *found) {
+    const struct pattern *p = c->t->pattern;
+    int64_t row = first / c->cols, end = (first + n - 1) / c->cols + 1;
+    if (p->transposed) { /* rows of the pattern are columns */
+        row = n < c->cols ? first % c->cols : 0;
+        end = n < c->cols ? row + n : p->rows;
+    }
+    for (int64_t r = row; r < end; r++) OT_TRY(compare_row(c, (int)r, first, n, found));
+    for (int64_t i = 0; i < n; i++)
+        if (ot_bits_of_float(found[i]) && !same_float(found[i], off_pattern(c, first + i)))
+            return differs(c, first + i, found[i], off_pattern(c, first + i));
+    return OT_OK;
+}
+
+/* The same of a dense tensor for a dense one. */
 static ot_status compare_floats(struct comparison *c, int64_t first, int64_t n,
                                 const float *found) {
     const float *expected = (const float *)c->t->data + first;
-    bool is_slot;
-    if (!c->t->pattern && !memcmp(found, expected, (size_t)n * sizeof *found)) return OT_OK;
-    for (int64_t i = 0; i < n; i++) {
-        if (c->t->pattern) {
-            if (ot_bits_of_float(found[i])) OT_TRY(compare_slot(c, first + i, found[i], &is_slot));
-        } else if (!same_float(found[i], through_file(c->type, expected[i]))) {
+    if (!memcmp(found, expected, (size_t)n * sizeof *found)) return OT_OK;
+    for (int64_t i = 0; i < n; i++)
+        if (!same_float(found[i], through_file(c->type, expected[i])))
             return differs(c, first + i, found[i], expected[i]);
-        }
-    }
     return OT_OK;
 }
 
@@ -158,6 +172,16 @@ static ot_status compare_integers(struct comparison *c, int64_t first, int64_t n
     return OT_OK;
 }
 
+/* Elements of the piece that begins here. */
+static int64_t piece_size(const struct comparison *c, int64_t first, int64_t count, int64_t most) {
+    const int64_t cols = c->t->pattern ? c->cols : 1, rest = cols - first % cols;
+    if (cols > most)
+        most = rest < most ? rest : most;
+    else
+        most -= most % cols;
+    return count - first < most ? count - first : most;
+}
+
 static ot_status compare_dense(struct comparison *c, const Onnx__TensorProto *p) {
     struct tensor shape;
     struct payload payload;
@@ -167,16 +191,16 @@ static ot_status compare_dense(struct comparison *c, const Onnx__TensorProto *p)
     const int64_t count = ot_elements(&shape), most = (int64_t)(PIECE * sizeof(float) / size);
     OT_TRY(ot_payload_open(c->im, p, &shape, &payload));
     ot_status status = OT_OK;
-    for (int64_t i = 0; i < count && !status; i += most) {
-        const int64_t n = count - i < most ? count - i : most;
+    for (int64_t i = 0, n; i < count && !status; i += n) {
+        n = piece_size(c, i, count, most);
         status = ot_payload_part(c->im, &payload, (size_t)i, (size_t)n, c->piece);
         if (!status)
-            status = shape.type == OT_FLOAT ? compare_floats(c, i, n, c->piece)
-                                            : compare_integers(c, i, n, c->piece);
+            status = shape.type != OT_FLOAT ? compare_integers(c, i, n, c->piece)
+                     : c->t->pattern        ? compare_slots(c, i, n, c->piece)
+                                            : compare_floats(c, i, n, c->piece);
     }
     ot_payload_close(&payload);
-    if (status || !c->t->pattern) return status;
-    return compare_rest(c);
+    return status;
 }
 
 /* Entries of a sparse tensor of the file: those of the pattern, or all that are not +0. */

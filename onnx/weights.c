@@ -6,9 +6,9 @@
  * it behind. */
 #include "onnx/model.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "onnx/slots.h"
 #include "runtime/base/pattern.h"
 
 static bool is_recurrent(const struct node *n) {
@@ -130,74 +130,65 @@ done:
 
 static bool is_slot(float f) { return f != 0; }
 
-/* Moves the slots of a dense weight to its front, in `position` their places. */
-static int64_t compact(float *dense, int64_t count, int64_t *position) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (!is_slot(dense[i])) continue;
-        position[n] = i;
-        dense[n++] = dense[i];
+/* Elements of a dense weight at dst. */
+static ot_status read_elements(struct import *im, const Onnx__TensorProto *t,
+                               const struct tensor *shape, float *dst, int64_t *zeros) {
+    enum { PIECE = 1 << 16 };
+    const int64_t count = ot_elements(shape);
+    struct payload p;
+    OT_TRY(ot_payload_open(im, t, shape, &p));
+    ot_status status = OT_OK;
+    for (int64_t i = 0; i < count && !status; i += PIECE) {
+        const int64_t n = count - i < PIECE ? count - i : PIECE;
+        status = ot_payload_part(im, &p, (size_t)i, (size_t)n, dst + i);
+        for (int64_t k = i; k < i + n && !status; k++) *zeros += dst[k] == 0;
     }
-    return n;
-}
-
-static bool is_negative_zero(float f) { return !is_slot(f) && signbit(f); }
-
-static int64_t count_slots(const float *dense, int64_t count, int64_t *negative_zeros) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < count; i++) {
-        n += is_slot(dense[i]);
-        *negative_zeros += is_negative_zero(dense[i]);
-    }
-    return n;
-}
-
-/* Remembers where they stand: export writes them back, and they are no slots. */
-static ot_status note_negative_zeros(struct import *im, struct value *v, const float *dense,
-                                     int64_t count) {
-    const size_t size = (size_t)(count + 7) / 8;
-    uint8_t *bits = ot_bump_alloc(&im->kept, size, 1);
-    if (!bits) return ot_import_no_room(im, &im->g->arena, size);
-    for (int64_t i = 0; i < count; i++)
-        if (is_negative_zero(dense[i])) bits[i / 8] |= (uint8_t)(1 << i % 8);
-    v->negative_zeros = bits;
-    return OT_OK;
-}
-
-static ot_status read_dense_weight(struct import *im, struct source *source, struct value *v) {
-    struct tensor *t = v->constant;
-    int64_t negative_zeros = 0;
-    const int64_t count = ot_elements(t);
-    ot_status status;
-    int64_t *position = NULL;
-    float *dense = ot_block_alloc(&im->allocator, (size_t)count, sizeof *dense);
-    if (!dense) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
-    status = ot_payload_read(im, source->tensor, t, dense);
-    if (status) goto done;
-    const int64_t slots = count_slots(dense, count, &negative_zeros);
-    if (!ot_zeros_are_structure(&im->g->structure, v->name, false, count - slots, count,
-                                &v->structure)) {
-        v->zeros = count - slots;
-        t->data = ot_arena_alloc(&im->g->arena, (size_t)count, sizeof *dense);
-        if (t->data)
-            memcpy(t->data, dense, (size_t)count * sizeof *dense);
-        else
-            status = ot_import_no_room(im, &im->g->arena, (size_t)count * sizeof *dense);
-        goto done;
-    }
-    if (negative_zeros) status = note_negative_zeros(im, v, dense, count);
-    if (status) goto done;
-    position = ot_block_alloc(&im->allocator, (size_t)slots, sizeof *position);
-    if (!position) {
-        status = ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
-        goto done;
-    }
-    compact(dense, count, position);
-    status = set_pattern(im, t, source->use, position, dense, slots);
-done:
-    ot_block_free(&im->allocator, position);
-    ot_block_free(&im->allocator, dense);
+    ot_payload_close(&p);
     return status;
+}
+
+/* Every element is kept. */
+static ot_status keep_dense(struct import *im, const Onnx__TensorProto *from, struct value *v,
+                            int64_t *zeros) {
+    struct tensor *t = v->constant;
+    *zeros = 0;
+    t->data = ot_arena_alloc_dirty(&im->g->arena, (size_t)ot_elements(t), sizeof(float));
+    if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
+    return read_elements(im, from, t, t->data, zeros);
+}
+
+/* Slots alone are kept, where zeros are structure. */
+static ot_status keep_slots(struct import *im, const struct source *source, struct value *v,
+                            bool *is_pruned) {
+    struct slots s;
+    const struct tensor shape = *v->constant;
+    const int64_t count = ot_elements(&shape);
+    OT_TRY(ot_slots_read(im, source->tensor, &shape, file_rows(&shape, source->use), &s));
+    ot_status status = OT_OK;
+    *is_pruned = ot_zeros_are_structure(&im->g->structure, v->name, false, count - s.n, count,
+                                        &v->structure);
+    if (*is_pruned) {
+        v->negative_zeros = s.negative_zeros;
+        status = ot_slots_pattern(im, &s, source->use == USE_COLUMNS, v->constant);
+    }
+    ot_slots_free(im, &s);
+    return status;
+}
+
+/* A sample says which way is likely to be the right one at once. */
+static ot_status read_dense_weight(struct import *im, struct source *source, struct value *v) {
+    const double few = 0.02; /* far from any share that makes structure */
+    double share;
+    bool is_pruned = false;
+    OT_TRY(ot_slots_sample(im, source->tensor, v->constant, &share));
+    if (share > few) OT_TRY(keep_slots(im, source, v, &is_pruned));
+    if (is_pruned) return OT_OK;
+    OT_TRY(keep_dense(im, source->tensor, v, &v->zeros));
+    if (share > few || !ot_zeros_are_structure(&im->g->structure, v->name, false, v->zeros,
+                                               ot_elements(v->constant), &v->structure))
+        return OT_OK;
+    v->zeros = 0;
+    return keep_slots(im, source, v, &is_pruned);
 }
 
 static ot_status read_sparse(struct import *im, const struct source *source, struct value *v) {

@@ -62,7 +62,7 @@ static void print_weight(const ot_parameter_info *p) {
     shape_text(shape, sizeof shape, p->rank, p->dim);
     zeros_text(zeros, sizeof zeros, p);
     printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s%s\n", name, p->op, shape,
-           p->elements, p->nonzeros, 100 * density(p), p->is_sparse ? "sparse" : "dense", zeros,
+           p->elements, p->nonzeros, 100 * density(p), p->has_pattern ? "sparse" : "dense", zeros,
            p->is_trainable ? "" : ", fixed: ",
            p->is_trainable ? "" : ot_fixed_reason_name(p->fixed));
 }
@@ -83,7 +83,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
         print_value("output", &v);
     }
     printf("\n%-36s %-18s %-18s %10s %10s %8s  %s\n", "weight", "operator", "shape", "elements",
-           "nonzeros", "density", "kernels");
+           "nonzeros", "density", "kept");
     for (int k = 0; k < ot_parameter_count(m->session); k++) {
         ot_parameter_info p;
         if (ot_get_parameter(m->session, k, &p, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
@@ -113,7 +113,7 @@ static void json_weight(const ot_parameter_info *p, int k) {
     ot_print_shape(stdout, p->rank, p->dim);
     printf(",\"elements\":%" PRId64 ",\"nnz\":%" PRId64 ",\"density\":%.9g", p->elements,
            p->nonzeros, density(p));
-    printf(",\"compute\":\"%s\",\"trainable\":%s", p->is_sparse ? "sparse" : "dense",
+    printf(",\"kept\":\"%s\",\"trainable\":%s", p->has_pattern ? "sparse" : "dense",
            p->is_trainable ? "true" : "false");
     if (!p->is_trainable) printf(",\"fixed\":\"%s\"", ot_fixed_reason_name(p->fixed));
     printf(",\"structure\":\"%s\",\"zeros\":%" PRId64, ot_structure_name(p->structure), p->zeros);
@@ -177,27 +177,16 @@ static int print_plan(const struct model *m, const struct settings *s, struct fa
     return 0;
 }
 
-/* Planning decides which weights get sparse kernels. A model that cannot be planned for these
- * shapes is listed all the same. */
-static int decide_kernels(const struct model *m, const struct settings *s, struct failure *f) {
-    ot_tensor inputs[MAX_INPUTS];
-    size_t bytes;
-    const int code = ot_model_shapes(m, s, inputs, f);
-    if (!code) ot_prepare(m->session, 1, inputs, m->n_inputs, &bytes, NULL);
-    return code == EXIT_USAGE ? code : 0;
-}
-
 int ot_run_inspect(struct settings *s, struct failure *f) {
     struct model m;
     int code = ot_model_open(&m, s, f);
     if (code) return code;
     const bool plan = ot_integer(s, OPTION_plan, 0);
-    if (!plan) code = decide_kernels(&m, s, f);
     if (plan)
         code = print_plan(&m, s, f);
-    else if (!code && ot_integer(s, OPTION_json, 0))
+    else if (ot_integer(s, OPTION_json, 0))
         code = print_json(&m, s, f);
-    else if (!code)
+    else
         code = print_text(&m, s, f);
     ot_model_close(&m);
     return code;

@@ -54,12 +54,19 @@ void ot_arena_free(struct arena *a) {
     a->used = a->held = 0;
 }
 
-static struct arena_chunk *new_chunk(struct arena *a, size_t size) {
+/* Large pages must be asked for before the first touch. A hint: no matter if it is refused. */
+static void want_large_pages(void *block, size_t bytes) {
+    if (bytes >= HUGE_BYTES) madvise(block, bytes & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+}
+
+static struct arena_chunk *new_chunk(struct arena *a, size_t size, bool dirty) {
     size_t total;
     if (!ot_add(size, ALIGN, &total)) return NULL;
-    struct arena_chunk *c = a->allocator.alloc(a->allocator.context, total, ALIGN);
+    const size_t align = total >= HUGE_BYTES ? PAGE : ALIGN;
+    struct arena_chunk *c = a->allocator.alloc(a->allocator.context, total, align);
     if (!c) return NULL;
-    memset(c, 0, total);
+    want_large_pages(c, total);
+    memset(c, 0, dirty ? sizeof *c : total);
     a->held += total;
     c->size = size;
     /* a chunk made for one large block goes behind the one that still has room */
@@ -73,7 +80,7 @@ static struct arena_chunk *new_chunk(struct arena *a, size_t size) {
     return c;
 }
 
-void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
+static void *take(struct arena *a, size_t count, size_t size, bool dirty) {
     size_t bytes, used;
     if (!ot_mul(count, size, &bytes) || !ot_add(bytes, ALIGN - 1, &bytes)) return NULL;
     bytes &= ~(size_t)(ALIGN - 1);
@@ -84,12 +91,21 @@ void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
         return NULL;
     }
     struct arena_chunk *c = a->chunk;
-    if (!c || c->size - c->used < bytes) c = new_chunk(a, bytes > CHUNK ? bytes : CHUNK);
+    if (!c || c->size - c->used < bytes)
+        c = bytes > CHUNK ? new_chunk(a, bytes, dirty) : new_chunk(a, CHUNK, false);
     if (!c) return NULL;
     void *p = (char *)c + ALIGN + c->used;
     c->used += bytes;
     a->used = used;
     return p;
+}
+
+void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
+    return take(a, count, size, false);
+}
+
+void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size) {
+    return take(a, count, size, true);
 }
 
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n) {
@@ -104,11 +120,9 @@ void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size) {
     size_t bytes;
     if (!ot_mul(count, size, &bytes)) return NULL;
     if (!bytes) bytes = ALIGN;
-    bool large = bytes >= HUGE_BYTES;
-    char *p = allocator->alloc(allocator->context, bytes, large ? PAGE : ALIGN);
+    char *p = allocator->alloc(allocator->context, bytes, bytes >= HUGE_BYTES ? PAGE : ALIGN);
     if (!p) return NULL;
-    /* Large pages must be asked for before the first touch. A hint: no matter if it is refused. */
-    if (large) madvise(p, bytes & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+    want_large_pages(p, bytes);
     memset(p, 0, bytes);
     return p;
 }

@@ -24,6 +24,8 @@ void ot_arena_free(struct arena *a); /* leaves an empty, usable arena */
 
 /* NULL when memory or budget is exhausted. count * size is checked for overflow. size 0 is fine. */
 void *ot_arena_alloc(struct arena *a, size_t count, size_t size);
+/* The same for whoever writes all of it at once: its contents are anything. */
+void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size);
 char *ot_arena_strdup(struct arena *a, const char *s);
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n);
 

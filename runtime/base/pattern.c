@@ -35,25 +35,26 @@ static void fill(struct pattern *p, int64_t file_cols, const int64_t *position, 
     p->row[0] = 0;
 }
 
-/* seen: a zero for each column. */
-static void count_live(struct pattern *p, bool *seen) {
+ot_status ot_pattern_count_live(struct pattern *p, ot_error *err) {
+    bool *seen = ot_block_alloc(&p->allocator, (size_t)p->cols, sizeof *seen);
+    if (!seen) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
     for (int r = 0; r < p->rows; r++) p->live_rows += p->row[r + 1] > p->row[r];
     for (int k = 0; k < p->nnz; k++) {
         p->live_cols += !seen[p->col[k]];
         seen[p->col[k]] = true;
     }
+    ot_block_free(&p->allocator, seen);
+    return OT_OK;
 }
 
-ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
-                         bool transposed, const int64_t *position, int64_t n, int *slot,
-                         struct pattern **pattern, ot_error *err) {
+ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
+                           bool transposed, int64_t n, struct pattern **pattern, ot_error *err) {
     int64_t most;
     if (file_rows < 0 || file_cols < 0 || file_rows >= INT_MAX || file_cols >= INT_MAX ||
         n > INT_MAX || __builtin_mul_overflow(file_rows, file_cols, &most))
         return ot_fail(err, OT_ERROR_LIMIT,
                        "sparse matrix %lld x %lld with %lld slots is too large",
                        (long long)file_rows, (long long)file_cols, (long long)n);
-    OT_TRY(check_positions(position, n, most, err));
     ot_allocator al = ot_allocator_or_default(allocator);
     struct pattern *p = ot_block_alloc(&al, 1, sizeof *p);
     if (!p) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
@@ -65,15 +66,26 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     p->nnz = (int)n;
     p->row = ot_block_alloc(&al, (size_t)p->rows + 1, sizeof *p->row);
     p->col = ot_block_alloc(&al, (size_t)n, sizeof *p->col);
-    bool *seen = ot_block_alloc(&al, (size_t)p->cols, sizeof *seen);
-    if (!p->row || !p->col || !seen) {
-        ot_block_free(&al, seen);
+    if (!p->row || !p->col) {
         ot_pattern_unref(p);
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
     }
-    if (n) fill(p, file_cols, position, n, slot);
-    count_live(p, seen);
-    ot_block_free(&al, seen);
+    *pattern = p;
+    return OT_OK;
+}
+
+ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
+                         bool transposed, const int64_t *position, int64_t n, int *slot,
+                         struct pattern **pattern, ot_error *err) {
+    struct pattern *p;
+    OT_TRY(ot_pattern_alloc(allocator, file_rows, file_cols, transposed, n, &p, err));
+    ot_status status = check_positions(position, n, file_rows * file_cols, err);
+    if (!status && n) fill(p, file_cols, position, n, slot);
+    if (!status) status = ot_pattern_count_live(p, err);
+    if (status) {
+        ot_pattern_unref(p);
+        return status;
+    }
     *pattern = p;
     return OT_OK;
 }

@@ -34,6 +34,12 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
                          bool transposed, const int64_t *position, int64_t n, int *slot,
                          struct pattern **pattern, ot_error *err);
 
+/* The same in two steps, for whoever fills row and col: an empty one with zeroed arrays, and its
+ * count of live rows and columns. */
+ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
+                           bool transposed, int64_t n, struct pattern **pattern, ot_error *err);
+ot_status ot_pattern_count_live(struct pattern *p, ot_error *err);
+
 struct pattern *ot_pattern_ref(const struct pattern *p);
 void ot_pattern_unref(const struct pattern *p); /* NULL is fine */
 
