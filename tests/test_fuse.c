@@ -213,8 +213,8 @@ static void train(const struct net *net, bool apart, const ot_options *options, 
     for (int i = 0; i < r->parameters; i++) {
         ot_parameter_info info;
         must(net, ot_get_parameter(r->s, i, &info, &err), &err);
-        r->n[i] = info.elements;
-        must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
+        r->n[i] = info.is_trainable ? info.elements : 0;
+        if (info.is_trainable) must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
     }
     must(net, ot_get_profile(r->s, count_step, (void *[]){r, (void *)(uintptr_t)net}, &err), &err);
 }
@@ -280,8 +280,8 @@ static void differentiate(const struct net *net, bool apart, const char *more, s
     for (int i = 0; i < r->parameters; i++) {
         ot_parameter_info info;
         must(net, ot_get_parameter(r->s, i, &info, &err), &err);
-        r->n[i] = info.elements;
-        must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
+        r->n[i] = info.is_trainable ? info.elements : 0;
+        if (info.is_trainable) must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
     }
 }
 
