@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -308,6 +309,39 @@ static void every_allocation_may_fail(void **state) {
     unlink(path);
 }
 
+/* Lookups of names that are there and that are not take some 0.1 s here; one by one through the
+ * list they took a minute. */
+static void names_are_found_in_a_large_file(void **state) {
+    (void)state;
+    enum { MANY = 60000, LENGTH = 16 };
+    static const float one = 1;
+    struct safetensor *list = calloc(MANY, sizeof *list);
+    const char *path = in_folder("many");
+    char(*name)[LENGTH] = calloc(MANY, sizeof *name), other[LENGTH];
+    struct safetensors s;
+    ot_error err = {0};
+    ot_allocator al = ot_allocator_or_default(NULL);
+    assert_true(list && name);
+    for (int i = 0; i < MANY; i++) { /* 7919 is prime: every number comes once, in no order */
+        snprintf(name[i], LENGTH, "w%lld", 7919LL * i % MANY);
+        list[i] = (struct safetensor){.name = name[i], .type = OT_FLOAT, .data = &one};
+    }
+    if (ot_safetensors_write(&al, path, list, MANY, NULL, 0, &err)) fail_msg("%s", err.message);
+    if (ot_safetensors_read(&al, path, 1 << 30, &s, &err)) fail_msg("%s", err.message);
+    const clock_t start = clock();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(other, sizeof other, "v%d", i);
+        assert_null(ot_safetensors_find(&s, other));
+        const struct safetensor *t = ot_safetensors_find(&s, name[i]);
+        assert_true(t && !strcmp(t->name, name[i]));
+    }
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 5);
+    ot_safetensors_free(&s);
+    free(list);
+    free(name);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_reads_what_the_standard_allows),
@@ -321,6 +355,7 @@ int main(void) {
         cmocka_unit_test(C03_lies_in_the_header_are_refused),
         cmocka_unit_test(unusable_arguments_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(names_are_found_in_a_large_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -34,6 +34,7 @@ struct safetensors {
     void *bytes; /* the file */
     int n, n_notes;
     struct safetensor *tensor; /* data points into bytes, aligned to its element size */
+    const struct safetensor **by_name; /* the same, sorted */
     ot_note *note;             /* without "crc32" */
 };
 
