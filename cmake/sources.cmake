@@ -186,6 +186,7 @@ set(TOOL_SOURCES
   tools/data_array.c
   tools/data_check.c
   tools/data_cifar.c
+  tools/data_hash.c
   tools/data_idx.c
   tools/data_images.c
   tools/data_npy.c
@@ -203,6 +204,7 @@ set(TOOL_SOURCES
   tools/inspect.c
   tools/jsonout.c
   tools/loss.c
+  tools/kept.c
   tools/model.c
   tools/model_constants.c
   tools/model_writer.c
@@ -214,7 +216,9 @@ set(TOOL_SOURCES
   tools/progress.c
   tools/proto.c
   tools/resize.c
+  tools/run_args.c
   tools/run_folder.c
+  tools/stale.c
   tools/stop.c
   tools/tool.c
   tools/train.c
@@ -254,6 +258,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_import:wire.c
   test_integer_weight:export_case.c:onnx_build.c
   test_kernels:sparse_case.c
+  test_notes:model.c:wire.c
   test_ops:cases.c:case_run.c
   test_optimizer
   test_options

@@ -414,6 +414,17 @@ OT_API void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *
 OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
                                   ot_error *err);
 
+/* Changes the options of the optimizer, which has to be of the same kind (else OT_ERROR_STATE), and
+ * goes on: moments, the count of steps and steps_before stay. Schedules are functions of the step,
+ * so that one with a later total_steps goes on in the middle of it. Momentum that SGD did not have
+ * begins at zero, what it has no more is forgotten. */
+OT_API ot_status ot_change_optimizer(ot_session *session, const ot_optimizer_options *options,
+                                     ot_error *err);
+
+/* The present options, with all defaults written out. OT_ERROR_STATE where there are none. */
+OT_API ot_status ot_get_optimizer(const ot_session *session, ot_optimizer_options *options,
+                                  ot_error *err);
+
 /* What the model's training_info says, where ot_options.training_info asked for it: a model whose
  * algorithm these options do not express is refused by ot_open, and the message names the node.
  * Weights that the algorithm does not update are not trainable. OT_ERROR_STATE where nothing was

@@ -51,21 +51,52 @@ ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *pla
     return need_moments(s, err);
 }
 
+/* Keeps the first `kept` moments of all weights. */
+static void replace_optimizer(ot_session *s, const struct optimizer *o, int kept) {
+    const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
+    if (before != ot_optimizer_moments(&o->options))
+        ot_session_drop_plans(s); /* other memory is left for them */
+    for (int i = 0; i < s->n_parameters; i++) {
+        for (int k = kept; k < OT_MOMENTS; k++) {
+            ot_block_free(&s->allocator, s->parameter[i].moment[k]);
+            s->parameter[i].moment[k] = NULL;
+        }
+    }
+    s->optimizer = *o;
+}
+
 ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct optimizer o = {.is_set = true};
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     OT_TRY(ot_optimizer_check(options, &o.options, err));
-    const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
-    if (before != ot_optimizer_moments(&o.options))
-        ot_session_drop_plans(s); /* other memory is left for them */
-    for (int i = 0; i < s->n_parameters; i++) {
-        for (int k = 0; k < OT_MOMENTS; k++) {
-            ot_block_free(&s->allocator, s->parameter[i].moment[k]);
-            s->parameter[i].moment[k] = NULL;
-        }
-    }
-    s->optimizer = o;
+    replace_optimizer(s, &o, 0);
+    return OT_OK;
+}
+
+ot_status ot_change_optimizer(ot_session *s, const ot_optimizer_options *options, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    struct optimizer o = s->optimizer;
+    if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
+    if (!o.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
+    OT_TRY(ot_optimizer_check(options, &o.options, err));
+    if (o.options.kind != s->optimizer.options.kind)
+        return ot_fail(err, OT_ERROR_STATE,
+                       "the optimizer is of kind %d, and cannot become one of "
+                       "kind %d: its moments mean something else",
+                       (int)s->optimizer.options.kind, (int)o.options.kind);
+    o.options.steps_before = s->optimizer.options.steps_before;
+    replace_optimizer(s, &o, ot_optimizer_moments(&o.options));
+    return OT_OK;
+}
+
+ot_status ot_get_optimizer(const ot_session *s, ot_optimizer_options *options, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
+    if (!s->optimizer.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
+    *options = s->optimizer.options;
     return OT_OK;
 }
 

@@ -150,6 +150,68 @@ static void save(const ot_session *s) {
     if (ot_save_checkpoint(s, in_folder("c"), notes, 2, &err)) fail_msg("%s", err.message);
 }
 
+/* ---- other options for the same optimizer ---- */
+
+/* The same options change nothing; the kind cannot change; a rate counts from the next step on. */
+static void options_change_and_moments_stay(void **state) {
+    (void)state;
+    for (int i = 0; i < OPTIMIZERS; i++) {
+        ot_session *a = open_training(i), *b = open_training(i);
+        ot_optimizer_options o, other;
+        ot_error err = {0};
+        for (int k = 0; k < 4; k++) train(a, k);
+        for (int k = 0; k < 4; k++) train(b, k);
+        assert_int_equal(ot_get_optimizer(a, &o, NULL), OT_OK);
+        assert_int_equal(ot_change_optimizer(a, &o, NULL), OT_OK);
+        for (int k = 4; k < 8; k++) train(a, k);
+        for (int k = 4; k < 8; k++) train(b, k);
+        assert_same_weights(a, b);
+        other = o;
+        other.kind = o.kind == OT_ADAMW ? OT_ADAM : OT_ADAMW;
+        other.nesterov = 0;
+        assert_int_equal(ot_change_optimizer(a, &other, &err), OT_ERROR_STATE);
+        assert_non_null(strstr(err.message, "kind"));
+        other = o;
+        other.lr *= 3;
+        other.steps_before = 5; /* stays what it is */
+        assert_int_equal(ot_change_optimizer(a, &other, NULL), OT_OK);
+        assert_true(ot_step_count(a) == ot_step_count(b));
+        assert_float_equal(ot_learning_rate(a) / ot_learning_rate(b), 3, 1e-5);
+        assert_int_equal(ot_get_optimizer(a, &o, NULL), OT_OK);
+        assert_int_equal(o.steps_before, 0);
+        ot_close(a);
+        ot_close(b);
+    }
+}
+
+/* SGD gets momentum, which begins at zero, and loses it. */
+static void momentum_comes_and_goes(void **state) {
+    (void)state;
+    ot_session *a = open_training(0), *b = open_training(0);
+    ot_optimizer_options o = {.lr = 0.1f, .momentum = 0.9f};
+    for (int k = 0; k < 4; k++) train(a, k);
+    for (int k = 0; k < 4; k++) train(b, k);
+    assert_int_equal(ot_change_optimizer(a, &o, NULL), OT_OK);
+    for (int k = 4; k < 6; k++) train(a, k); /* v = g: as without momentum */
+    for (int k = 4; k < 6; k++) train(b, k);
+    assert_same_weights(a, b);
+    train(a, 6);
+    train(a, 7);
+    o.momentum = 0;
+    assert_int_equal(ot_change_optimizer(a, &o, NULL), OT_OK);
+    ot_memory_info memory;
+    ot_get_memory_info(a, &memory);
+    assert_int_equal(memory.moments, 0);
+    train(a, 8);
+    train(a, 9);
+    ot_session *none = open_model(8, NULL);
+    assert_int_equal(ot_change_optimizer(none, &o, NULL), OT_ERROR_STATE);
+    assert_int_equal(ot_get_optimizer(none, &o, NULL), OT_ERROR_STATE);
+    ot_close(none);
+    ot_close(a);
+    ot_close(b);
+}
+
 /* ---- resuming ---- */
 
 static void resume_at(int optimizer, int at) {
@@ -379,6 +441,8 @@ static void every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_change_and_moments_stay),
+        cmocka_unit_test(momentum_comes_and_goes),
         cmocka_unit_test(training_goes_on_bit_for_bit),
         cmocka_unit_test(the_same_state_gives_the_same_file),
         cmocka_unit_test(notes_come_back),

@@ -157,6 +157,24 @@ int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings
     return 0;
 }
 
+int ot_algorithm_change(struct model *m, const struct settings *s, int64_t total_steps,
+                        struct failure *f) {
+    const ot_optimizer_options options = options_of(s, total_steps);
+    const int64_t step = ot_step_count(m->session);
+    ot_optimizer_options had;
+    ot_error err = {0};
+    if (ot_get_optimizer(m->session, &had, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
+    if (ot_is_new(s, OPTION_warmup) && options.warmup_steps != had.warmup_steps &&
+        options.warmup_steps && options.warmup_steps <= step)
+        return ot_refuse(f, EXIT_USAGE,
+                         "resume: warmup: the first %" PRId64 " steps of the run are behind it, at "
+                         "step %" PRId64,
+                         options.warmup_steps, step);
+    if (ot_change_optimizer(m->session, &options, &err))
+        return ot_refuse(f, EXIT_USAGE, "resume: %s", err.message);
+    return 0;
+}
+
 int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failure *f) {
     const char *globs = ot_text(s, OPTION_freeze);
     char glob[256];

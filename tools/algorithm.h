@@ -20,6 +20,10 @@ int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s, 
 int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings *s,
                      int64_t total_steps, struct failure *f);
 
+/* For a run that is resumed, whose checkpoint has been loaded: the settings count from here on. */
+int ot_algorithm_change(struct model *m, const struct settings *s, int64_t total_steps,
+                        struct failure *f);
+
 /* The weights that `freeze` names are not trained, or with an exclamation mark are. */
 int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failure *f);
 

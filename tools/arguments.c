@@ -88,7 +88,13 @@ static int read_resumed(struct settings *s, struct failure *f) {
     if (!S_ISDIR(info.st_mode)) strcpy(slash ? slash : folder, slash ? "" : ".");
     char *path = ot_join_path(folder, up, f);
     int code = path ? 0 : f->code;
-    if (!code && stat(path, &info) == 0) code = ot_settings_read(s, path, f);
+    s->resuming = true;
+    const bool folder_alone = S_ISDIR(info.st_mode);
+    s->has_run = !code && stat(path, &info) == 0;
+    if (!code && !s->has_run && folder_alone)
+        code = ot_refuse(f, EXIT_USAGE, "resume: '%s' holds no run: it has no args.yaml", resume);
+    if (s->has_run) code = ot_settings_read(s, path, f);
+    s->resuming = false;
     free(path);
     free(folder);
     return code;

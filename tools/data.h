@@ -67,6 +67,9 @@ void ot_data_close(struct data_source *d);
 int ot_data_read(const struct data_source *d, int64_t i, int input, struct sample *s,
                  struct failure *f);
 
+/* A number that other data hardly have: of sizes, labels, and a sample of the bytes. */
+int ot_data_hash(const struct data_source *d, uint64_t *hash, struct failure *f);
+
 /* A short name of sample i for messages and predictions: its file, or its number. */
 void ot_data_name(const struct data_source *d, int64_t i, char *out, size_t size);
 

@@ -186,6 +186,26 @@ static bool take_value(const struct option *o, const char *text, struct setting 
            (double)item->integer <= o->most;
 }
 
+/* Fills *fresh with a checked value; the texts are its own. */
+static int make_setting(const struct option *o, const char *value, const char *where,
+                        struct setting *fresh, struct failure *f) {
+    char buffer[512];
+    const bool on_line = strcmp(where, "command line") == 0;
+    *fresh = (struct setting){0};
+    if (!take_value(o, value, fresh))
+        return ot_refuse(f, EXIT_USAGE, "%s%s%s: '%s' is not %s", on_line ? "" : where,
+                         on_line ? "" : ": ", o->key, value, expectation(o, buffer, sizeof buffer));
+    fresh->text = ot_copy_text(value, f);
+    fresh->origin = ot_copy_text(where, f);
+    return fresh->text && fresh->origin ? 0 : f->code;
+}
+
+static void free_setting(struct setting *item) {
+    free(item->text);
+    free(item->origin);
+    free(item->run);
+}
+
 int ot_settings_put(struct settings *s, const char *key, const char *value, const char *where,
                     struct failure *f) {
     char buffer[512];
@@ -201,23 +221,50 @@ int ot_settings_put(struct settings *s, const char *key, const char *value, cons
     struct setting *item = &s->item[id];
     if (item->origin && strcmp(item->origin, where) == 0)
         return ot_refuse(f, EXIT_USAGE, "'%s' is given twice", key);
-    struct setting fresh = {0};
-    if (!take_value(&ot_option_table[id], value, &fresh))
-        return ot_refuse(f, EXIT_USAGE, "%s%s%s: '%s' is not %s", on_line ? "" : where,
-                         on_line ? "" : ": ", key, value,
-                         expectation(&ot_option_table[id], buffer, sizeof buffer));
-    if (item->origin) return 0;
-    fresh.text = ot_copy_text(value, f);
-    fresh.origin = ot_copy_text(where, f);
+    struct setting fresh;
+    const int code = make_setting(&ot_option_table[id], value, where, &fresh, f);
+    if (code || item->origin) { /* what was given first stays */
+        if (!code && s->resuming && !item->run) {
+            item->run = fresh.text;
+            fresh.text = NULL;
+        }
+        free_setting(&fresh);
+        return code;
+    }
     *item = fresh;
-    return fresh.text && fresh.origin ? 0 : f->code;
+    item->of_run = s->resuming;
+    return 0;
+}
+
+int ot_settings_replace(struct settings *s, enum option_id id, const char *value, const char *where,
+                        struct failure *f) {
+    struct setting fresh;
+    const int code = make_setting(&ot_option_table[id], value, where, &fresh, f);
+    if (code) {
+        free_setting(&fresh);
+        return code;
+    }
+    free_setting(&s->item[id]);
+    s->item[id] = fresh;
+    return 0;
+}
+
+bool ot_same_value(enum option_id id, const char *a, const char *b) {
+    const struct option *o = &ot_option_table[id];
+    double x[MAX_LIST], y[MAX_LIST];
+    struct setting p = {0}, q = {0};
+    int n, m;
+    if (!a || !b || strcmp(a, b) == 0) return !a == !b;
+    if (o->type == TYPE_TEXT) return false;
+    if (o->type == TYPE_LIST)
+        return parse_list(a, x, &n) && parse_list(b, y, &m) && n == m &&
+               memcmp(x, y, (size_t)n * sizeof *x) == 0;
+    return take_value(o, a, &p) && take_value(o, b, &q) && p.number == q.number &&
+           p.integer == q.integer;
 }
 
 void ot_settings_free(struct settings *s) {
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        free(s->item[i].text);
-        free(s->item[i].origin);
-    }
+    for (int i = 0; i < OPTION_COUNT; i++) free_setting(&s->item[i]);
     *s = (struct settings){0};
 }
 
@@ -246,6 +293,10 @@ double ot_number(const struct settings *s, enum option_id id, double missing) {
 }
 
 bool ot_is_given(const struct settings *s, enum option_id id) { return s->item[id].origin != NULL; }
+
+bool ot_is_new(const struct settings *s, enum option_id id) {
+    return s->item[id].origin != NULL && !s->item[id].of_run;
+}
 
 int ot_list(const struct settings *s, enum option_id id, double *numbers) {
     const char *text = ot_text(s, id);

@@ -41,6 +41,10 @@ enum { /* commands, as bits */
        UPDATES = TRAIN | BENCH | EXPORT,
        PLANS_ALONE = INSPECT | BENCH | CHECK, /* without data */
        LOADS = EVAL | PREDICT | EXPORT,
+       /* no commands, but what `train resume=` does where another value than the run's is given.
+        * Without either, the new one counts from there on. */
+       KEPT = 1 << 16,          /* refused: the run would be another one */
+       KEPT_IN_EPOCH = 1 << 17, /* refused in the middle of an epoch */
        MODELS = LOADS | INSPECT | TRAIN | BENCH | CHECK,
        BATCHES = DATAS | PLANS_ALONE,
        COMPUTES = DATAS | PLANS_ALONE,
@@ -67,6 +71,8 @@ struct setting {
     double number;   /* INTEGER, NUMBER, FLAG, SIZE, and the index of a CHOICE */
     int64_t integer; /* the same, exact */
     char *origin;    /* NULL: the table */
+    bool of_run;     /* it comes from the run that is resumed */
+    char *run;       /* what the run that is resumed had, where something was given; or NULL */
 };
 
 struct settings {
@@ -74,6 +80,8 @@ struct settings {
     const char *name;  /* of the command, for messages */
     bool help;         /* --help was given */
     const char *topic; /* `help`'s argument; NULL: none */
+    bool resuming;     /* what is put now comes from the run that is resumed */
+    bool has_run;      /* its args.yaml has been read */
     struct setting item[OPTION_COUNT];
 };
 
@@ -91,6 +99,13 @@ int ot_settings_put(struct settings *s, const char *key, const char *value, cons
 /* Sets from a YAML file. Keys of other commands are checked for their names only. */
 int ot_settings_read(struct settings *s, const char *path, struct failure *f);
 
+/* Sets what has been found out, whatever was given. */
+int ot_settings_replace(struct settings *s, enum option_id id, const char *value, const char *where,
+                        struct failure *f);
+
+/* Whether two texts are one value of this option; NULL is one for itself. */
+bool ot_same_value(enum option_id id, const char *a, const char *b);
+
 /* The option with this key that the commands know, or that any knows (commands = ~0u); -1. */
 int ot_option_find(const char *key, unsigned commands);
 
@@ -102,6 +117,7 @@ const char *ot_text(const struct settings *s, enum option_id id);
 int64_t ot_integer(const struct settings *s, enum option_id id, int64_t missing);
 double ot_number(const struct settings *s, enum option_id id, double missing);
 bool ot_is_given(const struct settings *s, enum option_id id); /* not from the table */
+bool ot_is_new(const struct settings *s, enum option_id id); /* nor from the run that is resumed */
 
 /* The numbers of a LIST, at most MAX_LIST; returns how many. */
 int ot_list(const struct settings *s, enum option_id id, double *numbers);

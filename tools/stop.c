@@ -1,4 +1,4 @@
-/* stop.c - Ctrl-C and SIGTERM ask a run to stop. */
+/* stop.c - Ctrl-C, SIGTERM and SIGHUP ask a run to stop. */
 #include "tools/stop.h"
 
 #include <signal.h>
@@ -21,6 +21,9 @@ void ot_stop_install(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 int ot_stop_signal(void) { return came; }

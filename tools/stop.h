@@ -1,8 +1,9 @@
-/* stop.h - Ctrl-C and SIGTERM ask a run to stop. */
+/* stop.h - Ctrl-C, SIGTERM and SIGHUP ask a run to stop. */
 #ifndef TOOLS_STOP_H
 #define TOOLS_STOP_H
 
-/* From now on the first SIGINT or SIGTERM is remembered, the second ends the process at once. */
+/* From now on the first of these signals is remembered, the second ends the process at once. SIGHUP
+ * that nohup ignores stays so. */
 void ot_stop_install(void);
 
 /* The signal that came; 0: none. */

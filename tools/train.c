@@ -57,6 +57,7 @@ void ot_trainer_print_header(const struct trainer *t) {
     if (ot_text(s, OPTION_resume))
         printf("        resumed at step %" PRId64 ", epoch %" PRId64 "\n",
                ot_step_count(t->model.session), t->at.epoch + 1);
+    if (*t->changed) printf("        from here on: %s\n", t->changed);
     printf("\n");
     fflush(stdout);
 }

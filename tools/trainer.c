@@ -1,6 +1,8 @@
 /* trainer.c - sets up a training run: model, data, head, optimizer, plan, folder. */
 #include "tools/trainer.h"
 
+#include "tools/jsonout.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -86,6 +88,12 @@ static int open_data(struct trainer *t, struct failure *f) {
     return compare_classes(t, f);
 }
 
+static int hash_data(struct trainer *t, struct failure *f) {
+    const int code = ot_data_hash(&t->data, &t->data_hash, f);
+    if (code || !t->has_val || t->val_is_part) return code;
+    return ot_data_hash(&t->val_data, &t->val_hash, f);
+}
+
 /* ---- model -------------------------------------------------------------------------------- */
 
 /* The classes that a new head is asked to have; 0: none is asked for. */
@@ -135,23 +143,42 @@ static int compare_head(const struct trainer *t, struct failure *f) {
                      t->data.path, needs, has, needs);
 }
 
-/* Epochs, steps and what the schedule needs to know of them. */
-static int count_steps(struct trainer *t, struct failure *f) {
+/* How long the run is. A limit that is given to a resumed run takes the place of both it had. */
+static void take_limits(struct trainer *t) {
     const struct settings *s = t->s;
-    const int64_t n = t->feed.count;
-    t->max_steps = ot_integer(s, OPTION_max_steps, 0);
-    t->epochs = ot_integer(s, OPTION_epochs, 0);
+    const int64_t epochs = ot_integer(s, OPTION_epochs, 0),
+                  steps = ot_integer(s, OPTION_max_steps, 0);
+    const bool resumed = ot_text(s, OPTION_resume) != NULL;
+    const bool new_epochs = epochs && ot_is_new(s, OPTION_epochs);
+    const bool new_steps = steps && ot_is_new(s, OPTION_max_steps);
+    t->max_steps = resumed && new_epochs && !new_steps ? 0 : steps;
+    t->epochs = resumed && new_steps && !new_epochs ? 0 : epochs;
     if (t->max_steps && !ot_is_given(s, OPTION_epochs)) t->epochs = 0;
-    t->batches = ot_integer(s, OPTION_drop_last, 0) ? n / t->size : (n + t->size - 1) / t->size;
+}
+
+/* The steps of the whole run, from those taken and those to come; schedules end there. */
+static void count_steps(struct trainer *t) {
+    const int64_t per_epoch = (t->batches + t->accumulate - 1) / t->accumulate;
+    const int64_t left = (t->batches - t->at.done + t->accumulate - 1) / t->accumulate;
+    t->total_steps = 0;
+    if (t->epochs) t->total_steps = ot_step_count(t->model.session);
+    if (t->epochs > t->at.epoch) t->total_steps += left + (t->epochs - t->at.epoch - 1) * per_epoch;
+    if (t->max_steps && (!t->epochs || t->max_steps < t->total_steps))
+        t->total_steps = t->max_steps;
+}
+
+/* Batches of an epoch, and the steps of the run as long as no checkpoint says where it is. */
+static int count_batches(struct trainer *t, struct failure *f) {
+    const int64_t n = t->feed.count;
+    const bool drops = ot_integer(t->s, OPTION_drop_last, 0);
+    t->batches = drops ? n / t->size : (n + t->size - 1) / t->size;
     if (t->batches < 1)
         return ot_refuse(f, EXIT_USAGE,
                          "batch %" PRId64 " is larger than the %" PRId64
                          " training samples, and drop_last=1",
                          t->size, n);
-    const int64_t per_epoch = (t->batches + t->accumulate - 1) / t->accumulate;
-    t->total_steps = t->epochs * per_epoch;
-    if (t->max_steps && (!t->epochs || t->max_steps < t->total_steps))
-        t->total_steps = t->max_steps;
+    take_limits(t);
+    count_steps(t);
     return 0;
 }
 
@@ -182,17 +209,53 @@ static int make_feeds(struct trainer *t, struct failure *f) {
     return code ? code : compare_head(t, f);
 }
 
-/* The run's folder, and where a resumed run goes on. */
-static int open_folder(struct trainer *t, struct failure *f) {
+/* Goes on from a checkpoint with what is set now. */
+static int go_on(struct trainer *t, const char *checkpoint, struct failure *f) {
+    int code = ot_trainer_load(t, checkpoint, f);
+    if (code) return code;
+    count_steps(t);
+    ot_kept_changes(t->s, t->changed, sizeof t->changed);
+    code = ot_algorithm_change(&t->model, t->s, t->total_steps, f);
+    if (!code) code = ot_run_rewind(&t->run, t->at.metrics, t->at.results, f);
+    if (!code && *t->changed) {
+        fprintf(t->run.metrics, "{\"event\":\"resume\",\"step\":%" PRId64 ",\"changed\":",
+                ot_step_count(t->model.session));
+        ot_print_string(t->run.metrics, t->changed);
+        fputs("}\n", t->run.metrics);
+    }
+    return code;
+}
+
+/* args.yaml says what is in force: the rate that the optimizer's kind has by default, the limits
+ * that count. */
+static int settle(struct trainer *t, struct settings *s, struct failure *f) {
+    static const char origin[] = "in force";
+    char text[40];
+    int code = 0;
+    ot_optimizer_options o;
+    if (!ot_is_given(s, OPTION_lr) && !ot_get_optimizer(t->model.session, &o, NULL)) {
+        snprintf(text, sizeof text, "%g", (double)o.lr);
+        code = ot_settings_replace(s, OPTION_lr, text, origin, f);
+    }
+    snprintf(text, sizeof text, "%" PRId64, t->epochs);
+    if (!code) code = ot_settings_replace(s, OPTION_epochs, text, origin, f);
+    snprintf(text, sizeof text, "%" PRId64, t->max_steps);
+    return code ? code : ot_settings_replace(s, OPTION_max_steps, text, origin, f);
+}
+
+/* The run's folder, and where a resumed run goes on. A run that has no checkpoint yet begins. */
+static int open_folder(struct trainer *t, struct settings *s, struct failure *f) {
     char *checkpoint = NULL;
     int code;
-    if (ot_text(t->s, OPTION_resume))
-        code = ot_run_resume(&t->run, t->s, &checkpoint, f);
+    if (ot_text(s, OPTION_resume))
+        code = ot_run_resume(&t->run, s, &checkpoint, f);
     else
-        code = ot_run_create(&t->run, t->s, f);
-    if (!code && checkpoint) code = ot_trainer_load(t, checkpoint, f);
-    if (!code) code = ot_run_write_args(&t->run, t->s, &t->model, f);
-    if (!code && !checkpoint) /* so that a run can be resumed from its first moment on */
+        code = ot_run_create(&t->run, s, f);
+    if (!code && checkpoint) code = go_on(t, checkpoint, f);
+    if (!code) code = settle(t, s, f);
+    if (!code) code = ot_run_write_args(&t->run, s, &t->model, f);
+    if (!code) code = ot_run_publish(&t->run, f);
+    if (!code && (!checkpoint || *t->changed)) /* so that what is new outlives a crash */
         code = ot_trainer_save(t, "last.otc", f);
     free(checkpoint);
     return code;
@@ -209,13 +272,14 @@ uint64_t ot_trainer_mask(const struct trainer *t) {
 }
 
 int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
-    static int (*const steps[])(struct trainer * t, struct failure * f) = {open_data, fit_head,
-                                                                           make_feeds};
+    static int (*const steps[])(struct trainer * t, struct failure * f) = {open_data, hash_data,
+                                                                           fit_head, make_feeds};
     *t = (struct trainer){.s = s, .at.best = NAN};
     t->seed = (uint64_t)ot_integer(s, OPTION_seed, 0);
     t->size = ot_integer(s, OPTION_batch, 1);
     t->accumulate = ot_integer(s, OPTION_accumulate, 1);
-    int code = ot_model_open(&t->model, s, f);
+    int code = ot_kept_check(s, f);
+    if (!code) code = ot_model_open(&t->model, s, f);
     if (!code) code = ot_algorithm_read(&t->algorithm, &t->model, s, f);
     if (!code) code = ot_algorithm_freeze(&t->model, s, f);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++) code = steps[i](t, f);
@@ -226,12 +290,12 @@ int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
         t->order = ot_take((size_t)t->feed.count, sizeof *t->order, f);
         code = t->order ? 0 : f->code;
     }
-    if (!code) code = count_steps(t, f);
+    if (!code) code = count_batches(t, f);
     if (!code) code = ot_algorithm_set(&t->algorithm, &t->model, s, t->total_steps, f);
     if (!code) code = plan(t, f);
     if (!code) code = ot_trainer_plan_export(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);
-    if (!code) code = open_folder(t, f);
+    if (!code) code = open_folder(t, s, f);
     if (code) {
         code = ot_model_blame(&t->model, f);
         ot_trainer_free(t);

@@ -8,6 +8,8 @@
 #include "tools/progress.h"
 #include "tools/run_folder.h"
 
+enum { TOO_MANY_SAVES = 3 };
+
 /* What a checkpoint carries for us, besides what the library keeps. */
 struct position {
     int64_t epoch;          /* epochs that are complete */
@@ -47,7 +49,29 @@ struct trainer {
     const char *new_head; /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;
     double last_loss;
+    uint64_t data_hash, val_hash; /* of the data; 0: there are none */
+    int failed_saves;             /* one after the other; TOO_MANY_SAVES end the run */
+    bool best_is_lost;            /* the last of them was of the best, as `lost` has it */
+    struct position lost;
+    char changed[512];            /* options that a resumed run has not had before; "" */
 };
+
+/* ---- kept.c: options of a run that is resumed ---- */
+
+/* The value of an option that a run keeps, "" where it is not set; NULL: it may change. */
+const char *ot_kept_text(const struct settings *s, enum option_id id);
+
+/* Refuses an option that a run keeps and that is not what it was; done: batches of this epoch. */
+int ot_kept_compare(const struct settings *s, enum option_id id, const char *was, int64_t done,
+                    struct failure *f);
+
+/* The same of what args.yaml says, before anything is opened. */
+int ot_kept_check(const struct settings *s, struct failure *f);
+
+/* "lr=0.5 (0.01), epochs=4 (2)": what was given, and what the run had. */
+void ot_kept_changes(const struct settings *s, char *line, size_t size);
+
+/* ---- the run ---- */
 
 /* Everything before the first step; writes nothing but a new run's folder, and that last. */
 int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f);

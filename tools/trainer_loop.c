@@ -105,6 +105,20 @@ static void show(struct trainer *t) {
     ot_progress_show(&t->progress, &at);
 }
 
+/* After a save, which gave `code`: one that the system refused is tried again at the next
+ * checkpoint, for the disk may have room by then. What was saved before is as it was. */
+static int bear(struct trainer *t, int code, struct failure *f) {
+    if (!code) t->failed_saves = 0;
+    if (code != EXIT_RUNTIME) return code;
+    ot_progress_clear(&t->progress);
+    if (++t->failed_saves >= TOO_MANY_SAVES) return code;
+    fprintf(stderr,
+            "onnx-train: WARNING: step %" PRId64 " IS NOT SAVED: %s. Training goes on and tries "
+            "again at the next checkpoint; after %d failures in a row it ends\n",
+            step_count(t), f->text, TOO_MANY_SAVES);
+    return 0;
+}
+
 static void make_order(struct trainer *t) {
     if (ot_integer(t->s, OPTION_shuffle, 1))
         ot_permutation(t->seed, (uint64_t)t->at.epoch, t->feed.count, t->order);
@@ -120,7 +134,7 @@ static int run_epoch(struct trainer *t, struct failure *f) {
     while (t->at.done < t->batches && !steps_are_up(t) && !ot_stop_signal()) {
         int code = run_step(t, f);
         if (!code && every && step_count(t) % every == 0 && t->at.done < t->batches)
-            code = ot_trainer_save(t, "last.otc", f);
+            code = bear(t, ot_trainer_save(t, "last.otc", f), f);
         if (code) return code;
         show(t);
     }
@@ -215,6 +229,28 @@ static int validate(struct trainer *t, struct score *val, struct failure *f) {
     return 0;
 }
 
+static int save_files(struct trainer *t, bool best, struct failure *f) {
+    int code = 0;
+    if (best) code = ot_trainer_export(t, "best.onnx", f);
+    if (best && !code) code = ot_trainer_save(t, "best.otc", f);
+    t->best_is_lost = best && code;
+    if (!code) code = ot_trainer_export(t, "last.onnx", f);
+    return code ? code : ot_trainer_save(t, "last.otc", f);
+}
+
+/* All files of an epoch's end. A best one that cannot be saved is none: the earlier one stays. */
+static int save_epoch(struct trainer *t, bool best, const struct position *before,
+                      struct failure *f) {
+    const int code = save_files(t, best, f);
+    if (t->best_is_lost) {
+        t->lost = t->at;
+        t->at.best = before->best;
+        t->at.best_epoch = before->best_epoch;
+        t->at.bad_epochs = before->bad_epochs;
+    }
+    return bear(t, code, f);
+}
+
 /* Evaluates, logs, keeps the best. *stopped: a signal came meanwhile, nothing was done. */
 static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
     struct score val = {0};
@@ -226,6 +262,7 @@ static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
     *stopped = ot_stop_signal() != 0;
     if (code || *stopped) return code;
     log_epoch(t, &val, loss, accuracy, time);
+    const struct position before = t->at;
     const bool best = judge(t, &val, loss, accuracy);
     show_row(t, &val, loss, accuracy, best, time);
     if (t->at.done == t->batches) { /* else max_steps ended it early, and a later run goes on */
@@ -233,10 +270,7 @@ static int finish_epoch(struct trainer *t, bool *stopped, struct failure *f) {
         t->at.done = t->at.count = t->at.correct = 0;
         t->at.loss_sum = 0;
     }
-    if (best) code = ot_trainer_export(t, "best.onnx", f);
-    if (best && !code) code = ot_trainer_save(t, "best.otc", f);
-    if (!code) code = ot_trainer_export(t, "last.onnx", f);
-    return code ? code : ot_trainer_save(t, "last.otc", f);
+    return save_epoch(t, best, &before, f);
 }
 
 static const char *reason_to_stop(const struct trainer *t) {
@@ -266,10 +300,23 @@ static int interrupt(struct trainer *t, struct failure *f) {
                      step_count(t), t->run.path);
 }
 
+/* A last save that failed is tried once more. */
+static int end(struct trainer *t, const char *reason, struct failure *f) {
+    int code = 0;
+    if (t->failed_saves && t->best_is_lost) {
+        t->at.best = t->lost.best;
+        t->at.best_epoch = t->lost.best_epoch;
+        t->at.bad_epochs = 0;
+    }
+    if (t->failed_saves) code = save_files(t, t->best_is_lost, f);
+    return code ? code : log_end(t, reason, f);
+}
+
 int ot_trainer_run(struct trainer *t, struct failure *f) {
     const char *reason = reason_to_stop(t);
     if (reason) {
-        printf("nothing is left to do: %s reached at step %" PRId64 "\n", reason, step_count(t));
+        printf("nothing is left to do: %s reached at step %" PRId64 "; %s=N goes on\n", reason,
+               step_count(t), reason);
         return ot_trainer_export(t, "last.onnx", f);
     }
     ot_progress_head(&t->progress, t->counts);
@@ -282,5 +329,5 @@ int ot_trainer_run(struct trainer *t, struct failure *f) {
         if (ot_stop_signal()) return interrupt(t, f);
         reason = reason_to_stop(t);
     }
-    return log_end(t, reason, f);
+    return end(t, reason, f);
 }
