@@ -211,6 +211,7 @@ set(TOOL_SOURCES
   tools/npy_write.c
   tools/operators.c
   tools/options.c
+  tools/out_file.c
   tools/predict.c
   tools/probe.c
   tools/progress.c

@@ -34,8 +34,8 @@ def fail(what):
 
 def export(model, out, **options):
     words = [f"{key}={value}" for key, value in options.items()]
-    run = subprocess.run([TRAIN, "export", model, f"out={out}", *words], capture_output=True,
-                         text=True)
+    run = subprocess.run([TRAIN, "export", model, f"out={out}", "force=1", *words],
+                         capture_output=True, text=True)
     if run.returncode:
         fail(f"{model} {words}: {run.stderr.strip()}")
     return run.returncode == 0

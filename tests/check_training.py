@@ -159,7 +159,7 @@ def distance(ours, theirs):
 
 
 def check(base, options, tolerance, x, targets, loss, optimizer, sparse):
-    run("export", base, "out=m.onnx", "training_info=1", f"sparse={sparse}", *options,
+    run("export", base, "out=m.onnx", "force=1", "training_info=1", f"sparse={sparse}", *options,
         *loss.split(), *optimizer.split())
     kind = re.match("loss=(\\w+)", loss)[1]
     y = targets.get(kind, targets["other"])

@@ -83,6 +83,36 @@ expect 0 "$TRAIN" export kept/weights/last.onnx out=serves.onnx form=inference
 cmp serves.onnx served/weights/last.onnx || fail "train does not deliver the inference form"
 cmp -s kept/weights/last.onnx served/weights/last.onnx && fail "form=as-is changed the form"
 
+echo "-- files that are there, and standard output"
+cp same.onnx kept.onnx
+for command in "export $model out=kept.onnx sparse=initializer" \
+    "predict $model $GLYPHS out=kept.csv" \
+    "predict $model $GLYPHS out=kept.npy" "predict $model $GLYPHS out=kept.npz"; do
+    file=${command##*out=}
+    file=${file%% *}
+    [ -e "$file" ] || echo mine > "$file"
+    cp "$file" was.bin
+    expect 2 "$TRAIN" $command
+    stderr_has "out: '$file' is there already; force=1 replaces it"
+    cmp was.bin "$file" || fail "$file was overwritten"
+    expect 0 "$TRAIN" $command force=1
+    cmp -s was.bin "$file" && fail "force=1 did not replace $file"
+done
+cmp kept.onnx sparse.onnx || fail "force=1 wrote something else"
+"$TRAIN" export "$model" out=- sparse=initializer | cmp - sparse.onnx || fail "export out=-"
+for suffix in csv npy npz; do
+    "$TRAIN" predict "$model" "$GLYPHS" out=-.$suffix | cmp - kept.$suffix || fail "out=-.$suffix"
+done
+"$TRAIN" predict "$model" "$GLYPHS" > printed.txt
+"$TRAIN" predict "$model" "$GLYPHS" out=- | cmp - printed.txt || fail "predict out=-"
+ln -s "$PWD/same.onnx" link.onnx
+expect 2 "$TRAIN" export "$model" out=link.onnx force=1
+stderr_has 'not a regular file'
+[ ! -e ./- ] && [ ! -e ./-.npy ] || fail "a file of the name -"
+touch gone.npy.999999999-0.tmp
+expect 0 "$TRAIN" predict "$model" "$GLYPHS" out=gone.npy
+[ "$(ls gone*)" = gone.npy ] || fail "$(ls gone*)"
+
 echo "-- training_info"
 rule="optimizer=adagrad lr=0.02 label_smoothing=0.1"
 steps="max_steps=3 log_every=1"

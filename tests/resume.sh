@@ -2,7 +2,7 @@
 # Resumed runs: every option of train is applied from there on, or refused by its name; what a run
 # keeps; notes that are no notes; run folders that are in use, half made, or not to be written to.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/tiny.sh"
+. "$SOURCE/tests/tiny.sh"
 model=$GLYPHS/glyphs.onnx
 train() { "$TRAIN" train "$@" > log.txt 2>&1; }
 rates() { sed -n 's/.*"step":\([0-9]*\).*"lr":\([0-9.e-]*\)}/\1 \2/p' "$1/metrics.jsonl"; }
@@ -50,6 +50,10 @@ loss mse kept
 label_smoothing 0.1 kept
 ignore_index 3 kept
 huber_delta 2 kept
+class_axis -1 kept
+mask conv1.weight kept
+mask_share 0.5 kept
+fix image=0 kept
 training_info 0 kept
 output letter kept
 classes 26 kept

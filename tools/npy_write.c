@@ -1,12 +1,12 @@
 /* npy_write.c - writes tensors as .npy (numpy.lib.format 1.0) and .npz (APPNOTE.TXT 6.3). */
 #include "tools/npy_write.h"
+#include "tools/out_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zlib.h>
 
 enum { HEADER = 640 }; /* 10 bytes, then text, blanks and a line feed up to a multiple of 64 */
@@ -42,24 +42,17 @@ static size_t make_header(char *header, const ot_tensor *t, bool *known) {
     return count * types[k].size;
 }
 
-static int finish(FILE *file, const char *path, bool good, struct failure *f) {
-    good = good && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    const int problem = errno;
-    if (fclose(file) == 0 && good) return 0;
-    unlink(path);
-    return ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", path, strerror(problem));
-}
-
 int ot_npy_write(const char *path, const ot_tensor *t, struct failure *f) {
     char header[HEADER];
     bool known;
     const size_t size = make_header(header, t, &known);
     if (!known) return ot_refuse(f, EXIT_MODEL, "'%s': NumPy has no such element type", path);
-    FILE *file = fopen(path, "wb");
-    if (!file) return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
+    struct out_file o;
+    const int code = ot_out_begin(&o, path, f);
+    if (code) return code;
     const bool good =
-        fwrite(header, 1, HEADER, file) == HEADER && fwrite(t->data, 1, size, file) == size;
-    return finish(file, path, good, f);
+        fwrite(header, 1, HEADER, o.file) == HEADER && fwrite(t->data, 1, size, o.file) == size;
+    return ot_out_finish(&o, good, f);
 }
 
 /* ---- .npz --------------------------------------------------------------------------------- */
@@ -130,14 +123,11 @@ int ot_npz_write(const char *path, const ot_tensor *t, const char *const *names,
                  struct failure *f) {
     struct entry *e = ot_take((size_t)n, sizeof *e, f);
     if (!e) return f->code;
-    FILE *file = fopen(path, "wb");
-    if (!file) {
-        free(e);
-        return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
-    }
-    bool good = true;
-    for (int i = 0; i < n && good; i++) good = write_member(file, &t[i], names[i], &e[i]);
-    good = good && write_directory(file, names, e, n);
+    struct out_file o;
+    int code = ot_out_begin(&o, path, f);
+    bool good = !code;
+    for (int i = 0; i < n && good; i++) good = write_member(o.file, &t[i], names[i], &e[i]);
+    good = good && write_directory(o.file, names, e, n);
     free(e);
-    return finish(file, path, good, f);
+    return code ? code : ot_out_finish(&o, good, f);
 }

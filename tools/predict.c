@@ -2,6 +2,7 @@
 #include "tools/command.h"
 #include "tools/evaluate.h"
 #include "tools/npy_write.h"
+#include "tools/out_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -160,27 +161,25 @@ static void print_answers(const struct answers *a, int output, const struct data
 
 static int write_csv(const char *path, const ot_tensor *t, const struct data_source *d,
                      struct failure *f) {
-    FILE *file = fopen(path, "w");
-    if (!file) return ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
-    fputs("sample", file);
-    for (size_t k = 0; k < sample_elements(t); k++) fprintf(file, ",y%zu", k);
-    fputc('\n', file);
+    struct out_file o;
+    const int code = ot_out_begin(&o, path, f);
+    if (code) return code;
+    fputs("sample", o.file);
+    for (size_t k = 0; k < sample_elements(t); k++) fprintf(o.file, ",y%zu", k);
+    fputc('\n', o.file);
     char name[1024];
     for (int64_t i = 0; i < t->dim[0]; i++) {
         ot_data_name(d, i, name, sizeof name);
-        print_row(file, t, name, (size_t)i, ',');
+        print_row(o.file, t, name, (size_t)i, ',');
     }
-    const bool good = !ferror(file);
-    if (fclose(file) || !good)
-        return ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", path, strerror(errno));
-    return 0;
+    return ot_out_finish(&o, true, f);
 }
 
 static int deliver(const struct answers *a, const struct model *m, const struct data_source *d,
                    const struct settings *s, struct failure *f) {
     const char *out = ot_text(s, OPTION_out);
     const ot_tensor *t = &a->tensor[m->output_index];
-    if (!out) {
+    if (!out || strcmp(out, "-") == 0) {
         print_answers(a, m->output_index, d, ot_integer(s, OPTION_raw, 0));
         return 0;
     }
@@ -224,13 +223,14 @@ int ot_run_predict(struct settings *s, struct failure *f) {
     const char *out = ot_text(s, OPTION_out);
     if (ot_text(s, OPTION_model) && !ot_text(s, OPTION_data))
         return ot_refuse(f, EXIT_USAGE, "no data given; usage: onnx-train predict MODEL DATA");
-    if (out && !ot_has_suffix(out, ".npy") && !ot_has_suffix(out, ".npz") &&
-        !ot_has_suffix(out, ".csv"))
-        return ot_refuse(f, EXIT_USAGE, "out: '%s' is none of .npy, .npz, .csv", out);
+    if (out && strcmp(out, "-") != 0 && !ot_has_suffix(out, ".npy") &&
+        !ot_has_suffix(out, ".npz") && !ot_has_suffix(out, ".csv"))
+        return ot_refuse(f, EXIT_USAGE, "out: '%s' is none of .npy, .npz, .csv, -", out);
     if (out && ot_text(s, OPTION_model) &&
         (ot_same_file(out, ot_text(s, OPTION_model)) || ot_same_file(out, ot_text(s, OPTION_data))))
         return ot_refuse(f, EXIT_USAGE, "out: '%s' is an input", out);
-    int code = ot_model_open(&m, s, f);
+    int code = ot_out_check(s, f);
+    if (!code) code = ot_model_open(&m, s, f);
     if (code) return code;
     code = ot_model_load(&m, s, f);
     ot_model_request(&m, s, &request);

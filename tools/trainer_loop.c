@@ -317,7 +317,8 @@ int ot_trainer_run(struct trainer *t, struct failure *f) {
     if (reason) {
         printf("nothing is left to do: %s reached at step %" PRId64 "; %s=N goes on\n", reason,
                step_count(t), reason);
-        return ot_trainer_export(t, "last.onnx", f);
+        const int code = ot_trainer_export(t, "last.onnx", f);
+        return code ? code : log_end(t, reason, f);
     }
     ot_progress_head(&t->progress, t->counts);
     while (!reason) {
