@@ -2,8 +2,8 @@
  * real ones, which stand along the last axis; inverse: exp(+...) / N. x is cut or filled with zeros
  * to N. With turns the other way dx is the transform of dy.
  *
- * One side: of a real x, only y[0] to y[N / 2], for the others are their mirror images; inverse: x is
- * that side, and y is real. Then what stands on both sides gets its gradient twice. */
+ * One side: of a real x, only y[0] to y[N / 2], for the others are their mirror images; inverse: x
+ * is that side, and y is real. Then what stands on both sides gets its gradient twice. */
 #include "ops/fourier.h"
 
 struct state {

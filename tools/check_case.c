@@ -54,8 +54,8 @@ static double unit(double v, int bits) {
     return v == 0 ? 0 : ldexp(1, exponent - bits);
 }
 
-/* What an output's type may leave open: halves, in which the suite rounds after each step, two units
- * of their last place; floats one of the largest element, beside which others are noise. */
+/* What an output's type may leave open: halves, in which the suite rounds after each step, two
+ * units of their last place; floats one of the largest element, beside which others are noise. */
 static double slack(const struct proto_tensor *wanted, double v, double largest) {
     if (wanted->file_type == OT_FLOAT16) return 2 * unit(v, 11);
     if (wanted->file_type == OT_BFLOAT16) return 2 * unit(v, 8);

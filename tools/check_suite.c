@@ -13,7 +13,8 @@
 enum { MOST_DEPTH = 16 };
 
 /* A line of the list: cases whose folder's name matches, or, of a pattern with a slash, whose path
- * beneath the suite does, are refused, for this reason. Where the reason begins with "differs", they run and come to other results. */
+ * beneath the suite does, are refused, for this reason. Where the reason begins with "differs",
+ * they run and come to other results. */
 struct allowance {
     char *glob, *reason;
 };
