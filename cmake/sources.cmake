@@ -43,6 +43,7 @@ set(OPS_SOURCES
   ops/dnnl_step.c
   ops/flat.c
   ops/linear.c
+  ops/norm_affine.c
   ops/live.c
   ops/live_find.c
   ops/binary.c

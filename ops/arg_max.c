@@ -1,19 +1,20 @@
 /* arg_max.c - ArgMax and ArgMin: y = the index of the largest (smallest) x along an axis; the first
  * of equal ones, or the last with select_last_index. NaN counts as the most extreme. */
+#include "ops/number.h"
 #include "ops/op.h"
 
 struct state {
     int64_t outer, length, inner;
-    float sign; /* -1: ArgMin looks for the largest of -x */
+    int sign; /* -1: ArgMin looks for the largest of -x */
     bool last;
 };
 
-static ot_status prepare_for(struct op_node *n, float sign, ot_error *err) {
+static ot_status prepare_for(struct op_node *n, int sign, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct state *s = n->state;
     int64_t dim[OT_MAX_RANK];
     int axis, rank = 0;
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     const bool keep = ot_attr_int(n->node, "keepdims", 1);
     for (int i = 0; i < x->rank; i++)
@@ -28,10 +29,23 @@ static ot_status prepare_for(struct op_node *n, float sign, ot_error *err) {
 static ot_status prepare(struct op_node *n, ot_error *err) { return prepare_for(n, 1, err); }
 static ot_status min_prepare(struct op_node *n, ot_error *err) { return prepare_for(n, -1, err); }
 
+static int64_t find_integer(const struct state *s, const struct tensor *x, int64_t at) {
+    int64_t best = 0, most = 0;
+    for (int64_t k = 0; k < s->length; k++) {
+        const int64_t v = ot_load_ordered(x->data, x->type, at + k * s->inner);
+        const bool better = s->sign > 0 ? v > most : v < most;
+        if (k && !better && !(v == most && s->last)) continue;
+        best = k;
+        most = v;
+    }
+    return best;
+}
+
 static int64_t find(const struct state *s, const float *x) {
+    const float sign = (float)s->sign;
     int64_t best = 0;
     for (int64_t k = 1; k < s->length; k++) {
-        const float a = s->sign * x[k * s->inner], b = s->sign * x[best * s->inner];
+        const float a = sign * x[k * s->inner], b = sign * x[best * s->inner];
         const bool a_nan = a != a, b_nan = b != b;
         const bool equal = a == b || (a_nan && b_nan);
         if (a > b || (a_nan && !b_nan) || (equal && s->last)) best = k;
@@ -47,7 +61,9 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(s->outer * s->inner, 1 + 4096 / s->length, number, &from, &to);
     for (int64_t i = from; i < to; i++) {
         const int64_t at = i / s->inner * s->length * s->inner + i % s->inner;
-        ((int64_t *)n->y[0]->data)[i] = find(s, ot_f(n->x[0]) + at);
+        ((int64_t *)n->y[0]->data)[i] = n->x[0]->type == OT_FLOAT
+                                            ? find(s, ot_f(n->x[0]) + at)
+                                            : find_integer(s, n->x[0], at);
     }
 }
 
@@ -63,11 +79,16 @@ static const char *const cases[] = {
     "f[2,3]{1,5,5,9,2,3} axis=-1 select_last_index=1 keepdims=0 -> i64{2,0}",
     "f[2,3]{1,5,5,9,2,3} -> i64[1,3]{1,0,0}",
     "f{1,nan,7,nan} -> i64{1}",
+    "i32[2,3]{1,5,5,-9,-2,-3} axis=1 -> i64[2,1]{1,1}",
+    "i64{-3,7,7,2} select_last_index=1 keepdims=0 -> i64(2)",
+    "u64{1,18446744073709551615,3} keepdims=0 -> i64(1)",
     "X[2,3] axis=2 -> error: axis 2",
     "X[2,0] axis=1 -> error: axis 1 is empty",
     NULL};
 
-static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{0,1}", NULL};
+static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{0,1}",
+                                        "u8[2,3]{1,5,5,9,2,2} axis=1 select_last_index=1 -> "
+                                        "i64[2,1]{0,2}", NULL};
 
 #define ARG(Name, ready, texts)                              \
     const struct op ot_op_##Name = {                         \

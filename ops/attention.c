@@ -1,5 +1,10 @@
 /* attention.c - Attention: y = softmax(scale q k^T, capped, + mask) v by heads; [B, heads, T, D]
- * or [B, T, heads * D]; several heads of q may share one of k and v (ONNX Attention-23, 24).
+ * or [B, T, heads * D]; several heads of q may share one of k and v (ONNX Attention-25).
+ *
+ * Query i stands at position p = offset + i among the keys: offset is the length of the past; or,
+ * where k and v are caches of which nonpad_kv_seqlen[sample] keys are valid, that minus the number
+ * of queries. It may look at valid keys from p - left_window_size to p + right_window_size, with
+ * is_causal to p.
  *
  * Heads are packed as matrices, those of the past before k and v; products are batched ones on
  * oneDNN. Forward keeps the probabilities, and the capped scores where there is a cap. A row
@@ -10,14 +15,16 @@
 
 #include "ops/dnnl.h"
 #include "ops/index.h"
+#include "ops/number.h"
 
-enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS };
+enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS, VALID = OPERANDS };
 
 struct state {
     int64_t batch, heads, kv_heads, queries, past, keys, depth, v_depth; /* keys: past and new */
     int64_t scores; /* of all heads */
     float scale, cap;
     bool causal, masked;
+    int64_t left, right; /* sizes of the window */
     int mode; /* qk_matmul_output_mode */
     int64_t mask_keys, mask_stride[4];
     struct move in[OPERANDS], out; /* to and from the packed form; MASK is not used */
@@ -99,7 +106,8 @@ static ot_status read_mask(const struct op_node *n, struct state *s, ot_error *e
     char text[128];
     int64_t stride = 1;
     if (!m) return OT_OK;
-    bool fits = m->rank >= 1 && m->rank <= 4 && (m->type == OT_FLOAT || m->type == OT_BOOL);
+    bool fits = m->rank >= 1 && m->rank <= 4;
+    if (m->type != OT_BOOL && !ot_is_integer(m->type)) OT_TRY(ot_op_type(n, MASK, OT_FLOAT, err));
     for (int i = m->rank - 1, k = 3; fits && i >= 0; i--, k--) {
         fits = m->dim[i] == full[k] || (k < 3 && m->dim[i] == 1) || (k == 3 && m->dim[i] < full[k]);
         s->mask_stride[k] = m->dim[i] == 1 && k < 3 ? 0 : stride;
@@ -114,11 +122,33 @@ static ot_status read_mask(const struct op_node *n, struct state *s, ot_error *e
     return OT_OK;
 }
 
+/* Where k and v are caches that are updated outside. */
+static ot_status check_valid(const struct op_node *n, const struct state *s, ot_error *err) {
+    const struct tensor *t = input(n, VALID);
+    char text[128];
+    if (!t) return OT_OK;
+    OT_TRY(ot_op_type(n, VALID, OT_INT64, err));
+    if (t->rank != 1 || t->dim[0] != s->batch)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen is %s, not [%lld]",
+                          ot_shape_text(t, text, sizeof text), (long long)s->batch);
+    if (input(n, PAST_K))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen together with past_key");
+    return OT_OK;
+}
+
+/* A size of the window; without, or negative, there is no bound. */
+static int64_t window(const struct op_node *n, const char *name) {
+    const int64_t size = ot_attr_int(n->node, name, -1);
+    return size < 0 || size > INT32_MAX ? INT32_MAX : size;
+}
+
 static ot_status read_form(const struct op_node *n, struct state *s, ot_error *err) {
     const float scale = ot_attr_float(n->node, "scale", 1 / sqrtf((float)s->depth));
     s->scale = ot_attr_float(n->node, "scale", 0) != 0 ? scale : 1 / sqrtf((float)s->depth);
     s->cap = ot_attr_float(n->node, "softcap", 0);
     s->causal = ot_attr_int(n->node, "is_causal", 0) != 0;
+    s->left = window(n, "left_window_size");
+    s->right = window(n, "right_window_size");
     const int64_t mode = ot_attr_int(n->node, "qk_matmul_output_mode", 0);
     if (mode < 0 || mode > 3)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'qk_matmul_output_mode' is %lld",
@@ -212,9 +242,8 @@ static void size_memory(struct op_node *n, struct state *s) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    if (input(n, 6))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 6, nonpad_kv_seqlen");
     OT_TRY(read_shapes(n, s, err));
+    OT_TRY(check_valid(n, s, err));
     OT_TRY(read_mask(n, s, err));
     OT_TRY(read_form(n, s, err));
     OT_TRY(set_outputs(n, s, err));
@@ -236,14 +265,20 @@ static float *capped(const struct op_node *n) {
 /* What the mask adds to the score of a key; -inf: not to be looked at. */
 static float bias_of(const struct op_node *n, const struct state *s, int64_t row, int64_t key) {
     const int64_t query = row % s->queries, head = row / s->queries;
-    if (s->causal && key > query + s->past) return -INFINITY;
+    const struct tensor *lengths = input(n, VALID);
+    const int64_t valid = lengths ? ((const int64_t *)lengths->data)[head / s->heads] : s->keys;
+    const int64_t position = query + (lengths ? valid - s->queries : s->past);
+    if (key >= valid || (s->causal && key > position)) return -INFINITY;
+    if (key < position - s->left || key > position + s->right) return -INFINITY;
     if (!s->masked) return 0;
     if (key >= s->mask_keys) return -INFINITY;
     const int64_t at = head / s->heads * s->mask_stride[0] +
                        head % s->heads * s->mask_stride[1] + query * s->mask_stride[2] +
                        key * s->mask_stride[3];
     if (n->x[MASK]->type == OT_FLOAT) return ot_f(n->x[MASK])[at];
-    return ((const uint8_t *)n->x[MASK]->data)[at] ? 0 : -INFINITY;
+    const int64_t number = ot_load_integer(n->x[MASK]->data, n->x[MASK]->type, at);
+    if (n->x[MASK]->type == OT_BOOL) return number ? 0 : -INFINITY;
+    return (float)number;
 }
 
 static void softmax(float *x, int64_t count) {
@@ -394,7 +429,13 @@ static const char *const cases[] = {
     "Q[2,4,6] K[2,5,6] V[2,5,4] -> error: input 0 of rank 3 for 0 heads",
     "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] M[4,7] -> error: a mask [4,7]",
     "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - P[2,3,1,5] -> error: input 5 is missing",
-    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - N[2]:i64 @24 -> error: nonpad_kv_seqlen",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - i64{6,3} is_causal=1 @24 -> Y[2,3,4,7]",
+    "Q[1,1,4,5] K[1,1,6,5] V[1,1,6,7] left_window_size=2 right_window_size=1 @25 -> Y[1,1,4,7]",
+    "f[1,1,2,1]{0,0} f[1,1,4,1]{1,2,3,4} f[1,1,4,1]{1,3,5,7} - - - i64{3} left_window_size=1 "
+    "right_window_size=0 @25 -> f[1,1,2,1]{2,4}",
+    "f[1,1,2,1]{0,0} f[1,1,3,1]{1,2,3} f[1,1,3,1]{1,3,5} - - - i64{1} is_causal=1 @24 -> "
+    "f[1,1,2,1]{0,1}",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - i64{6} @24 -> error: nonpad_kv_seqlen is [1]",
     NULL};
 
 const struct op ot_op_Attention = {
@@ -405,12 +446,11 @@ const struct op ot_op_Attention = {
     .min_out = 1,
     .max_out = 4,
     .attributes = "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f "
-                  "softcap:f softmax_precision:i",
-    .needs = OT_X(0) | OT_X(1) | OT_X(2) | OT_X(4) | OT_X(5),
+                  "softcap:f softmax_precision:i left_window_size:i right_window_size:i",
+    .needs = OT_X(Q) | OT_X(K) | OT_X(V) | OT_X(PAST_K) | OT_X(PAST_V),
     .state_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "no nonpad_kv_seqlen",
     .cases = cases,
 };

@@ -1,10 +1,18 @@
 /* cast.c - Cast and CastLike: y = x as another element type.
  *
- * Every floating-point type is float here. float to integer rounds towards zero and saturates, NaN
+ * Every floating-point type is float here; to float16 or bfloat16, numbers are rounded to what
+ * those can say, to nearest, ties to even. float to integer rounds towards zero and saturates, NaN
  * gives 0; integers that do not fit lose their high bits; bool is x != 0 (ONNX Cast-13).
+ *
+ * Rounding passes its gradient straight through; so do integers that have one.
  */
 #include "ops/index.h"
 #include "ops/number.h"
+#include "runtime/base/half.h"
+
+struct state {
+    ot_type half; /* that floats are rounded to; OT_UNDEFINED: none */
+};
 
 enum { GRAIN = 16384, CHUNK = 256 };
 
@@ -18,15 +26,16 @@ static bool is_known(ot_type t) {
     return (unsigned)t < sizeof known && known[t];
 }
 
-/* The type that the node asks for. */
-static ot_status target(const struct op_node *n, ot_type *type, ot_error *err) {
+/* The type that the node asks for, and what its floats are rounded to. */
+static ot_status target(const struct op_node *n, ot_type *type, ot_type *half, ot_error *err) {
     if (n->n_in > 1) {
-        *type = n->x[1]->type;
+        *type = n->x[1]->half ? n->x[1]->half : n->x[1]->type;
     } else {
         const struct attr *to = ot_attr(n->node, "to");
         if (!to) return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'to' is missing");
         *type = to->i < 0 || to->i > 255 ? OT_UNDEFINED : (ot_type)to->i;
     }
+    *half = ot_half_of(*type);
     if (*type == OT_DOUBLE || *type == OT_FLOAT16 || *type == OT_BFLOAT16) *type = OT_FLOAT;
     if (!is_known(*type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(*type),
@@ -37,18 +46,21 @@ static ot_status target(const struct op_node *n, ot_type *type, ot_error *err) {
 /* Integers in lanes are of no use to anybody. */
 static bool lanes(const struct op_node *n, int lane_rank) {
     (void)lane_rank;
-    ot_type type = OT_UNDEFINED;
-    return n->x[0]->type == OT_FLOAT && !target(n, &type, NULL) && type == OT_FLOAT;
+    ot_type type = OT_UNDEFINED, half;
+    return n->x[0]->type == OT_FLOAT && !target(n, &type, &half, NULL) && type == OT_FLOAT;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
     ot_type type = OT_UNDEFINED;
     if (!is_known(n->x[0]->type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
                           ot_type_name(n->x[0]->type));
-    OT_TRY(target(n, &type, err));
+    OT_TRY(target(n, &type, &s->half, err));
     ot_op_like(n->y[0], n->x[0]);
     n->y[0]->type = type;
+    n->y[0]->half = s->half;
+    n->rounds = s->half != OT_UNDEFINED;
     return OT_OK;
 }
 
@@ -92,6 +104,13 @@ static void store_integers(ot_type type, void *data, int64_t at, int64_t n, cons
     }
 }
 
+static void round_floats(ot_type half, float *y, int64_t n) {
+    if (half == OT_FLOAT16)
+        for (int64_t i = 0; i < n; i++) y[i] = ot_float16_to_float(ot_float16_of_float(y[i]));
+    if (half == OT_BFLOAT16)
+        for (int64_t i = 0; i < n; i++) y[i] = ot_bfloat16_to_float(ot_bfloat16_of_float(y[i]));
+}
+
 static void cast_chunk(const struct tensor *x, struct tensor *y, int64_t at, int64_t n) {
     int64_t integer[CHUNK];
     double real[CHUNK];
@@ -118,16 +137,19 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(ot_count(n->x[0]), GRAIN, number, &from, &to);
     for (int64_t at = from; at < to; at += CHUNK)
         cast_chunk(n->x[0], n->y[0], at, to - at < CHUNK ? to - at : CHUNK);
+    const struct state *s = n->state;
+    if (s->half) round_floats(s->half, ot_f(n->y[0]) + from, to - from);
 }
 
 static void forward(struct op_node *n) {
-    if (n->x[0]->type == n->y[0]->type)
+    const struct state *s = n->state;
+    if (n->x[0]->type == n->y[0]->type && !s->half)
         ot_view_forward(n);
     else
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
 }
 
-/* Integers have no gradient. */
+/* Integers made of floats have no gradient. */
 static void backward(struct op_node *n) {
     if (n->dy[0])
         ot_view_backward(n);
@@ -137,7 +159,12 @@ static void backward(struct op_node *n) {
 
 static const char *const cases[] = {
     "X[2,3] to=1 -> Y[2,3]",
-    "X[2,3,4] to=10 -> Y[2,3,4]",
+    "f[2,3]{1.0004,-1.0006,70000,-1e-9,5.9e-8,nan}:x to=10 lanes -> "
+    "f[2,3]{1,-1.0009766,inf,0,5.9604645e-8,nan} d0=f[2,3]{1,1,1,1,1,1}",
+    "f{1.0078125,1.01171875,-3e38,1e-40}:x to=16 -> "
+    "f{1.0078125,1.015625,-3.0040553e38,9.18355e-41} d0=f{1,1,1,1}",
+    "i32{2049,2051,-70000} to=10 -> f{2048,2052,-inf}",
+    "i32{257,259} to=16 -> f{256,260}",
     "f{1.9,-1.9,nan,1e30,-1e30} to=7 -> i64{1,-1,0,9223372036854775807,-9223372036854775808}",
     "X[3] to=7 range=0,0.9 -> i64{0,0,0}",
     "f{1.9,-1.9,nan,1e30,-1e30} to=6 -> i32{1,-1,0,2147483647,-2147483648}",
@@ -162,6 +189,8 @@ const struct op ot_op_Cast = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "to:i saturate:i round_mode:s",
+    .straight = OT_STRAIGHT_THROUGH,
+    .state_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
@@ -180,6 +209,8 @@ const struct op ot_op_CastLike = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "saturate:i round_mode:s",
+    .straight = OT_STRAIGHT_THROUGH,
+    .state_size = sizeof(struct state),
     .type_only = OT_X(1),
     .lanes = lanes,
     .prepare = prepare,

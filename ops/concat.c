@@ -104,6 +104,7 @@ const struct op ot_op_Concat = {
     .attributes = "axis:i",
     .parameters = OT_X_ALL,
     .moves = OT_X_ALL,
+    .straight = OT_STRAIGHT_THROUGH,
     .state_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,

@@ -1,13 +1,16 @@
 /* dft.c - DFT: y[k] = sum over j of x[j] exp(-2 pi i j k / N) along one axis of complex numbers, or
  * real ones, which stand along the last axis; inverse: exp(+...) / N. x is cut or filled with zeros
- * to N. With turns the other way dx is the transform of dy. */
+ * to N. With turns the other way dx is the transform of dy.
+ *
+ * One side: of a real x, only y[0] to y[N / 2], for the others are their mirror images; inverse: x
+ * is that side, and y is real. Then what stands on both sides gets its gradient twice. */
 #include "ops/fourier.h"
 
 struct state {
     struct fourier fourier;
     int64_t outer, inner; /* lines along the axis are [outer][length][inner][parts] */
     int axis;
-    bool inverse;
+    bool inverse, mirrored; /* mirrored: x is one side of what is transformed */
 };
 
 /* One direction: lines of `from` to lines of `to`. */
@@ -40,7 +43,9 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
     const int64_t *value;
     int count;
     OT_TRY(ot_op_ints(n, 1, &value, &count, err));
-    *size = count ? value[0] : n->x[0]->dim[axis];
+    const int64_t length = n->x[0]->dim[axis];
+    const bool mirrored = ((const struct state *)n->state)->mirrored;
+    *size = count ? value[0] : mirrored ? 2 * (length - 1) : length;
     if (count > 1 || *size < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a transform of %lld numbers",
                           (long long)*size);
@@ -56,18 +61,21 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (x->rank < 2 || x->dim[x->rank - 1] < 1 || x->dim[x->rank - 1] > 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the last axis is not one of 1 or 2 parts");
     s->inverse = ot_attr_int(n->node, "inverse", 0) != 0;
-    if (half && (s->inverse || x->dim[x->rank - 1] == 2))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "one side of what is not real");
+    if (half && s->inverse != (x->dim[x->rank - 1] == 2))
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          s->inverse ? "one side without imaginary parts"
+                                     : "one side of what is not real");
+    s->mirrored = half && s->inverse;
     OT_TRY(read_axis(n, &s->axis, err));
     ot_op_along(n, s->axis);
     OT_TRY(read_size(n, s->axis, &size, err));
     s->outer = s->inner = 1;
     for (int i = 0; i < x->rank - 1; i++) {
-        dim[i] = i != s->axis ? x->dim[i] : half ? size / 2 + 1 : size;
+        dim[i] = i != s->axis ? x->dim[i] : half && !s->inverse ? size / 2 + 1 : size;
         if (i < s->axis) s->outer *= dim[i];
         if (i > s->axis) s->inner *= dim[i];
     }
-    dim[x->rank - 1] = 2;
+    dim[x->rank - 1] = s->mirrored ? 1 : 2;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
     n->forward_scratch_size =
@@ -78,6 +86,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* ---- one line ---- */
 
+/* The other side of 0 to N / 2. */
+static void mirror(const struct state *s, struct number *to) {
+    for (int64_t k = s->fourier.size / 2 + 1; k < s->fourier.size; k++) {
+        const struct number other = to[s->fourier.size - k];
+        to[k] = (struct number){other.re, -other.im};
+    }
+}
+
 static void load(const struct state *s, const struct tensor *t, int64_t line, struct number *to) {
     const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
     const float *from =
@@ -87,6 +103,7 @@ static void load(const struct state *s, const struct tensor *t, int64_t line, st
         to[k] = (struct number){there ? (double)from[0] : 0,
                                 there && parts == 2 ? (double)from[1] : 0};
     }
+    if (s->mirrored && parts == 2) mirror(s, to);
 }
 
 static void store(const struct state *s, const struct number *from, double scale, int64_t line,
@@ -94,9 +111,11 @@ static void store(const struct state *s, const struct number *from, double scale
     const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
     float *to = ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
     for (int64_t k = 0; k < length; k++, to += s->inner * parts) {
-        const bool there = k < s->fourier.size;
-        to[0] = there ? (float)(scale * from[k].re) : 0;
-        if (parts == 2) to[1] = there ? (float)(scale * from[k].im) : 0;
+        const bool side = s->mirrored && parts == 2;
+        const bool there = side ? k <= s->fourier.size / 2 : k < s->fourier.size;
+        const double factor = side && k && 2 * k != s->fourier.size ? 2 * scale : scale;
+        to[0] = there ? (float)(factor * from[k].re) : 0;
+        if (parts == 2) to[1] = there ? (float)(factor * from[k].im) : 0;
     }
 }
 
@@ -147,7 +166,13 @@ static const char *const cases[] = {
     "f[1,4,2]{10,0,-2,2,-2,0,-2,-2} inverse=1 -> f[1,4,2]{1,0,2,0,3,0,4,0}",
     "X[0,4,1] -> Y[0,4,2]",
     "X[2,4,3] -> error: 1 or 2 parts",
+    "X[2,4,2] inverse=1 onesided=1 @20 -> Y[2,6,1]",
+    "X[2,4,2] i64(7) inverse=1 onesided=1 @20 -> Y[2,7,1]",
+    "X[2,3,2,2] i64(4) - axis=1 inverse=1 onesided=1 -> Y[2,4,2,1]",
+    "X[2,3,2] i64(8) inverse=1 onesided=1 @20 -> Y[2,8,1]",
+    "f[1,3,2]{10,0,-2,2,-2,0} inverse=1 onesided=1 -> f[1,4,1]{1,2,3,4}",
     "X[2,4,2] onesided=1 -> error: not real",
+    "X[2,4,1] onesided=1 inverse=1 -> error: imaginary",
     "X[2,4,2] axis=2 -> error: axis 2 is that of the parts",
     "X[2,4,1] i64(0) -> error: a transform of 0 numbers",
     "X[2,4,1] i64(16777217) -> error: a transform of 16777217 numbers; the limit is 16777216",

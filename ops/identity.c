@@ -25,6 +25,7 @@ const struct op ot_op_Identity = {
     .attributes = "",
     .view = true,
     .moves = OT_X(0),
+    .straight = OT_STRAIGHT_THROUGH,
     .lanes = lanes,
     .prepare = prepare,
     .forward = ot_view_forward,

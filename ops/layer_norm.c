@@ -7,12 +7,15 @@
  * dx = (g - mean of g - z mean of g z) / deviation, dscale = sum of dy z, dbias = sum of dy;
  * without the mean of g where that of x is taken for 0.
  *
+ * Scale and bias have the shape of the normalized axes, or are broadcast to x: then z is made with
+ * a scale of ones, and norm_affine.c does the rest.
+ *
  * A tensor is seen as [outer][length][inner]: inner is 1 in rows and L in lanes.
  */
 #include <string.h>
 
 #include "ops/kernels/kernels.h"
-#include "ops/op.h"
+#include "ops/norm_affine.h"
 
 enum { COLUMNS = 64, GRAIN = 1 << 16 };
 
@@ -24,20 +27,13 @@ struct state {
     int64_t used;
     int64_t grain;    /* outer rows of a task */
     int tasks;
+    struct norm_affine *affine; /* NULL: they have the shape of the normalized axes */
 };
 
 static bool has_bias(const struct op_node *n) { return n->n_in > 2 && n->x[2]; }
 
 static ot_status find_axis(const struct op_node *n, int *axis, ot_error *err) {
     return ot_op_axis(n, ot_attr_int(n->node, "axis", -1), n->x[0]->rank, axis, err);
-}
-
-static bool lanes(const struct op_node *n, int lane_rank) {
-    int axis;
-    for (int i = 1; i < n->n_in; i++)
-        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST && n->x[i]->role != OT_ROLE_PARAM)
-            return false; /* a computed scale has no samples */
-    return !find_axis(n, &axis, NULL) && axis == lane_rank;
 }
 
 /* scale and bias: float, in the shape of the normalized axes. */
@@ -58,6 +54,15 @@ static ot_status check_affine(const struct op_node *n, int i, int axis, ot_error
     return OT_OK;
 }
 
+static bool lanes(const struct op_node *n, int lane_rank) {
+    int axis;
+    for (int i = 1; i < n->n_in; i++)
+        if (n->x[i] && n->x[i]->role != OT_ROLE_CONST && n->x[i]->role != OT_ROLE_PARAM)
+            return false; /* a computed scale has no samples */
+    return !find_axis(n, &axis, NULL) && axis == lane_rank && !check_affine(n, 1, axis, NULL) &&
+           !check_affine(n, 2, axis, NULL);
+}
+
 /* In place of nodes that spell it out: the last axis alone, with a scale and a bias for it. */
 static bool fits(const struct op_node *n) {
     int axis;
@@ -73,8 +78,6 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
     ot_op_along(n, axis);
-    OT_TRY(check_affine(n, 1, axis, err));
-    OT_TRY(check_affine(n, 2, axis, err));
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++) {
         if (!n->y[i]) continue;
@@ -95,7 +98,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     n->save_size = (size_t)(s->outer * s->inner) * 2 * sizeof(float);
     if (!ot_mul((size_t)s->tasks * 2 * sizeof(float), (size_t)s->length, &n->backward_scratch_size))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
-    return OT_OK;
+    if (!check_affine(n, 1, axis, NULL) && !check_affine(n, 2, axis, NULL)) return OT_OK;
+    s->affine = ot_arena_alloc(n->arena, 1, sizeof *s->affine);
+    if (!s->affine) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    n->backward_scratch_size += ot_bytes(x); /* dy scale */
+    return ot_norm_affine_prepare(n, s->length, s->affine, err);
 }
 
 /* What the kernels need for outer row r. dscale: 2 x length floats. */
@@ -106,7 +113,8 @@ static struct layer_norm describe(const struct op_node *n, int64_t r, float *dsc
     return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
                                .used = (size_t)(r < s->full ? s->inner : s->used),
                                .centred = s->centred, .epsilon = s->epsilon,
-                               .x = ot_f(n->x[0]) + at, .scale = ot_f(n->x[1]), .mean = mean,
+                               .x = ot_f(n->x[0]) + at,
+                               .scale = s->affine ? s->affine->ones : ot_f(n->x[1]), .mean = mean,
                                .inverse = mean + s->inner,
                                .dscale = dscale, .dbias = dscale ? dscale + s->length : NULL};
 }
@@ -119,7 +127,7 @@ static void forward_task(void *arg, int task, int worker) {
     ot_task_range(s->outer, s->grain, task, &r, &to);
     for (; r < to; r++) {
         struct layer_norm a = describe(n, r, NULL);
-        a.bias = has_bias(n) ? ot_f(n->x[2]) : NULL;
+        a.bias = has_bias(n) && !s->affine ? ot_f(n->x[2]) : NULL;
         a.y = ot_f(n->y[0]) + r * s->length * s->inner;
         (n->x[0]->lanes ? n->kernels->norm_lanes : n->kernels->norm_row)(&a);
         size_t bytes = (size_t)s->inner * sizeof(float);
@@ -131,6 +139,13 @@ static void forward_task(void *arg, int task, int worker) {
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
     ot_parallel_for(n->pool, s->tasks, forward_task, n);
+    if (s->affine) ot_norm_affine_apply(n, s->affine);
+}
+
+/* dy scale, where the scale is broadcast: behind what the tasks sum up. */
+static float *scaled(const struct op_node *n) {
+    const struct state *s = n->state;
+    return (float *)n->scratch + (size_t)s->tasks * 2 * (size_t)s->length;
 }
 
 /* Each task sums the gradients of scale and bias for its own rows. */
@@ -145,7 +160,7 @@ static void backward_task(void *arg, int task, int worker) {
     for (; r < to; r++) {
         const int64_t at = r * s->length * s->inner;
         struct layer_norm a = describe(n, r, dscale);
-        a.dy = ot_f(n->dy[0]) + at;
+        a.dy = (s->affine ? scaled(n) : ot_f(n->dy[0])) + at;
         a.y = n->dx[0] ? ot_f(n->dx[0]) + at : NULL;
         (n->x[0]->lanes ? n->kernels->norm_lanes_back : n->kernels->norm_row_back)(&a);
     }
@@ -171,7 +186,12 @@ static void affine_task(void *arg, int task, int worker) {
 
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, s->tasks, backward_task, n);
+    if (s->affine) {
+        s->affine->means = n->save;
+        ot_norm_affine_back(n, s->affine, scaled(n));
+    }
+    if (!s->affine || n->dx[0]) ot_parallel_for(n->pool, s->tasks, backward_task, n);
+    if (s->affine) return;
     ot_parallel_for(n->pool, ot_task_count(s->length, COLUMNS), affine_task, n);
 }
 
@@ -185,7 +205,14 @@ static const char *const cases[] = {
     "f{1,3} f{1,2} f{0,5} epsilon=0.0 -> f{-1,7} f{2} f{1}",
     "f[1,2]{5,5} f{1,1} -> f[1,2]{0,0}",
     "X[4,0] S[0]:p -> error: no elements",
-    "X[4,10] S[9]:p -> error: input 1 is [9]",
+    "X[2,3,4,5] S[3,1,1]:p B[3,1,1]:p axis=1 -> Y[2,3,4,5]",
+    "X[2,3,4] S[1]:p B[1]:p axis=1 -> Y[2,3,4]",
+    "X[2,3,4] S[1,3,4]:p B[4]:p -> Y[2,3,4]",
+    "X[2,3,70] S[2,1,70] B[2,3,1] -> Y[2,3,70]",
+    "X[2,3,4] S[2,3,4] B[]:p -> Y[2,3,4] M[2,3,1]:n D[2,3,1]:n",
+    "f[2,2]{1,3,1,3} f[2,1]{1,2} f[2,1]{0,5} epsilon=0.0 -> f[2,2]{-1,1,3,7}",
+    "X[4,10] S[9]:p -> error: input 1 is [9], which does not broadcast to [4,10]",
+    "X[10] S[4,10]:p -> error: input 1 is [4,10]",
     "X[4,10] S[10]:p axis=2 -> error: axis 2",
     "f[2,2,2]{1.4,1.4,1.5,-0.1,-0.9,-2,0.6,0.9} f[2,2]{1.3,-0.9,-1.1,0.6} f[2,2]{1.2,1.9,"
     "-1.4,-0.1} axis=1 -> f[2,2,2]{1.88399,1.426468,-2.144121,-1.13726,0.5896932,3.16756,"
@@ -198,6 +225,8 @@ static const char *const rms_cases[] = {
     "X[2,9,70] S[70]:p lanes -> Y[2,9,70]",
     "X[2,3,4] S[3,4]:p axis=1 epsilon=0.1 lanes -> Y[2,3,4]",
     "f{1,7} f{1,2} epsilon=0.0 -> f{0.2,2.8}",
+    "X[2,3,4,5] S[3,1,1]:p axis=1 -> Y[2,3,4,5]",
+    "X[2,3,4] S[2,1,4]:p -> Y[2,3,4]",
     "X[4,10] S[9]:p -> error: input 1 is [9]",
     "X[4,10] S[10]:p @22 -> error: opset 22",
     NULL,

@@ -2,7 +2,8 @@
  *
  * Forward notes where it found the maximum (the first of equal ones), for its own backward and for
  * the output Indices; positions that come from outside are never used. A window with nothing but
- * padding gives -inf.
+ * padding gives -inf. Integers of 8 bits go through floats, which hold them all; nothing but
+ * padding gives the least of them.
  */
 #include "ops/pooling.h"
 
@@ -10,11 +11,18 @@
 #include <string.h>
 
 #include "ops/kernels/kernels.h"
+#include "ops/number.h"
 
 struct state {
     struct pooling p;
     bool column_major; /* of Indices */
 };
+
+static bool is_small(const struct tensor *x) { return x->type == OT_INT8 || x->type == OT_UINT8; }
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    return !is_small(n->x[0]) && ot_pooling_lanes(n, lane_rank);
+}
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
@@ -22,7 +30,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (order != 0 && order != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'storage_order' is %lld",
                           (long long)order);
-    OT_TRY(ot_pooling_prepare(n, &s->p, err));
+    if (is_small(n->x[0])) {
+        OT_TRY(ot_pooling_shape(n, &s->p, err));
+        n->forward_scratch_size =
+            (size_t)(ot_count(n->x[0]) + ot_count(n->y[0])) * sizeof(float);
+    } else {
+        OT_TRY(ot_pooling_prepare(n, &s->p, err));
+    }
     s->column_major = order;
     if (order && n->x[0]->rank > 4)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
@@ -129,16 +143,31 @@ static void pool_lanes(const struct pooling *p, const struct kernels *k, const f
         }
 }
 
+static void pool_integers(const struct op_node *n, int64_t plane, int32_t *at) {
+    const struct pooling *p = &((const struct state *)n->state)->p;
+    const ot_type type = n->x[0]->type;
+    const int64_t in = ot_pooling_in(p), out = ot_pooling_out(p);
+    float *x = (float *)n->scratch + plane * in;
+    float *y = (float *)n->scratch + p->planes * in + plane * out;
+    for (int64_t i = 0; i < in; i++)
+        x[i] = (float)ot_load_integer(n->x[0]->data, type, plane * in + i);
+    pool_rows(p, x, y, at);
+    for (int64_t i = 0; i < out; i++)
+        ot_store_integer(n->y[0]->data, type, plane * out + i, ot_whole(type, (double)y[i]));
+}
+
 static void forward_plane(const struct op_node *n, int64_t plane) {
     const struct state *s = n->state;
     const struct pooling *p = &s->p;
     const int64_t size = ot_pooling_out(p) * p->inner;
-    const float *x = ot_f(n->x[0]) + plane * ot_pooling_in(p) * p->inner;
+    const int64_t first = plane * ot_pooling_in(p) * p->inner;
     int32_t *at = n->save_size ? (int32_t *)n->save + plane * size : NULL;
-    if (p->inner > 1)
-        pool_lanes(p, n->kernels, x, ot_f(n->y[0]) + plane * size, at);
+    if (is_small(n->x[0]))
+        pool_integers(n, plane, at);
+    else if (p->inner > 1)
+        pool_lanes(p, n->kernels, ot_f(n->x[0]) + first, ot_f(n->y[0]) + plane * size, at);
     else
-        pool_rows(p, x, ot_f(n->y[0]) + plane * size, at);
+        pool_rows(p, ot_f(n->x[0]) + first, ot_f(n->y[0]) + plane * size, at);
     if (n->n_out < 2 || !n->y[1]) return;
     int64_t *index = (int64_t *)n->y[1]->data + plane * size;
     for (int64_t i = 0; i < size; i++) {
@@ -186,6 +215,10 @@ static const char *const cases[] = {
     "-> Y[17,2,8,12]",
     "X[2,1,4,3] kernel_shape=3,2 strides=2,3 pads=1,1,1,0 distinct lanes -> Y[2,1,2,1]",
     "f[1,1,3]{1,nan,2} kernel_shape=2 -> f[1,1,2]{nan,nan}",
+    "u8[1,1,3,3]{1,200,3,4,5,6,7,8,9} kernel_shape=2,2 -> u8[1,1,2,2]{200,200,8,9}",
+    "i8[1,1,4]{-1,-2,-128,3} kernel_shape=2 pads=1,1 -> i8[1,1,5]{-1,-1,-2,3,3}",
+    "u8[1,1,2,2]{1,2,4,3} kernel_shape=2,2 -> u8[1,1,1,1]{4} i64[1,1,1,1]{2}",
+    "i32[1,1,2]{1,2} kernel_shape=2 -> error: input 0 is int32",
     "X[1,1,5,5] kernel_shape=2,2 ceil_mode=9 -> error: 'ceil_mode'",
     "X[1,1,5,5] kernel_shape=2,2 storage_order=7 -> error: 'storage_order'",
     "X[1,1,5,5] kernel_shape=2,2 pads=3,0,0,0 -> error: 'pads'",
@@ -208,10 +241,11 @@ const struct op ot_op_MaxPool = {
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
                   "storage_order:i",
     .state_size = sizeof(struct state),
-    .lanes = ot_pooling_lanes,
+    .straight = OT_STRAIGHT_THROUGH,
+    .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "floats",
+    .limits = "floats and integers of 8 bits",
     .cases = cases,
 };

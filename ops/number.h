@@ -26,6 +26,12 @@ static inline int64_t ot_load_integer(const void *data, ot_type type, int64_t k)
     }
 }
 
+/* Numbers in the order of the elements, which the upper half of uint64 would break. */
+static inline int64_t ot_load_ordered(const void *data, ot_type type, int64_t k) {
+    const uint64_t flip = type == OT_UINT64 ? UINT64_C(1) << 63 : 0;
+    return (int64_t)((uint64_t)ot_load_integer(data, type, k) ^ flip);
+}
+
 /* Keeps the low bits of a value that does not fit. */
 static inline void ot_store_integer(void *data, ot_type type, int64_t k, int64_t value) {
     switch (ot_type_size(type)) {

@@ -72,6 +72,7 @@ struct op_node {
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
     bool mixes;   /* prepare sets it where a sample's y depends on the others of its batch; */
+    bool rounds;  /* where y is x rounded, and the gradient passes straight through; */
     bool ordered; /* where dimension 0 of x[0] is time, or summed over, so that it is not samples */
 
     void *state; /* op->state_size zeroed bytes */
@@ -102,6 +103,13 @@ struct op_node {
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
 
+/* Whether y[0] may have a gradient where it is an integer: */
+enum ot_straight {
+    OT_STRAIGHT_NEVER = 0,
+    OT_STRAIGHT_THROUGH, /* where x[0] is one that has; */
+    OT_STRAIGHT_MADE     /* always: it is rounded from floats */
+};
+
 struct op {
     const char *name;   /* ONNX op_type */
     const char *domain; /* NULL: the default one */
@@ -121,7 +129,7 @@ struct op {
     uint32_t dx_over_dy; /* dx[i] in that of dy[0] */
     bool takes_more;     /* backward adds up two parts of dy[0] */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
-    bool straight;       /* its integers too may have a gradient, which is of floats */
+    enum ot_straight straight; /* its integers too may have a gradient, which is of floats */
     bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
     bool internal;           /* no operator of ONNX: only plans make such nodes */
     bool random;         /* y differs from step to step: never computed when the plan is made */
@@ -236,9 +244,15 @@ void ot_integer_weight_round(const struct graph *g, const struct node *n, float 
 
 /* ---- helpers for forward and backward ---- */
 
-/* May x[i], or y[0], have a gradient as far as its type goes? */
+/* May x[i] have a gradient as far as its type goes? */
 static inline bool ot_op_carries(const struct op *op, const struct tensor *t) {
     return t->type == OT_FLOAT || op->straight;
+}
+
+/* May y[j] have one, as far as types go? */
+static inline bool ot_op_leads(const struct op_node *n, int j) {
+    return n->y[j]->type == OT_FLOAT || n->op->straight == OT_STRAIGHT_MADE ||
+           (n->op->straight == OT_STRAIGHT_THROUGH && n->x[0] && n->x[0]->type != OT_FLOAT);
 }
 
 /* Does it read more of x[i] than its type? */

@@ -18,8 +18,12 @@ static void widen(struct window *w) {
 }
 
 ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err) {
-    const struct tensor *x = n->x[0];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    return ot_pooling_shape(n, p, err);
+}
+
+ot_status ot_pooling_shape(struct op_node *n, struct pooling *p, ot_error *err) {
+    const struct tensor *x = n->x[0];
     const int64_t ceil_mode = ot_attr_int(n->node, "ceil_mode", 0);
     if (ceil_mode != 0 && ceil_mode != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'ceil_mode' is %lld, not 0 or 1",
@@ -27,7 +31,7 @@ ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err
     OT_TRY(ot_conv_window(n, NULL, ceil_mode, &p->w, err));
     int64_t dim[OT_MAX_RANK] = {x->dim[0], x->dim[1]};
     for (int i = 0; i < p->w.rank; i++) dim[i + 2] = p->w.out[i];
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
+    OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     widen(&p->w);
     const double image = (double)p->w.in[0] * (double)p->w.in[1] * (double)p->w.in[2];
     const double kernel =

@@ -16,7 +16,9 @@ struct pooling {
     int64_t grain; /* planes of a task */
 };
 
-/* Reads the attributes, sets type and shape of y[0]. */
+/* The same for x of any type. */
+ot_status ot_pooling_shape(struct op_node *n, struct pooling *p, ot_error *err);
+/* Reads the attributes, sets type and shape of y[0]; x is float. */
 ot_status ot_pooling_prepare(struct op_node *n, struct pooling *p, ot_error *err);
 
 /* Where tap k of output o stands along a dimension. */

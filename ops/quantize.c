@@ -103,6 +103,7 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_parameters(n, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = type;
+    n->rounds = true;
     s->range = ot_range_of(type);
     return OT_OK;
 }
@@ -116,6 +117,7 @@ static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
     s->range = ot_range_of(type);
+    n->rounds = s->master;
     OT_TRY(check_parameters(n, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = OT_FLOAT;
@@ -303,7 +305,8 @@ static const char *const dequantize_cases[] = {
 #define QUANTIZATION(word, fn, list, reads, weights, texts)                                   \
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = 10, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,     \
-        .attributes = list, .needs = reads, .parameters = weights, .straight = true,          \
+        .attributes = list, .needs = reads, .parameters = weights,                            \
+        .straight = OT_STRAIGHT_MADE,                                                         \
         .state_size = sizeof(struct state), .lanes = lanes, .prepare = fn##_prepare,        \
         .forward = fn##_forward, .backward = fn##_backward, .cases = texts,               \
     }

@@ -117,7 +117,7 @@ static void backward(struct op_node *n) {
 const struct op ot_op_Reorder = {
     .name = "Reorder",
     .since = 1,
-    .straight = true,
+    .straight = OT_STRAIGHT_THROUGH,
     .min_in = 1,
     .max_in = 1,
     .min_out = 1,

@@ -131,6 +131,7 @@ const struct op ot_op_Slice = {
     .state_size = sizeof(struct move),
     .lanes = lanes,
     .moves = OT_X(0),
+    .straight = OT_STRAIGHT_THROUGH,
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = ot_move_backward,

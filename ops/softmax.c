@@ -82,6 +82,14 @@ static void row_value(const struct state *s, const float *x, float *y) {
         for (k = 0; k < n; k++) y[k] *= scale;
 }
 
+/* A row of -inf gives NaN, which models of attention replace afterwards: where no gradient comes,
+ * none goes on, whatever y is. */
+static bool has_none(const float *dy, int64_t n, int64_t step) {
+    for (int64_t k = 0; k < n; k++)
+        if (dy[k * step] != 0) return false;
+    return true;
+}
+
 static void row_gradient(const struct state *s, const float *y, const float *dy, float *dx) {
     float part[WIDTH] = {0};
     int64_t n = s->strips.length, k = 0;
@@ -90,6 +98,10 @@ static void row_gradient(const struct state *s, const float *y, const float *dy,
         for (int i = 0; i < WIDTH; i++) part[i] += dy[k + i] * (logarithm ? 1 : y[k + i]);
     for (; k < n; k++) part[0] += dy[k] * (logarithm ? 1 : y[k]);
     float sum = fold_sum(part);
+    if (isnan(sum) && has_none(dy, n, 1)) {
+        memset(dx, 0, (size_t)n * sizeof *dx);
+        return;
+    }
     if (logarithm)
         for (k = 0; k < n; k++) dx[k] = dy[k] - ot_exp(y[k]) * sum;
     else
@@ -124,16 +136,20 @@ static void columns_value(const struct state *s, const float *x, float *y, int64
 static void columns_gradient(const struct state *s, const float *y, const float *dy, float *dx,
                              int64_t m) {
     float sum[OT_STRIP] = {0};
+    bool none[OT_STRIP];
     int64_t pitch = s->strips.inner, length = s->strips.length;
     bool logarithm = s->logarithm;
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < m; j++)
             sum[j] += dy[k * pitch + j] * (logarithm ? 1 : y[k * pitch + j]);
+    for (int64_t j = 0; j < m; j++) none[j] = isnan(sum[j]) && has_none(dy + j, length, pitch);
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < m; j++) {
             int64_t i = k * pitch + j;
             dx[i] = logarithm ? dy[i] - ot_exp(y[i]) * sum[j] : y[i] * (dy[i] - sum[j]);
         }
+    for (int64_t j = 0; j < m; j++)
+        for (int64_t k = 0; none[j] && k < length; k++) dx[k * pitch + j] = 0;
 }
 
 static void columns_hard(const struct state *s, const float *x, float *y, int64_t m) {

@@ -122,6 +122,7 @@ const struct op ot_op_Split = {
     .state_size = sizeof(struct state),
     .lanes = lanes,
     .moves = OT_X(0),
+    .straight = OT_STRAIGHT_THROUGH,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

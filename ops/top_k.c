@@ -4,8 +4,10 @@
  * Forward keeps the indices for its own backward, which gives dy to the elements chosen.
  */
 #include <math.h>
+#include <string.h>
 
 #include "ops/index.h"
+#include "ops/number.h"
 
 struct state {
     int64_t outer, length, inner, k;
@@ -28,8 +30,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     int64_t dim[OT_MAX_RANK];
     int axis;
-    if (x->type != OT_FLOAT && x->type != OT_INT64 && x->type != OT_INT32)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+    if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank, &axis, err));
     ot_op_along(n, axis);
     OT_TRY(read_k(n, &s->k, err));
@@ -55,13 +56,9 @@ static bool before(const struct op_node *n, const struct state *s, int64_t x, in
     if (n->x[0]->type == OT_FLOAT) {
         const float p = ot_f(n->x[0])[i], q = ot_f(n->x[0])[j];
         order = isnan(p) || isnan(q) ? !!isnan(p) - !!isnan(q) : (p > q) - (p < q);
-    } else if (n->x[0]->type == OT_INT64) {
-        const int64_t p = ((const int64_t *)n->x[0]->data)[i];
-        const int64_t q = ((const int64_t *)n->x[0]->data)[j];
-        order = (p > q) - (p < q);
     } else {
-        const int32_t p = ((const int32_t *)n->x[0]->data)[i];
-        const int32_t q = ((const int32_t *)n->x[0]->data)[j];
+        const int64_t p = ot_load_ordered(n->x[0]->data, n->x[0]->type, i);
+        const int64_t q = ot_load_ordered(n->x[0]->data, n->x[0]->type, j);
         order = (p > q) - (p < q);
     }
     if (order) return s->largest ? order > 0 : order < 0;
@@ -99,10 +96,9 @@ static void choose(const struct op_node *n, const struct state *s, int64_t x, in
 }
 
 static void copy(const struct op_node *n, int64_t from, int64_t to) {
-    if (ot_type_size(n->x[0]->type) == 8)
-        ((int64_t *)n->y[0]->data)[to] = ((const int64_t *)n->x[0]->data)[from];
-    else
-        ((int32_t *)n->y[0]->data)[to] = ((const int32_t *)n->x[0]->data)[from];
+    const size_t size = ot_type_size(n->x[0]->type);
+    memcpy((char *)n->y[0]->data + (size_t)to * size,
+           (const char *)n->x[0]->data + (size_t)from * size, size);
 }
 
 /* First elements of line number `line` in x and in y. */
@@ -158,6 +154,8 @@ static const char *const cases[] = {
     "f{3,1,nan,3,2} i64{4} largest=0 -> f{1,2,3,3} i64{1,4,0,3}",
     "i64{3,-1,7} i64{2} sorted=0 -> i64{7,3} i64{2,0}",
     "i32{3,-1,7} i64{1} -> i32{7} i64{2}",
+    "u8{3,255,7} i64{2} -> u8{255,7} i64{1,2}",
+    "u64{3,18446744073709551615,7} i64{2} -> u64{18446744073709551615,7} i64{1,2}",
     "X[3,7] i64{8} -> error: k is 8",
     "X[3,7] @1 -> error: k is -1",
     "X[3,7] i64{1} axis=2 -> error: axis 2",

@@ -75,6 +75,7 @@ const struct op ot_op_Transpose = {
     .state_size = sizeof(struct move),
     .lanes = lanes,
     .moves = OT_X(0),
+    .straight = OT_STRAIGHT_THROUGH,
     .prepare = prepare,
     .forward = ot_move_forward,
     .again = ot_move_forward,

@@ -74,10 +74,11 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
     const struct tensor *x = w->n->x[w->k], *y = w->n->y[0];
     (void)out;
     for (int64_t j = 0; j < count; j++) {
-        int64_t v = ot_load_integer(x->data, x->type, offset[0] + j * step[0]);
-        int64_t old = ot_load_integer(y->data, y->type, at + j);
+        const int64_t from = offset[0] + j * step[0];
+        int64_t v = ot_load_ordered(x->data, x->type, from);
+        int64_t old = ot_load_ordered(y->data, y->type, at + j);
         if (w->k == 0 || (s->max ? v > old : v < old))
-            ot_store_integer(y->data, y->type, at + j, v);
+            ot_store_integer(y->data, y->type, at + j, ot_load_integer(x->data, x->type, from));
     }
 }
 
@@ -155,6 +156,7 @@ static const char *const max_cases[] = {
     "f{1,nan,3} f{2,0,nan} -> f{2,nan,nan}",
     "f{0,1,2}:x f{1,1,1}:x -> f{1,1,2} d0=f{0,0.5,1} d1=f{1,0.5,0}",
     "i64{1,5} i64(3) i64{0,9} -> i64{3,9}",
+    "u64{1,18446744073709551615} u64(3) -> u64{3,18446744073709551615}",
     "A[2] B[3] -> error: do not broadcast",
     "f[2,1]{1,-0.9} f{-0.1,1.9,1.8} f[2,3]{0.9,0.2,-0.9,-1.4,1.9,0.1} -> f[2,3]{1,1.9,1.8,"
     "-0.1,1.9,1.8}",

@@ -62,6 +62,7 @@ static ot_status source(struct plan *p, int v, ot_error *err) {
         return ot_fail(err, OT_ERROR_INVALID, "value '%s' is used before it is computed",
                        value->name);
     }
+    e->t.half = ot_half_of(value->type);
     p->rows[v] = e;
     return OT_OK;
 }
@@ -156,8 +157,10 @@ static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lan
     const struct node *node = n->node;
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
-        struct entry *y = ot_plan_entry(p, p->graph->value[node->out[j]].name);
+        const struct value *value = &p->graph->value[node->out[j]];
+        struct entry *y = ot_plan_entry(p, value->name);
         if (!y) return ot_plan_no_memory(err);
+        y->t.half = ot_half_of(value->type);
         /* statistics are vectors over channels, not over samples */
         const bool rows = !lanes.rank || (j > 0 && n->op->statistics);
         y->t.lanes = rows ? 0 : lanes.count;

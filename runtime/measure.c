@@ -38,7 +38,9 @@ static double draw(struct measure *m) {
 
 /* ---- the combination of outputs ---- */
 
-static bool counts(const struct op_node *n, int j) { return n->y[j] && n->dy[j]; }
+static bool counts(const struct op_node *n, int j) {
+    return n->y[j] && n->dy[j] && n->y[j]->type == OT_FLOAT;
+}
 
 static ot_status run(struct measure *m, bool backward, ot_error *err) {
     struct op_node *n = m->n;
@@ -158,16 +160,21 @@ static bool is_first(const struct op_node *n, int i) {
     return true;
 }
 
+/* Integers between a QuantizeLinear and its DequantizeLinear have a gradient, but no slope. */
+static bool moves(const struct op_node *n, int i) {
+    return n->dx[i] && n->x[i]->type == OT_FLOAT;
+}
+
 /* Afterwards the node's outputs are what they were: later nodes read them. */
 static ot_status measure_node(struct measure *m, struct plan_node *pn, ot_error *err) {
     bool any = false;
     m->pn = pn;
     m->n = &pn->n;
-    for (int i = 0; i < pn->n.n_in; i++) any |= pn->n.dx[i] != NULL;
-    if (!any || pn->is_view) return OT_OK;
+    for (int i = 0; i < pn->n.n_in; i++) any |= moves(&pn->n, i);
+    if (!any || pn->is_view || pn->n.rounds) return OT_OK;
     OT_TRY(differentiate(m, err));
     for (int i = 0; i < pn->n.n_in; i++)
-        if (pn->n.dx[i] && is_first(&pn->n, i)) OT_TRY(measure(m, i, err));
+        if (moves(&pn->n, i) && is_first(&pn->n, i)) OT_TRY(measure(m, i, err));
     return run(m, false, err);
 }
 

@@ -98,7 +98,7 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
     for (int j = 0; j < n->n_out; j++) {
         if (!n->y[j]) continue;
         struct entry *y = ot_entry(n->y[j]);
-        bool leads = n->want && n->op->backward && ot_op_carries(n->op, &y->t);
+        bool leads = n->want && n->op->backward && ot_op_leads(n, j);
         y->wants = leads && (j == 0 || n->op->max_out < 0 || n->op->all_outputs);
         y->cut = leads && !y->wants;
         if (pn->is_view) {

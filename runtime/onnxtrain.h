@@ -541,7 +541,8 @@ typedef struct ot_slopes {
 
 /* Forward in training form; then calls write(context, slopes) a few times for each node and each of
  * its inputs that has a gradient, in the order in which nodes run: what leads from a trainable
- * weight, or an input whose gradient is wanted, to an output. Weights and gradients stay. */
+ * weight, or an input whose gradient is wanted, to an output; nodes that round are left out, for
+ * their gradient passes straight through. Weights and gradients stay. */
 typedef void ot_slopes_fn(void *context, const ot_slopes *slopes);
 OT_API ot_status ot_measure_gradients(ot_session *session, const ot_tensor *inputs, int n,
                                       ot_slopes_fn *write, void *context, ot_error *err);

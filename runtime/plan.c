@@ -104,6 +104,7 @@ static ot_status take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_
         if (!e) return ot_plan_no_memory(err);
         e->t =
             (struct tensor){.type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
+        e->t.half = ot_half_of(v->type);
         memcpy(e->t.dim, inputs[i].dim, sizeof e->t.dim);
         e->input = i;
         e->wants = ot_plan_trains(p->kind) && p->session->wants_input && p->session->wants_input[i];

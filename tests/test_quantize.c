@@ -19,7 +19,7 @@ static const float first[HIDDEN * IN] = {0.5f,  -0.25f, 1,     0.75f, -1, 0.125f
 /* Two slots are absent; 8 and -9 are beyond the range of 8 bits at a scale of 1/16. */
 static const float second[OUT * HIDDEN] = {0.52f, 0, 8, -0.31f, 0, 0.77f, -9, 0.4f};
 
-enum form { PLAIN, WEIGHT, ACTIVATION, BROKEN };
+enum form { PLAIN, WEIGHT, ACTIVATION, BETWEEN, BROKEN };
 
 /* y = second * tanh(first * x), where `form` is quantized on the way. */
 static ot_session *open_form(enum form form, const float *w2, ot_status expected) {
@@ -39,8 +39,14 @@ static ot_session *open_form(enum form form, const float *w2, ot_status expected
         model_node(&m, "DequantizeLinear", "wq scale", "w", "");
     } else if (form != PLAIN) {
         model_node(&m, "QuantizeLinear", "a fine", "aq", "output_dtype=5");
-        if (form == BROKEN) model_node(&m, "Identity", "aq", "ai", "");
-        model_node(&m, "DequantizeLinear", form == BROKEN ? "ai fine" : "aq fine", "ad", "");
+        if (form == BETWEEN) {
+            model_node(&m, "Cast", "aq", "at", "to=5");
+            model_node(&m, "Transpose", "at", "af", "");
+            model_node(&m, "Identity", "af", "ac", "");
+            model_node(&m, "Transpose", "ac", "ai", "");
+        }
+        if (form == BROKEN) model_node(&m, "Abs", "aq", "ai", "");
+        model_node(&m, "DequantizeLinear", form >= BETWEEN ? "ai fine" : "aq fine", "ad", "");
     }
     model_node(&m, "Gemm", form >= ACTIVATION ? "ad w2" : form == WEIGHT ? "a w" : "a w2", "y",
                "transB=1");
@@ -113,6 +119,19 @@ static void activations(void **state) {
     ot_close(quantized);
 }
 
+/* What only converts or moves the integers changes nothing. */
+static void between(void **state) {
+    (void)state;
+    float want[HIDDEN * IN], have[HIDDEN * IN];
+    ot_session *plain = open_form(ACTIVATION, second, OT_OK);
+    ot_session *moved = open_form(BETWEEN, second, OT_OK);
+    gradient_of(plain, "w1", want);
+    gradient_of(moved, "w1", have);
+    close_to(have, want, HIDDEN * IN, 1e-7);
+    ot_close(plain);
+    ot_close(moved);
+}
+
 /* An operator that cannot carry the gradient of integers is refused. */
 static void refusal(void **state) {
     (void)state;
@@ -123,6 +142,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights),
         cmocka_unit_test(activations),
+        cmocka_unit_test(between),
         cmocka_unit_test(refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

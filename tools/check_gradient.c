@@ -216,8 +216,20 @@ static int compare_somehow(struct subject *u, struct tally *t, struct failure *f
     return code;
 }
 
+/* Nodes that cast between halves and floats round: no difference says what their slope is. */
+static bool rounds(const struct subject *u) {
+    bool halves = false;
+    for (int i = 0; i < u->n; i++)
+        halves |= u->t[i].file_type == OT_FLOAT16 || u->t[i].file_type == OT_BFLOAT16;
+    return halves && !strcmp(u->c->op, "several");
+}
+
 static int check_subject(struct subject *u, const ot_session *session, struct failure *f) {
     struct check_case *c = u->c;
+    if (rounds(u)) {
+        ot_check_skip(c, "numbers of half precision are rounded on the way");
+        return 0;
+    }
     struct tally t = {0};
     int64_t sparse = 0;
     int code = compare_somehow(u, &t, f);

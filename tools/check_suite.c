@@ -12,8 +12,9 @@
 
 enum { MOST_DEPTH = 16 };
 
-/* A line of the list: cases whose folder's name matches are refused, for this reason. Where the
- * reason begins with "differs", they run and come to other results. */
+/* A line of the list: cases whose folder's name matches, or, of a pattern with a slash, whose path
+ * beneath the suite does, are refused, for this reason. Where the reason begins with "differs",
+ * they run and come to other results. */
 struct allowance {
     char *glob, *reason;
 };
@@ -65,8 +66,11 @@ static int read_list(struct suite *s, const char *path, struct failure *f) {
 
 static const struct allowance *find_allowance(const struct suite *s, const char *name) {
     const char *slash = strrchr(name, '/');
-    for (size_t i = 0; i < s->n_allowances; i++)
-        if (!fnmatch(s->allowance[i].glob, slash ? slash + 1 : name, 0)) return &s->allowance[i];
+    for (size_t i = 0; i < s->n_allowances; i++) {
+        const bool whole = strchr(s->allowance[i].glob, '/') != NULL;
+        if (!fnmatch(s->allowance[i].glob, slash && !whole ? slash + 1 : name, 0))
+            return &s->allowance[i];
+    }
     return NULL;
 }
 

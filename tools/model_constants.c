@@ -10,7 +10,7 @@ enum { TENSOR_DIMS = 1, TENSOR_TYPE = 2, TENSOR_NAME = 8, TENSOR_RAW = 9 };
 static void put_tensor(struct message *graph, const char *name, const struct proto_tensor *t) {
     struct message m = {0};
     for (int i = 0; i < t->rank; i++) ot_put_int(&m, TENSOR_DIMS, t->dim[i]);
-    ot_put_int(&m, TENSOR_TYPE, t->type);
+    ot_put_int(&m, TENSOR_TYPE, t->count ? t->type : t->file_type);
     ot_put_text(&m, TENSOR_NAME, name);
     ot_put_bytes(&m, TENSOR_RAW, t->data, t->count * (size_t)t->size);
     ot_put_message(graph, GRAPH_INITIALIZER, &m);

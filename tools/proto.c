@@ -216,7 +216,7 @@ int ot_proto_tensor(struct proto bytes, const char *name, struct proto_tensor *t
     if (!scan(bytes, &r)) return ot_refuse(f, EXIT_DATA, "'%s' is no TensorProto", name);
     for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
         if ((uint64_t)types[k].type != r.type) continue;
-        r.t.type = types[k].type;
+        r.t.type = r.t.file_type = types[k].type;
         r.t.size = types[k].size;
         r.wanted = types[k].field;
     }

@@ -28,6 +28,7 @@ enum tensor_role {
 
 struct tensor {
     ot_type type;
+    ot_type half; /* OT_FLOAT16 or OT_BFLOAT16 where a float is that in the file, as far as known */
     enum tensor_role role;
     bool derived; /* a CONST that comes from the shape of an activation: it knows the batch */
     int rank;
@@ -37,6 +38,11 @@ struct tensor {
     const struct pattern *pattern; /* NULL: dense. Else data holds pattern->nnz values */
     void *data;
 };
+
+/* What the tensors of a value of this type say of themselves. */
+static inline ot_type ot_half_of(ot_type type) {
+    return type == OT_FLOAT16 || type == OT_BFLOAT16 ? type : OT_UNDEFINED;
+}
 
 size_t ot_type_size(ot_type type);      /* 0 for types without a fixed size */
 const char *ot_type_name(ot_type type); /* "float", "int64", ... */

@@ -1,0 +1,78 @@
+/* bit_cast.c - BitCast: the bits of x read as another type of the same width. float16 and bfloat16
+ * are floats here, whose bits are made and read; doubles are too, so that only bits that become a
+ * double can be. Not differentiable. */
+#include <string.h>
+
+#include "ops/number.h"
+#include "ops/op.h"
+#include "runtime/base/half.h"
+
+struct state {
+    ot_type from, to; /* as the file has them */
+};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *x = n->x[0];
+    const int64_t to = ot_attr_int(n->node, "to", 0);
+    s->from = x->half ? x->half : x->type;
+    s->to = to > 0 && to < 256 ? (ot_type)to : OT_UNDEFINED;
+    const size_t size = s->to == OT_STRING ? 0 : ot_type_size(s->to);
+    if (!size)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(s->to),
+                          (int)to);
+    if (s->from == OT_FLOAT && size == 8)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "the bits of doubles, which are floats here");
+    if (size != ot_type_size(s->from))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "from %s to %s, which has another width",
+                          ot_type_name(s->from), ot_type_name(s->to));
+    ot_op_like(n->y[0], x);
+    n->y[0]->half = ot_half_of(s->to);
+    n->y[0]->type = n->y[0]->half || s->to == OT_DOUBLE ? OT_FLOAT : s->to;
+    return OT_OK;
+}
+
+static uint64_t load_bits(ot_type type, const void *data, int64_t i) {
+    uint64_t bits = 0;
+    if (type == OT_FLOAT16) return ot_float16_of_float(((const float *)data)[i]);
+    if (type == OT_BFLOAT16) return ot_bfloat16_of_float(((const float *)data)[i]);
+    const size_t size = ot_type_size(type);
+    memcpy(&bits, (const char *)data + (size_t)i * size, size); /* little-endian */
+    return bits;
+}
+
+static void store_bits(ot_type type, void *data, int64_t i, uint64_t bits) {
+    double wide;
+    const size_t size = ot_type_size(type);
+    memcpy(&wide, &bits, sizeof wide);
+    if (type == OT_FLOAT16) ((float *)data)[i] = ot_float16_to_float((uint16_t)bits);
+    else if (type == OT_BFLOAT16) ((float *)data)[i] = ot_bfloat16_to_float((uint16_t)bits);
+    else if (type == OT_DOUBLE) ((float *)data)[i] = (float)wide;
+    else memcpy((char *)data + (size_t)i * size, &bits, size);
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
+        store_bits(s->to, n->y[0]->data, i, load_bits(s->from, n->x[0]->data, i));
+}
+
+static const char *const cases[] = {
+    "f{1,-2} to=6 -> i32{1065353216,-1073741824}",
+    "i32[1,2]{1065353216,-1073741824} to=1 -> f[1,2]{1,-2}",
+    "i16{15360,-16384} to=10 -> f{1,-2}",
+    "u16{16256,49152} to=16 -> f{1,-2}",
+    "i64{4607182418800017408} to=11 -> f{1}",
+    "u8{1,200} to=3 -> i8{1,-56}",
+    "f{1} to=7 -> error: the bits of doubles",
+    "i32{1} to=3 -> error: another width",
+    "i32{1} to=8 -> error: to type string",
+    NULL,
+};
+
+const struct op ot_op_BitCast = {
+    .name = "BitCast", .since = 26, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "to:i", .state_size = sizeof(struct state), .prepare = prepare,
+    .forward = forward, .limits = "not of doubles", .cases = cases,
+};

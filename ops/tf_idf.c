@@ -1,0 +1,150 @@
+/* tf_idf.c - TfIdfVectorizer: how often the n-grams of a pool of integers occur in x, [C] or
+ * [N, C], whose elements may stand up to max_skip_count + 1 apart; by mode the counts (TF), a
+ * weight where there is one (IDF), or weighted counts (TFIDF). Weights belong to places of y, as
+ * in onnxruntime. Not differentiable. */
+#include <string.h>
+
+#include "ops/number.h"
+#include "ops/op.h"
+
+struct state {
+    int64_t rows, length, places; /* of x, of a row of it, of a row of y */
+    int64_t shortest, longest, skips;
+    const struct attr *pool, *starts, *at, *weights;
+    bool once; /* IDF: further occurrences change nothing */
+};
+
+static int64_t start_of(const struct state *s, int64_t n) {
+    return n <= s->starts->n ? s->starts->ints[n - 1] : s->pool->n;
+}
+
+/* n-grams of a size; those of all sizes are numbered one after the other. */
+static int64_t count_of(const struct state *s, int64_t n) {
+    return (start_of(s, n + 1) - start_of(s, n)) / n;
+}
+
+static ot_status read_pool(const struct op_node *n, struct state *s, ot_error *err) {
+    int64_t total = 0;
+    s->pool = ot_attr(n->node, "pool_int64s");
+    s->starts = ot_attr(n->node, "ngram_counts");
+    s->at = ot_attr(n->node, "ngram_indexes");
+    s->weights = ot_attr(n->node, "weights");
+    if (!s->pool) return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "a pool of strings");
+    if (!s->starts || !s->at)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_counts or ngram_indexes is missing");
+    for (int64_t k = 1; k <= s->starts->n; k++) {
+        if (start_of(s, k) < 0 || start_of(s, k) > start_of(s, k + 1) ||
+            start_of(s, k + 1) > s->pool->n)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_counts do not ascend in the pool");
+        total += count_of(s, k);
+    }
+    if (total > s->at->n)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld ngram_indexes for %lld n-grams",
+                          (long long)s->at->n, (long long)total);
+    for (int64_t k = 0; k < s->at->n; k++) {
+        if (s->at->ints[k] < 0 || s->at->ints[k] > INT32_MAX)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_indexes hold %lld",
+                              (long long)s->at->ints[k]);
+        if (s->at->ints[k] >= s->places) s->places = s->at->ints[k] + 1;
+    }
+    return OT_OK;
+}
+
+static ot_status read_mode(const struct op_node *n, struct state *s, ot_error *err) {
+    const char *mode = ot_attr_string(n->node, "mode", "");
+    if (strcmp(mode, "TF") != 0 && strcmp(mode, "IDF") != 0 && strcmp(mode, "TFIDF") != 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+    s->once = !strcmp(mode, "IDF");
+    if (!strcmp(mode, "TF")) s->weights = NULL;
+    if (s->weights && s->weights->n < s->places)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld weights for %lld places",
+                          (long long)s->weights->n, (long long)s->places);
+    s->shortest = ot_attr_int(n->node, "min_gram_length", 1);
+    s->longest = ot_attr_int(n->node, "max_gram_length", 1);
+    s->skips = ot_attr_int(n->node, "max_skip_count", 0);
+    if (s->shortest < 1 || s->longest < s->shortest || s->longest > s->starts->n || s->skips < 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "n-grams of %lld to %lld, %lld skips",
+                          (long long)s->shortest, (long long)s->longest, (long long)s->skips);
+    return OT_OK;
+}
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *x = n->x[0];
+    if (x->type != OT_INT32) OT_TRY(ot_op_type(n, 0, OT_INT64, err));
+    if (x->rank < 1 || x->rank > 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
+    OT_TRY(read_pool(n, s, err));
+    OT_TRY(read_mode(n, s, err));
+    s->rows = x->rank == 2 ? x->dim[0] : 1;
+    s->length = x->dim[x->rank - 1];
+    const int64_t dim[] = {s->rows, s->places};
+    return ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim + (x->rank == 1), err);
+}
+
+/* How often these n numbers stand in the row, `step` apart. */
+static int64_t occurrences(const struct op_node *n, int64_t row, const int64_t *gram, int64_t size,
+                           int64_t step) {
+    const struct state *s = n->state;
+    const struct tensor *x = n->x[0];
+    int64_t found = 0;
+    for (int64_t i = 0; i < s->length && (size - 1) <= (s->length - 1 - i) / step; i++) {
+        int64_t k = 0;
+        while (k < size && ot_load_integer(x->data, x->type, row * s->length + i + k * step) ==
+                               gram[k])
+            k++;
+        found += k == size;
+    }
+    return found;
+}
+
+static void row_task(void *arg, int row, int worker) {
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    float *y = ot_f(n->y[0]) + row * s->places;
+    int64_t number = 0;
+    (void)worker;
+    memset(y, 0, (size_t)s->places * sizeof *y);
+    for (int64_t size = 1; size <= s->longest; size++) {
+        const int64_t grams = count_of(s, size);
+        const int64_t steps = size == 1 ? 1 : s->skips + 1; /* skips do not matter to one number */
+        for (int64_t g = 0; size >= s->shortest && g < grams; g++)
+            for (int64_t step = 1; step <= steps; step++)
+                y[s->at->ints[number + g]] += (float)occurrences(
+                    n, row, s->pool->ints + start_of(s, size) + g * size, size, step);
+        number += grams;
+    }
+    for (int64_t i = 0; i < s->places; i++) {
+        if (s->once && y[i] > 0) y[i] = 1;
+        if (s->weights) y[i] *= s->weights->floats[i];
+    }
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    ot_parallel_for(n->pool, (int)s->rows, row_task, n);
+}
+
+#define GRAMS                                                                             \
+    "ngram_counts=0,4 ngram_indexes=0,1,2,3,4,5,6 pool_int64s=2,3,5,4,5,6,7,8,6,7 "
+static const char *const cases[] = {
+    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=TF min_gram_length=2 max_gram_length=2 max_skip_count=0 "
+    GRAMS "-> f{0,0,0,0,1,1,1}",
+    "i32[2,6]{1,1,3,3,3,7,8,6,7,5,6,8} mode=TF min_gram_length=2 max_gram_length=2 "
+    "max_skip_count=5 " GRAMS "-> f[2,7]{0,0,0,0,0,0,0,0,0,0,0,1,1,1}",
+    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=IDF min_gram_length=1 max_gram_length=1 max_skip_count=0 "
+    GRAMS "weights=0.5,2,1,1,1,1,1 -> f{0,2,1,0,0,0,0}",
+    "i64{1} mode=TF min_gram_length=1 max_gram_length=3 max_skip_count=0 " GRAMS
+    "-> error: n-grams of 1 to 3",
+    "i64{1} mode=TF max_gram_length=1 ngram_counts=0,9 ngram_indexes=0 pool_int64s=1,2 -> "
+    "error: do not ascend",
+    NULL,
+};
+
+const struct op ot_op_TfIdfVectorizer = {
+    .name = "TfIdfVectorizer", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .attributes = "max_gram_length:i max_skip_count:i min_gram_length:i mode:s ngram_counts:I "
+                  "ngram_indexes:I pool_int64s:I pool_strings:S weights:F",
+    .state_size = sizeof(struct state), .prepare = prepare, .forward = forward,
+    .limits = "integers", .cases = cases,
+};
