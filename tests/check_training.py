@@ -166,7 +166,7 @@ def check(base, options, tolerance, x, targets, loss, optimizer, sparse):
     np.savez("data.npz", x=x, y=y)
     subprocess.run(["rm", "-rf", "run"], check=True)
     run("train", "m.onnx", "data.npz", "out=run", f"batch={BATCH}", "epochs=1", "shuffle=0",
-        "val=0", "log_every=1")
+        "val=0", "log_every=1", "form=as-is")
     trainer = Trainer("m.onnx")
     names = (trainer.model.graph.input[0].name,
              trainer.model.training_info[0].algorithm.input[0].name)

@@ -204,7 +204,7 @@ static void save(struct task *t) {
 
 static void use(struct task *t) {
     ot_error err = {0};
-    const ot_loss_options loss = {.kind = (ot_loss_kind)choose(t, 9, 5)};
+    const ot_loss_options loss = {.kind = (ot_loss_kind)choose(t, 9, 7)};
     const ot_optimizer_options rule = {.kind = (ot_optimizer_kind)choose(t, 12, 5),
                                        .lr = 0.01f,
                                        .momentum = choose(t, 15, 2) ? 0.9f : 0,
