@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks what a compiler does not: every source file begins with its name and what it does, no line
-# is longer than 100 columns, no file longer than 600 lines, no tabs, no spaces at line ends, no
-# unfinished notes. Usage: SOURCE=<project root> check_style.sh
+# is longer than 100 columns, no file longer than 600 lines (the public header: 700), no tabs, no
+# spaces at line ends, no unfinished notes. Usage: SOURCE=<project root> check_style.sh
 cd "${SOURCE:?}" || exit 1
 bad=0
 complain() {
@@ -14,7 +14,9 @@ texts="$sources $(find tests tools bench cmake .ci -name '*.sh' -o -name '*.py' 
 for file in $(echo "$sources" | grep -v '\.def$'); do
     head -1 "$file" | grep -qF "/* $(basename "$file") - " || complain 'no first sentence' "$file"
     length=$(wc -l < "$file")
-    [ "$length" -le 600 ] || complain 'longer than 600 lines' "$file: $length"
+    # The one public header is the reference of the library: what is in it grows with the library.
+    [ "$file" = runtime/onnxtrain.h ] && longest=700 || longest=600
+    [ "$length" -le "$longest" ] || complain 'longer than 600 lines' "$file: $length"
 done
 complain 'longer than 100 columns' "$(LC_ALL=C.UTF-8 grep -nE '^.{101,}' $texts)"
 complain 'tabs' "$(grep -nP '\t' $sources)"
