@@ -63,7 +63,10 @@ try() {
     last=$run/checkpoints/last.otc
     case $code in
     99) explain "$1" "$2" "memory is lost, or worse" ;;
-    0) is_whole "$run" || is_made_good "$run" || explain "$1" "$2" "exit 0 without the whole result" ;;
+    0)
+        is_whole "$run" || is_made_good "$run" ||
+            explain "$1" "$2" "exit 0 without the whole result"
+        ;;
     [1-8]) [ -s "$run.txt" ] || explain "$1" "$2" "exit $code without a message" ;;
     *) explain "$1" "$2" "exit $code" ;;
     esac
