@@ -34,9 +34,3 @@ char *ot_bump_strndup(struct bump *b, const char *s, size_t n) {
     if (p && n) memcpy(p, s, n);
     return p;
 }
-
-int ot_over_budget(const struct arena *a, size_t bytes) {
-    size_t total;
-    if (!ot_add(bytes, 63, &bytes)) return 1; /* blocks of an arena are multiples of 64 */
-    return a->budget && (!ot_add(a->used, bytes & ~(size_t)63, &total) || total > a->budget);
-}

@@ -16,7 +16,4 @@ struct bump {
 void *ot_bump_alloc(struct bump *b, size_t count, size_t size);
 char *ot_bump_strndup(struct bump *b, const char *s, size_t n);
 
-/* Would the arena's budget, not the machine, refuse `bytes` more? */
-int ot_over_budget(const struct arena *a, size_t bytes);
-
 #endif

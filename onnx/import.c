@@ -30,8 +30,9 @@ ot_status ot_import_problem(struct import *im, ot_status status) {
 ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes) {
     const struct bump *b = a == &im->scratch ? &im->temporary : &im->kept;
     if (bytes < b->refused) bytes = b->refused;
-    if (ot_over_budget(a, bytes))
-        return ot_import_fail(im, OT_ERROR_LIMIT, "the model needs more than %zu bytes", a->budget);
+    if (ot_arena_refuses(a, bytes))
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the model needs more than %zu bytes",
+                              a->total && a->total < a->budget ? a->total : a->budget);
     return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for %zu bytes", bytes);
 }
 
@@ -139,6 +140,23 @@ static ot_status stages(struct import *im, const void *bytes, size_t size) {
     return im->visit ? OT_OK : ot_skeleton_make(im);
 }
 
+/* All that is held while a file of `size` bytes is read counts against the memory limit: the file,
+ * the tree, and the graph. */
+static void share_limit(struct import *im, size_t size) {
+    struct arena *const arenas[] = {&im->scratch, &im->g->arena};
+    for (int i = 0; i < 2; i++) {
+        arenas[i]->total = (size_t)im->options->limits.memory_bytes;
+        arenas[i]->apart = size;
+        arenas[i]->beside = arenas[!i];
+    }
+}
+
+/* The graph remains alone. */
+static void end_limit(struct graph *g) {
+    g->arena.total = g->arena.apart = 0;
+    g->arena.beside = NULL;
+}
+
 /* A graph that lives in its own arena. */
 static struct graph *new_graph(const struct import_options *options) {
     struct arena arena;
@@ -161,12 +179,14 @@ static ot_status import(const void *bytes, size_t size, int folder,
     if (!im.g) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a model");
     im.g->structure = options->structure;
     ot_arena_init(&im.scratch, &options->allocator, ((size_t)32 << 20) + 8 * size);
+    share_limit(&im, size);
     im.temporary.arena = &im.scratch;
     im.kept.arena = &im.g->arena;
     if (visit) memcpy(im.g->hash, visit->seed, sizeof im.g->hash);
     else ot_sha256(bytes, size, im.g->hash);
     ot_names_init(&im.names, &im.temporary, im.g->hash);
     ot_status status = stages(&im, bytes, size);
+    end_limit(im.g);
     ot_arena_free(&im.scratch);
     ot_allocator_trim(&im.allocator); /* the tree was larger than what is kept of it */
     if (!status && graph) {
@@ -213,7 +233,8 @@ static ot_status import_file(const char *path, const struct import_options *opti
     void *bytes;
     size_t size;
     const ot_allocator al = ot_allocator_or_default(&options->allocator);
-    OT_TRY(ot_file_read(&al, path, most_bytes(options), &bytes, &size, err));
+    const uint64_t limit = options->limits.memory_bytes, most = most_bytes(options);
+    OT_TRY(ot_file_read(&al, path, limit && limit < most ? limit : most, &bytes, &size, err));
     int folder = open_folder(path);
     ot_status status = import(bytes, size, folder, options, visit, graph, err);
     if (folder >= 0) close(folder);

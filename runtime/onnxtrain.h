@@ -121,7 +121,10 @@ typedef struct ot_limits {
     uint64_t file_bytes;     /* 2 GiB - 1, which is also the most */
     uint64_t nodes;          /* 1,000,000: also bounds initializers, and nodes after inlining */
     uint64_t tensor_elements; /* 2^40 */
-    uint64_t memory_bytes;   /* model, training state and plans; physical memory. See ot_prepare */
+    uint64_t memory_bytes;   /* model, training state and plans (ot_prepare), and all that opening
+                              * a file holds at once; physical memory. Beside it, oneDNN takes from
+                              * malloc: some 0.2 MB a dense convolution that is prepared, 0.4 MB of
+                              * code in the first step, and 32 KiB while a dense step runs */
 } ot_limits;
 
 typedef struct ot_options {

@@ -80,13 +80,23 @@ static struct arena_chunk *new_chunk(struct arena *a, size_t size, bool dirty) {
     return c;
 }
 
+/* Blocks are multiples of ALIGN. */
+static bool add_block(size_t used, size_t bytes, size_t *sum) {
+    return ot_add(bytes, ALIGN - 1, &bytes) && ot_add(used, bytes & ~(size_t)(ALIGN - 1), sum);
+}
+
+int ot_arena_refuses(const struct arena *a, size_t bytes) {
+    size_t used, all;
+    if (!add_block(a->used, bytes, &used) || (a->budget && used > a->budget)) return 1;
+    return a->total && (!ot_add(used, a->apart, &all) ||
+                        !ot_add(all, a->beside ? a->beside->used : 0, &all) || all > a->total);
+}
+
 static void *take(struct arena *a, size_t count, size_t size, bool dirty) {
     size_t bytes, used;
-    if (!ot_mul(count, size, &bytes) || !ot_add(bytes, ALIGN - 1, &bytes)) return NULL;
-    bytes &= ~(size_t)(ALIGN - 1);
-    if (!bytes) bytes = ALIGN;
+    if (!ot_mul(count, size, &bytes) || !add_block(0, bytes ? bytes : ALIGN, &bytes)) return NULL;
     if (!ot_add(a->used, bytes, &used)) return NULL;
-    if (a->budget && used > a->budget) {
+    if (ot_arena_refuses(a, bytes)) {
         a->refused = bytes;
         return NULL;
     }

@@ -13,7 +13,10 @@ struct arena {
     size_t used;   /* bytes asked for so far, padding included */
     size_t held;   /* bytes taken from the allocator for them */
     size_t budget; /* 0: none */
-    size_t refused; /* bytes last asked for above the budget */
+    size_t refused; /* bytes last asked for above the budget, or the total */
+    size_t total;   /* budget of this arena, of `beside`, and of `apart` bytes; 0: none */
+    size_t apart;
+    const struct arena *beside; /* NULL is fine */
 };
 
 /* The C library's allocator where `from` is NULL or empty. */
@@ -26,6 +29,8 @@ void ot_arena_free(struct arena *a); /* leaves an empty, usable arena */
 void *ot_arena_alloc(struct arena *a, size_t count, size_t size);
 /* The same for whoever writes all of it at once: its contents are anything. */
 void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size);
+/* Would budget or total, not the machine, refuse `bytes` more? */
+int ot_arena_refuses(const struct arena *a, size_t bytes);
 char *ot_arena_strdup(struct arena *a, const char *s);
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n);
 
