@@ -18,8 +18,10 @@
 #define HOOKS 1
 #endif
 #endif
-#ifdef HOOKS
-#include <sanitizer/allocator_interface.h>
+#ifdef HOOKS /* of sanitizer/allocator_interface.h, which gcc does not bring */
+int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void *, size_t),
+                                              void (*free_hook)(const volatile void *));
+size_t __sanitizer_get_allocated_size(const volatile void *p);
 #endif
 
 void fuzz_fail(const char *format, ...) {
@@ -48,7 +50,7 @@ static void after_malloc(const volatile void *p, size_t size) {
 
 static void before_free(const volatile void *p) {
     if (p && atomic_load(&counting))
-        atomic_fetch_sub(&live, __sanitizer_get_allocated_size((const void *)(uintptr_t)p));
+        atomic_fetch_sub(&live, __sanitizer_get_allocated_size(p));
 }
 #endif
 
