@@ -36,21 +36,22 @@ void fuzz_fail(const char *format, ...) {
 /* ---- memory ---- */
 
 static atomic_bool counting;
-static atomic_size_t live, most;
+static atomic_llong live; /* negative where what was there before is freed */
+static atomic_llong most;
 
 #ifdef HOOKS
 static void after_malloc(const volatile void *p, size_t size) {
     (void)p;
     if (!atomic_load(&counting)) return;
-    if (atomic_fetch_add(&live, size) + size <= atomic_load(&most)) return;
+    if (atomic_fetch_add(&live, (long long)size) + (long long)size <= atomic_load(&most)) return;
     atomic_store(&counting, false);
-    fuzz_fail("%zu bytes at once, the last %zu of them here: at most %zu are allowed",
+    fuzz_fail("%lld bytes at once, the last %zu of them here: at most %lld are allowed",
               atomic_load(&live), size, atomic_load(&most));
 }
 
 static void before_free(const volatile void *p) {
     if (p && atomic_load(&counting))
-        atomic_fetch_sub(&live, __sanitizer_get_allocated_size(p));
+        atomic_fetch_sub(&live, (long long)__sanitizer_get_allocated_size(p));
 }
 #endif
 
@@ -61,7 +62,7 @@ static void count_memory(size_t limit) {
     installed = true;
 #endif
     atomic_store(&live, 0);
-    atomic_store(&most, limit);
+    atomic_store(&most, (long long)limit);
     atomic_store(&counting, true);
 }
 
