@@ -17,7 +17,8 @@ share() {
     echo "-- $1: $sums"
     total=${sums%% *}
     refused=$(echo "$sums" | sed 's/.* \([0-9]*\) refused$/\1/')
-    [ "$total" -gt 700 ] && [ $((1000 * refused)) -le $(($2 * total)) ] || fail "$1: $refused of $total refused"
+    [ "$total" -gt 700 ] && [ $((1000 * refused)) -le $(($2 * total)) ] ||
+        fail "$1: $refused of $total refused"
 }
 share until22 57
 share after22 270
