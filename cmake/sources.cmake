@@ -34,6 +34,7 @@ set(OPS_SOURCES
   ops/pooling.c
   ops/index.c
   ops/indices.c
+  ops/integer_gemm.c
   ops/integer_weight.c
   ops/dense_gemm.c
   ops/depthwise.c

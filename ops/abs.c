@@ -8,7 +8,10 @@ static void value(const float *x, float *y, int64_t n, const void *state) {
     for (int64_t i = 0; i < n; i++) y[i] = fabsf(x[i]);
 }
 
-static int64_t integer(int64_t x) { return x < 0 ? (int64_t)(0 - (uint64_t)x) : x; }
+static int64_t integer(int64_t x, ot_type type, const void *state) {
+    (void)state;
+    return x < 0 && type != OT_UINT64 ? (int64_t)(0 - (uint64_t)x) : x;
+}
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
@@ -17,10 +20,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
     for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (float)((x[i] > 0) - (x[i] < 0));
 }
 
-static void forward(struct op_node *n) {
-    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
-    else ot_unary_integers(n, integer);
-}
+static void forward(struct op_node *n) { ot_unary_forward_number(n, value, integer); }
 
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
@@ -28,6 +28,7 @@ static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "f{-1,0,1}:x -> f{1,0,1} d0=f{-1,0,1}",
     "i64{3,-4} -> i64{3,4}",
+    "u64{18446744073709551615} -> u64{18446744073709551615}",
     NULL,
 };
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ops/kernels/exponential.h"
+#include "ops/number.h"
 #include "ops/unary.h"
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
@@ -77,6 +78,13 @@ static inline float shrink_of(float x, struct params p) {
     return x < -p.a ? x + p.b : x > p.a ? x - p.b : 0;
 }
 static inline float shrink_slope(float x, struct params p) { return fabsf(x) > p.a ? 1 : 0; }
+static int64_t shrink_integer(int64_t x, ot_type type, const void *state) {
+    const struct params *p = state;
+    const double real = ot_real(type, x), bias = (double)p->b;
+    if (real < -(double)p->a) return bias == 0 ? x : ot_whole(type, real + bias);
+    if (real > (double)p->a) return bias == 0 ? x : ot_whole(type, real - bias);
+    return 0;
+}
 
 /* ---- records ---- */
 
@@ -88,13 +96,18 @@ static ot_status prepare_with(struct op_node *n, const char *a, float default_a,
     return ot_unary_prepare(n, err);
 }
 
+static ot_status shrink_prepare(struct op_node *n, ot_error *err) {
+    *(struct params *)n->state =
+        (struct params){ot_attr_float(n->node, "lambd", 0.5f), ot_attr_float(n->node, "bias", 0)};
+    return ot_unary_prepare_number(n, err);
+}
+
 #define PREPARE(name, a, default_a, b, default_b)                                 \
     static ot_status name##_prepare(struct op_node *n, ot_error *err) {           \
         return prepare_with(n, a, default_a, b, default_b, err);                  \
     }
 PREPARE(alpha_of_one, "alpha", 1, "", 0)
 PREPARE(selu, "alpha", 1.67326319f, "gamma", 1.05070102f)
-PREPARE(shrink, "lambd", 0.5f, "bias", 0)
 
 static const char *const elu_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
                                         "f{-1,0,1} alpha=2 @6 -> f{-1.2642411,0,1}",
@@ -127,7 +140,10 @@ static const char *const shrink_cases[] = {
     "f{-2,-1,0,1,2} lambd=1.5 bias=1.5 -> f{-0.5,0,0,0,0.5}",
     "f{-2,-1,0,1,2} lambd=1.5 -> f{-2,0,0,0,2}",
     "f{-1,-0.5,0,0.5,1}:x bias=0.5 -> f{-0.5,0,0,0,0.5} d0=f{1,0,0,0,1}",
-    "f{-1,-0.5,0,0.5,1}:x -> f{-1,0,0,0,1} d0=f{1,0,0,0,1}", NULL};
+    "f{-1,-0.5,0,0.5,1}:x -> f{-1,0,0,0,1} d0=f{1,0,0,0,1}",
+    "i32{7,-4,-2,1,2,5} lambd=1.5 bias=1.5 -> i32{5,-2,0,0,0,3}",
+    "u8{7,4,0,2} lambd=1.5 bias=1.5 -> u8{5,2,0,0}",
+    NULL};
 
 OT_UNARY_FUNCTION(elu)
 OT_UNARY_FUNCTION(selu)
@@ -137,7 +153,12 @@ OT_UNARY_FUNCTION(softplus)
 OT_UNARY_FUNCTION(softsign)
 OT_UNARY_FUNCTION(mish)
 OT_UNARY_FUNCTION(swish)
-OT_UNARY_FUNCTION(shrink)
+
+OT_UNARY_LOOPS(shrink)
+static void shrink_forward(struct op_node *n) {
+    ot_unary_forward_number(n, shrink_value, shrink_integer);
+}
+static void shrink_backward(struct op_node *n) { ot_unary_backward(n, shrink_gradient); }
 
 OT_UNARY_OP(Elu, elu, 6, "alpha:f", alpha_of_one_prepare, elu_cases);
 OT_UNARY_OP(Selu, selu, 6, "alpha:f gamma:f", selu_prepare, selu_cases);

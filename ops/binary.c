@@ -55,40 +55,33 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
                             int64_t count, float *out) {
     const struct work *w = arg;
     const struct tensor *a = w->n->x[0], *b = w->n->x[1];
+    const bool is_unsigned = a->type == OT_UINT64 && w->f->of_uint64;
     (void)out;
     for (int64_t j = 0; j < count; j++) {
         int64_t p = ot_load_integer(a->data, a->type, offset[0] + j * step[0]);
         int64_t q = ot_load_integer(b->data, b->type, offset[1] + j * step[1]);
-        ot_store_integer(w->n->y[0]->data, a->type, at + j, w->f->integer(p, q));
+        int64_t v =
+            is_unsigned ? (int64_t)w->f->of_uint64((uint64_t)p, (uint64_t)q) : w->f->integer(p, q);
+        ot_store_integer(w->n->y[0]->data, a->type, at + j, v);
     }
-}
-
-static double load_number(const struct tensor *t, int64_t i) {
-    if (t->type == OT_FLOAT) return (double)ot_f(t)[i];
-    const int64_t v = ot_load_integer(t->data, t->type, i);
-    return t->type == OT_UINT64 ? (double)(uint64_t)v : (double)v;
 }
 
 /* The result has the type of a. */
 static void mixed_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                           int64_t count, float *out) {
     const struct work *w = arg;
-    struct tensor *y = w->n->y[0];
+    const struct tensor *a = w->n->x[0], *b = w->n->x[1], *y = w->n->y[0];
     (void)out;
-    for (int64_t j = 0; j < count; j++) {
-        const double v = w->f->mixed(load_number(w->n->x[0], offset[0] + j * step[0]),
-                                     load_number(w->n->x[1], offset[1] + j * step[1]));
-        if (y->type == OT_FLOAT) ot_f(y)[at + j] = (float)v;
-        else ot_store_integer(y->data, y->type, at + j, ot_whole(y->type, v));
-    }
+    for (int64_t j = 0; j < count; j++)
+        ot_store_number(y->data, y->type, at + j,
+                        w->f->mixed(ot_load_number(a->data, a->type, offset[0] + j * step[0]),
+                                    ot_load_number(b->data, b->type, offset[1] + j * step[1])));
 }
-
-static bool is_number(ot_type type) { return type == OT_FLOAT || ot_is_integer(type); }
 
 static ot_status check_types(const struct op_node *n, const struct binary *f, ot_error *err) {
     struct binary_state *s = n->state;
     s->mixed = f->mixed && !s->converted && n->x[0]->type != n->x[1]->type &&
-               is_number(n->x[0]->type) && is_number(n->x[1]->type);
+               ot_is_number(n->x[0]->type) && ot_is_number(n->x[1]->type);
     if (s->mixed && n->want)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "no gradient of %s and %s, computed",
                           ot_type_name(n->x[0]->type), ot_type_name(n->x[1]->type));

@@ -13,6 +13,7 @@ struct binary {
     void (*db)(const float *a, const float *b, const float *dy, float *db, int64_t n);
     int64_t (*integer)(int64_t a, int64_t b); /* NULL: float only */
     double (*mixed)(double a, double b); /* of two types, without gradient; NULL: refused */
+    uint64_t (*of_uint64)(uint64_t a, uint64_t b); /* NULL: the bits that `integer` gives */
 };
 
 /* The operator's state; what ot_binary_prepare is given it keeps. */

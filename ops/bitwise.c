@@ -9,7 +9,11 @@
 static int64_t and(int64_t a, int64_t b) { return a & b; }
 static int64_t or(int64_t a, int64_t b) { return a | b; }
 static int64_t xor(int64_t a, int64_t b) { return a ^ b; }
-static int64_t not(int64_t a) { return ~a; }
+static int64_t not(int64_t x, ot_type type, const void *state) {
+    (void)type;
+    (void)state;
+    return ~x;
+}
 
 /* Shifts by less than 0, or by more than there are bits, leave what extends the sign: -1 where a
  * negative number goes to the right, else 0 (BitShift-28). */
@@ -21,10 +25,7 @@ static int64_t right(int64_t a, int64_t b) {
     if ((uint64_t)b >= 64) return (int64_t)sign;
     return (int64_t)(((uint64_t)a ^ sign) >> b ^ sign);
 }
-/* Its highest bit is no sign. */
-static int64_t right_unsigned_64(int64_t a, int64_t b) {
-    return (uint64_t)b < 64 ? (int64_t)((uint64_t)a >> b) : 0;
-}
+static uint64_t right_of_uint64(uint64_t a, uint64_t b) { return b < 64 ? a >> b : 0; }
 
 static const struct {
     const char *name, *direction;
@@ -32,13 +33,11 @@ static const struct {
 } table[] = {
     {"BitwiseAnd", NULL, {.integer = and}},   {"BitwiseOr", NULL, {.integer = or}},
     {"BitwiseXor", NULL, {.integer = xor}},   {"BitShift", "LEFT", {.integer = left}},
-    {"BitShift", "RIGHT", {.integer = right}},
+    {"BitShift", "RIGHT", {.integer = right, .of_uint64 = right_of_uint64}},
 };
-static const struct binary unsigned_right = {.integer = right_unsigned_64};
 
 static const struct binary *functions_of(const struct op_node *n) {
     const char *direction = ot_attr_string(n->node, "direction", "");
-    if (!strcmp(direction, "RIGHT") && n->x[0]->type == OT_UINT64) return &unsigned_right;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (!strcmp(table[i].name, n->op->name) &&
             (!table[i].direction || !strcmp(table[i].direction, direction)))

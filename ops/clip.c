@@ -10,7 +10,7 @@
 
 struct state {
     float low, high;
-    int64_t integer_low, integer_high;
+    int64_t integer_low, integer_high; /* as ot_ordered has them */
 };
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
@@ -39,7 +39,8 @@ static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_
     if (ot_elements(t) != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a scalar", i);
     if (t->type == OT_FLOAT) *f = ot_f(t)[0];
-    else *integer = ot_load_integer(t->data, t->type, 0);
+    else
+        *integer = ot_load_ordered(t->data, t->type, 0);
     return OT_OK;
 }
 
@@ -57,21 +58,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static void clip_integers(struct op_node *n) {
-    const struct state *s = n->state;
-    const struct tensor *x = n->x[0];
-    for (int64_t k = 0, count = ot_count(x); k < count; k++) {
-        int64_t v = ot_load_integer(x->data, x->type, k);
-        v = v < s->integer_low ? s->integer_low : v;
-        v = v > s->integer_high ? s->integer_high : v;
-        ot_store_integer(n->y[0]->data, x->type, k, v);
-    }
+static int64_t integer(int64_t x, ot_type type, const void *state) {
+    const struct state *s = state;
+    int64_t v = ot_ordered(type, x);
+    v = v < s->integer_low ? s->integer_low : v;
+    v = v > s->integer_high ? s->integer_high : v;
+    return ot_ordered(type, v);
 }
 
-static void forward(struct op_node *n) {
-    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
-    else clip_integers(n);
-}
+static void forward(struct op_node *n) { ot_unary_forward_number(n, value, integer); }
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {
@@ -84,6 +79,8 @@ static const char *const cases[] = {
     "f{-7,9} f(2) f(1) -> f{1,1}",
     "f{-2,-1,0,0.5,1}:x f(-1) f(0.5) -> f{-1,-1,0,0.5,0.5} d0=f{0,1,1,1,0}",
     "i64{-7,2,9} i64(0) i64(6) -> i64{0,2,6}",
+    "u64{1,7,18446744073709551615} u64(2) -> u64{2,7,18446744073709551615}",
+    "u64{1,18446744073709551615} - u64(18446744073709551614) -> u64{1,18446744073709551614}",
     "X[2] f{0,1} -> error: input 1 is not a scalar",
     "X[2] M[] -> error: input 1 is not constant",
     NULL,

@@ -1,7 +1,8 @@
-/* col2im.c - Col2Im: y = the sum of overlapping blocks, x [N, C * block, blocks] (ONNX Col2Im-18).
- * The gradient reads the blocks out again. */
+/* col2im.c - Col2Im: y = the sum of overlapping blocks, x [N, C * block, blocks] (ONNX Col2Im-18),
+ * of integers too, and of bools, whose sum is "or". The gradient reads the blocks out again. */
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/op.h"
 
 struct axis {
@@ -63,7 +64,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     int64_t dim[OT_MAX_RANK];
     char text[128];
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    if (!ot_is_integer(x->type) && x->type != OT_BOOL) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_axes(n, s, err));
     if (x->rank != 3 || x->dim[1] % s->block || x->dim[2] != s->blocks)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %s, expected [N, C * %lld, %lld]",
@@ -73,7 +74,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     dim[1] = x->dim[1] / s->block;
     s->planes = dim[0] * dim[1];
     for (int i = 0; i < s->rank; i++) dim[i + 2] = s->axis[i].image;
-    return ot_op_set(n, n->y[0], OT_FLOAT, s->rank + 2, dim, err);
+    return ot_op_set(n, n->y[0], x->type, s->rank + 2, dim, err);
 }
 
 /* Where element `e` of block `b` stands in the image; -1: in the padding. */
@@ -111,6 +112,23 @@ static void forward_plane(void *arg, int plane, int worker) {
     walk(s, y, ot_f(n->x[0]) + plane * s->block * s->blocks, false);
 }
 
+static void forward_integer_plane(void *arg, int plane, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    const struct tensor *x = n->x[0], *y = n->y[0];
+    const int64_t image = plane * s->image, blocks = plane * s->block * s->blocks;
+    for (int64_t i = image; i < image + s->image; i++) ot_store_integer(y->data, y->type, i, 0);
+    for (int64_t k = 0; k < s->block * s->blocks; k++) {
+        const int64_t at = place(s, k / s->blocks, k % s->blocks);
+        if (at < 0) continue;
+        const int64_t old = ot_load_integer(y->data, y->type, image + at);
+        const int64_t more = ot_load_integer(x->data, x->type, blocks + k);
+        const int64_t sum = (int64_t)((uint64_t)old + (uint64_t)more);
+        ot_store_integer(y->data, y->type, image + at, y->type == OT_BOOL ? sum != 0 : sum);
+    }
+}
+
 static void backward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
@@ -120,7 +138,8 @@ static void backward_plane(void *arg, int plane, int worker) {
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)s->planes, forward_plane, n);
+    const bool integers = n->y[0]->type != OT_FLOAT;
+    ot_parallel_for(n->pool, (int)s->planes, integers ? forward_integer_plane : forward_plane, n);
 }
 
 static void backward(struct op_node *n) {
@@ -134,6 +153,10 @@ static const char *const cases[] = {
     "X[2,4,5] i64{6} i64{2} dilations=1 -> Y[2,2,6]",
     "X[1,8,8] i64{3,3,3} i64{2,2,2} -> Y[1,1,3,3,3]",
     "f[1,2,2]{1,2,3,4} i64{3} i64{2} -> f[1,1,3]{1,5,4}",
+    "i64[1,2,2]{1,2,9007199254740993,4} i64{3} i64{2} -> i64[1,1,3]{1,9007199254740995,4}",
+    "u8[1,2,2]{200,100,3,4} i64{3} i64{2} strides=1 -> u8[1,1,3]{200,103,4}",
+    "i8[1,2,2]{1,100,100,4} i64{3} i64{2} -> i8[1,1,3]{1,-56,4}",
+    "b[1,2,2]{0,1,1,0} i64{3} i64{2} -> b[1,1,3]{0,1,0}",
     "X[2,12,8] i64{4,4} i64{2,2} -> error: input [2,12,8], expected [N, C * 4, 9]",
     "X[2,12,9] i64{4,4} i64{2} -> error: blocks of 1",
     "X[2,12,9] i64{4,4} i64{2,2} strides=0,1 -> error: 'strides'",

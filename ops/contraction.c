@@ -1,7 +1,7 @@
 /* contraction.c - labels sorted into batch, rows, columns and sums; packing; a batched product. */
 #include "ops/contraction.h"
 
-#include "ops/dnnl.h"
+#include "ops/integer_gemm.h"
 
 enum { ALL = OT_ARRAY_RANK };
 
@@ -87,23 +87,33 @@ size_t ot_contraction_scratch(const struct contraction *t) {
 }
 
 /* The packed form of x: itself, or a copy at *scratch, which moves on. */
-static const float *packed(struct op_node *n, bool packs, const struct move *m, const float *x,
-                           int64_t count, float **scratch) {
-    float *to = *scratch;
+static const void *packed(struct op_node *n, bool packs, const struct move *m, const void *x,
+                          int64_t count, char **scratch) {
+    const size_t size = ot_type_size(n->y[0]->type);
+    char *to = *scratch;
     if (!packs) return x;
-    ot_move_run(n->pool, m, sizeof(float), x, to);
-    *scratch += count;
+    ot_move_run(n->pool, m, size, x, to);
+    *scratch += (size_t)count * size;
     return to;
 }
 
-void ot_contraction_run(struct op_node *n, const struct contraction *t, const float *a,
-                        const float *b, float *c, float *scratch) {
+void ot_contraction_run(struct op_node *n, const struct contraction *t, const void *a,
+                        const void *b, void *c, void *scratch) {
     const struct dense_gemm g = {.m = t->m, .n = t->n, .k = t->k, .alpha = 1.0f,
                                  .outputs = t->batch, .first = t->first, .a = t->index,
                                  .b = t->index};
-    a = packed(n, t->packs_a, &t->a, a, t->batch * t->m * t->k, &scratch);
-    b = packed(n, t->packs_b, &t->b, b, t->batch * t->k * t->n, &scratch);
-    if (t->batch * t->m * t->n > 0) ot_dense_gemm(n, &g, a, b, t->packs_c ? scratch : c);
-    if (t->fills_c) ot_fill(n->pool, c, t->c_count, sizeof(float), NULL);
-    if (t->packs_c) ot_move_run(n->pool, &t->c, sizeof(float), scratch, c);
+    const ot_type type = n->y[0]->type;
+    const size_t size = ot_type_size(type);
+    char *spare = scratch;
+    a = packed(n, t->packs_a, &t->a, a, t->batch * t->m * t->k, &spare);
+    b = packed(n, t->packs_b, &t->b, b, t->batch * t->k * t->n, &spare);
+    void *made = t->packs_c ? spare : c;
+    if (t->batch * t->m * t->n > 0) {
+        if (type == OT_FLOAT)
+            ot_dense_gemm(n, &g, a, b, made);
+        else
+            ot_integer_gemm(n, &g, type, a, b, made);
+    }
+    if (t->fills_c) ot_fill(n->pool, c, t->c_count, size, NULL);
+    if (t->packs_c) ot_move_run(n->pool, &t->c, size, made, c);
 }

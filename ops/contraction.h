@@ -15,7 +15,8 @@ struct label_view {
     int64_t count; /* elements of the array */
 };
 
-/* a, b and c are packed as [batch][m][k], [batch][k][n] and [batch][m][n] where they are not so
+/* Of floats, or of the integer type of n's y[0].
+ * a, b and c are packed as [batch][m][k], [batch][k][n] and [batch][m][n] where they are not so
  * already. */
 struct contraction {
     int64_t batch, m, n, k;
@@ -30,9 +31,9 @@ struct contraction {
 ot_status ot_contraction_make(struct op_node *n, const int64_t *dim, int labels,
                               const struct label_view *a, const struct label_view *b,
                               const struct label_view *c, struct contraction *t, ot_error *err);
-/* Floats of scratch memory that a run takes. */
+/* Elements of scratch memory that a run takes. */
 size_t ot_contraction_scratch(const struct contraction *t);
-void ot_contraction_run(struct op_node *n, const struct contraction *t, const float *a,
-                        const float *b, float *c, float *scratch);
+void ot_contraction_run(struct op_node *n, const struct contraction *t, const void *a,
+                        const void *b, void *c, void *scratch);
 
 #endif

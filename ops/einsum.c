@@ -1,5 +1,6 @@
 /* einsum.c - Einsum: y = the sum of the product of all inputs over the labels that y does not have
- * (ONNX Einsum-12): letters, repeated ones, and an ellipsis for axes that broadcast.
+ * (ONNX Einsum-12): letters, repeated ones, and an ellipsis for axes that broadcast; of integers
+ * too, which wrap around.
  *
  * Operands are taken from left to right, two at a time; each step is a contraction, and so are its
  * gradients. What comes between two steps is kept for backward.
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "ops/contraction.h"
+#include "ops/number.h"
 
 enum { LETTERS = 52, NAMES = LETTERS + OT_MAX_RANK, OPERANDS = 8, LABELS = OT_ARRAY_RANK };
 
@@ -19,8 +21,8 @@ struct term {
 
 struct step {
     struct contraction forward, da, db;
-    int64_t between; /* floats of what it makes; 0: y */
-    size_t save, gradient; /* where those stand in save, and their gradient in scratch */
+    int64_t between;       /* elements of what it makes; 0: y */
+    size_t save, gradient; /* their place in save, that of their gradient in scratch, in elements */
 };
 
 struct state {
@@ -28,7 +30,10 @@ struct state {
     int64_t dim[LABELS];
     int steps;
     struct step step[OPERANDS];
-    float one; /* the other operand of a single one */
+    union {
+        float real;
+        int64_t integer;
+    } one; /* the other operand of a single one; of a narrow integer the first bytes */
 };
 
 static int name_of(char c) { return c >= 'a' ? c - 'a' + 26 : c - 'A'; }
@@ -132,7 +137,7 @@ static ot_status set_output(struct op_node *n, const struct state *s, const stru
         seen |= 1u << l;
         dim[k] = s->dim[l];
     }
-    return ot_op_set(n, n->y[0], OT_FLOAT, out->n, dim, err);
+    return ot_op_set(n, n->y[0], n->x[0]->type, out->n, dim, err);
 }
 
 /* ---- steps ---- */
@@ -207,9 +212,9 @@ static ot_status size_memory(struct op_node *n, struct state *s, ot_error *err) 
         step->save = step->gradient = between;
         between += (size_t)step->between;
     }
-    n->save_size = between * sizeof(float);
-    n->forward_scratch_size = forward * sizeof(float);
-    if (!ot_mul(between + backward, sizeof(float), &n->backward_scratch_size))
+    const size_t size = ot_type_size(n->y[0]->type);
+    if (!ot_mul(between, size, &n->save_size) || !ot_mul(forward, size, &n->forward_scratch_size) ||
+        !ot_mul(between + backward, size, &n->backward_scratch_size))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory");
     return OT_OK;
 }
@@ -217,38 +222,45 @@ static ot_status size_memory(struct op_node *n, struct state *s, ot_error *err) 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     struct term in[OPERANDS], out;
-    s->one = 1.0f;
+    const ot_type type = n->x[0]->type;
+    if (type == OT_FLOAT)
+        s->one.real = 1;
+    else
+        s->one.integer = 1;
     if (n->n_in > OPERANDS)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "%d inputs; up to %d are supported",
                           n->n_in, OPERANDS);
-    for (int i = 0; i < n->n_in; i++) OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
+    if (!ot_is_integer(type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    for (int i = 1; i < n->n_in; i++) OT_TRY(ot_op_type(n, i, type, err));
     OT_TRY(parse(n, in, &out, err));
     OT_TRY(find_labels(n, s, in, err));
     OT_TRY(set_output(n, s, &out, err));
-    n->kernel = "dnnl gemm";
+    if (type == OT_FLOAT) n->kernel = "dnnl gemm";
     OT_TRY(make_steps(n, s, in, &out, err));
     return size_memory(n, s, err);
 }
 
 /* ---- running ---- */
 
-static float *between(const struct op_node *n, int step) {
-    return (float *)n->save + ((const struct state *)n->state)->step[step].save;
+static void *between(const struct op_node *n, int step) {
+    const struct state *s = n->state;
+    return (char *)n->save + s->step[step].save * ot_type_size(n->y[0]->type);
 }
 
-static const float *left(const struct op_node *n, int step) {
-    return step ? between(n, step - 1) : ot_f(n->x[0]);
+static const void *left(const struct op_node *n, int step) {
+    return step ? between(n, step - 1) : n->x[0]->data;
 }
 
-static const float *right(const struct op_node *n, int step) {
-    return n->n_in > 1 ? ot_f(n->x[step + 1]) : &((const struct state *)n->state)->one;
+static const void *right(const struct op_node *n, int step) {
+    return n->n_in > 1 ? n->x[step + 1]->data
+                       : (const void *)&((const struct state *)n->state)->one;
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
     for (int k = 0; k < s->steps; k++)
         ot_contraction_run(n, &s->step[k].forward, left(n, k), right(n, k),
-                           k == s->steps - 1 ? ot_f(n->y[0]) : between(n, k), n->scratch);
+                           k == s->steps - 1 ? n->y[0]->data : between(n, k), n->scratch);
 }
 
 static void backward(struct op_node *n) {
@@ -284,6 +296,13 @@ static const char *const cases[] = {
     "A[1,3] B[2,3] equation=ij,ij->ij -> Y[2,3]",
     "A[3,4] equation=Ba -> Y[3,4]",
     "A[2,0] B[0,3] equation=ij,jk->ik -> Y[2,3]",
+    "i64[2,3]{7,-4,-2,1,2,5} i64[2,3]{7,-4,-2,1,2,5} equation=ij,kj->ik -> "
+    "i64[2,2]{69,-11,-11,30}",
+    "i32[2,2]{1,2,3,4} equation=ii -> i32(5)",
+    "i8[2,2]{1,2,3,4} i8{5,6} i8[2,2]{1,0,0,40} equation=ij,j,jk->ki -> i8[2,2]{5,15,-32,-64}",
+    "u16[2,3]{1,2,3,4,5,65535} equation=ij->ji -> u16[3,2]{1,4,2,5,3,65535}",
+    "i64{1} f{1} equation=i,i -> error: input 1 is float, not int64",
+    "b{1} equation=i -> error: input 0 is bool",
     "A[2,3] B[4,3] equation=ij,jk->ik -> error: axis 0 of input 1 has extent 4, not 3",
     "A[2,3] equation=ijk->i -> error: does not fit input 0",
     "A[2,3] equation=ij,jk->i -> error: does not fit input 0",

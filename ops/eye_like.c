@@ -1,39 +1,25 @@
 /* eye_like.c - EyeLike: a matrix of the shape of x, 1 on its k-th diagonal and 0 elsewhere. */
-#include <string.h>
-
 #include "ops/index.h"
-
-/* The bytes of 1 in a type that numbers have here; false: another one. */
-static bool one_of(ot_type type, uint64_t *one) {
-    static const float f = 1.0f;
-    *one = 1;
-    if (type == OT_FLOAT) memcpy(one, &f, sizeof f);
-    return ot_type_size(type) != 0;
-}
+#include "ops/number.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    ot_type type = (ot_type)ot_attr_int(n->node, "dtype", x->type);
-    uint64_t one;
-    if (type == OT_DOUBLE || type == OT_FLOAT16 || type == OT_BFLOAT16) type = OT_FLOAT;
+    const ot_type type = ot_op_asked_type(n, "dtype", x->type);
     if (x->rank != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 2", x->rank);
-    if (!one_of(type, &one))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %s",
-                          ot_type_name(type));
+    if (type == OT_UNDEFINED)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %lld",
+                          (long long)ot_attr_int(n->node, "dtype", x->type));
     return ot_op_set(n, n->y[0], type, 2, x->dim, err);
 }
 
 static void forward(struct op_node *n) {
     const struct tensor *y = n->y[0];
-    const size_t size = ot_type_size(y->type);
     const int64_t k = ot_attr_int(n->node, "k", 0);
-    uint64_t one;
-    one_of(y->type, &one);
-    ot_fill(n->pool, y->data, ot_elements(y), size, NULL);
+    ot_fill(n->pool, y->data, ot_elements(y), ot_type_size(y->type), NULL);
     if (k <= -y->dim[0] || k >= y->dim[1]) return;
     for (int64_t i = k < 0 ? -k : 0; i < y->dim[0] && i + k < y->dim[1]; i++)
-        memcpy((char *)y->data + (size_t)(i * y->dim[1] + i + k) * size, &one, size);
+        ot_store_number(y->data, y->type, i * y->dim[1] + i + k, 1);
 }
 
 static const char *const cases[] = {

@@ -255,10 +255,8 @@ static void integer_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t 
 /* What leaves every element as it is. */
 static int64_t neutral(enum fold kind, ot_type type) {
     const int bits = type == OT_BOOL ? 1 : 8 * (int)ot_type_size(type);
-    const bool is_signed =
-        type == OT_INT8 || type == OT_INT16 || type == OT_INT32 || type == OT_INT64;
-    const uint64_t most = UINT64_MAX >> (64 - bits + is_signed);
-    if (kind == OT_FOLD_MAX) return is_signed ? (int64_t)~most : 0;
+    const uint64_t most = UINT64_MAX >> (64 - bits + ot_is_signed(type));
+    if (kind == OT_FOLD_MAX) return ot_is_signed(type) ? (int64_t)~most : 0;
     if (kind == OT_FOLD_MIN) return (int64_t)most;
     return kind == OT_FOLD_PROD;
 }
@@ -269,4 +267,41 @@ void ot_fold_integers(const struct move *m, enum fold kind, const struct tensor 
     for (int64_t i = 0; i < ot_count(to); i++)
         ot_store_integer(to->data, to->type, i, neutral(kind, to->type));
     ot_move_each(NULL, m, integer_run, &a);
+}
+
+/* ---- what integers give that has fractions ---- */
+
+struct fractions {
+    enum fold kind;
+    const struct tensor *x;
+    const struct tensor *most; /* of LOG_SUM_EXP: the maximum, at the place of the result */
+    double *sum;
+};
+
+static void fraction_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t from_stride,
+                         int64_t to_stride) {
+    const struct fractions *f = arg;
+    for (int64_t i = 0; i < n; i++, from += from_stride, to += to_stride) {
+        const double x = ot_load_number(f->x->data, f->x->type, from);
+        double term = x;
+        if (f->kind == OT_FOLD_NORM) term = x * x;
+        if (f->kind == OT_FOLD_LOG_SUM_EXP)
+            term = exp(x - ot_load_number(f->most->data, f->most->type, to));
+        f->sum[to] += term;
+    }
+}
+
+void ot_fold_fractions(const struct move *m, enum fold kind, const struct tensor *from,
+                       int64_t divisor, double *sum, struct tensor *to) {
+    struct fractions f = {kind, from, to, sum};
+    if (kind == OT_FOLD_LOG_SUM_EXP) ot_fold_integers(m, OT_FOLD_MAX, from, to);
+    for (int64_t i = 0; i < ot_count(to); i++) sum[i] = 0;
+    ot_move_each(NULL, m, fraction_run, &f);
+    for (int64_t i = 0; i < ot_count(to); i++) {
+        double value = sum[i] / (double)divisor;
+        if (kind == OT_FOLD_NORM) value = sqrt(value);
+        if (kind == OT_FOLD_LOG_SUM) value = log(value);
+        if (kind == OT_FOLD_LOG_SUM_EXP) value = log(value) + ot_load_number(to->data, to->type, i);
+        ot_store_number(to->data, to->type, i, value);
+    }
 }

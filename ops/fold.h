@@ -35,4 +35,9 @@ void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const floa
 void ot_fold_integers(const struct move *m, enum fold kind, const struct tensor *from,
                       struct tensor *to);
 
+/* The kinds that have fractions: SUM, divided by `divisor`, NORM, LOG_SUM and LOG_SUM_EXP, computed
+ * in double and rounded towards zero. sum: one a result. */
+void ot_fold_fractions(const struct move *m, enum fold kind, const struct tensor *from,
+                       int64_t divisor, double *sum, struct tensor *to);
+
 #endif

@@ -1,5 +1,6 @@
-/* gemm.c - Gemm: y = alpha op(A) op(B) + beta C, C broadcast to y (ONNX Gemm-6, 7, 9, 11, 13); and
- * Linear (internal): y = A B + c, a MatMul of any number of rows and the Add of its bias.
+/* gemm.c - Gemm: y = alpha op(A) op(B) + beta C, C broadcast to y (ONNX Gemm-6, 7, 9, 11, 13), of
+ * integers too; and Linear (internal): y = A B + c, a MatMul of any number of rows and the Add of
+ * its bias.
  *
  * dA = alpha dy op(B)^T, dB = alpha op(A)^T dy, dC = beta dy summed where C was broadcast.
  */
@@ -7,7 +8,9 @@
 #include <string.h>
 
 #include "ops/dnnl.h"
+#include "ops/integer_gemm.h"
 #include "ops/linear.h"
+#include "ops/number.h"
 
 /* Rows or columns of y in one task. */
 enum { GRAIN = 64 };
@@ -28,7 +31,7 @@ static ot_status check_addend(const struct op_node *n, struct state *s, ot_error
     const struct tensor *c = addend(n);
     char text[128];
     if (!c) return OT_OK;
-    OT_TRY(ot_op_type(n, 2, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 2, n->x[0]->type, err));
     int64_t rows = c->rank == 2 ? c->dim[0] : 1;
     int64_t cols = c->rank ? c->dim[c->rank - 1] : 1;
     bool same = c->rank == 2 && rows == s->m && cols == s->n;
@@ -60,9 +63,9 @@ static void read_transposes(const struct op_node *n, struct state *s) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     char p[128], q[128];
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     const struct tensor *a = n->x[0], *b = n->x[1];
+    if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, a->type, err));
     if (a->rank != 2 || b->rank != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "A %s and B %s, expected two matrices",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
@@ -78,12 +81,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_scale(n, "alpha", &s->alpha, err));
     OT_TRY(read_scale(n, "beta", &s->beta, err));
     OT_TRY(check_addend(n, s, err));
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 2, (int64_t[]){s->m, s->n}, err));
+    OT_TRY(ot_op_set(n, n->y[0], a->type, 2, (int64_t[]){s->m, s->n}, err));
     struct conv_shape shape = ot_linear_shape(n, s->n);
     if (b->pattern || a->lanes) return ot_product_prepare(n, &shape, &s->product, err);
     shape.n = s->m;
     shape.c = s->k;
-    ot_dense_describe(n, &shape, "dnnl gemm");
+    if (a->type == OT_FLOAT) ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
 
@@ -120,9 +123,32 @@ static void fill_rows(void *arg, int task, int worker) {
     }
 }
 
+/* Exact where nothing is scaled. */
+static void forward_integers(struct op_node *n) {
+    const struct state *s = n->state;
+    const struct tensor *c = addend(n), *y = n->y[0];
+    const struct dense_gemm g = {.ta = s->ta, .tb = s->tb, .m = s->m, .n = s->n, .k = s->k};
+    ot_integer_gemm(n, &g, y->type, n->x[0]->data, n->x[1]->data, y->data);
+    for (int64_t at = 0; at < s->m * s->n; at++) {
+        const int64_t at_c = at / s->n * s->c_row + at % s->n * s->c_col;
+        const int64_t sum = ot_load_integer(y->data, y->type, at);
+        const int64_t plus = c ? ot_load_integer(c->data, c->type, at_c) : 0;
+        if (s->alpha == 1 && s->beta == 1)
+            ot_store_integer(y->data, y->type, at, (int64_t)((uint64_t)sum + (uint64_t)plus));
+        else
+            ot_store_number(y->data, y->type, at,
+                            (double)s->alpha * ot_real(y->type, sum) +
+                                (double)s->beta * ot_real(y->type, plus));
+    }
+}
+
 static void forward(struct op_node *n) {
     struct state *s = n->state;
     const struct tensor *c = addend(n);
+    if (n->y[0]->type != OT_FLOAT) {
+        forward_integers(n);
+        return;
+    }
     if (ot_product_is(&s->product)) {
         ot_product_forward(n, &s->product);
         return;
@@ -243,6 +269,13 @@ static const char *const cases[] = {
     "A[2,3] B[3,4] alpha=nan -> error: 'alpha' is",
     "A[2,3,1] B[3,4] -> error: two matrices",
     "A[2,3] B[3,4] C[4] @6 -> error: 'broadcast' is 0",
+    "i64[2,2]{1,2,3,4} i64[2,2]{1,0,1,1} i64{10,20} -> i64[2,2]{13,22,17,24}",
+    "i32[2,2]{1,3,2,4} i32[2,2]{1,1,0,1} i32[2,1]{10,20} transA=1 transB=1 -> "
+    "i32[2,2]{13,12,27,24}",
+    "i32[2,3]{7,-4,-2,1,2,5} i32[3,2]{7,1,-4,2,-2,5} i32{1,2} alpha=0.5 beta=1.5 -> "
+    "i32[2,2]{36,-2,-4,18}",
+    "u64[1,1]{18446744073709551615} u64[1,1]{1} - alpha=2 -> u64[1,1]{18446744073709551615}",
+    "i64[1,1]{2} i64[1,1]{2} f{1} -> error: input 2 is float, not int64",
     NULL};
 
 const struct op ot_op_Gemm = {

@@ -1,5 +1,7 @@
 /* grid_sample.c - GridSample: y[n, c, p] = x[n, c] at grid[n, p], by nearest element, linear or
- * cubic (a = -0.75), over one to three spatial axes (ONNX GridSample-16, 20).
+ * cubic (a = -0.75), over one to three spatial axes (ONNX GridSample-16, 20). Of
+ * integers and bools the nearest alone: the standard does not say how what lies between them is
+ * rounded, and its reference rounds the weights.
  *
  * Along each axis a place has one, two or four taps; the value is the sum over all their
  * combinations. Gradients of x and of the grid (through the taps' slopes) are taken sample by
@@ -8,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/op.h"
 
 enum { MOST = 3, TAPS = 4 };
@@ -44,9 +47,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     int64_t dim[OT_MAX_RANK];
     char p[128], q[128];
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     OT_TRY(read_mode(n, s, err));
+    const bool whole = ot_is_integer(x->type) || x->type == OT_BOOL;
+    if (whole && s->mode != NEAREST)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, and the mode not 'nearest'",
+                          ot_type_name(x->type));
+    if (!whole) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     s->rank = x->rank - 2;
     if (s->rank < 1 || s->rank > MOST || grid->rank != x->rank || grid->dim[0] != x->dim[0] ||
         grid->dim[x->rank - 1] != s->rank || ot_elements(x) < 1)
@@ -63,7 +70,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     }
     dim[0] = x->dim[0];
     dim[1] = x->dim[1];
-    return ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err);
+    return ot_op_set(n, n->y[0], x->type, x->rank, dim, err);
 }
 
 /* ---- the taps of one place along one axis ---- */
@@ -183,6 +190,17 @@ static int points_at(const struct state *s, const float *grid, struct point *poi
 
 enum { POINTS = TAPS * TAPS * TAPS, GRAIN = 256 };
 
+/* One place of all channels of integers or bools, from element `from` of x to element `to` of y:
+ * the point itself, or 0 outside. */
+static void pick_integers(const struct op_node *n, const struct point *point, int count,
+                          int64_t from, int64_t to) {
+    const struct state *s = n->state;
+    const struct tensor *x = n->x[0], *y = n->y[0];
+    for (int64_t c = 0; c < s->channels; c++, from += s->in, to += s->out)
+        ot_store_integer(y->data, y->type, to,
+                         count ? ot_load_integer(x->data, x->type, from + point[0].at) : 0);
+}
+
 static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
@@ -192,8 +210,14 @@ static void forward_task(void *arg, int task, int worker) {
     ot_task_range(n->x[0]->dim[0] * s->out, GRAIN, task, &from, &to);
     for (int64_t k = from; k < to; k++) {
         const int count = points_at(s, ot_f(n->x[1]) + k * s->rank, point);
-        const float *x = ot_f(n->x[0]) + k / s->out * s->channels * s->in;
-        float *y = ot_f(n->y[0]) + k / s->out * s->channels * s->out + k % s->out;
+        const int64_t at_x = k / s->out * s->channels * s->in;
+        const int64_t at_y = k / s->out * s->channels * s->out + k % s->out;
+        if (n->y[0]->type != OT_FLOAT) {
+            pick_integers(n, point, count, at_x, at_y);
+            continue;
+        }
+        const float *x = ot_f(n->x[0]) + at_x;
+        float *y = ot_f(n->y[0]) + at_y;
         for (int64_t c = 0; c < s->channels; c++, x += s->in, y += s->out) {
             float sum = 0;
             for (int i = 0; i < count; i++) sum += point[i].weight * x[point[i].at];
@@ -255,6 +279,10 @@ static const char *const cases[] = {
     "X[2,2,5] G[2,4,1] mode=cubic @20 -> Y[2,2,4]",
     "X[1,2,3,3] f[1,1,2,2]{-1,0.2,0.9,nan} mode=nearest @20 -> Y[1,2,1,2]",
     "f[1,1,2,2]{1,2,3,4} f[1,1,3,2]{0,0,-1,-1,0.5,-0.5} @16 -> f[1,1,1,3]{2.5,0.25,2}",
+    "i64[1,1,2,2]{1,2,3,9007199254740993} f[1,1,3,2]{0.5,0.5,-0.5,0.5,-3,0} mode=nearest @20 -> "
+    "i64[1,1,1,3]{9007199254740993,3,0}",
+    "b[1,1,2,2]{1,0,0,1} f[1,1,2,2]{0.5,0.5,-0.5,0.5} mode=nearest @20 -> b[1,1,1,2]{1,0}",
+    "u8[1,1,2,2]{1,2,3,4} f[1,1,1,2]{0,0} @16 -> error: input 0 is uint8, and the mode",
     "X[1,2,3,3] G[2,1,2,2] -> error: a grid [2,1,2,2]",
     "X[1,2,3,3] G[1,1,2,2] mode=area -> error: 'area'",
     "X[1,2,3,3] G[1,1,2,2] padding_mode=wrap -> error: 'wrap'",
@@ -273,5 +301,6 @@ const struct op ot_op_GridSample = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "of integers and bools the nearest alone",
     .cases = cases,
 };

@@ -16,7 +16,8 @@ static bool is_small(const struct tensor *w) {
 
 bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank) {
     const struct tensor *x = n->x[0], *w = n->x[1];
-    if (!x || !w || w->rank != 2 || x->rank < 2 || lane_rank != x->rank - 1 ||
+    if (!x || !w || x->type != OT_FLOAT || w->type != OT_FLOAT) return false;
+    if (w->rank != 2 || x->rank < 2 || lane_rank != x->rank - 1 ||
         w->dim[trans ? 1 : 0] != x->dim[x->rank - 1])
         return false;
     if (!w->pattern) return trans && is_small(w);

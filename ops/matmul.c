@@ -1,11 +1,14 @@
-/* matmul.c - MatMul: y = A B as numpy.matmul has it, batches broadcast (ONNX MatMul-1, 9, 13).
+/* matmul.c - MatMul: y = A B as numpy.matmul has it, batches broadcast (ONNX MatMul-1, 9, 13); of
+ * integers too, which wrap around.
  *
  * dA = dy B^T and dB = A^T dy, summed over the batches where an operand was broadcast.
  */
 #include <string.h>
 
 #include "ops/dnnl.h"
+#include "ops/integer_gemm.h"
 #include "ops/linear.h"
+#include "ops/number.h"
 
 /* Products that make up a result: see struct dense_gemm. */
 struct terms {
@@ -93,9 +96,9 @@ static ot_status read_matrices(const struct op_node *n, struct state *s, ot_erro
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     const struct tensor *a = n->x[0], *b = n->x[1];
+    if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    OT_TRY(ot_op_type(n, 1, a->type, err));
     OT_TRY(read_matrices(n, s, err));
     struct tensor heads[2] = {{.rank = a->rank > 2 ? a->rank - 2 : 0},
                               {.rank = b->rank > 2 ? b->rank - 2 : 0}};
@@ -107,16 +110,16 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int rank = batch_rank;
     if (a->rank > 1) dim[rank++] = s->m;
     if (b->rank > 1) dim[rank++] = s->n;
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, rank, dim, err));
+    OT_TRY(ot_op_set(n, n->y[0], a->type, rank, dim, err));
     const struct conv_shape shape = ot_linear_shape(n, s->n);
     if (b->pattern) return ot_product_prepare(n, &shape, &s->product, err);
     int64_t batches = ot_dims_product(n->y[0], 0, batch_rank);
-    n->kernel = "dnnl gemm";
+    if (a->type == OT_FLOAT) n->kernel = "dnnl gemm";
     n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
     s->single = b->rank <= 2;
     if (!s->single) return prepare_batches(n, s, batch_rank, dim, batches, err);
     s->m *= batches;
-    if (a->rank > 1 && b->rank == 2) ot_dense_describe(n, &shape, n->kernel);
+    if (n->kernel && a->rank > 1 && b->rank == 2) ot_dense_describe(n, &shape, n->kernel);
     return OT_OK;
 }
 
@@ -128,8 +131,8 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return ot_linear_lanes(n, false, lane_rank);
 }
 
-static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const float *a,
-                     const float *b, float *c) {
+static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const void *a,
+                     const void *b, void *c) {
     const struct state *s = n->state;
     g.alpha = 1.0f;
     if (!s->single) {
@@ -138,15 +141,18 @@ static void multiply(struct op_node *n, struct dense_gemm g, const struct terms 
         g.a = t->a;
         g.b = t->b;
     }
-    ot_dense_gemm(n, &g, a, b, c);
+    if (n->y[0]->type == OT_FLOAT)
+        ot_dense_gemm(n, &g, a, b, c);
+    else
+        ot_integer_gemm(n, &g, n->y[0]->type, a, b, c);
 }
 
 static void forward(struct op_node *n) {
     struct state *s = n->state;
-    const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]);
     if (ot_product_is(&s->product)) ot_product_forward(n, &s->product);
-    else multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, a, b,
-                  ot_f(n->y[0]));
+    else
+        multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, n->x[0]->data,
+                 n->x[1]->data, n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
@@ -185,6 +191,16 @@ static const char *const cases[] = {
     "A[2,3] B[4,3] -> error: inner dimensions differ",
     "A[] B[4,3] -> error: a scalar is no matrix",
     "A[2,2,3] B[3,3,4] -> error: do not broadcast",
+    "i64[2,3]{7,-4,-2,1,2,5} i64[3,2]{7,1,-4,2,-2,5} -> i64[2,2]{69,-11,-11,30}",
+    "i32[2,1,2]{1,2,3,4} i32[2]{65536,65536} -> i32[2,1]{196608,458752}",
+    "i32{65536} i32{65536} -> i32(0)",
+    "u64[2,2,2]{1,2,3,4,5,6,7,8} u64[2,1]{1,18446744073709551615} -> "
+    "u64[2,2,1]{18446744073709551615,18446744073709551615,18446744073709551615,"
+    "18446744073709551615}",
+    "i64[1,2,2]{1,2,3,4} i64[2,2,1]{1,0,0,1} -> i64[2,2,1]{1,3,2,4}",
+    "i64[2,0]{} i64[0,1]{} -> i64[2,1]{0,0}",
+    "i64[1,1]{2} i32[1,1]{2} -> error: input 1 is int32, not int64",
+    "b[1,1]{1} b[1,1]{1} -> error: input 0 is bool",
     NULL};
 
 const struct op ot_op_MatMul = {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/op.h"
 
 enum { BANDS, LENGTH, RATE, LOWEST, HIGHEST, INPUTS };
@@ -29,12 +30,12 @@ static ot_status read_number(const struct op_node *n, int i, double *value, ot_e
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    const int64_t type = ot_attr_int(n->node, "output_datatype", OT_FLOAT);
+    const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
     struct state *s = n->state;
     for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &s->value[i], err));
-    if (type != OT_FLOAT && type != OT_DOUBLE && type != OT_FLOAT16 && type != OT_BFLOAT16)
+    if (!ot_is_number(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
-                          (long long)type);
+                          (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
     const double *v = s->value;
     if (!(v[BANDS] >= 1 && v[LENGTH] >= 1 && v[RATE] >= 1 && v[LOWEST] >= 0 &&
           v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2 && v[LENGTH] < 0x1p31))
@@ -42,7 +43,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                           "%g bands from %g to %g Hz, of %g samples at %g Hz", v[BANDS], v[LOWEST],
                           v[HIGHEST], v[LENGTH], v[RATE]);
     const int64_t dim[] = {(int64_t)v[LENGTH] / 2 + 1, (int64_t)v[BANDS]};
-    return ot_op_set(n, n->y[0], OT_FLOAT, 2, dim, err);
+    return ot_op_set(n, n->y[0], type, 2, dim, err);
 }
 
 static double mel_of(double hertz) { return 2595 * log1p(hertz / 700) / log(10); }
@@ -56,15 +57,17 @@ static int64_t edge(const struct state *s, int64_t k) {
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    const int64_t bins = n->y[0]->dim[0], bands = n->y[0]->dim[1];
-    float *y = ot_f(n->y[0]);
-    memset(y, 0, ot_bytes(n->y[0]));
-    for (int64_t k = 0; k < bands; k++, y++) {
+    const struct tensor *y = n->y[0];
+    const int64_t bins = y->dim[0], bands = y->dim[1];
+    memset(y->data, 0, ot_bytes(y));
+    for (int64_t k = 0; k < bands; k++) {
         const int64_t low = edge(s, k), middle = edge(s, k + 1), high = edge(s, k + 2);
         for (int64_t i = low; i < high && i < bins; i++)
-            y[i * bands] = i < middle ? (float)(i - low) / (float)(middle - low)
-                                      : (float)(high - i) / (float)(high - middle);
-        if (middle < bins && middle == high) y[middle * bands] = 1;
+            ot_store_number(y->data, y->type, i * bands + k,
+                            i < middle ? (double)(i - low) / (double)(middle - low)
+                                       : (double)(high - i) / (double)(high - middle));
+        if (middle < bins && middle == high)
+            ot_store_number(y->data, y->type, middle * bands + k, 1);
     }
 }
 
@@ -73,6 +76,8 @@ static const char *const cases[] = {
     "i32(2) i64(15) i32(1000) f(100) f(500) -> "
     "f[8,2]{0,0,0,0,1,0,0.5,0.5,0,1,0,0.5,0,0,0,0}",
     "i64(2) i64(16) i64(8192) i32(100) i32(4096) output_datatype=11 -> Y[9,2]",
+    "i32(2) i64(15) i32(1000) f(100) f(500) output_datatype=6 -> "
+    "i32[8,2]{0,0,0,0,1,0,0,0,0,1,0,0,0,0,0,0}",
     "i32(3) i64(8) i32(100) f(0) f(60) -> error: 3 bands from 0 to 60 Hz",
     "i32(0) i64(8) i32(100) f(0) f(50) -> error: 0 bands",
     "i32{3,4} i64(8) i32(100) f(0) f(50) -> error: input 0 is not one number",

@@ -42,17 +42,13 @@ static int64_t integer(int64_t a, int64_t b) {
     return r && (r < 0) != (b < 0) ? r + b : r;
 }
 
-/* The upper half of the 64-bit unsigned numbers is no negative half. */
-static int64_t unsigned_64(int64_t a, int64_t b) {
-    return b ? (int64_t)((uint64_t)a % (uint64_t)b) : 0;
-}
+static uint64_t of_uint64(uint64_t a, uint64_t b) { return b ? a % b : 0; }
 
-static const struct binary forms[] = {{floored, da, floored_db, integer, NULL},
-                                      {truncated, da, truncated_db, remainder_of_a, NULL}};
-static const struct binary unsigned_form = {.integer = unsigned_64};
+static const struct binary forms[] = {
+    {floored, da, floored_db, integer, NULL, of_uint64},
+    {truncated, da, truncated_db, remainder_of_a, NULL, of_uint64}};
 
 static const struct binary *form(const struct op_node *n) {
-    if (n->x[0]->type == OT_UINT64) return &unsigned_form;
     return &forms[ot_attr_int(n->node, "fmod", 0) != 0];
 }
 

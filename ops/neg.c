@@ -6,7 +6,11 @@ static void value(const float *x, float *y, int64_t n, const void *state) {
     for (int64_t i = 0; i < n; i++) y[i] = -x[i];
 }
 
-static int64_t integer(int64_t x) { return (int64_t)(0 - (uint64_t)x); }
+static int64_t integer(int64_t x, ot_type type, const void *state) {
+    (void)type;
+    (void)state;
+    return (int64_t)(0 - (uint64_t)x);
+}
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {
@@ -16,10 +20,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
     for (int64_t i = 0; i < n; i++) dx[i] = -dy[i];
 }
 
-static void forward(struct op_node *n) {
-    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
-    else ot_unary_integers(n, integer);
-}
+static void forward(struct op_node *n) { ot_unary_forward_number(n, value, integer); }
 
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 

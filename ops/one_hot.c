@@ -3,27 +3,21 @@
 #include <string.h>
 
 #include "ops/index.h"
+#include "ops/number.h"
 
 struct state {
     int64_t outer, depth, inner;
 };
 
-/* A number of x[i], truncated; floats beyond int64 are out of any range. */
+/* A number of x[i], truncated; what is beyond int64 is out of any range. */
 static int64_t number_at(const struct tensor *t, int64_t k) {
-    switch (t->type) {
-    case OT_FLOAT: {
-        const float f = ot_f(t)[k];
-        return f > -0x1p62f && f < 0x1p62f ? (int64_t)f : INT64_MAX;
-    }
-    case OT_INT32: return ((const int32_t *)t->data)[k];
-    case OT_UINT8: return ((const uint8_t *)t->data)[k];
-    default: return ((const int64_t *)t->data)[k];
-    }
+    const double v = ot_load_number(t->data, t->type, k);
+    return v > -0x1p62 && v < 0x1p62 ? (int64_t)v : INT64_MAX;
 }
 
 static ot_status check_number(const struct op_node *n, int i, ot_error *err) {
     const ot_type t = n->x[i]->type;
-    if (t == OT_FLOAT || t == OT_INT32 || t == OT_INT64 || t == OT_UINT8) return OT_OK;
+    if (ot_is_number(t)) return OT_OK;
     return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t));
 }
 
@@ -70,6 +64,8 @@ static const char *const cases[] = {
     "i64[1,2]{0,2}:x i64{3} f{-1,4} axis=1 -> f[1,3,2]{4,-1,-1,-1,-1,4}",
     "f{1.5,-7} f(2) i64{3,9} axis=0 -> i64[2,2]{3,3,9,3}",
     "i32(1) i32(2) b{0,1} -> b{0,1}",
+    "i8{1,-1} u16(3) f{0,1} -> f[2,3]{0,1,0,0,0,1}",
+    "u64{1,18446744073709551615} u32(2) i16{3,4} -> i16[2,2]{3,4,3,3}",
     "I[2]:i64 D[1]:i64 f{0,1} -> error: input 1 is not constant",
     "I[2]:i64 i64(0) f{0,1} -> error: input 1 is not one positive number",
     "I[2]:i64 i64(3) f{0,1,2} -> error: input 2",

@@ -137,6 +137,13 @@ ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err
     return OT_OK;
 }
 
+ot_type ot_op_asked_type(const struct op_node *n, const char *attribute, ot_type otherwise) {
+    const int64_t asked = ot_attr_int(n->node, attribute, otherwise);
+    const ot_type type = asked > 0 && asked < 255 ? (ot_type)asked : OT_UNDEFINED;
+    if (type == OT_DOUBLE || type == OT_FLOAT16 || type == OT_BFLOAT16) return OT_FLOAT;
+    return ot_type_size(type) ? type : OT_UNDEFINED;
+}
+
 ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err) {
     if (axis < -rank || axis >= rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %lld of a tensor of rank %d",

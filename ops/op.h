@@ -218,6 +218,9 @@ ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
 void ot_op_like(struct tensor *y, const struct tensor *x);
 /* Refuses x[i] that is absent or not of this type (OT_FLOAT mostly). */
 ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err);
+/* The type that an attribute asks for: floats of any width are floats here, and what is no type
+ * that tensors have is OT_UNDEFINED. */
+ot_type ot_op_asked_type(const struct op_node *n, const char *attribute, ot_type otherwise);
 /* -r <= axis < r becomes 0 <= axis < r. */
 ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err);
 

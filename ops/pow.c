@@ -24,15 +24,19 @@ static void db(const float *a, const float *b, const float *dy, float *dx, int64
         dx[i] = a[i] == 0 ? 0 : dy[i] * power(a[i], b[i]) * logf(a[i]);
 }
 
-static int64_t integer(int64_t a, int64_t b) {
-    uint64_t y = 1, square = (uint64_t)a;
-    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 ? -1 : 1) : 0;
-    for (; b; b >>= 1, square *= square)
-        if (b & 1) y *= square;
-    return (int64_t)y;
+static uint64_t of_uint64(uint64_t a, uint64_t b) {
+    uint64_t y = 1;
+    for (; b; b >>= 1, a *= a)
+        if (b & 1) y *= a;
+    return y;
 }
 
-static const struct binary functions = {value, da, db, integer, pow};
+static int64_t integer(int64_t a, int64_t b) {
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 ? -1 : 1) : 0;
+    return (int64_t)of_uint64((uint64_t)a, (uint64_t)b);
+}
+
+static const struct binary functions = {value, da, db, integer, pow, of_uint64};
 
 /* From opset 12 the types may differ. A constant integer exponent becomes floats, for those have a
  * gradient. */
@@ -67,6 +71,7 @@ static const char *const cases[] = {
     "i64{2,-3,5} i64{10,3,-1} -> i64{1024,-27,0}",
     "i32{2,3,-2} f{2,0.5,-1} -> i32{4,1,0}",
     "i64{2,3} i32{2,3} -> i64{4,27}",
+    "u64{1,3} u64{18446744073709551615,18446744073709551615} -> u64{1,12297829382473034411}",
     "f{2,4}:c i32{2,-1}:x -> f{4,0.25}",
     "f[2,1]{1.6,1.7} f{1.2,-1.2,-1.7} -> f[2,3]{1.757697,0.5689263,0.4497757,1.890335,"
     "0.5290068,0.4057297}",

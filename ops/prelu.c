@@ -19,7 +19,9 @@ static int64_t integer(int64_t x, int64_t slope) {
     return x < 0 ? (int64_t)((uint64_t)slope * (uint64_t)x) : x;
 }
 
-static const struct binary functions = {value, da, db, integer, NULL};
+static uint64_t of_uint64(uint64_t x, uint64_t slope) { return (void)slope, x; }
+
+static const struct binary functions = {value, da, db, integer, NULL, of_uint64};
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_binary_prepare(n, &functions, err));
@@ -36,6 +38,7 @@ static const char *const cases[] = {
     "f{-2,0,3} f{0.5,2,2} -> f{-1,0,3}",
     "f[3,1]{-1,0,1}:x f{0.25}:p -> f[3,1]{-0.25,0,1} d0=f[3,1]{0.25,0.25,1} d1=f{-1}",
     "i32{-2,3} i32{5,7} -> i32{-10,3}",
+    "u64{18446744073709551615} u64{5} -> u64{18446744073709551615}",
     "X[3] S[2,3] -> error: larger than the input",
     "X[2,3,4,4] S[3]:p @6 lanes -> Y[2,3,4,4]",
     "X[2,3,5] S[1]:p @6 lanes -> Y[2,3,5]",

@@ -78,10 +78,11 @@ static bool lanes(const struct op_node *n, int lane_rank) {
            axis >= lane_rank;
 }
 
-static ot_status check_parameters(struct op_node *n, ot_error *err) {
+/* type: what the scale may be instead of float. */
+static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err) {
     struct state *s = n->state;
     const struct tensor *zero = zero_point(n);
-    OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
+    if (n->x[SCALE]->type != type) OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
     if (ot_training_wants(n, SCALE))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "the scale has no gradient");
     OT_TRY(read_granularity(n, s, err));
@@ -100,7 +101,7 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_quantized(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(type),
                           (int)type);
-    OT_TRY(check_parameters(n, err));
+    OT_TRY(check_parameters(n, OT_INT32, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = type;
     n->rounds = true;
@@ -118,7 +119,7 @@ static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
     s->range = ot_range_of(type);
     n->rounds = s->master;
-    OT_TRY(check_parameters(n, err));
+    OT_TRY(check_parameters(n, OT_FLOAT, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = OT_FLOAT;
     return OT_OK;
@@ -146,7 +147,7 @@ static void load_factors(const struct op_node *n, int64_t at, int64_t k, int64_t
             f->zero[j] = f->zero[0];
             continue;
         }
-        f->scale[j] = ot_f(n->x[SCALE])[first + j];
+        f->scale[j] = (float)ot_load_number(n->x[SCALE]->data, n->x[SCALE]->type, first + j);
         f->zero[j] = zero ? (float)ot_load_integer(zero->data, zero->type, first + j) : 0;
     }
 }
@@ -272,6 +273,7 @@ static const char *const quantize_cases[] = {
     "f{100000,-100000,7} f(1) i16(1) @21 -> i16{32767,-32768,8}",
     "f{3,-3} f(1) output_dtype=3 @21 -> i8{3,-3}",
     "i32{7,-9} f(2) i8(1) -> i8{5,-3}",
+    "i32{7,-9} i32(2) i8(1) @19 -> i8{5,-3}",
     "f[1,3,2]{-162,10,-100,232,-20,-50} f{2,4,5} u8{84,24,196} -> u8[1,3,2]{3,89,0,82,192,186}",
     "f[2,3]{1,2,3,4,5,6} f{1,2} i8{0,0} axis=0 -> i8[2,3]{1,2,3,2,2,3}",
     "f[1,5]{1,2,3,4,8} f[1,3]{1,2,4} i8[1,3]{0,1,0} axis=1 block_size=2 @21 -> i8[1,5]{1,2,3,3,2}",

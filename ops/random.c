@@ -30,11 +30,6 @@ static uint64_t stream_of(const struct op_node *n) {
     return ((uint64_t)(uint32_t)n->index << 40) ^ n->context->step ^ (uint64_t)1 << 63;
 }
 
-static ot_type type_of(const struct op_node *n, ot_type otherwise) {
-    const ot_type type = (ot_type)ot_attr_int(n->node, "dtype", otherwise);
-    return type == OT_DOUBLE || type == OT_FLOAT16 || type == OT_BFLOAT16 ? OT_FLOAT : type;
-}
-
 static ot_status set_shape(struct op_node *n, ot_type type, ot_error *err) {
     int count;
     if (n->n_in) return ot_op_set(n, n->y[0], type, n->x[0]->rank, n->x[0]->dim, err);
@@ -46,7 +41,7 @@ static ot_status set_shape(struct op_node *n, ot_type type, ot_error *err) {
 static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     const bool normal = !strncmp(n->op->name, "RandomNormal", 12);
-    const ot_type type = type_of(n, n->n_in ? n->x[0]->type : OT_FLOAT);
+    const ot_type type = ot_op_asked_type(n, "dtype", n->n_in ? n->x[0]->type : OT_FLOAT);
     s->kind = normal ? NORMAL : UNIFORM;
     s->a = normal ? ot_attr_float(n->node, "mean", 0) : ot_attr_float(n->node, "low", 0);
     s->b = normal ? ot_attr_float(n->node, "scale", 1) : ot_attr_float(n->node, "high", 1);
@@ -58,12 +53,12 @@ static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
 
 static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    const ot_type type = type_of(n, n->x[0]->type);
+    const ot_type type = ot_op_asked_type(n, "dtype", n->x[0]->type);
     s->kind = BERNOULLI;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    if (!ot_type_size(type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %s",
-                          ot_type_name(type));
+    if (type == OT_UNDEFINED)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %lld",
+                          (long long)ot_attr_int(n->node, "dtype", 0));
     return set_shape(n, type, err);
 }
 

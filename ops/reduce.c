@@ -38,6 +38,7 @@ static const struct kind {
 struct state {
     struct move move; /* from x to y, to_stride 0 where it is reduced */
     enum fold fold;
+    int64_t divisor; /* of a mean: how many elements make one result; else 1 */
     float scale;
 };
 
@@ -88,15 +89,20 @@ static ot_status set_shape(struct op_node *n, uint32_t axes, ot_error *err) {
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
-/* Integers where the result is one; bools, for which largest is "any", where it is an element. */
+/* Integers; bools, for which largest is "any", where the result is an element. The standard has
+ * global pooling of floats alone. */
 static ot_status check_type(const struct op_node *n, ot_error *err) {
     const struct kind *kind = kind_of(n);
     const ot_type type = n->x[0]->type;
     const bool extreme = kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN;
-    const bool exact = extreme || kind->fold == OT_FOLD_SUM || kind->fold == OT_FOLD_ABS ||
-                       kind->fold == OT_FOLD_SQUARES || kind->fold == OT_FOLD_PROD;
-    if (exact && !kind->mean && (ot_is_integer(type) || (extreme && type == OT_BOOL))) return OT_OK;
+    if (kind->input_axes && (ot_is_integer(type) || (extreme && type == OT_BOOL))) return OT_OK;
     return ot_op_type(n, 0, OT_FLOAT, err);
+}
+
+/* Of integers. */
+static bool has_fractions(const struct kind *kind) {
+    return kind->mean || kind->fold == OT_FOLD_NORM || kind->fold == OT_FOLD_LOG_SUM ||
+           kind->fold == OT_FOLD_LOG_SUM_EXP;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -110,7 +116,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (axes & 1) ot_op_along(n, 0);
     const int64_t reduced = ot_fold_move(x, axes, &s->move);
     s->fold = kind->fold;
+    s->divisor = kind->mean ? reduced : 1;
     s->scale = kind->mean ? 1.0f / (float)reduced : 1;
+    if (x->type != OT_FLOAT && has_fractions(kind))
+        n->forward_scratch_size = (size_t)ot_count(n->y[0]) * sizeof(double);
     if (kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN)
         n->backward_scratch_size = ot_bytes(n->y[0]);
     if (kind->fold == OT_FOLD_PROD) n->backward_scratch_size = 2 * ot_bytes(n->y[0]);
@@ -122,7 +131,10 @@ static void forward(struct op_node *n) {
     const float *x = n->x[0]->data;
     float *y = n->y[0]->data;
     if (n->x[0]->type != OT_FLOAT) {
-        ot_fold_integers(&s->move, s->fold, n->x[0], n->y[0]);
+        if (has_fractions(kind_of(n)))
+            ot_fold_fractions(&s->move, s->fold, n->x[0], s->divisor, n->scratch, n->y[0]);
+        else
+            ot_fold_integers(&s->move, s->fold, n->x[0], n->y[0]);
         return;
     }
     const bool exponentials = s->fold == OT_FOLD_LOG_SUM_EXP;
@@ -218,7 +230,7 @@ static void backward(struct op_node *n) {
 
 /* ---- records ---- */
 
-static const char *const reduce_cases[] = {
+static const char *const mean_cases[] = {
     "X[2,3,4] axes=1 @11 -> Y[2,1,4]",
     "X[2,3,4] axes=-1,0 keepdims=0 @11 -> Y[3]",
     "X[2,3,4] @11 -> Y[1,1,1]",
@@ -233,6 +245,11 @@ static const char *const reduce_cases[] = {
     "X[2,3,4] - noop_with_empty_axes=1 @18 -> Y[2,3,4]",
     "X[2,3,4] noop_with_empty_axes=0 @18 -> Y[1,1,1]",
     "X[2,3,4] i64{3} @18 -> error: axis 3",
+    "i64[2,2]{-7,2,7,2} axes=1 keepdims=0 -> i64{-2,4}",
+    "u64[1,2]{18446744073709549568,18446744073709549568} i64{1} @18 -> "
+    "u64[1,1]{18446744073709549568}",
+    "i8{1} -> i8{1}",
+    "b{1} -> error: input 0 is bool",
     NULL};
 
 static const char *const sum_cases[] = {
@@ -277,7 +294,8 @@ static const char *const l1_cases[] = {PLAIN,
                                        "i32{3,-4} keepdims=0 -> i32(7)", NULL};
 static const char *const l2_cases[] = {
     PLAIN, "X[3,70] axes=0 @11 -> Y[1,70]",
-    "f[2,2]{0,0,3,4}:x axes=1 -> f[2,1]{0,5} d0=f[2,2]{0,0,0.6,0.8}", NULL};
+    "f[2,2]{0,0,3,4}:x axes=1 -> f[2,1]{0,5} d0=f[2,2]{0,0,0.6,0.8}",
+    "i32[2,3]{7,-4,-2,60000,0,0} axes=1 keepdims=0 -> i32{8,60000}", NULL};
 static const char *const sum_square_cases[] = {
     PLAIN, "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{5,25}", "i32{3,-4} keepdims=0 -> i32(25)",
     NULL};
@@ -289,7 +307,8 @@ static const char *const log_sum_cases[] = {
     "X[2,3,5] i64{2} keepdims=0 range=0.5,2 @18 lanes -> Y[2,3]",
     "f[2,2]{1,2,3,4} axes=1 keepdims=0 -> f{1.0986123,1.9459101}",
     "f[1,0]{} axes=1 keepdims=0 -> f{-inf}",
-    "i32{3,-4} -> error: input 0 is int32",
+    "i32[2,3]{7,-4,-2,1,2,5} axes=1 keepdims=0 -> i32{0,2}",
+    "u64[1,2]{18446744073709551615,1} axes=1 keepdims=0 -> u64{44}",
     NULL};
 static const char *const log_sum_exp_cases[] = {
     PLAIN,
@@ -297,6 +316,7 @@ static const char *const log_sum_exp_cases[] = {
     "f[5,2]{1,2,500,501,-900,-inf,-inf,-inf,inf,0} axes=1 keepdims=0 -> "
     "f{2.3132617,501.31326,-900,-inf,inf}",
     "f[1,0]{} axes=1 keepdims=0 -> f{-inf}",
+    "i64[2,3]{7,-4,-2,1000,1000,1000} axes=1 keepdims=0 -> i64{7,1001}",
     NULL};
 
 static const char *const global_max_cases[] = {"X[2,3,5,7] distinct range=-8,8 lanes -> Y[2,3,1,1]",
@@ -319,7 +339,7 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
 #define AXES "axes:I keepdims:i noop_with_empty_axes:i"
 
 REDUCE(ReduceSum, 0, 2, AXES, sum_cases)
-REDUCE(ReduceMean, 0, 2, AXES, reduce_cases)
+REDUCE(ReduceMean, 0, 2, AXES, mean_cases)
 REDUCE(ReduceL1, OT_X(0), 2, AXES, l1_cases)
 REDUCE(ReduceL2, OT_X(0) | OT_Y(0), 2, AXES, l2_cases)
 REDUCE(ReduceSumSquare, OT_X(0), 2, AXES, sum_square_cases)

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
+
 enum { GRAIN = 16384, MOST_TAPS = 1 << 28 };
 
 /* ---- where an output lies among the inputs ---- */
@@ -236,4 +238,30 @@ void ot_taps_run(struct pool *pool, const struct taps *t, int64_t outer, int64_t
     struct pass p = {t, outer, inner, 1 + GRAIN / (work + 1), from, to};
     if (items > 0 && work > 0)
         ot_parallel_for(pool, ot_task_count(items, p.grain), pass_task, &p);
+}
+
+/* Output j of the line whose first input is element `at` of `from`, `inner` apart. */
+static double weighted_sum(const struct taps *t, int64_t j, int64_t inner, ot_type type,
+                           const void *from, int64_t at) {
+    double sum = 0;
+    for (int32_t k = t->first[j]; k < t->first[j + 1]; k++)
+        sum += (double)t->weight[k] * ot_load_number(from, type, at + t->index[k] * inner);
+    return sum;
+}
+
+void ot_taps_run_numbers(const struct taps *t, int64_t outer, int64_t inner, ot_type from_type,
+                         const void *from, ot_type to_type, void *to) {
+    const size_t size = ot_type_size(to_type);
+    for (int64_t i = 0; i < outer * t->out * inner; i++) {
+        const int64_t j = i / inner % t->out;
+        const int64_t at = i / inner / t->out * t->in * inner + i % inner;
+        const int32_t k = t->first[j];
+        if (from_type == to_type && t->first[j + 1] == k + 1 && t->weight[k] == 1) {
+            const size_t source = (size_t)(at + t->index[k] * inner);
+            memcpy((char *)to + (size_t)i * size, (const char *)from + source * size, size);
+            continue;
+        }
+        const double v = weighted_sum(t, j, inner, from_type, from, at);
+        ot_store_number(to, to_type, i, to_type == OT_DOUBLE ? v : nearbyint(v));
+    }
 }

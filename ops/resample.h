@@ -39,4 +39,10 @@ bool ot_taps_identity(const struct taps *taps);
 void ot_taps_run(struct pool *pool, const struct taps *taps, int64_t outer, int64_t inner,
                  const float *from, float *to);
 
+/* The same one after the other for `from` and `to` of an integer type, bool, or double, which is
+ * what integers are between two maps. Integers are rounded to the nearest; a value that comes from
+ * one element of the same type is that element. */
+void ot_taps_run_numbers(const struct taps *taps, int64_t outer, int64_t inner, ot_type from_type,
+                         const void *from, ot_type to_type, void *to);
+
 #endif

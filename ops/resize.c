@@ -1,5 +1,5 @@
 /* resize.c - Resize and Upsample: y = x interpolated to other extents, an axis after the other
- * (ONNX Upsample-7, 9; Resize-10, 11, 13, 18, 19).
+ * (ONNX Upsample-7, 9; Resize-10, 11, 13, 18, 19); of integers too, and the nearest of bools.
  *
  * The gradient takes the transposed maps in the opposite order. In between, images of all axes but
  * some resized ones live in two halves of scratch memory.
@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/resample.h"
 
 struct pass {
@@ -17,7 +18,8 @@ struct pass {
 struct state {
     int passes;
     struct pass pass[OT_MAX_RANK];
-    size_t half;     /* floats of half the scratch memory */
+    size_t half;     /* elements of half the scratch memory: floats, of integers `between` */
+    ot_type between; /* what integers are between two passes: double, or where nearest the same */
     float outside;   /* what outputs without taps get */
     bool has_outside;
 };
@@ -218,7 +220,7 @@ static ot_status size_scratch(struct op_node *n, struct state *s, ot_error *err)
             return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements on the way");
         if ((size_t)count > s->half) s->half = (size_t)count;
     }
-    n->forward_scratch_size = n->backward_scratch_size = 2 * s->half * sizeof(float);
+    n->forward_scratch_size = n->backward_scratch_size = 2 * s->half * ot_type_size(s->between);
     return OT_OK;
 }
 
@@ -227,10 +229,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
     struct resample r;
     struct wanted w;
-    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_form(n, &r, err));
+    if (!ot_is_integer(x->type) && !(x->type == OT_BOOL && r.mode == OT_NEAREST))
+        OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    s->between = x->type == OT_FLOAT || r.mode == OT_NEAREST ? x->type : OT_DOUBLE;
     OT_TRY(read_wanted(n, &w, err));
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, w.size, err));
+    OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, w.size, err));
     for (int i = 0; i < x->rank; i++)
         if (x->dim[i] < 1 && w.size[i] > 0)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", i);
@@ -259,16 +263,33 @@ static bool is_outside(const struct state *s, int64_t i) {
 
 static void fill_outside(struct op_node *n) {
     const struct state *s = n->state;
-    const int64_t count = ot_elements(n->y[0]);
-    for (int64_t i = 0; i < count; i++)
-        if (is_outside(s, i)) ot_f(n->y[0])[i] = s->outside;
+    const struct tensor *y = n->y[0];
+    for (int64_t i = 0, count = ot_elements(y); i < count; i++)
+        if (is_outside(s, i)) ot_store_number(y->data, y->type, i, (double)s->outside);
+}
+
+static void forward_integers(struct op_node *n) {
+    const struct state *s = n->state;
+    const size_t half = s->half * ot_type_size(s->between);
+    ot_type type = n->x[0]->type;
+    const void *from = n->x[0]->data;
+    for (int k = 0; k < s->passes; k++) {
+        const struct pass *p = &s->pass[k];
+        const bool last = k == s->passes - 1;
+        const ot_type to_type = last ? n->y[0]->type : s->between;
+        void *to = last ? n->y[0]->data : (char *)n->scratch + (size_t)(k & 1) * half;
+        ot_taps_run_numbers(&p->taps, p->outer, p->inner, type, from, to_type, to);
+        type = to_type;
+        from = to;
+    }
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
     const float *from = ot_f(n->x[0]);
     if (!s->passes) memcpy(n->y[0]->data, n->x[0]->data, ot_bytes(n->y[0]));
-    for (int k = 0; k < s->passes; k++) {
+    if (n->x[0]->type != OT_FLOAT) forward_integers(n);
+    for (int k = 0; k < s->passes && n->x[0]->type == OT_FLOAT; k++) {
         const struct pass *p = &s->pass[k];
         float *to = target(n, k, ot_f(n->y[0]));
         ot_taps_run(n->pool, &p->taps, p->outer, p->inner, from, to);
@@ -313,6 +334,18 @@ static const char *const cases[] = {
     "X[2,3,4] - f{1,1,1} lanes -> Y[2,3,4]",
     "f[1,1,2,4]{1,2,3,4,5,6,7,8} - f{1,1,0.6,0.6} mode=linear -> f[1,1,1,2]{2.6666665,4.3333331}",
     "f[1,1,1,4]{1,2,3,4} - f{1,1,1,0.8} mode=cubic -> f[1,1,1,3]{1.09424,2.4043,3.70557}",
+    "i64[1,1,2,2]{-7,3,8,9007199254740993} - - i64{1,1,3,3} -> "
+    "i64[1,1,3,3]{-7,-7,3,-7,-7,3,8,8,9007199254740993}",
+    "b[1,2]{0,1} - f{1,2} -> b[1,4]{0,0,1,1}",
+    "i32[1,1,2,2]{-7,3,8,100} - - i64{1,1,3,3} mode=linear -> "
+    "i32[1,1,3,3]{-7,-2,3,0,26,52,8,54,100}",
+    "u8[1,1,2,2]{7,3,8,100} - - i64{1,1,3,3} mode=cubic -> u8[1,1,3,3]{8,1,0,4,30,55,0,58,117}",
+    "i8[1,1,1,4]{-7,3,8,100} - - i64{1,1,1,3} mode=linear antialias=1 @18 -> "
+    "i8[1,1,1,3]{-4,6,75}",
+    "i8[1,1,1,2]{-128,127} - - i64{1,1,1,4} mode=cubic -> i8[1,1,1,4]{-128,-70,69,127}",
+    "i32[2]{1,2} f{0.5,1.5} - i64{3} mode=linear coordinate_transformation_mode=tf_crop_and_resize "
+    "extrapolation_value=7 -> i32{2,2,7}",
+    "b[1,2]{0,1} - f{1,2} mode=linear -> error: input 0 is bool",
     "X[2,3] - f{1,-2} -> error: scale -2",
     "X[2,3] - f{1,2,2} -> error: 3 scales",
     "X[2,3] - - i64{2,0} -> error: from 3 to 0",
@@ -328,6 +361,7 @@ static const char *const upsample_cases[] = {
     "X[2,3,4,5] f{1,1,1.5,2} mode=linear @9 lanes -> Y[2,3,6,10]",
     "f[1,1,2,2]{1,2,3,4} f{1,1,2,3} @9 -> "
     "f[1,1,4,6]{1,1,1,2,2,2,1,1,1,2,2,2,3,3,3,4,4,4,3,3,3,4,4,4}",
+    "i32[1,2]{16777217,2} f{1,2} @9 -> i32[1,4]{16777217,16777217,2,2}",
     "X[2,3,4,5] @7 -> error: 0 scales",
     NULL};
 

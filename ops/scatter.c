@@ -1,5 +1,6 @@
 /* scatter.c - Scatter, ScatterElements, ScatterND: y = x with updates put in, one after the other,
- * each in place of what stands there or reduced with it (add, mul, max, min).
+ * each in place of what stands there or reduced with it (add, mul, max, min); integers wrap around,
+ * and bools are added as "or", multiplied as "and".
  *
  * Backward undoes them in the opposite order: g begins as dy; an update takes from the g of its
  * place what it has a part in and leaves the rest to those before it. What stood there before an
@@ -7,6 +8,7 @@
  */
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/tuples.h"
 
 enum reduction { NONE, ADD, MUL, MAX, MIN, REDUCTIONS };
@@ -25,7 +27,7 @@ static ot_status read_reduction(const struct op_node *n, enum reduction *r, ot_e
         if (!strcmp(name, reduction_names[*r])) break;
     if (*r == REDUCTIONS)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'reduction' is '%.40s'", name);
-    if (*r && n->x[0]->type != OT_FLOAT)
+    if (*r && !ot_is_number(n->x[0]->type) && n->x[0]->type != OT_BOOL)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "reduction '%s' of %s", name,
                           ot_type_name(n->x[0]->type));
     return OT_OK;
@@ -61,12 +63,37 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
+static int64_t reduce_integer(enum reduction reduction, ot_type type, int64_t y, int64_t u) {
+    const int64_t p = ot_ordered(type, y), q = ot_ordered(type, u);
+    switch (reduction) {
+    case ADD:
+        return (int64_t)((uint64_t)y + (uint64_t)u);
+    case MUL:
+        return (int64_t)((uint64_t)y * (uint64_t)u);
+    case MAX:
+        return q > p ? u : y;
+    default:
+        return q < p ? u : y;
+    }
+}
+
+static void put_integer(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
+    const struct tensor *y = n->y[0], *u = n->x[2];
+    const int64_t v = reduce_integer(s->reduction, y->type, ot_load_integer(y->data, y->type, at),
+                                     ot_load_integer(u->data, u->type, k));
+    ot_store_integer(y->data, y->type, at, y->type == OT_BOOL ? v != 0 : v);
+}
+
 /* Update k meets element `at`. */
 static void put(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
     const size_t size = ot_type_size(n->x[0]->type);
     if (s->reduction == NONE) {
         memcpy((char *)n->y[0]->data + (size_t)at * size,
                (const char *)n->x[2]->data + (size_t)k * size, size);
+        return;
+    }
+    if (n->y[0]->type != OT_FLOAT) {
+        put_integer(n, s, k, at);
         return;
     }
     float *y = ot_f(n->y[0]) + at;
@@ -187,7 +214,14 @@ static const char *const element_cases[] = {
     "X[3,4] i64[2,3]{0,3,-1,1,2,0} U[2,3] -> error: index 3",
     "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[3,2] -> error: updates [3,2]",
     "X[3,4] i64[1,1]{0} U[1,1] reduction=mean -> error: 'mean'",
-    "i64{1,2,3} i32{2} i64{7} reduction=add -> error: reduction 'add' of int64",
+    "i64{1,2,3} i32{2,0,2} i64{7,9007199254740992,8} reduction=add -> i64{9007199254740993,2,18}",
+    "u8{200,2} i64{0,1} u8{100,100} reduction=add -> u8{44,102}",
+    "i32{-3,4} i64{0,0} i32{5,-2} reduction=mul -> i32{30,4}",
+    "u64{1,7} i64{0,1} u64{18446744073709551615,2} reduction=max @18 -> "
+    "u64{18446744073709551615,7}",
+    "i8{1,7} i64{0,1} i8{-128,9} reduction=min @18 -> i8{-128,7}",
+    "b{1,0,1} i64{0,1,1} b{1,1,1} reduction=add -> b{1,1,1}",
+    "b{1,0,1} i64{0,1} b{0,1} reduction=mul -> b{0,0,1}",
     NULL};
 
 static const char *const nd_cases[] = {
@@ -199,6 +233,8 @@ static const char *const nd_cases[] = {
     "X[4,3] i64[4,1]{2,0,2,2} U[4,3] reduction=min distinct @18 -> Y[4,3]",
     "f{1,2,3,4,5,6,7,8} i64[4,1]{4,3,1,7} f{9,10,11,12} -> f{1,11,3,10,9,6,7,12}",
     "b{1,0,1} i64[1,1]{1} b{1} -> b{1,1,1}",
+    "i64{1,2,3} i64[3,1]{2,0,2} i64{7,8,9} reduction=add -> i64{9,2,19}",
+    "i32[2,2]{1,2,3,4} i64[2,1]{1,1} i32[2,2]{5,0,1,9} reduction=max @18 -> i32[2,2]{1,2,5,9}",
     "X[4,3] i64[2,1]{2,4} U[2,3] -> error: index 4",
     "X[4,3] i64[2,1]{2,1} U[2,4] -> error: updates [2,4]",
     NULL};

@@ -6,16 +6,17 @@ static void value(const float *x, float *y, int64_t n, const void *state) {
     for (int64_t i = 0; i < n; i++) y[i] = (float)((x[i] > 0) - (x[i] < 0));
 }
 
-static int64_t integer(int64_t x) { return (x > 0) - (x < 0); }
-
-static void forward(struct op_node *n) {
-    if (n->x[0]->type == OT_FLOAT) ot_unary_forward(n, value);
-    else ot_unary_integers(n, integer);
+static int64_t integer(int64_t x, ot_type type, const void *state) {
+    (void)state;
+    return type == OT_UINT64 ? x != 0 : (x > 0) - (x < 0);
 }
+
+static void forward(struct op_node *n) { ot_unary_forward_number(n, value, integer); }
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "i64{3,-4,0} -> i64{1,-1,0}",
+    "u64{18446744073709551615,0} -> u64{1,0}",
     "f{-2,0,2}:x -> f{-1,0,1} d0=f{0,0,0}",
     NULL,
 };

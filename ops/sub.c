@@ -19,7 +19,7 @@ static void db(const float *a, const float *b, const float *dy, float *dx, int64
 
 static int64_t integer(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
 
-static const struct binary functions = {value, da, db, integer, NULL};
+static const struct binary functions = {value, da, db, integer, NULL, NULL};
 
 static const char *const cases[] = {
     "A[2,3,5] B[2,3,5] lanes -> Y[2,3,5]",

@@ -87,8 +87,17 @@ void ot_unary_backward_zero(struct op_node *n) {
     if (n->dx[0]) memset(n->dx[0]->data, 0, ot_bytes(n->dx[0]));
 }
 
-void ot_unary_integers(struct op_node *n, int64_t (*f)(int64_t x)) {
+void ot_unary_integers(struct op_node *n, ot_integer_fn *f) {
     const struct tensor *x = n->x[0];
+    const ot_type type = x->type;
     for (int64_t k = 0, count = ot_count(x); k < count; k++)
-        ot_store_integer(n->y[0]->data, x->type, k, f(ot_load_integer(x->data, x->type, k)));
+        ot_store_integer(n->y[0]->data, type, k,
+                         f(ot_load_integer(x->data, type, k), type, n->state));
+}
+
+void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *f) {
+    if (n->x[0]->type == OT_FLOAT)
+        ot_unary_forward(n, fn);
+    else
+        ot_unary_integers(n, f);
 }

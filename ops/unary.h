@@ -29,8 +29,13 @@ void ot_unary_forward_kernel(struct op_node *n, enum function f);
 void ot_unary_backward_kernel(struct op_node *n, enum function f);
 /* For piecewise constant operators: dx = 0. */
 void ot_unary_backward_zero(struct op_node *n);
+
+/* Of an element of an integer type as ot_load_integer has it: of uint64 the same bits. */
+typedef int64_t ot_integer_fn(int64_t x, ot_type type, const void *state);
 /* y = f(x) for integers. */
-void ot_unary_integers(struct op_node *n, int64_t (*f)(int64_t x));
+void ot_unary_integers(struct op_node *n, ot_integer_fn *f);
+/* Floats by fn, integers by f. */
+void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *f);
 
 /* The state of functions with parameters. */
 struct params {
@@ -38,19 +43,23 @@ struct params {
 };
 
 /* For operators that are one function of a float: NAME_of(x, parameters) and its slope
- * NAME_slope(x, parameters), both inline, become NAME_forward and NAME_backward. */
-#define OT_UNARY_FUNCTION(name)                                                             \
-    static void name##_value(const float *x, float *y, int64_t n, const void *state) {      \
-        const struct params p = *(const struct params *)state;          \
-        for (int64_t i = 0; i < n; i++) y[i] = name##_of(x[i], p);                          \
-    }                                                                                       \
-    static void name##_gradient(const float *x, const float *y, const float *dy, float *dx, \
-                                int64_t n, const void *state) {                             \
-        const struct params p = *(const struct params *)state;          \
-        (void)y;                                                                            \
-        for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * name##_slope(x[i], p);              \
-    }                                                                                       \
-    static void name##_forward(struct op_node *n) { ot_unary_forward(n, name##_value); }    \
+ * NAME_slope(x, parameters), both inline, become the loops NAME_value and NAME_gradient, ... */
+#define OT_UNARY_LOOPS(name)                                                                       \
+    static void name##_value(const float *x, float *y, int64_t n, const void *state) {             \
+        const struct params p = *(const struct params *)state;                                     \
+        for (int64_t i = 0; i < n; i++) y[i] = name##_of(x[i], p);                                 \
+    }                                                                                              \
+    static void name##_gradient(const float *x, const float *y, const float *dy, float *dx,        \
+                                int64_t n, const void *state) {                                    \
+        const struct params p = *(const struct params *)state;                                     \
+        (void)y;                                                                                   \
+        for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * name##_slope(x[i], p);                     \
+    }
+
+/* ... and NAME_forward and NAME_backward. */
+#define OT_UNARY_FUNCTION(name)                                                                    \
+    OT_UNARY_LOOPS(name)                                                                           \
+    static void name##_forward(struct op_node *n) { ot_unary_forward(n, name##_value); }           \
     static void name##_backward(struct op_node *n) { ot_unary_backward(n, name##_gradient); }
 
 /* Its record. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/op.h"
 
 struct state {
@@ -14,24 +15,13 @@ struct state {
 };
 
 static int compare_elements(const struct tensor *t, int64_t i, int64_t k) {
-    switch (t->type) {
-    case OT_FLOAT: {
+    if (t->type == OT_FLOAT) {
         const float a = ot_f(t)[i], b = ot_f(t)[k];
         return isnan(a) || isnan(b) ? !!isnan(a) - !!isnan(b) : (a > b) - (a < b);
     }
-    case OT_INT64: {
-        const int64_t a = ((const int64_t *)t->data)[i], b = ((const int64_t *)t->data)[k];
-        return (a > b) - (a < b);
-    }
-    case OT_INT32: {
-        const int32_t a = ((const int32_t *)t->data)[i], b = ((const int32_t *)t->data)[k];
-        return (a > b) - (a < b);
-    }
-    default: {
-        const int a = ((const uint8_t *)t->data)[i], b = ((const uint8_t *)t->data)[k];
-        return (a > b) - (a < b);
-    }
-    }
+    const int64_t a = ot_load_ordered(t->data, t->type, i);
+    const int64_t b = ot_load_ordered(t->data, t->type, k);
+    return (a > b) - (a < b);
 }
 
 /* Slices a and b, element by element. */
@@ -108,8 +98,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis = 0;
     if (x->role != OT_ROLE_CONST)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not constant");
-    if (x->type != OT_FLOAT && x->type != OT_INT64 && x->type != OT_INT32 && x->type != OT_UINT8 &&
-        x->type != OT_BOOL)
+    if (!ot_is_number(x->type) && x->type != OT_BOOL)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
     if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     s->outer = flat ? 1 : ot_dims_product(x, 0, axis);
@@ -143,6 +132,9 @@ static const char *const cases[] = {
     "i64[3,3]{1,0,0,1,0,0,2,3,4} axis=0 -> i64[2,3]{1,0,0,2,3,4} i64{0,2} i64{0,0,1} i64{2,1}",
     "f[2,3]{1,1,0,2,2,5} axis=1 -> f[2,2]{0,1,5,2} - i64{1,1,0}",
     "i32{} -> i32{} i64{}",
+    "i16{300,-2,300} -> i16{-2,300} i64{1,0}",
+    "u64{18446744073709551615,1,2} -> u64{1,2,18446744073709551615}",
+    "b{1,0,1} -> b{0,1} i64{1,0}",
     "X[3] -> error: not constant",
     NULL};
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/number.h"
 #include "ops/op.h"
 
 static const struct window_kind {
@@ -22,19 +23,19 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    const int64_t type = ot_attr_int(n->node, "output_datatype", OT_FLOAT);
+    const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
     const int64_t *size;
     int count;
     OT_TRY(ot_op_ints(n, 0, &size, &count, err));
     if (count != 1 || size[0] < 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the size is not one number >= 0");
-    if (type != OT_FLOAT && type != OT_DOUBLE && type != OT_FLOAT16 && type != OT_BFLOAT16)
+    if (!ot_is_number(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
-                          (long long)type);
+                          (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
     s->kind = table;
     while (strcmp(s->kind->name, n->op->name)) s->kind++;
     s->periodic = ot_attr_int(n->node, "periodic", 1) != 0;
-    return ot_op_set(n, n->y[0], OT_FLOAT, 1, size, err);
+    return ot_op_set(n, n->y[0], type, 1, size, err);
 }
 
 static void forward(struct op_node *n) {
@@ -43,17 +44,20 @@ static void forward(struct op_node *n) {
     const double step = 6.283185307179586 / (double)(s->periodic ? size : size - 1);
     for (int64_t i = 0; i < size; i++) {
         const double angle = size > 1 ? step * (double)i : 0;
-        ot_f(n->y[0])[i] =
-            (float)(s->kind->a - s->kind->b * cos(angle) + s->kind->c * cos(2 * angle));
+        ot_store_number(n->y[0]->data, n->y[0]->type, i,
+                        s->kind->a - s->kind->b * cos(angle) + s->kind->c * cos(2 * angle));
     }
 }
 
 static const char *const hann_cases[] = {
-    "i32(4) -> f{0,0.5,1,0.5}", "i64(5) periodic=0 output_datatype=11 -> f{0,0.5,1,0.5,0}",
+    "i32(4) -> f{0,0.5,1,0.5}",
+    "i64(5) periodic=0 output_datatype=11 -> f{0,0.5,1,0.5,0}",
     "i64(0) -> f{}",
     "i64{-1} -> error: not one number",
-    "i64(4) output_datatype=7 -> error: attribute 'output_datatype' is 7",
-    "A[]:i64 -> error: input 0 is not constant", NULL};
+    "i64(4) output_datatype=7 -> i64{0,0,1,0}",
+    "i64(4) output_datatype=9 -> error: attribute 'output_datatype' is 9",
+    "A[]:i64 -> error: input 0 is not constant",
+    NULL};
 static const char *const hamming_cases[] = {"i32(4) -> f{0.08695652,0.5434783,1,0.5434783}",
                                             NULL};
 static const char *const blackman_cases[] = {"i32(4) -> f{0,0.34,1,0.34}", NULL};
