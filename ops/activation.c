@@ -1,5 +1,7 @@
-/* activation.c - activations of one tensor with at most two parameters: Elu, Selu, Celu,
- * ThresholdedRelu, Softplus, Softsign, Mish, Swish, Shrink. */
+/* activation.c - activations of one tensor with at most two parameters: Elu, Selu, Celu (Clevert,
+ * Unterthiner, Hochreiter, arXiv 1511.07289; the slope at 0 is alpha), ThresholdedRelu, Softplus,
+ * Softsign, Mish (Misra, arXiv 1908.08681), Swish (Ramachandran, Zoph, Le, arXiv 1710.05941),
+ * Shrink. Those of exponentials are among the kernels: ops/kernels/function.inc. */
 #include <math.h>
 
 #include "ops/kernels/exponential.h"
@@ -7,23 +9,6 @@
 #include "ops/unary.h"
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
-
-/* y = x, below 0 a (exp(x) - 1) (Clevert, Unterthiner, Hochreiter, arXiv 1511.07289). The slope at
- * 0 is a. */
-static inline float elu_of(float x, struct params p) {
-    return x <= 0 ? p.a * ot_expm1_negative(x) : x;
-}
-static inline float elu_slope(float x, struct params p) { return x <= 0 ? p.a * ot_exp(x) : 1; }
-
-/* The same times b. */
-static inline float selu_of(float x, struct params p) { return p.b * elu_of(x, p); }
-static inline float selu_slope(float x, struct params p) { return p.b * elu_slope(x, p); }
-
-/* y = x, below 0 a (exp(x / a) - 1). */
-static inline float celu_of(float x, struct params p) {
-    return x <= 0 ? p.a * ot_expm1_negative(x / p.a) : x;
-}
-static inline float celu_slope(float x, struct params p) { return x <= 0 ? ot_exp(x / p.a) : 1; }
 
 /* y = x above a, else 0. */
 static inline float threshold_of(float x, struct params p) { return x > p.a ? x : 0; }
@@ -48,29 +33,6 @@ static inline float softsign_slope(float x, struct params p) {
     const float below = 1 + fabsf(x);
     (void)p;
     return 1 / (below * below);
-}
-
-/* y = x tanh(softplus(x)) (Misra, arXiv 1908.08681). With e = exp(x) the tanh is
- * (e^2 + 2 e) / (e^2 + 2 e + 2); it is 1 in float where x > 20, where e^2 would soon overflow. */
-static inline float tanh_of_softplus(float x) {
-    const float e = ot_exp(x < 20 ? x : 20), square = e * (e + 2);
-    return square / (square + 2);
-}
-static inline float mish_of(float x, struct params p) {
-    (void)p;
-    return x * tanh_of_softplus(x);
-}
-static inline float mish_slope(float x, struct params p) {
-    const float t = tanh_of_softplus(x);
-    (void)p;
-    return t + x * (1 - t * t) * sigmoid(x);
-}
-
-/* y = x sigmoid(a x) (Ramachandran, Zoph, Le, arXiv 1710.05941). */
-static inline float swish_of(float x, struct params p) { return x * sigmoid(p.a * x); }
-static inline float swish_slope(float x, struct params p) {
-    const float s = sigmoid(p.a * x);
-    return s + p.a * x * s * (1 - s);
 }
 
 /* y = x moved by b towards 0 where |x| > a, else 0. */
@@ -106,7 +68,7 @@ static ot_status shrink_prepare(struct op_node *n, ot_error *err) {
     static ot_status name##_prepare(struct op_node *n, ot_error *err) {           \
         return prepare_with(n, a, default_a, b, default_b, err);                  \
     }
-PREPARE(alpha_of_one, "alpha", 1, "", 0)
+PREPARE(alpha_of_one, "alpha", 1, "", 1)
 PREPARE(selu, "alpha", 1.67326319f, "gamma", 1.05070102f)
 
 static const char *const elu_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
@@ -145,14 +107,13 @@ static const char *const shrink_cases[] = {
     "u8{7,4,0,2} lambd=1.5 bias=1.5 -> u8{5,2,0,0}",
     NULL};
 
-OT_UNARY_FUNCTION(elu)
-OT_UNARY_FUNCTION(selu)
-OT_UNARY_FUNCTION(celu)
+OT_UNARY_KERNEL(elu, OT_ELU)
+OT_UNARY_KERNEL(celu, OT_CELU)
+OT_UNARY_KERNEL(mish, OT_MISH)
+OT_UNARY_KERNEL(swish, OT_SWISH)
 OT_UNARY_FUNCTION(threshold)
 OT_UNARY_FUNCTION(softplus)
 OT_UNARY_FUNCTION(softsign)
-OT_UNARY_FUNCTION(mish)
-OT_UNARY_FUNCTION(swish)
 
 OT_UNARY_LOOPS(shrink)
 static void shrink_forward(struct op_node *n) {
@@ -161,7 +122,7 @@ static void shrink_forward(struct op_node *n) {
 static void shrink_backward(struct op_node *n) { ot_unary_backward(n, shrink_gradient); }
 
 OT_UNARY_OP(Elu, elu, 6, "alpha:f", alpha_of_one_prepare, elu_cases);
-OT_UNARY_OP(Selu, selu, 6, "alpha:f gamma:f", selu_prepare, selu_cases);
+OT_UNARY_OP(Selu, elu, 6, "alpha:f gamma:f", selu_prepare, selu_cases);
 OT_UNARY_OP(Celu, celu, 12, "alpha:f", alpha_of_one_prepare, celu_cases);
 OT_UNARY_OP(ThresholdedRelu, threshold, 10, "alpha:f", alpha_of_one_prepare, threshold_cases);
 OT_UNARY_OP(Softplus, softplus, 1, "", ot_unary_prepare, softplus_cases);

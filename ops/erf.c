@@ -11,11 +11,13 @@ static int64_t integer(int64_t x, ot_type type, const void *state) {
 
 static void forward(struct op_node *n) {
     if (n->x[0]->type == OT_FLOAT)
-        ot_unary_forward_kernel(n, OT_ERF);
+        ot_unary_forward_kernel(n, OT_ERF, (struct params){0, 0});
     else
         ot_unary_integers(n, integer);
 }
-static void backward(struct op_node *n) { ot_unary_backward_kernel(n, OT_ERF); }
+static void backward(struct op_node *n) {
+    ot_unary_backward_kernel(n, OT_ERF, (struct params){0, 0});
+}
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",

@@ -8,7 +8,9 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
     for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * y[i];
 }
 
-static void forward(struct op_node *n) { ot_unary_forward_kernel(n, OT_EXP); }
+static void forward(struct op_node *n) {
+    ot_unary_forward_kernel(n, OT_EXP, (struct params){0, 0});
+}
 static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {

@@ -17,8 +17,12 @@ static enum function function_of(const struct op_node *n) {
     return strcmp(ot_attr_string(n->node, "approximate", "none"), "tanh") ? OT_GELU : OT_GELU_TANH;
 }
 
-static void forward(struct op_node *n) { ot_unary_forward_kernel(n, function_of(n)); }
-static void backward(struct op_node *n) { ot_unary_backward_kernel(n, function_of(n)); }
+static void forward(struct op_node *n) {
+    ot_unary_forward_kernel(n, function_of(n), (struct params){0, 0});
+}
+static void backward(struct op_node *n) {
+    ot_unary_backward_kernel(n, function_of(n), (struct params){0, 0});
+}
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",

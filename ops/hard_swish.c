@@ -1,26 +1,12 @@
 /* hard_swish.c - y = x max(0, min(1, x / 6 + 1 / 2)). */
 #include "ops/unary.h"
 
-static float clamp(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
-static float slope(float x) {
-    float inside = x / 3 + 0.5f;
-    return x <= -3 ? 0 : x >= 3 ? 1 : inside;
+static void forward(struct op_node *n) {
+    ot_unary_forward_kernel(n, OT_HARD_SWISH, (struct params){0, 0});
 }
-
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] * clamp(x[i] / 6 + 0.5f);
+static void backward(struct op_node *n) {
+    ot_unary_backward_kernel(n, OT_HARD_SWISH, (struct params){0, 0});
 }
-
-static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
-    (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * slope(x[i]);
-}
-
-static void forward(struct op_node *n) { ot_unary_forward(n, value); }
-static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {
     "X[2,3,5] lanes range=-5,5 -> Y[2,3,5]",

@@ -1,22 +1,12 @@
 /* tanh.c - y = tanh(x). */
-#include <math.h>
-
 #include "ops/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
-    for (int64_t i = 0; i < n; i++) y[i] = tanhf(x[i]);
+static void forward(struct op_node *n) {
+    ot_unary_forward_kernel(n, OT_TANH, (struct params){0, 0});
 }
-
-static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
-    (void)x;
-    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (1 - y[i] * y[i]);
+static void backward(struct op_node *n) {
+    ot_unary_backward_kernel(n, OT_FROM_TANH, (struct params){0, 0});
 }
-
-static void forward(struct op_node *n) { ot_unary_forward(n, value); }
-static void backward(struct op_node *n) { ot_unary_backward(n, gradient); }
 
 static const char *const cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",

@@ -24,9 +24,10 @@ bool ot_unary_lanes(const struct op_node *n, int lane_rank);
 
 void ot_unary_forward(struct op_node *n, ot_unary_fn *fn);
 void ot_unary_backward(struct op_node *n, ot_unary_gradient_fn *fn);
-/* The same by the kernels of a function. */
-void ot_unary_forward_kernel(struct op_node *n, enum function f);
-void ot_unary_backward_kernel(struct op_node *n, enum function f);
+/* The same by the kernels of a function; backward of x, or of y where the function is one of the
+ * value. */
+void ot_unary_forward_kernel(struct op_node *n, enum function f, struct params p);
+void ot_unary_backward_kernel(struct op_node *n, enum function f, struct params p);
 /* For piecewise constant operators: dx = 0. */
 void ot_unary_backward_zero(struct op_node *n);
 
@@ -37,13 +38,8 @@ void ot_unary_integers(struct op_node *n, ot_integer_fn *f);
 /* Floats by fn, integers by f. */
 void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *f);
 
-/* The state of functions with parameters. */
-struct params {
-    float a, b;
-};
-
-/* For operators that are one function of a float: NAME_of(x, parameters) and its slope
- * NAME_slope(x, parameters), both inline, become the loops NAME_value and NAME_gradient, ... */
+/* For operators that are one function of a float, whose state is struct params: NAME_of(x,
+ * parameters) and its slope NAME_slope(x, parameters), both inline, become the loops NAME_value and NAME_gradient, ... */
 #define OT_UNARY_LOOPS(name)                                                                       \
     static void name##_value(const float *x, float *y, int64_t n, const void *state) {             \
         const struct params p = *(const struct params *)state;                                     \
@@ -61,6 +57,15 @@ struct params {
     OT_UNARY_LOOPS(name)                                                                           \
     static void name##_forward(struct op_node *n) { ot_unary_forward(n, name##_value); }           \
     static void name##_backward(struct op_node *n) { ot_unary_backward(n, name##_gradient); }
+
+/* The same of a function among the kernels. */
+#define OT_UNARY_KERNEL(name, f)                                                            \
+    static void name##_forward(struct op_node *n) {                                         \
+        ot_unary_forward_kernel(n, f, *(const struct params *)n->state);                    \
+    }                                                                                       \
+    static void name##_backward(struct op_node *n) {                                        \
+        ot_unary_backward_kernel(n, f, *(const struct params *)n->state);                   \
+    }
 
 /* Its record. */
 #define OT_UNARY_OP(word, fn, first, list, make_ready, texts)                             \

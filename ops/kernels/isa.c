@@ -1,6 +1,7 @@
 /* isa.c - the kernels of one instruction set; compiled once for each. */
 #include <math.h>
 
+#include "ops/kernels/exponential.h"
 #include "ops/kernels/simd.h"
 
 #include "ops/kernels/function.inc"
@@ -70,10 +71,9 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .softmax_row_back = softmax_row_back,
     .loss_log_sums = loss_log_sums,
     .loss_gradient = loss_gradient,
-    .value = {[OT_EXP] = exp_value, [OT_SIGMOID] = sigmoid_value, [OT_ERF] = erf_value,
-              [OT_GELU] = gelu_value, [OT_GELU_TANH] = gelu_tanh_value},
-    .gradient = {[OT_ERF] = erf_gradient, [OT_GELU] = gelu_gradient,
-                 [OT_GELU_TANH] = gelu_tanh_gradient},
+    .value = {FUNCTIONS(VALUE_OF)},
+    .gradient = {FUNCTIONS(GRADIENT_OF)},
+    .copy_past = copy_past,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

@@ -199,11 +199,50 @@ typedef void norm_sums_fn(const struct norm_gradient *a, size_t n, float *sum, f
 typedef void norm_fn(const struct norm *a, size_t n);
 typedef void norm_gradient_fn(const struct norm_gradient *a, size_t n);
 
-/* Functions of one float: y = f(x), and where f is no easier by y, dx = dy f'(x). Their errors are
- * those of exponential.h. y and dx stand apart from what is read. */
-enum function { OT_EXP, OT_SIGMOID, OT_ERF, OT_GELU, OT_GELU_TANH, OT_FUNCTIONS };
-typedef void value_fn(const float *x, float *y, size_t n);
-typedef void gradient_fn(const float *x, const float *dy, float *dx, size_t n);
+/* Functions of one float, with the parameters that some have:
+ * Sigmoid(x) = 1 / (1 + exp(-x)); Swish: x Sigmoid(a x); HardSigmoid: a x + b, at least 0 and at
+ * most 1; HardSwish: x HardSigmoid(x) with a = 1/6, b = 1/2; Elu: x, below 0 a b (exp(x) - 1) and
+ * b x above; Celu: x, below 0 a (exp(x / a) - 1). Their errors are those of exponential.h. */
+enum function {
+    OT_EXP,
+    OT_SIGMOID,
+    OT_ERF,
+    OT_GELU,
+    OT_GELU_TANH,
+    OT_SWISH,
+    OT_TANH,
+    OT_MISH,
+    OT_ELU,
+    OT_CELU,
+    OT_HARD_SIGMOID,
+    OT_HARD_SWISH,
+    OT_FROM_SIGMOID, /* gradients of Sigmoid and Tanh, x being their value */
+    OT_FROM_TANH,
+    OT_FUNCTIONS
+};
+struct params {
+    float a, b;
+};
+
+/* y = z f(x), z NULL: one. dx = dy z f'(x), dz = dy f(x). What is written stands apart from what is
+ * read. */
+struct function_value {
+    const float *x, *z;
+    float *y;
+    struct params p;
+    bool past_cache; /* what is written is too large to be found there again; then it is aligned */
+};
+struct function_gradient {
+    const float *x, *z, *dy;
+    float *dx, *dz; /* with z, NULL: not wanted */
+    struct params p;
+    bool past_cache;
+};
+typedef void value_fn(const struct function_value *a, size_t n);
+typedef void gradient_fn(const struct function_gradient *a, size_t n);
+/* Copies past the caches, to an aligned place. The last of some copies orders them all before what
+ * follows. */
+typedef void copy_past_fn(const float *from, float *to, size_t n, bool last);
 
 /* LayerNormalization of samples side by side, [length][lanes] with lanes a multiple of OT_UNIT, or
  * of one in a row (lanes == 1). Forward: mean and inverse deviation of each, and y. Backward: y is
@@ -245,7 +284,8 @@ struct kernels {
     loss_log_sums_fn *loss_log_sums;
     loss_gradient_fn *loss_gradient;
     value_fn *value[OT_FUNCTIONS];
-    gradient_fn *gradient[OT_FUNCTIONS]; /* NULL for OT_EXP and OT_SIGMOID */
+    gradient_fn *gradient[OT_FUNCTIONS];
+    copy_past_fn *copy_past;
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];

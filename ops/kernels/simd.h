@@ -76,6 +76,15 @@ INLINE vec splat(float f) {
 #endif
 }
 
+/* The first n floats, then zeros. */
+INLINE vec load_some(const float *p, size_t n) {
+    vec v = splat(0);
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+
+INLINE vec keep(vec v, ivec mask) { return (vec)((ivec)v & mask); }
+
 /* A row's share of what the next tile reads. A call, made before a row fills the registers, leaves
  * the loops all of them. */
 static __attribute__((noinline)) void fetch_lines(struct fetch *p) {
