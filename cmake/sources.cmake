@@ -246,7 +246,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_dense:node_bench.c
   test_export:export_case.c:onnx_build.c
   test_export_form:export_case.c:onnx_build.c
-  test_exporters:model.c:wire.c
+  test_exporters:export_case.c:onnx_build.c:model.c:wire.c
   test_external:export_case.c:onnx_build.c
   test_feed:feed_model.c:model.c:wire.c
   test_exit:networks.c:model.c:wire.c

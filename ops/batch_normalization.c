@@ -69,17 +69,11 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
     struct state *s = n->state;
-    char text[128];
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
     OT_TRY(read_attributes(n, s, err));
-    for (int i = SCALE; i <= VAR; i++) {
-        OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
-        if (n->x[i]->rank != 1 || n->x[i]->dim[0] != x->dim[1])
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s for %lld channels", i,
-                              ot_shape_text(n->x[i], text, sizeof text), (long long)x->dim[1]);
-    }
+    for (int i = SCALE; i <= VAR; i++) OT_TRY(ot_channel_vector(n, i, x->dim[1], NULL, err));
     const struct tensor *z = summand(n);
     if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes ||
               z->lane_rank != x->lane_rank))
@@ -311,7 +305,10 @@ static const char *const cases[] = {
     "f[2,1,2]{-1.6832816,0.1055728,1.8944272,3.6832816} f{0.25}:n f{1.025}:n",
     "f[1,1,2]{1,2}:x f{2}:p f{1}:p f{1}:p f{4}:p epsilon=0 -> f[1,1,2]{1,2}",
     "X[0,3,3] " STATE " train training_mode=1 -> Y[0,3,3]",
-    "X[2,4,3] " STATE " -> error: input 1 is [3] for 4 channels",
+    "X[3,3,5] S[1,3,1]:p B[3,1]:p M[3,1]:p V[1,3]:p range=0.3,2 train training_mode=1 lanes -> "
+    "Y[3,3,5]",
+    "X[2,4,3] " STATE " -> error: input 1 is [3], not [4]",
+    "X[2,4,3] S[1]:p B[4]:p M[4]:p V[4]:p -> error: input 1 is [1], not [4]",
     "X[3] " STATE " -> error: rank 1",
     "X[2,3] " STATE " epsilon=-1 -> error: epsilon",
     "X[2,3] " STATE " momentum=2 -> error: momentum",

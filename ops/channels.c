@@ -131,3 +131,21 @@ void ot_channel_sums(const struct kernels *k, const struct channels *c,
     memcpy(sum, w.total.sum, (size_t)side_by_side(c->units) * sizeof *sum);
     memcpy(product, w.total.product, (size_t)side_by_side(c->units) * sizeof *product);
 }
+
+ot_status ot_channel_vector(const struct op_node *n, int i, int64_t channels, bool *one,
+                            ot_error *err) {
+    OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
+    const struct tensor *t = n->x[i];
+    const int64_t elements = ot_elements(t);
+    bool fits = elements == channels && (t->rank > 0 || one);
+    int longer = 0;
+    for (int k = 0; k < t->rank; k++) longer += t->dim[k] != 1;
+    if (one) {
+        *one = elements == 1 && channels != 1;
+        fits |= *one;
+    }
+    if (fits && longer <= 1) return OT_OK;
+    char text[128];
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld]", i,
+                      ot_shape_text(t, text, sizeof text), (long long)channels);
+}

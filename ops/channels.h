@@ -19,6 +19,11 @@ struct channels {
 /* x: [N, C, ...]; in lanes, of lane_rank 1, or lanes of channels. */
 void ot_channels_of(const struct tensor *x, struct channels *c);
 
+/* For prepare: x[i] must hold `channels` floats along one dimension, with any number of dimensions of
+ * 1 around it; or, where `one` is not NULL, a single float for all channels, which *one then says. */
+ot_status ot_channel_vector(const struct op_node *n, int i, int64_t channels, bool *one,
+                            ot_error *err);
+
 /* Mean, and sum of (x - mean)^2; zeros where there are no elements. Pieces that fit the cache are
  * taken twice, and their moments put together as Chan, Golub and LeVeque have it ("Updating
  * formulae and a pairwise algorithm for computing sample variances", 1979). */

@@ -1,7 +1,7 @@
 /* group_norm.c - GroupNormalization: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, mean
  * and variance over a group of channels of one sample (Wu, He, arXiv 1803.08494), and
  * InstanceNormalization, whose groups are single channels. Scale and bias are by channel; in
- * GroupNormalization before opset 21 by group.
+ * GroupNormalization before opset 21 by group; or one for all.
  *
  * With g = dy scale and z = (x - mean) / deviation:
  * dx = (g - mean of g - z mean of g z) / deviation, dscale = sum of dy z, dbias = sum of dy.
@@ -20,6 +20,8 @@ enum { X, SCALE, BIAS };
 struct state {
     float epsilon;
     bool by_channel;
+    bool one[2];     /* of scale, of bias: a single one */
+    int64_t affines; /* places that have a scale and a bias of their own: channels or groups */
     int64_t outer, groups, group_cells; /* samples or blocks, groups of one, cells of a group */
     int64_t size, lanes, width;         /* width: lanes taken at a time */
     int64_t used;                       /* lanes of the last block that are not spare */
@@ -42,15 +44,9 @@ static ot_status find_groups(const struct op_node *n, struct state *s, ot_error 
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld groups of %lld channels",
                           (long long)s->groups, (long long)channels);
     s->group_cells = channels / s->groups;
-    for (int i = SCALE; i <= BIAS; i++) {
-        const int64_t count = s->by_channel ? channels : s->groups;
-        char text[128];
-        OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
-        if (n->x[i]->rank != 1 || n->x[i]->dim[0] != count)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld]", i,
-                              ot_shape_text(n->x[i], text, sizeof text), (long long)count);
-    }
-    return OT_OK;
+    s->affines = s->by_channel ? channels : s->groups;
+    OT_TRY(ot_channel_vector(n, SCALE, s->affines, &s->one[0], err));
+    return ot_channel_vector(n, BIAS, s->affines, &s->one[1], err);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -181,6 +177,13 @@ static int64_t affine_of(const struct state *s, int64_t group, int64_t i) {
     return s->by_channel ? group * s->group_cells + i : group;
 }
 
+static float scale_of(const struct op_node *n, int64_t affine) {
+    return ot_f(n->x[SCALE])[((const struct state *)n->state)->one[0] ? 0 : affine];
+}
+static float bias_of(const struct op_node *n, int64_t affine) {
+    return ot_f(n->x[BIAS])[((const struct state *)n->state)->one[1] ? 0 : affine];
+}
+
 static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
     const struct state *s = n->state;
     const double size = (double)s->size, all = size * (double)s->group_cells;
@@ -209,9 +212,9 @@ static void forward_group(void *arg, int group, int worker) {
         const float *inverse = inverse_of(n, group, lane);
         for (int64_t i = 0; i < s->group_cells; i++) {
             const int64_t affine = affine_of(s, group, i);
-            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * ot_f(n->x[SCALE])[affine];
+            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale_of(n, affine);
             cell_value(n, group * s->group_cells + i, lane, mean_of(n, group, lane), gain,
-                       ot_f(n->x[BIAS])[affine]);
+                       bias_of(n, affine));
         }
     }
 }
@@ -226,7 +229,6 @@ static void backward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
     const struct state *s = n->state;
-    const float *scale = ot_f(n->x[SCALE]);
     const int64_t first = (int64_t)group * s->group_cells;
     const double all = (double)s->size * (double)s->group_cells;
     for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
@@ -235,7 +237,7 @@ static void backward_group(void *arg, int group, int worker) {
         float gain[OT_UNIT], slope[OT_UNIT], shift[OT_UNIT];
         for (int64_t i = 0; i < s->group_cells; i++) {
             double *a = sums_of(n, first + i, lane), *b = a + s->lanes;
-            const double factor = (double)scale[affine_of(s, group, i)];
+            const double factor = (double)scale_of(n, affine_of(s, group, i));
             cell_products(n, first + i, lane, mean, a, b);
             for (int j = 0; j < s->width; j++) {
                 sum[j] += factor * a[j];
@@ -248,32 +250,48 @@ static void backward_group(void *arg, int group, int worker) {
             shift[j] = (float)(-r * sum[j] / all);
         }
         for (int64_t i = 0; n->dx[X] && i < s->group_cells; i++) {
-            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale[affine_of(s, group, i)];
+            const float scale = scale_of(n, affine_of(s, group, i));
+            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale;
             cell_gradient(n, first + i, lane, mean, gain, slope, shift);
         }
     }
 }
 
-/* Gradients of one scale and bias: sums over its cells, samples in order, without spare lanes. */
-static void affine_task(void *arg, int affine, int worker) {
-    (void)worker;
-    const struct op_node *n = arg;
+/* Adds to the gradients of one scale and bias: sums over its cells, samples in order, without spare
+ * lanes. */
+static void add_affine(const struct op_node *n, int64_t affine, double *dscale, double *dbias) {
     const struct state *s = n->state;
     const int64_t cells = s->by_channel ? 1 : s->group_cells;
-    double dscale = 0, dbias = 0;
     for (int64_t o = 0; o < s->outer; o++) {
         const int64_t first = o * s->groups * s->group_cells + affine * cells;
         const float *inverse = inverse_of(n, first / s->group_cells, 0);
         for (int64_t cell = first; cell < first + cells; cell++) {
             const double *a = sums_of(n, cell, 0), *b = a + s->lanes;
             for (int64_t j = 0; j < (o < s->outer - 1 ? s->lanes : s->used); j++) {
-                dscale += b[j] * (double)inverse[j];
-                dbias += a[j];
+                *dscale += b[j] * (double)inverse[j];
+                *dbias += a[j];
             }
         }
     }
-    if (n->dx[SCALE]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
-    if (n->dx[BIAS]) ot_f(n->dx[BIAS])[affine] = (float)dbias;
+}
+
+static void affine_task(void *arg, int affine, int worker) {
+    (void)worker;
+    const struct op_node *n = arg;
+    const struct state *s = n->state;
+    double dscale = 0, dbias = 0;
+    add_affine(n, affine, &dscale, &dbias);
+    if (n->dx[SCALE] && !s->one[0]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
+    if (n->dx[BIAS] && !s->one[1]) ot_f(n->dx[BIAS])[affine] = (float)dbias;
+}
+
+/* Of a scale or a bias that is one for all. */
+static void backward_one(const struct op_node *n) {
+    const struct state *s = n->state;
+    double dscale = 0, dbias = 0;
+    for (int64_t i = 0; i < s->affines; i++) add_affine(n, i, &dscale, &dbias);
+    if (n->dx[SCALE] && s->one[0]) ot_f(n->dx[SCALE])[0] = (float)dscale;
+    if (n->dx[BIAS] && s->one[1]) ot_f(n->dx[BIAS])[0] = (float)dbias;
 }
 
 static void forward(struct op_node *n) {
@@ -286,8 +304,8 @@ static void backward(struct op_node *n) {
     const struct state *s = n->state;
     ot_parallel_for(n->pool, (int)(s->outer * s->groups), backward_group, n);
     if (n->dx[X]) ot_op_clear_spare(n->dx[X]);
-    if (n->dx[SCALE] || n->dx[BIAS])
-        ot_parallel_for(n->pool, (int)n->x[SCALE]->dim[0], affine_task, n);
+    if (n->dx[SCALE] || n->dx[BIAS]) ot_parallel_for(n->pool, (int)s->affines, affine_task, n);
+    if ((n->dx[SCALE] && s->one[0]) || (n->dx[BIAS] && s->one[1])) backward_one(n);
 }
 
 static const char *const group_cases[] = {
@@ -299,6 +317,14 @@ static const char *const group_cases[] = {
     "X[2,4,3] S[4] B[4]:p num_groups=2 @21 -> Y[2,4,3]",
     "f[1,2,2]{1,3,5,7} f{1,2} f{0,1} num_groups=2 epsilon=0 @21 -> f[1,2,2]{-1,1,-1,3}",
     "f[1,2,2]{1,1,3,3} f{2} f{1} num_groups=1 epsilon=0 @18 -> f[1,2,2]{-1,-1,3,3}",
+    "X[2,6,5] S[1]:p B[1]:p num_groups=2 @21 lanes -> Y[2,6,5]",
+    "X[17,4,3] S[]:p B[4]:p num_groups=2 @21 lanes -> Y[17,4,3]",
+    "X[2,6,5] S[1,6,1]:p B[1,1]:p num_groups=2 @21 lanes -> Y[2,6,5]",
+    "X[2,6,5,2] S[6,1,1]:p B[1,6,1,1] num_groups=3 @21 -> Y[2,6,5,2]",
+    "X[3,6,5] S[2,1]:p B[1]:p num_groups=2 @18 lanes -> Y[3,6,5]",
+    "f[1,2,2]{1,1,3,3}:x f[1,1,1]{2}:p f[2,1]{1,0}:p num_groups=1 epsilon=0 @21 -> "
+    "f[1,2,2]{-1,-1,2,2}",
+    "X[2,4,5] S[2,2]:p B[4]:p num_groups=2 @21 -> error: input 1 is [2,2], not [4]",
     "X[2,6,5] S[6]:p B[6]:p num_groups=4 @21 -> error: 4 groups of 6 channels",
     "X[2,6,5] S[6]:p B[6]:p num_groups=2 @18 -> error: input 1 is [6], not [2]",
     "X[2,6,5] S[6]:p B[6]:p @21 -> error: 0 groups",
@@ -310,6 +336,9 @@ static const char *const instance_cases[] = {
     "X[18,2,9] S[2]:p B[2]:p epsilon=0.1 lanes -> Y[18,2,9]",
     "f[1,2,3]{-1,0,1,2,3,4}:x f{1,1.5}:p f{0,1}:p @6 -> f[1,2,3]{-1.2247357,0,1.2247357,"
     "-0.8371035,1,2.8371035}",
+    "X[3,4,5,7] S[1]:p B[1,4,1,1]:p lanes -> Y[3,4,5,7]",
+    "X[18,2,9] S[2,1]:p B[]:p lanes -> Y[18,2,9]",
+    "X[2,3,4] S[2]:p B[3]:p -> error: input 1 is [2], not [3]",
     "X[6] S[6]:p B[6]:p -> error: rank 1",
     NULL,
 };

@@ -101,7 +101,7 @@ static bool find_norm(const struct graph *g, const struct node *node, struct fea
     f->has_scale |= !plain;
     f->has_bias |= !plain && input(node, 2) >= 0;
     f->is_group = !strcmp(node->op_type, "InstanceNormalization");
-    f->count[0] = f->count[1] = scale ? ot_elements(scale) : -1;
+    f->count[0] = f->count[1] = scale && ot_elements(scale) > 1 ? ot_elements(scale) : -1;
     return true;
 }
 

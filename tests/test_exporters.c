@@ -1,5 +1,5 @@
 /* test_exporters.c - spellings of other exporters that the standard allows, or that onnxruntime
- * reads: absent outputs, free dimensions written as numbers. */
+ * reads: absent outputs, free dimensions written as numbers, scales that are broadcast. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +14,7 @@
 
 #include "runtime/base/rng.h"
 #include "runtime/onnxtrain.h"
+#include "tests/export_case.h"
 #include "tests/model.h"
 
 enum { STEPS = 4, BATCH = 3, FEATURES = 5, HIDDEN = 2 };
@@ -198,12 +199,87 @@ static void free_dimensions_written_as_numbers(void **state) {
     }
 }
 
+/* ---- scales that are broadcast ---- */
+
+enum { CHANNELS = 4, MOST_ELEMENTS = 64 };
+
+static const ot_tensor image = {OT_FLOAT, 4, {BATCH, CHANNELS, 2, 2}, values};
+
+/* A step of training; then the model, written back. */
+static void train_and_write(struct model *m, ot_session **s) {
+    ot_error err = {0};
+    ot_result result;
+    ot_tensor y;
+    size_t size;
+    unsigned char *file = model_finish(m, &size);
+    if (ot_open_buffer(file, size, &(ot_options){.threads = 1}, s, &err))
+        fail_msg("%s", err.message);
+    free(file);
+    assert_int_equal(ot_set_loss(*s, &(ot_loss_options){.kind = OT_LOSS_MSE}, NULL), OT_OK);
+    assert_int_equal(ot_set_optimizer(*s, &(ot_optimizer_options){.lr = 0.1f}, NULL), OT_OK);
+    if (ot_run(*s, &image, 1, &y, 1, &err)) fail_msg("%s", err.message);
+    y.data = values + 128;
+    if (ot_train_step(*s, &image, 1, &y, &result, &err)) fail_msg("%s", err.message);
+    assert_int_equal(ot_optimizer_step(*s, NULL), OT_OK);
+    assert_int_equal(ot_export_onnx(*s, target(), NULL, &err), OT_OK);
+}
+
+/* Weight i is trained, and the written file holds it in the shape that it came in. */
+static void assert_came_back(const ot_session *trained, const ot_session *written, int i) {
+    ot_parameter_info a, b;
+    float p[MOST_ELEMENTS], q[MOST_ELEMENTS];
+    assert_int_equal(ot_get_parameter(trained, i, &a, NULL), OT_OK);
+    assert_int_equal(ot_get_parameter(written, i, &b, NULL), OT_OK);
+    assert_int_equal(a.is_trainable, 1);
+    assert_int_equal(a.rank, b.rank);
+    assert_memory_equal(a.dim, b.dim, (size_t)a.rank * sizeof *a.dim);
+    assert_int_equal(ot_read_parameter(trained, i, p, NULL), OT_OK);
+    assert_int_equal(ot_read_parameter(written, i, q, NULL), OT_OK);
+    assert_memory_equal(p, q, (size_t)a.elements * sizeof *p);
+    for (int64_t k = 0; k < a.elements; k++) assert_true(p[k] != 0.25f);
+}
+
+static void scales_of_any_shape_are_trained_and_come_back(void **state) {
+    (void)state;
+    static const struct {
+        const char *op, *attributes;
+        int rank;
+        int64_t dim[4];
+    } nodes[] = {{"GroupNormalization", "num_groups=2", 4, {1, CHANNELS, 1, 1}},
+                 {"GroupNormalization", "num_groups=2", 1, {1}},
+                 {"InstanceNormalization", "", 3, {CHANNELS, 1, 1}},
+                 {"InstanceNormalization", "", 1, {1}},
+                 {"LayerNormalization", "axis=1", 3, {CHANNELS, 1, 1}},
+                 {"LayerNormalization", "axis=1", 2, {1, 2}}};
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+        const float quarter[CHANNELS] = {0.25f, 0.25f, 0.25f, 0.25f};
+        struct model m;
+        ot_session *s, *again;
+        model_begin(&m, 21);
+        add_floats(&m, "w", 4, (const int64_t[]){CHANNELS, CHANNELS, 1, 1});
+        model_input(&m, "x", OT_FLOAT, image.rank, image.dim);
+        model_output(&m, "y", OT_FLOAT, -1, NULL);
+        model_floats(&m, "scale", nodes[i].rank, nodes[i].dim, quarter);
+        model_floats(&m, "bias", nodes[i].rank, nodes[i].dim, quarter);
+        model_node(&m, "Conv", "x w", "a", "");
+        model_node(&m, nodes[i].op, "a scale bias", "y", nodes[i].attributes);
+        train_and_write(&m, &s);
+        assert_int_equal(ot_open(target(), NULL, &again, NULL), OT_OK);
+        assert_int_equal(ot_parameter_count(again), 3);
+        for (int k = 0; k < 3; k++) assert_came_back(s, again, k);
+        ot_close(again);
+        ot_close(s);
+        remove(target());
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recurrent_layers_without_all_states),
         cmocka_unit_test(outputs_before_others_may_be_absent),
         cmocka_unit_test(outputs_that_have_to_be_there),
         cmocka_unit_test(free_dimensions_written_as_numbers),
+        cmocka_unit_test(scales_of_any_shape_are_trained_and_come_back),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
