@@ -19,8 +19,9 @@ struct channels {
 /* x: [N, C, ...]; in lanes, of lane_rank 1, or lanes of channels. */
 void ot_channels_of(const struct tensor *x, struct channels *c);
 
-/* For prepare: x[i] must hold `channels` floats along one dimension, with any number of dimensions of
- * 1 around it; or, where `one` is not NULL, a single float for all channels, which *one then says. */
+/* For prepare: x[i] must hold `channels` floats along one dimension, with any number of dimensions
+ * of 1 around it; or, where `one` is not NULL, a single float for all channels, which *one then
+ * says. */
 ot_status ot_channel_vector(const struct op_node *n, int i, int64_t channels, bool *one,
                             ot_error *err);
 
