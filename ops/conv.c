@@ -5,7 +5,7 @@
  * with a pattern on the sparse product, in lanes of samples or, for few samples, in rows. A dense W
  * with short rows goes there too, as one whose pattern is full, where its neighbours are in such
  * lanes: there are few channels to multiply, and turning them into rows and back costs as much.
- * Groups of single channels have kernels of their own in lanes of samples.
+ * Groups of single channels have kernels of their own in any layout.
  */
 #include "ops/depthwise.h"
 #include "ops/dnnl.h"
@@ -87,11 +87,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
     const bool samples = n->x[0]->lane_rank == 1, sparse = n->x[1]->pattern || samples;
-    state->depthwise = samples && !n->x[1]->pattern && ot_is_depthwise(&state->shape);
+    state->depthwise = !n->x[1]->pattern && ot_is_depthwise(&state->shape, n->x[0]);
     if (state->depthwise) {
-        n->kernel = "depthwise";
-        n->flops = 2.0 * (double)ot_elements(n->x[1]) *
-                   (double)(state->shape.n * state->shape.oh * state->shape.ow);
+        ot_depthwise_prepare(n, &state->shape);
         return OT_OK;
     }
     return sparse ? ot_product_prepare(n, &state->shape, &state->product, err)
@@ -186,6 +184,12 @@ static const char *const cases[] = {
     "X[2,3,9,4] W[3,1,2,4]:p group=3 strides=1,2 dilations=3,1 pads=1,2,5,3 lanes -> Y[2,3,12,3]",
     "X[2,3,9] W[3,1,5]:p group=3 pads=4,0 lanes -> Y[2,3,9]",
     "X[2,3,2,2] W[3,1,3,3]:p group=3 pads=3,3,3,3 strides=2,3 lanes -> Y[2,3,3,2]",
+    "X[18,3,8,9] W[3,1,5,5]:p B[3]:p group=3 strides=2,2 pads=2,2,2,2 lanes -> Y[18,3,4,5]",
+    "X[2,16,9,8] W[16,1,7,7]:p B[16]:p group=16 pads=3,3,3,3 lanes -> Y[2,16,9,8]",
+    "X[2,19,10,17] W[19,1,5,5]:p B[19]:p group=19 strides=2,1 pads=2,1,2,2 -> Y[2,19,5,16]",
+    "X[1,16,40,41] W[16,1,7,7]:p group=16 strides=3,2 pads=3,3,2,3 -> Y[1,16,13,21]",
+    "X[2,9,7,6] W[9,1,3,3]:p B[9]:p group=9 strides=2,3 dilations=3,2 pads=3,0,4,2 -> Y[2,9,4,2]",
+    "X[2,8,3,3] W[8,1,7,7]:p group=8 pads=3,3,3,3 -> Y[2,8,3,3]",
     "X[3,2,9] W[4,2,3]~0.5:p strides=2 auto_pad=SAME_UPPER lanes -> Y[3,4,5]",
     "X[3,2,8] W[4,2,3]:p strides=2 auto_pad=SAME_LOWER -> Y[3,4,4]",
     "X[1,2,5,4] W[2,2,3,3] auto_pad=VALID -> Y[1,2,3,2]",

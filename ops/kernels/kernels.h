@@ -127,20 +127,29 @@ struct max_pool {
     int32_t *at; /* NULL: nobody asks */
 };
 
-/* A channel convolved by its own kh x kw taps, OT_DEPTHWISE_TAPS at most, for one unit of lanes.
- * The places of the images x [h][w] and y [oh][ow] stand `pixel` floats apart; output (0, 0) reads
- * from (-top, -left) on, and zeros outside.
- * depthwise: y from x; depthwise_data: x += what y feeds back; depthwise_weight: sum = the gradient
- * of the taps, and behind them that of the bias, of x and y in the first `used` lanes. */
+/* Units convolved by taps of their own, OT_DEPTHWISE_TAPS at most, line by line:
+ * y = bias + sum over k of tap[k] * x[offset[k]], of n places in each line; all in floats.
+ * depthwise_weight: sum[k] += y * x[offset[k]], y being a gradient; behind them that of the bias. */
 enum { OT_DEPTHWISE_TAPS = 49 };
 
 struct depthwise {
-    int h, w, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, top, left;
-    size_t pixel;
-    const float *tap;
-    float bias;
-    float *x, *y, *sum;
-    int used;
+    int taps, lines, n;
+    const int32_t *offset; /* taps */
+    const float *tap;      /* taps x OT_UNIT */
+    const float *bias;     /* OT_UNIT */
+    const float *x;
+    size_t x_line, x_step; /* from line to line, from place to place */
+    float *y;
+    size_t y_line, y_step;
+    float *sum; /* (taps + 1) x OT_UNIT */
+};
+
+/* out[column][row] = in[row][column]; pitches in floats. */
+struct transpose {
+    const float *in;
+    float *out;
+    size_t in_pitch, out_pitch;
+    int rows, columns;
 };
 
 /* out[pixels][OT_UNIT]: lane l is lane[l] of unit[l] of the `units` in `in`, which are like it, or
@@ -155,6 +164,7 @@ struct pick {
 };
 
 typedef void depthwise_fn(const struct depthwise *a);
+typedef void transpose_fn(const struct transpose *a);
 typedef void pack_fn(const struct pack *a);
 typedef void pick_fn(const struct pick *a);
 typedef void spmm_fn(const struct spmm *a);
@@ -277,7 +287,8 @@ struct kernels {
     norm_sums_fn *norm_sums;
     norm_gradient_fn *norm_gradient;
     max_pool_fn *max_pool;
-    depthwise_fn *depthwise, *depthwise_data, *depthwise_weight;
+    depthwise_fn *depthwise, *depthwise_weight;
+    transpose_fn *transpose;
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     softmax_row_fn *softmax_row;
     softmax_row_back_fn *softmax_row_back;
