@@ -21,9 +21,12 @@ set(BASE_SOURCES
   runtime/base/sha256.c
   runtime/base/structure.c
   runtime/base/tensor.c
+  runtime/base/view.c
 )
 
 set(OPS_SOURCES
+  ops/attention_operand.c
+  ops/attention_views.c
   ops/channel_move.c
   ops/channels.c
   ops/contraction.c
@@ -110,6 +113,9 @@ set(ONNX_SOURCES
 
 set(RUNTIME_SOURCES
   runtime/access.c
+  runtime/attention_find.c
+  runtime/attention_move.c
+  runtime/attention_place.c
   runtime/autodiff.c
   runtime/backward.c
   runtime/blame.c
@@ -236,6 +242,7 @@ set(TOOL_SOURCES
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs
   test_accumulate:model.c:wire.c
   test_architectures
+  test_attention:net.c:model.c:wire.c
   test_branch:export_case.c:onnx_build.c
   test_backward:model.c:wire.c
   test_base
@@ -252,7 +259,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_exit:networks.c:model.c:wire.c
   test_file
   test_functions:sparse_case.c
-  test_fuse:model.c:wire.c
+  test_fuse:net.c:model.c:wire.c
   test_finite:model.c:wire.c:networks.c
   test_fit:networks.c:model.c:wire.c
   test_gradient:export_case.c:onnx_build.c

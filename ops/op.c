@@ -44,7 +44,7 @@ const struct kernels *ot_kernels_find(const char *isa) {
 
 static const char kinds[] = {[OT_ATTR_INT] = 'i',  [OT_ATTR_FLOAT] = 'f',  [OT_ATTR_STRING] = 's',
                              [OT_ATTR_TENSOR] = 't', [OT_ATTR_INTS] = 'I', [OT_ATTR_FLOATS] = 'F',
-                             [OT_ATTR_STRINGS] = 'S', [OT_ATTR_OTHER] = '?'};
+                             [OT_ATTR_STRINGS] = 'S', [OT_ATTR_VIEW] = 'v', [OT_ATTR_OTHER] = '?'};
 
 /* The kind that the operator's list gives for an attribute; 0: not in the list. */
 static char listed_kind(const char *list, const char *name) {

@@ -123,6 +123,7 @@ struct op {
     uint32_t statistics; /* bit i: x[i] is a running statistic, updated by forward */
     uint32_t moves;      /* bit i (15: and beyond): y holds elements of x[i], as other inputs say */
     uint32_t type_only;  /* bit i: only the type of x[i] is read: any layout, no gradient */
+    uint32_t rows_in;    /* bit i: x[i] stays in rows where the node runs in lanes */
     /* Bit i: where it is not read later, */
     uint32_t y_over_x;   /* y[0] may stand in the memory of x[i], */
     uint32_t dx_over_x;  /* dx[i] in that of x[i], */

@@ -1,213 +1,231 @@
-/* scaled_attention.c - ScaledAttention (internal): y = softmax(scale q k^T + mask) v, for each
+/* scaled_attention.c - ScaledAttention (internal): y = softmax(scale q k^T, masked) v, for each
  * sample and head; what exporters write as Transpose, MatMul, Mul or Div, Add, Softmax and MatMul.
  *
- * Inputs: q, k, v; constant factors of q, of k and of their product (or its divisor, attribute
- * `divide`); mask. With p = softmax(..) and ds = p (dp - sum of dp p):
- * dv = p^T dy, dp = dy v^T, dq = scale ds k, dk = scale ds^T q. p is kept for backward.
+ * With p = softmax(..) and ds = p (dp - sum of dp p):
+ * dv = p^T dy, dp = dy v^T, dq = scale ds k, dk = scale ds^T q, and a mask that is added gets ds,
+ * summed over what it is broadcast to. p is kept for backward. Where a mask replaces scores, ds is
+ * 0. q and k may be turned by rotary embeddings, as the turned form is made where it is copied.
  *
- * q, k, v and y are read and written where they are, whatever order of axes their Transposes would
- * make: perm_q turns q into [samples][heads][tokens][features], as Transpose's perm; perm_k turns k
- * into [..][features][tokens]; perm_y turns a result like q into y. In lanes the tokens of a sample
- * are neighbours, so nothing moves there unless a sample's tokens reach into another block.
+ * q, k, v, y, masks and angles are read and written where they are (attention_operand.h), as the
+ * views that came with the node say. Without a view, perm_q turns q into [..][tokens][features], as
+ * Transpose's perm; perm_k turns k into [..][features][tokens]; perm_y turns a result like q into
+ * y. Neighbouring matrices of q may share one of k and v: their gradients are summed.
  */
+#include <math.h>
 #include <string.h>
 
+#include "ops/attention_operand.h"
+#include "ops/attention_views.h"
 #include "ops/dnnl.h"
 #include "ops/kernels/kernels.h"
 
-enum { Q = 0, K, V, Q_FACTOR, K_FACTOR, FACTOR, MASK, INPUTS };
+enum { Q = OT_ATTENTION_Q, K, V, MASK, ANGLE = OT_ATTENTION_ANGLE, FACTOR = OT_ATTENTION_FACTOR };
 
-/* A tensor of four axes as one matrix [tokens][features] for each sample and head. */
-struct operand {
-    int sample, head, token, feature; /* axes */
-    int64_t tokens, features;
+struct mask {
+    struct operand o;
+    enum attention_mask mode;
+    float fill;
 };
 
 struct state {
-    struct operand q, k, v, y;
-    int64_t samples, heads;
+    struct operand q, k, v, y, angle[4];
+    struct mask mask[OT_ATTENTION_MASKS];
+    int source[3]; /* inputs that q, k and v are in */
+    int64_t matrices, queries, keys;
+    int64_t share;  /* matrices of q that share one of k and v */
+    int64_t period; /* mask gradients: those of matrices so far apart go to one place; 0: none */
     float scale;
     size_t room; /* floats of scratch of a worker */
     bool keep;   /* p is kept */
-};
-
-struct matrix {
-    float *p;
-    int64_t rows, cols, row, col; /* distances in floats, one of which is 1 */
+    bool guard;  /* a row of scores without a number gives 0 */
+    bool partly; /* some elements of the inputs are not read: their gradients are 0 */
+    int tasks;
 };
 
 /* ---- prepare ---- */
 
-/* perm: sample, head and the two axes of a matrix; inverted for y. */
-static bool read_perm(const struct op_node *n, const char *name, bool inverse, int *axis) {
-    int count;
-    const int64_t *perm = ot_attr_ints(n->node, name, &count);
-    for (int i = 0; i < 4; i++) axis[i] = -1;
-    for (int i = 0; i < 4; i++) {
-        const int64_t to = perm && count == 4 ? perm[i] : i;
-        if (to < 0 || to > 3) return false;
-        axis[inverse ? to : i] = inverse ? i : (int)to;
-    }
-    return axis[0] >= 0 && axis[1] >= 0 && axis[2] >= 0 && axis[3] >= 0 && (!perm || count == 4);
-}
-
-static bool find_operand(const struct op_node *n, const char *name, const struct tensor *x,
-                         bool turned, bool inverse, struct operand *o) {
-    int axis[4];
-    if (!read_perm(n, name, inverse, axis)) return false;
-    *o = (struct operand){.sample = axis[0], .head = axis[1], .token = axis[turned ? 3 : 2],
-                          .feature = axis[turned ? 2 : 3]};
-    if (!x) return true;
-    o->tokens = x->dim[o->token];
-    o->features = x->dim[o->feature];
-    return true;
-}
-
-/* Multiplies *scale with a constant of one element, or divides by it; true where there is none. */
-static bool take_factor(const struct tensor *t, bool divide, float *scale) {
-    if (!t) return true;
-    if (t->role != OT_ROLE_CONST || t->type != OT_FLOAT || t->pattern || ot_elements(t) != 1)
-        return false;
-    *scale = divide ? *scale / *ot_f(t) : *scale * *ot_f(t);
-    return true;
-}
-
-/* Is the mask broadcast to [samples][heads][tokens][tokens], and nobody wants its gradient? */
-static bool mask_fits(const struct op_node *n, const struct state *s) {
-    const struct tensor *m = n->x[MASK];
-    const int64_t full[] = {s->samples, s->heads, s->q.tokens, s->k.tokens};
-    if (!m) return true;
-    if (m->type != OT_FLOAT || m->pattern || m->rank > 4 || ot_training_wants(n, MASK) ||
-        (!ot_is_fixed(m) && m->rank != 4))
-        return false;
-    for (int i = 0; i < m->rank; i++)
-        if (m->dim[i] != 1 && m->dim[i] != full[4 - m->rank + i]) return false;
-    return true;
-}
-
-static bool describe(const struct op_node *n, struct state *s) {
-    for (int i = Q; i <= V; i++) {
-        const struct tensor *x = n->x[i];
-        if (x->rank != 4 || x->type != OT_FLOAT || ot_is_fixed(x) || !ot_elements(x)) return false;
-    }
-    if (!find_operand(n, "perm_q", n->x[Q], false, false, &s->q) ||
-        !find_operand(n, "perm_k", n->x[K], true, false, &s->k) ||
-        !find_operand(n, "perm_v", n->x[V], false, false, &s->v) ||
-        !find_operand(n, "perm_y", NULL, false, true, &s->y))
-        return false;
-    s->y.tokens = s->q.tokens;
-    s->y.features = s->v.features;
-    s->samples = n->x[Q]->dim[s->q.sample];
-    s->heads = n->x[Q]->dim[s->q.head];
-    s->scale = 1;
-    return n->x[K]->dim[s->k.sample] == s->samples && n->x[V]->dim[s->v.sample] == s->samples &&
-           n->x[K]->dim[s->k.head] == s->heads && n->x[V]->dim[s->v.head] == s->heads &&
-           s->k.features == s->q.features && s->v.tokens == s->k.tokens &&
-           s->samples * s->heads <= INT32_MAX && mask_fits(n, s) &&
-           take_factor(n->x[Q_FACTOR], false, &s->scale) &&
-           take_factor(n->x[K_FACTOR], false, &s->scale) &&
-           take_factor(n->x[FACTOR], ot_attr_int(n->node, "divide", 0) != 0, &s->scale);
-}
-
 static bool fits(const struct op_node *n) {
-    struct state s;
-    return describe(n, &s);
+    struct attention_views w;
+    return ot_attention_views(n, &w);
 }
 
 /* Samples and tokens are the axes that lanes merge. */
 static bool lanes(const struct op_node *n, int lane_rank) {
-    struct state s;
-    if (lane_rank != 2 || !describe(n, &s)) return false;
-    const struct operand *const o[] = {&s.q, &s.k, &s.v, &s.y};
-    for (int i = 0; i < 4; i++)
-        if (o[i]->sample != 0 || o[i]->token != 1) return false;
+    struct attention_views w;
+    if (!ot_attention_views(n, &w)) return false;
+    const struct view *const v[] = {&w.q, &w.k, &w.v};
+    for (int i = Q; i <= V; i++) {
+        const struct tensor *x = ot_attention_source(n, i);
+        if (x->rank <= lane_rank || !ot_operand_lanes(v[i], ot_dims_product(x, lane_rank, x->rank)))
+            return false;
+    }
+    return ot_attention_rank(&w, ot_attention_source(n, Q), lane_rank) > 0;
+}
+
+/* After how many matrices the places of a mask begin again. */
+static int64_t period_of(const struct operand *o) {
+    for (int64_t n = 1; n < o->matrices; n++) {
+        bool same = o->matrices % n == 0;
+        for (int64_t m = n; same && m < o->matrices; m++) same = o->matrix[m] == o->matrix[m - n];
+        if (same) return n;
+    }
+    return o->matrices;
+}
+
+/* Places that different tasks would write to. */
+static bool aliases(const struct operand *o, int64_t period) {
+    for (int64_t i = 1; i < period; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (o->matrix[i] == o->matrix[j]) return true;
+    return false;
+}
+
+/* Who works on which matrices: those that share a gradient are one task's. */
+static void share_out(const struct op_node *n, struct state *s) {
+    s->period = 0;
+    for (int i = 0; i < OT_ATTENTION_MASKS; i++) {
+        if (MASK + i >= n->n_in || !ot_training_wants(n, MASK + i)) continue;
+        const int64_t period = period_of(&s->mask[i].o);
+        const bool alone =
+            s->share != 1 || (s->period && s->period != period) || aliases(&s->mask[i].o, period);
+        s->period = alone ? 1 : period;
+    }
+    s->tasks = (int)(s->period ? s->period : s->matrices / s->share);
+}
+
+static ot_status prepare_masks(const struct op_node *n, const struct attention_views *w,
+                               ot_error *err) {
+    struct state *s = n->state;
+    int count;
+    const int64_t *modes = ot_attr_ints(n->node, "masks", &count);
+    const struct attr *fills = ot_attr(n->node, "fills");
+    for (int i = 0; i < OT_ATTENTION_MASKS; i++) {
+        struct mask *m = &s->mask[i];
+        if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
+        OT_TRY(ot_operand_prepare(n, &w->mask[i], NULL, &m->o, err));
+        m->mode = modes ? (enum attention_mask)modes[i] : OT_MASK_ADD;
+        m->fill = fills ? fills->floats[i] : -INFINITY;
+    }
+    return OT_OK;
+}
+
+static ot_status prepare_angles(const struct op_node *n, const struct attention_views *w,
+                                ot_error *err) {
+    struct state *s = n->state;
+    for (int i = 0; i < 4; i++) {
+        struct operand *const o = i < 2 ? &s->q : &s->k;
+        if (ANGLE + i >= n->n_in || !n->x[ANGLE + i]) continue;
+        OT_TRY(ot_operand_prepare(n, &w->angle[i], NULL, &s->angle[i], err));
+        o->angle[i % 2] = &s->angle[i];
+        o->angles[i % 2] = n->x[ANGLE + i];
+    }
+    return OT_OK;
+}
+
+static ot_status prepare_operands(struct op_node *n, const struct attention_views *w,
+                                  ot_error *err) {
+    struct state *s = n->state;
+    int count;
+    const int64_t *from = ot_attr_ints(n->node, "sources", &count);
+    for (int i = Q; i <= V; i++) s->source[i] = from ? (int)from[i] : i;
+    const struct tensor *q = n->x[s->source[Q]], *k = n->x[s->source[K]], *v = n->x[s->source[V]];
+    const int rank = ot_attention_rank(w, q, q->lane_rank);
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w->rank, w->dim, err));
+    if (n->y[0]->lanes) n->y[0]->lane_rank = rank;
+    OT_TRY(ot_operand_prepare(n, &w->q, q, &s->q, err));
+    OT_TRY(ot_operand_prepare(n, &w->k, k, &s->k, err));
+    OT_TRY(ot_operand_prepare(n, &w->v, v, &s->v, err));
+    OT_TRY(ot_operand_prepare(n, &w->y, n->y[0], &s->y, err));
+    OT_TRY(prepare_masks(n, w, err));
+    return prepare_angles(n, w, err);
+}
+
+/* Does the gradient of every element of what q, k and v are in come from here? */
+static bool reads_all(const struct op_node *n, const struct state *s) {
+    const struct operand *const o[] = {&s->q, &s->k, &s->v};
+    for (int i = Q; i <= V; i++) {
+        int64_t read = 0;
+        for (int k = Q; k <= V; k++)
+            if (s->source[k] == s->source[i])
+                read += o[k]->matrices / (k == Q ? 1 : s->share) * o[k]->tokens * o[k]->features;
+        if (read != ot_elements(n->x[s->source[i]])) return false;
+    }
     return true;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct state *s = n->state;
-    if (!describe(n, s)) return ot_op_fail(n, err, OT_ERROR_INVALID, "operands do not fit");
-    int64_t dim[4];
-    dim[s->y.sample] = s->samples;
-    dim[s->y.head] = s->heads;
-    dim[s->y.token] = s->y.tokens;
-    dim[s->y.feature] = s->y.features;
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
-    const size_t p = (size_t)s->q.tokens * (size_t)s->k.tokens;
-    const size_t qk = (size_t)(s->q.tokens + s->k.tokens) * (size_t)s->q.features;
-    const size_t vy = (size_t)(s->q.tokens + s->k.tokens) * (size_t)s->v.features;
-    const size_t workers = (size_t)ot_pool_workers(n->pool);
+    struct attention_views w;
+    if (!ot_attention_views(n, &w))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "operands do not fit");
+    OT_TRY(prepare_operands(n, &w, err));
+    s->scale = w.scale;
+    s->guard = ot_attr_int(n->node, "guard", 0) != 0;
+    s->matrices = s->q.matrices;
+    s->queries = s->q.tokens;
+    s->keys = s->k.tokens;
+    s->share = w.share;
+    share_out(n, s);
+    s->partly = !reads_all(n, s);
+    const size_t p = (size_t)s->queries * (size_t)s->keys;
+    const size_t q = ot_operand_size(&s->q), k = ot_operand_size(&s->k);
     s->keep = n->want != 0;
-    s->room = p + 2 * (qk + vy) + (size_t)s->k.tokens;
-    if (s->keep) n->save_size = (size_t)(s->samples * s->heads) * p * sizeof(float);
-    n->forward_scratch_size = n->backward_scratch_size = workers * s->room * sizeof(float);
-    n->flops = 2.0 * (double)(s->samples * s->heads) * (double)p *
-               (double)(s->q.features + s->v.features);
+    s->room = p + 4 * (q + k) + 2 * (ot_operand_size(&s->v) + ot_operand_size(&s->y)) +
+              2 * (size_t)s->keys + 4;
+    if (s->keep) n->save_size = (size_t)s->matrices * p * sizeof(float);
+    n->forward_scratch_size = n->backward_scratch_size =
+        (size_t)ot_pool_workers(n->pool) * s->room * sizeof(float);
+    n->flops = 2.0 * (double)s->matrices * (double)p * (double)(s->q.features + s->v.features);
     n->kernel = "dnnl gemm";
     return OT_OK;
 }
 
-/* ---- matrices of a sample and a head ---- */
+/* ---- what a worker has ---- */
 
-/* Where tokens from `from` on stand; .rows: how many of them before a block of lanes ends. */
-static struct matrix at(const struct operand *o, const struct tensor *x, int64_t b, int64_t h,
-                        int64_t from) {
-    int64_t step[4], s = x->lanes ? x->lanes : 1;
-    for (int i = 3; i >= 0; s *= x->dim[i--]) step[i] = s;
-    float *p = ot_f(x) + h * step[o->head];
-    struct matrix m = {.rows = o->tokens - from, .cols = o->features, .row = step[o->token],
-                       .col = step[o->feature]};
-    if (!x->lanes) {
-        m.p = p + b * step[o->sample] + from * m.row;
-        return m;
-    }
-    const int64_t sample = b * o->tokens + from, lane = sample % x->lanes;
-    m.p = p + (sample - lane) * ot_sample_elements(x) + lane;
-    m.row = 1;
-    if (m.rows > x->lanes - lane) m.rows = x->lanes - lane;
-    return m;
+/* In scratch: scores, a mask's row, tables of angles of q and of k with the matrices that they are
+ * of, and copies of operands. */
+struct desk {
+    float *scores, *mask, *angles[2], *rest;
+    int64_t *key; /* + 1; 0: there is none yet */
+};
+
+static struct desk desk_of(const struct op_node *n, int worker) {
+    const struct state *s = n->state;
+    struct desk d;
+    d.key = (int64_t *)(void *)((float *)n->scratch + (size_t)worker * s->room);
+    d.angles[0] = (float *)(void *)(d.key + 2);
+    d.angles[1] = d.angles[0] + (s->q.angle[0] ? 2 * ot_operand_size(&s->q) : 0);
+    d.scores = d.angles[1] + (s->k.angle[0] ? 2 * ot_operand_size(&s->k) : 0);
+    d.mask = d.scores + s->queries * s->keys;
+    d.rest = d.mask + 2 * s->keys;
+    return d;
 }
 
-static struct matrix packed(const struct operand *o, float *room) {
-    return (struct matrix){room, o->tokens, o->features, 1, o->tokens};
-}
-
-static bool is_direct(const struct operand *o, const struct matrix *m) {
-    return m->rows == o->tokens && (m->row == 1 || m->col == 1);
-}
-
-/* Copies all tokens to or from `room`. */
-static void copy(const struct operand *o, const struct tensor *x, int64_t b, int64_t h, float *room,
-                 bool back) {
-    for (int64_t from = 0; from < o->tokens;) {
-        const struct matrix m = at(o, x, b, h, from);
-        for (int64_t f = 0; f < m.cols; f++)
-            for (int64_t t = 0; t < m.rows; t++) {
-                float *there = m.p + t * m.row + f * m.col, *here = room + f * o->tokens + from + t;
-                if (back) *there = *here;
-                else *here = *there;
-            }
-        from += m.rows;
+/* Neighbouring matrices mostly have the same angles. */
+static void find_angles(const struct op_node *n, struct desk *d, int64_t m) {
+    const struct state *s = n->state;
+    const struct operand *const o[] = {&s->q, &s->k};
+    for (int i = 0; i < 2; i++) {
+        if (!o[i]->angle[0]) continue;
+        const int64_t key = ot_operand_angle_key(o[i], m) + 1;
+        if (d->key[i] != key) ot_operand_angles(o[i], m, d->angles[i]);
+        d->key[i] = key;
     }
 }
 
-/* A matrix to read, in place or copied to *room, which moves on. */
-static struct matrix input(const struct operand *o, const struct tensor *x, int64_t b, int64_t h,
-                           float **room) {
-    const struct matrix m = at(o, x, b, h, 0);
-    if (is_direct(o, &m)) return m;
-    float *here = *room;
-    *room += o->tokens * o->features;
-    copy(o, x, b, h, here, false);
-    return packed(o, here);
+static void clear_desks(struct op_node *n) {
+    for (int w = 0; w < ot_pool_workers(n->pool); w++) {
+        const struct desk d = desk_of(n, w);
+        d.key[0] = d.key[1] = 0;
+    }
 }
 
 static struct matrix transposed(struct matrix m) {
     return (struct matrix){m.p, m.cols, m.rows, m.col, m.row};
 }
 
-/* c = alpha a b */
-static void multiply(struct op_node *n, float alpha, struct matrix a, struct matrix b,
+/* c = alpha a b + beta c */
+static void multiply(struct op_node *n, float alpha, struct matrix a, struct matrix b, float beta,
                      struct matrix c) {
     if (c.col != 1) {
         const struct matrix left = transposed(b);
@@ -216,119 +234,213 @@ static void multiply(struct op_node *n, float alpha, struct matrix a, struct mat
         c = transposed(c);
     }
     const bool ta = a.col != 1, tb = b.col != 1;
-    const struct sgemm_call call = {.ta = ta, .tb = tb, .m = c.rows, .n = c.cols, .k = a.cols,
-                                    .lda = ta ? a.col : a.row, .ldb = tb ? b.col : b.row,
-                                    .ldc = c.row, .alpha = alpha, .a = a.p, .b = b.p, .c = c.p};
+    const struct sgemm_call call = {.ta = ta,
+                                    .tb = tb,
+                                    .m = c.rows,
+                                    .n = c.cols,
+                                    .k = a.cols,
+                                    .lda = ta ? a.col : a.row,
+                                    .ldb = tb ? b.col : b.row,
+                                    .ldc = c.row,
+                                    .alpha = alpha,
+                                    .beta = beta,
+                                    .a = a.p,
+                                    .b = b.p,
+                                    .c = c.p};
     ot_dense_sgemm(n, &call);
 }
 
-/* x's matrix = alpha a b, through `room` where it cannot be written in place. */
-static void output(struct op_node *n, const struct operand *o, const struct tensor *x, int64_t b,
-                   int64_t h, float alpha, struct matrix left, struct matrix right, float *room) {
-    const struct matrix m = at(o, x, b, h, 0);
-    const bool direct = is_direct(o, &m);
-    multiply(n, alpha, left, right, direct ? m : packed(o, room));
-    if (!direct) copy(o, x, b, h, room, true);
+/* ---- masks ---- */
+
+/* Row t of an added mask, contiguous: as it is, or in `room`. */
+static const float *added_row(const struct mask *m, const struct tensor *x, int64_t at,
+                              float *room) {
+    const float *row = ot_f(x) + at;
+    if (m->o.feature_step == 1) return row + m->o.feature[0];
+    for (int64_t i = 0; i < m->o.features; i++) room[i] = row[m->o.feature[i]];
+    return room;
+}
+
+/* Sets scores to `fill` where the mask says so. */
+static void replace(const struct mask *m, const struct tensor *x, int64_t at, float fill,
+                    float *score) {
+    const uint8_t *row = (const uint8_t *)x->data + at, keeps = m->mode == OT_MASK_KEEP_TRUE;
+    for (int64_t i = 0; i < m->o.features; i++)
+        score[i] = (row[m->o.feature[i]] != 0) == keeps ? score[i] : fill;
+}
+
+static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float *room) {
+    const struct state *s = n->state;
+    const float *last = NULL; /* added by the kernel */
+    for (int i = 0; i < OT_ATTENTION_MASKS && MASK + i < n->n_in; i++) {
+        const struct mask *mask = &s->mask[i];
+        if (!n->x[MASK + i]) continue;
+        const int64_t at = mask->o.matrix[m] + mask->o.token[t];
+        for (int64_t k = 0; last && k < s->keys; k++) score[k] += last[k];
+        last = NULL;
+        if (mask->mode == OT_MASK_ADD)
+            last = added_row(mask, n->x[MASK + i], at, room);
+        else
+            replace(mask, n->x[MASK + i], at, mask->fill, score);
+    }
+    n->kernels->softmax_row(score, last, (size_t)s->keys);
+    if (s->guard && !isfinite(score[0])) memset(score, 0, (size_t)s->keys * sizeof *score);
+}
+
+/* Gradients of scores are 0 where a mask replaces them, and are those of what a mask adds. */
+static void softmax_back(struct op_node *n, int64_t m, int64_t t, float *ds) {
+    const struct state *s = n->state;
+    for (int i = OT_ATTENTION_MASKS - 1; i >= 0; i--) {
+        const struct mask *mask = &s->mask[i];
+        if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
+        const int64_t at = mask->o.matrix[m] + mask->o.token[t];
+        float *dm = n->dx[MASK + i] ? ot_f(n->dx[MASK + i]) + at : NULL;
+        if (mask->mode != OT_MASK_ADD) replace(mask, n->x[MASK + i], at, 0, ds);
+        for (int64_t k = 0; dm && k < s->keys; k++) dm[mask->o.feature[k]] += ds[k];
+    }
 }
 
 /* ---- forward ---- */
 
-/* The mask's row for token t, contiguous: as it is, or in `room`; NULL: none. */
-static const float *mask_row(const struct op_node *n, int64_t b, int64_t h, int64_t t,
-                             float *room) {
+static void attend(struct op_node *n, int64_t m, struct desk d) {
     const struct state *s = n->state;
-    const struct tensor *m = n->x[MASK];
-    int64_t dim[4] = {1, 1, 1, 1};
-    if (!m) return NULL;
-    for (int i = 0; i < m->rank; i++) dim[4 - m->rank + i] = m->dim[i];
-    const int64_t of = (dim[0] > 1 ? b : 0) * dim[1] + (dim[1] > 1 ? h : 0);
-    const int64_t lanes_of = m->lanes ? m->lanes : 1, lane = of % lanes_of;
-    const float *row = ot_f(m) + (of - lane) * dim[2] * dim[3] + lane +
-                       (dim[2] > 1 ? t : 0) * dim[3] * lanes_of;
-    if (dim[3] > 1 && lanes_of == 1) return row;
-    for (int64_t i = 0; i < s->k.tokens; i++) room[i] = row[dim[3] > 1 ? i * lanes_of : 0];
-    return room;
+    float *p = s->keep ? (float *)n->save + m * s->queries * s->keys : d.scores;
+    const struct matrix product = {p, s->queries, s->keys, s->keys, 1};
+    find_angles(n, &d, m);
+    const struct matrix q = ot_operand_read(&s->q, n->x[s->source[Q]], m, d.angles[0], &d.rest);
+    const struct matrix k = ot_operand_read(&s->k, n->x[s->source[K]], m, d.angles[1], &d.rest);
+    multiply(n, s->scale, q, transposed(k), 0, product);
+    for (int64_t t = 0; t < s->queries; t++) softmax(n, m, t, p + t * s->keys, d.mask);
+    const struct matrix v = ot_operand_read(&s->v, n->x[s->source[V]], m, NULL, &d.rest);
+    const struct matrix y = ot_operand_target(&s->y, n->y[0], m, &d.rest);
+    multiply(n, 1, product, v, 0, y);
+    ot_operand_write(&s->y, n->y[0], m, NULL, y);
 }
 
 static void forward_task(void *arg, int task, int worker) {
     struct op_node *n = arg;
-    const struct state *s = n->state;
-    const int64_t b = task / s->heads, h = task % s->heads, size = s->q.tokens * s->k.tokens;
-    float *room = (float *)n->scratch + (size_t)worker * s->room;
-    float *p = s->keep ? (float *)n->save + task * size : room;
-    float *mask = room + size, *rest = mask + s->k.tokens;
-    const struct matrix product = {p, s->q.tokens, s->k.tokens, s->k.tokens, 1};
-    const struct matrix q = input(&s->q, n->x[Q], b, h, &rest);
-    const struct matrix k = input(&s->k, n->x[K], b, h, &rest);
-    multiply(n, s->scale, q, transposed(k), product);
-    for (int64_t t = 0; t < s->q.tokens; t++)
-        n->kernels->softmax_row(p + t * s->k.tokens, mask_row(n, b, h, t, mask),
-                                (size_t)s->k.tokens);
-    const struct matrix v = input(&s->v, n->x[V], b, h, &rest);
-    output(n, &s->y, n->y[0], b, h, 1, product, v, rest);
+    attend(n, task, desk_of(n, worker));
 }
 
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)(s->samples * s->heads), forward_task, n);
+    clear_desks(n);
+    ot_parallel_for(n->pool, (int)s->matrices, forward_task, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 /* ---- backward ---- */
 
+/* Gradients of k and v, which several matrices of q share. */
+struct shared_gradient {
+    struct matrix dk, dv;
+    float beta; /* 0 for the first of them */
+};
+
+static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g, struct desk d) {
+    const struct state *s = n->state;
+    struct tensor *dxq = n->dx[s->source[Q]], *dxk = n->dx[s->source[K]];
+    float *ds = d.scores;
+    const struct matrix p = {(float *)n->save + m * s->queries * s->keys, s->queries, s->keys,
+                             s->keys, 1};
+    const struct matrix product = {ds, p.rows, p.cols, p.row, 1};
+    const struct matrix dy = ot_operand_read(&s->y, n->dy[0], m, NULL, &d.rest);
+    if (g->dv.p) multiply(n, 1, transposed(p), dy, g->beta, g->dv);
+    if (!dxq && !dxk && !s->period) return;
+    const struct matrix v = ot_operand_read(&s->v, n->x[s->source[V]], m, NULL, &d.rest);
+    multiply(n, 1, dy, transposed(v), 0, product);
+    for (int64_t t = 0; t < s->queries; t++) {
+        n->kernels->softmax_row_back(p.p + t * p.row, ds + t * p.row, s->period ? 1 : s->scale,
+                                     (size_t)p.cols);
+        softmax_back(n, m, t, ds + t * p.row);
+    }
+    const float scale = s->period ? s->scale : 1;
+    find_angles(n, &d, m);
+    if (dxq) {
+        const struct matrix k = ot_operand_read(&s->k, n->x[s->source[K]], m, d.angles[1], &d.rest);
+        const struct matrix dq = ot_operand_target(&s->q, dxq, m, &d.rest);
+        multiply(n, scale, product, k, 0, dq);
+        ot_operand_write(&s->q, dxq, m, d.angles[0], dq);
+    }
+    if (!g->dk.p) return;
+    const struct matrix q = ot_operand_read(&s->q, n->x[s->source[Q]], m, d.angles[0], &d.rest);
+    multiply(n, scale, transposed(product), q, g->beta, g->dk);
+}
+
+/* The matrices from `first` on that share one of k and v. */
+static void share_back(struct op_node *n, int64_t first, struct desk d) {
+    const struct state *s = n->state;
+    struct tensor *dxk = n->dx[s->source[K]], *dxv = n->dx[s->source[V]];
+    struct shared_gradient g = {0};
+    if (dxk) g.dk = ot_operand_target(&s->k, dxk, first, &d.rest);
+    if (dxv) g.dv = ot_operand_target(&s->v, dxv, first, &d.rest);
+    for (int64_t m = first; m < first + s->share; m++, g.beta = 1) attend_back(n, m, &g, d);
+    find_angles(n, &d, first);
+    if (dxk) ot_operand_write(&s->k, dxk, first, d.angles[1], g.dk);
+    if (dxv) ot_operand_write(&s->v, dxv, first, NULL, g.dv);
+}
+
 static void backward_task(void *arg, int task, int worker) {
     struct op_node *n = arg;
     const struct state *s = n->state;
-    const int64_t b = task / s->heads, h = task % s->heads, size = s->q.tokens * s->k.tokens;
-    float *ds = (float *)n->scratch + (size_t)worker * s->room, *rest = ds + size;
-    const struct matrix p = {(float *)n->save + task * size, s->q.tokens, s->k.tokens, s->k.tokens,
-                             1};
-    const struct matrix product = {ds, p.rows, p.cols, p.row, 1};
-    const struct matrix dy = input(&s->y, n->dy[0], b, h, &rest);
-    if (n->dx[V]) output(n, &s->v, n->dx[V], b, h, 1, transposed(p), dy, rest);
-    if (!n->dx[Q] && !n->dx[K]) return;
-    const struct matrix v = input(&s->v, n->x[V], b, h, &rest);
-    multiply(n, 1, dy, transposed(v), product);
-    for (int64_t t = 0; t < s->q.tokens; t++)
-        n->kernels->softmax_row_back(p.p + t * p.row, ds + t * p.row, s->scale, (size_t)p.cols);
-    const struct matrix k = input(&s->k, n->x[K], b, h, &rest);
-    if (n->dx[Q]) output(n, &s->q, n->dx[Q], b, h, 1, product, k, rest);
-    const struct matrix q = input(&s->q, n->x[Q], b, h, &rest);
-    if (n->dx[K]) output(n, &s->k, n->dx[K], b, h, 1, transposed(product), q, rest);
+    const struct desk d = desk_of(n, worker);
+    if (!s->period) {
+        share_back(n, task * s->share, d);
+        return;
+    }
+    for (int64_t m = task * s->share; m < s->matrices; m += s->period * s->share)
+        share_back(n, m, d);
 }
 
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
-    ot_parallel_for(n->pool, (int)(s->samples * s->heads), backward_task, n);
+    clear_desks(n);
+    for (int i = Q; i < MASK + OT_ATTENTION_MASKS && i < n->n_in; i++)
+        if (n->dx[i] && (i >= MASK || s->partly)) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
+    ot_parallel_for(n->pool, s->tasks, backward_task, n);
     for (int i = Q; i <= V; i++)
         if (n->dx[i]) ot_op_clear_spare(n->dx[i]);
 }
 
 #define HEADS "perm_q=0,2,1,3 perm_k=0,2,3,1 perm_v=0,2,1,3 perm_y=0,2,1,3"
 static const char *const cases[] = {
-    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] - - - - " HEADS " lanes -> Y[2,5,3,4]",
-    "Q[3,16,2,8] K[3,16,2,8] V[3,16,2,8] f(0.5) f(0.5) f(0.7) - " HEADS " lanes -> Y[3,16,2,8]",
-    "Q[2,8,2,4] K[2,20,2,4] V[2,20,2,3] - - f(2) M[2,1,1,20]:c " HEADS
-    " divide=1 lanes -> Y[2,8,2,3]",
-    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] - - f(0.5) M[5,5]:c -> Y[2,3,5,4]",
-    "Q[2,3,5,4] K[2,3,5,4] V[2,3,5,4] - - f{0.5} M[2,3,1,1]:c perm_k=0,1,3,2 perm_y=0,2,1,3 -> "
-    "Y[2,5,3,4]",
-    "Q[2,5,3,4] K[2,5,4,3] V[2,5,3,4] - - - M[2,3,5,5]:c perm_q=0,2,1,3 perm_k=0,3,2,1 "
+    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] " HEADS " lanes -> Y[2,5,3,4]",
+    "Q[3,16,2,8] K[3,16,2,8] V[3,16,2,8] - - - - - - - f(0.5) f(0.5) f(0.7) " HEADS
+    " lanes -> Y[3,16,2,8]",
+    "Q[2,8,2,4] K[2,20,2,4] V[2,20,2,3] M[2,1,1,20]:c - - - - - - - - f(2) " HEADS
+    " divide=4 lanes -> Y[2,8,2,3]",
+    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] M[5,5]:c - - - - - - f(0.5) -> Y[2,3,5,4]",
+    "Q[2,3,5,4] K[2,3,5,4] V[2,3,5,4] M[2,3,1,1]:c - - - - - - f{0.5} perm_k=0,1,3,2 "
+    "perm_y=0,2,1,3 -> Y[2,5,3,4]",
+    "Q[2,5,3,4] K[2,5,4,3] V[2,5,3,4] M[2,3,5,5]:c perm_q=0,2,1,3 perm_k=0,3,2,1 "
     "perm_v=0,2,1,3 perm_y=0,2,1,3 lanes -> Y[2,5,3,4]",
-    "Q[5,2,4,3] K[3,4,2,5] V[2,3,5,4] - - - - perm_q=1,3,0,2 perm_k=2,0,1,3 -> Y[2,3,5,4]",
-    "Q[2,3,5,4] K[2,3,5,4] V[2,3,5,4] - - - - -> error: do not fit",
-    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] - - f{1,2} - -> error: do not fit",
-    NULL};
+    "Q[5,2,4,3] K[3,4,2,5] V[2,3,5,4] perm_q=1,3,0,2 perm_k=2,0,1,3 -> Y[2,3,5,4]",
+    /* masks that are added, and whose gradients are wanted; that replace; matrices without heads */
+    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] M[1,3,5,5] N[2,1,1,5]:c " HEADS " lanes -> Y[2,5,3,4]",
+    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] M[3,1,5]:p -> Y[2,3,5,4]",
+    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] M[5,5]:b:c N[2,1,1,5]:b " HEADS
+    " masks=1,2,0 fills=-3.0,-2.5,0.0 lanes -> Y[2,5,3,4]",
+    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] M[2,1,5,5] N[5,5]:b:c " HEADS
+    " masks=0,1,0 fills=0.0,-9.0,0.0 lanes -> Y[2,5,3,4]",
+    "Q[6,5,4] K[6,4,7] V[6,7,3] M[6,1,7] -> Y[6,5,3]",
+    /* turned features */
+    "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] - - - C[5,4]:c S[5,4]:c C[2,1,5,4]:c S[2,1,5,4]:c " HEADS
+    " lanes -> Y[2,5,3,4]",
+    "Q[2,3,5,6] K[2,3,6,5] V[2,3,5,2] - - - C[5,6]:c S[1,5,6]:c -> Y[2,3,5,2]",
+    "Q[2,3,5,4] K[2,3,5,4] V[2,3,5,4] -> error: do not fit",
+    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] - - - - - - - f{1,2} -> error: do not fit",
+    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] M[2,5,5]:c -> error: do not fit", NULL};
 
 const struct op ot_op_ScaledAttention = {
     .name = "ScaledAttention",
     .since = 1,
     .min_in = 3,
-    .max_in = INPUTS,
+    .max_in = OT_ATTENTION_INPUTS,
     .min_out = 1,
     .max_out = 1,
-    .attributes = "perm_q:I perm_k:I perm_v:I perm_y:I divide:i",
-    .needs = OT_X(Q) | OT_X(K) | OT_X(V),
+    .attributes = "perm_q:I perm_k:I perm_v:I perm_y:I divide:i masks:I fills:F guard:i",
+    .needs = 0x3ffu,
+    .rows_in = 0x3f8u,
     .internal = true,
     .state_size = sizeof(struct state),
     .fits = fits,

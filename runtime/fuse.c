@@ -19,9 +19,8 @@ struct rule {
      * nothing. */
     bool (*accept)(struct plan *p, const struct match *m, struct node *node);
 };
-enum { ATTRIBUTES = 5 /* room for those of a node */, AXES = 4 /* of what attention works on */ };
+enum { ATTRIBUTES = 5 /* room for those of a node */ };
 
-static bool accept_attention(struct plan *p, const struct match *m, struct node *node);
 static bool accept_norm(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node);
 
@@ -50,55 +49,12 @@ static const struct rule rules[] = {
     {"Gelu", "Mul(Mul(x, 0.5), " CUBE_MUL ")", accept_gelu_tanh},
     {"Gelu", "Mul(Mul(x, " CUBE_MUL "), 0.5)", accept_gelu_tanh},
     {"Swish", "Mul(x, Sigmoid(x))", NULL},
-    {"ScaledAttention",
-     "Transpose?(MatMul(Softmax(Add?(Mul|Div?(MatMul(Mul?(Transpose?(q), f), "
-     "Mul?(Transpose?(Transpose?(k)), g)), h), mask)), Transpose?(v)))",
-     accept_attention},
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
 /* ---- what operators are told ---- */
 
 static void tell(struct node *node, struct attr a) { node->attr[node->n_attr++] = a; }
-
-/* The transpositions `outer` after `inner` of AXES axes, either -1 where there is none. */
-static bool tell_perm(struct plan *p, struct node *node, const char *name, int outer, int inner) {
-    const struct node *const nodes = p->graph->node;
-    int64_t *perm = ot_arena_alloc(&p->arena, AXES, sizeof *perm);
-    if (!perm) return false;
-    for (int i = 0; i < AXES; i++) perm[i] = i;
-    for (int i = 0; i < 2; i++) {
-        const int k = i ? outer : inner;
-        int64_t before[AXES];
-        int count;
-        if (k < 0) continue;
-        const int64_t *axes = ot_attr_ints(&nodes[k], "perm", &count);
-        if (count != AXES) return false;
-        memcpy(before, perm, sizeof before);
-        for (int d = 0; d < AXES; d++) {
-            if (axes[d] < 0 || axes[d] >= AXES) return false;
-            perm[d] = before[axes[d]];
-        }
-    }
-    tell(node, (struct attr){.name = name, .kind = OT_ATTR_INTS, .n = AXES, .ints = perm});
-    return true;
-}
-
-static bool accept_attention(struct plan *p, const struct match *m, struct node *node) {
-    enum { OUT, PRODUCT_V, SOFTMAX, ADD, SCALE, PRODUCT_K, SCALE_Q, Q, SCALE_K, K, K_INNER, V };
-    const struct node *const nodes = p->graph->node;
-    const struct node *softmax = &nodes[m->node[SOFTMAX]];
-    const int64_t axis = ot_attr_int(softmax, "axis", softmax->opset >= 13 ? -1 : 1);
-    if (axis != -1 && axis != AXES - 1) return false;
-    const int *v = m->value; /* q, its factor, k, its factor, factor of both, mask, v */
-    memcpy(node->in, (int[]){v[0], v[2], v[6], v[1], v[3], v[4], v[5]}, 7 * sizeof *node->in);
-    const bool divide = m->node[SCALE] >= 0 && !strcmp(nodes[m->node[SCALE]].op_type, "Div");
-    tell(node, (struct attr){.name = "divide", .kind = OT_ATTR_INT, .i = divide});
-    return tell_perm(p, node, "perm_q", m->node[Q], -1) &&
-           tell_perm(p, node, "perm_k", m->node[K], m->node[K_INNER]) &&
-           tell_perm(p, node, "perm_v", m->node[V], -1) &&
-           tell_perm(p, node, "perm_y", m->node[OUT], -1);
-}
 
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node) {
     (void)p;
@@ -234,10 +190,72 @@ static ot_status try_rules(struct fuser *f, int k, ot_error *err) {
     return OT_OK;
 }
 
+/* ---- attention ---- */
+
+/* Those of the nodes whose results only such nodes read, ascending. The last one's is the result
+ * of all. */
+static int close_members(const struct fuser *f, const struct attention *a, int *member) {
+    int all[OT_ATTENTION_NODES], n = 0;
+    memcpy(all, a->member, sizeof all);
+    qsort(all, (size_t)a->n, sizeof *all, ascending);
+    for (int i = a->n - 1; i >= 0; i--) {
+        const struct node *node = &f->g->node[all[i]];
+        bool closed = true;
+        for (int j = 0; j < node->n_out; j++) {
+            const int v = node->out[j];
+            closed &= v < 0 || v == a->y || f->uses[v] == uses_among(f->g, member, n, v);
+        }
+        if (closed) member[n++] = all[i];
+    }
+    qsort(member, (size_t)n, sizeof *member, ascending);
+    return n;
+}
+
+static bool has(const int *member, int n, int k) {
+    for (int i = 0; i < n; i++)
+        if (member[i] == k) return true;
+    return false;
+}
+
+/* Nodes around the operands may be needed by others as well, and then run too; not the scores. */
+static bool is_whole(const struct fuser *f, const struct attention *a, const int *member, int n) {
+    bool whole = has(member, n, a->product) && has(member, n, a->softmax) &&
+                 has(member, n, a->weighted);
+    for (int i = 0; i < a->scores.n; i++) whole &= has(member, n, a->scores.link[i].node);
+    for (int i = 0; i < n; i++) whole &= !f->p->fused[member[i]];
+    return whole;
+}
+
+static ot_status try_attention(struct fuser *f, const bool *needed, int k, ot_error *err) {
+    struct plan *p = f->p;
+    const struct readers r = {f->g, needed, f->uses};
+    struct attention *a = ot_arena_alloc(&p->arena, 1, sizeof *a);
+    int member[OT_ATTENTION_NODES], broken;
+    if (!a) return ot_plan_no_memory(err);
+    if (!ot_attention_find(&r, k, a, &broken)) return OT_OK;
+    const int n = close_members(f, a, member);
+    if (!is_whole(f, a, member, n)) return OT_OK;
+    struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
+    int *out = ot_arena_alloc(&p->arena, 1, sizeof *out);
+    if (!fusion || !out) return ot_plan_no_memory(err);
+    const struct node *last = &f->g->node[member[n - 1]];
+    *out = a->y;
+    memcpy(fusion->member, member, (size_t)n * sizeof *member);
+    fusion->n = n;
+    fusion->attention = a;
+    fusion->node = (struct node){.name = last->name, .op_type = "ScaledAttention", .domain = "",
+                                 .opset = last->opset, .n_out = 1, .out = out};
+    for (int i = 0; i < n; i++) p->fused[member[i]] = fusion;
+    return OT_OK;
+}
+
 static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error *err) {
-    if (!f->uses || !f->p->fused) return ot_plan_no_memory(err);
+    if (!f->uses) return ot_plan_no_memory(err);
     for (size_t i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
     count_uses(f, needed, result);
+    for (int k = 0; k < f->g->n_nodes; k++)
+        if (needed[k] && !*f->g->node[k].domain && !strcmp(f->g->node[k].op_type, "Softmax"))
+            OT_TRY(try_attention(f, needed, k, err));
     for (int k = f->g->n_nodes - 1; k >= 0; k--)
         if (needed[k]) OT_TRY(try_rules(f, k, err));
     return OT_OK;
@@ -246,12 +264,14 @@ static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error 
 ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err) {
     const struct graph *g = p->graph;
     const ot_allocator *al = &p->session->allocator;
+    p->fused = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *p->fused);
+    if (!p->fused) return ot_plan_no_memory(err);
+    if (p->session->options.apart) return OT_OK;
     struct fuser *f = ot_block_alloc(al, 1, sizeof *f);
     if (!f) return ot_plan_no_memory(err);
     f->p = p;
     f->g = g;
     f->uses = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->uses);
-    p->fused = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *p->fused);
     const ot_status status = fuse(f, needed, result, err);
     ot_block_free(al, f->uses);
     ot_block_free(al, f);

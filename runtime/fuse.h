@@ -2,12 +2,13 @@
 #ifndef OT_RUNTIME_FUSE_H
 #define OT_RUNTIME_FUSE_H
 
-#include "runtime/plan.h"
+#include "runtime/attention.h"
 
 /* A node that stands for several of the graph: it has the outputs of the last of them, and runs at
  * its place. What the others compute is seen by members only. */
 struct fusion {
     struct node node;
+    const struct attention *attention; /* where inputs and attributes wait for shapes; or NULL */
     int n, member[]; /* nodes of the graph, ascending */
 };
 

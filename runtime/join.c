@@ -129,6 +129,7 @@ static void close_gaps(struct plan *p) {
 }
 
 ot_status ot_join(struct plan *p, ot_error *err) {
+    if (p->session->options.apart) return OT_OK;
     count_uses(p);
     for (int s = 0; s < p->n_steps; s++) OT_TRY(join_step(p, s, err));
     close_gaps(p);

@@ -66,6 +66,7 @@ struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *
 static struct lanes inherited_lanes(const struct op_node *n) {
     for (int i = 0; i < n->n_in; i++) {
         const struct tensor *x = n->x[i];
+        if (i < 32 && n->op->rows_in >> i & 1) continue;
         if (x && x->lanes && ot_op_reads(n->op, i) && ot_op_lanes(n, x->lanes, x->lane_rank))
             return (struct lanes){x->lanes, x->lane_rank};
     }

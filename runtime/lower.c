@@ -145,8 +145,9 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     for (int i = 0; i < node->n_in; i++) {
         if (node->in[i] < 0 || !ot_op_reads(n->op, i)) continue;
         if (ot_is_fixed(n->x[i]) || ot_entry(n->x[i])->weight) continue;
-        OT_TRY(lanes->rank ? in_lanes(p, node->in[i], *lanes, &e, err)
-                           : in_rows(p, node->in[i], &e, err));
+        const bool rows = !lanes->rank || (i < 32 && n->op->rows_in >> i & 1);
+        OT_TRY(rows ? in_rows(p, node->in[i], &e, err)
+                    : in_lanes(p, node->in[i], *lanes, &e, err));
         n->x[i] = &e->t;
     }
     return OT_OK;
@@ -202,15 +203,16 @@ static ot_status pass(struct plan *p, const struct node *node, ot_error *err) {
 /* Nodes that are fused run at the place of the last of them. */
 static ot_status lower_nodes(struct plan *p, int k, bool *passed, ot_error *err) {
     const struct graph *g = p->graph;
-    const struct fusion *f = p->fused[k];
-    bool taken = false;
+    struct fusion *f = p->fused[k];
+    bool taken = false, placed = true;
     if (passed[k] && !strcmp(g->node[k].op_type, "Softmax") && !ot_softmax_has_axis(p, k)) {
         memset(passed, 0, (size_t)g->n_nodes * sizeof *passed); /* the loss takes probabilities */
         p->is_skipped = false;
     }
     if (passed[k]) return pass(p, &g->node[k], err);
     if (f && f->member[f->n - 1] != k) return OT_OK;
-    if (f) OT_TRY(lower_node(p, &f->node, k, &taken, err));
+    if (f && f->attention) OT_TRY(ot_attention_place(p, f->attention, &f->node, &placed, err));
+    if (f && placed) OT_TRY(lower_node(p, &f->node, k, &taken, err));
     if (taken) return OT_OK;
     if (!f) return lower_node(p, &g->node[k], k, NULL, err);
     for (int i = 0; i < f->n; i++)

@@ -157,6 +157,9 @@ typedef struct ot_options {
                                        * are written have the input. OT_ERROR_ARGUMENT where a name
                                        * is unknown, a dimension free, or VALUE not of the type.
                                        * NULL: none */
+    int apart;                        /* each node runs by itself; 0: nodes that spell attention,
+                                       * a normalisation, an activation run as one operator, and
+                                       * neighbours in one pass. Results differ in rounding */
 } ot_options;
 
 typedef struct ot_session ot_session;

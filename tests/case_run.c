@@ -239,7 +239,7 @@ static bool enter_lanes(struct case_run *r) {
     if (!lanes) return stays_in_rows(r);
     if (!ot_op_lanes(&r->n, lanes, lane_rank)) return false;
     for (int i = 0; i < c->n_in; i++)
-        if (r->x[i] && in_lanes(r->x[i], lane_rank)) {
+        if (r->x[i] && !(c->op->rows_in >> i & 1) && in_lanes(r->x[i], lane_rank)) {
             r->x[i]->lanes = lanes;
             r->x[i]->lane_rank = lane_rank;
         }

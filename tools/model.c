@@ -75,6 +75,7 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         .threads = computes ? (int)ot_integer(s, OPTION_threads, 0) : 1,
         .isa = computes ? ot_text(s, OPTION_isa) : NULL,
         .sparse = computes ? (ot_sparse_mode)ot_integer(s, OPTION_sparse, 0) : OT_SPARSE_AUTO,
+        .apart = computes && !ot_integer(s, OPTION_recognise, 1),
         .bn = (s->command & PLANS) ? (ot_bn_mode)ot_integer(s, OPTION_bn, 0) : OT_BN_AUTO,
         .seed = s->command & TRAIN ? (uint64_t)ot_integer(s, OPTION_seed, 0) : 0,
         .allow_nonfinite =

@@ -11,6 +11,8 @@
 #include "runtime/base/structure.h"
 #include "runtime/base/tensor.h"
 
+struct view;
+
 enum attr_kind {
     OT_ATTR_INT = 1,
     OT_ATTR_FLOAT,
@@ -19,6 +21,7 @@ enum attr_kind {
     OT_ATTR_INTS,
     OT_ATTR_FLOATS,
     OT_ATTR_STRINGS,
+    OT_ATTR_VIEW, /* of a plan's own nodes alone */
     OT_ATTR_OTHER /* graphs, types, ...: kept by name, so that an operator can refuse it */
 };
 
@@ -33,6 +36,7 @@ struct attr {
     const int64_t *ints;
     const float *floats;
     const char *const *strings;
+    const struct view *view;
 };
 
 /* What a Loop or Scan repeats: the nodes of the graph from first_node to end, in topological order,
