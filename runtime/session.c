@@ -83,7 +83,7 @@ static ot_status check_nodes(const struct graph *g, const bool *known, const str
         const struct node *node = &g->node[k];
         ot_error why;
         if (!check_node(node, known, &why)) continue;
-        char line[320];
+        char line[352];
         snprintf(line, sizeof line, "node %d '%.80s' operator %.40s%s%.40s opset %d: %.120s", k,
                  node->name, node->domain, *node->domain ? "." : "", node->op_type, node->opset,
                  why.message);

@@ -109,11 +109,18 @@ static int pick(int test, int what, int from, int to) {
            (int)(ot_random_u32(11, (uint64_t)test, (uint64_t)what) % (uint32_t)(to - from + 1));
 }
 
+/* ThreadSanitizer takes minutes for what others take seconds for. */
+#ifdef __SANITIZE_THREAD__
+enum { RANDOM_CASES = 60, JOINT_CASES = 1 };
+#else
+enum { RANDOM_CASES = 240, JOINT_CASES = 2 };
+#endif
+
 static void test_random(void **state) {
     (void)state;
     static const double densities[] = {0.02, 0.1, 0.3, 0.7, 1.0};
     struct pool *pool = new_pool(2);
-    for (int t = 0; t < 240; t++) {
+    for (int t = 0; t < RANDOM_CASES; t++) {
         int groups = pick(t, 0, 0, 3) ? 1 : pick(t, 1, 2, 4);
         char name[32];
         snprintf(name, sizeof name, "random %d", t);
@@ -183,7 +190,7 @@ static void test_joint(void **state) {
         {"joint, 32 lanes", 33, 3, 61, 65, 20, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3},
     };
     struct pool *pool = new_pool(2);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < JOINT_CASES; i++)
         for (int k = 0; ot_kernels_at(k); k++) {
             struct sparse_layer one, two;
             double share = -1;
