@@ -99,3 +99,11 @@ unsigned char *model_finish(struct model *m, size_t *size) {
     *size = m->wire.n;
     return m->wire.p;
 }
+
+ot_status model_open(struct model *m, const ot_options *options, ot_session **s, ot_error *err) {
+    size_t size;
+    unsigned char *file = model_finish(m, &size);
+    const ot_status status = ot_open_buffer(file, size, options, s, err);
+    free(file);
+    return status;
+}

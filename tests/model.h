@@ -2,6 +2,7 @@
 #ifndef OT_TESTS_MODEL_H
 #define OT_TESTS_MODEL_H
 
+#include "runtime/onnxtrain.h"
 #include "tests/wire.h"
 
 struct model {
@@ -26,5 +27,7 @@ void model_loop_begin(struct model *m, const char *op, const char *inputs, const
 void model_loop_end(struct model *m, const char *attributes);
 /* The file; the caller frees it. */
 unsigned char *model_finish(struct model *m, size_t *size);
+/* A session with the model, which is finished by it. */
+ot_status model_open(struct model *m, const ot_options *options, ot_session **s, ot_error *err);
 
 #endif

@@ -87,6 +87,17 @@ static void count_step(void *context, const ot_profile_step *step) {
     r->count += !strcmp(step->what, "forward") && !strcmp(step->op, net->fused);
 }
 
+static void read_gradients(const struct net *net, struct net_run *r) {
+    ot_error err = {0};
+    r->parameters = ot_parameter_count(r->s);
+    for (int i = 0; i < r->parameters; i++) {
+        ot_parameter_info info;
+        must(net, ot_get_parameter(r->s, i, &info, &err), &err);
+        r->n[i] = info.is_trainable ? info.elements : 0;
+        if (info.is_trainable) must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
+    }
+}
+
 void net_train(const struct net *net, bool apart, ot_options options, struct net_run *r) {
     static float x[BATCH * TOKENS * WIDTH], target[MOST];
     ot_error err;
@@ -109,13 +120,7 @@ void net_train(const struct net *net, bool apart, ot_options options, struct net
     t.data = target; /* zeros: the gradient is y but for a factor */
     must(net, ot_train_step(r->s, &in, 1, &t, &result, &err), &err);
     r->loss = result.loss;
-    r->parameters = ot_parameter_count(r->s);
-    for (int i = 0; i < r->parameters; i++) {
-        ot_parameter_info info;
-        must(net, ot_get_parameter(r->s, i, &info, &err), &err);
-        r->n[i] = info.is_trainable ? info.elements : 0;
-        if (info.is_trainable) must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
-    }
+    read_gradients(net, r);
     must(net, ot_get_profile(r->s, count_step, (void *[]){r, (void *)(uintptr_t)net}, &err), &err);
 }
 
@@ -182,13 +187,7 @@ static bool differentiate(const struct net *net, bool apart, const char *more, s
         r->elements += n;
     }
     must(net, ot_backward(r->s, t, 2, &err), &err);
-    r->parameters = ot_parameter_count(r->s);
-    for (int i = 0; i < r->parameters; i++) {
-        ot_parameter_info info;
-        must(net, ot_get_parameter(r->s, i, &info, &err), &err);
-        r->n[i] = info.is_trainable ? info.elements : 0;
-        if (info.is_trainable) must(net, ot_get_gradient(r->s, i, r->gradient[i], &err), &err);
-    }
+    read_gradients(net, r);
     return true;
 }
 

@@ -181,9 +181,14 @@ Onnx__TensorProto *add_initializer(Onnx__ModelProto *m, const char *name) {
     return t;
 }
 
-Onnx__SparseTensorProto *add_sparse(Onnx__ModelProto *m) {
-    return ADD(Onnx__SparseTensorProto, init_sparse, m->graph->n_sparse_initializer,
-               m->graph->sparse_initializer);
+Onnx__SparseTensorProto *add_sparse(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b,
+                                    const float *value, const int64_t *index, size_t n, bool coo) {
+    Onnx__SparseTensorProto *s =
+        ADD(Onnx__SparseTensorProto, init_sparse, m->graph->n_sparse_initializer,
+            m->graph->sparse_initializer);
+    set_sparse(s, a, b, value, index, n, coo);
+    s->values->name = text(name);
+    return s;
 }
 
 Onnx__StringStringEntryProto *add_metadata(Onnx__ModelProto *m, const char *key,

@@ -30,7 +30,8 @@ Onnx__TensorProto *add_raw(Onnx__ModelProto *m, const char *name, int type, int6
 /* A sparse tensor of n floats, shape [a, b]; coo: indices hold two numbers an entry. */
 void set_sparse(Onnx__SparseTensorProto *s, int64_t a, int64_t b, const float *value,
                 const int64_t *index, size_t n, bool coo);
-Onnx__SparseTensorProto *add_sparse(Onnx__ModelProto *m);
+Onnx__SparseTensorProto *add_sparse(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b,
+                                    const float *value, const int64_t *index, size_t n, bool coo);
 
 /* Float tensors of shape [a, b]; -1 is a free dimension. */
 Onnx__ValueInfoProto *add_input(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b);

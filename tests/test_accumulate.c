@@ -26,7 +26,6 @@ static int64_t label[N];
 /* y = x w, cross entropy; some targets do not count. */
 static ot_session *open_linear(void) {
     struct model m;
-    size_t size;
     ot_session *s = NULL;
     ot_error err = {0};
     for (int i = 0; i < N * IN; i++) x[i] = ot_random_normal(1, 0, (uint64_t)i);
@@ -37,9 +36,7 @@ static ot_session *open_linear(void) {
     model_floats(&m, "w", 2, DIMS(IN, CLASSES), w);
     model_node(&m, "MatMul", "x w", "y", "");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
-    unsigned char *file = model_finish(&m, &size);
-    if (ot_open_buffer(file, size, NULL, &s, &err)) fail_msg("%s", err.message);
-    free(file);
+    if (model_open(&m, NULL, &s, &err)) fail_msg("%s", err.message);
     const ot_loss_options loss = {.use_ignore_index = 1, .ignore_index = IGNORED};
     const ot_optimizer_options sgd = {.lr = LR};
     assert_int_equal(ot_set_loss(s, &loss, NULL), OT_OK);

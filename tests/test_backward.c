@@ -30,7 +30,6 @@ static void fill(float *v, size_t n, uint64_t stream) {
 static void set_up(struct fixture *f) {
     struct model m;
     float w[MID * (IN + OUT)];
-    size_t size;
     fill(w, MID * (IN + OUT), 1);
     for (int i = 0; i < MID * IN; i++) w[i] = i % 3 ? 0 : w[i]; /* sparse */
     fill(f->x, N * IN, 2);
@@ -50,10 +49,8 @@ static void set_up(struct fixture *f) {
     model_node(&m, "Add", "p u", "y", "");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, OUT));
     model_output(&m, "h", OT_FLOAT, 2, DIMS(-1, MID));
-    unsigned char *bytes = model_finish(&m, &size);
     const ot_options options = {.threads = 1, .sparse = OT_SPARSE_ALWAYS};
-    assert_int_equal(ot_open_buffer(bytes, size, &options, &f->s, NULL), OT_OK);
-    free(bytes);
+    assert_int_equal(model_open(&m, &options, &f->s, NULL), OT_OK);
     f->input[0] = (ot_tensor){OT_FLOAT, 2, {N, IN}, f->x};
     f->input[1] = (ot_tensor){OT_INT64, 1, {N}, f->k};
 }

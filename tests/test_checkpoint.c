@@ -60,12 +60,9 @@ static ot_session *open_model(int64_t channels, const ot_options *o) {
     model_node(&m, "Dropout", "f - flag", "d", "");
     model_node(&m, "Gemm", "d w b", "y", "");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
-    size_t size;
-    unsigned char *file = model_finish(&m, &size);
     ot_session *s = NULL;
     ot_error err = {0};
-    if (ot_open_buffer(file, size, o, &s, &err)) fail_msg("%s", err.message);
-    free(file);
+    if (model_open(&m, o, &s, &err)) fail_msg("%s", err.message);
     return s;
 }
 

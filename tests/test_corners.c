@@ -30,12 +30,9 @@ static void weight(struct model *m, const char *name, int rank, const int64_t *d
 }
 
 static ot_session *opened(struct model *m, const ot_options *o, ot_status *status) {
-    size_t size;
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
-    unsigned char *file = model_finish(m, &size);
-    ot_status got = ot_open_buffer(file, size, o, &s, &err);
-    free(file);
+    ot_status got = model_open(m, o, &s, &err);
     if (status) *status = got;
     else if (got) fail_msg("%s", err.message);
     return s;

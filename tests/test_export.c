@@ -65,12 +65,8 @@ static Onnx__ModelProto *sample_model(void) {
     t->n_float_data = 3;
     t->float_data = zeroed(3, sizeof(float));
     memcpy(t->float_data, bias, sizeof bias);
-    Onnx__SparseTensorProto *s = add_sparse(m);
-    set_sparse(s, 4, 3, w_values, w_linear, 4, false);
-    s->values->name = text("w_linear");
-    s = add_sparse(m);
-    set_sparse(s, 4, 3, w_values, w_coo, 4, true);
-    s->values->name = text("w_coo");
+    add_sparse(m, "w_linear", 4, 3, w_values, w_linear, 4, false);
+    add_sparse(m, "w_coo", 4, 3, w_values, w_coo, 4, true);
     add_int(add_node(m, "Gemm", "x w_raw bias", "a"), "transB", 1);     /* [N,3] */
     add_int(add_node(m, "Gemm", "a w_half", "b"), "transA", 0);         /* [N,4] */
     add_node(m, "MatMul", "b w_linear", "c");                           /* [N,3] */
@@ -414,9 +410,7 @@ static void a_weight_that_no_file_holds_is_refused(void **state) {
         Onnx__ModelProto *m = new_model(7, 13);
         add_input(m, "x", -1, 30000);
         add_output(m, "y", -1, 20000);
-        Onnx__SparseTensorProto *s = add_sparse(m);
-        set_sparse(s, 30000, 20000, value, index, 2, false);
-        s->values->name = text("w");
+        Onnx__SparseTensorProto *s = add_sparse(m, "w", 30000, 20000, value, index, 2, false);
         if (typed) {
             free(s->values->raw_data.data);
             s->values->raw_data = (ProtobufCBinaryData){0};

@@ -51,12 +51,10 @@ static void use(struct model *m, const ot_tensor *x) {
     ot_error err = {0};
     ot_tensor y[2], target;
     ot_result result;
-    size_t size, bytes;
+    size_t bytes;
     int lines = 0, steps = 0, judged = 0;
-    unsigned char *file = model_finish(m, &size);
-    if (ot_open_buffer(file, size, &(ot_options){.threads = 1}, &s, &err))
+    if (model_open(m, &(ot_options){.threads = 1}, &s, &err))
         fail_msg("%s", err.message);
-    free(file);
     assert_int_equal(ot_set_loss(s, &(ot_loss_options){.kind = OT_LOSS_MSE}, NULL), OT_OK);
     assert_int_equal(ot_set_optimizer(s, &(ot_optimizer_options){.lr = 0.01f}, NULL), OT_OK);
     if (ot_prepare(s, 1, x, 1, &bytes, &err)) fail_msg("%s", err.message);
@@ -135,14 +133,11 @@ static void outputs_that_have_to_be_there(void **state) {
     struct model m;
     ot_session *s;
     ot_error err;
-    size_t size;
     begin(&m, &rows);
     model_ints(&m, "k", 1, (const int64_t[]){2});
     model_node(&m, "TopK", "x k", "- y", "");
-    unsigned char *file = model_finish(&m, &size);
-    assert_int_equal(ot_open_buffer(file, size, NULL, &s, &err), OT_ERROR_INVALID);
+    assert_int_equal(model_open(&m, NULL, &s, &err), OT_ERROR_INVALID);
     assert_non_null(strstr(err.message, "output 0 is missing"));
-    free(file);
 }
 
 /* ---- free dimensions ---- */
@@ -177,17 +172,14 @@ static void free_dimensions_written_as_numbers(void **state) {
         ot_session *s;
         ot_value_info info;
         ot_tensor y;
-        size_t size;
         int notes = 0;
         model_begin(&m, 17);
         add_written(&m, 11, "x", dim);
         add_written(&m, 12, "y", hint);
         add_floats(&m, "w", 2, (const int64_t[]){FEATURES, 3});
         model_node(&m, "MatMul", "x w", "y", "");
-        unsigned char *file = model_finish(&m, &size);
         const ot_options options = {.threads = 1, .log = count_note, .log_context = &notes};
-        assert_int_equal(ot_open_buffer(file, size, &options, &s, NULL), OT_OK);
-        free(file);
+        assert_int_equal(model_open(&m, &options, &s, NULL), OT_OK);
         assert_int_equal(notes, 2);
         ot_get_input(s, 0, &info, NULL);
         assert_true(info.dim[0] == -1 && info.dim[1] == FEATURES);
@@ -210,11 +202,8 @@ static void train_and_write(struct model *m, ot_session **s) {
     ot_error err = {0};
     ot_result result;
     ot_tensor y;
-    size_t size;
-    unsigned char *file = model_finish(m, &size);
-    if (ot_open_buffer(file, size, &(ot_options){.threads = 1}, s, &err))
+    if (model_open(m, &(ot_options){.threads = 1}, s, &err))
         fail_msg("%s", err.message);
-    free(file);
     assert_int_equal(ot_set_loss(*s, &(ot_loss_options){.kind = OT_LOSS_MSE}, NULL), OT_OK);
     assert_int_equal(ot_set_optimizer(*s, &(ot_optimizer_options){.lr = 0.1f}, NULL), OT_OK);
     if (ot_run(*s, &image, 1, &y, 1, &err)) fail_msg("%s", err.message);

@@ -18,7 +18,6 @@ enum { FLOAT = 1, N = 4, WIDTH = 3 };
 /* y = Log(x w) u: finite only where x w is positive. */
 static ot_session *open_log(const ot_options *o) {
     struct model m;
-    size_t size;
     model_begin(&m, 17);
     model_input(&m, "x", FLOAT, 2, DIMS(-1, WIDTH));
     model_output(&m, "y", FLOAT, 2, DIMS(-1, 2));
@@ -28,11 +27,9 @@ static ot_session *open_log(const ot_options *o) {
     model_node(&m, "Log", "a", "l", "");
     model_node(&m, "Identity", "l", "i", "");
     model_node(&m, "MatMul", "i u", "y", "");
-    unsigned char *bytes = model_finish(&m, &size);
     ot_session *s = NULL;
     ot_error err = {0};
-    if (ot_open_buffer(bytes, size, o, &s, &err)) fail_msg("%s", err.message);
-    free(bytes);
+    if (model_open(&m, o, &s, &err)) fail_msg("%s", err.message);
     return s;
 }
 
@@ -94,7 +91,6 @@ static void who_wants_them_gets_them(void **state) {
 /* Softmax(x + mask) w: masks of -inf are no fault, a row without a way out is. */
 static ot_status run_masked(int closed, ot_error *err) {
     struct model m;
-    size_t size;
     float mask[WIDTH] = {0};
     for (int i = 0; i < closed; i++) mask[i] = -INFINITY;
     model_begin(&m, 17);
@@ -104,11 +100,9 @@ static ot_status run_masked(int closed, ot_error *err) {
     model_node(&m, "Add", "x mask", "s", "");
     model_node(&m, "Softmax", "s", "p", "axis=-1");
     model_node(&m, "Neg", "p", "y", "");
-    unsigned char *bytes = model_finish(&m, &size);
     ot_session *s = NULL;
     ot_tensor in = input(1), out;
-    assert_int_equal(ot_open_buffer(bytes, size, NULL, &s, NULL), OT_OK);
-    free(bytes);
+    assert_int_equal(model_open(&m, NULL, &s, NULL), OT_OK);
     const ot_status status = ot_run(s, &in, 1, &out, 1, err);
     ot_close(s);
     return status;

@@ -211,53 +211,26 @@ static void much_metadata(struct wire *w) {
 
 /* ---- graph ---- */
 
-static void self_loop(struct wire *w) {
+/* Nodes {operator, inputs, outputs} before the input and output of a good model. */
+static void graph_of(struct wire *w, const char *const (*node)[3]) {
     wire_open_model(w);
-    wire_node(w, "Relu", "y", "y");
+    for (; **node; node++) wire_node(w, (*node)[0], (*node)[1], (*node)[2]);
     good_end(w);
 }
-static void cycle(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "b", "a");
-    wire_node(w, "Relu", "a", "b");
-    wire_node(w, "Relu", "b", "y");
-    good_end(w);
-}
-static void not_sorted(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "a", "y");
-    wire_node(w, "Relu", "x", "a");
-    good_end(w);
-}
-static void undefined_input(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "nowhere", "y");
-    good_end(w);
-}
-static void name_written_twice(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "x", "y");
-    wire_node(w, "Relu", "x", "y");
-    good_end(w);
-}
-static void input_written(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "x", "y");
-    wire_node(w, "Relu", "y", "x");
-    good_end(w);
-}
-static void outputs_of_one_name(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Split", "x", "y y");
-    good_end(w);
-}
+
+#define NODES(name, ...)                                                                           \
+    static void name(struct wire *w) { graph_of(w, (const char *const[][3]){__VA_ARGS__, {NULL}}); }
+
+NODES(self_loop, {"Relu", "y", "y"})
+NODES(cycle, {"Relu", "b", "a"}, {"Relu", "a", "b"}, {"Relu", "b", "y"})
+NODES(not_sorted, {"Relu", "a", "y"}, {"Relu", "x", "a"})
+NODES(undefined_input, {"Relu", "nowhere", "y"})
+NODES(name_written_twice, {"Relu", "x", "y"}, {"Relu", "x", "y"})
+NODES(input_written, {"Relu", "x", "y"}, {"Relu", "y", "x"})
+NODES(outputs_of_one_name, {"Split", "x", "y y"})
 /* A node that fails at its second output, and one that uses the first. */
-static void outputs_of_one_name_used(struct wire *w) {
-    wire_open_model(w);
-    wire_node(w, "Relu", "x", "a a");
-    wire_node(w, "Relu", "a", "y");
-    good_end(w);
-}
+NODES(outputs_of_one_name_used, {"Relu", "x", "a a"}, {"Relu", "a", "y"})
+
 /* A constant that fails behind its output, where its contents decide. */
 static void faulty_constant_used(struct wire *w) {
     wire_open_model(w);

@@ -59,20 +59,42 @@ static void add_length(struct model *m) {
     model_node(m, "Gather", "shape zero", "n", "axis=0");
 }
 
-static void add_cell(struct model *m, const char *x) {
+/* The next state, of xi and a state. */
+static void add_cell(struct model *m, const char *state, const char *next) {
     char in[32];
-    snprintf(in, sizeof in, "%s W", x);
-    model_node(m, "MatMul", in, "a", "");
-    model_node(m, "MatMul", "h R", "r", "");
+    snprintf(in, sizeof in, "%s R", state);
+    model_node(m, "MatMul", "xi W", "a", "");
+    model_node(m, "MatMul", in, "r", "");
     model_node(m, "Add", "a r", "s", "");
     model_node(m, "Add", "s b", "t", "");
-    model_node(m, "Tanh", "t", "h2", "");
+    model_node(m, "Tanh", "t", next, "");
+}
+
+static void add_state(struct model *m, const char *output) {
+    model_output(m, output, OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+}
+
+static void add_scanned(struct model *m) {
+    model_node(m, "Identity", "h2", "state", "");
+    add_state(m, "state");
 }
 
 static void loop_values(struct model *m) {
     model_input(m, "i", OT_INT64, 0, NULL);
     model_input(m, "c", OT_BOOL, 0, NULL);
     model_output(m, "c2", OT_BOOL, 0, NULL);
+}
+
+/* The body of a loop whose counter is the step: its state is h2, which is an output too, where it
+ * is scanned. */
+static void add_body(struct model *m, bool scanned) {
+    loop_values(m);
+    model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    model_node(m, "Gather", "x i", "xi", "axis=0");
+    add_cell(m, "h", "h2");
+    model_node(m, "Identity", "c", "c2", "");
+    add_state(m, "h2");
+    if (scanned) add_scanned(m);
 }
 
 /* As the operator, whose matrices are transposed. */
@@ -97,12 +119,7 @@ static void as_loop(struct model *m) {
     add_weights(m);
     add_length(m);
     model_loop_begin(m, "Loop", "n - h0", "hn");
-    loop_values(m);
-    model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_node(m, "Gather", "x i", "xi", "axis=0");
-    add_cell(m, "xi");
-    model_node(m, "Identity", "c", "c2", "");
-    model_output(m, "h2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_body(m, false);
     model_loop_end(m, "");
     model_node(m, "MatMul", "hn w", "y", "");
 }
@@ -112,14 +129,7 @@ static void as_loop_with_weights(struct model *m) {
     add_length(m);
     model_loop_begin(m, "Loop", "n - h0", "- all");
     add_weights(m);
-    loop_values(m);
-    model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_node(m, "Gather", "x i", "xi", "axis=0");
-    add_cell(m, "xi");
-    model_node(m, "Identity", "c", "c2", "");
-    model_node(m, "Identity", "h2", "state", "");
-    model_output(m, "h2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_output(m, "state", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_body(m, true);
     model_loop_end(m, "");
     model_node(m, "Sub", "n one", "last", "");
     model_node(m, "Gather", "all last", "hn", "axis=0");
@@ -136,15 +146,14 @@ static void as_while(struct model *m) {
     model_input(m, "k", OT_INT64, 0, NULL);
     model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_node(m, "Gather", "x k", "xi", "axis=0");
-    add_cell(m, "xi");
+    add_cell(m, "h", "h2");
     model_node(m, "Add", "k one", "k2", "");
     model_node(m, "Less", "k2 n", "l1", "");
     model_node(m, "Less", "k2 many", "l2", "");
     model_node(m, "And", "l1 l2", "c2", "");
-    model_node(m, "Identity", "h2", "state", "");
     model_output(m, "k2", OT_INT64, 0, NULL);
-    model_output(m, "h2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_output(m, "state", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_state(m, "h2");
+    add_scanned(m);
     model_loop_end(m, "");
     model_node(m, "MatMul", "hn w", "y", "");
 }
@@ -156,10 +165,9 @@ static void as_scan(struct model *m) {
     model_loop_begin(m, "Scan", "h0 x", "hn all");
     model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_input(m, "xi", OT_FLOAT, 2, DIMS(BATCH, IN));
-    add_cell(m, "xi");
-    model_node(m, "Identity", "h2", "state", "");
-    model_output(m, "h2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_output(m, "state", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_cell(m, "h", "h2");
+    add_state(m, "h2");
+    add_scanned(m);
     model_loop_end(m, "num_scan_inputs=1 scan_output_directions=1,");
     model_node(m, "Gather", "all zero", "last", "axis=0");
     model_node(m, "MatMul", "last w", "y", "");
@@ -177,16 +185,12 @@ static void as_nested(struct model *m) {
     model_input(m, "j", OT_INT64, 0, NULL);
     model_input(m, "d", OT_BOOL, 0, NULL);
     model_input(m, "g", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
-    model_node(m, "MatMul", "xi W", "a", "");
-    model_node(m, "MatMul", "g R", "r", "");
-    model_node(m, "Add", "a r", "s", "");
-    model_node(m, "Add", "s b", "t", "");
-    model_node(m, "Tanh", "t", "g2", "");
+    add_cell(m, "g", "g2");
     model_output(m, "d", OT_BOOL, 0, NULL);
-    model_output(m, "g2", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_state(m, "g2");
     model_loop_end(m, "");
     model_node(m, "Identity", "c", "c2", "");
-    model_output(m, "h3", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
+    add_state(m, "h3");
     model_loop_end(m, "");
     model_node(m, "MatMul", "hn w", "y", "");
 }
@@ -206,10 +210,7 @@ static void must(ot_status status, const ot_error *err) {
 static ot_session *open_model(struct model *m, const ot_options *options) {
     ot_session *s;
     ot_error err = {0};
-    size_t size;
-    unsigned char *file = model_finish(m, &size);
-    must(ot_open_buffer(file, size, options, &s, &err), &err);
-    free(file);
+    must(model_open(m, options, &s, &err), &err);
     must(ot_set_loss(s, &(ot_loss_options){.kind = OT_LOSS_MSE}, &err), &err);
     must(ot_set_optimizer(s, &(ot_optimizer_options){.lr = 0.1f}, &err), &err);
     return s;
@@ -430,15 +431,6 @@ static void steps_are_parts_of_one_split(void **state) {
 
 /* ---- memory ---- */
 
-static ot_status try_open(struct model *m, const ot_options *options, ot_session **s,
-                          ot_error *err) {
-    size_t size;
-    unsigned char *file = model_finish(m, &size);
-    const ot_status status = ot_open_buffer(file, size, options, s, err);
-    free(file);
-    return status;
-}
-
 /* All states of a sequence whose steps come first: they are no samples to divide a batch by. */
 static void steps_are_no_samples(void **state) {
     (void)state;
@@ -498,7 +490,7 @@ static void memory_may_end_at_any_time(void **state) {
         allocations = 0;
         begin(&m);
         as_nested(&m);
-        status = try_open(&m, &options, &s, &err);
+        status = model_open(&m, &options, &s, &err);
         if (!status) status = ot_prepare(s, 0, in, 2, &bytes, &err);
         if (status) assert_int_equal(status, OT_ERROR_NO_MEMORY);
         ot_close(s);

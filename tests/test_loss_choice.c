@@ -70,7 +70,6 @@ static const struct choice choices[] = {
 static ot_session *open_tail(const char *tail, const struct choice *c) {
     struct model m;
     float w[5 * 5];
-    size_t size;
     ot_session *s;
     int64_t dim[4];
     memcpy(dim, c->dim, sizeof dim);
@@ -83,10 +82,8 @@ static ot_session *open_tail(const char *tail, const struct choice *c) {
     model_node(&m, "MatMul", "x w", *tail ? "z" : "y", "");
     if (*tail) model_node(&m, tail, "z", "y", "");
     model_output(&m, "y", OT_FLOAT, c->rank, dim);
-    unsigned char *bytes = model_finish(&m, &size);
     const ot_options options = {.threads = 1};
-    assert_int_equal(ot_open_buffer(bytes, size, &options, &s, NULL), OT_OK);
-    free(bytes);
+    assert_int_equal(model_open(&m, &options, &s, NULL), OT_OK);
     return s;
 }
 
@@ -241,7 +238,6 @@ static void step_tail(const struct tail_case *c, const char *nodes, bool also_p,
     struct model m;
     float w[IN * OUT], x[ROWS * IN], yes[ROWS * OUT];
     int64_t label[ROWS];
-    size_t size;
     ot_session *s;
     ot_error err = {OT_OK, ""};
     fill(w, IN * OUT, 3);
@@ -257,10 +253,8 @@ static void step_tail(const struct tail_case *c, const char *nodes, bool also_p,
     if (*nodes) add_nodes(&m, nodes);
     model_output(&m, "y", OT_FLOAT, *nodes ? c->rank : 2, *nodes ? c->dim : DIMS(-1, OUT));
     if (also_p) model_output(&m, "p", OT_FLOAT, 2, DIMS(-1, OUT));
-    unsigned char *bytes = model_finish(&m, &size);
     const ot_options options = {.threads = 1};
-    if (ot_open_buffer(bytes, size, &options, &s, &err)) fail_msg("%s: %s", nodes, err.message);
-    free(bytes);
+    if (model_open(&m, &options, &s, &err)) fail_msg("%s: %s", nodes, err.message);
     const ot_tensor in = {OT_FLOAT, 2, {ROWS, IN}, x}, labels = {OT_INT64, 1, {ROWS}, label},
                     values = {OT_FLOAT, 2, {ROWS, OUT}, yes};
     const ot_loss_options loss = {.kind = c->kind};
@@ -326,7 +320,6 @@ enum { TOKENS = 9, WORDS = 7, WIDTH = 4 };
 static ot_session *open_language(const ot_options *options) {
     struct model m;
     float table[WORDS * WIDTH], head[WIDTH * WORDS];
-    size_t size;
     ot_session *s;
     ot_error err = {OT_OK, ""};
     fill(table, WORDS * WIDTH, 5);
@@ -343,9 +336,7 @@ static ot_session *open_language(const ot_options *options) {
     model_node(&m, "Mul", "e u", "h", "");
     model_node(&m, "MatMul", "h head", "y", "");
     model_output(&m, "y", OT_FLOAT, 3, DIMS(-1, -1, WORDS));
-    unsigned char *bytes = model_finish(&m, &size);
-    if (ot_open_buffer(bytes, size, options, &s, &err)) fail_msg("%s", err.message);
-    free(bytes);
+    if (model_open(&m, options, &s, &err)) fail_msg("%s", err.message);
     ot_set_optimizer(s, &(ot_optimizer_options){.lr = 0.1f}, NULL);
     return s;
 }

@@ -70,7 +70,6 @@ static ot_session *opened(const struct item *item) {
     static const int64_t dim[] = {BATCH, ROWS, COLUMNS};
     struct model m;
     float c[MOST], weight[COLUMNS * COLUMNS];
-    size_t size;
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
     for (int i = 0; i < MOST; i++) c[i] = i % 3 ? item->a : item->b;
@@ -83,9 +82,7 @@ static ot_session *opened(const struct item *item) {
     add_nodes(&m, item->nodes);
     model_node(&m, "MatMul", "t weight", "y", "");
     model_output(&m, "y", OT_FLOAT, 3, dim);
-    unsigned char *file = model_finish(&m, &size);
-    if (ot_open_buffer(file, size, NULL, &s, &err)) fail_msg("%s", err.message);
-    free(file);
+    if (model_open(&m, NULL, &s, &err)) fail_msg("%s", err.message);
     return s;
 }
 

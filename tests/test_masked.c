@@ -223,96 +223,106 @@ static int find(const ot_session *s, const char *name, ot_parameter_info *info) 
 
 /* ---- tests ---- */
 
+static void each_net(void (*check)(const struct net *net)) {
+    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) check(&nets[k]);
+}
+
+static void has_the_pattern(const struct net *net) {
+    struct bytes b = model(net, false);
+    ot_session *s = open_bytes(b, NULL);
+    ot_parameter_info info;
+    assert_true(find(s, "w", &info) >= 0);
+    if ((info.structure == OT_STRUCTURE_MASK) != (net->slots >= 0))
+        fail_msg("%s: w has structure by %s", net->name, ot_structure_name(info.structure));
+    const double share = (double)info.nonzeros / (double)info.elements / 0.4;
+    if (net->slots >= 0 && fabs(share - net->slots / 100.0) > 0.5)
+        fail_msg("%s: %d slots", net->name, (int)info.nonzeros);
+    if (net->slots >= 0) assert_true(info.mask && strchr("mknbie", *info.mask));
+    assert_true(info.is_trainable);
+    for (const char *mask = "mkbnioe"; *mask; mask++) /* none is trained */
+        if (find(s, (const char[]){*mask, 0}, &info) >= 0)
+            assert_int_equal(info.fixed, OT_FIXED_MASK);
+    ot_close(s);
+    free(b.data);
+}
+
 static void weights_have_the_pattern(void **state) {
     (void)state;
-    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
-        const struct net *net = &nets[k];
-        struct bytes b = model(net, false);
-        ot_session *s = open_bytes(b, NULL);
-        ot_parameter_info info;
-        assert_true(find(s, "w", &info) >= 0);
-        if ((info.structure == OT_STRUCTURE_MASK) != (net->slots >= 0))
-            fail_msg("%s: w has structure by %s", net->name, ot_structure_name(info.structure));
-        const double share = (double)info.nonzeros / (double)info.elements / 0.4;
-        if (net->slots >= 0 && fabs(share - net->slots / 100.0) > 0.5)
-            fail_msg("%s: %d slots", net->name, (int)info.nonzeros);
-        if (net->slots >= 0) assert_true(info.mask && strchr("mknbie", *info.mask));
-        assert_true(info.is_trainable);
-        for (const char *mask = "mkbnioe"; *mask; mask++) /* none is trained */
-            if (find(s, (const char[]){*mask, 0}, &info) >= 0)
-                assert_int_equal(info.fixed, OT_FIXED_MASK);
+    each_net(has_the_pattern);
+}
+
+/* As where the same masks are inputs, for ordinary operators. */
+static void steps_as_ordinary_operators(const struct net *net) {
+    if (*net->tensor[1].name == 's') return; /* s is trained where it is no input */
+    for (int sparse = OT_SPARSE_AUTO; sparse <= OT_SPARSE_LIVE; sparse++) {
+        const ot_options options = {.threads = 2, .sparse = (ot_sparse_mode)sparse};
+        struct bytes a = model(net, false), b = model(net, true);
+        ot_session *s = open_bytes(a, &options), *ordinary = open_bytes(b, &options);
+        assert_int_equal(ot_set_trainable(ordinary, "[wv]", 1, NULL), OT_OK);
+        for (int i = 0; i < STEPS; i++) {
+            const double is = step(s, net), want = step(ordinary, net);
+            if (!(fabs(is - want) <= 1e-5 * fabs(want)))
+                fail_msg("%s: loss %.9g, not %.9g, in step %d", net->name, is, want, i);
+        }
         ot_close(s);
+        ot_close(ordinary);
+        free(a.data);
         free(b.data);
     }
 }
 
-/* As where the same masks are inputs, for ordinary operators. */
 static void steps_are_those_of_ordinary_operators(void **state) {
     (void)state;
-    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++)
-        for (int sparse = OT_SPARSE_AUTO; sparse <= OT_SPARSE_LIVE; sparse++) {
-            const struct net *net = &nets[k];
-            const ot_options options = {.threads = 2, .sparse = (ot_sparse_mode)sparse};
-            if (*net->tensor[1].name == 's') continue; /* s is trained where it is no input */
-            struct bytes a = model(net, false), b = model(net, true);
-            ot_session *s = open_bytes(a, &options), *ordinary = open_bytes(b, &options);
-            assert_int_equal(ot_set_trainable(ordinary, "[wv]", 1, NULL), OT_OK);
-            for (int i = 0; i < STEPS; i++) {
-                const double is = step(s, net), want = step(ordinary, net);
-                if (!(fabs(is - want) <= 1e-5 * fabs(want)))
-                    fail_msg("%s: loss %.9g, not %.9g, in step %d", net->name, is, want, i);
-            }
-            ot_close(s);
-            ot_close(ordinary);
-            free(a.data);
-            free(b.data);
-        }
+    each_net(steps_as_ordinary_operators);
 }
 
 /* In the file, masks are as they were, and the weight where it is closed; elsewhere it is trained,
  * and the file computes what the session did. */
+static void file_keeps_what_is_masked(const struct net *net) {
+    struct bytes b = model(net, false);
+    ot_session *s = open_bytes(b, NULL);
+    ot_parameter_info info;
+    const int w = find(s, "w", &info);
+    float now[MOST];
+    ot_error err = {OT_OK, ""};
+    for (int i = 0; i < STEPS; i++) step(s, net);
+    assert_int_equal(ot_read_parameter(s, w, now, NULL), OT_OK);
+    if (ot_export_onnx(s, target(), NULL, &err)) fail_msg("%s", err.message);
+    struct bytes out = slurp(target());
+    unlink(target());
+    Onnx__ModelProto *was = unpack(b), *is = unpack(out);
+    assert_int_equal(is->graph->n_node, was->graph->n_node);
+    for (size_t i = 0; i < was->graph->n_initializer; i++) {
+        const Onnx__TensorProto *from = was->graph->initializer[i];
+        const Onnx__TensorProto *to = initializer(is, from->name);
+        if (strchr("wvs", *from->name)) continue;
+        assert_memory_equal(from->raw_data.data, to->raw_data.data, from->raw_data.len);
+    }
+    const float *f = (const void *)initializer(was, "w")->raw_data.data;
+    const float *t = (const void *)initializer(is, "w")->raw_data.data;
+    int kept = 0;
+    for (int i = 0; i < info.elements; i++) {
+        if (now[i] == 0 && net->slots >= 0)
+            assert_true(t[i] == f[i]);
+        else
+            assert_true(t[i] == now[i]);
+        kept += t[i] == f[i];
+    }
+    if (net->slots >= 0) assert_int_equal(kept, info.elements - info.nonzeros);
+    onnx__model_proto__free_unpacked(was, NULL);
+    onnx__model_proto__free_unpacked(is, NULL);
+    ot_session *again = open_bytes(out, NULL);
+    const double after = step(again, net), want = step(s, net);
+    if (!(fabs(after - want) <= 1e-6 * fabs(want))) fail_msg("%s", net->name);
+    ot_close(again);
+    ot_close(s);
+    free(b.data);
+    free(out.data);
+}
+
 static void files_keep_what_is_masked(void **state) {
     (void)state;
-    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
-        const struct net *net = &nets[k];
-        struct bytes b = model(net, false);
-        ot_session *s = open_bytes(b, NULL);
-        ot_parameter_info info;
-        const int w = find(s, "w", &info);
-        float now[MOST];
-        ot_error err = {OT_OK, ""};
-        for (int i = 0; i < STEPS; i++) step(s, net);
-        assert_int_equal(ot_read_parameter(s, w, now, NULL), OT_OK);
-        if (ot_export_onnx(s, target(), NULL, &err)) fail_msg("%s", err.message);
-        struct bytes out = slurp(target());
-        unlink(target());
-        Onnx__ModelProto *was = unpack(b), *is = unpack(out);
-        assert_int_equal(is->graph->n_node, was->graph->n_node);
-        for (size_t i = 0; i < was->graph->n_initializer; i++) {
-            const Onnx__TensorProto *from = was->graph->initializer[i];
-            const Onnx__TensorProto *to = initializer(is, from->name);
-            if (strchr("wvs", *from->name)) continue;
-            assert_memory_equal(from->raw_data.data, to->raw_data.data, from->raw_data.len);
-        }
-        const float *f = (const void *)initializer(was, "w")->raw_data.data;
-        const float *t = (const void *)initializer(is, "w")->raw_data.data;
-        int kept = 0;
-        for (int i = 0; i < info.elements; i++) {
-            if (now[i] == 0 && net->slots >= 0) assert_true(t[i] == f[i]);
-            else assert_true(t[i] == now[i]);
-            kept += t[i] == f[i];
-        }
-        if (net->slots >= 0) assert_int_equal(kept, info.elements - info.nonzeros);
-        onnx__model_proto__free_unpacked(was, NULL);
-        onnx__model_proto__free_unpacked(is, NULL);
-        ot_session *again = open_bytes(out, NULL);
-        const double after = step(again, net), want = step(s, net);
-        if (!(fabs(after - want) <= 1e-6 * fabs(want))) fail_msg("%s", net->name);
-        ot_close(again);
-        ot_close(s);
-        free(b.data);
-        free(out.data);
-    }
+    each_net(file_keeps_what_is_masked);
 }
 
 /* `!w` leaves the mask to an ordinary operator; a new head has no mask to go with it. */

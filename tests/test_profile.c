@@ -33,11 +33,8 @@ static ot_session *open_mlp(const ot_options *options) {
     model_node(&m, "Relu", "h", "a", "");
     model_node(&m, "Gemm", "a w2", "y", "transB=1");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
-    size_t size;
-    unsigned char *file = model_finish(&m, &size);
     ot_session *s = NULL;
-    assert_int_equal(ot_open_buffer(file, size, options, &s, NULL), OT_OK);
-    free(file);
+    assert_int_equal(model_open(&m, options, &s, NULL), OT_OK);
     const ot_optimizer_options sgd = {.kind = OT_SGD, .lr = 0.1f};
     assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
     return s;
@@ -156,12 +153,9 @@ static ot_session *open_wide(void) {
     model_node(&m, "GlobalAveragePool", "wide", "mean", "");
     model_node(&m, "Flatten", "mean", "y", "");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(IMAGES, WIDE));
-    size_t size;
-    unsigned char *file = model_finish(&m, &size);
     const ot_options options = {.threads = 2, .sparse = OT_SPARSE_ALWAYS};
     ot_session *s = NULL;
-    assert_int_equal(ot_open_buffer(file, size, &options, &s, NULL), OT_OK);
-    free(file);
+    assert_int_equal(model_open(&m, &options, &s, NULL), OT_OK);
     const ot_optimizer_options sgd = {.kind = OT_SGD, .lr = 0.1f};
     assert_int_equal(ot_set_optimizer(s, &sgd, NULL), OT_OK);
     return s;

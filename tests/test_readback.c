@@ -46,12 +46,8 @@ static Onnx__ModelProto *sample_model(const char *constant) {
     add_raw(m, "w_half", OT_FLOAT16, 3, 4, w_half, sizeof w_half);
     add_raw(m, "w_double", OT_DOUBLE, 3, 4, w_double, sizeof w_double);
     add_raw(m, "bias", OT_FLOAT, 3, 0, bias, sizeof bias);
-    Onnx__SparseTensorProto *s = add_sparse(m);
-    set_sparse(s, 4, 3, w_values, w_linear, 4, false);
-    s->values->name = text("w_linear");
-    s = add_sparse(m);
-    set_sparse(s, 4, 3, w_values, w_coo, 4, true);
-    s->values->name = text("w_coo");
+    add_sparse(m, "w_linear", 4, 3, w_values, w_linear, 4, false);
+    add_sparse(m, "w_coo", 4, 3, w_values, w_coo, 4, true);
     add_sparse_value(m, constant);
     add_int(add_node(m, "Gemm", "x w_rows bias", "a"), "transB", 1);
     add_node(m, "MatMul", "a w_columns", "b");

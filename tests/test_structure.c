@@ -71,11 +71,7 @@ static struct bytes model(const struct item *item) {
     }
     add_input(m, "x", -1, IN);
     if (item->kind == FLOATS) add_raw(m, "w", OT_FLOAT, IN, OUT, w, sizeof w);
-    if (item->kind == SPARSE) {
-        Onnx__SparseTensorProto *s = add_sparse(m);
-        set_sparse(s, IN, OUT, entry, index, n, false);
-        s->values->name = text("w");
-    }
+    if (item->kind == SPARSE) add_sparse(m, "w", IN, OUT, entry, index, n, false);
     if (item->kind == BYTES) {
         add_raw(m, "w", OT_INT8, IN, OUT, b, sizeof b);
         add_raw(m, "s", OT_FLOAT, 1, 0, &scale, sizeof scale);

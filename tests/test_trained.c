@@ -246,7 +246,6 @@ static void add_nodes(struct model *m, const char *text) {
 static ot_session *opened(const struct row *row) {
     static const int64_t x[] = {BATCH, TIME, WIDTH}, image[] = {BATCH, WIDTH, 4, 4};
     struct model m;
-    size_t size;
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
     model_begin(&m, 17);
@@ -257,9 +256,7 @@ static ot_session *opened(const struct row *row) {
     add_constants(&m, row->constants);
     add_nodes(&m, row->nodes);
     model_output(&m, "y", OT_FLOAT, 3, x);
-    unsigned char *file = model_finish(&m, &size);
-    if (ot_open_buffer(file, size, NULL, &s, &err)) fail_msg("%s: %s", row->what, err.message);
-    free(file);
+    if (model_open(&m, NULL, &s, &err)) fail_msg("%s: %s", row->what, err.message);
     return s;
 }
 

@@ -2,7 +2,6 @@
 #include "tools/algorithm.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +17,6 @@ struct reader {
     int code;
 };
 
-/* Adds to a line as much as there is room for. */
-static void append(char *line, size_t size, const char *format, ...) {
-    const size_t n = strlen(line);
-    va_list list;
-    va_start(list, format);
-    vsnprintf(line + n, size - n, format, list);
-    va_end(list);
-}
-
 /* Was another value given? */
 static bool is_replaced(const struct settings *s, enum option_id id, const char *value) {
     if (!ot_is_given(s, id)) return false;
@@ -38,8 +28,8 @@ static void put(struct reader *r, enum option_id id, const char *value) {
     const char *key = ot_option_table[id].key;
     if (r->code) return;
     if (is_replaced(r->s, id, value))
-        append(r->a->instead, sizeof r->a->instead, "%s%s=%s (%s)", *r->a->instead ? ", " : "", key,
-               ot_text(r->s, id), value);
+        ot_append_text(r->a->instead, sizeof r->a->instead, "%s%s=%s (%s)",
+                       *r->a->instead ? ", " : "", key, ot_text(r->s, id), value);
     if (!ot_is_given(r->s, id)) r->code = ot_settings_put(r->s, key, value, origin, r->f);
 }
 
@@ -51,7 +41,7 @@ static void put_number(struct reader *r, enum option_id id, double value) {
     while (strtof(text, NULL) != (float)value && ++digits <= 9);
     put(r, id, text);
     if (value != 0)
-        append(r->a->text, sizeof r->a->text, " %s=%s", ot_option_table[id].key, text);
+        ot_append_text(r->a->text, sizeof r->a->text, " %s=%s", ot_option_table[id].key, text);
 }
 
 /* The word of a CHOICE, in buffer. */
@@ -67,7 +57,7 @@ static void put_optimizer(struct reader *r, const ot_optimizer_options *o) {
     char name[32];
     const bool averages = o->kind != OT_SGD && o->kind != OT_ADAGRAD;
     put(r, OPTION_optimizer, word(OPTION_optimizer, (int)o->kind, name, sizeof name));
-    append(r->a->text, sizeof r->a->text, "%s", name);
+    ot_append_text(r->a->text, sizeof r->a->text, "%s", name);
     if (ot_integer(r->s, OPTION_optimizer, 0) != (int64_t)o->kind) return;
     put_number(r, OPTION_lr, o->lr);
     put_number(r, OPTION_weight_decay, o->weight_decay);
@@ -87,7 +77,7 @@ static void put_optimizer(struct reader *r, const ot_optimizer_options *o) {
 static void put_loss(struct reader *r, const ot_loss_options *o) {
     char name[32], text[24];
     put(r, OPTION_loss, word(OPTION_loss, (int)o->kind, name, sizeof name));
-    append(r->a->text, sizeof r->a->text, ", %s", name);
+    ot_append_text(r->a->text, sizeof r->a->text, ", %s", name);
     put(r, OPTION_output, o->output);
     if (ot_integer(r->s, OPTION_loss, 0) != (int64_t)o->kind) return;
     if (o->kind == OT_LOSS_CROSS_ENTROPY) put_number(r, OPTION_label_smoothing, o->label_smoothing);
@@ -95,7 +85,7 @@ static void put_loss(struct reader *r, const ot_loss_options *o) {
     snprintf(text, sizeof text, "%" PRId64, o->ignore_index);
     if (!o->use_ignore_index) return;
     put(r, OPTION_ignore_index, text);
-    append(r->a->text, sizeof r->a->text, " ignore_index=%s", text);
+    ot_append_text(r->a->text, sizeof r->a->text, " ignore_index=%s", text);
 }
 
 int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s,

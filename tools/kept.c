@@ -2,7 +2,6 @@
 #include "tools/trainer.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,14 +54,6 @@ int ot_kept_check(const struct settings *s, struct failure *f) {
 
 /* ---- what has changed ---- */
 
-static void append(char *line, size_t size, const char *format, ...) {
-    const size_t n = strlen(line);
-    va_list list;
-    va_start(list, format);
-    vsnprintf(line + n, size - n, format, list);
-    va_end(list);
-}
-
 /* Where things are, and how they are shown: no result depends on it. */
 static bool is_outer(enum option_id id) {
     static const enum option_id outer[] = {OPTION_model,   OPTION_data,        OPTION_val,
@@ -80,7 +71,7 @@ void ot_kept_changes(const struct settings *s, char *line, size_t size) {
         const char *was = s->item[i].run, *is = ot_text(s, id);
         if (!(ot_option_table[i].commands & TRAIN) || is_outer(id) || !ot_is_new(s, id)) continue;
         if (!ot_same_value(id, was, is))
-            append(line, size, "%s%s=%s (%s)", *line ? ", " : "", ot_option_table[i].key, is,
-                   was ? was : "not set");
+            ot_append_text(line, size, "%s%s=%s (%s)", *line ? ", " : "", ot_option_table[i].key,
+                           is, was ? was : "not set");
     }
 }

@@ -23,6 +23,14 @@ static int sequence_length(const unsigned char *s) {
     return n;
 }
 
+void ot_append_text(char *line, size_t size, const char *format, ...) {
+    const size_t n = strlen(line);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line + n, size - n, format, list);
+    va_end(list);
+}
+
 void ot_make_safe(char *out, size_t size, const char *text) {
     const unsigned char *s = (const unsigned char *)text;
     size_t used = 0;

@@ -55,6 +55,9 @@ int ot_count_cpus(void);
 /* Whether both paths name one existing file. */
 bool ot_same_file(const char *a, const char *b);
 
+/* Adds to a line of `size` bytes what there is room for. */
+void ot_append_text(char *line, size_t size, const char *format, ...) OT_PRINTF(3, 4);
+
 /* Copies text to out (size bytes, NUL included), escaping as ot_refuse does. */
 void ot_make_safe(char *out, size_t size, const char *text);
 
