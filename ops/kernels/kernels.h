@@ -129,7 +129,7 @@ struct max_pool {
 
 /* Units convolved by taps of their own, OT_DEPTHWISE_TAPS at most, line by line:
  * y = bias + sum over k of tap[k] * x[offset[k]], of n places in each line; all in floats.
- * depthwise_weight: sum[k] += y * x[offset[k]], y being a gradient; behind them that of the bias. */
+ * depthwise_weight: sum[k] += y * x[offset[k]], y being a gradient; then that of the bias. */
 enum { OT_DEPTHWISE_TAPS = 49 };
 
 struct depthwise {
