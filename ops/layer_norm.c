@@ -235,8 +235,8 @@ static const char *const rms_cases[] = {
 const struct op ot_op_RMSNormalization = {
     .name = "RMSNormalization", .since = 23, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1), .parameters = 2,
-    .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare, .forward = forward,
-    .backward = backward, .cases = rms_cases,
+    .state_size = sizeof(struct state), .fits = fits, .lanes = lanes, .prepare = prepare,
+    .forward = forward, .backward = backward, .cases = rms_cases,
     .again = forward,
 };
 

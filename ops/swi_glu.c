@@ -15,6 +15,12 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return n->x[0]->rank >= lane_rank && !ot_is_fixed(n->x[0]) && !ot_is_fixed(n->x[1]);
 }
 
+/* In place of nodes that spell it out. */
+static bool fits(const struct op_node *n) {
+    return n->x[0]->type == OT_FLOAT && n->x[1]->type == OT_FLOAT &&
+           ot_same_shape(n->x[0], n->x[1]);
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     char a[128], b[128];
     ((struct state *)n->state)->alpha = ot_attr_float(n->node, "alpha", 1);
@@ -76,6 +82,6 @@ static const char *const cases[] = {
 const struct op ot_op_SwiGLU = {
     .name = "SwiGLU", .since = 28, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "alpha:f", .needs = OT_X(0) | OT_X(1), .state_size = sizeof(struct state),
-    .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .fits = fits, .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward, .cases = cases,
 };

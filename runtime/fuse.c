@@ -31,13 +31,18 @@ static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node 
 #define CUBE BENT("Pow(x, 3)")
 #define CUBE_MUL BENT("Mul(x, Mul(x, x))")
 #define CENTRED "Sub(x, ReduceMean(x))"
-#define NORM(square)                                                                        \
-    "Add(Mul(Div(" CENTRED ", Sqrt(Add(ReduceMean(" square "), e))), w), b)"
+#define SQUARE(x) "{Pow(" x ", 2); Mul(" x ", " x ")}"
+/* y over the root of the mean square of d, times w. */
+#define DEVIATION(d) "Sqrt(Add(ReduceMean(" SQUARE(d) "), e))"
+#define SCALED(y, d)                                                                        \
+    "{Mul(Div(" y ", " DEVIATION(d) "), w); "                                              \
+    "Mul*(" y ", w, {Reciprocal(" DEVIATION(d) "); Div(1, " DEVIATION(d) ")})}"
 
 static const struct rule rules[] = {
     {"Linear", "Add(MatMul(x, w), b)", NULL},
-    {"LayerNormalization", NORM("Pow(" CENTRED ", 2)"), accept_norm},
-    {"LayerNormalization", NORM("Mul(" CENTRED ", " CENTRED ")"), accept_norm},
+    {"LayerNormalization", "Add(" SCALED(CENTRED, CENTRED) ", b)", accept_norm},
+    {"RMSNormalization", SCALED("x", "x"), accept_norm},
+    {"SwiGLU", "Mul({Mul(x, Sigmoid(x)); Swish(x)}, b)", NULL},
     {"Gelu", "Mul(Mul(x, " NORMAL "), 0.5)", NULL},
     {"Gelu", "Mul(Mul(x, 0.5), " NORMAL ")", NULL},
     {"Gelu", "Mul(x, Mul(" NORMAL ", 0.5))", NULL},
@@ -93,8 +98,9 @@ static bool accept_norm(struct plan *p, const struct match *m, struct node *node
     }
     tell(node, (struct attr){.name = "axis", .kind = OT_ATTR_INT, .i = axis});
     tell(node, (struct attr){.name = "epsilon", .kind = OT_ATTR_FLOAT, .f = *(float *)e->data});
-    memcpy(node->in, (int[]){m->value[0], m->value[2], m->value[3]}, 3 * sizeof *node->in);
-    node->n_in = 3;
+    const int bias = m->value[3];
+    memcpy(node->in, (int[]){m->value[0], m->value[2], bias}, 3 * sizeof *node->in);
+    node->n_in = bias < 0 ? 2 : 3;
     return true;
 }
 
@@ -104,6 +110,7 @@ struct fuser {
     struct plan *p;
     const struct graph *g;
     int *uses; /* of each value: inputs of needed nodes that read it, and 1 a result */
+    const struct fusion *within; /* whose members alone are looked at; NULL: all nodes */
     struct expression e[RULES];
 };
 
@@ -127,6 +134,8 @@ static int list_members(const struct match *m, int *member) {
     int n = 0, unique = 0;
     for (int i = 0; i < OT_MATCH_NODES; i++)
         if (m->node[i] >= 0) member[n++] = m->node[i];
+    for (int i = 0; i < OT_MATCH_BETWEEN; i++)
+        if (m->between[i] >= 0) member[n++] = m->between[i];
     qsort(member, (size_t)n, sizeof *member, ascending);
     for (int i = 0; i < n; i++)
         if (!i || member[i] != member[i - 1]) member[unique++] = member[i];
@@ -148,15 +157,41 @@ static bool is_seen(const struct fuser *f, const struct match *m, const int *mem
     return f->uses[v] != uses_among(f->g, member, n, v);
 }
 
+static bool has(const int *member, int n, int k) {
+    for (int i = 0; i < n; i++)
+        if (member[i] == k) return true;
+    return false;
+}
+
 /* No member belongs to another fusion, and only members need what all but the last compute. */
 static bool is_closed(const struct fuser *f, const struct match *m, const int *member, int n) {
     for (int k = 0; k < n; k++) {
         const struct node *node = &f->g->node[member[k]];
         if (f->p->fused[member[k]]) return false;
+        if (f->within && !has(f->within->member, f->within->n, member[k])) return false;
         for (int j = 0; k < n - 1 && j < node->n_out; j++)
             if (node->out[j] >= 0 && is_seen(f, m, member, n, node->out[j])) return false;
     }
     return true;
+}
+
+static ot_status try_rules(struct fuser *f, int k, int first, ot_error *err);
+
+/* What becomes of the members where the operator declines. */
+static ot_status add_others(struct fuser *f, struct fusion *fusion, int rule, ot_error *err) {
+    struct plan *p = f->p;
+    const struct fusion *around = f->within;
+    fusion->instead = ot_arena_alloc(&p->arena, (size_t)fusion->n, sizeof(struct fusion *));
+    if (!fusion->instead) return ot_plan_no_memory(err);
+    f->within = fusion;
+    for (int i = fusion->n - 1; i >= 0; i--)
+        OT_TRY(try_rules(f, fusion->member[i], i == fusion->n - 1 ? rule + 1 : 0, err));
+    f->within = around;
+    for (int i = 0; i < fusion->n; i++) {
+        fusion->instead[i] = p->fused[fusion->member[i]];
+        p->fused[fusion->member[i]] = fusion;
+    }
+    return OT_OK;
 }
 
 static ot_status add(struct fuser *f, int rule, const struct match *m, const int *member, int n,
@@ -165,7 +200,7 @@ static ot_status add(struct fuser *f, int rule, const struct match *m, const int
     const struct node *last = &f->g->node[member[n - 1]];
     const int values = f->e[rule].values;
     struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
-    int *in = ot_arena_alloc(&p->arena, (size_t)values, sizeof *in);
+    int *in = ot_arena_alloc(&p->arena, (size_t)values + 1, sizeof *in);
     struct attr *attr = ot_arena_alloc(&p->arena, ATTRIBUTES, sizeof *attr);
     if (!fusion || !in || !attr) return ot_plan_no_memory(err);
     memcpy(in, m->value, (size_t)values * sizeof *in);
@@ -175,14 +210,13 @@ static ot_status add(struct fuser *f, int rule, const struct match *m, const int
                                  .opset = last->opset, .n_in = values, .n_out = last->n_out,
                                  .in = in, .out = last->out, .attr = attr};
     if (rules[rule].accept && !rules[rule].accept(p, m, &fusion->node)) return OT_OK;
-    for (int i = 0; i < n; i++) p->fused[member[i]] = fusion;
-    return OT_OK;
+    return add_others(f, fusion, rule, err);
 }
 
-static ot_status try_rules(struct fuser *f, int k, ot_error *err) {
+static ot_status try_rules(struct fuser *f, int k, int first, ot_error *err) {
     struct match m;
-    int member[OT_MATCH_NODES];
-    for (int i = 0; i < RULES && !f->p->fused[k]; i++) {
+    int member[OT_MATCH_NODES + OT_MATCH_BETWEEN];
+    for (int i = first; i < RULES && !f->p->fused[k]; i++) {
         if (!ot_match(&f->e[i], f->g, k, &m)) continue;
         const int n = list_members(&m, member);
         if (is_closed(f, &m, member, n)) OT_TRY(add(f, i, &m, member, n, err));
@@ -209,12 +243,6 @@ static int close_members(const struct fuser *f, const struct attention *a, int *
     }
     qsort(member, (size_t)n, sizeof *member, ascending);
     return n;
-}
-
-static bool has(const int *member, int n, int k) {
-    for (int i = 0; i < n; i++)
-        if (member[i] == k) return true;
-    return false;
 }
 
 /* Nodes around the operands may be needed by others as well, and then run too; not the scores. */
@@ -257,7 +285,7 @@ static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error 
         if (needed[k] && !*f->g->node[k].domain && !strcmp(f->g->node[k].op_type, "Softmax"))
             OT_TRY(try_attention(f, needed, k, err));
     for (int k = f->g->n_nodes - 1; k >= 0; k--)
-        if (needed[k]) OT_TRY(try_rules(f, k, err));
+        if (needed[k]) OT_TRY(try_rules(f, k, 0, err));
     return OT_OK;
 }
 

@@ -9,7 +9,8 @@
 struct fusion {
     struct node node;
     const struct attention *attention; /* where inputs and attributes wait for shapes; or NULL */
-    int n, member[]; /* nodes of the graph, ascending */
+    struct fusion **instead; /* of each member, where the operator declines: another one, or NULL */
+    int n, member[];         /* nodes of the graph, ascending */
 };
 
 /* Fills p->fused: of each node the fusion it is a member of, or NULL. needed: the nodes that the

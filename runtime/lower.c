@@ -216,7 +216,8 @@ static ot_status lower_nodes(struct plan *p, int k, bool *passed, ot_error *err)
     if (taken) return OT_OK;
     if (!f) return lower_node(p, &g->node[k], k, NULL, err);
     for (int i = 0; i < f->n; i++)
-        OT_TRY(lower_node(p, &g->node[f->member[i]], f->member[i], NULL, err));
+        p->fused[f->member[i]] = f->instead ? f->instead[i] : NULL;
+    for (int i = 0; i < f->n; i++) OT_TRY(lower_nodes(p, f->member[i], passed, err));
     return OT_OK;
 }
 

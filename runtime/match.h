@@ -3,18 +3,27 @@
  * A pattern is such an expression as text, "Add(MatMul(x, w), b)":
  *   Name(args)   a node of this operator, or of one of several (Mul|Div), whose first inputs match
  *   Name?(args)  the same; or no such node: then the first argument is matched in its place
+ *   Mul*(a,b,c)  a product of all of these, in any order and grouping
+ *   {a; b}       the one or the other, tried in this order
  *   0.5          a constant of one element with this value, to 1e-4
  *   x            any value, the same one wherever the name stands
- * Add and Mul take their arguments in either order. Names of values are lower case.
+ * Add and Mul take their arguments in either order. Names of values are lower case. Identity, and a
+ * Cast of floats to float, may stand before any node.
  */
 #ifndef OT_RUNTIME_MATCH_H
 #define OT_RUNTIME_MATCH_H
 
 #include "runtime/base/graph.h"
 
-enum { OT_MATCH_TERMS = 48, OT_MATCH_ARGS = 6, OT_MATCH_VALUES = 10, OT_MATCH_NODES = 24 };
+enum {
+    OT_MATCH_TERMS = 80,
+    OT_MATCH_ARGS = 6,
+    OT_MATCH_VALUES = 10,
+    OT_MATCH_NODES = 40,
+    OT_MATCH_BETWEEN = 8
+};
 
-enum term_kind { OT_TERM_VALUE, OT_TERM_NUMBER, OT_TERM_NODE };
+enum term_kind { OT_TERM_VALUE, OT_TERM_NUMBER, OT_TERM_NODE, OT_TERM_PRODUCT, OT_TERM_CHOICE };
 
 struct term {
     enum term_kind kind;
@@ -32,9 +41,10 @@ struct expression {
     int n, values, nodes;
 };
 
-/* Values and nodes in the order in which the pattern names them first; -1: not there. */
+/* Values and nodes in the order in which the pattern names them first; -1: not there. The nodes of
+ * a product count one less than its factors. between: those that the pattern does not name. */
 struct match {
-    int value[OT_MATCH_VALUES], node[OT_MATCH_NODES];
+    int value[OT_MATCH_VALUES], node[OT_MATCH_NODES], between[OT_MATCH_BETWEEN];
 };
 
 /* Patterns are part of the program: a wrong one is a bug, which an assertion shows. */

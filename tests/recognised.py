@@ -172,7 +172,8 @@ def bert(names, **more):
 def whisper():
     import transformers
     config = transformers.WhisperConfig(d_model=32, encoder_layers=2, encoder_attention_heads=4,
-                                        encoder_ffn_dim=64, num_mel_bins=16,
+                                        encoder_ffn_dim=64, decoder_layers=1,
+                                        decoder_attention_heads=4, num_mel_bins=16,
                                         max_source_positions=20, vocab_size=50, pad_token_id=0,
                                         bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
     return transformers.WhisperModel(config).encoder

@@ -16,6 +16,9 @@
     "ReduceMean v > n1 ; axes=-1,\nSub v n1 > d\n" s "ReduceMean q > n2 ; axes=-1,\n"      \
     "Add n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\n"
 
+#define SQUARES "Pow v two > q\nReduceMean q > n2 ; axes=-1,\n"
+#define ROOT "Add n2 epsilon > n3\nSqrt n3 > n4\nReciprocal n4 > n5\n"
+
 static const struct net nets[] = {
     {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul v e3 > e4\nMul e4 half > t\n")},
     {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul half v > e4\nMul e3 e4 > t\n")},
@@ -43,6 +46,41 @@ static const struct net nets[] = {
      FORWARD("ReduceMean v > n1 ; axes=1,\nSub v n1 > d\nPow d two > q\n"
              "ReduceMean q > n2 ; axes=1,\nAdd n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\n"
              "Mul n5 g > n6\nAdd n6 h > t\n")},
+    /* the deviation as its inverse, in other orders, with casts between */
+    {"LayerNormalization", 1, 17, NORM_WEIGHTS,
+     FORWARD("ReduceMean v > n1 ; axes=-1,\nSub v n1 > d\nPow d two > q\n"
+             "ReduceMean q > n2 ; axes=-1,\nAdd epsilon n2 > n3\nSqrt n3 > n4\n"
+             "Reciprocal n4 > n5\nMul n5 g > n6\nMul d n6 > n7\nAdd n7 h > t\n")},
+    {"RMSNormalization", 1, 17, NORM_WEIGHTS,
+     FORWARD(SQUARES ROOT "Mul v n5 > n6\nMul g n6 > t\n")},
+    {"RMSNormalization", 1, 17, NORM_WEIGHTS,
+     FORWARD("Cast v > c ; to=1\nMul c c > q\nReduceMean q > n2 ; axes=-1,\nAdd n2 epsilon > n3\n"
+             "Sqrt n3 > n4\nDiv one n4 > n5\nMul c n5 > n6\nCast n6 > n7 ; to=1\n"
+             "Mul n7 g > t\n")},
+    {"RMSNormalization", 1, 18, NORM_WEIGHTS "last#-1",
+     FORWARD("Pow v two > q\nReduceMean q last > n2\nAdd n2 epsilon > n3\nSqrt n3 > n4\n"
+             "Div v n4 > n5\nMul n5 g > t\n")},
+    {"RMSNormalization", 1, 17, NORM_WEIGHTS,
+     FORWARD(SQUARES ROOT "Mul g n5 > n6\nMul n6 v > t\n")},
+    /* another power; along another axis; a root that somebody else reads; no scale of its axis */
+    {"RMSNormalization", 0, 17, NORM_WEIGHTS "four=4",
+     FORWARD("Pow v four > q\nReduceMean q > n2 ; axes=-1,\n" ROOT
+             "Mul v n5 > n6\nMul g n6 > t\n")},
+    {"RMSNormalization", 0, 17, NORM_WEIGHTS,
+     FORWARD("Pow v two > q\nReduceMean q > n2 ; axes=1,\n" ROOT "Mul v n5 > n6\nMul g n6 > t\n")},
+    {"RMSNormalization", 0, 17, NORM_WEIGHTS,
+     FORWARD(SQUARES ROOT "Mul v n5 > n6\nMul g n6 > n7\nMul n7 n5 > t\n")},
+    {"RMSNormalization", 0, 17, NORM_WEIGHTS "k:5,6",
+     FORWARD(SQUARES ROOT "Mul v n5 > n6\nMul k n6 > t\n")},
+    /* a gate of the same shape; one that is broadcast leaves a Swish, or nothing */
+    {"SwiGLU", 1, 17, FORWARD_WEIGHTS "k:8,6",
+     FORWARD("MatMul x k > m\nSigmoid v > e\nMul e v > e2\nMul m e2 > t\n")},
+    {"SwiGLU", 1, 24, FORWARD_WEIGHTS "k:8,6",
+     FORWARD("MatMul x k > m\nSwish v > e\nMul e m > t\n")},
+    {"SwiGLU", 0, 17, FORWARD_WEIGHTS "k:6",
+     FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
+    {"Swish", 1, 17, FORWARD_WEIGHTS "k:6",
+     FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
     {"Linear", 2, 17, "g:8 w:8,6 b:6 v:6,4 c:4",
      "Mul x g > t\nMatMul t w > u\nAdd u b > r\nMatMul r v > s\nAdd c s > y"},
     /* not the one whose product somebody else reads, nor a sum of two products */
