@@ -97,6 +97,7 @@ set(ONNX_SOURCES
   onnx/nodes.c
   onnx/note.c
   onnx/payload.c
+  onnx/pieces.c
   onnx/readback.c
   onnx/scan.c
   onnx/schema.c
@@ -104,6 +105,7 @@ set(ONNX_SOURCES
   onnx/sequence.c
   onnx/skeleton.c
   onnx/slots.c
+  onnx/slots_pattern.c
   onnx/sparse.c
   onnx/training.c
   onnx/tree.c
@@ -296,6 +298,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_trained:model.c:wire.c
   test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
+  test_slots:export_case.c:onnx_build.c
   test_sparse:sparse_case.c
   test_structure:export_case.c:onnx_build.c
 )

@@ -137,21 +137,21 @@ ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void *
     *size = at.has_length ? (size_t)at.length : (size_t)((uint64_t)st.st_size - at.offset);
     OT_TRY(ot_external_open(im, t, *size, &e)); /* the file is as long as that */
     *bytes = ot_bump_alloc(&im->temporary, *size, 1);
-    ot_status status = *bytes ? ot_external_read(im, &e, 0, *size, *bytes)
+    ot_status status = *bytes ? ot_external_read(&e, 0, *size, *bytes, &im->last)
                               : ot_import_no_room(im, &im->scratch, *size);
     ot_external_close(&e);
     return status;
 }
 
-ot_status ot_external_read(struct import *im, const struct external *e, size_t first, size_t size,
-                           void *dst) {
+ot_status ot_external_read(const struct external *e, size_t first, size_t size, void *dst,
+                           ot_error *err) {
     size_t n = 0;
     while (n < size) {
         ssize_t r = pread(e->fd, (char *)dst + n, size - n, (off_t)(e->offset + first + n));
         if (r < 0 && errno == EINTR) continue;
         if (r <= 0)
-            return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': cannot read: %s",
-                                  e->path, r ? strerror(errno) : "the file has become shorter");
+            return ot_fail(err, OT_ERROR_IO, "external data '%.200s': cannot read: %s", e->path,
+                           r ? strerror(errno) : "the file has become shorter");
         n += (size_t)r;
     }
     return OT_OK;

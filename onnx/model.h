@@ -129,8 +129,8 @@ struct external {
 ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t size,
                            struct external *e);
 /* Bytes [first, first + size) of the tensor. */
-ot_status ot_external_read(struct import *im, const struct external *e, size_t first, size_t size,
-                           void *dst);
+ot_status ot_external_read(const struct external *e, size_t first, size_t size, void *dst,
+                           ot_error *err);
 void ot_external_close(struct external *e);
 /* All bytes of a tensor that may be of any type, in scratch memory. */
 ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void **bytes,
@@ -145,9 +145,11 @@ struct payload {
 
 ot_status ot_payload_open(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
                           struct payload *p);
-/* Converts elements [first, first + n). */
-ot_status ot_payload_part(struct import *im, const struct payload *p, size_t first, size_t n,
-                          void *dst);
+/* Converts elements [first, first + n). Several threads may read different parts. */
+ot_status ot_payload_part(const struct payload *p, size_t first, size_t n, void *dst,
+                          ot_error *err);
+/* Floats from `first` on where they stand in memory as they are, not aligned; else NULL. */
+const void *ot_payload_in_place(const struct payload *p, size_t first);
 void ot_payload_close(struct payload *p);
 
 /* ---- sparse.c ---- */

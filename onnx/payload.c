@@ -150,15 +150,15 @@ static void convert_raw(ot_type type, const char *raw, size_t n, void *dst) {
     }
 }
 
-static ot_status convert_int32s(struct import *im, const Onnx__TensorProto *t, size_t first,
-                                size_t n, void *dst) {
+static ot_status convert_int32s(const Onnx__TensorProto *t, size_t first, size_t n, void *dst,
+                                ot_error *err) {
     const ot_type type = (ot_type)t->data_type;
     const size_t size = ot_type_size(type);
     for (size_t i = 0; i < n; i++) {
         int32_t v = t->int32_data[first + i];
         if (v < types[type].low || v > types[type].high)
-            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is %d, out of range for %s",
-                                  first + i, (int)v, ot_type_name(type));
+            return ot_fail(err, OT_ERROR_INVALID, "value %zu is %d, out of range for %s", first + i,
+                           (int)v, ot_type_name(type));
         if (type == OT_FLOAT16)
             ((float *)dst)[i] = ot_float16_to_float((uint16_t)v);
         else if (type == OT_BFLOAT16)
@@ -171,21 +171,21 @@ static ot_status convert_int32s(struct import *im, const Onnx__TensorProto *t, s
     return OT_OK;
 }
 
-static ot_status convert_uint64s(struct import *im, const Onnx__TensorProto *t, size_t first,
-                                 size_t n, void *dst) {
+static ot_status convert_uint64s(const Onnx__TensorProto *t, size_t first, size_t n, void *dst,
+                                 ot_error *err) {
     const ot_type type = (ot_type)t->data_type;
     for (size_t i = 0; i < n; i++) {
         uint64_t v = t->uint64_data[first + i];
         if (type == OT_UINT32 && v > UINT32_MAX)
-            return ot_import_fail(im, OT_ERROR_INVALID, "value %zu is out of range for uint32",
-                                  first + i);
+            return ot_fail(err, OT_ERROR_INVALID, "value %zu is out of range for uint32",
+                           first + i);
         memcpy((char *)dst + i * ot_type_size(type), &v, ot_type_size(type));
     }
     return OT_OK;
 }
 
-static ot_status convert_typed(struct import *im, const Onnx__TensorProto *t, size_t first,
-                               size_t n, void *dst) {
+static ot_status convert_typed(const Onnx__TensorProto *t, size_t first, size_t n, void *dst,
+                               ot_error *err) {
     switch (types[t->data_type].family) {
     case FLOATS:
         memcpy(dst, t->float_data + first, n * sizeof *t->float_data);
@@ -197,9 +197,9 @@ static ot_status convert_typed(struct import *im, const Onnx__TensorProto *t, si
         for (size_t i = 0; i < n; i++) ((float *)dst)[i] = (float)t->double_data[first + i];
         break;
     case INT32S:
-        return convert_int32s(im, t, first, n, dst);
+        return convert_int32s(t, first, n, dst, err);
     case UINT64S:
-        return convert_uint64s(im, t, first, n, dst);
+        return convert_uint64s(t, first, n, dst, err);
     default:
         break;
     }
@@ -207,17 +207,17 @@ static ot_status convert_typed(struct import *im, const Onnx__TensorProto *t, si
 }
 
 /* What stands in the file as it does here is read to where it stays. */
-static ot_status read_external(struct import *im, const struct payload *p, size_t first, size_t n,
-                               void *dst) {
+static ot_status read_external(const struct payload *p, size_t first, size_t n, void *dst,
+                               ot_error *err) {
     const ot_type type = (ot_type)p->t->data_type;
     const size_t size = ot_type_size(type);
     const size_t to_size = is_float(type) ? sizeof(float) : size;
     char piece[4096];
     if (type == OT_FLOAT || (!is_float(type) && type != OT_BOOL))
-        return ot_external_read(im, &p->external, first * size, n * size, dst);
+        return ot_external_read(&p->external, first * size, n * size, dst, err);
     for (size_t i = 0; i < n;) {
         const size_t k = n - i < sizeof piece / size ? n - i : sizeof piece / size;
-        OT_TRY(ot_external_read(im, &p->external, (first + i) * size, k * size, piece));
+        OT_TRY(ot_external_read(&p->external, (first + i) * size, k * size, piece, err));
         convert_raw(type, piece, k, (char *)dst + i * to_size);
         i += k;
     }
@@ -233,13 +233,20 @@ ot_status ot_payload_open(struct import *im, const Onnx__TensorProto *t, const s
     return p->is_external ? ot_external_open(im, t, bytes, &p->external) : OT_OK;
 }
 
-ot_status ot_payload_part(struct import *im, const struct payload *p, size_t first, size_t n,
-                          void *dst) {
+const void *ot_payload_in_place(const struct payload *p, size_t first) {
+    const Onnx__TensorProto *t = p->t;
+    if (p->is_external || t->data_type != OT_FLOAT) return NULL;
+    if (!t->has_raw_data || !t->raw_data.len) return t->float_data ? t->float_data + first : NULL;
+    return t->raw_data.data + first * sizeof(float);
+}
+
+ot_status ot_payload_part(const struct payload *p, size_t first, size_t n, void *dst,
+                          ot_error *err) {
     const Onnx__TensorProto *t = p->t;
     const ot_type type = (ot_type)t->data_type;
     if (!n) return OT_OK;
-    if (p->is_external) return read_external(im, p, first, n, dst);
-    if (!t->has_raw_data || !t->raw_data.len) return convert_typed(im, t, first, n, dst);
+    if (p->is_external) return read_external(p, first, n, dst, err);
+    if (!t->has_raw_data || !t->raw_data.len) return convert_typed(t, first, n, dst, err);
     convert_raw(type, (const char *)t->raw_data.data + first * ot_type_size(type), n, dst);
     return OT_OK;
 }
@@ -250,7 +257,7 @@ ot_status ot_payload_read(struct import *im, const Onnx__TensorProto *t, const s
                           void *dst) {
     struct payload p;
     OT_TRY(ot_payload_open(im, t, shape, &p));
-    ot_status status = ot_payload_part(im, &p, 0, (size_t)ot_elements(shape), dst);
+    ot_status status = ot_payload_part(&p, 0, (size_t)ot_elements(shape), dst, &im->last);
     ot_payload_close(&p);
     return status;
 }

@@ -193,7 +193,7 @@ static ot_status compare_dense(struct comparison *c, const Onnx__TensorProto *p)
     ot_status status = OT_OK;
     for (int64_t i = 0, n; i < count && !status; i += n) {
         n = piece_size(c, i, count, most);
-        status = ot_payload_part(c->im, &payload, (size_t)i, (size_t)n, c->piece);
+        status = ot_payload_part(&payload, (size_t)i, (size_t)n, c->piece, &c->im->last);
         if (!status)
             status = shape.type != OT_FLOAT ? compare_integers(c, i, n, c->piece)
                      : c->t->pattern        ? compare_slots(c, i, n, c->piece)

@@ -5,201 +5,211 @@
 #include <limits.h>
 #include <string.h>
 
-#include "runtime/base/pattern.h"
+#include "onnx/pieces.h"
+#include "runtime/base/nonzeros.h"
 
-enum { PIECE = 1 << 16, GROUP = 8, BLOCK = 1 << 20 }; /* floats; of one look; entries */
+enum { BLOCK = 4 << 20, SLOT = sizeof(uint16_t) + sizeof(float) }; /* bytes */
+_Static_assert(OT_PIECE - 1 <= UINT16_MAX, "slot_run.at");
 enum { SAMPLES = 64, SAMPLE = 1024 };
 
-/* The blocks of a weight hang in a chain. */
+/* The blocks of a weight hang in a chain, of which each lane fills one at a time. */
 struct slot_block {
     struct slot_block *next;
-    int n, room;
-    int *col; /* room entries each */
-    float *value;
+    int64_t n, room, end; /* end: no run from there on is in it */
+    float *value;         /* room entries each */
+    uint16_t *at;
 };
-
-/* ---- reading ---- */
 
 struct reader {
     struct import *im;
     struct slots *s;
-    struct slot_block *last;
-    int64_t at, count;
-    int64_t col, cols, row; /* of the element at hand */
+    struct pieces pieces;
+    struct lane {
+        struct slot_block *block;
+        int64_t n;        /* its slots in all blocks */
+        const char *bits; /* of the piece of this round */
+        bool has_negative_zeros;
+    } lane[OT_LANES];
 };
 
-static ot_status add_block(struct reader *r) {
-    const int64_t left = r->count - r->at;
-    const size_t room = (size_t)(left < BLOCK ? left : BLOCK) + 2 * GROUP; /* see read_run */
-    struct slot_block *b = ot_block_alloc(&r->im->allocator, 1,
-                                          sizeof *b + room * (sizeof *b->col + sizeof *b->value));
+/* ---- memory, between rounds ---- */
+
+/* As large as all that the lane has filled yet, so that little is left unused. The room of a piece
+ * is left at its end, since any piece may have slots alone. */
+static ot_status add_block(struct reader *r, struct lane *l, int64_t least) {
+    const int64_t most = (BLOCK - (int64_t)sizeof(struct slot_block)) / SLOT;
+    const int64_t wanted = least + (l->n > least ? l->n : least),
+                  room = wanted < most ? wanted : most;
+    struct slot_block *b =
+        ot_block_alloc_dirty(&r->im->allocator, 1, sizeof *b + (size_t)room * SLOT);
     if (!b) return ot_import_fail(r->im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
-    b->room = (int)room;
+    *b = (struct slot_block){.next = r->s->block, .room = room};
     b->value = (float *)(b + 1);
-    b->col = (int *)(b->value + room);
-    if (r->last)
-        r->last->next = b;
-    else
-        r->s->block = b;
-    r->last = b;
+    b->at = (uint16_t *)(b->value + room);
+    r->s->block = l->block = b;
     return OT_OK;
 }
 
-/* Export writes -0.0 back, and it is no slot. */
-static ot_status note_negative_zero(struct reader *r, int64_t at) {
-    struct slots *s = r->s;
-    if (!s->negative_zeros) {
-        const size_t size = (size_t)(r->count + 7) / 8;
-        s->negative_zeros = ot_bump_alloc(&r->im->kept, size, 1);
-        if (!s->negative_zeros) return ot_import_no_room(r->im, &r->im->g->arena, size);
+/* Room for all elements of the next round. */
+static ot_status make_room(struct reader *r) {
+    for (int i = 0; i < r->pieces.lanes; i++) {
+        struct lane *l = &r->lane[i];
+        const int64_t n = ot_pieces_lane(&r->pieces, i).n;
+        if (n && (!l->block || l->block->room - l->block->n < n)) OT_TRY(add_block(r, l, n));
     }
-    s->negative_zeros[at / 8] |= (uint8_t)(1 << at % 8);
     return OT_OK;
 }
 
-static bool all_zero(const uint32_t *bits) {
-    uint32_t any = 0;
-    for (int i = 0; i < GROUP; i++) any |= bits[i];
-    return !any;
+/* ---- negative zeros ---- */
+
+/* Of the group that begins with element i of a piece. */
+static inline uint64_t look(const struct piece *p, const char *bits, int64_t i,
+                            uint64_t *negative) {
+    const char *group = bits + sizeof(float) * (size_t)i;
+    return p->n - i < OT_GROUP ? ot_nonzeros_part(group, p->n - i, negative)
+                               : ot_nonzeros(group, negative);
 }
 
-/* n elements of one row, columns col on. */
-static ot_status read_run(struct reader *r, const uint32_t *bits, int64_t n) {
-    const int64_t at = r->at - r->col;
-    for (int64_t i = 0; i < n;) {
-        if (i + GROUP <= n && all_zero(bits + i)) {
-            i += GROUP;
-            continue;
+static inline void mark(uint8_t *negative_zeros, int64_t first, uint64_t negative) {
+    memcpy(negative_zeros + first / 8, &negative, sizeof negative);
+}
+
+/* Export writes -0.0 back, and it is no slot. The first round that meets one is looked at again;
+ * from then on every group is marked when it is read. */
+static ot_status begin_marks(struct reader *r, const struct piece *piece) {
+    const int64_t groups = (r->pieces.count + OT_GROUP - 1) / OT_GROUP;
+    const size_t size = (size_t)groups * OT_GROUP / 8;
+    uint8_t *bits = ot_arena_alloc_dirty(&r->im->g->arena, size, 1);
+    if (!bits) return ot_import_no_room(r->im, &r->im->g->arena, size);
+    r->s->negative_zeros = memset(bits, 0, (size_t)piece->first / 8);
+    for (int k = 0; k < OT_LANES; k++)
+        for (int64_t i = 0; i < piece[k].n; i += OT_GROUP) {
+            uint64_t negative;
+            look(&piece[k], r->lane[k].bits, i, &negative);
+            mark(bits, piece[k].first + i, negative);
         }
-        struct slot_block *b = r->last;
-        if (!b || b->n > b->room - GROUP) { /* all of a group are written, not all kept */
-            OT_TRY(add_block(r));
-            b = r->last;
-        }
-        const int64_t end = i + GROUP < n ? i + GROUP : n;
-        int k = b->n;
-        for (; i < end; i++) {
-            if (bits[i] == 0x80000000u) OT_TRY(note_negative_zero(r, at + r->col + i));
-            b->col[k] = (int)(r->col + i);
-            memcpy(&b->value[k], &bits[i], sizeof bits[i]);
-            k += bits[i] << 1 != 0;
-        }
-        r->s->row[r->row + 1] += k - b->n;
-        b->n = k;
-    }
     return OT_OK;
 }
 
-static ot_status read_piece(struct reader *r, const uint32_t *bits, int64_t n) {
-    for (int64_t i = 0; i < n;) {
-        const int64_t rest = r->cols - r->col, run = n - i < rest ? n - i : rest;
-        OT_TRY(read_run(r, bits + i, run));
-        i += run;
-        r->at += run;
-        r->col += run;
-        if (r->col < r->cols) continue;
-        r->col = 0;
-        r->row++;
+/* ---- slots ---- */
+
+/* The row at hand. */
+struct cursor {
+    int *segment;             /* its count */
+    int64_t first, end, cols; /* its first slot in the run; its end and its length, in elements */
+};
+
+static void end_segment(struct cursor *c, int64_t n) {
+    *c->segment++ = (int)(n - c->first);
+    c->first = n;
+    c->end += c->cols;
+}
+
+/* The slots among 64 elements, the first of which is element i of the piece; returns how many the
+ * run has now. */
+static inline int64_t take_group(struct cursor *c, uint64_t nonzero, int64_t i, const char *bits,
+                                 struct slot_run *run, int64_t n) {
+    for (; nonzero; nonzero &= nonzero - 1) {
+        const int64_t at = i + __builtin_ctzll(nonzero);
+        float value;
+        memcpy(&value, bits + sizeof value * (size_t)at, sizeof value);
+        while (at >= c->end) end_segment(c, n);
+        run->at[n] = (uint16_t)at;
+        run->value[n++] = value;
     }
+    return n;
+}
+
+static ot_status take_piece(void *context, int lane, const struct piece *piece, ot_error *err) {
+    struct reader *r = context;
+    struct lane *l = &r->lane[lane];
+    struct slot_block *b = l->block;
+    const int64_t k = piece->first / OT_PIECE, cols = r->s->cols, row = piece->first / cols;
+    struct slot_run run = {.at = b->at + b->n, .value = b->value + b->n};
+    struct cursor c = {r->s->segment + 1 + row + k, 0, (row + 1) * cols - piece->first, cols};
+    l->bits = piece->data;
+    for (int64_t i = 0; i < piece->n; i += OT_GROUP) {
+        uint64_t negative;
+        const uint64_t nonzero = look(piece, piece->data, i, &negative);
+        if (r->s->negative_zeros)
+            mark(r->s->negative_zeros, piece->first + i, negative);
+        else if (negative)
+            l->has_negative_zeros = true;
+        run.n = take_group(&c, nonzero, i, piece->data, &run, run.n);
+    }
+    end_segment(&c, run.n);
+    b->n += run.n;
+    l->n += run.n;
+    b->end = k + 1;
+    r->s->run[k] = run;
+    (void)err;
     return OT_OK;
 }
 
-static ot_status read_all(struct reader *r, const struct payload *p, uint32_t *bits) {
-    for (int64_t i = 0; i < r->count; i += PIECE) {
-        const int64_t n = r->count - i < PIECE ? r->count - i : PIECE;
-        OT_TRY(ot_payload_part(r->im, p, (size_t)i, (size_t)n, bits));
-        OT_TRY(read_piece(r, bits, n));
+static ot_status finish_round(struct reader *r, const struct piece *piece) {
+    bool negative = false;
+    for (int i = 0; i < OT_LANES && piece[i].n; i++) {
+        r->s->n += r->s->run[piece[i].first / OT_PIECE].n;
+        negative |= r->lane[i].has_negative_zeros;
     }
-    for (int64_t k = 0; k < r->s->rows; k++) {
-        r->s->n += r->s->row[k + 1];
-        if (r->s->n > INT_MAX)
-            return ot_import_fail(r->im, OT_ERROR_LIMIT, "more than %d slots", INT_MAX);
-        r->s->row[k + 1] += r->s->row[k];
+    if (r->s->n > INT_MAX)
+        return ot_import_fail(r->im, OT_ERROR_LIMIT, "more than %d slots", INT_MAX);
+    return negative && !r->s->negative_zeros ? begin_marks(r, piece) : OT_OK;
+}
+
+static ot_status read_all(struct reader *r) {
+    struct piece piece[OT_LANES];
+    while (r->pieces.next < r->pieces.count) {
+        for (int i = 0; i < OT_LANES; i++) piece[i] = ot_pieces_lane(&r->pieces, i);
+        OT_TRY(make_room(r));
+        OT_TRY(ot_pieces_round(&r->pieces, take_piece, r));
+        OT_TRY(finish_round(r, piece));
     }
+    for (int64_t k = 0; k < r->s->segments; k++) r->s->segment[k + 1] += r->s->segment[k];
     return OT_OK;
 }
 
 ot_status ot_slots_read(struct import *im, const Onnx__TensorProto *t, const struct tensor *shape,
                         int64_t rows, struct slots *s) {
     const int64_t count = ot_elements(shape);
-    struct payload p;
     *s = (struct slots){.rows = rows, .cols = rows ? count / rows : 0};
+    s->runs = (count + OT_PIECE - 1) / OT_PIECE;
+    s->segments = rows + s->runs;
     if (rows >= INT_MAX || s->cols >= INT_MAX)
         return ot_import_fail(im, OT_ERROR_LIMIT, "a matrix of %lld x %lld is too large",
                               (long long)rows, (long long)s->cols);
-    struct reader r = {.im = im, .s = s, .count = count, .cols = s->cols};
-    s->row = ot_block_alloc(&im->allocator, (size_t)rows + 1, sizeof *s->row);
-    const int64_t piece = count < PIECE ? count : PIECE;
-    uint32_t *bits = ot_block_alloc(&im->allocator, (size_t)piece, sizeof *bits);
+    struct reader r = {.im = im, .s = s};
+    s->segment = ot_block_alloc(&im->allocator, (size_t)s->segments + 1, sizeof *s->segment);
+    s->run = ot_block_alloc(&im->allocator, (size_t)s->runs, sizeof *s->run);
     ot_status status = OT_ERROR_NO_MEMORY;
-    if (!s->row || !bits)
+    if (!s->segment || !s->run)
         ot_import_fail(im, status, "out of memory for a weight");
     else
-        status = ot_payload_open(im, t, shape, &p);
+        status = ot_pieces_open(im, t, shape, NULL, &r.pieces);
     if (!status) {
-        status = read_all(&r, &p, bits);
-        ot_payload_close(&p);
+        status = read_all(&r);
+        ot_pieces_close(&r.pieces);
     }
-    ot_block_free(&im->allocator, bits);
     if (status) ot_slots_free(im, s);
     return status;
 }
 
-void ot_slots_free(struct import *im, struct slots *s) {
-    for (struct slot_block *b = s->block, *next; b; b = next) {
-        next = b->next;
+void ot_slots_release(struct import *im, struct slots *s, int64_t run) {
+    for (struct slot_block **from = &s->block, *b; (b = *from);) {
+        if (b->end > run) {
+            from = &b->next;
+            continue;
+        }
+        *from = b->next;
         ot_block_free(&im->allocator, b);
     }
-    ot_block_free(&im->allocator, s->row);
+}
+
+void ot_slots_free(struct import *im, struct slots *s) {
+    ot_slots_release(im, s, s->runs);
+    ot_block_free(&im->allocator, s->segment);
+    ot_block_free(&im->allocator, s->run);
     *s = (struct slots){0};
-}
-
-/* ---- the pattern ---- */
-
-/* Its columns in ascending order, as rows: slot by slot to where the column goes on. */
-static void transpose(const struct slots *s, struct pattern *p, float *value) {
-    const struct slot_block *b = s->block;
-    int k = 0;
-    for (const struct slot_block *c = b; c; c = c->next)
-        for (int i = 0; i < c->n; i++) p->row[c->col[i] + 1]++;
-    for (int r = 0; r < p->rows; r++) p->row[r + 1] += p->row[r];
-    for (int64_t row = 0; row < s->rows; row++)
-        for (int left = s->row[row + 1] - s->row[row]; left; left--) {
-            if (k == b->n) {
-                b = b->next;
-                k = 0;
-            }
-            const int to = p->row[b->col[k]]++; /* the start of a row moves to its end ... */
-            p->col[to] = (int)row;
-            value[to] = b->value[k++];
-        }
-    for (int r = p->rows; r > 0; r--) p->row[r] = p->row[r - 1]; /* ... and back */
-    p->row[0] = 0;
-}
-
-static void copy(const struct slots *s, struct pattern *p, float *value) {
-    int n = 0;
-    memcpy(p->row, s->row, ((size_t)s->rows + 1) * sizeof *p->row);
-    for (const struct slot_block *b = s->block; b; b = b->next) {
-        memcpy(p->col + n, b->col, (size_t)b->n * sizeof *p->col);
-        memcpy(value + n, b->value, (size_t)b->n * sizeof *value);
-        n += b->n;
-    }
-}
-
-ot_status ot_slots_pattern(struct import *im, const struct slots *s, bool transposed,
-                           struct tensor *t) {
-    struct pattern *p = NULL;
-    float *value = ot_arena_alloc(&im->g->arena, (size_t)s->n, sizeof *value);
-    if (!value) return ot_import_no_room(im, &im->g->arena, (size_t)s->n * sizeof *value);
-    OT_TRY(ot_pattern_alloc(&im->allocator, s->rows, s->cols, transposed, s->n, &p, &im->last));
-    if (transposed)
-        transpose(s, p, value);
-    else
-        copy(s, p, value);
-    t->pattern = p; /* freed with the tensor */
-    t->data = value;
-    return ot_pattern_count_live(p, &im->last);
 }
 
 /* ---- is it worth while? ---- */
@@ -215,7 +225,7 @@ ot_status ot_slots_sample(struct import *im, const Onnx__TensorProto *t, const s
     for (int64_t k = 0; k < SAMPLES && !status; k++) {
         const int64_t first = count / SAMPLES * k, rest = count - first;
         const int64_t n = rest < SAMPLE ? rest : SAMPLE;
-        status = ot_payload_part(im, &p, (size_t)first, (size_t)n, part);
+        status = ot_payload_part(&p, (size_t)first, (size_t)n, part, &im->last);
         for (int64_t i = 0; i < n && !status; i++) zeros += part[i] == 0;
         seen += n;
     }

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "onnx/pieces.h"
 #include "onnx/slots.h"
 #include "runtime/base/pattern.h"
 
@@ -130,20 +131,29 @@ done:
 
 static bool is_slot(float f) { return f != 0; }
 
+struct dense_reader {
+    float *dst;
+    int64_t zeros[OT_LANES];
+};
+
+static ot_status count_zeros(void *context, int lane, const struct piece *p, ot_error *err) {
+    struct dense_reader *r = context;
+    const float *f = r->dst + p->first;
+    for (int64_t i = 0; i < p->n; i++) r->zeros[lane] += f[i] == 0;
+    (void)err;
+    return OT_OK;
+}
+
 /* Elements of a dense weight at dst. */
 static ot_status read_elements(struct import *im, const Onnx__TensorProto *t,
                                const struct tensor *shape, float *dst, int64_t *zeros) {
-    enum { PIECE = 1 << 16 };
-    const int64_t count = ot_elements(shape);
-    struct payload p;
-    OT_TRY(ot_payload_open(im, t, shape, &p));
+    struct dense_reader r = {.dst = dst};
+    struct pieces p;
+    OT_TRY(ot_pieces_open(im, t, shape, dst, &p));
     ot_status status = OT_OK;
-    for (int64_t i = 0; i < count && !status; i += PIECE) {
-        const int64_t n = count - i < PIECE ? count - i : PIECE;
-        status = ot_payload_part(im, &p, (size_t)i, (size_t)n, dst + i);
-        for (int64_t k = i; k < i + n && !status; k++) *zeros += dst[k] == 0;
-    }
-    ot_payload_close(&p);
+    while (p.next < p.count && !status) status = ot_pieces_round(&p, count_zeros, &r);
+    for (int i = 0; i < OT_LANES; i++) *zeros += r.zeros[i];
+    ot_pieces_close(&p);
     return status;
 }
 

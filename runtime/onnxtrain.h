@@ -147,7 +147,7 @@ typedef struct ot_options {
     ot_allocator allocator;           /* all NULL: the C library's */
     ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
     void *log_context;
-    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads */
+    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open calls it, too */
     void *parallel_context;
     int parallel_workers;             /* how many workers parallel_for has */
     const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of

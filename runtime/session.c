@@ -125,16 +125,19 @@ static ot_status check_mask(const struct ot_session *s, ot_error *err) {
                          : OT_OK;
 }
 
+static ot_status start_threads(struct ot_session *s, ot_error *err) {
+    const ot_options *o = &s->options;
+    const int threads = o->threads ? o->threads : ot_usable_processors();
+    const int workers = o->parallel_for ? o->parallel_workers : threads;
+    return ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err);
+}
+
 static ot_status set_up(struct ot_session *s, ot_error *err) {
     const ot_options *o = &s->options;
     OT_TRY(check_operators(s, err));
     s->kernels = ot_kernels_find(o->isa);
     if (!s->kernels)
         return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);
-    const int threads = o->threads ? o->threads : ot_usable_processors();
-    const int workers = o->parallel_for ? o->parallel_workers : threads;
-    OT_TRY(
-        ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err));
     s->parameter_of =
         ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *s->parameter_of);
     if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
@@ -154,12 +157,21 @@ struct import_options ot_session_import(const struct ot_session *s) {
     return (struct import_options){.fix = s->graph ? s->graph->fix : s->options.fix,
                                    .limits = s->options.limits,
                                    .allocator = s->allocator,
+                                   .pool = s->pool,
                                    .log = s->log,
                                    .training = s->options.training_info != 0,
                                    .structure = {s->options.mask_share, s->options.mask}};
 }
 
 /* path, or bytes where it is NULL. */
+static ot_status import_model(struct ot_session *s, const char *path, const void *bytes,
+                              size_t size, ot_error *err) {
+    OT_TRY(start_threads(s, err)); /* they read large weights */
+    const struct import_options import = ot_session_import(s);
+    return path ? ot_import_file(path, &import, &s->graph, err)
+                : ot_import_buffer(bytes, size, &import, &s->graph, err);
+}
+
 static ot_status open_model(const char *path, const void *bytes, size_t size,
                             const ot_options *options, ot_session **session, ot_error *err) {
     const ot_options none = {0};
@@ -173,9 +185,7 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
     s->options = *options;
     fill_limits(&s->options.limits);
     s->log = (struct log){options->log, options->log_context};
-    const struct import_options import = ot_session_import(s);
-    ot_status status = path ? ot_import_file(path, &import, &s->graph, err)
-                            : ot_import_buffer(bytes, size, &import, &s->graph, err);
+    ot_status status = import_model(s, path, bytes, size, err);
     if (!status) status = set_up(s, err);
     if (status) {
         ot_close(s);

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 enum { ALIGN = 64, CHUNK = 64 * 1024 };
-enum { PAGE = 4096, HUGE_BYTES = 4 << 20 };
+enum { PAGE = 4096, LARGE_PAGE = 2 << 20, LARGE_BYTES = 4 << 20 };
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -18,9 +18,11 @@ struct arena_chunk {
 /* The header takes one aligned unit, so that the first block is aligned too. */
 _Static_assert(sizeof(struct arena_chunk) <= ALIGN, "chunk header");
 
+/* Where large pages begin, none of them is lost; what lies before is not touched. */
 static void *libc_alloc(void *context, size_t size, size_t align) {
     (void)context;
     void *p = NULL;
+    if (size >= LARGE_BYTES) align = LARGE_PAGE;
     return posix_memalign(&p, align, size ? size : align) ? NULL : p;
 }
 
@@ -56,13 +58,13 @@ void ot_arena_free(struct arena *a) {
 
 /* Large pages must be asked for before the first touch. A hint: no matter if it is refused. */
 static void want_large_pages(void *block, size_t bytes) {
-    if (bytes >= HUGE_BYTES) madvise(block, bytes & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+    if (bytes >= LARGE_BYTES) madvise(block, bytes & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
 }
 
 static struct arena_chunk *new_chunk(struct arena *a, size_t size, bool dirty) {
     size_t total;
     if (!ot_add(size, ALIGN, &total)) return NULL;
-    const size_t align = total >= HUGE_BYTES ? PAGE : ALIGN;
+    const size_t align = total >= LARGE_BYTES ? PAGE : ALIGN;
     struct arena_chunk *c = a->allocator.alloc(a->allocator.context, total, align);
     if (!c) return NULL;
     want_large_pages(c, total);
@@ -126,15 +128,23 @@ char *ot_arena_strndup(struct arena *a, const char *s, size_t n) {
 
 char *ot_arena_strdup(struct arena *a, const char *s) { return ot_arena_strndup(a, s, strlen(s)); }
 
-void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size) {
+static void *new_block(const ot_allocator *allocator, size_t count, size_t size, bool dirty) {
     size_t bytes;
     if (!ot_mul(count, size, &bytes)) return NULL;
     if (!bytes) bytes = ALIGN;
-    char *p = allocator->alloc(allocator->context, bytes, bytes >= HUGE_BYTES ? PAGE : ALIGN);
+    char *p = allocator->alloc(allocator->context, bytes, bytes >= LARGE_BYTES ? PAGE : ALIGN);
     if (!p) return NULL;
     want_large_pages(p, bytes);
-    memset(p, 0, bytes);
+    if (!dirty) memset(p, 0, bytes);
     return p;
+}
+
+void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size) {
+    return new_block(allocator, count, size, false);
+}
+
+void *ot_block_alloc_dirty(const ot_allocator *allocator, size_t count, size_t size) {
+    return new_block(allocator, count, size, true);
 }
 
 void ot_block_free(const ot_allocator *allocator, void *block) {

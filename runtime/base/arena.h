@@ -39,6 +39,8 @@ void ot_allocator_trim(const ot_allocator *allocator);
 
 /* A block that one owner frees by itself: zeroed, 64-byte aligned. */
 void *ot_block_alloc(const ot_allocator *allocator, size_t count, size_t size);
+/* The same with any contents, for whoever writes all of it. */
+void *ot_block_alloc_dirty(const ot_allocator *allocator, size_t count, size_t size);
 void ot_block_free(const ot_allocator *allocator, void *block); /* NULL is fine */
 
 /* a * b and a + b; false on overflow, then *r is untouched. */

@@ -35,7 +35,7 @@ static void fill(struct pattern *p, int64_t file_cols, const int64_t *position, 
     p->row[0] = 0;
 }
 
-ot_status ot_pattern_count_live(struct pattern *p, ot_error *err) {
+static ot_status count_live(struct pattern *p, ot_error *err) {
     bool *seen = ot_block_alloc(&p->allocator, (size_t)p->cols, sizeof *seen);
     if (!seen) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
     for (int r = 0; r < p->rows; r++) p->live_rows += p->row[r + 1] > p->row[r];
@@ -65,7 +65,7 @@ ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int
     p->cols = (int)(transposed ? file_rows : file_cols);
     p->nnz = (int)n;
     p->row = ot_block_alloc(&al, (size_t)p->rows + 1, sizeof *p->row);
-    p->col = ot_block_alloc(&al, (size_t)n, sizeof *p->col);
+    p->col = ot_block_alloc_dirty(&al, (size_t)n, sizeof *p->col);
     if (!p->row || !p->col) {
         ot_pattern_unref(p);
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
@@ -81,7 +81,7 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     OT_TRY(ot_pattern_alloc(allocator, file_rows, file_cols, transposed, n, &p, err));
     ot_status status = check_positions(position, n, file_rows * file_cols, err);
     if (!status && n) fill(p, file_cols, position, n, slot);
-    if (!status) status = ot_pattern_count_live(p, err);
+    if (!status) status = count_live(p, err);
     if (status) {
         ot_pattern_unref(p);
         return status;
@@ -118,17 +118,16 @@ void ot_pattern_gather(const struct pattern *p, const float *dense, float *value
             value[s] = dense[ot_pattern_position(p, r, s)];
 }
 
-static uint64_t fnv(uint64_t h, const void *bytes, size_t n) {
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 0x100000001b3u;
+static uint64_t fnv(uint64_t h, const int *word, size_t n) {
+    for (size_t i = 0; i < n; i++) h = (h ^ (uint32_t)word[i]) * 0x100000001b3u;
     return h;
 }
 
 uint64_t ot_pattern_hash(const struct pattern *p) {
-    const int32_t head[3] = {p->rows, p->cols, p->transposed};
-    uint64_t h = fnv(0xcbf29ce484222325u, head, sizeof head);
-    h = fnv(h, p->row, ((size_t)p->rows + 1) * sizeof *p->row);
-    return fnv(h, p->col, (size_t)p->nnz * sizeof *p->col);
+    const int head[3] = {p->rows, p->cols, p->transposed};
+    uint64_t h = fnv(0xcbf29ce484222325u, head, 3);
+    h = fnv(h, p->row, (size_t)p->rows + 1);
+    return fnv(h, p->col, (size_t)p->nnz);
 }
 
 bool ot_pattern_equal(const struct pattern *a, const struct pattern *b) {

@@ -19,7 +19,7 @@ struct pattern {
     int references;
     int rows, cols;
     int nnz;
-    int live_rows, live_cols; /* that have a slot; of patterns that ot_pattern_new made */
+    int live_rows, live_cols; /* that have a slot */
     bool transposed; /* the file's row-major order is [cols][rows] */
     int *row;        /* rows + 1: first slot of each row */
     int *col;        /* nnz, ascending within a row */
@@ -34,11 +34,9 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
                          bool transposed, const int64_t *position, int64_t n, int *slot,
                          struct pattern **pattern, ot_error *err);
 
-/* The same in two steps, for whoever fills row and col: an empty one with zeroed arrays, and its
- * count of live rows and columns. */
+/* For whoever fills the rest: a pattern without slots yet, row zeroed, col with any contents. */
 ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
                            bool transposed, int64_t n, struct pattern **pattern, ot_error *err);
-ot_status ot_pattern_count_live(struct pattern *p, ot_error *err);
 
 struct pattern *ot_pattern_ref(const struct pattern *p);
 void ot_pattern_unref(const struct pattern *p); /* NULL is fine */
@@ -53,7 +51,7 @@ static inline int64_t ot_pattern_position(const struct pattern *p, int row, int 
 void ot_pattern_scatter(const struct pattern *p, const float *value, float *dense);
 void ot_pattern_gather(const struct pattern *p, const float *dense, float *value);
 
-/* FNV-1a over the shape, the orientation and the CSR arrays: equal masks, equal hashes. */
+/* FNV-1a over the words of shape, orientation and CSR arrays: equal masks, equal hashes. */
 uint64_t ot_pattern_hash(const struct pattern *p);
 bool ot_pattern_equal(const struct pattern *a, const struct pattern *b);
 size_t ot_pattern_bytes(const struct pattern *p);
