@@ -295,6 +295,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
+  test_tolerance:suite_case.c:export_case.c:onnx_build.c:model.c:wire.c
   test_trained:model.c:wire.c
   test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c

@@ -35,6 +35,7 @@ struct check_input {
     size_t size;
     double rtol, atol;
     bool trains; /* a node is in training mode */
+    bool casts;  /* of several nodes, one rounds to halves */
 };
 
 /* Everything that goes wrong with the case itself becomes its outcome; f and the code that comes
@@ -62,7 +63,7 @@ int ot_check_model(const struct settings *s, struct failure *f);
 /* ---- check_files.c ---- */
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f);
-/* Names the operator of the case, and finds out whether it trains. */
+/* Names the operator of the case, and finds out whether it trains and casts. */
 void ot_check_name(struct check_case *c, struct check_input *in);
 /* The n tensors PREFIX_0.pb, PREFIX_1.pb, ... of a data set. */
 int ot_check_load(struct check_tensors *list, const char *set, const char *prefix, int n,

@@ -42,18 +42,23 @@ static void node_name(struct proto node, char *out, size_t size) {
              n ? (const char *)op.p : "");
 }
 
-/* BatchNormalization says by an attribute that it uses the batch's statistics. */
-static bool node_trains(struct proto node) {
+/* An attribute that is a number; 0 where there is none. */
+static uint64_t node_number(struct proto node, const char *name) {
     struct proto_field f, g;
-    bool trains = false;
+    uint64_t value = 0;
     while (ot_proto_next(&node, &f)) {
         bool named = false;
         while (f.number == 5 && ot_proto_next(&f.bytes, &g)) {
-            named = named || (g.number == 1 && ot_proto_is(g.bytes, "training_mode"));
-            trains = trains || (named && g.number == 3 && g.value);
+            named = named || (g.number == 1 && ot_proto_is(g.bytes, name));
+            if (named && g.number == 3) value = g.value;
         }
     }
-    return trains;
+    return value;
+}
+
+static bool casts_to_half(const char *op, struct proto node) {
+    const uint64_t to = strcmp(op, "Cast") ? 0 : node_number(node, "to");
+    return to == OT_FLOAT16 || to == OT_BFLOAT16;
 }
 
 void ot_check_name(struct check_case *c, struct check_input *in) {
@@ -67,7 +72,9 @@ void ot_check_name(struct check_case *c, struct check_input *in) {
     while (ot_proto_next(&graph, &f)) {
         if (f.number != NODE) continue;
         node_name(f.bytes, name, sizeof name);
-        in->trains = in->trains || node_trains(f.bytes);
+        /* BatchNormalization says so that it uses the batch's statistics. */
+        in->trains = in->trains || node_number(f.bytes, "training_mode");
+        in->casts = in->casts || casts_to_half(name, f.bytes);
         if (!strcmp(name, "Constant"))
             strcpy(constant, name);
         else if (!c->op[0] || !strcmp(c->op, name))
@@ -76,6 +83,7 @@ void ot_check_name(struct check_case *c, struct check_input *in) {
             strcpy(c->op, "several");
     }
     if (!c->op[0]) strcpy(c->op, constant);
+    in->casts = in->casts && !strcmp(c->op, "several");
 }
 
 void ot_check_free(struct check_tensors *list) {
