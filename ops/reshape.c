@@ -106,13 +106,24 @@ static ot_status target(const struct op_node *n, int *rank, int64_t *dim, ot_err
     return OT_OK;
 }
 
+/* The dimensions of the new shape that hold as many samples as the first lane_rank ones of x; so
+ * many again where they do. 0: none do. */
+static int lane_rank_of(const struct tensor *x, int lane_rank, int rank, const int64_t *dim) {
+    const int64_t samples = ot_dims_product(x, 0, lane_rank);
+    int64_t n = 1;
+    int found = 0;
+    for (int i = 0; i < rank; i++) {
+        n *= dim[i];
+        if (n == samples && (!found || i + 1 == lane_rank)) found = i + 1;
+    }
+    return found;
+}
+
+/* Samples stay samples where the shape merges or splits their dimensions. */
 static bool lanes(const struct op_node *n, int lane_rank) {
     int rank;
     int64_t dim[OT_MAX_RANK];
-    if (target(n, &rank, dim, NULL) || rank < lane_rank) return false;
-    for (int i = 0; i < lane_rank; i++)
-        if (dim[i] != n->x[0]->dim[i]) return false;
-    return true;
+    return !target(n, &rank, dim, NULL) && lane_rank_of(n->x[0], lane_rank, rank, dim);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -120,11 +131,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(target(n, &rank, dim, err));
+    if (n->y[0]->lanes) n->y[0]->lane_rank = lane_rank_of(n->x[0], n->x[0]->lane_rank, rank, dim);
     return ot_op_set(n, n->y[0], n->x[0]->type, rank, dim, err);
 }
 
 static const char *const cases[] = {
     "X[2,3,4] i64{4,6} -> Y[4,6]",
+    "X[3,5,4] i64{-1,4} lanes -> Y[15,4]",
+    "X[15,4] i64{3,5,4} lanes -> Y[3,5,4]",
+    "X[3,4,5,2] i64{12,5,2} lanes -> Y[12,5,2]",
     "X[2,3,4] i64{0,-1} -> Y[2,12]",
     "X[2,3,4] i64{0,2,-1,3} -> Y[2,2,2,3]",
     "X[2,3,4] i64{0,0,2,2} -> Y[2,3,2,2]",

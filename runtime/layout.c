@@ -146,6 +146,12 @@ static bool has_sparse(const struct ot_session *s, const char *op) {
     return false;
 }
 
+/* Wide blocks, of which the first is mostly full. */
+static int width_for(int64_t samples) {
+    const int64_t most = 128 / OT_CONV_LANES, blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
+    return OT_CONV_LANES * (int)(blocks > most ? most : blocks > 0 ? blocks : 1);
+}
+
 /* Convolutions take one vector of samples a pixel, or with few samples vectors of pixels, in rows;
  * a network of linear layers takes wide blocks. A MatMul works on tokens: of numbers
  * [batch, tokens] or of vectors [batch, tokens, features]. */
@@ -160,6 +166,17 @@ void ot_layout_choose_lanes(struct plan *p) {
     }
     const bool tokens = in && has_sparse(s, "MatMul");
     if (tokens && in->rank == (in->type == OT_FLOAT ? 3 : 2)) samples *= in->dim[1];
-    p->lane_count =
-        samples > 112 ? 128 : 16 * (int)((samples + 15) / 16 > 0 ? (samples + 15) / 16 : 1);
+    p->lane_count = width_for(samples);
+}
+
+/* A Gemm that is the first product with a sparse weight says how many rows there really are: of
+ * tokens that were merged with samples, more than the batch has. */
+void ot_layout_count_rows(struct plan *p, const struct op_node *n) {
+    const struct ot_session *s = p->session;
+    const struct tensor *x = n->n_in > 1 ? n->x[0] : NULL;
+    if (p->has_product || !x || !n->x[1] || !n->x[1]->pattern || !(n->op->sparse_in >> 1 & 1)) return;
+    p->has_product = true;
+    if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) return;
+    if (!strcmp(n->op->name, "Gemm") && x->rank == 2 && !ot_attr_int(n->node, "transA", 0))
+        p->lane_count = width_for(x->dim[0]);
 }

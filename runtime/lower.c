@@ -130,6 +130,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     const struct node *node = n->node;
     struct entry *e;
     if (n->op->shape_only) return OT_OK;
+    ot_layout_count_rows(p, n);
     ot_layout_choose_form(p, n);
     const struct lanes sparse = ot_layout_sparse_lanes(p, n);
     for (int i = 0; i < node->n_in; i++) {

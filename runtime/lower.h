@@ -16,6 +16,8 @@ ot_status ot_lower_value(struct plan *p, int v, struct entry **e, ot_error *err)
 
 /* The width of lanes in this plan, and where convolutions stay in rows all the same. */
 void ot_layout_choose_lanes(struct plan *p);
+/* Corrects it before the first product with a sparse weight, whose inputs are known. */
+void ot_layout_count_rows(struct plan *p, const struct op_node *n);
 /* leads_to_lanes[k]: what node k computes reaches a sparse weight through operators that know
  * lanes. Shapes are not known yet, so this is a wish; the node itself decides. */
 void ot_layout_find_ways(struct plan *p);

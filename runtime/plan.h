@@ -146,6 +146,7 @@ struct plan {
     struct moved_use **moved; /* weights that are moved first, or NULL */
     int lane_count;
     bool few_samples;       /* convolutions stay in rows */
+    bool has_product;       /* with a sparse weight */
     bool *leads_to_lanes;   /* of each node of the graph */
     struct fusion **fused;  /* what a node is a member of, or NULL */
     int64_t batch_from, batch_to;
