@@ -56,6 +56,7 @@ set(OPS_SOURCES
   ops/op.c
   ops/pack.c
   ops/resample.c
+  ops/scale.c
   ops/sparse.c
   ops/sparse_prepare.c
   ops/sparse_tile.c

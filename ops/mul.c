@@ -1,5 +1,7 @@
-/* mul.c - y = a b, broadcast; integers too, which wrap. */
+/* mul.c - y = a b, broadcast; integers too, which wrap. Gates and factors of channels have loops of
+ * their own (scale.h). */
 #include "ops/binary.h"
+#include "ops/scale.h"
 
 static void value(const float *a, const float *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];
@@ -24,6 +26,13 @@ static const char *const cases[] = {
     "A[2,3,4,5] B[2,3,1,1] lanes -> Y[2,3,4,5]",
     "A[17,3,2,2] B[17,3,1,1] lanes -> Y[17,3,2,2]",
     "A[2,3,4,5] B[3,1,1]:p lanes -> Y[2,3,4,5]",
+    "A[19,5,9,31] B[19,5,1,1] lanes -> Y[19,5,9,31]",
+    "A[2,17,1,1] B[2,17,5,7] lanes -> Y[2,17,5,7]",
+    "A[3,16,5,4] B[3,16,1,1] lanes -> Y[3,16,5,4]",
+    "A[3,32,5,4] B[32,1,1]:p lanes -> Y[3,32,5,4]",
+    "A[3,7,21]:p B[3,1,1] -> Y[3,7,21]",
+    "A[2,37,19] B[19]:p lanes -> Y[2,37,19]",
+    "A[3,1]:p B[19,3,18] lanes -> Y[19,3,18]",
     "A[2,3,5] f(0.5) lanes -> Y[2,3,5]",
     "f(0.5) A[2,3,5] lanes -> Y[2,3,5]",
     "A[3,1,5] B[2,3,4,1] -> Y[2,3,4,5]",
@@ -33,4 +42,54 @@ static const char *const cases[] = {
     NULL,
 };
 
-OT_ARITHMETIC(Mul, OT_X(0) | OT_X(1));
+struct state {
+    struct binary_state binary;
+    bool scales; /* x[large] has the shape of y, and the other one is its factors */
+    int large;
+    struct scale_view view;
+};
+
+static ot_status prepare(struct op_node *n, ot_error *err) {
+    struct state *s = n->state;
+    OT_TRY(ot_binary_prepare(n, &functions, err));
+    if (n->node->opset < 7 || s->binary.mixed) return OT_OK;
+    for (int i = 0; i < 2 && !s->scales; i++) {
+        const struct tensor *x = n->x[i];
+        s->scales = ot_same_shape(x, n->y[0]) && x->lanes == n->y[0]->lanes &&
+                    x->lane_rank == n->y[0]->lane_rank &&
+                    ot_scale_find(x, n->x[1 - i], &s->view) && ot_scale_pays(&s->view);
+        s->large = i;
+    }
+    return OT_OK;
+}
+
+static void forward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (!s->scales) {
+        ot_binary_forward(n);
+        return;
+    }
+    ot_scale_forward(n, &s->view, ot_f(n->x[s->large]), ot_f(n->x[1 - s->large]), ot_f(n->y[0]));
+    ot_op_clear_spare(n->y[0]);
+}
+
+static void backward(struct op_node *n) {
+    const struct state *s = n->state;
+    if (!s->scales) {
+        ot_binary_backward(n);
+        return;
+    }
+    const struct tensor *dx = n->dx[s->large], *db = n->dx[1 - s->large];
+    ot_scale_backward(n, &s->view, ot_f(n->x[s->large]), ot_f(n->x[1 - s->large]), ot_f(n->dy[0]),
+                      dx ? ot_f(dx) : NULL, db ? ot_f(db) : NULL);
+    for (int i = 0; i < 2; i++)
+        if (n->dx[i]) ot_op_clear_spare(n->dx[i]);
+}
+
+const struct op ot_op_Mul = {
+    .name = "Mul", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+    .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1),
+    .parameters = OT_X(0) | OT_X(1), .state_size = sizeof(struct state),
+    .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .again = forward, .cases = cases,
+};

@@ -11,6 +11,7 @@
 
 #include "ops/kernels/exponential.h"
 #include "ops/number.h"
+#include "ops/scale.h"
 
 enum { RESULTS = 64 }; /* of a task */
 
@@ -39,6 +40,8 @@ struct state {
     struct move move; /* from x to y, to_stride 0 where it is reduced */
     enum fold fold;
     int64_t divisor; /* of a mean: how many elements make one result; else 1 */
+    bool trails;            /* sums of all that stands behind some leading axes: */
+    struct scale_view view; /* pieces of x, with these sums beside them */
     float scale;
 };
 
@@ -105,6 +108,14 @@ static bool has_fractions(const struct kind *kind) {
            kind->fold == OT_FOLD_LOG_SUM_EXP;
 }
 
+/* Whether these axes are the last ones, and their sums elements that hold for them all. */
+static bool find_trailing(const struct tensor *x, uint32_t axes, struct scale_view *view) {
+    struct tensor sums = *x;
+    for (int d = 0; d < x->rank; d++)
+        if (axes >> d & 1) sums.dim[d] = 1;
+    return ot_scale_find(x, &sums, view) && !view->by_group && ot_scale_pays(view);
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const struct kind *kind = kind_of(n);
@@ -118,12 +129,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->fold = kind->fold;
     s->divisor = kind->mean ? reduced : 1;
     s->scale = kind->mean ? 1.0f / (float)reduced : 1;
+    s->trails = s->fold == OT_FOLD_SUM && x->type == OT_FLOAT && find_trailing(x, axes, &s->view);
+    if (s->trails) n->backward_scratch_size = ot_bytes(n->y[0]);
     if (x->type != OT_FLOAT && has_fractions(kind))
         n->forward_scratch_size = (size_t)ot_count(n->y[0]) * sizeof(double);
     if (kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN)
         n->backward_scratch_size = ot_bytes(n->y[0]);
     if (kind->fold == OT_FOLD_PROD) n->backward_scratch_size = 2 * ot_bytes(n->y[0]);
     return OT_OK;
+}
+
+static void scale_all(const float *x, float scale, int64_t n, float *y) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;
 }
 
 static void forward(struct op_node *n) {
@@ -135,6 +152,12 @@ static void forward(struct op_node *n) {
             ot_fold_fractions(&s->move, s->fold, n->x[0], s->divisor, n->scratch, n->y[0]);
         else
             ot_fold_integers(&s->move, s->fold, n->x[0], n->y[0]);
+        return;
+    }
+    if (s->trails) {
+        ot_scale_backward(n, &s->view, NULL, NULL, x, NULL, y);
+        scale_all(y, s->scale, ot_count(n->y[0]), y);
+        ot_op_clear_spare(n->y[0]);
         return;
     }
     const bool exponentials = s->fold == OT_FOLD_LOG_SUM_EXP;
@@ -207,6 +230,11 @@ static void first_task(void *arg, int task, int worker) {
 static void backward(struct op_node *n) {
     const struct state *s = n->state;
     if (!n->dx[0]) return;
+    if (s->trails) {
+        scale_all(ot_f(n->dy[0]), s->scale, ot_count(n->dy[0]), n->scratch);
+        ot_scale_forward(n, &s->view, NULL, n->scratch, ot_f(n->dx[0]));
+        return;
+    }
     if (s->fold == OT_FOLD_MAX && !kind_of(n)->input_axes) {
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->y[0]), RESULTS), first_task, n);
         return;
@@ -237,6 +265,9 @@ static const char *const mean_cases[] = {
     "X[2,3,4] keepdims=0 @11 -> Y[]",
     "X[2,3,5,7] axes=2,3 keepdims=0 @11 -> Y[2,3]",
     "X[2,3,5,7] axes=3 @11 -> Y[2,3,5,1]",
+    "X[19,5,9,31] axes=2,3 @11 lanes -> Y[19,5,1,1]",
+    "X[3,16,5,4] axes=-1,-2 keepdims=0 @11 lanes -> Y[3,16]",
+    "X[2,37,83] axes=2 @11 lanes -> Y[2,37,1]",
     "X[3,70] axes=0 @11 -> Y[1,70]",
     "X[2,3] axes=1,-1 @11 -> error: named twice",
     "X[2,3] axes=2 @11 -> error: axis 2",

@@ -118,6 +118,53 @@ void ot_unary_backward_kernel(struct op_node *n, enum function f, struct params 
     run_backward((struct work){.n = n, .f = f, .p = p});
 }
 
+struct product {
+    const struct op_node *n;
+    enum function f;
+    struct params p;
+    const struct tensor *x, *z, *dy;
+    float *y, *dx, *dz;
+    bool past_cache;
+};
+
+static float *at(float *p, int64_t from) { return p ? p + from : NULL; }
+
+static void product_task(void *arg, int task, int worker) {
+    const struct product *w = arg;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(ot_count(w->x), GRAIN, task, &from, &to);
+    const float *x = ot_f(w->x) + from, *z = ot_f(w->z) + from;
+    if (w->y) {
+        const struct function_value a = {.x = x, .z = z, .y = w->y + from, .p = w->p,
+                                         .past_cache = w->past_cache};
+        w->n->kernels->value[w->f](&a, (size_t)(to - from));
+        return;
+    }
+    const struct function_gradient a = {.x = x, .z = z, .dy = ot_f(w->dy) + from,
+                                        .dx = at(w->dx, from), .dz = at(w->dz, from), .p = w->p,
+                                        .past_cache = w->past_cache};
+    w->n->kernels->gradient[w->f](&a, (size_t)(to - from));
+}
+
+void ot_unary_product(struct op_node *n, enum function f, struct params p, int x, int z) {
+    struct product w = {.n = n, .f = f, .p = p, .x = n->x[x], .z = n->x[z], .y = ot_f(n->y[0]),
+                        .past_cache = past_cache(n->y[0])};
+    ot_parallel_for(n->pool, ot_task_count(ot_count(w.x), GRAIN), product_task, &w);
+    ot_op_clear_spare(n->y[0]);
+}
+
+void ot_unary_product_backward(struct op_node *n, enum function f, struct params p, int x, int z) {
+    struct product w = {.n = n, .f = f, .p = p, .x = n->x[x], .z = n->x[z], .dy = n->dy[0]};
+    if (n->dx[x]) w.dx = ot_f(n->dx[x]);
+    if (n->dx[z]) w.dz = ot_f(n->dx[z]);
+    if (!w.dx && !w.dz) return;
+    w.past_cache = (!n->dx[x] || past_cache(n->dx[x])) && (!n->dx[z] || past_cache(n->dx[z]));
+    ot_parallel_for(n->pool, ot_task_count(ot_count(w.x), GRAIN), product_task, &w);
+    for (int i = 0; i < 2; i++)
+        if (n->dx[i]) ot_op_clear_spare(n->dx[i]);
+}
+
 void ot_unary_backward_zero(struct op_node *n) {
     if (n->dx[0]) memset(n->dx[0]->data, 0, ot_bytes(n->dx[0]));
 }

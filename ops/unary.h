@@ -28,6 +28,9 @@ void ot_unary_backward(struct op_node *n, ot_unary_gradient_fn *fn);
  * value. */
 void ot_unary_forward_kernel(struct op_node *n, enum function f, struct params p);
 void ot_unary_backward_kernel(struct op_node *n, enum function f, struct params p);
+/* y[0] = x[z] f(x[x]), of inputs 0 and 1 of one shape and layout; both gradients in one pass. */
+void ot_unary_product(struct op_node *n, enum function f, struct params p, int x, int z);
+void ot_unary_product_backward(struct op_node *n, enum function f, struct params p, int x, int z);
 /* For piecewise constant operators: dx = 0. */
 void ot_unary_backward_zero(struct op_node *n);
 

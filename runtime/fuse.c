@@ -7,6 +7,7 @@
  */
 #include "runtime/fuse.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,8 @@ enum { ATTRIBUTES = 5 /* room for those of a node */ };
 
 static bool accept_norm(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node);
+static bool accept_gate(struct plan *p, const struct match *m, struct node *node);
+static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node);
 
 /* (1 + erf(x / sqrt 2)), and 1 + tanh of what comes near it; the deviation from the mean. */
 #define NORMAL "Add(Erf(Div(x, 1.4142135)), 1)"
@@ -30,6 +33,7 @@ static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node 
 #define BENT(cube) "Add(Tanh(Mul(Add(x, Mul(" cube ", 0.044715)), 0.7978846)), 1)"
 #define CUBE BENT("Pow(x, 3)")
 #define CUBE_MUL BENT("Mul(x, Mul(x, x))")
+#define RELU_6(x) "Clip(Add(" x ", 3), 0, 6)"
 #define CENTRED "Sub(x, ReduceMean(x))"
 #define SQUARE(x) "{Pow(" x ", 2); Mul(" x ", " x ")}"
 /* y over the root of the mean square of d, times w. */
@@ -54,6 +58,14 @@ static const struct rule rules[] = {
     {"Gelu", "Mul(Mul(x, 0.5), " CUBE_MUL ")", accept_gelu_tanh},
     {"Gelu", "Mul(Mul(x, " CUBE_MUL "), 0.5)", accept_gelu_tanh},
     {"Swish", "Mul(x, Sigmoid(x))", NULL},
+    {"HardSwish", "Mul(x, HardSigmoid(x))", accept_hard_swish},
+    {"HardSwish", "Div(Mul(x, " RELU_6("x") "), 6)", NULL},
+    {"HardSwish", "Mul(x, Div(" RELU_6("x") ", 6))", NULL},
+    {"HardSwish", "Mul(Mul(x, " RELU_6("x") "), 0.16666667)", NULL},
+    {"Gate", "Mul(x, Sigmoid(g))", accept_gate},
+    {"Gate", "Mul(x, HardSigmoid(g))", accept_gate},
+    {"Gate", "Mul(x, Div(" RELU_6("g") ", 6))", accept_gate},
+    {"Gate", "Mul(x, Mul(" RELU_6("g") ", 0.16666667))", accept_gate},
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
@@ -65,6 +77,31 @@ static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node 
     (void)p;
     (void)m;
     tell(node, (struct attr){.name = "approximate", .kind = OT_ATTR_STRING, .n = 4, .s = "tanh"});
+    return true;
+}
+
+/* HardSigmoid with the slope and the height that HardSwish has. */
+static bool is_sixth(const struct node *sigmoid) {
+    return fabsf(ot_attr_float(sigmoid, "alpha", 0.2f) - 1.0f / 6) < 1e-5f &&
+           fabsf(ot_attr_float(sigmoid, "beta", 0.5f) - 0.5f) < 1e-5f;
+}
+
+static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node) {
+    (void)node;
+    return is_sixth(&p->graph->node[m->node[1]]);
+}
+
+/* The function of the gate: a node, or max(0, min(6, g + 3)) / 6, which is a HardSigmoid. */
+static bool accept_gate(struct plan *p, const struct match *m, struct node *node) {
+    const struct node *f = &p->graph->node[m->node[1]];
+    const bool sigmoid = !strcmp(f->op_type, "Sigmoid"), hard = !strcmp(f->op_type, "HardSigmoid");
+    tell(node, (struct attr){.name = "function", .kind = OT_ATTR_STRING, .n = sigmoid ? 7 : 11,
+                             .s = sigmoid ? "Sigmoid" : "HardSigmoid"});
+    if (sigmoid) return true;
+    const float alpha = hard ? ot_attr_float(f, "alpha", 0.2f) : 1.0f / 6;
+    const float beta = hard ? ot_attr_float(f, "beta", 0.5f) : 0.5f;
+    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
+    tell(node, (struct attr){.name = "beta", .kind = OT_ATTR_FLOAT, .f = beta});
     return true;
 }
 

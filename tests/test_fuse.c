@@ -10,6 +10,9 @@
 #define FORWARD(nodes) "MatMul x w > u\nAdd u b > v\n" nodes "MatMul t o > y\n"
 #define FORWARD_WEIGHTS "w:8,6 b:6 o:6,4 half=0.5 root=1.4142135 inverse=0.70710677 one=1 three=3 "
 #define ERF "Div v root > e1\nErf e1 > e2\nAdd e2 one > e3\n"
+#define SIX FORWARD_WEIGHTS "nought=0 six=6 sixth=0.16666667 "
+#define GATES SIX "p:8,6 c:8,1 f:6 "
+#define RELU_6(g) "Add " g " three > e1\nClip e1 nought six > e2\n"
 #define BENT "Mul c k > e1\nAdd v e1 > e2\nMul r e2 > e3\nTanh e3 > e4\nAdd e4 one > e5\n"
 #define NORM_WEIGHTS FORWARD_WEIGHTS "g:6 h:6 epsilon=0.00001 two=2 "
 #define DEVIATION(s)                                                                        \
@@ -33,6 +36,27 @@ static const struct net nets[] = {
     {"Gelu", 0, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul v e3 > e4\nMul e4 three > t\n")},
     {"Gelu", 0, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul e3 e3 > e4\nMul e4 half > t\n")},
     {"Swish", 1, 13, FORWARD_WEIGHTS, FORWARD("Sigmoid v > e\nMul e v > t\n")},
+    {"HardSwish", 1, 14, FORWARD_WEIGHTS,
+     FORWARD("HardSigmoid v > e ; alpha=0.16666667 beta=0.5\nMul e v > t\n")},
+    {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Mul v e2 > e3\nDiv e3 six > t\n")},
+    {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Div e2 six > e3\nMul e3 v > t\n")},
+    {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Mul v e2 > e3\nMul e3 sixth > t\n")},
+    /* a gate of the shape of what it holds back, and one for each token */
+    {"Gate", 1, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul v e > t\n")},
+    {"Gate", 1, 13, GATES, FORWARD("MatMul x c > g\nSigmoid g > e\nMul e v > t\n")},
+    {"Gate", 1, 13, GATES,
+     FORWARD("MatMul x c > g\nHardSigmoid g > e ; alpha=0.4\nMul v e > t\n")},
+    {"Gate", 1, 13, GATES,
+     FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Div e2 six > e3\nMul e3 v > t\n")},
+    {"Gate", 1, 13, GATES,
+     FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Mul sixth e2 > e3\nMul e3 v > t\n")},
+    /* not what is the same for all samples, a weight, or a gate that somebody else reads */
+    {"Gate", 0, 13, GATES, FORWARD("Sigmoid f > e\nMul v e > t\n")},
+    {"Gate", 0, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul e f > r\nAdd r v > t\n")},
+    {"Gate", 0, 13, GATES,
+     FORWARD("MatMul x c > g\nSigmoid g > e\nMul v e > r\nAdd r e > t\n")},
+    {"Gate", 0, 13, GATES,
+     FORWARD("ReduceMean v > g ; axes=1,\nSigmoid g > e\nMul v e > t\n")},
     {"LayerNormalization", 1, 13, NORM_WEIGHTS,
      FORWARD(DEVIATION("Pow d two > q\n") "Mul n5 g > n6\nAdd n6 h > t\n")},
     {"LayerNormalization", 1, 13, NORM_WEIGHTS,

@@ -13,6 +13,7 @@
 #include "ops/kernels/pack.inc"
 #include "ops/kernels/pick.inc"
 #include "ops/kernels/pool.inc"
+#include "ops/kernels/scale.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
 #include "ops/kernels/unit_norm.inc"
@@ -62,6 +63,7 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .max_pool = max_pool,
     .depthwise = depthwise,
     .depthwise_weight = depthwise_weight,
+    .scale = scale_by,
     .transpose = transpose,
     .norm_lanes = layer_norm_lanes,
     .norm_lanes_back = layer_norm_lanes_back,

@@ -144,6 +144,21 @@ struct depthwise {
     float *sum; /* (taps + 1) x OT_UNIT */
 };
 
+/* Pieces of a tensor: out = g factor, sum += g x, over the units of a piece and, with `one` factor
+ * for all of it, `rest` floats behind them. NULL: g and x are one, out and sum not wanted. */
+struct scale {
+    int pieces;
+    size_t piece, pitch; /* from piece to piece, from unit to unit */
+    size_t units, rest;
+    const float *g, *x;
+    const float *factor; /* of the first piece: one float, or OT_UNIT */
+    size_t factor_step;
+    bool one;
+    float *out;
+    bool past_cache; /* out is too large to be found there again; then it is aligned */
+    float *sum;      /* OT_UNIT floats a piece */
+};
+
 /* out[column][row] = in[row][column]; pitches in floats. */
 struct transpose {
     const float *in;
@@ -164,6 +179,7 @@ struct pick {
 };
 
 typedef void depthwise_fn(const struct depthwise *a);
+typedef void scale_fn(const struct scale *a);
 typedef void transpose_fn(const struct transpose *a);
 typedef void pack_fn(const struct pack *a);
 typedef void pick_fn(const struct pick *a);
@@ -288,6 +304,7 @@ struct kernels {
     norm_gradient_fn *norm_gradient;
     max_pool_fn *max_pool;
     depthwise_fn *depthwise, *depthwise_weight;
+    scale_fn *scale;
     transpose_fn *transpose;
     layer_norm_fn *norm_lanes, *norm_lanes_back, *norm_row, *norm_row_back;
     softmax_row_fn *softmax_row;
