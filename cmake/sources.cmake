@@ -19,6 +19,7 @@ set(BASE_SOURCES
   runtime/base/rng.c
   runtime/base/safetensors.c
   runtime/base/sha256.c
+  runtime/base/sha256_x86.c
   runtime/base/structure.c
   runtime/base/tensor.c
   runtime/base/view.c

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "onnx/model.h"
+#include "onnx/pieces.h"
 #include "onnx/scan.h"
 #include "runtime/base/file.h"
 #include "runtime/base/sha256.h"
@@ -62,6 +63,31 @@ static ot_status unpack(struct import *im, const void *bytes, size_t size) {
     if (im->model) return OT_OK;
     if (im->temporary.refused) return ot_import_no_room(im, &im->scratch, 0);
     return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
+}
+
+/* Unpacking copies all that the file holds, and so takes as long as hashing. */
+struct reading {
+    struct import *im;
+    const void *bytes;
+    size_t size;
+    ot_status status;
+};
+
+static void read_part(void *arg, int task, int worker) {
+    struct reading *r = arg;
+    (void)worker;
+    if (!task)
+        r->status = unpack(r->im, r->bytes, r->size);
+    else
+        ot_sha256(r->bytes, r->size, r->im->g->hash);
+}
+
+static ot_status unpack_and_hash(struct import *im, const void *bytes, size_t size) {
+    struct reading r = {im, bytes, size, OT_OK};
+    if (im->visit) memcpy(im->g->hash, im->visit->seed, sizeof im->g->hash);
+    ot_import_parallel(im, im->visit ? 1 : 2, read_part, &r);
+    ot_names_init(&im->names, &im->temporary, im->g->hash);
+    return r.status;
 }
 
 /* ---- the header of the model ---- */
@@ -132,7 +158,7 @@ static ot_status stages(struct import *im, const void *bytes, size_t size) {
         ot_nodes_walk, ot_values_outputs, ot_bodies_gather,     ot_training_read,
         ot_weights_read};
     OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
-    OT_TRY(unpack(im, bytes, size));
+    OT_TRY(unpack_and_hash(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;
     for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) OT_TRY(stage[i](im));
     if (!im->visit) ot_values_hints(im);
@@ -182,9 +208,6 @@ static ot_status import(const void *bytes, size_t size, int folder,
     share_limit(&im, size);
     im.temporary.arena = &im.scratch;
     im.kept.arena = &im.g->arena;
-    if (visit) memcpy(im.g->hash, visit->seed, sizeof im.g->hash);
-    else ot_sha256(bytes, size, im.g->hash);
-    ot_names_init(&im.names, &im.temporary, im.g->hash);
     ot_status status = stages(&im, bytes, size);
     end_limit(im.g);
     ot_arena_free(&im.scratch);

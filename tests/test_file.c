@@ -15,6 +15,7 @@
 
 #include "runtime/base/file.h"
 #include "runtime/base/sha256.h"
+#include "runtime/base/sha256_x86.h"
 
 static char folder[] = "/tmp/onnxtrain-file-XXXXXX";
 
@@ -55,6 +56,21 @@ static void test_sha256_fips_examples(void **state) {
     assert_hash(million, 1000000,
                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     free(million);
+}
+
+/* Both ways add any number of blocks to any hash value alike. */
+static void test_sha256_instructions(void **state) {
+    enum { BLOCKS = 40 };
+    uint32_t plain[8] = {0}, fast[8] = {0};
+    uint8_t bytes[64 * BLOCKS];
+    (void)state;
+    if (!ot_sha256_x86_runs()) skip();
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * i >> 3 ^ i);
+    for (size_t n = 0; n <= BLOCKS; n++) {
+        ot_sha256_portable(plain, bytes + 64 * (BLOCKS - n), n);
+        ot_sha256_x86(fast, bytes + 64 * (BLOCKS - n), n);
+        assert_memory_equal(plain, fast, sizeof plain);
+    }
 }
 
 static void test_write_then_read(void **state) {
@@ -149,6 +165,7 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256_fips_examples),
+        cmocka_unit_test(test_sha256_instructions),
         cmocka_unit_test(test_write_then_read),
         cmocka_unit_test(test_abort_leaves_nothing),
         cmocka_unit_test(test_bytes_that_do_not_read_back),

@@ -53,7 +53,7 @@ ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t
         goto done;
     }
     const ot_allocator al = ot_allocator_or_default(allocator);
-    block = ot_block_alloc(&al, (size_t)st.st_size, 1);
+    block = ot_block_alloc_dirty(&al, (size_t)st.st_size, 1);
     if (!block) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "'%s': out of memory for %lld bytes", path,
                          (long long)st.st_size);
