@@ -24,6 +24,7 @@ enum { ATTRIBUTES = 5 /* room for those of a node */ };
 
 static bool accept_norm(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node);
+static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gate(struct plan *p, const struct match *m, struct node *node);
 static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node);
 
@@ -46,7 +47,7 @@ static const struct rule rules[] = {
     {"Linear", "Add(MatMul(x, w), b)", NULL},
     {"LayerNormalization", "Add(" SCALED(CENTRED, CENTRED) ", b)", accept_norm},
     {"RMSNormalization", SCALED("x", "x"), accept_norm},
-    {"SwiGLU", "Mul({Mul(x, Sigmoid(x)); Swish(x)}, b)", NULL},
+    {"SwiGLU", "Mul({Mul(x, Sigmoid(x)); Swish(x)}, b)", accept_swi_glu},
     {"Gelu", "Mul(Mul(x, " NORMAL "), 0.5)", NULL},
     {"Gelu", "Mul(Mul(x, 0.5), " NORMAL ")", NULL},
     {"Gelu", "Mul(x, Mul(" NORMAL ", 0.5))", NULL},
@@ -89,6 +90,14 @@ static bool is_sixth(const struct node *sigmoid) {
 static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node) {
     (void)node;
     return is_sixth(&p->graph->node[m->node[1]]);
+}
+
+/* With the factor that a Swish has within. */
+static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *node) {
+    const int swish = m->node[3]; /* -1: it is spelled out */
+    const float alpha = swish < 0 ? 1 : ot_attr_float(&p->graph->node[swish], "alpha", 1);
+    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
+    return true;
 }
 
 /* The function of the gate: a node, or max(0, min(6, g + 3)) / 6, which is a HardSigmoid. */

@@ -101,6 +101,8 @@ static const struct net nets[] = {
      FORWARD("MatMul x k > m\nSigmoid v > e\nMul e v > e2\nMul m e2 > t\n")},
     {"SwiGLU", 1, 24, FORWARD_WEIGHTS "k:8,6",
      FORWARD("MatMul x k > m\nSwish v > e\nMul e m > t\n")},
+    {"SwiGLU", 1, 24, FORWARD_WEIGHTS "k:8,6",
+     FORWARD("MatMul x k > m\nSwish v > e ; alpha=0.5\nMul e m > t\n")},
     {"SwiGLU", 0, 17, FORWARD_WEIGHTS "k:6",
      FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
     {"Swish", 1, 17, FORWARD_WEIGHTS "k:6",
