@@ -253,6 +253,7 @@ def of_t5(module):
 # Parameters that exporters compute with, so that they are not in the file: parts of their names,
 # and what the file may have instead.
 FOLDED = {
+    "ViT": (("class_token",), None),  # repeated for each sample of the batch: no weight any more
     "Swin": (("relative_position_bias_table",), of_swin),
     "BERT": (("position_embeddings", "token_type_embeddings"), of_bert),
     "DistilBERT": (("position_embeddings",),
