@@ -287,6 +287,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
   test_readers
+  test_out_file
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
   test_readback:export_case.c:onnx_build.c

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "onnx/beneath.h"
+#include "runtime/base/range.h"
 
 struct location {
     const char *path;
@@ -79,7 +80,6 @@ static ot_status parse_location(struct import *im, const Onnx__TensorProto *t,
 /* Regular, of one name, and long enough. */
 static ot_status check_file(struct import *im, int fd, const struct location *at, size_t size) {
     struct stat st;
-    uint64_t end;
     if (fstat(fd, &st))
         return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s': %s", at->path,
                               strerror(errno));
@@ -89,12 +89,12 @@ static ot_status check_file(struct import *im, int fd, const struct location *at
     if (st.st_nlink != 1)
         return ot_import_fail(im, OT_ERROR_PATH, "external data '%.200s' has more than one name",
                               at->path);
-    if (__builtin_add_overflow(at->offset, (uint64_t)size, &end) || end > (uint64_t)st.st_size)
+    if (!ot_is_inside(at->offset, size, (uint64_t)st.st_size))
         return ot_import_fail(
             im, OT_ERROR_INVALID,
             "external data '%.200s' has %lld bytes, %zu from %llu on are expected", at->path,
             (long long)st.st_size, size, (unsigned long long)at->offset);
-    if (!at->has_length && end != (uint64_t)st.st_size)
+    if (!at->has_length && at->offset + size != (uint64_t)st.st_size)
         return ot_import_fail(im, OT_ERROR_INVALID,
                               "external data '%.200s': no length, and the file goes on", at->path);
     return OT_OK;
@@ -132,7 +132,7 @@ ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void *
     OT_TRY(ot_open_beneath(im->folder, at.path, &e.fd, &im->last));
     const bool known = at.has_length || !fstat(e.fd, &st);
     ot_external_close(&e);
-    if (!known || (!at.has_length && at.offset > (uint64_t)st.st_size))
+    if (!known || (!at.has_length && !ot_is_inside(at.offset, 0, (uint64_t)st.st_size)))
         return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s'", at.path);
     *size = at.has_length ? (size_t)at.length : (size_t)((uint64_t)st.st_size - at.offset);
     OT_TRY(ot_external_open(im, t, *size, &e)); /* the file is as long as that */

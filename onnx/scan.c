@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "onnx/schema.h"
+#include "runtime/base/range.h"
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 }; /* wire types; 3 and 4 are groups */
 enum { MOST_FUNCTIONS = 10000 };
@@ -169,7 +170,7 @@ static ot_status length_delimited(struct scan *s, const struct field *f, size_t 
     uint64_t n;
     const uint8_t *end = s->level[s->depth].end;
     const char *name = f->name ? f->name : "unknown field";
-    if (!read_varint(&s->p, end, 5, &n) || n > (uint64_t)(end - s->p))
+    if (!read_varint(&s->p, end, 5, &n) || !ot_is_inside(0, n, (uint64_t)(end - s->p)))
         return fail(s, OT_ERROR_PARSE, name, "it is longer than what holds it");
     if (f->name) return known_bytes(s, f, index, (size_t)n);
     OT_TRY(check_text(s, name, s->p, (size_t)n, true));

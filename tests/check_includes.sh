@@ -28,7 +28,8 @@ allow 'ops/kernels/*.[ch] ops/kernels/*.inc' \
 allow 'ops/*.[ch]' "$base|ops/[a-z0-9_/]+\.h|ops/ops\.def"
 allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_]+\.h|onnx\.pb-c\.h"
 allow 'runtime/*.[ch]' "$base|ops/op\.h|onnx/(import|export)\.h|runtime/[a-z0-9_]+\.h"
-allow 'tools/*.[ch]' 'runtime/onnxtrain\.h|tools/[a-z0-9_]+\.h|tools/options\.def'
+allow 'tools/*.[ch]' \
+    'runtime/onnxtrain\.h|runtime/base/range\.h|tools/[a-z0-9_]+\.h|tools/options\.def'
 allow 'examples/*.c' 'onnxtrain\.h'
 only 'ops/dnnl[a-z_]*\.[ch]|tools/bench_dense\.c' '(oneapi/dnnl/)?dnnl'
 only 'onnx/[a-z0-9_]*\.[ch]' '(protobuf-c/|onnx\.pb-c)'

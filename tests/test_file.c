@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/base/file.h"
+#include "runtime/base/range.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/sha256_x86.h"
 
@@ -71,6 +72,20 @@ static void test_sha256_instructions(void **state) {
         ot_sha256_x86(fast, bytes + 64 * (BLOCKS - n), n);
         assert_memory_equal(plain, fast, sizeof plain);
     }
+}
+
+static void test_ranges(void **state) {
+    const uint64_t most = UINT64_MAX;
+    (void)state;
+    assert_true(ot_is_inside(0, 0, 0));
+    assert_true(ot_is_inside(0, 10, 10));
+    assert_true(ot_is_inside(10, 0, 10));
+    assert_true(ot_is_inside(most - 1, 1, most));
+    assert_false(ot_is_inside(0, 11, 10));
+    assert_false(ot_is_inside(11, 0, 10));
+    assert_false(ot_is_inside(1, most, most));
+    assert_false(ot_is_inside(most, most, most));
+    assert_false(ot_is_inside(most - 5, 10, 100)); /* the sum is 4 */
 }
 
 static void test_write_then_read(void **state) {
@@ -164,6 +179,7 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_sha256_fips_examples),
         cmocka_unit_test(test_sha256_instructions),
         cmocka_unit_test(test_write_then_read),

@@ -237,7 +237,7 @@ static void reads_no_fifo(void **state) {
         refuse_data(names[i], "is not a regular file");
     }
     assert_int_equal(ot_read_file("f", EXIT_DATA, &bytes, &n, &f), EXIT_DATA);
-    assert_int_equal(ot_read_head("f", EXIT_USAGE, head, 4, &n, &f), EXIT_USAGE);
+    assert_int_equal(ot_read_head("f", EXIT_USAGE, head, 4, &n, &n, &f), EXIT_USAGE);
     assert_int_equal(ot_zip_open("f", &zip, &f), EXIT_DATA);
     assert_int_equal(ot_image_read("f", &image, &f), EXIT_DATA);
     assert_int_equal(ot_read_file("/dev/zero", EXIT_DATA, &bytes, &n, &f), EXIT_DATA);

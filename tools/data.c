@@ -97,8 +97,8 @@ static const struct {
 
 static open_fn *find_file_reader(const char *path, struct failure *f) {
     unsigned char head[8] = {0};
-    size_t n;
-    if (ot_read_head(path, EXIT_DATA, head, sizeof head, &n, f)) return NULL;
+    size_t n, size;
+    if (ot_read_head(path, EXIT_DATA, head, sizeof head, &n, &size, f)) return NULL;
     for (size_t k = 0; k < sizeof magics / sizeof *magics; k++)
         if (n >= (size_t)magics[k].n && memcmp(head, magics[k].bytes, (size_t)magics[k].n) == 0)
             return magics[k].open;

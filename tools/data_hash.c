@@ -1,9 +1,8 @@
 /* data_hash.c - a number that tells data sets apart: sizes, labels, a sample of the bytes. */
 #include "tools/data.h"
+#include "tools/file.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { SAMPLED = 256, SAMPLE_BYTES = 4096, LABEL_BYTES = 64 << 20 };
 
@@ -38,18 +37,14 @@ static void add_array(uint64_t *hash, const struct array *a, bool whole) {
 static int add_file(uint64_t *hash, const struct data_source *d, const char *path, bool read,
                     struct failure *f) {
     const size_t root = strlen(d->path);
-    char bytes[SAMPLE_BYTES];
-    struct stat info;
+    unsigned char bytes[SAMPLE_BYTES];
+    size_t n, size;
     add_text(hash, strncmp(path, d->path, root) == 0 ? path + root : path);
     if (!read) return 0;
-    FILE *file = fopen(path, "rb");
-    if (!file || fstat(fileno(file), &info)) {
-        if (file) fclose(file);
-        return ot_refuse(f, EXIT_DATA, "cannot read '%s'", path);
-    }
-    add_number(hash, info.st_size);
-    add(hash, bytes, fread(bytes, 1, sizeof bytes, file));
-    fclose(file);
+    const int code = ot_read_head(path, EXIT_DATA, bytes, sizeof bytes, &n, &size, f);
+    if (code) return code;
+    add_number(hash, (int64_t)size);
+    add(hash, bytes, n);
     return 0;
 }
 

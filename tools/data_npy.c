@@ -2,6 +2,7 @@
 #include "tools/data.h"
 #include "tools/file.h"
 #include "tools/zip.h"
+#include "runtime/base/range.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +128,7 @@ int ot_npy_parse(const unsigned char *bytes, size_t size, const char *name, stru
     const size_t start = version == 1 ? 10 : 12;
     size_t length = bytes[8] | (size_t)bytes[9] << 8;
     if (version > 1) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-    if (length > MOST_HEADER || length > size - start)
+    if (length > MOST_HEADER || !ot_is_inside(start, length, size))
         return ot_refuse(f, EXIT_DATA,
                          "'%s': a header of %zu bytes; the file has %zu, the limit "
                          "is %d",

@@ -45,9 +45,8 @@ static ssize_t read_all(int fd, unsigned char *p, size_t most) {
 }
 
 int ot_read_head(const char *path, int code, unsigned char *head, size_t most, size_t *n,
-                 struct failure *f) {
-    size_t size;
-    const int fd = open_regular(path, code, &size, f);
+                 size_t *size, struct failure *f) {
+    const int fd = open_regular(path, code, size, f);
     if (fd < 0) return f->code;
     const ssize_t r = read_all(fd, head, most);
     const int error = errno;

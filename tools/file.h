@@ -9,9 +9,9 @@
 int ot_read_file(const char *path, int code, unsigned char **bytes, size_t *size,
                  struct failure *f);
 
-/* Its first bytes, at most `most`. *n: how many there are. */
+/* Its first bytes, at most `most`. *n: how many there are. *size: of the file. */
 int ot_read_head(const char *path, int code, unsigned char *head, size_t most, size_t *n,
-                 struct failure *f);
+                 size_t *size, struct failure *f);
 
 /* Memory that a decoder may take at once on the word of a file of `size` bytes: 64 MiB and 64 times
  * the file. */

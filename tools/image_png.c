@@ -1,5 +1,6 @@
 /* image_png.c - PNG files through libpng, which reports errors by longjmp here. */
 #include "tools/image.h"
+#include "runtime/base/range.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -42,10 +43,10 @@ static void take_bytes(png_structp png, png_bytep out, size_t n) {
 /* libpng takes memory for a chunk on the word of its length: all chunks must be there, up to IEND.
  */
 static bool has_chunks(const unsigned char *p, size_t size) {
-    for (size_t at = 8; at + 12 <= size;) {
+    for (size_t at = 8; ot_is_inside(at, 12, size);) {
         const size_t length =
             (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 | (size_t)p[at + 2] << 8 | p[at + 3];
-        if (length > size - at - 12) return false;
+        if (!ot_is_inside(at + 12, length, size)) return false;
         if (!memcmp(p + at + 4, "IEND", 4)) return true;
         at += 12 + length;
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 bool ot_out_is_standard(const char *out) {
     return out && out[0] == '-' && (!out[1] || (out[1] == '.' && !strchr(out, '/')));
@@ -34,8 +35,32 @@ static int clean(const char *path, struct failure *f) {
     return 0;
 }
 
+/* ---- the stream: whatever passes is counted ---- */
+
+static ssize_t put(void *out, const char *p, size_t n) {
+    struct out_file *o = out;
+    for (size_t done = 0; done < n;) {
+        const ssize_t r = write(o->fd, p + done, n - done);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return 0; /* errno says why */
+        done += (size_t)r;
+    }
+    o->crc = crc32_z(o->crc, (const Bytef *)p, n);
+    o->written += n;
+    return (ssize_t)n;
+}
+
+/* Where the stream is; it goes nowhere else. */
+static int seek(void *out, off64_t *offset, int whence) {
+    const struct out_file *o = out;
+    if (whence != SEEK_CUR || *offset) return -1;
+    *offset = (off64_t)o->written;
+    return 0;
+}
+
 int ot_out_begin(struct out_file *o, const char *path, struct failure *f) {
-    *o = (struct out_file){.path = path};
+    static const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    *o = (struct out_file){.path = path, .fd = -1};
     if (ot_out_is_standard(path)) {
         o->file = open_memstream(&o->bytes, &o->size);
         if (o->file) return 0;
@@ -45,11 +70,15 @@ int ot_out_begin(struct out_file *o, const char *path, struct failure *f) {
     o->temporary = ot_take(room, 1, f);
     if (!o->temporary || clean(path, f)) return f->code;
     snprintf(o->temporary, room, "%s.%ld-0.tmp", path, (long)getpid());
-    const int fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    o->file = fd < 0 ? NULL : fdopen(fd, "wb");
+    o->fd = open(o->temporary, flags, 0666);
+    if (o->fd >= 0)
+        o->file = fopencookie(o, "wb", (cookie_io_functions_t){.write = put, .seek = seek});
     if (o->file) return 0;
     ot_refuse(f, EXIT_RUNTIME, "cannot create '%s': %s", path, strerror(errno));
-    if (fd >= 0) close(fd);
+    if (o->fd >= 0) {
+        close(o->fd);
+        unlink(o->temporary);
+    }
     free(o->temporary);
     return f->code;
 }
@@ -64,20 +93,36 @@ static int print(struct out_file *o, bool good, struct failure *f) {
     return code;
 }
 
+/* Do the bytes that were written stand in the temporary? 0, or what errno may say; -1 where other
+ * bytes do. */
+static int read_back(const struct out_file *o) {
+    unsigned char piece[1 << 14];
+    uint64_t n = 0;
+    unsigned long crc = 0;
+    while (true) {
+        const ssize_t r = pread(o->fd, piece, sizeof piece, (off_t)n);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return errno;
+        if (r == 0) return n == o->written && crc == o->crc ? 0 : -1;
+        crc = crc32_z(crc, piece, (z_size_t)r);
+        n += (uint64_t)r;
+    }
+}
+
 int ot_out_finish(struct out_file *o, bool good, struct failure *f) {
     if (!o->temporary) return print(o, good, f);
-    good = good && !ferror(o->file) && fflush(o->file) == 0 && fsync(fileno(o->file)) == 0;
-    int problem = errno;
-    if (fclose(o->file) && good) {
-        good = false;
-        problem = errno;
-    }
+    good = good && !ferror(o->file) && fflush(o->file) == 0 && fsync(o->fd) == 0;
+    int problem = good ? read_back(o) : errno;
+    fclose(o->file);
+    if (close(o->fd) && good && !problem) problem = errno;
+    good = good && !problem;
     if (good && rename(o->temporary, o->path)) {
         good = false;
         problem = errno;
     }
     if (!good) unlink(o->temporary);
     free(o->temporary);
-    return good ? 0
-                : ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", o->path, strerror(problem));
+    if (good) return 0;
+    return ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", o->path,
+                     problem < 0 ? "its bytes do not read back" : strerror(problem));
 }

@@ -2,6 +2,7 @@
  * put them. */
 #include "tools/proto.h"
 #include "tools/data.h"
+#include "runtime/base/range.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ bool ot_proto_next(struct proto *m, struct proto_field *field) {
         ok = field->type == 1 || field->type == 2 || field->type == 5;
         n = field->type == 1 ? 8 : 4;
         if (field->type == 2) ok = ot_proto_varint(m, &n);
-        ok = ok && n <= (uint64_t)(m->end - m->p);
+        ok = ok && ot_is_inside(0, n, (uint64_t)(m->end - m->p));
         if (ok) field->bytes = (struct proto){m->p, m->p + n};
         if (ok) m->p += n;
     }

@@ -1,11 +1,9 @@
 /* run_args.c - args.yaml: the options of a run, which repeat it. */
+#include "tools/out_file.h"
 #include "tools/run_folder.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A double-quoted YAML scalar. */
 static void put_text(FILE *file, const char *text) {
@@ -47,33 +45,15 @@ static void put_settings(FILE *file, const struct settings *s, const struct mode
     }
 }
 
-/* A new file of this name, whatever stood there; links are not followed. */
-static FILE *create(const char *path) {
-    if (unlink(path) && errno != ENOENT) return NULL;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file && fd >= 0) close(fd);
-    return file;
-}
-
 int ot_run_write_args(const struct run_folder *run, const struct settings *s, const struct model *m,
                       struct failure *f) {
-    char name[64];
-    snprintf(name, sizeof name, "args.yaml.%ld-0.tmp", (long)getpid());
-    char *path = ot_run_file(run, "args.yaml", f), *fresh = ot_run_file(run, name, f);
-    int code = path && fresh ? 0 : f->code;
-    FILE *file = code ? NULL : create(fresh);
-    bool good = file != NULL;
-    if (file) {
-        put_settings(file, s, m);
-        good = !ferror(file) && fflush(file) == 0 && fsync(fileno(file)) == 0;
-        good = fclose(file) == 0 && good && rename(fresh, path) == 0;
-    }
-    if (!code && !good) {
-        code = ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", path, strerror(errno));
-        unlink(fresh);
+    struct out_file o;
+    char *path = ot_run_file(run, "args.yaml", f);
+    int code = path ? ot_out_begin(&o, path, f) : f->code;
+    if (!code) {
+        put_settings(o.file, s, m);
+        code = ot_out_finish(&o, true, f);
     }
     free(path);
-    free(fresh);
     return code;
 }

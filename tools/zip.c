@@ -5,6 +5,7 @@
 #include "tools/zip.h"
 #include "tools/file.h"
 #include "tools/inflate.h"
+#include "runtime/base/range.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ enum {
     END_SIZE = 22,
     ENTRY_SIZE = 46,
     LOCAL_SIZE = 30,
+    WIDE_SIZE = 56, /* of the zip64 end record */
     STORED = 0,
     DEFLATED = 8
 };
@@ -65,7 +67,7 @@ static int find_directory(const struct zip *zip, uint64_t *n, uint64_t *start, s
     *start = little(p + 16, 4);
     if (end < 20 || little(p - 20, 4) != 0x07064b50) return 0;
     const uint64_t wide = little(p - 12, 8);
-    if (zip->size < 56 || wide > zip->size - 56 || little(zip->bytes + wide, 4) != 0x06064b50)
+    if (!ot_is_inside(wide, WIDE_SIZE, zip->size) || little(zip->bytes + wide, 4) != 0x06064b50)
         return broken(zip, "the zip64 end record is not where its locator says", f);
     *n = little(zip->bytes + wide + 32, 8);
     *start = little(zip->bytes + wide + 48, 8);
@@ -93,11 +95,12 @@ static bool widen(const unsigned char *extra, size_t n, struct member *m) {
 
 /* One directory entry at *offset, which moves behind it. */
 static int read_entry(struct zip *zip, uint64_t *offset, struct failure *f) {
-    if (*offset > zip->size || zip->size - *offset < ENTRY_SIZE)
+    if (!ot_is_inside(*offset, ENTRY_SIZE, zip->size))
         return broken(zip, "the directory ends early", f);
     const unsigned char *p = zip->bytes + *offset;
     const size_t name = little(p + 28, 2), extra = little(p + 30, 2), note = little(p + 32, 2);
-    if (little(p, 4) != 0x02014b50 || zip->size - *offset - ENTRY_SIZE < name + extra + note)
+    if (little(p, 4) != 0x02014b50 ||
+        !ot_is_inside(*offset + ENTRY_SIZE, name + extra + note, zip->size))
         return broken(zip, "a directory entry is cut", f);
     if (name > MOST_NAME || memchr(p + ENTRY_SIZE, 0, name))
         return broken(zip, "a member's name is too long or holds NUL", f);
@@ -129,12 +132,12 @@ static int by_name(const void *a, const void *b) {
 /* The local header of m says the same, and its bytes end before `limit`, a place in the file. */
 static int check_local(const struct zip *zip, const struct member *m, uint64_t limit,
                        struct failure *f) {
-    if (m->local > limit || limit - m->local < LOCAL_SIZE)
+    if (!ot_is_inside(m->local, LOCAL_SIZE, limit))
         return broken(zip, "members overlap, or one lies outside the file", f);
     const unsigned char *p = zip->bytes + m->local;
     const uint64_t name = little(p + 26, 2), extra = little(p + 28, 2);
-    const uint64_t room = limit - m->local - LOCAL_SIZE;
-    if (little(p, 4) != 0x04034b50 || name + extra > room || m->packed > room - name - extra)
+    const uint64_t head = LOCAL_SIZE + name + extra;
+    if (little(p, 4) != 0x04034b50 || !ot_is_inside(head, m->packed, limit - m->local))
         return broken(zip, "members overlap, or one lies outside the file", f);
     if (name != strlen(m->name) || memcmp(p + LOCAL_SIZE, m->name, name))
         return broken(zip, "a member's two names differ", f);
@@ -171,7 +174,7 @@ int ot_zip_open(const char *path, struct zip **out, struct failure *f) {
     zip->path = ot_copy_text(path, f);
     int code = zip->path ? ot_read_file(path, EXIT_DATA, &zip->bytes, &zip->size, f) : f->code;
     if (!code) code = find_directory(zip, &n, &start, f);
-    if (!code && (n > MOST_MEMBERS || start > zip->size))
+    if (!code && (n > MOST_MEMBERS || !ot_is_inside(start, 0, zip->size)))
         code = broken(zip, "too many members, or a directory outside the file", f);
     if (!code) {
         zip->member = ot_take((size_t)n, sizeof *zip->member, f);

@@ -7,6 +7,7 @@
 #include "runtime/base/crc32.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
+#include "runtime/base/range.h"
 #include "runtime/base/tensor.h"
 
 /* Data is written and viewed as it stands in memory. */
@@ -280,7 +281,7 @@ static ot_status read_header(struct safetensors *s, const struct json_tree *tree
     for (int64_t i = 1; i < tree->n; i = tree->value[i].after) {
         if (!strcmp(tree->value[i].key, "__metadata__")) continue;
         OT_TRY(read_tensor(tree, i, &s->tensor[s->n], &end, err));
-        if (end > data_bytes)
+        if (!ot_is_inside(end, 0, data_bytes))
             return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data ends at %llu of %llu bytes",
                            s->tensor[s->n].name, (unsigned long long)end,
                            (unsigned long long)data_bytes);
@@ -351,7 +352,7 @@ ot_status ot_safetensors_view(const ot_allocator *allocator, const void *bytes, 
     if (size < sizeof length)
         return ot_fail(err, OT_ERROR_INVALID, "%zu bytes are no safetensors file", size);
     memcpy(&length, bytes, sizeof length);
-    if (length > header_most || length > size - sizeof length || length % 8)
+    if (length > header_most || !ot_is_inside(sizeof length, length, size) || length % 8)
         return ot_fail(err, OT_ERROR_INVALID,
                        "a header of %llu bytes in a file of %zu: no safetensors file, or cut off",
                        (unsigned long long)length, size);
