@@ -149,6 +149,7 @@ set(RUNTIME_SOURCES
   runtime/match.c
   runtime/measure.c
   runtime/memory.c
+  runtime/missed.c
   runtime/moved.c
   runtime/node.c
   runtime/optimizer.c

@@ -62,9 +62,9 @@ struct readers {
  * the pattern, or -1 where there is nothing like attention. */
 bool ot_attention_find(const struct readers *r, int k, struct attention *a, int *broken);
 
-/* Gives `node`, a ScaledAttention, the inputs and attributes for the shapes of this plan; *placed:
- * it can have them. */
+/* Gives `node`, a ScaledAttention, the inputs and attributes for the shapes of this plan; *broken:
+ * the node that does not let it, or -1. */
 ot_status ot_attention_place(struct plan *p, const struct attention *a, struct node *node,
-                             bool *placed, ot_error *err);
+                             int *broken, ot_error *err);
 
 #endif

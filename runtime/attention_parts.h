@@ -20,6 +20,7 @@ struct place {
     struct tensor at;                 /* the shape on the way, */
     struct view view[OT_PLACE_VIEWS]; /* and what is moved along with it */
     int views;
+    int broken; /* the node that is looked at */
     ot_error *err;
 };
 

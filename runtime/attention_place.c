@@ -102,6 +102,7 @@ static ot_status follow(struct place *w, const struct path *path, int angle, boo
     for (int i = path->n - 1; *fits && i >= 0; i--) {
         const struct link *l = &path->link[i];
         const struct node *node = &w->p->graph->node[l->node];
+        w->broken = l->node;
         if (l->kind == OT_LINK_MOVE)
             OT_TRY(ot_place_move(w, node, l->value, fits));
         else if (l->kind == OT_LINK_FACTOR)
@@ -213,6 +214,7 @@ static ot_status place_scores(struct place *w, const struct attention *a, const 
     for (int i = 0; *fits && i < a->scores.n; i++) {
         const struct link *l = &a->scores.link[i];
         const struct node *node = &g->node[l->node];
+        w->broken = l->node;
         if (l->kind == OT_LINK_MOVE)
             OT_TRY(ot_place_move(w, node, l->value, fits));
         else if (l->kind == OT_LINK_FACTOR)
@@ -238,6 +240,7 @@ static ot_status place_result(struct place *w, const struct attention *a, const 
     begin(w, v->rank, dim);
     for (int i = 0; *fits && i < a->result.n; i++) {
         const struct link *l = &a->result.link[i];
+        w->broken = l->node;
         OT_TRY(ot_place_move(w, &w->p->graph->node[l->node], l->value, fits));
     }
     return *fits ? tell_view(w, "view_y", &w->view[0]) : OT_OK;
@@ -263,13 +266,16 @@ static ot_status place_all(struct place *w, const struct attention *a, bool *fit
 }
 
 ot_status ot_attention_place(struct plan *p, const struct attention *a, struct node *node,
-                             bool *placed, ot_error *err) {
-    struct place w = {.p = p, .node = node, .err = err};
+                             int *broken, ot_error *err) {
+    struct place w = {.p = p, .node = node, .broken = a->softmax, .err = err};
+    bool fits;
     node->attr = ot_arena_alloc(&p->arena, ATTRIBUTES, sizeof *node->attr);
     node->in = ot_arena_alloc(&p->arena, OT_ATTENTION_INPUTS, sizeof *node->in);
     if (!node->attr || !node->in) return ot_plan_no_memory(err);
     node->n_attr = 0;
     node->n_in = OT_ATTENTION_INPUTS;
     for (int i = 0; i < node->n_in; i++) node->in[i] = -1;
-    return place_all(&w, a, placed);
+    OT_TRY(place_all(&w, a, &fits));
+    *broken = fits ? -1 : w.broken;
+    return OT_OK;
 }

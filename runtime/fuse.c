@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "runtime/match.h"
+#include "runtime/missed.h"
 #include "runtime/session.h"
 
 struct rule {
@@ -27,6 +28,7 @@ static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node 
 static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gate(struct plan *p, const struct match *m, struct node *node);
 static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node);
+static bool accept_swish(struct plan *p, const struct match *m, struct node *node);
 
 /* (1 + erf(x / sqrt 2)), and 1 + tanh of what comes near it; the deviation from the mean. */
 #define NORMAL "Add(Erf(Div(x, 1.4142135)), 1)"
@@ -59,6 +61,7 @@ static const struct rule rules[] = {
     {"Gelu", "Mul(Mul(x, 0.5), " CUBE_MUL ")", accept_gelu_tanh},
     {"Gelu", "Mul(Mul(x, " CUBE_MUL "), 0.5)", accept_gelu_tanh},
     {"Swish", "Mul(x, Sigmoid(x))", NULL},
+    {"Swish", "Mul(x, Sigmoid(Mul(x, a)))", accept_swish},
     {"HardSwish", "Mul(x, HardSigmoid(x))", accept_hard_swish},
     {"HardSwish", "Div(Mul(x, " RELU_6("x") "), 6)", NULL},
     {"HardSwish", "Mul(x, Div(" RELU_6("x") ", 6))", NULL},
@@ -111,6 +114,15 @@ static bool accept_gate(struct plan *p, const struct match *m, struct node *node
     const float beta = hard ? ot_attr_float(f, "beta", 0.5f) : 0.5f;
     tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
     tell(node, (struct attr){.name = "beta", .kind = OT_ATTR_FLOAT, .f = beta});
+    return true;
+}
+
+/* Values: x, alpha. */
+static bool accept_swish(struct plan *p, const struct match *m, struct node *node) {
+    const struct tensor *a = p->graph->value[m->value[1]].constant;
+    if (!a || a->type != OT_FLOAT || a->pattern || ot_elements(a) != 1) return false;
+    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = *(float *)a->data});
+    node->n_in = 1;
     return true;
 }
 
@@ -306,9 +318,14 @@ static ot_status try_attention(struct fuser *f, const bool *needed, int k, ot_er
     struct attention *a = ot_arena_alloc(&p->arena, 1, sizeof *a);
     int member[OT_ATTENTION_NODES], broken;
     if (!a) return ot_plan_no_memory(err);
-    if (!ot_attention_find(&r, k, a, &broken)) return OT_OK;
+    if (!ot_attention_find(&r, k, a, &broken))
+        return ot_missed_attention(p, k, broken,
+                                   broken < 0 ? "is read in other ways, too" : "is no part of it",
+                                   err);
     const int n = close_members(f, a, member);
-    if (!is_whole(f, a, member, n)) return OT_OK;
+    if (!is_whole(f, a, member, n))
+        return ot_missed_attention(p, k, a->softmax,
+                                   "or a node around it is read by others, too", err);
     struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
     int *out = ot_arena_alloc(&p->arena, 1, sizeof *out);
     if (!fusion || !out) return ot_plan_no_memory(err);

@@ -148,7 +148,8 @@ static bool has_sparse(const struct ot_session *s, const char *op) {
 
 /* Wide blocks, of which the first is mostly full. */
 static int width_for(int64_t samples) {
-    const int64_t most = 128 / OT_CONV_LANES, blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
+    const int64_t most = 128 / OT_CONV_LANES;
+    const int64_t blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
     return OT_CONV_LANES * (int)(blocks > most ? most : blocks > 0 ? blocks : 1);
 }
 
@@ -173,8 +174,8 @@ void ot_layout_choose_lanes(struct plan *p) {
  * tokens that were merged with samples, more than the batch has. */
 void ot_layout_count_rows(struct plan *p, const struct op_node *n) {
     const struct ot_session *s = p->session;
-    const struct tensor *x = n->n_in > 1 ? n->x[0] : NULL;
-    if (p->has_product || !x || !n->x[1] || !n->x[1]->pattern || !(n->op->sparse_in >> 1 & 1)) return;
+    const struct tensor *x = n->n_in > 1 ? n->x[0] : NULL, *w = x ? n->x[1] : NULL;
+    if (p->has_product || !w || !w->pattern || !(n->op->sparse_in >> 1 & 1)) return;
     p->has_product = true;
     if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) return;
     if (!strcmp(n->op->name, "Gemm") && x->rank == 2 && !ot_attr_int(n->node, "transA", 0))

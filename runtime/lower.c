@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "runtime/fuse.h"
+#include "runtime/missed.h"
 #include "runtime/session.h"
 #include "runtime/moved.h"
 
@@ -205,16 +206,21 @@ static ot_status pass(struct plan *p, const struct node *node, ot_error *err) {
 static ot_status lower_nodes(struct plan *p, int k, bool *passed, ot_error *err) {
     const struct graph *g = p->graph;
     struct fusion *f = p->fused[k];
-    bool taken = false, placed = true;
+    bool taken = false;
+    int broken = -1;
     if (passed[k] && !strcmp(g->node[k].op_type, "Softmax") && !ot_softmax_has_axis(p, k)) {
         memset(passed, 0, (size_t)g->n_nodes * sizeof *passed); /* the loss takes probabilities */
         p->is_skipped = false;
     }
     if (passed[k]) return pass(p, &g->node[k], err);
     if (f && f->member[f->n - 1] != k) return OT_OK;
-    if (f && f->attention) OT_TRY(ot_attention_place(p, f->attention, &f->node, &placed, err));
-    if (f && placed) OT_TRY(lower_node(p, &f->node, k, &taken, err));
+    if (f && f->attention) OT_TRY(ot_attention_place(p, f->attention, &f->node, &broken, err));
+    if (f && broken < 0) OT_TRY(lower_node(p, &f->node, k, &taken, err));
     if (taken) return OT_OK;
+    if (f && f->attention)
+        OT_TRY(ot_missed_attention(p, f->attention->softmax, broken,
+                                   broken < 0 ? "has operands that do not fit"
+                                              : "moves or masks elements in another way", err));
     if (!f) return lower_node(p, &g->node[k], k, NULL, err);
     for (int i = 0; i < f->n; i++)
         p->fused[f->member[i]] = f->instead ? f->instead[i] : NULL;
@@ -323,6 +329,7 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p), err));
     for (int k = 0; k < g->n_nodes; k++)
         if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, passed, err));
+    if (!p->session->options.apart) OT_TRY(ot_missed_norms(p, needed, err));
     OT_TRY(finish_results(p, err));
     if (p->gradient) {
         OT_TRY(ot_lower_dense(p, y, &p->logits, err));

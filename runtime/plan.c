@@ -6,6 +6,7 @@
 
 #include "runtime/base/pattern.h"
 #include "runtime/loop.h"
+#include "runtime/missed.h"
 #include "runtime/session.h"
 
 /* ---- growing arrays in the plan's arena ---- */
@@ -309,4 +310,5 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
              p->n_steps, p->n_nodes, (double)p->block_bytes / 1048576, (double)p->bound / 1048576,
              (double)sum / 1048576);
     write(context, line);
+    ot_missed_print(p, write, context);
 }

@@ -149,6 +149,7 @@ struct plan {
     bool has_product;       /* with a sparse weight */
     bool *leads_to_lanes;   /* of each node of the graph */
     struct fusion **fused;  /* what a node is a member of, or NULL */
+    struct missed *missed;  /* what might have been one operator */
     int64_t batch_from, batch_to;
 };
 

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -181,11 +183,67 @@ static void threads_change_no_bit(void **state) {
     net_check_threads(nets, sizeof nets / sizeof *nets);
 }
 
+/* ---- what plans say ---- */
+
+struct search {
+    const char *text;
+    int found;
+    char last[512];
+};
+
+static void find_line(void *context, const char *line) {
+    struct search *s = context;
+    s->found += strstr(line, s->text) != NULL;
+    snprintf(s->last, sizeof s->last, "%s", line);
+}
+
+static void expect_line(const struct net *net, const char *text) {
+    static struct net_run r;
+    struct search s = {.text = text};
+    ot_error err;
+    net_train(net, false, (ot_options){.threads = 1}, &r);
+    assert_int_equal(ot_print_plan(r.s, find_line, &s, &err), OT_OK);
+    if (s.found != 1)
+        fail_msg("%s: %d lines with '%s'; last: %s", net->nodes, s.found, text, s.last);
+    ot_close(r.s);
+}
+
+static void plans_name_what_is_recognised(void **state) {
+    (void)state;
+    const struct net turned = {"ScaledAttention", 1, 17, ATTENTION_WEIGHTS ROTARY_WEIGHTS,
+                               HEADS TURN_Q "Transpose u2 > u3 ; perm=0,2,1,3\n" ANGLES
+                               ROTARY("t4", "r") ROTARY("u3", "w")
+                               "Transpose w9 > w10 ; perm=0,1,3,2\nMatMul r9 w10 > m\n"
+                               "Softmax m > a\n" JOIN};
+    expect_line(&turned, "recognised: 1 ScaledAttention in place of ");
+    expect_line(&turned, "recognised: 2 rotary embeddings within ScaledAttention");
+}
+
+static void plans_name_what_breaks_a_pattern(void **state) {
+    (void)state;
+    const struct net choice = {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS MASK_WEIGHTS,
+                               HEADS_TURNED CONDITION "MatMul t4 u3 > m\n"
+                               "ReduceMax m > m1 ; axes=3,\nWhere c0 m m1 > n\n"
+                               "Softmax n > a\n" JOIN};
+    expect_line(&choice, "'a' (Softmax): its attention is not recognised; node 15 'n' (Where)");
+    const struct net sigmoid = {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS,
+                                HEADS_TURNED "MatMul t4 u3 > m\nSoftmax m > a1\nSigmoid a1 > a\n"
+                                JOIN};
+    expect_line(&sigmoid, "'a1' (Softmax): its attention is not recognised; node 12 'a' (Sigmoid)");
+    const struct net norm = {"RMSNormalization", 0, 17, "w:8,6 o:6,4 e=0.1 two=2",
+                             "MatMul x w > v\nPow v two > q\nReduceMean q > n1 ; axes=-1,\n"
+                             "Add n1 e > n2\nSqrt n2 > n3\nDiv v n3 > n4\nTanh n4 > t\n"
+                             "MatMul t o > y\n"};
+    expect_line(&norm, "'n3' (Sqrt): its normalisation is not recognised; node 5 'n4' (Div)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_as_apart),
         cmocka_unit_test(inner_values_may_be_outputs),
         cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(plans_name_what_is_recognised),
+        cmocka_unit_test(plans_name_what_breaks_a_pattern),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
