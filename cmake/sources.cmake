@@ -289,6 +289,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_place
   test_readers
   test_out_file
+  test_inspect:model.c:wire.c
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
   test_readback:export_case.c:onnx_build.c
