@@ -41,6 +41,9 @@ const char *fuzz_file(const uint8_t *bytes, size_t size);
 /* A copy without a byte behind it; free it. */
 uint8_t *fuzz_copy(const uint8_t *bytes, size_t size);
 
+/* The name by which a model speaks of its external data. */
+#define FUZZ_DATA "data.bin"
+
 /* Numbers that depend on the input alone. */
 uint32_t fuzz_hash(const uint8_t *bytes, size_t size);
 

@@ -130,7 +130,13 @@ static void seed_words(void) {
                                        "SequenceConstruct",
                                        "SequenceAt",
                                        "SplitToSequence",
-                                       "ConcatFromSequence"};
+                                       "ConcatFromSequence",
+                                       FUZZ_DATA,
+                                       "location",
+                                       "offset",
+                                       "length",
+                                       "checksum",
+                                       "basepath"};
     for (int i = 0; ot_op_at(i); i++) {
         if (ot_op_at(i)->internal) continue;
         seed_word("model", ot_op_at(i)->name, strlen(ot_op_at(i)->name));
@@ -177,6 +183,43 @@ static void seed_network(make_fn *make, const char *name) {
     }
 }
 
+/* ---- external data ---- */
+
+enum { UNKNOWN = 1000, RAW_AT = 4, EXTERNAL_DATA = 13, DATA_LOCATION = 14 };
+
+static void put_external(struct wire *w, const char *name, int type, const int64_t *dim,
+                         const char *offset, const char *length) {
+    wire_open_tensor(w, 5, name, type, 2, dim);
+    wire_entry(w, EXTERNAL_DATA, "location", FUZZ_DATA);
+    wire_entry(w, EXTERNAL_DATA, "offset", offset);
+    wire_entry(w, EXTERNAL_DATA, "length", length);
+    wire_int(w, DATA_LOCATION, 1);
+    wire_end(w);
+}
+
+/* The data stand in a field of the model that nobody knows, which is its first: x [N,8] -> y [N,8]
+ * by a pruned and a dense weight, and one of half floats in the same bytes. */
+static void seed_external(void) {
+    static const int64_t square[] = {8, 8}, x[] = {-1, 8};
+    float data[128];
+    struct wire w = {0};
+    for (int i = 0; i < 128; i++) data[i] = i < 64 && i % 5 ? i % 3 ? 0 : -0.0f : 0.25f * (i % 7);
+    wire_bytes(&w, UNKNOWN, data, sizeof data);
+    if (memcmp(w.p + RAW_AT, data, sizeof data)) fuzz_fail("data are not where they should be");
+    wire_open_model(&w);
+    put_external(&w, "w0", OT_FLOAT, square, "4", "256");
+    put_external(&w, "w1", OT_FLOAT, square, "260", "256");
+    put_external(&w, "w2", OT_FLOAT16, square, "260", "128");
+    wire_value(&w, 11, "x", OT_FLOAT, 2, x);
+    wire_node(&w, "MatMul", "x w0", "a");
+    wire_node(&w, "Gemm", "a w1", "b");
+    wire_node(&w, "MatMul", "b w2", "y");
+    wire_value(&w, 12, "y", OT_FLOAT, 2, x);
+    wire_close_model(&w);
+    seed_write("model", "external", w.p, w.n);
+    wire_free(&w);
+}
+
 void seed_models(void) {
     static const char *const words[] = {
         "__metadata__", "crc32",    "dtype", "shape", "data_offsets", "onnx_train.",
@@ -185,6 +228,7 @@ void seed_models(void) {
         for (int k = 0; ot_op_at(i)->cases && ot_op_at(i)->cases[k]; k++)
             if (!ot_op_at(i)->internal) seed_case(ot_op_at(i), k);
     seed_words();
+    seed_external();
     seed_network(network_mlp, "mlp");
     seed_network(network_cnn, "cnn");
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -222,15 +222,40 @@ static void use(struct task *t) {
     free((void *)(uintptr_t)t->target.data);
 }
 
+/* ---- opening ---- */
+
+static void write_file(const char *name, const uint8_t *bytes, size_t size) {
+    FILE *file = fopen(fuzz_path(name), "wb");
+    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file))
+        fuzz_fail("cannot write %s", name);
+}
+
+/* External data can be had of a file alone: where the input speaks of FUZZ_DATA, that holds the
+ * input, too, and offsets point into the model itself. */
+static ot_status open_files(struct task *t, const uint8_t *bytes, size_t size,
+                            const ot_options *options, ot_error *err) {
+    write_file("in.onnx", bytes, size);
+    write_file(FUZZ_DATA, bytes, size);
+    return ot_open(fuzz_path("in.onnx"), options, &t->s, err);
+}
+
+static ot_status open_copy(struct task *t, const uint8_t *bytes, size_t size,
+                           const ot_options *options, ot_error *err) {
+    uint8_t *copy = fuzz_copy(bytes, size);
+    const ot_status status = ot_open_buffer(copy, size, options, &t->s, err);
+    free(copy);
+    return status;
+}
+
 void fuzz_model(const uint8_t *bytes, size_t size) {
     struct task t = {.hash = fuzz_hash(bytes, size)};
     ot_session *const untouched = (ot_session *)&t;
     ot_error err = {0};
     const ot_options options = options_of(&t);
-    uint8_t *copy = fuzz_copy(bytes, size);
     t.s = untouched;
-    const ot_status status = ot_open_buffer(copy, size, &options, &t.s, &err);
-    free(copy);
+    const ot_status status = memmem(bytes, size, FUZZ_DATA, strlen(FUZZ_DATA))
+                                 ? open_files(&t, bytes, size, &options, &err)
+                                 : open_copy(&t, bytes, size, &options, &err);
     check_error(status, &err);
     if (status && t.s != untouched) fuzz_fail("the session is not as it was");
     if (!status) use(&t);
