@@ -59,7 +59,7 @@ static bool take_factor(const struct tensor *t, bool divide, float *scale) {
 
 static bool find_scale(const struct op_node *n, float *scale) {
     const int64_t divide = ot_attr_int(n->node, "divide", 0);
-    *scale = 1;
+    *scale = ot_attr_float(n->node, "scale", 1);
     for (int i = FACTOR; i < n->n_in; i++)
         if (!take_factor(n->x[i], divide >> (i - FACTOR) & 1, scale)) return false;
     return true;

@@ -37,6 +37,7 @@ struct state {
     float scale;
     size_t room; /* floats of scratch of a worker */
     bool keep;   /* p is kept */
+    bool causal; /* query t looks at keys up to t */
     bool guard;  /* a row of scores without a number gives 0 */
     bool partly; /* some elements of the inputs are not read: their gradients are 0 */
     int tasks;
@@ -161,6 +162,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(prepare_operands(n, &w, err));
     s->scale = w.scale;
     s->guard = ot_attr_int(n->node, "guard", 0) != 0;
+    s->causal = ot_attr_int(n->node, "causal", 0) != 0;
     s->matrices = s->q.matrices;
     s->queries = s->q.tokens;
     s->keys = s->k.tokens;
@@ -283,7 +285,9 @@ static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float
         else
             replace(mask, n->x[MASK + i], at, mask->fill, score);
     }
-    n->kernels->softmax_row(score, last, (size_t)s->keys);
+    const int64_t seen = s->causal && t + 1 < s->keys ? t + 1 : s->keys;
+    n->kernels->softmax_row(score, last, (size_t)seen);
+    memset(score + seen, 0, (size_t)(s->keys - seen) * sizeof *score);
     if (s->guard && !isfinite(score[0])) memset(score, 0, (size_t)s->keys * sizeof *score);
 }
 
@@ -422,6 +426,9 @@ static const char *const cases[] = {
     " masks=1,2,0 fills=-3.0,-2.5,0.0 lanes -> Y[2,5,3,4]",
     "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] M[2,1,5,5] N[5,5]:b:c " HEADS
     " masks=0,1,0 fills=0.0,-9.0,0.0 lanes -> Y[2,5,3,4]",
+    "Q[2,3,5,4] K[2,3,4,5] V[2,3,5,4] M[5,5]:b:c causal=1 scale=0.3 guard=1 masks=1,0,0 "
+    "-> Y[2,3,5,4]",
+    "Q[2,3,6,4] K[2,3,4,5] V[2,3,5,4] causal=1 scale=0.3 -> Y[2,3,6,4]",
     "Q[6,5,4] K[6,4,7] V[6,7,3] M[6,1,7] -> Y[6,5,3]",
     /* turned features */
     "Q[2,5,3,4] K[2,5,3,4] V[2,5,3,4] - - - C[5,4]:c S[5,4]:c C[2,1,5,4]:c S[2,1,5,4]:c " HEADS
@@ -438,7 +445,8 @@ const struct op ot_op_ScaledAttention = {
     .max_in = OT_ATTENTION_INPUTS,
     .min_out = 1,
     .max_out = 1,
-    .attributes = "perm_q:I perm_k:I perm_v:I perm_y:I divide:i masks:I fills:F guard:i",
+    .attributes = "perm_q:I perm_k:I perm_v:I perm_y:I divide:i masks:I fills:F guard:i "
+                  "causal:i scale:f",
     .needs = 0x3ffu,
     .rows_in = 0x3f8u,
     .internal = true,

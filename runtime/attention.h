@@ -42,12 +42,13 @@ struct path {
 };
 
 struct attention {
-    struct path operand[3];            /* q, k, v: from the MatMul back */
-    struct path scores;                /* from the MatMul on */
-    struct path result;                /* from the second MatMul on: moves */
-    int product, softmax, weighted;    /* nodes */
-    int y;                             /* the value that comes out */
-    bool guard;                        /* rows of NaN become 0 */
+    struct path operand[3];         /* q, k, v: from the MatMul back */
+    struct path scores;             /* from the MatMul on */
+    struct path result;             /* from the second MatMul on: moves */
+    int product, softmax, weighted; /* nodes */
+    int y;                          /* the value that comes out */
+    bool whole; /* one node, an Attention, which product, softmax and weighted all are */
+    bool guard; /* rows of NaN become 0 */
     int n, member[OT_ATTENTION_NODES]; /* all nodes that take part, in no order, each once */
 };
 
@@ -58,8 +59,8 @@ struct readers {
     const int *uses;
 };
 
-/* The attention around node k, a Softmax. False: there is none; then *broken is the node that broke
- * the pattern, or -1 where there is nothing like attention. */
+/* The attention around node k, a Softmax or an Attention. False: there is none; then *broken is the
+ * node that broke the pattern, or -1 where there is nothing like attention. */
 bool ot_attention_find(const struct readers *r, int k, struct attention *a, int *broken);
 
 /* Gives `node`, a ScaledAttention, the inputs and attributes for the shapes of this plan; *broken:

@@ -280,10 +280,30 @@ static void find_result(const struct readers *r, struct attention *a) {
     }
 }
 
+/* Node k is an Attention: without caches, caps, windows and outputs beyond the first. */
+static bool find_whole(const struct readers *r, struct attention *a, int k) {
+    static const char *const others[] = {"softcap", "qk_matmul_output_mode", "left_window_size",
+                                         "right_window_size"};
+    const struct node *node = &r->g->node[k];
+    for (int i = 4; i < node->n_in; i++)
+        if (node->in[i] >= 0) return false;
+    for (int j = 1; j < node->n_out; j++)
+        if (node->out[j] >= 0) return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ot_attr_float(node, others[i], 0) != 0 || ot_attr_int(node, others[i], 0)) return false;
+    a->product = a->softmax = a->weighted = k;
+    a->whole = a->guard = true;
+    if (!add_member(a, k)) return false;
+    for (int i = 0; i < 3; i++) walk_back(r, a, &a->operand[i], node->in[i], i < 2);
+    find_result(r, a);
+    return true;
+}
+
 bool ot_attention_find(const struct readers *r, int k, struct attention *a, int *broken) {
     const struct node *softmax = &r->g->node[k];
     *a = (struct attention){.softmax = k};
     *broken = -1;
+    if (is(softmax, "Attention")) return find_whole(r, a, k);
     if (!find_product(r, a, softmax->in[0], broken)) return false;
     add_member(a, k);
     if (!find_weighted(r, a, softmax->out[0], broken) || !order_scores(a)) return false;

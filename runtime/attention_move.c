@@ -36,7 +36,7 @@ static bool slice_all(struct place *w, int axis, int64_t from, int64_t count) {
     return fits;
 }
 
-static bool reshape_all(struct place *w, const struct tensor *to) {
+bool ot_place_shape(struct place *w, const struct tensor *to) {
     bool fits = true;
     for (int i = 0; i < w->views; i++) fits &= ot_view_reshape(&w->view[i], to->rank, to->dim);
     return fits;
@@ -78,7 +78,7 @@ static bool move_gather(struct place *w, const struct op_node *n) {
     int64_t from =
         index->type == OT_INT64 ? *(const int64_t *)index->data : *(const int32_t *)index->data;
     if (from < 0) from += n->x[0]->dim[axis];
-    return slice_all(w, axis, from, 1) && reshape_all(w, n->y[0]);
+    return slice_all(w, axis, from, 1) && ot_place_shape(w, n->y[0]);
 }
 
 /* Neighbours alone. */
@@ -123,7 +123,7 @@ ot_status ot_place_move(struct place *w, const struct node *node, int out, bool 
     else if (is(node, "Slice"))
         *moved = move_slice(w, n);
     else
-        *moved = reshape_all(w, n->y[j]);
+        *moved = ot_place_shape(w, n->y[j]);
     w->at.rank = n->y[j]->rank;
     memcpy(w->at.dim, n->y[j]->dim, sizeof w->at.dim);
     return OT_OK;

@@ -20,11 +20,15 @@ struct place {
     struct tensor at;                 /* the shape on the way, */
     struct view view[OT_PLACE_VIEWS]; /* and what is moved along with it */
     int views;
-    int broken; /* the node that is looked at */
+    bool by_token; /* the operand of an Attention that was placed last has no axis of heads */
+    int broken;    /* the node that is looked at */
     ot_error *err;
 };
 
 /* Takes what is on the way through a node whose output `out` is read. */
 ot_status ot_place_move(struct place *w, const struct node *node, int out, bool *moved);
+
+/* Draws the shape of all that is on the way anew. */
+bool ot_place_shape(struct place *w, const struct tensor *to);
 
 #endif

@@ -1,4 +1,5 @@
 /* attention_place.c - views of the operands of an attention, for the shapes of a plan. */
+#include <math.h>
 #include <string.h>
 
 #include "runtime/attention.h"
@@ -139,16 +140,60 @@ static bool features_stay(const struct view *v) {
     return v->end[last] - ot_view_begin(v, last) == 1 && v->step[ot_view_begin(v, last)].stride;
 }
 
-/* q, k or v, whose matrices are those of `q`; NULL: its own. */
+/* Of an Attention: [N, tokens, heads x features] by heads. */
+static bool split_heads(struct place *w, int64_t heads) {
+    struct tensor to = w->at;
+    if (heads < 1 || to.dim[2] % heads) return false;
+    to.rank = 4;
+    to.dim[2] = heads;
+    to.dim[3] = w->at.dim[2] / heads;
+    if (!ot_place_shape(w, &to)) return false;
+    for (int k = 0; k < w->views; k++) ot_view_transpose(&w->view[k], (const int[]){0, 2, 1, 3});
+    to.dim[1] = heads;
+    to.dim[2] = w->at.dim[1];
+    w->at = to;
+    return true;
+}
+
+/* Each head as often as q has it. */
+static bool repeat_heads(struct place *w, int64_t heads) {
+    struct tensor each = w->at, all = w->at;
+    const int64_t own = w->at.dim[1];
+    if (!own || heads % own) return false;
+    each.rank = 5;
+    each.dim[2] = 1;
+    each.dim[3] = w->at.dim[2];
+    each.dim[4] = w->at.dim[3];
+    if (!ot_place_shape(w, &each)) return false;
+    each.dim[2] = heads / own;
+    for (int k = 0; k < w->views; k++)
+        if (!ot_view_expand(&w->view[k], 5, each.dim)) return false;
+    all.dim[1] = heads;
+    w->at = all;
+    return ot_place_shape(w, &all);
+}
+
+/* The operand of an Attention, as MatMul would have it. */
+static bool by_heads(struct place *w, const struct node *node, int i, const struct tensor *q) {
+    w->by_token = w->at.rank == 3;
+    if (w->by_token && !split_heads(w, ot_attr_int(node, i ? "kv_num_heads" : "q_num_heads", 0)))
+        return false;
+    if (w->at.rank != 4) return false;
+    return !q || q->dim[1] == w->at.dim[1] || repeat_heads(w, q->dim[1]);
+}
+
+/* q, k or v, whose matrices are those of `q`; NULL: its own. whole: an Attention, or NULL. */
 static ot_status place_operand(struct place *w, const struct path *path, int i,
-                               const struct tensor *q, struct view *v, bool *fits) {
+                               const struct node *whole, const struct tensor *q, struct view *v,
+                               bool *fits) {
     static const char *const names[] = {"view_q", "view_k", "view_v"};
     static const char *const angles[][2] = {{"view_cosine_q", "view_sine_q"},
                                             {"view_cosine_k", "view_sine_k"}};
     OT_TRY(follow(w, path, OT_ATTENTION_ANGLE + 2 * (i == 1), fits));
+    if (*fits && whole) *fits = by_heads(w, whole, i, q);
     if (!*fits) return OT_OK;
     for (int k = 0; k < w->views; k++)
-        *fits = *fits && arrange(&w->view[k], q ? q : &w->at, i == 1);
+        *fits = *fits && arrange(&w->view[k], q ? q : &w->at, i == 1 && !whole);
     if (!*fits || (w->views > 1 && !features_stay(&w->view[3]))) {
         *fits = false;
         return OT_OK;
@@ -202,10 +247,32 @@ static ot_status take_mask(struct place *w, const struct link *l, bool *taken) {
     return tell_view(w, names[i], &v);
 }
 
+/* What an Attention says of its scores: mask, scale, and whether keys behind the query count. */
+static ot_status place_whole(struct place *w, const struct node *node, const struct tensor *q,
+                             int64_t keys, bool *fits) {
+    const float features = (float)q->dim[q->rank - 1], given = ot_attr_float(node, "scale", 0);
+    const struct link mask = {OT_LINK_MASK, w->broken, node->n_in > 3 ? node->in[3] : -1};
+    struct entry *e;
+    begin(w, 4, (const int64_t[]){q->dim[0], q->dim[1], q->dim[2], keys});
+    tell(w, (struct attr){.name = "scale",
+                          .kind = OT_ATTR_FLOAT,
+                          .f = given != 0 ? given : 1 / sqrtf(features)});
+    tell(w, (struct attr){
+                .name = "causal", .kind = OT_ATTR_INT, .i = ot_attr_int(node, "is_causal", 0)});
+    if (mask.value < 0) return OT_OK;
+    OT_TRY(ot_lower_value(w->p, mask.value, &e, w->err));
+    *fits = e->t.type == OT_FLOAT || e->t.type == OT_BOOL;
+    if (!*fits) return OT_OK;
+    w->fill[0] = -INFINITY;
+    w->mode[0] = e->t.type == OT_BOOL ? OT_MASK_KEEP_TRUE : OT_MASK_ADD;
+    return take_mask(w, &mask, fits);
+}
+
 /* From the product on; shapes may be drawn anew as long as the last two axes stay. */
 static ot_status place_scores(struct place *w, const struct attention *a, const struct tensor *q,
                               int64_t keys, bool *fits) {
     const struct graph *g = w->p->graph;
+    if (a->whole) return place_whole(w, &g->node[a->softmax], q, keys, fits);
     int64_t dim[OT_MAX_RANK];
     memcpy(dim, q->dim, sizeof dim);
     const int64_t queries = q->dim[q->rank - 2];
@@ -238,6 +305,13 @@ static ot_status place_result(struct place *w, const struct attention *a, const 
     for (int i = 0; i < v->rank; i++) dim[i] = ot_view_extent(v, i);
     dim[v->rank - 2] = ot_view_extent(q, q->rank - 2);
     begin(w, v->rank, dim);
+    if (a->whole && w->by_token) {
+        ot_view_transpose(&w->view[0], (const int[]){0, 2, 1, 3});
+        w->at.rank = 3;
+        w->at.dim[1] = dim[2];
+        w->at.dim[2] = dim[1] * dim[3];
+        *fits = ot_place_shape(w, &w->at);
+    }
     for (int i = 0; *fits && i < a->result.n; i++) {
         const struct link *l = &a->result.link[i];
         w->broken = l->node;
@@ -247,16 +321,17 @@ static ot_status place_result(struct place *w, const struct attention *a, const 
 }
 
 static ot_status place_all(struct place *w, const struct attention *a, bool *fits) {
+    const struct node *whole = a->whole ? &w->p->graph->node[a->softmax] : NULL;
     struct view v[3];
     *fits = true;
-    OT_TRY(place_operand(w, &a->operand[0], 0, NULL, &v[0], fits));
+    OT_TRY(place_operand(w, &a->operand[0], 0, whole, NULL, &v[0], fits));
     if (!*fits) return OT_OK;
     const struct tensor q = w->at;
-    OT_TRY(place_operand(w, &a->operand[1], 1, &q, &v[1], fits));
+    OT_TRY(place_operand(w, &a->operand[1], 1, whole, &q, &v[1], fits));
     if (!*fits) return OT_OK;
     OT_TRY(place_scores(w, a, &q, ot_view_extent(&v[1], v[1].rank - 2), fits));
     if (!*fits) return OT_OK;
-    OT_TRY(place_operand(w, &a->operand[2], 2, &q, &v[2], fits));
+    OT_TRY(place_operand(w, &a->operand[2], 2, whole, &q, &v[2], fits));
     if (*fits) OT_TRY(place_result(w, a, &v[0], &v[2], fits));
     if (!*fits) return OT_OK;
     OT_TRY(share_sources(w, v));

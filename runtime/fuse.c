@@ -345,7 +345,9 @@ static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error 
     for (size_t i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
     count_uses(f, needed, result);
     for (int k = 0; k < f->g->n_nodes; k++)
-        if (needed[k] && !*f->g->node[k].domain && !strcmp(f->g->node[k].op_type, "Softmax"))
+        if (needed[k] && !*f->g->node[k].domain &&
+            (!strcmp(f->g->node[k].op_type, "Softmax") ||
+             !strcmp(f->g->node[k].op_type, "Attention")))
             OT_TRY(try_attention(f, needed, k, err));
     for (int k = f->g->n_nodes - 1; k >= 0; k--)
         if (needed[k]) OT_TRY(try_rules(f, k, 0, err));

@@ -148,6 +148,24 @@ static const struct net nets[] = {
      "Split t4 > r1 r2 ; axis=-1\nNeg r2 > r3\nConcat r3 r1 > r4 ; axis=-1\nMul sin r4 > r5\n"
      "Mul cos t4 > r6\nAdd r5 r6 > r9\nMul r9 s > r10\nMatMul r10 u3 > m\nSoftmax m > a\n" JOIN},
 
+    /* ---- Attention of ONNX, of four axes and of three, with masks, with shared heads ---- */
+    {"ScaledAttention", 1, 23, ATTENTION_WEIGHTS,
+     HEADS TURN_Q "Transpose u2 > u3 ; perm=0,2,1,3\nAttention t4 u3 v3 > a ; is_causal=1\n"
+     "Transpose a > y2 ; perm=0,2,1,3\nReshape y2 join > y3\nMatMul y3 o > y\n"},
+    {"ScaledAttention", 1, 23, ATTENTION_WEIGHTS MASK_WEIGHTS,
+     HEADS TURN_Q "Transpose u2 > u3 ; perm=0,2,1,3\n" CONDITION
+     "Attention t4 u3 v3 c0 > a ; scale=0.3\n"
+     "Transpose a > y2 ; perm=0,2,1,3\nReshape y2 join > y3\nMatMul y3 o > y\n"},
+    {"ScaledAttention", 1, 23, ATTENTION_WEIGHTS "f:2,5,5",
+     "MatMul x p > t1\nMatMul x q > u1\nMatMul x r > v1\n"
+     "Attention t1 u1 v1 f > a ; q_num_heads=2 kv_num_heads=2\nMatMul a o > y\n"},
+    {"ScaledAttention", 1, 23, GROUP_WEIGHTS,
+     "MatMul x p > t1\nMatMul x q > u1\nMatMul x r > v1\n"
+     "Attention t1 u1 v1 > a ; q_num_heads=4 kv_num_heads=2 is_causal=1\nMatMul a o > y\n"},
+    {"ScaledAttention", 0, 23, ATTENTION_WEIGHTS,
+     "MatMul x p > t1\nMatMul x q > u1\nMatMul x r > v1\n"
+     "Attention t1 u1 v1 > a ; q_num_heads=2 kv_num_heads=2 softcap=2.0\nMatMul a o > y\n"},
+
     /* ---- what is something else ---- */
     /* a choice between scores and what is computed; a factor of scores and mask; turned scores */
     {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS MASK_WEIGHTS,
