@@ -60,6 +60,7 @@ classes 26 kept
 freeze conv1* applied
 bn train applied
 sparse never applied
+recognise 0 applied
 shuffle 0 epoch
 drop_last 1 epoch
 val 0.5 kept

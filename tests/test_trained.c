@@ -398,7 +398,8 @@ static void numbers_on_demand(void **state) {
         assert_true(run(t, &feed) == run(s, &feed));
         const float twice = 1;
         assert_int_equal(ot_write_parameter(t, k, &twice, NULL), OT_OK);
-        if (!wanted) assert_true(run(t, &feed) == 2 * run(s, &feed));
+        /* with another half the nodes run one by one: the same function, rounded elsewhere */
+        if (!wanted) assert_true(fabs(run(t, &feed) / (2 * run(s, &feed)) - 1) < 1e-6);
         ot_close(t);
         ot_close(s);
         end(&feed);
