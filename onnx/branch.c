@@ -1,12 +1,13 @@
 /* branch.c - an If whose condition is a constant: nodes and initializers of the branch that it
- * takes stand in its place. What decides are initializers, Constants, and Not, And, Or, Equal and
- * Cast of such numbers. */
+ * takes stand in its place. What decides are initializers, Constants, comparisons, logic and casts
+ * of such numbers, and how many elements a constant has. */
 #include "onnx/walk.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { MOST_STEPS = 8 }; /* nodes between a constant and a condition */
+enum { MOST_COUNTED = 64 }; /* elements of a constant whose Size decides: a shape */
 
 bool ot_branch_is_if(const Onnx__NodeProto *p) {
     return !strcmp(p->op_type, "If") && !*ot_domain(p->domain) && p->n_input == 1;
@@ -25,14 +26,34 @@ static bool read_number(struct import *im, int v, int64_t *number) {
     return t->type == OT_INT64 || t->type == OT_INT32 || t->type == OT_BOOL;
 }
 
-static bool combine(const struct node *n, const int64_t *x, int64_t *y) {
-    if (!strcmp(n->op_type, "Not")) return *y = !x[0], n->n_in == 1;
-    if (!strcmp(n->op_type, "Cast")) return *y = x[0], n->n_in == 1 && ot_attr_int(n, "to", 0) == 9;
-    if (n->n_in != 2) return false;
-    if (!strcmp(n->op_type, "And")) return *y = x[0] && x[1], true;
-    if (!strcmp(n->op_type, "Or")) return *y = x[0] || x[1], true;
-    if (!strcmp(n->op_type, "Equal")) return *y = x[0] == x[1], true;
+static bool is(const struct node *n, const char *op) { return !strcmp(n->op_type, op); }
+
+static bool combine_one(const struct node *n, int64_t x, int64_t *y) {
+    const int64_t to = ot_attr_int(n, "to", 0);
+    *y = is(n, "Not") ? !x : is(n, "Cast") && to == OT_BOOL ? x != 0 : x;
+    return is(n, "Not") || is(n, "Identity") ||
+           (is(n, "Cast") && (to == OT_BOOL || to == OT_INT32 || to == OT_INT64));
+}
+
+static bool combine_two(const struct node *n, int64_t a, int64_t b, int64_t *y) {
+    const struct {
+        const char *op;
+        bool value;
+    } table[] = {
+        {"And", a && b}, {"Or", a || b},     {"Xor", !a != !b},       {"Equal", a == b},
+        {"Less", a < b}, {"Greater", a > b}, {"LessOrEqual", a <= b}, {"GreaterOrEqual", a >= b}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (is(n, table[i].op)) return *y = table[i].value, true;
     return false;
+}
+
+/* The number of elements of a constant. */
+static bool count(struct import *im, int v, int64_t *number) {
+    if (im->g->value[v].kind != OT_VALUE_INITIALIZER && im->g->value[v].kind != OT_VALUE_CONSTANT)
+        return false;
+    const struct tensor *t = ot_constant_read(im, v, MOST_COUNTED);
+    if (t) *number = ot_elements(t);
+    return t != NULL;
 }
 
 /* What value v is in every run; false: that depends on data, or nobody here can tell. */
@@ -44,10 +65,11 @@ static bool evaluate(struct import *im, int v, int steps, int64_t *number) {
         return read_number(im, v, number);
     if (g->value[v].kind != OT_VALUE_NODE) return false;
     const struct node *n = &g->node[g->value[v].producer];
-    if (*n->domain || n->n_in > 2) return false;
+    if (*n->domain || n->n_in < 1 || n->n_in > 2) return false;
+    if (is(n, "Size")) return n->in[0] >= 0 && count(im, n->in[0], number);
     for (int i = 0; i < n->n_in; i++)
         if (!evaluate(im, n->in[i], steps + 1, &x[i])) return false;
-    return combine(n, x, number);
+    return n->n_in == 1 ? combine_one(n, x[0], number) : combine_two(n, x[0], x[1], number);
 }
 
 /* ---- the branch ---- */

@@ -20,8 +20,8 @@ share() {
     [ "$total" -gt 700 ] && [ $((1000 * refused)) -le $(($2 * total)) ] ||
         fail "$1: $refused of $total refused"
 }
-share until22 57
-share after22 270
+share until22 52
+share after22 253
 for what in "" --gradients; do
     expect 0 "$TRAIN" check --onnx-tests "$cases" refused="$SOURCE/tests/refused.txt" $what ||
         grep -E '^failed|not on the list' "$work.out" | head -20

@@ -120,6 +120,63 @@ static void the_taken_branch_is_part_of_the_graph(void **state) {
     check(1, "y/else_branch/w", "x");
 }
 
+/* Numbers 0 to 4 are constants of these names; list has three elements. */
+static void what_constants_decide(void **state) {
+    (void)state;
+    static const struct {
+        const char *op, *inputs;
+        int64_t to;
+        bool then;
+    } rows[] = {{"Equal", "n2 n2", 0, true},
+                {"Equal", "n2 n1", 0, false},
+                {"Less", "n1 n2", 0, true},
+                {"Less", "n2 n2", 0, false},
+                {"LessOrEqual", "n2 n2", 0, true},
+                {"LessOrEqual", "n2 n1", 0, false},
+                {"Greater", "n2 n1", 0, true},
+                {"Greater", "n2 n2", 0, false},
+                {"GreaterOrEqual", "n2 n2", 0, true},
+                {"GreaterOrEqual", "n1 n2", 0, false},
+                {"And", "n1 n2", 0, true},
+                {"And", "n1 n0", 0, false},
+                {"Or", "n0 n2", 0, true},
+                {"Or", "n0 n0", 0, false},
+                {"Xor", "n1 n2", 0, false},
+                {"Xor", "n1 n0", 0, true},
+                {"Not", "n0", 0, true},
+                {"Identity", "n0", 0, false},
+                {"Cast", "n2", OT_BOOL, true},
+                {"Cast", "n0", OT_INT32, false},
+                {"Size", "list", 0, true},
+                {"Size", "empty", 0, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static const int64_t list[3] = {7, 8, 9};
+        Onnx__ModelProto *m = new_model(8, 13), *branch[2];
+        add_input(m, "x", -1, 2);
+        add_output(m, "y", -1, 2);
+        for (int64_t k = 0; k < 3; k++)
+            add_raw(m, (const char *[]){"n0", "n1", "n2"}[k], OT_INT64, 1, 0, &k, sizeof k);
+        add_raw(m, "list", OT_INT64, 3, 0, list, sizeof list);
+        add_raw(m, "empty", OT_FLOAT, 0, 3, NULL, 0);
+        Onnx__NodeProto *node = add_node(m, rows[i].op, rows[i].inputs, "decision");
+        if (rows[i].to) add_int(node, "to", rows[i].to);
+        node = add_node(m, "If", "decision", "y");
+        for (int k = 0; k < 2; k++) {
+            branch[k] = new_model(8, 13);
+            add_node(branch[k], k ? "Neg" : "Relu", "x", "z");
+            add_output(branch[k], "z", -1, 2);
+            add_branch(node, k ? "else_branch" : "then_branch", branch[k]);
+        }
+        struct bytes b = pack_built(m);
+        struct graph *g = import_bytes(b);
+        const char *op = g->node[g->n_nodes - 1].op_type;
+        if (strcmp(op, rows[i].then ? "Relu" : "Neg"))
+            fail_msg("%s of %s: %s", rows[i].op, rows[i].inputs, op);
+        ot_graph_free(g);
+        free(b.data);
+    }
+}
+
 static void a_condition_of_data_is_refused(void **state) {
     (void)state;
     struct bytes b = sample(-1);
@@ -262,6 +319,7 @@ static void faulty_branches_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_taken_branch_is_part_of_the_graph),
+        cmocka_unit_test(what_constants_decide),
         cmocka_unit_test(a_condition_of_data_is_refused),
         cmocka_unit_test(a_fixed_input_decides),
         cmocka_unit_test(what_cannot_be_fixed_is_refused),

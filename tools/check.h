@@ -36,6 +36,8 @@ struct check_input {
     double rtol, atol;
     bool trains; /* a node is in training mode */
     bool casts;  /* of several nodes, one rounds to halves */
+    int n_in, n_out;
+    char **input; /* names of those that have no initializer */
 };
 
 /* Everything that goes wrong with the case itself becomes its outcome; f and the code that comes
@@ -63,6 +65,7 @@ int ot_check_model(const struct settings *s, struct failure *f);
 /* ---- check_files.c ---- */
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f);
+void ot_check_forget(struct check_input *in); /* frees what ot_check_read has made */
 /* Names the operator of the case, and finds out whether it trains and casts. */
 void ot_check_name(struct check_case *c, struct check_input *in);
 /* The n tensors PREFIX_0.pb, PREFIX_1.pb, ... of a data set. */

@@ -1,6 +1,7 @@
 /* check_files.c - what one case of a suite consists of: its model, tolerances and tensors. */
 #include "tools/check.h"
 #include "tools/file.h"
+#include "tools/model_constants.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,54 @@ static double find_number(const char *json, const char *key, double otherwise) {
     const char *at = strstr(json, key);
     const char *colon = at ? strchr(at, ':') : NULL;
     return colon ? strtod(colon + 1, NULL) : otherwise;
+}
+
+static struct proto graph_of(struct proto model) {
+    enum { GRAPH = 7 };
+    struct proto graph = {0};
+    struct proto_field f;
+    while (ot_proto_next(&model, &f))
+        if (f.number == GRAPH) graph = f.bytes;
+    return graph;
+}
+
+/* Adds a name, in fresh memory, to the inputs. */
+static int add_input(struct check_input *in, struct proto name, struct failure *f) {
+    const size_t length = (size_t)(name.end - name.p);
+    char **list = realloc(in->input, (size_t)(in->n_in + 1) * sizeof *list);
+    char *copy = ot_take(length + 1, 1, f);
+    if (list) in->input = list;
+    if (!list || !copy) {
+        free(copy);
+        return ot_refuse(f, EXIT_MEMORY, "out of memory for a model");
+    }
+    if (length) memcpy(copy, name.p, length);
+    list[in->n_in] = copy;
+    if (ot_model_has_initializer((struct proto){in->model, in->model + in->size}, copy))
+        free(copy);
+    else
+        in->n_in++;
+    return 0;
+}
+
+static int read_names(struct check_input *in, struct failure *f) {
+    enum { INPUT = 11, OUTPUT = 12, NAME = 1 };
+    struct proto graph = graph_of((struct proto){in->model, in->model + in->size});
+    struct proto_field field, part;
+    int code = 0;
+    while (!code && ot_proto_next(&graph, &field)) {
+        in->n_out += field.number == OUTPUT;
+        while (!code && field.number == INPUT && ot_proto_next(&field.bytes, &part))
+            if (part.number == NAME) code = add_input(in, part.bytes, f);
+    }
+    return code;
+}
+
+void ot_check_forget(struct check_input *in) {
+    for (int i = 0; i < in->n_in; i++) free(in->input[i]);
+    free(in->input);
+    free(in->model);
+    *in = (struct check_input){0};
 }
 
 int ot_check_read(struct check_input *in, const char *folder, struct failure *f) {
@@ -26,7 +75,7 @@ int ot_check_read(struct check_input *in, const char *folder, struct failure *f)
     free(json);
     free(side);
     free(path);
-    return code;
+    return code ? code : read_names(in, f);
 }
 
 /* The op_type of a NodeProto, with its domain; "" of a Constant, which is no operator's test. */
@@ -62,13 +111,11 @@ static bool casts_to_half(const char *op, struct proto node) {
 }
 
 void ot_check_name(struct check_case *c, struct check_input *in) {
-    enum { GRAPH = 7, NODE = 1 };
-    struct proto model = {in->model, in->model + in->size}, graph = {0};
+    enum { NODE = 1 };
+    struct proto graph = graph_of((struct proto){in->model, in->model + in->size});
     struct proto_field f;
     char name[sizeof c->op], constant[sizeof c->op] = "none";
     c->op[0] = '\0';
-    while (ot_proto_next(&model, &f))
-        if (f.number == GRAPH) graph = f.bytes;
     while (ot_proto_next(&graph, &f)) {
         if (f.number != NODE) continue;
         node_name(f.bytes, name, sizeof name);
