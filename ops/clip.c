@@ -53,6 +53,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return bound(n, 2, &s->high, &s->integer_high, err);
     }
     if (n->n_in > 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
+    OT_TRY(ot_op_type(n, 0, OT_FLOAT, err)); /* the limits are floats, and so is x */
     s->low = ot_attr_float(n->node, "min", s->low);
     s->high = ot_attr_float(n->node, "max", s->high);
     return OT_OK;
@@ -81,6 +82,7 @@ static const char *const cases[] = {
     "i64{-7,2,9} i64(0) i64(6) -> i64{0,2,6}",
     "u64{1,7,18446744073709551615} u64(2) -> u64{2,7,18446744073709551615}",
     "u64{1,18446744073709551615} - u64(18446744073709551614) -> u64{1,18446744073709551614}",
+    "i64{-7,9} min=0 max=6 @10 -> error: input 0 is int64, not float",
     "X[2] f{0,1} -> error: input 1 is not a scalar",
     "X[2] M[] -> error: input 1 is not constant",
     NULL,

@@ -86,6 +86,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (b->pattern || a->lanes) return ot_product_prepare(n, &shape, &s->product, err);
     shape.n = s->m;
     shape.c = s->k;
+    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
     if (a->type == OT_FLOAT) ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
