@@ -24,7 +24,7 @@ static void forward_task(void *arg, int task, int worker) {
     int64_t from, to;
     ot_task_range(ot_count(n->y[0]), GRAIN, task, &from, &to);
     const struct norm a = {.x = ot_f(n->x[0]) + from, .z = ot_f(n->x[1]) + from, .gain = 1,
-                           .relu = true, .y = ot_f(n->y[0]) + from};
+                           .follow = OT_FOLLOW_RELU, .y = ot_f(n->y[0]) + from};
     n->kernels->norm(&a, (size_t)(to - from));
 }
 
@@ -40,7 +40,7 @@ static void backward_task(void *arg, int task, int worker) {
     const struct norm_gradient a = {.dy = ot_f(n->dy[0]) + from,
                                     .more = n->more ? ot_f(n->more) + from : NULL,
                                     .y = ot_f(n->y[0]) + from,
-                                    .relu = true,
+                                    .follow = OT_FOLLOW_RELU,
                                     .gain = 1,
                                     .dx = n->dx[0] ? ot_f(n->dx[0]) + from : NULL,
                                     .dz = n->dx[1] ? ot_f(n->dx[1]) + from : NULL};

@@ -14,7 +14,7 @@
  *
  * What follows can be taken in passing: BatchNormalization+Add+Relu is y = max(.. + z, 0), with z
  * the sixth input. Its dz is what of dy passes Relu; the mask is the sign of y, or without z made
- * from x again, which is read anyway.
+ * from x again, which is read anyway, as is the slope of Swish or HardSwish.
  */
 #include <math.h>
 #include <string.h>
@@ -23,7 +23,8 @@
 
 struct state {
     bool batch; /* statistics of the batch */
-    bool relu;
+    enum follow follow;
+    float alpha; /* of Swish */
     float epsilon, momentum;
     struct channels x;
 };
@@ -40,6 +41,15 @@ bool ot_node_trains(const struct node *n) {
     for (int i = 1; i < n->n_out; i++)
         if (n->out[i] >= 0) return true;
     return false;
+}
+
+static enum follow what_follows(const struct op *op) {
+    static const char *const names[] = {[OT_FOLLOW_RELU] = "Relu", [OT_FOLLOW_SWISH] = "Swish",
+                                        [OT_FOLLOW_HARD_SWISH] = "HardSwish"};
+    const char *last = strrchr(op->name, '+');
+    for (int f = OT_FOLLOW_RELU; last && f <= OT_FOLLOW_HARD_SWISH; f++)
+        if (!strcmp(last + 1, names[f])) return (enum follow)f;
+    return OT_FOLLOW_NOTHING;
 }
 
 static ot_status read_attributes(const struct op_node *n, struct state *s, ot_error *err) {
@@ -78,7 +88,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes ||
               z->lane_rank != x->lane_rank))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input 5 is not like input 0");
-    s->relu = strstr(n->op->name, "+Relu") != NULL;
+    s->follow = what_follows(n->op);
+    s->alpha = ot_attr_float(n->node, "alpha", 1);
     ot_channels_of(x, &s->x);
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++)
@@ -162,7 +173,8 @@ static void normalize(void *arg, int group, int worker) {
     float inverse[OT_UNIT];
     describe(n, group, &unit, inverse);
     const struct norm whole = {.unit = s->x.units ? &unit : NULL, .x0 = unit.x0[0],
-                               .gain = unit.gain[0], .shift = unit.shift[0], .relu = s->relu};
+                               .gain = unit.gain[0], .shift = unit.shift[0], .follow = s->follow,
+                               .alpha = s->alpha};
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + group) * s->x.inner;
         struct norm a = whole;
@@ -214,11 +226,12 @@ static struct norm_gradient begin_gradient(const struct op_node *n, const struct
                                   .dy = ot_f(n->dy[0]),
                                   .more = n->more ? ot_f(n->more) : NULL,
                                   .x = ot_f(n->x[X]),
-                                  .y = s->relu && summand(n) ? ot_f(n->y[0]) : NULL,
+                                  .y = s->follow && summand(n) ? ot_f(n->y[0]) : NULL,
                                   .x0 = unit->x0[0],
                                   .gain = unit->gain[0],
                                   .shift = unit->shift[0],
-                                  .relu = s->relu,
+                                  .follow = s->follow,
+                                  .alpha = s->alpha,
                                   .batch = s->batch,
                                   .dx = wanted(n, X),
                                   .dz = wanted(n, Z)};
@@ -227,7 +240,7 @@ static struct norm_gradient begin_gradient(const struct op_node *n, const struct
 static void backward_data(const struct op_node *n, int64_t group,
                           const struct norm_gradient *whole) {
     const struct state *s = n->state;
-    const bool reads_x = s->batch || (s->relu && !whole->y);
+    const bool reads_x = s->batch || (s->follow && !whole->y);
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + group) * s->x.inner;
         struct norm_gradient a = *whole;
@@ -332,6 +345,22 @@ static const char *const relu_cases[] = {
     "f[1,1,3]{1,2,nan} f{2} f{-2.5} f{1} f{4} epsilon=0 -> f[1,1,3]{0,0,nan}",
     NULL};
 
+static const char *const swish_cases[] = {
+    "X[2,3,4,5] " STATE " alpha=1.5 -> Y[2,3,4,5]",
+    "X[3,3,7,9] " STATE " train training_mode=1 lanes -> Y[3,3,7,9] RM[3]:n RV[3]:n",
+    "X[3,32,3,5] " STATE_32 " alpha=0.7 train training_mode=1 lanes -> Y[3,32,3,5]",
+    "X[2,16,9,64] " STATE_16 " bn=frozen train training_mode=1 -> Y[2,16,9,64]",
+    "f[1,1,3]{1,2,nan} f{2} f{-2} f{1} f{4} epsilon=0 -> f[1,1,3]{-0.23840584,-0.26894142,nan}",
+    NULL};
+
+/* What Relu's cases stay away from are kinks of HardSwish as well, at -3 and 3. */
+static const char *const hard_swish_cases[] = {
+    FAR "lanes -> Y[17,2,1]",
+    FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
+    FAR "bn=frozen train training_mode=1 -> Y[17,2,1]",
+    "f[1,1,4]{1,3,9,nan} f{2} f{-2} f{1} f{4} epsilon=0 -> f[1,1,4]{-0.33333333,0,6,nan}",
+    NULL};
+
 static const char *const add_cases[] = {
     "X[3,16,2,5] " STATE_16 " Z[3,16,2,5] train training_mode=1 -> Y[3,16,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] -> Y[3,3,2,5]",
@@ -346,7 +375,7 @@ static const char *const add_relu_cases[] = {
     "f[1,1,3]{1,2,3} f{2} f{-3} f{1} f{4} f[1,1,3]{1,4,nan} epsilon=0 -> f[1,1,3]{0,2,nan}",
     NULL};
 
-#define NORM(Id, Name, inputs, reads, inner, texts)                                         \
+#define NORM(Id, Name, inputs, reads, inner, more, texts)                                   \
     const struct op ot_op_##Id = {                                                          \
         .name = Name,                                                                       \
         .since = 6,                                                                         \
@@ -354,7 +383,7 @@ static const char *const add_relu_cases[] = {
         .max_in = inputs,                                                                   \
         .min_out = 1,                                                                       \
         .max_out = 5,                                                                       \
-        .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i",           \
+        .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i" more,      \
         .needs = OT_X(X) | OT_X(SCALE) | OT_X(MEAN) | OT_X(VAR) | (reads),                  \
         .parameters = OT_X(SCALE) | OT_X(BIAS),                                             \
         .statistics = OT_X(MEAN) | OT_X(VAR),                                               \
@@ -373,7 +402,12 @@ static const char *const add_relu_cases[] = {
         .cases = texts,                                                                     \
     };
 
-NORM(BatchNormalization, "BatchNormalization", 5, 0, false, cases)
-NORM(BatchNormalizationRelu, "BatchNormalization+Relu", 5, OT_X(BIAS), true, relu_cases)
-NORM(BatchNormalizationAdd, "BatchNormalization+Add", 6, 0, true, add_cases)
-NORM(BatchNormalizationAddRelu, "BatchNormalization+Add+Relu", 6, OT_Y(0), true, add_relu_cases)
+NORM(BatchNormalization, "BatchNormalization", 5, 0, false, "", cases)
+NORM(BatchNormalizationRelu, "BatchNormalization+Relu", 5, OT_X(BIAS), true, "", relu_cases)
+NORM(BatchNormalizationSwish, "BatchNormalization+Swish", 5, OT_X(BIAS), true, " alpha:f",
+     swish_cases)
+NORM(BatchNormalizationHardSwish, "BatchNormalization+HardSwish", 5, OT_X(BIAS), true, "",
+     hard_swish_cases)
+NORM(BatchNormalizationAdd, "BatchNormalization+Add", 6, 0, true, "", add_cases)
+NORM(BatchNormalizationAddRelu, "BatchNormalization+Add+Relu", 6, OT_Y(0), true, "",
+     add_relu_cases)

@@ -14,6 +14,8 @@ static const struct rule {
     const char *first, *second;
 } rules[] = {
     {"BatchNormalization", "Relu"},
+    {"BatchNormalization", "Swish"},
+    {"BatchNormalization", "HardSwish"},
     {"BatchNormalization", "Add"},
     {"BatchNormalization+Add", "Relu"},
     {"Add", "Relu"},
@@ -68,17 +70,23 @@ static bool may_join(const struct op_node *first, const struct op_node *second, 
     return true;
 }
 
-/* The first node as the file has it, under the name of both. */
+/* The first node as the file has it, with the attributes and under the name of both. */
 static struct node *joint_node(struct plan *p, const struct op *op, const struct op_node *first,
                                const struct op_node *second) {
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     const size_t size = strlen(first->node->name) + strlen(second->node->name) + 2;
+    const int own = first->node->n_attr, added = second->node->n_attr;
     char *name = ot_arena_alloc(&p->arena, size, 1);
-    if (!node || !name) return NULL;
+    struct attr *attr = ot_arena_alloc(&p->arena, (size_t)(own + added), sizeof *attr);
+    if (!node || !name || !attr) return NULL;
+    if (own) memcpy(attr, first->node->attr, (size_t)own * sizeof *attr);
+    if (added) memcpy(attr + own, second->node->attr, (size_t)added * sizeof *attr);
     snprintf(name, size, "%s+%s", first->node->name, second->node->name);
     *node = *first->node;
     node->name = name;
     node->op_type = op->name;
+    node->attr = attr;
+    node->n_attr = own + added;
     node->n_in = first->n_in + second->n_in - 1;
     return node;
 }

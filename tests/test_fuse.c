@@ -11,6 +11,10 @@
 #define FORWARD_WEIGHTS "w:8,6 b:6 o:6,4 half=0.5 root=1.4142135 inverse=0.70710677 one=1 three=3 "
 #define ERF "Div v root > e1\nErf e1 > e2\nAdd e2 one > e3\n"
 #define SIX FORWARD_WEIGHTS "nought=0 six=6 sixth=0.16666667 "
+#define NORMALISED FORWARD_WEIGHTS "scale:5 shift:5 mean:5 deviation:5 "
+#define CHANNELS                                                                            \
+    "Mul deviation deviation > variance\n"                                                 \
+    "BatchNormalization v scale shift mean variance > n ; epsilon=0.5\n"
 #define GATES SIX "p:8,6 c:8,1 f:6 "
 #define RELU_6(g) "Add " g " three > e1\nClip e1 nought six > e2\n"
 #define BENT "Mul c k > e1\nAdd v e1 > e2\nMul r e2 > e3\nTanh e3 > e4\nAdd e4 one > e5\n"
@@ -45,6 +49,11 @@ static const struct net nets[] = {
     {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Mul v e2 > e3\nDiv e3 six > t\n")},
     {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Div e2 six > e3\nMul e3 v > t\n")},
     {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Mul v e2 > e3\nMul e3 sixth > t\n")},
+    {"BatchNormalization+Swish", 1, 15, NORMALISED,
+     FORWARD(CHANNELS "Sigmoid n > e\nMul e n > t\n")},
+    {"BatchNormalization+HardSwish", 1, 15, NORMALISED, FORWARD(CHANNELS "HardSwish n > t\n")},
+    {"BatchNormalization+Swish", 0, 15, NORMALISED,
+     FORWARD(CHANNELS "Sigmoid n > e\nMul e n > r\nAdd r n > t\n")},
     /* a gate of the shape of what it holds back, and one for each token */
     {"Gate", 1, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul v e > t\n")},
     {"Gate", 1, 13, GATES, FORWARD("MatMul x c > g\nSigmoid g > e\nMul e v > t\n")},

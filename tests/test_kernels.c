@@ -246,19 +246,34 @@ static struct norm_unit some_unit(void) {
     return u;
 }
 
-/* y, then its gradient; bits of form: z, relu, more, batch, dz, y past the caches if aligned. */
+/* What follows the normalisation; *slope: its derivative. */
+static float follow(enum follow f, float alpha, float v, float *slope) {
+    const float s = 1 / (1 + expf(-alpha * v)), h = fmaxf(0, fminf(1, v / 6 + 0.5f));
+    *slope = 1;
+    if (f == OT_FOLLOW_NOTHING) return v;
+    if (f == OT_FOLLOW_SWISH) *slope = s + alpha * v * s * (1 - s);
+    else if (f == OT_FOLLOW_HARD_SWISH) *slope = v <= -3 ? 0 : v >= 3 ? 1 : v / 3 + 0.5f;
+    else *slope = v > 0;
+    return f == OT_FOLLOW_SWISH ? v * s : f == OT_FOLLOW_RELU ? fmaxf(v, 0) : v * h;
+}
+
+/* y, then its gradient; bits of form: z, more, batch, dz, y past the caches if aligned, then what
+ * follows. */
 static void check_norm(const struct kernels *k, const struct pieces *p, int form, size_t channels) {
-    const bool z = form & 1, relu = form & 2, more = form & 4, batch = form & 8;
+    const enum follow f = (enum follow)(form >> 5);
+    const bool z = form & 1 && f <= OT_FOLLOW_RELU, more = form & 2, batch = form & 4;
     const struct norm_unit u = some_unit(), *unit = channels > 1 ? &u : NULL;
     const struct norm a = {.unit = unit, .x = p->x, .z = z ? p->z : NULL, .x0 = u.x0[0],
-                           .gain = u.gain[0], .shift = u.shift[0], .relu = relu, .y = p->y,
-                           .past_cache = form & 32 && !p->back};
+                           .gain = u.gain[0], .shift = u.shift[0], .follow = f, .alpha = 0.7f,
+                           .y = p->y,
+                           .past_cache = form & 16 && !p->back};
     assert_true(!a.past_cache || (uintptr_t)p->y % (OT_UNIT * sizeof(float)) == 0);
     const struct norm_gradient g = {.unit = unit, .dy = p->dy, .more = more ? p->more : NULL,
-                                    .x = p->x, .y = z && relu ? p->y : NULL, .x0 = u.x0[0],
-                                    .gain = u.gain[0], .shift = u.shift[0], .relu = relu,
+                                    .x = p->x, .y = z && f ? p->y : NULL, .x0 = u.x0[0],
+                                    .gain = u.gain[0], .shift = u.shift[0], .follow = f,
+                                    .alpha = 0.7f,
                                     .batch = batch, .slope = u.slope[0], .rest = u.rest[0],
-                                    .dx = p->dx, .dz = form & 16 ? p->dz : NULL};
+                                    .dx = p->dx, .dz = form & 8 ? p->dz : NULL};
     double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
     float found[OT_UNIT], found_product[OT_UNIT];
     k->norm(&a, p->n);
@@ -267,11 +282,13 @@ static void check_norm(const struct kernels *k, const struct pieces *p, int form
     for (size_t j = 0; j < p->n; j++) {
         const size_t c = j % channels;
         const float d = p->x[j] - u.x0[c], v = d * u.gain[c] + u.shift[c] + (z ? p->z[j] : 0);
-        const float dy = relu && v <= 0 ? 0 : p->dy[j] + (more ? p->more[j] : 0);
+        float slope;
+        const float y = follow(f, 0.7f, v, &slope);
+        const float dy = slope * (p->dy[j] + (more ? p->more[j] : 0));
         const float dx = u.gain[c] * dy + (batch ? u.slope[c] * d + u.rest[c] : 0);
-        assert_true(fabsf((relu && v < 0 ? 0 : v) - p->y[j]) < 1e-6f);
+        assert_true(fabsf(y - p->y[j]) < 1e-6f);
         assert_true(fabsf(dx - p->dx[j]) < 2e-6f);
-        if (g.dz) assert_true(p->dz[j] == dy);
+        if (g.dz) assert_true(fabsf(p->dz[j] - dy) < 1e-6f);
         sum[c] += (double)dy;
         product[c] += (double)dy * (double)d;
     }
@@ -283,7 +300,7 @@ static void check_norm(const struct kernels *k, const struct pieces *p, int form
 
 static void check_pieces(const struct kernels *k, const struct pieces *p, size_t channels) {
     check_moments(k, p, channels);
-    for (int form = 0; form < 64; form++) check_norm(k, p, form, channels);
+    for (int form = 0; form < 128; form++) check_norm(k, p, form, channels);
 }
 
 /* Pieces of every length around some vectors; whole units also as channels side by side. */

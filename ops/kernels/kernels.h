@@ -192,26 +192,32 @@ struct norm_unit {
     float x0[OT_UNIT], gain[OT_UNIT], shift[OT_UNIT], slope[OT_UNIT], rest[OT_UNIT];
 };
 
-/* A piece of a channel that is normalised, and what follows it:
- * v = (x - x0) * gain + shift + z, y = relu and v < 0 ? 0 : v. y may be x or z. unit: a piece of
- * OT_UNIT channels, element i of channel i % OT_UNIT, that has x0, gain and so on there. */
+/* What follows a normalisation. */
+enum follow { OT_FOLLOW_NOTHING, OT_FOLLOW_RELU, OT_FOLLOW_SWISH, OT_FOLLOW_HARD_SWISH };
+
+/* A piece of a channel that is normalised, and the function f that follows:
+ * v = (x - x0) * gain + shift + z, y = f(v). y may be x or z. unit: a piece of OT_UNIT channels,
+ * element i of channel i % OT_UNIT, that has x0, gain and so on there. */
 struct norm {
     const struct norm_unit *unit; /* NULL: one channel */
     const float *x, *z; /* z NULL: zero */
     float x0, gain, shift;
-    bool relu;
+    enum follow follow;
+    float alpha; /* of Swish */
     float *y;
     bool past_cache; /* y is too large to be found there again; then it is aligned */
 };
 
-/* Its gradient: g = dy + more, and with relu 0 where y is not positive;
+/* Its gradient: g = (dy + more) f'(v), which with Relu is 0 where y is not positive;
  * dx = gain * g, and with x + slope * (x - x0) + rest; dz = g. dx may be x or dy, dz may be dy. */
 struct norm_gradient {
     const struct norm_unit *unit;
     const float *dy, *more; /* more NULL: zero */
-    const float *x, *y;     /* y NULL: without z, it can be made from x again */
+    const float *x, *y;     /* y, of Relu, NULL: without z, it can be made from x again */
     float x0, gain, shift;
-    bool relu, batch; /* batch: dx depends on x */
+    enum follow follow;
+    float alpha;
+    bool batch; /* dx depends on x */
     float slope, rest;
     float *dx, *dz; /* NULL: not wanted */
 };
