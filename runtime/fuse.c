@@ -27,15 +27,16 @@ static bool accept_norm(struct plan *p, const struct match *m, struct node *node
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node);
 static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *node);
 static bool accept_gate(struct plan *p, const struct match *m, struct node *node);
+static bool accept_ge_glu(struct plan *p, const struct match *m, struct node *node);
 static bool accept_hard_swish(struct plan *p, const struct match *m, struct node *node);
 static bool accept_swish(struct plan *p, const struct match *m, struct node *node);
 
-/* (1 + erf(x / sqrt 2)), and 1 + tanh of what comes near it; the deviation from the mean. */
-#define NORMAL "Add(Erf(Div(x, 1.4142135)), 1)"
-#define NORMAL_MUL "Add(Erf(Mul(x, 0.70710678)), 1)"
-#define BENT(cube) "Add(Tanh(Mul(Add(x, Mul(" cube ", 0.044715)), 0.7978846)), 1)"
-#define CUBE BENT("Pow(x, 3)")
-#define CUBE_MUL BENT("Mul(x, Mul(x, x))")
+/* Gelu with 1 + erf(x / sqrt 2), and with 1 + tanh of what comes near it; the deviation from the
+ * mean. */
+#define GELU "Mul*(x, Add(Erf({Div(x, 1.4142135); Mul(x, 0.70710678)}), 1), 0.5)"
+#define CUBE "{Pow(x, 3); Mul*(x, x, x)}"
+#define GELU_TANH                                                                           \
+    "Mul*(x, Add(Tanh(Mul(Add(x, Mul(" CUBE ", 0.044715)), 0.7978846)), 1), 0.5)"
 #define RELU_6(x) "Clip(Add(" x ", 3), 0, 6)"
 #define CENTRED "Sub(x, ReduceMean(x))"
 #define SQUARE(x) "{Pow(" x ", 2); Mul(" x ", " x ")}"
@@ -50,16 +51,9 @@ static const struct rule rules[] = {
     {"LayerNormalization", "Add(" SCALED(CENTRED, CENTRED) ", b)", accept_norm},
     {"RMSNormalization", SCALED("x", "x"), accept_norm},
     {"SwiGLU", "Mul({Mul(x, Sigmoid(x)); Swish(x)}, b)", accept_swi_glu},
-    {"Gelu", "Mul(Mul(x, " NORMAL "), 0.5)", NULL},
-    {"Gelu", "Mul(Mul(x, 0.5), " NORMAL ")", NULL},
-    {"Gelu", "Mul(x, Mul(" NORMAL ", 0.5))", NULL},
-    {"Gelu", "Mul(Mul(x, " NORMAL_MUL "), 0.5)", NULL},
-    {"Gelu", "Mul(Mul(x, 0.5), " NORMAL_MUL ")", NULL},
-    {"Gelu", "Mul(x, Mul(" NORMAL_MUL ", 0.5))", NULL},
-    {"Gelu", "Mul(Mul(x, 0.5), " CUBE ")", accept_gelu_tanh},
-    {"Gelu", "Mul(Mul(x, " CUBE "), 0.5)", accept_gelu_tanh},
-    {"Gelu", "Mul(Mul(x, 0.5), " CUBE_MUL ")", accept_gelu_tanh},
-    {"Gelu", "Mul(Mul(x, " CUBE_MUL "), 0.5)", accept_gelu_tanh},
+    {"Gate", "Mul({" GELU "; " GELU_TANH "; Gelu(x)}, b)", accept_ge_glu},
+    {"Gelu", GELU, NULL},
+    {"Gelu", GELU_TANH, accept_gelu_tanh},
     {"Swish", "Mul(x, Sigmoid(x))", NULL},
     {"Swish", "Mul(x, Sigmoid(Mul(x, a)))", accept_swish},
     {"HardSwish", "Mul(x, HardSigmoid(x))", accept_hard_swish},
@@ -103,12 +97,30 @@ static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *n
     return true;
 }
 
+static void tell_function(struct node *node, const char *name) {
+    tell(node, (struct attr){.name = "function", .kind = OT_ATTR_STRING, .n = (int)strlen(name),
+                             .s = name});
+}
+
+/* GeGLU (Shazeer, arXiv 2002.05202): x, the argument of Gelu, and what it holds back. */
+static bool accept_ge_glu(struct plan *p, const struct match *m, struct node *node) {
+    bool tanh = false;
+    for (int i = 0; i < OT_MATCH_NODES; i++) {
+        const struct node *f = m->node[i] < 0 ? NULL : &p->graph->node[m->node[i]];
+        tanh |= f && (!strcmp(f->op_type, "Tanh") ||
+                      (!strcmp(f->op_type, "Gelu") &&
+                       !strcmp(ot_attr_string(f, "approximate", "none"), "tanh")));
+    }
+    memcpy(node->in, (int[]){m->value[1], m->value[0]}, 2 * sizeof *node->in);
+    tell_function(node, tanh ? "GeluTanh" : "Gelu");
+    return true;
+}
+
 /* The function of the gate: a node, or max(0, min(6, g + 3)) / 6, which is a HardSigmoid. */
 static bool accept_gate(struct plan *p, const struct match *m, struct node *node) {
     const struct node *f = &p->graph->node[m->node[1]];
     const bool sigmoid = !strcmp(f->op_type, "Sigmoid"), hard = !strcmp(f->op_type, "HardSigmoid");
-    tell(node, (struct attr){.name = "function", .kind = OT_ATTR_STRING, .n = sigmoid ? 7 : 11,
-                             .s = sigmoid ? "Sigmoid" : "HardSigmoid"});
+    tell_function(node, sigmoid ? "Sigmoid" : "HardSigmoid");
     if (sigmoid) return true;
     const float alpha = hard ? ot_attr_float(f, "alpha", 0.2f) : 1.0f / 6;
     const float beta = hard ? ot_attr_float(f, "beta", 0.5f) : 0.5f;

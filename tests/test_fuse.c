@@ -63,6 +63,14 @@ static const struct net nets[] = {
      FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Div e2 six > e3\nMul e3 v > t\n")},
     {"Gate", 1, 13, GATES,
      FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Mul sixth e2 > e3\nMul e3 v > t\n")},
+    {"Gate", 1, 20, GATES, FORWARD("MatMul x p > g\nGelu g > e\nMul v e > t\n")},
+    {"Gate", 1, 20, GATES,
+     FORWARD("MatMul x c > g\nGelu g > e ; approximate=tanh\nMul e v > t\n")},
+    {"Gate", 1, 13, GATES, FORWARD(ERF "Mul v e3 > e4\nMul e4 half > e5\nMatMul x p > g\n"
+                                       "Mul e5 g > t\n")},
+    {"Gate", 1, 13, SIX "p:8,6 k=0.044715 r=0.7978845 ",
+     FORWARD("Pow v three > c\n" BENT "Mul v half > e6\nMul e6 e5 > e7\n"
+             "MatMul x p > g\nMul g e7 > t\n")},
     /* not what is the same for all samples, a weight, or a gate that somebody else reads */
     {"Gate", 0, 13, GATES, FORWARD("Sigmoid f > e\nMul v e > t\n")},
     {"Gate", 0, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul e f > r\nAdd r v > t\n")},
