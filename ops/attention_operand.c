@@ -14,7 +14,7 @@ bool ot_operand_lanes(const struct view *v, int64_t sample_elements) {
     for (int i = 0; i < v->end[v->rank - 1]; i++) {
         const struct view_step *step = &v->step[i];
         const bool moves = step->extent > 1;
-        if (!s || (moves && i >= tokens && i < features && step->stride < s)) return false;
+        if (!s || (moves && i >= tokens && i < features && step->stride != s)) return false;
         if (moves && i >= features && step->stride >= s) return false;
         if (step->stride >= s && step->stride % s) return false;
         if (step->stride < s) last += (step->extent - 1) * step->stride;

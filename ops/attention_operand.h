@@ -29,8 +29,8 @@ struct matrix {
     int64_t rows, cols, row, col; /* distances in floats, one of which is 1 */
 };
 
-/* All axes but the last two of v are one of matrices. Can each operand's matrix be read so in lanes
- * of tensors with this many elements a sample? */
+/* All axes but the last two of v are one of matrices. Can matrices be read well in lanes of tensors
+ * with this many elements a sample: are tokens neighbours there? Others are read in rows. */
 bool ot_operand_lanes(const struct view *v, int64_t sample_elements);
 /* Makes the tables in the arena. t says how its elements lie, or NULL: in rows. */
 ot_status ot_operand_prepare(const struct op_node *n, const struct view *v, const struct tensor *t,

@@ -1,6 +1,8 @@
 /* transpose.c - Transpose: y[i[perm[0]], i[perm[1]], ...] = x[i[0], i[1], ...]. */
 #include "ops/index.h"
 
+enum { LANES = 128 /* at most */ };
+
 /* perm of the node, checked; reversed axes where it is absent. */
 static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) {
     const int rank = n->x[0]->rank;
@@ -23,24 +25,107 @@ static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) 
     return OT_OK;
 }
 
-static bool lanes(const struct op_node *n, int lane_rank) {
-    int perm[OT_MAX_RANK];
-    if (permutation(n, perm, NULL)) return false;
-    for (int i = 0; i < lane_rank; i++)
+/* The move within samples; or, where their axes change places, whole samples that move. */
+struct state {
+    struct move move; /* first, as those who run moves have it */
+    int32_t *sample;  /* of x, for each of y; NULL: they stay */
+    int64_t length;   /* elements of a sample */
+};
+
+static bool stays(const int *perm, int from, int to) {
+    for (int i = from; i < to; i++)
         if (perm[i] != i) return false;
     return true;
+}
+
+static bool lanes(const struct op_node *n, int lane_rank) {
+    const int rank = n->x[0]->rank;
+    int perm[OT_MAX_RANK];
+    if (permutation(n, perm, NULL)) return false;
+    return stays(perm, 0, lane_rank) ||
+           (n->x[0]->type == OT_FLOAT && n->x[0]->lanes <= LANES && stays(perm, lane_rank, rank) &&
+            ot_dims_product(n->x[0], 0, lane_rank) <= INT32_MAX);
+}
+
+/* ---- samples that change places ---- */
+
+static ot_status number_samples(struct op_node *n, const int *perm, ot_error *err) {
+    struct state *s = n->state;
+    const struct tensor *x = n->x[0], *y = n->y[0];
+    const int64_t samples = ot_lane_samples(y);
+    s->length = ot_sample_elements(y);
+    s->sample = ot_arena_alloc(n->arena, (size_t)samples, sizeof *s->sample);
+    if (!s->sample) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    for (int64_t i = 0; i < samples; i++) {
+        int64_t rest = i, from = 0;
+        for (int k = y->lane_rank - 1; k >= 0; k--) {
+            from += rest % y->dim[k] * ot_dims_product(x, perm[k] + 1, x->lane_rank);
+            rest /= y->dim[k];
+        }
+        s->sample[i] = (int32_t)from;
+    }
+    return OT_OK;
+}
+
+struct exchange {
+    const struct state *s;
+    const struct tensor *at; /* for its layout */
+    const float *from;
+    float *to;
+    bool back; /* from y to x */
+};
+
+/* The samples of one block of y. */
+static void exchange_task(void *arg, int task, int worker) {
+    const struct exchange *e = arg;
+    const int64_t lanes = e->at->lanes, length = e->s->length, first = task * lanes;
+    const int64_t left = ot_lane_samples(e->at) - first, n = left < lanes ? left : lanes;
+    int64_t place[LANES];
+    (void)worker;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t sample = e->s->sample[first + i];
+        place[i] = sample / lanes * length * lanes + sample % lanes;
+    }
+    for (int64_t k = 0; k < length; k++) {
+        const int64_t at = (task * length + k) * lanes, other = k * lanes;
+        if (e->back)
+            for (int64_t i = 0; i < n; i++) e->to[place[i] + other] = e->from[at + i];
+        else
+            for (int64_t i = 0; i < n; i++) e->to[at + i] = e->from[place[i] + other];
+    }
+}
+
+static void exchange(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
+    struct exchange e = {n->state, n->y[0], ot_f(from), ot_f(to), back};
+    ot_parallel_for(n->pool, (int)ot_lane_blocks(n->y[0]), exchange_task, &e);
+    ot_op_clear_spare(to);
+}
+
+static void forward(struct op_node *n) {
+    if (((struct state *)n->state)->sample)
+        exchange(n, n->x[0], n->y[0], false);
+    else
+        ot_move_forward(n);
+}
+
+static void backward(struct op_node *n) {
+    if (!((struct state *)n->state)->sample)
+        ot_move_backward(n);
+    else if (n->dx[0])
+        exchange(n, n->dy[0], n->dx[0], true);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct move *m = n->state;
+    struct move *m = &((struct state *)n->state)->move;
     int perm[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(permutation(n, perm, err));
     for (int i = 0; i < x->rank; i++) dim[i] = x->dim[perm[i]];
     OT_TRY(ot_op_set(n, y, x->type, x->rank, dim, err));
+    if (!stays(perm, 0, y->lane_rank)) return number_samples(n, perm, err);
     struct array from, to;
     ot_array_of(x, &from);
     ot_array_of(y, &to);
@@ -57,6 +142,8 @@ static const char *const cases[] = {
     "X[2,3,4,5] perm=0,2,3,1 -> Y[2,4,5,3]",
     "X[2,3,4,5] perm=3,1,0,2 -> Y[5,3,2,4]",
     "X[3,7,1,2] -> Y[2,1,7,3]",
+    "X[5,9,4] perm=1,0,2 lanes -> Y[9,5,4]",
+    "X[3,4,5,2] perm=2,0,1,3 lanes -> Y[5,3,4,2]",
     "f[2,3]{1,2,3,4,5,6} -> f[3,2]{1,4,2,5,3,6}",
     "f[2,2,2]{1,2,3,4,5,6,7,8} perm=1,2,0 -> f[2,2,2]{1,5,2,6,3,7,4,8}",
     "X[2,3] perm=0,0 -> error: not a permutation",
@@ -72,13 +159,13 @@ const struct op ot_op_Transpose = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "perm:I",
-    .state_size = sizeof(struct move),
+    .state_size = sizeof(struct state),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,
     .prepare = prepare,
-    .forward = ot_move_forward,
-    .again = ot_move_forward,
-    .backward = ot_move_backward,
+    .forward = forward,
+    .again = forward,
+    .backward = backward,
     .cases = cases,
 };

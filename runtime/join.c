@@ -36,7 +36,7 @@ static void count_uses(struct plan *p) {
     for (int i = 0; i < p->n_entries; i++) p->entries[i]->maker = -1;
     for (int i = 0; i < p->n_nodes; i++) {
         const struct op_node *n = &p->node[i]->n;
-        for (int k = 0; k < n->n_in; k++)
+        for (int k = 0; k < n->n_in && !n->op->shape_only; k++)
             if (n->x[k]) ot_entry(n->x[k])->uses++;
     }
     for (int i = 0; i < p->n_outputs; i++) p->output[i]->uses++;
@@ -44,6 +44,31 @@ static void count_uses(struct plan *p) {
     for (int s = 0; s < p->n_steps; s++)
         for (int j = 0; j < p->step[s].node->n_out; j++)
             if (p->step[s].node->y[j]) ot_entry(p->step[s].node->y[j])->maker = s;
+}
+
+/* Does anybody read what the node makes, or is it there for something else? */
+static bool is_read(const struct op_node *n) {
+    bool read = n->op->statistics != 0;
+    for (int j = 0; j < n->n_out; j++)
+        read |= n->y[j] && (ot_entry(n->y[j])->uses || n->y[j]->role == OT_ROLE_CONST);
+    return read || !n->n_out;
+}
+
+/* Nodes whose shape alone was asked for, or that an operator reads through, do not run. */
+static void drop_unread(struct plan *p) {
+    for (int i = p->n_nodes - 1; i >= 0; i--) {
+        struct plan_node *pn = p->node[i];
+        struct op_node *n = &pn->n;
+        if (is_read(n)) continue;
+        for (int k = 0; k < n->n_in; k++)
+            if (n->x[k]) ot_entry(n->x[k])->uses--;
+        for (int j = 0; j < n->n_out; j++) {
+            const int s = n->y[j] ? ot_entry(n->y[j])->maker : -1;
+            if (s >= 0 && p->step[s].node == n) p->step[s].node = NULL;
+        }
+        if (n->op->release) n->op->release(n);
+        pn->gone = true;
+    }
 }
 
 static bool alike(const struct tensor *a, const struct tensor *b) {
@@ -139,7 +164,9 @@ static void close_gaps(struct plan *p) {
 ot_status ot_join(struct plan *p, ot_error *err) {
     if (p->session->options.apart) return OT_OK;
     count_uses(p);
-    for (int s = 0; s < p->n_steps; s++) OT_TRY(join_step(p, s, err));
+    drop_unread(p);
+    for (int s = 0; s < p->n_steps; s++)
+        if (p->step[s].node) OT_TRY(join_step(p, s, err));
     close_gaps(p);
     return OT_OK;
 }

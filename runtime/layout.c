@@ -51,26 +51,48 @@ static int sample_rank(const struct plan *p, const struct op_node *n) {
     return 0;
 }
 
+/* Wide blocks, of which the first is mostly full. */
+static int width_for(int64_t samples) {
+    const int64_t most = 128 / OT_CONV_LANES;
+    const int64_t blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
+    return OT_CONV_LANES * (int)(blocks > most ? most : blocks > 0 ? blocks : 1);
+}
+
+/* The lanes in which a product runs: in a network of convolutions, wider ones where samples and
+ * tokens are merged. */
+static struct lanes lanes_of(const struct plan *p, const struct op_node *n, int rank) {
+    const int64_t batch = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
+    const int64_t samples = ot_dims_product(n->x[0], 0, rank);
+    const bool tokens = p->convolves && n->op->product && strncmp(n->op->name, "Conv", 4) != 0 &&
+                        samples > batch;
+    return (struct lanes){tokens ? width_for(samples) : p->lane_count, rank};
+}
+
 struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *n) {
     const int rank = sample_rank(p, n);
     for (int i = 0; rank && i < n->n_in; i++) {
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
         if (!sparse_pays(p, n, i)) continue;
-        if (p->few_samples && ot_layout_sparse_rows(p, n, i)) continue;
-        return (struct lanes){p->lane_count, rank};
+        const struct lanes lanes = lanes_of(p, n, rank);
+        if (p->few_samples && lanes.count == p->lane_count && ot_layout_sparse_rows(p, n, i))
+            continue;
+        return lanes;
     }
     return OT_ROWS;
 }
 
-/* The lanes of inputs that are there already, if the node can stay there. */
+/* The lanes of inputs that are there already, if the node can stay there; the widest, which are
+ * those of tokens. */
 static struct lanes inherited_lanes(const struct op_node *n) {
+    struct lanes widest = OT_ROWS;
     for (int i = 0; i < n->n_in; i++) {
         const struct tensor *x = n->x[i];
         if (i < 32 && n->op->rows_in >> i & 1) continue;
-        if (x && x->lanes && ot_op_reads(n->op, i) && ot_op_lanes(n, x->lanes, x->lane_rank))
-            return (struct lanes){x->lanes, x->lane_rank};
+        if (x && x->lanes > widest.count && ot_op_reads(n->op, i) &&
+            ot_op_lanes(n, x->lanes, x->lane_rank))
+            widest = (struct lanes){x->lanes, x->lane_rank};
     }
-    return OT_ROWS;
+    return widest;
 }
 
 /* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
@@ -98,7 +120,7 @@ void ot_layout_choose_form(const struct plan *p, struct op_node *n) {
     const bool rows = p->few_samples && n->op->sparse_rows && n->op->sparse_rows(n, 1);
     n->form = OT_FORM_DENSE;
     const struct lanes dense = dense_lanes(n);
-    ot_op_choose_form(n, rows ? OT_ROWS : (struct lanes){p->lane_count, rank}, dense);
+    ot_op_choose_form(n, rows ? OT_ROWS : lanes_of(p, n, rank), dense);
     if (mode != OT_SPARSE_AUTO) n->form = forced[mode];
 }
 
@@ -146,13 +168,6 @@ static bool has_sparse(const struct ot_session *s, const char *op) {
     return false;
 }
 
-/* Wide blocks, of which the first is mostly full. */
-static int width_for(int64_t samples) {
-    const int64_t most = 128 / OT_CONV_LANES;
-    const int64_t blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
-    return OT_CONV_LANES * (int)(blocks > most ? most : blocks > 0 ? blocks : 1);
-}
-
 /* Convolutions take one vector of samples a pixel, or with few samples vectors of pixels, in rows;
  * a network of linear layers takes wide blocks. A MatMul works on tokens: of numbers
  * [batch, tokens] or of vectors [batch, tokens, features]. */
@@ -162,6 +177,7 @@ void ot_layout_choose_lanes(struct plan *p) {
     int64_t samples = in && in->rank ? in->dim[0] : 1;
     if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) {
         p->lane_count = OT_CONV_LANES;
+        p->convolves = true;
         p->few_samples = are_few(samples);
         return;
     }

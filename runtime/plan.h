@@ -147,6 +147,7 @@ struct plan {
     int lane_count;
     bool few_samples;       /* convolutions stay in rows */
     bool has_product;       /* with a sparse weight */
+    bool convolves;         /* with one */
     bool *leads_to_lanes;   /* of each node of the graph */
     struct fusion **fused;  /* what a node is a member of, or NULL */
     struct missed *missed;  /* what might have been one operator */

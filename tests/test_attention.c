@@ -237,6 +237,20 @@ static void plans_name_what_is_recognised(void **state) {
     expect_line(&turned, "recognised: 2 rotary embeddings within ScaledAttention");
 }
 
+/* As exporters read shapes: they are known, and the Transposes around need not run. */
+static void what_is_read_for_its_shape_does_not_run(void **state) {
+    (void)state;
+    static struct net_run r;
+    const struct net net = {"Transpose", 0, 17, ATTENTION_WEIGHTS "last@-1 half@2",
+                            HEADS_TURNED "Shape t4 > s1\nGather s1 last > s2\n"
+                            "Cast s2 > s3 ; to=1\nSqrt s3 > s4\nMatMul t4 u3 > m\n"
+                            "Div m s4 > n\nSoftmax n > a\n" JOIN};
+    net_train(&net, false, (ot_options){.threads = 1}, &r);
+    assert_int_equal(r.count, 0);
+    ot_close(r.s);
+    net_check_apart(&(struct net){"ScaledAttention", 1, net.opset, net.weights, net.nodes}, 1);
+}
+
 static void plans_name_what_breaks_a_pattern(void **state) {
     (void)state;
     const struct net choice = {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS MASK_WEIGHTS,
@@ -262,6 +276,7 @@ int main(void) {
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(plans_name_what_is_recognised),
         cmocka_unit_test(plans_name_what_breaks_a_pattern),
+        cmocka_unit_test(what_is_read_for_its_shape_does_not_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
