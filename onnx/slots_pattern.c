@@ -7,9 +7,9 @@
 #include "runtime/base/pattern.h"
 
 /* Columns become rows a tile at a time, SEGMENTS high and so wide that the lines which are written
- * to, one a column and array, stay in the nearest cache; wider where a segment has fewer slots than
- * WORTH in that many columns. */
-enum { SEGMENTS = 256, COLUMNS = 128, WORTH = 8 };
+ * to, one a column and array, stay in a core's own cache; wider where a segment has fewer slots
+ * than WORTH in that many columns. */
+enum { SEGMENTS = 512, COLUMNS = 1024, WORTH = 8 };
 enum { STEP = 512 }; /* runs that are copied at once */
 
 /* The runs are divided into groups that follow each other, one a thread. */
