@@ -48,15 +48,17 @@ struct attention {
     int product, softmax, weighted; /* nodes */
     int y;                          /* the value that comes out */
     bool whole; /* one node, an Attention, which product, softmax and weighted all are */
+    int tries;  /* that the search for the product has left */
     bool guard; /* rows of NaN become 0 */
     int n, member[OT_ATTENTION_NODES]; /* all nodes that take part, in no order, each once */
 };
 
-/* What the finder asks of a plan: of each value, how many needed nodes read it. */
+/* What the finder asks of a plan, of each value. */
 struct readers {
     const struct graph *g;
-    const bool *needed;
-    const int *uses;
+    const int *uses;         /* how many inputs of needed nodes read it, and 1 a result */
+    const int *first, *last; /* needed nodes that read it; -1: none */
+    const bool *known;       /* it depends on constants and shapes alone */
 };
 
 /* The attention around node k, a Softmax or an Attention. False: there is none; then *broken is the

@@ -3,7 +3,7 @@
 
 #include "runtime/attention.h"
 
-enum { KNOWN_DEPTH = 12, BETWEEN = 2 };
+enum { BETWEEN = 2, TRIES = 64 /* nodes that are looked at on the way to a product */ };
 
 static bool is(const struct node *node, const char *op_type) {
     return !*node->domain && !strcmp(node->op_type, op_type);
@@ -25,14 +25,7 @@ static int index_of(const struct graph *g, const struct node *node) {
 }
 
 /* The only needed node that reads v, -1: none or several. */
-static int reader(const struct readers *r, int v) {
-    const int from = r->g->value[v].producer;
-    if (r->uses[v] != 1) return -1;
-    for (int k = from + 1; k < r->g->n_nodes; k++)
-        for (int i = 0; r->needed[k] && i < r->g->node[k].n_in; i++)
-            if (r->g->node[k].in[i] == v) return k;
-    return -1;
-}
+static int reader(const struct readers *r, int v) { return r->uses[v] == 1 ? r->last[v] : -1; }
 
 static bool add_member(struct attention *a, int k) {
     for (int i = 0; i < a->n; i++)
@@ -49,42 +42,33 @@ static bool add_link(struct attention *a, struct path *p, enum link_kind kind, i
     return true;
 }
 
-/* Does v depend on constants and shapes alone? */
-static bool is_known(const struct graph *g, int v, int depth) {
-    if (v < 0 || (g->value[v].constant && !g->value[v].varies)) return true;
-    const struct node *node = producer(g, v);
-    if (!node || !depth) return false;
-    if (is(node, "Shape") || is(node, "Size")) return true;
-    for (int i = 0; i < node->n_in; i++)
-        if (!is_known(g, node->in[i], depth - 1)) return false;
-    return node->n_in > 0;
-}
+static bool is_known(const struct readers *r, int v) { return v < 0 || r->known[v]; }
 
 /* A node whose output is its first input with its elements elsewhere. */
-static bool is_move(const struct graph *g, const struct node *node) {
+static bool is_move(const struct readers *r, const struct node *node) {
     static const char *const moves[] = {"Transpose", "Reshape", "Flatten",  "Squeeze",
                                         "Unsqueeze", "Slice",   "Split",    "Gather",
                                         "Expand",    "Cast",    "Identity", NULL};
     if (!is_one_of(node, moves)) return false;
     for (int i = 1; i < node->n_in; i++)
-        if (!is_known(g, node->in[i], KNOWN_DEPTH)) return false;
+        if (!is_known(r, node->in[i])) return false;
     return true;
 }
 
 /* Moves that keep every element. */
-static bool is_rearrangement(const struct graph *g, const struct node *node) {
+static bool is_rearrangement(const struct readers *r, const struct node *node) {
     static const char *const lossy[] = {"Slice", "Split", "Gather", "Expand", NULL};
-    return is_move(g, node) && !is_one_of(node, lossy);
+    return is_move(r, node) && !is_one_of(node, lossy);
 }
 
 /* Is it x times, or over, something known? Then *x and *factor are inputs. */
-static bool is_factor(const struct graph *g, const struct node *node, int *x, int *factor) {
+static bool is_factor(const struct readers *r, const struct node *node, int *x, int *factor) {
     const bool mul = is(node, "Mul");
     if (!(mul || is(node, "Div")) || node->n_attr || node->n_in != 2) return false;
     for (int i = 0; i < (mul ? 2 : 1); i++) {
         *x = node->in[i];
         *factor = node->in[1 - i];
-        if (is_known(g, *factor, KNOWN_DEPTH) && !is_known(g, *x, KNOWN_DEPTH)) return true;
+        if (is_known(r, *factor) && !is_known(r, *x)) return true;
     }
     return false;
 }
@@ -157,10 +141,10 @@ static void walk_back(const struct readers *r, struct attention *a, struct path 
         if (!node) return;
         const int k = index_of(g, node);
         struct rotary rotary;
-        if (is_move(g, node) && (!is(node, "Expand") || is_repeat(g, p))) {
+        if (is_move(r, node) && (!is(node, "Expand") || is_repeat(g, p))) {
             more = add_link(a, p, OT_LINK_MOVE, k, v);
             v = node->in[0];
-        } else if (is_factor(g, node, &x, &factor)) {
+        } else if (is_factor(r, node, &x, &factor)) {
             more = add_link(a, p, OT_LINK_FACTOR, k, factor);
             v = x;
         } else if (turns && is_rotary(g, node, &rotary)) {
@@ -181,15 +165,15 @@ static bool find_product(const struct readers *r, struct attention *a, int v, in
     const struct node *node = producer(g, v);
     const struct attention before = *a;
     int x, factor;
-    if (!node) return false;
+    if (!node || !a->tries--) return false;
     const int k = index_of(g, node);
     if (is(node, "MatMul")) {
         a->product = k;
         return add_member(a, k);
     }
-    if (is_factor(g, node, &x, &factor))
+    if (is_factor(r, node, &x, &factor))
         return add_link(a, &a->scores, OT_LINK_FACTOR, k, factor) && find_product(r, a, x, broken);
-    if (is_rearrangement(g, node) && !is(node, "Transpose"))
+    if (is_rearrangement(r, node) && !is(node, "Transpose"))
         return add_link(a, &a->scores, OT_LINK_MOVE, k, node->out[0]) &&
                find_product(r, a, node->in[0], broken);
     const bool where = is(node, "Where");
@@ -199,13 +183,16 @@ static bool find_product(const struct readers *r, struct attention *a, int v, in
     }
     for (int i = where ? 1 : 0; i < (where ? 3 : 2); i++) {
         const int other = where ? node->in[0] : node->in[1 - i];
-        if (where && !is_known(g, node->in[3 - i], KNOWN_DEPTH)) continue;
+        if (where && !is_known(r, node->in[3 - i])) continue;
         const enum link_kind kind = !where   ? OT_LINK_MASK
                                     : i == 1 ? OT_LINK_KEEP_TRUE
                                              : OT_LINK_KEEP_FALSE;
         if (add_link(a, &a->scores, kind, k, other) && find_product(r, a, node->in[i], broken))
             return true;
+        const int tries = a->tries;
         *a = before;
+        a->tries = tries;
+        if (tries <= 0) break;
     }
     if (*broken < 0) *broken = k;
     return false;
@@ -232,14 +219,13 @@ static bool order_scores(struct attention *a) {
 /* Where(IsNaN(p), 0, p); *v becomes its output. */
 static bool find_guard(const struct readers *r, struct attention *a, int *v) {
     const struct graph *g = r->g;
+    const int pair[] = {r->first[*v], r->last[*v]};
     int test = -1, choice = -1;
     if (r->uses[*v] != 2) return false;
-    for (int k = g->value[*v].producer + 1; k < g->n_nodes; k++)
-        for (int i = 0; r->needed[k] && i < g->node[k].n_in; i++) {
-            if (g->node[k].in[i] != *v) continue;
-            if (is(&g->node[k], "IsNaN")) test = k;
-            if (is(&g->node[k], "Where") && i == 2) choice = k;
-        }
+    for (int i = 0; i < 2; i++) {
+        if (is(&g->node[pair[i]], "IsNaN")) test = pair[i];
+        if (is(&g->node[pair[i]], "Where") && g->node[pair[i]].in[2] == *v) choice = pair[i];
+    }
     if (test < 0 || choice < 0 || g->node[choice].in[0] != g->node[test].out[0]) return false;
     const struct tensor *zero = g->value[g->node[choice].in[1]].constant;
     if (!zero || zero->type != OT_FLOAT || zero->pattern || ot_elements(zero) != 1 ||
@@ -261,7 +247,7 @@ static bool find_weighted(const struct readers *r, struct attention *a, int v, i
             a->weighted = k;
             return add_member(a, k);
         }
-        if (!is_rearrangement(g, node) || is(node, "Transpose")) {
+        if (!is_rearrangement(r, node) || is(node, "Transpose")) {
             *broken = k;
             return false;
         }
@@ -274,7 +260,7 @@ static void find_result(const struct readers *r, struct attention *a) {
     a->y = r->g->node[a->weighted].out[0];
     for (;;) {
         const int k = reader(r, a->y);
-        if (k < 0 || !is_rearrangement(r->g, &r->g->node[k])) return;
+        if (k < 0 || !is_rearrangement(r, &r->g->node[k])) return;
         if (!add_link(a, &a->result, OT_LINK_MOVE, k, r->g->node[k].out[0])) return;
         a->y = r->g->node[k].out[0];
     }
@@ -301,7 +287,7 @@ static bool find_whole(const struct readers *r, struct attention *a, int k) {
 
 bool ot_attention_find(const struct readers *r, int k, struct attention *a, int *broken) {
     const struct node *softmax = &r->g->node[k];
-    *a = (struct attention){.softmax = k};
+    *a = (struct attention){.softmax = k, .tries = TRIES};
     *broken = -1;
     if (is(softmax, "Attention")) return find_whole(r, a, k);
     if (!find_product(r, a, softmax->in[0], broken)) return false;

@@ -179,7 +179,8 @@ static bool accept_norm(struct plan *p, const struct match *m, struct node *node
 struct fuser {
     struct plan *p;
     const struct graph *g;
-    int *uses; /* of each value: inputs of needed nodes that read it, and 1 a result */
+    int *uses, *first, *last; /* of each value, as struct readers has them */
+    bool *known;
     const struct fusion *within; /* whose members alone are looked at; NULL: all nodes */
     struct expression e[RULES];
 };
@@ -187,11 +188,31 @@ struct fuser {
 static void count_uses(const struct fuser *f, const bool *needed, int result) {
     const struct graph *g = f->g;
     for (int k = 0; k < g->n_nodes; k++)
-        for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
-            if (g->node[k].in[i] >= 0) f->uses[g->node[k].in[i]]++;
+        for (int i = 0; needed[k] && i < g->node[k].n_in; i++) {
+            const int v = g->node[k].in[i];
+            if (v < 0) continue;
+            if (!f->uses[v]++) f->first[v] = k;
+            f->last[v] = k;
+        }
     if (result >= 0) f->uses[result]++;
     for (int i = 0; ot_plan_has_outputs(f->p->kind) && i < g->n_outputs; i++)
         f->uses[g->output[i]]++;
+}
+
+/* Nodes stand in topological order. */
+static void find_known(const struct fuser *f) {
+    const struct graph *g = f->g;
+    for (int v = 0; v < g->n_values; v++)
+        f->known[v] = g->value[v].constant && !g->value[v].varies;
+    for (int k = 0; k < g->n_nodes; k++) {
+        const struct node *node = &g->node[k];
+        const bool shape = !strcmp(node->op_type, "Shape") || !strcmp(node->op_type, "Size");
+        bool known = node->n_in > 0;
+        for (int i = 0; i < node->n_in && !shape; i++)
+            known &= node->in[i] < 0 || f->known[node->in[i]];
+        for (int j = 0; j < node->n_out; j++)
+            if (node->out[j] >= 0) f->known[node->out[j]] |= known;
+    }
 }
 
 static int ascending(const void *a, const void *b) {
@@ -324,9 +345,9 @@ static bool is_whole(const struct fuser *f, const struct attention *a, const int
     return whole;
 }
 
-static ot_status try_attention(struct fuser *f, const bool *needed, int k, ot_error *err) {
+static ot_status try_attention(struct fuser *f, int k, ot_error *err) {
     struct plan *p = f->p;
-    const struct readers r = {f->g, needed, f->uses};
+    const struct readers r = {f->g, f->uses, f->first, f->last, f->known};
     struct attention *a = ot_arena_alloc(&p->arena, 1, sizeof *a);
     int member[OT_ATTENTION_NODES], broken;
     if (!a) return ot_plan_no_memory(err);
@@ -353,14 +374,15 @@ static ot_status try_attention(struct fuser *f, const bool *needed, int k, ot_er
 }
 
 static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error *err) {
-    if (!f->uses) return ot_plan_no_memory(err);
+    if (!f->uses || !f->first || !f->last || !f->known) return ot_plan_no_memory(err);
     for (size_t i = 0; i < RULES; i++) ot_expression(&f->e[i], rules[i].pattern);
     count_uses(f, needed, result);
+    find_known(f);
     for (int k = 0; k < f->g->n_nodes; k++)
         if (needed[k] && !*f->g->node[k].domain &&
             (!strcmp(f->g->node[k].op_type, "Softmax") ||
              !strcmp(f->g->node[k].op_type, "Attention")))
-            OT_TRY(try_attention(f, needed, k, err));
+            OT_TRY(try_attention(f, k, err));
     for (int k = f->g->n_nodes - 1; k >= 0; k--)
         if (needed[k]) OT_TRY(try_rules(f, k, 0, err));
     return OT_OK;
@@ -377,8 +399,14 @@ ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err)
     f->p = p;
     f->g = g;
     f->uses = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->uses);
+    f->first = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->first);
+    f->last = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->last);
+    f->known = ot_block_alloc(al, (size_t)g->n_values, sizeof *f->known);
     const ot_status status = fuse(f, needed, result, err);
     ot_block_free(al, f->uses);
+    ot_block_free(al, f->first);
+    ot_block_free(al, f->last);
+    ot_block_free(al, f->known);
     ot_block_free(al, f);
     return status;
 }

@@ -6,7 +6,8 @@
 
 #include "runtime/fuse.h"
 
-enum { UP = 8, DOWN = 4 /* nodes between a Softmax and the products around it */ };
+/* Nodes between a Softmax and the products around it, and how many are looked at. */
+enum { UP = 8, DOWN = 4, LOOKED_AT = 32, MOST = 64 /* notes of norms */ };
 
 static bool is(const struct node *node, const char *op_type) {
     return !*node->domain && !strcmp(node->op_type, op_type);
@@ -29,24 +30,26 @@ static ot_status note(struct plan *p, const char *what, int node, int broken, co
 /* ---- attention ---- */
 
 /* Is v computed from a MatMul of what is computed, at most so many nodes away? */
-static bool comes_from_product(const struct graph *g, int v, int depth) {
+static bool comes_from_product(const struct graph *g, int v, int depth, int *left) {
     const struct node *node = producer(g, v);
-    if (!node || !depth) return false;
+    if (!node || !depth || (*left)-- <= 0) return false;
     if (is(node, "MatMul")) return producer(g, node->in[0]) && producer(g, node->in[1]);
     for (int i = 0; i < node->n_in; i++)
-        if (comes_from_product(g, node->in[i], depth - 1)) return true;
+        if (comes_from_product(g, node->in[i], depth - 1, left)) return true;
     return false;
 }
 
 /* Does v, handed on by at most so many nodes, lead into a MatMul? */
-static bool leads_to_product(const struct graph *g, int v, int depth) {
+static bool leads_to_product(const struct graph *g, int v, int depth, int *left) {
     const int from = g->value[v].producer;
-    for (int k = from + 1; depth && k < g->n_nodes; k++) {
+    if (!depth || (*left)-- <= 0) return false;
+    for (int k = from + 1; k < g->n_nodes; k++) {
         const struct node *node = &g->node[k];
         for (int i = 0; i < node->n_in; i++) {
             if (node->in[i] != v) continue;
             if (is(node, "MatMul") && i == 0) return true;
-            if (node->n_out && node->out[0] >= 0 && leads_to_product(g, node->out[0], depth - 1))
+            if (node->n_out && node->out[0] >= 0 &&
+                leads_to_product(g, node->out[0], depth - 1, left))
                 return true;
         }
     }
@@ -56,8 +59,9 @@ static bool leads_to_product(const struct graph *g, int v, int depth) {
 ot_status ot_missed_attention(struct plan *p, int k, int broken, const char *why, ot_error *err) {
     const struct node *node = &p->graph->node[k];
     if (is(node, "Attention")) return OT_OK; /* one operator all the same */
-    if (!comes_from_product(p->graph, node->in[0], UP) ||
-        !leads_to_product(p->graph, node->out[0], DOWN))
+    int up = LOOKED_AT, down = LOOKED_AT;
+    if (!comes_from_product(p->graph, node->in[0], UP, &up) ||
+        !leads_to_product(p->graph, node->out[0], DOWN, &down))
         return OT_OK;
     return note(p, "attention", k, broken < 0 ? k : broken, why, err);
 }
@@ -89,7 +93,8 @@ static int only_reader(const struct graph *g, const bool *needed, int v) {
 
 /* The node at which what follows a deviation ceases to be a normalisation. */
 static int find_break(const struct graph *g, const bool *needed, int k) {
-    for (bool scaled = false;;) {
+    bool scaled = false;
+    for (int i = 0; i < UP; i++) {
         const int next = only_reader(g, needed, g->node[k].out[0]);
         if (next < 0) return k;
         const struct node *node = &g->node[next];
@@ -98,13 +103,17 @@ static int find_break(const struct graph *g, const bool *needed, int k) {
         scaled = scales;
         k = next;
     }
+    return k;
 }
 
 ot_status ot_missed_norms(struct plan *p, const bool *needed, ot_error *err) {
     const struct graph *g = p->graph;
-    for (int k = 0; k < g->n_nodes; k++)
-        if (needed[k] && !p->fused[k] && is_deviation(g, &g->node[k]))
-            OT_TRY(note(p, "normalisation", k, find_break(g, needed, k), "is no part of one", err));
+    int notes = 0;
+    for (int k = 0; k < g->n_nodes && notes < MOST; k++) {
+        if (!needed[k] || p->fused[k] || !is_deviation(g, &g->node[k])) continue;
+        OT_TRY(note(p, "normalisation", k, find_break(g, needed, k), "is no part of one", err));
+        notes++;
+    }
     return OT_OK;
 }
 
