@@ -198,6 +198,12 @@ static void write_places(const struct job *job, float *unit, int64_t g, int64_t 
     job->n->kernels->transpose(&t);
 }
 
+/* Is what is written in lanes too large to be found in a cache again? */
+static bool past_cache(const struct job *job, const float *whole, const struct tensor *t) {
+    return job->lanes && ot_bytes(t) > OT_PAST_CACHE &&
+           (uintptr_t)whole % (OT_UNIT * sizeof(float)) == 0;
+}
+
 static void zero_places(float *out, int64_t n) {
     memset(out, 0, (size_t)n * OT_UNIT * sizeof *out);
 }
@@ -280,6 +286,7 @@ static void forward_unit(void *arg, int task, int worker) {
                           .y_step = pitch,
                           .x_line = (size_t)(s->stride_h * input_width(s) * OT_UNIT),
                           .x_step = (size_t)s->stride_w * OT_UNIT};
+    a.past_cache = past_cache(job, ot_f(job->n->y[0]), job->n->y[0]);
     for (int k = 0; k < a.taps; k++) spread_tap(job, g, k, tap + (size_t)k * OT_UNIT);
     spread_bias(job, g, bias);
     input_offsets(s, offset);
@@ -343,6 +350,7 @@ static void data_band(const struct job *job, int64_t g, int64_t m, int64_t lines
                           .x_step = OT_UNIT,
                           .y_line = (size_t)(s->stride_h * s->w) * pitch,
                           .y_step = (size_t)s->stride_w * pitch};
+    a.past_cache = past_cache(job, job->dx, job->n->x[0]);
     for (int r = 0; r < s->stride_h; r++)
         for (int q = 0; q < s->stride_w; q++) {
             residue_taps(job, g, r, q, &a, offset, tap);

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "ops/cost.h"
+#include "ops/kernels/kernels.h"
 
 /* STRIP elements of each of L samples are turned at a time, so that what is written stays in L1. */
 enum { STRIP = 16, GRAIN = 1 << 14 };
 
 struct turn {
+    const struct kernels *kernels;
     const char *in;
     char *out;
     size_t width;          /* bytes of an element */
@@ -64,6 +66,23 @@ static inline void turn_block(const struct turn *t, int64_t block, int64_t from,
         empty_block(t, block, from, to, width);
 }
 
+/* Elements of four bytes: a kernel turns squares of them. */
+static void turn_floats(const struct turn *t, int64_t block, int64_t from, int64_t to) {
+    const int64_t first = block * t->lanes * t->size, left = t->samples - block * t->lanes;
+    const int full = left < t->lanes ? (int)left : t->lanes;
+    const int64_t rows = first + from, lanes = first + from * t->lanes;
+    const float *in = (const float *)(const void *)t->in + (t->to_lanes ? rows : lanes);
+    float *out = (float *)(void *)t->out + (t->to_lanes ? lanes : rows);
+    const struct transpose a = {.in = in, .out = out,
+                                .in_pitch = (size_t)(t->to_lanes ? t->size : t->lanes),
+                                .out_pitch = (size_t)(t->to_lanes ? t->lanes : t->size),
+                                .rows = t->to_lanes ? full : (int)(to - from),
+                                .columns = t->to_lanes ? (int)(to - from) : full};
+    t->kernels->transpose(&a);
+    for (int64_t k = 0; t->to_lanes && full < t->lanes && k < to - from; k++)
+        memset(out + k * t->lanes + full, 0, (size_t)(t->lanes - full) * sizeof *out);
+}
+
 static void run_turn(void *arg, int task, int worker) {
     const struct turn *t = arg;
     int64_t from, to;
@@ -71,7 +90,7 @@ static void run_turn(void *arg, int task, int worker) {
     ot_task_range(t->size, t->grain, task % t->tasks_per_block, &from, &to);
     int64_t block = task / t->tasks_per_block;
     if (t->width == 4)
-        turn_block(t, block, from, to, 4);
+        turn_floats(t, block, from, to);
     else if (t->width == 8)
         turn_block(t, block, from, to, 8);
     else
@@ -81,9 +100,10 @@ static void run_turn(void *arg, int task, int worker) {
 /* out = in; their shapes are the same, one is in lanes. */
 static void turn(struct op_node *n, const struct tensor *in, const struct tensor *out) {
     const struct tensor *lanes = out->lanes ? out : in;
-    struct turn t = {.in = in->data, .out = out->data, .width = ot_type_size(in->type),
-                     .samples = ot_lane_samples(lanes), .size = ot_sample_elements(lanes),
-                     .lanes = lanes->lanes, .to_lanes = out->lanes != 0};
+    struct turn t = {.kernels = n->kernels, .in = in->data, .out = out->data,
+                     .width = ot_type_size(in->type), .samples = ot_lane_samples(lanes),
+                     .size = ot_sample_elements(lanes), .lanes = lanes->lanes,
+                     .to_lanes = out->lanes != 0};
     t.grain = GRAIN / t.lanes;
     t.tasks_per_block = ot_task_count(t.size, t.grain);
     ot_parallel_for(n->pool, (int)ot_lane_blocks(lanes) * t.tasks_per_block, run_turn, &t);

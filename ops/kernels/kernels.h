@@ -141,6 +141,7 @@ struct depthwise {
     size_t x_line, x_step; /* from line to line, from place to place */
     float *y;
     size_t y_line, y_step;
+    bool past_cache; /* y is too large to be found there again; then it is aligned */
     float *sum; /* (taps + 1) x OT_UNIT */
 };
 
