@@ -50,6 +50,7 @@ static bool is_move(const struct readers *r, const struct node *node) {
                                         "Unsqueeze", "Slice",   "Split",    "Gather",
                                         "Expand",    "Cast",    "Identity", NULL};
     if (!is_one_of(node, moves)) return false;
+    if (is(node, "Cast") && ot_attr_int(node, "to", 0) != OT_FLOAT) return false; /* it rounds */
     for (int i = 1; i < node->n_in; i++)
         if (!is_known(r, node->in[i])) return false;
     return true;

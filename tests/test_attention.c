@@ -175,6 +175,13 @@ static const struct net nets[] = {
      HEADS_TURNED "MatMul t4 u3 > m\nAdd m f > n\nMul n s > n2\nSoftmax n2 > a\n" JOIN},
     {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS,
      HEADS_TURNED "MatMul t4 u3 > m\nTranspose m > n ; perm=0,1,3,2\nSoftmax n > a\n" JOIN},
+    /* probabilities and keys that are rounded to 16 bits */
+    {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS,
+     HEADS_TURNED "MatMul t4 u3 > m\nSoftmax m > a0\nCast a0 > a1 ; to=10\nCast a1 > a ; to=1\n"
+     JOIN},
+    {"ScaledAttention", 1, 17, ATTENTION_WEIGHTS,
+     HEADS_TURNED "Cast u3 > u4 ; to=10\nCast u4 > u5 ; to=1\nMatMul t4 u5 > m\n"
+     "Softmax m > a\n" JOIN},
     /* a guard that sets rows to 1; every other feature of k */
     {"ScaledAttention", 0, 17, ATTENTION_WEIGHTS "unit=1",
      HEADS_TURNED "MatMul t4 u3 > m\nSoftmax m > a0\nIsNaN a0 > a1\nWhere a1 unit a0 > a\n" JOIN},
