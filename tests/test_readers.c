@@ -1,4 +1,5 @@
 /* test_readers.c - files that claim what they do not hold, and files that are no files. */
+#include "tests/sanitized.h"
 #include "tools/data.h"
 #include "tools/file.h"
 #include "tools/image.h"
@@ -44,7 +45,7 @@ static void write_file(const char *path, const void *bytes, size_t size) {
 /* What a small file claims must be refused before memory is asked for, so that there is little of
  * it here. Sanitizers map their own memory and cannot be limited this way. */
 static void limit_memory(bool on) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef OT_SANITIZED
     static struct rlimit before;
     struct rlimit small;
     if (on) assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
