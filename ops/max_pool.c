@@ -121,8 +121,8 @@ static void pool_run(const struct pooling *p, const struct kernels *k, struct ma
     k->max_pool(&a);
 }
 
-static struct move move_by(const struct pooling *p, int64_t places) {
-    return (struct move){(size_t)places * (size_t)p->inner, (int32_t)places};
+static struct hop move_by(const struct pooling *p, int64_t places) {
+    return (struct hop){(size_t)places * (size_t)p->inner, (int32_t)places};
 }
 
 /* The same in lanes. */

@@ -1,7 +1,8 @@
 /* transpose.c - Transpose: y[i[perm[0]], i[perm[1]], ...] = x[i[0], i[1], ...]. */
 #include "ops/index.h"
+#include "ops/kernels/kernels.h"
 
-enum { LANES = 128 /* at most */ };
+enum { LANES = 128 /* at most */, GRAIN = 16384 };
 
 /* perm of the node, checked; reversed axes where it is absent. */
 static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) {
@@ -101,18 +102,76 @@ static void exchange(struct op_node *n, const struct tensor *from, struct tensor
     ot_op_clear_spare(to);
 }
 
+/* ---- planes of floats that are turned: a kernel does squares of them ---- */
+
+struct planes {
+    const struct kernels *kernels;
+    const float *from;
+    float *to;
+    const struct move *m;
+    int outer; /* the dimension of planes; -1: there is one */
+    int row,
+        column;    /* dimensions: neighbours in `from` along the first, in `to` along the second */
+    int64_t grain; /* rows of a task */
+    int tasks_per_plane;
+};
+
+/* Is the move one of elements of four bytes in such planes? */
+static bool find_planes(const struct move *m, size_t size, struct planes *p) {
+    const int last = m->rank - 1;
+    if (size != sizeof(float) || m->rank < 2 || m->rank > 3 || m->from || m->to) return false;
+    p->outer = m->rank == 3 ? 0 : -1;
+    p->row = m->to_stride[last] == 1 ? last - 1 : last;
+    p->column = m->to_stride[last] == 1 ? last : last - 1;
+    return m->to_stride[p->column] == 1 && m->from_stride[p->row] == 1 &&
+           m->from_stride[p->column] > 0 && m->dim[p->column] > 0 &&
+           m->dim[p->column] <= INT32_MAX;
+}
+
+static void turn_task(void *arg, int task, int worker) {
+    const struct planes *p = arg;
+    const struct move *m = p->m;
+    const int64_t plane = task / p->tasks_per_plane;
+    int64_t from, to;
+    (void)worker;
+    ot_task_range(m->dim[p->row], p->grain, task % p->tasks_per_plane, &from, &to);
+    const int64_t in = p->outer < 0 ? 0 : plane * m->from_stride[p->outer];
+    const int64_t out = p->outer < 0 ? 0 : plane * m->to_stride[p->outer];
+    const struct transpose a = {.in = p->from + in + from,
+                                .out = p->to + out + from * m->to_stride[p->row],
+                                .in_pitch = (size_t)m->from_stride[p->column],
+                                .out_pitch = (size_t)m->to_stride[p->row],
+                                .rows = (int)m->dim[p->column],
+                                .columns = (int)(to - from)};
+    p->kernels->transpose(&a);
+}
+
+static bool turn_planes(const struct op_node *n, const struct move *m, const struct tensor *from,
+                        const struct tensor *to) {
+    struct planes p = {.kernels = n->kernels, .from = from->data, .to = to->data, .m = m};
+    if (!find_planes(m, ot_type_size(from->type), &p)) return false;
+    p.grain = GRAIN / m->dim[p.column] > 8 ? GRAIN / m->dim[p.column] / 8 * 8 : 8;
+    p.tasks_per_plane = ot_task_count(m->dim[p.row], p.grain);
+    const int64_t planes = p.outer < 0 ? 1 : m->dim[p.outer];
+    ot_parallel_for(n->pool, (int)planes * p.tasks_per_plane, turn_task, &p);
+    return true;
+}
+
 static void forward(struct op_node *n) {
     if (((struct state *)n->state)->sample)
         exchange(n, n->x[0], n->y[0], false);
-    else
+    else if (!turn_planes(n, &((struct state *)n->state)->move, n->x[0], n->y[0]))
         ot_move_forward(n);
 }
 
 static void backward(struct op_node *n) {
-    if (!((struct state *)n->state)->sample)
-        ot_move_backward(n);
-    else if (n->dx[0])
+    const struct state *s = n->state;
+    const struct move back = ot_move_reverse(&s->move);
+    if (!n->dx[0]) return;
+    if (s->sample)
         exchange(n, n->dy[0], n->dx[0], true);
+    else if (!turn_planes(n, &back, n->dy[0], n->dx[0]))
+        ot_move_backward(n);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -140,6 +199,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 static const char *const cases[] = {
     "X[2,3] -> Y[3,2]",
     "X[2,3,4,5] perm=0,2,3,1 -> Y[2,4,5,3]",
+    "X[3,19,5,7] perm=0,2,3,1 -> Y[3,5,7,19]",
+    "X[3,5,7,19] perm=0,3,1,2 -> Y[3,19,5,7]",
+    "X[37,150] -> Y[150,37]",
+    "X[0,150] -> Y[150,0]",
+    "X[3,0,5] perm=0,2,1 -> Y[3,5,0]",
+    "X[2,3,17,21] perm=0,1,3,2 lanes -> Y[2,3,21,17]",
+    "X[2,9,12,5] perm=0,2,1,3 -> Y[2,12,9,5]",
+    "i32[2,3]{1,2,3,4,5,6} -> i32[3,2]{1,4,2,5,3,6}",
     "X[2,3,4,5] perm=3,1,0,2 -> Y[5,3,2,4]",
     "X[3,7,1,2] -> Y[2,1,7,3]",
     "X[5,9,4] perm=1,0,2 lanes -> Y[9,5,4]",

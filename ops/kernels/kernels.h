@@ -110,7 +110,7 @@ struct pack {
 };
 
 /* From one place of an image to another: in floats, and in positions. */
-struct move {
+struct hop {
     size_t x;
     int32_t position;
 };
@@ -120,7 +120,7 @@ struct move {
 struct max_pool {
     const float *x; /* the first place of the first output, */
     int32_t position;
-    struct move line, column, next; /* from there to the other places, and to the next output */
+    struct hop line, column, next; /* from there to the other places, and to the next output */
     int lines, columns, outputs;
     size_t lanes;
     float *y;
