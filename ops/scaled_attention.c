@@ -174,6 +174,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->keep = n->want != 0;
     s->room = p + 4 * (q + k) + 2 * (ot_operand_size(&s->v) + ot_operand_size(&s->y)) +
               2 * (size_t)s->keys + 4;
+    s->room = (s->room + 15) / 16 * 16;
     if (s->keep) n->save_size = (size_t)s->matrices * p * sizeof(float);
     n->forward_scratch_size = n->backward_scratch_size =
         (size_t)ot_pool_workers(n->pool) * s->room * sizeof(float);

@@ -16,10 +16,10 @@
 #include "runtime/base/graph.h"
 
 enum {
-    OT_MATCH_TERMS = 80,
+    OT_MATCH_TERMS = 192,
     OT_MATCH_ARGS = 6,
     OT_MATCH_VALUES = 10,
-    OT_MATCH_NODES = 40,
+    OT_MATCH_NODES = 96,
     OT_MATCH_BETWEEN = 8
 };
 
