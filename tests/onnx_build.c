@@ -107,7 +107,7 @@ void set_raw(Onnx__TensorProto *t, int type, const void *bytes, size_t size) {
     t->data_type = type;
     t->raw_data.len = size;
     t->raw_data.data = zeroed(size, 1);
-    memcpy(t->raw_data.data, bytes, size);
+    if (size) memcpy(t->raw_data.data, bytes, size);
 }
 
 Onnx__TensorProto *add_raw(Onnx__ModelProto *m, const char *name, int type, int64_t a,

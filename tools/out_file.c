@@ -68,7 +68,11 @@ int ot_out_begin(struct out_file *o, const char *path, struct failure *f) {
     }
     const size_t room = strlen(path) + 48;
     o->temporary = ot_take(room, 1, f);
-    if (!o->temporary || clean(path, f)) return f->code;
+    if (!o->temporary) return f->code;
+    if (clean(path, f)) {
+        free(o->temporary);
+        return f->code;
+    }
     snprintf(o->temporary, room, "%s.%ld-0.tmp", path, (long)getpid());
     o->fd = open(o->temporary, flags, 0666);
     if (o->fd >= 0)
