@@ -37,8 +37,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
                           (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
     const double *v = s->value;
-    if (!(v[BANDS] >= 1 && v[LENGTH] >= 1 && v[RATE] >= 1 && v[LOWEST] >= 0 &&
-          v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2 && v[LENGTH] < 0x1p31))
+    if (!(v[BANDS] >= 1 && v[BANDS] < 0x1p31 && v[LENGTH] >= 1 && v[LENGTH] < 0x1p31 &&
+          v[RATE] >= 1 && v[LOWEST] >= 0 && v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "%g bands from %g to %g Hz, of %g samples at %g Hz", v[BANDS], v[LOWEST],
                           v[HIGHEST], v[LENGTH], v[RATE]);

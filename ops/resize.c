@@ -93,8 +93,12 @@ static ot_status keep_ratio(const struct op_node *n, const int *axis, int axes, 
     for (int i = 0; i < axes; i++)
         scale = larger ? fmax(scale, w->scale[axis[i]]) : fmin(scale, w->scale[axis[i]]);
     for (int i = 0; i < axes; i++) {
+        const double out = floor(scale * (double)n->x[0]->dim[axis[i]] + 0.5);
+        if (!(out < 0x1p40))
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is resized from %lld to %g",
+                              axis[i], (long long)n->x[0]->dim[axis[i]], out);
         w->scale[axis[i]] = scale;
-        w->size[axis[i]] = (int64_t)floor(scale * (double)n->x[0]->dim[axis[i]] + 0.5);
+        w->size[axis[i]] = (int64_t)out;
     }
     return OT_OK;
 }
