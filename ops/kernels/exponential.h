@@ -56,15 +56,20 @@ static inline float ot_exp(float x) {
     return x == x ? y : x;
 }
 
+/* 2^n of a reduction whose n is -126 at least; of NaN, which fits no integer, anything. */
+static inline float ot_power_of_reduced(float n) {
+    return ot_power_of_two((int32_t)(n > -126 ? n : -126));
+}
+
 /* exp(x) for x <= 0. */
 static inline float ot_exp_negative(float x) {
-    float n, p = ot_exp_split(x < -87 ? -87 : x, &n), y = p * ot_power_of_two((int32_t)n);
+    float n, p = ot_exp_split(x < -87 ? -87 : x, &n), y = p * ot_power_of_reduced(n);
     return x < -87 ? 0 : y;
 }
 
 /* exp(x) - 1 for x <= 0; what is below exp(-30) adds nothing to -1. */
 static inline float ot_expm1_negative(float x) {
-    float n, r = ot_exp_reduce(x < -30 ? -30 : x, &n), power = ot_power_of_two((int32_t)n);
+    float n, r = ot_exp_reduce(x < -30 ? -30 : x, &n), power = ot_power_of_reduced(n);
     return ot_exp_series(r) * r * power + (power - 1);
 }
 
