@@ -64,6 +64,7 @@ set(OPS_SOURCES
   ops/sparse_transpose.c
   ops/sparse_weight.c
   ops/recurrent.c
+  ops/recurrent_move.c
   ops/recurrent_product.c
   ops/recurrent_run.c
   ops/sparse_rows.c
@@ -264,6 +265,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_exit:networks.c:model.c:wire.c
   test_file
   test_functions:sparse_case.c
+  test_gates:sparse_case.c
   test_fuse:net.c:model.c:wire.c
   test_finite:model.c:wire.c:networks.c
   test_fit:networks.c:model.c:wire.c

@@ -1,70 +1,52 @@
 /* gru.c - GRU: z and r of x W^T + h R^T + biases; n of x W^T + (r h) R^T, or, inside
  * (linear_before_reset), of x W^T + r (h R^T + bias); h = (1 - z) n + z h (ONNX GRU-3, 7, 14). */
+#include "ops/kernels/kernels.h"
 #include "ops/recurrent.h"
 
-enum { Z, R, TWO };
+enum { TWO = 2 }; /* gates of the first group: z and r */
 
-static void forward_zr(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from);
-    for (int g = 0; g < TWO; g++) {
-        const int64_t k = ot_rec_g(t, unit, from, TWO, g);
-        for (int64_t i = k; i < k + count; i++) t->gate[0][i] += t->rec[i];
-        ot_gate_apply(&t->f[0], t->gate[0] + k, count);
-    }
-    const float *r = t->gate[0] + ot_rec_g(t, unit, from, TWO, R);
-    for (int64_t i = 0; i < count; i++) t->part[at + i] = r[i] * t->h_before[at + i];
+static struct gru_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
+    const int64_t at = ot_rec_h(t, unit, from), two = ot_rec_g(t, unit, from, TWO, 0);
+    return (struct gru_cells){.f = {t->f[0], t->f[1]}, .inside = t->s->inside,
+                              .pitch = (size_t)(t->s->hidden * t->s->inner),
+                              .zr = t->gate[0] + two, .n = t->gate[1] + at,
+                              .extra = t->extra + at, .h_before = t->h_before + at,
+                              .h = t->h + at, .part = t->part + at, .dh = t->dh + at,
+                              .dzr = t->dgate[0] + two, .dn = t->dgate[1] + at,
+                              .aux = t->aux + at};
 }
 
-static void forward_n(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from);
-    const float *z = t->gate[0] + ot_rec_g(t, unit, from, TWO, Z), *before = t->h_before + at;
-    const float *r = t->gate[0] + ot_rec_g(t, unit, from, TWO, R);
-    float *n = t->gate[1] + at, *h = t->h + at;
-    for (int64_t i = 0; i < count; i++)
-        n[i] += t->s->inside ? r[i] * t->extra[at + i] : t->rec[at + i];
-    ot_gate_apply(&t->f[1], n, count);
-    for (int64_t i = 0; i < count; i++) h[i] = (1 - z[i]) * n[i] + z[i] * before[i];
+static void forward_reset(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    struct gru_cells a = cells_at(t, unit, from);
+    a.rec = t->rec + ot_rec_g(t, unit, from, TWO, 0);
+    t->n->kernels->gru_reset(&a, (size_t)count);
+}
+
+static void forward_state(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    struct gru_cells a = cells_at(t, unit, from);
+    a.rec = t->rec + ot_rec_h(t, unit, from);
+    t->n->kernels->gru_state(&a, (size_t)count);
 }
 
 static void forward_step(const struct rec_step *t) {
     const struct rec_product *r = t->s->r[t->direction];
     const bool inside = t->s->inside;
     ot_rec_multiply(t->n, &r[0], OT_REC_R, false, t->h_before, NULL, t->rec);
-    ot_rec_each(t, forward_zr);
+    ot_rec_each(t, forward_reset);
     ot_rec_multiply(t->n, &r[1], OT_REC_R, false, inside ? t->h_before : t->part,
                     inside ? t->rec_bias : NULL, inside ? t->extra : t->rec);
-    ot_rec_each(t, forward_n);
+    ot_rec_each(t, forward_state);
 }
 
-/* dz and dn; dh keeps what goes straight to h_before. Inside: what R_h made gets aux. */
-static void backward_n(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from), kz = ot_rec_g(t, unit, from, TWO, Z);
-    const int64_t kr = ot_rec_g(t, unit, from, TWO, R);
-    const float *z = t->gate[0] + kz, *r = t->gate[0] + kr, *n = t->gate[1] + at;
-    const float *before = t->h_before + at;
-    float *dz = t->dgate[0] + kz, *dn = t->dgate[1] + at, *dh = t->dh + at;
-    for (int64_t i = 0; i < count; i++) {
-        dz[i] = dh[i] * (before[i] - n[i]);
-        dn[i] = dh[i] * (1 - z[i]);
-        dh[i] *= z[i];
-    }
-    ot_gate_slope(&t->f[0], z, dz, count);
-    ot_gate_slope(&t->f[1], n, dn, count);
-    for (int64_t i = 0; i < count; i++)
-        t->aux[at + i] = r[i] * (t->s->inside ? dn[i] : before[i]);
+static void backward_state(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    struct gru_cells a = cells_at(t, unit, from);
+    a.dy = ot_rec_dy(t, unit, from, count);
+    t->n->kernels->gru_state_back(&a, (size_t)count);
 }
 
-/* dr, of part = the gradient of what R_h multiplied: r h, or, inside, h. */
-static void backward_r(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from), kr = ot_rec_g(t, unit, from, TWO, R);
-    const float *r = t->gate[0] + kr, *part = t->part + at;
-    float *dr = t->dgate[0] + kr, *dh = t->dh + at;
-    for (int64_t i = 0; i < count; i++) {
-        dr[i] = t->s->inside ? t->dgate[1][at + i] * t->extra[at + i]
-                             : part[i] * t->h_before[at + i];
-        dh[i] += t->s->inside ? part[i] : part[i] * r[i];
-    }
-    ot_gate_slope(&t->f[0], r, dr, count);
+static void backward_reset(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    const struct gru_cells a = cells_at(t, unit, from);
+    t->n->kernels->gru_reset_back(&a, (size_t)count);
 }
 
 static void add_part(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
@@ -74,10 +56,10 @@ static void add_part(const struct rec_step *t, int64_t unit, int64_t from, int64
 
 static void backward_step(const struct rec_step *t) {
     const struct rec_product *r = t->s->r[t->direction];
-    ot_rec_each(t, backward_n);
+    ot_rec_each(t, backward_state);
     ot_rec_multiply_data(t->n, &r[1], OT_REC_R, false, t->s->inside ? t->aux : t->dgate[1],
                          t->part);
-    ot_rec_each(t, backward_r);
+    ot_rec_each(t, backward_reset);
     ot_rec_multiply_data(t->n, &r[0], OT_REC_R, false, t->dgate[0], t->part);
     ot_rec_each(t, add_part);
 }

@@ -1,46 +1,42 @@
 /* lstm.c - LSTM: gates i, o, f and c~ of x W^T + h R^T + biases; c = f c + i c~, h = o h(c), with
  * peepholes from c to the gates (ONNX LSTM-1, 7, 14). */
+#include "ops/kernels/kernels.h"
 #include "ops/recurrent.h"
 
-enum { I, O, F, C, GATES };
-
-static const float *peepholes(const struct rec_step *t) {
+/* Weights of peepholes follow each other as i, o and f. */
+static void set_peepholes(const struct rec_step *t, int64_t from, struct lstm_cells *a) {
     const struct op_node *n = t->n;
-    if (n->n_in <= OT_REC_P || !n->x[OT_REC_P]) return NULL;
-    return ot_f(n->x[OT_REC_P]) + t->direction * 3 * t->s->hidden;
+    const int64_t hidden = t->s->hidden, feature = from / t->s->inner;
+    if (n->n_in <= OT_REC_P || !n->x[OT_REC_P]) return;
+    for (int k = 0; k < 3; k++)
+        a->peephole[k] = ot_f(n->x[OT_REC_P]) + (t->direction * 3 + k) * hidden + feature;
+    a->peephole_step = t->s->inner == 1;
 }
 
-/* to += weight of peephole k * from, over a run. */
-static void look(const struct rec_step *t, int k, int64_t from, int64_t count, const float *x,
-                 float *to) {
-    const float *p = peepholes(t);
-    if (!p) return;
-    for (int64_t i = 0; i < count; i++)
-        to[i] += p[k * t->s->hidden + (from + i) / t->s->inner] * x[i];
+static struct lstm_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
+    const int64_t at = ot_rec_h(t, unit, from), gate = ot_rec_g(t, unit, from, OT_LSTM_GATES, 0);
+    struct lstm_cells a = {.coupled = t->s->coupled,
+                           .pitch = (size_t)(t->s->hidden * t->s->inner),
+                           .gate = t->gate[0] + gate, .rec = t->rec + gate,
+                           .c_before = t->c_before + at, .c = t->c + at, .h = t->h + at,
+                           .dh = t->dh + at, .dc = t->dc + at, .dgate = t->dgate[0] + gate};
+    for (int k = 0; k < 3; k++) a.f[k] = t->f[k];
+    set_peepholes(t, from, &a);
+    return a;
+}
+
+/* With peepholes side by side in lanes, each feature's cells have weights of their own. */
+static int64_t piece_of(const struct rec_step *t, const struct lstm_cells *a, int64_t count) {
+    return a->peephole[0] && !a->peephole_step ? t->s->inner : count;
 }
 
 static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from);
-    float *gate[GATES];
-    for (int g = 0; g < GATES; g++) {
-        const int64_t k = ot_rec_g(t, unit, from, GATES, g);
-        gate[g] = t->gate[0] + k;
-        for (int64_t i = 0; i < count; i++) gate[g][i] += t->rec[k + i];
+    for (const int64_t end = from + count; from < end;) {
+        const struct lstm_cells a = cells_at(t, unit, from);
+        const int64_t piece = piece_of(t, &a, end - from);
+        t->n->kernels->lstm_forward(&a, (size_t)piece);
+        from += piece;
     }
-    const float *before = t->c_before + at;
-    float *c = t->c + at, *h = t->h + at;
-    look(t, I, from, count, before, gate[I]);
-    look(t, F, from, count, before, gate[F]);
-    ot_gate_apply(&t->f[0], gate[I], count);
-    if (!t->s->coupled) ot_gate_apply(&t->f[0], gate[F], count);
-    for (int64_t i = 0; i < count && t->s->coupled; i++) gate[F][i] = 1 - gate[I][i];
-    ot_gate_apply(&t->f[1], gate[C], count);
-    for (int64_t i = 0; i < count; i++) c[i] = gate[F][i] * before[i] + gate[I][i] * gate[C][i];
-    look(t, O, from, count, c, gate[O]);
-    ot_gate_apply(&t->f[0], gate[O], count);
-    for (int64_t i = 0; i < count; i++) h[i] = c[i];
-    ot_gate_apply(&t->f[2], h, count);
-    for (int64_t i = 0; i < count; i++) h[i] *= gate[O][i];
 }
 
 static void forward_step(const struct rec_step *t) {
@@ -48,45 +44,16 @@ static void forward_step(const struct rec_step *t) {
     ot_rec_each(t, forward_run);
 }
 
-/* From dh and dc through o, and h(c): dO, and all of dc. */
-static void backward_output(const struct rec_step *t, int64_t at, int64_t from, int64_t count,
-                            const float *o, float *d_o) {
-    float *dh = t->dh + at, *dc = t->dc + at, *part = t->part + at;
-    const float *c = t->c + at;
-    for (int64_t i = 0; i < count; i++) part[i] = c[i];
-    ot_gate_apply(&t->f[2], part, count);
-    for (int64_t i = 0; i < count; i++) {
-        d_o[i] = dh[i] * part[i];
-        dh[i] *= o[i];
-    }
-    ot_gate_slope(&t->f[2], part, dh, count);
-    ot_gate_slope(&t->f[0], o, d_o, count);
-    for (int64_t i = 0; i < count; i++) dc[i] += dh[i];
-    look(t, O, from, count, d_o, dc);
-}
-
 static void backward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from);
-    const float *gate[GATES], *before = t->c_before + at;
-    float *d[GATES], *dc = t->dc + at;
-    for (int g = 0; g < GATES; g++) {
-        const int64_t k = ot_rec_g(t, unit, from, GATES, g);
-        gate[g] = t->gate[0] + k;
-        d[g] = t->dgate[0] + k;
+    const float *dy = ot_rec_dy(t, unit, from, count);
+    for (const int64_t end = from + count; from < end;) {
+        struct lstm_cells a = cells_at(t, unit, from);
+        const int64_t piece = piece_of(t, &a, end - from);
+        a.dy = dy;
+        t->n->kernels->lstm_back(&a, (size_t)piece);
+        from += piece;
+        dy += dy ? piece : 0;
     }
-    backward_output(t, at, from, count, gate[O], d[O]);
-    for (int64_t i = 0; i < count; i++) {
-        const float all = dc[i], forgot = all * before[i];
-        d[I][i] = all * gate[C][i] - (t->s->coupled ? forgot : 0);
-        d[F][i] = t->s->coupled ? 0 : forgot;
-        d[C][i] = all * gate[I][i];
-        dc[i] = all * gate[F][i];
-    }
-    ot_gate_slope(&t->f[0], gate[I], d[I], count);
-    ot_gate_slope(&t->f[0], gate[F], d[F], count);
-    ot_gate_slope(&t->f[1], gate[C], d[C], count);
-    look(t, I, from, count, d[I], dc);
-    look(t, F, from, count, d[F], dc);
 }
 
 static void backward_step(const struct rec_step *t) {
@@ -94,7 +61,7 @@ static void backward_step(const struct rec_step *t) {
     ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
 }
 
-static const struct rec_cell cell = {.groups = 1, .gates = {GATES, 0}, .functions = 3,
+static const struct rec_cell cell = {.groups = 1, .gates = {OT_LSTM_GATES, 0}, .functions = 3,
                                      .names = {"Sigmoid", "Tanh", "Tanh"}, .has_c = true,
                                      .forward = forward_step, .backward = backward_step};
 

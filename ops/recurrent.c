@@ -5,8 +5,6 @@
 
 #include "runtime/base/pattern.h"
 
-enum { WIDEST = 128 }; /* samples side by side */
-
 static ot_status read_direction(const struct op_node *n, struct recurrent *s, ot_error *err) {
     const char *name = ot_attr_string(n->node, "direction", "forward");
     s->directions = strcmp(name, "bidirectional") ? 1 : 2;
@@ -90,7 +88,7 @@ static ot_status set_outputs(struct op_node *n, const struct recurrent *s, ot_er
 static void choose_form(const struct op_node *n, struct recurrent *s) {
     const bool sparse = n->x[OT_REC_W]->pattern || n->x[OT_REC_R]->pattern;
     const int64_t wide = (s->batch + 15) / 16 * 16;
-    s->inner = !sparse ? 1 : wide < WIDEST ? wide : WIDEST;
+    s->inner = !sparse ? 1 : wide < OT_REC_WIDEST ? wide : OT_REC_WIDEST;
     s->units = (s->batch + s->inner - 1) / s->inner;
     s->h_size = s->units * s->inner * s->hidden;
     s->x_size = s->units * s->inner * s->input;
@@ -130,7 +128,7 @@ static void lay_out(struct op_node *n, struct recurrent *s, size_t sparse) {
 static ot_status check_size(const struct op_node *n, const struct recurrent *s, ot_error *err) {
     int64_t count;
     const int64_t widest = s->input > s->hidden ? s->input : s->hidden;
-    if (ot_shape_count((int64_t[]){s->steps + 1, s->batch + WIDEST, widest, 16}, 4,
+    if (ot_shape_count((int64_t[]){s->steps + 1, s->batch + OT_REC_WIDEST, widest, 16}, 4,
                        (int64_t)1 << 40, &count) &&
         ot_elements(n->x[OT_REC_W]) < INT32_MAX && ot_elements(n->x[OT_REC_R]) < INT32_MAX)
         return OT_OK;

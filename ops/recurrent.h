@@ -15,6 +15,8 @@
 
 #include "ops/gate_function.h"
 
+enum { OT_REC_WIDEST = 128 }; /* samples side by side */
+
 enum { OT_REC_GROUPS = 2, OT_REC_FUNCTIONS = 3, OT_REC_X = 0, OT_REC_W, OT_REC_R, OT_REC_B,
        OT_REC_LENGTHS, OT_REC_H, OT_REC_C, OT_REC_P };
 
@@ -64,6 +66,8 @@ struct rec_step {
     const struct recurrent *s;
     const struct gate_function *f; /* of the direction */
     int direction;
+    int64_t time;
+    const float *dy; /* the gradient of Y; NULL: zero */
     const float *h_before, *c_before;
     float *h, *c, *gate[OT_REC_GROUPS];
     float *extra;              /* GRU inside: h R_h^T + its bias */
@@ -96,6 +100,8 @@ void ot_rec_backward(struct op_node *n);
         .backward = ot_rec_backward, .cases = cases,                                              \
     }
 
+/* While on, R does not change, and products over one step copy it once. */
+void ot_rec_hold(struct recurrent *s, int direction, bool on);
 /* y = x M^T + bias over one step, or all; dx = dy M; dM = dy^T x over all steps. Weights are those
  * of input OT_REC_W or OT_REC_R. */
 void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,
@@ -106,6 +112,56 @@ void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int 
                             const float *dy, const float *x);
 /* Makes the products of all directions and groups; *scratch: bytes of what sparse ones need. */
 ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err);
+
+/* ---- between the user's tensors and steps (recurrent_move.c) ---- */
+
+/* Where sample b of time t of a direction stands, in floats: at + t * step + b * sample. */
+struct rec_places {
+    int64_t at, step, sample, features;
+};
+struct rec_places ot_rec_places_x(const struct recurrent *s);
+struct rec_places ot_rec_places_y(const struct recurrent *s, int d);
+struct rec_places ot_rec_places_state(const struct recurrent *s, int d);
+
+/* Some features of a unit. */
+struct rec_part {
+    int64_t unit, first, features;
+};
+
+/* The step at time t into [units][features][inner], or a part of one; NULL gives zeros, and so do
+ * spare lanes. */
+void ot_rec_load(const struct op_node *n, const struct rec_places *p, const float *from, int64_t t,
+                 float *to);
+void ot_rec_load_part(const struct op_node *n, const struct rec_places *p, const float *from,
+                      int64_t t, struct rec_part part, float *to);
+/* And back; add: to what is there. */
+void ot_rec_store(const struct op_node *n, const struct rec_places *p, const float *from, int64_t t,
+                  float *to, bool add);
+/* All steps: of X into scratch, of Y, where samples that have ended give 0, and dX += xs. */
+float *ot_rec_load_x(struct op_node *n, int direction);
+void ot_rec_store_y(struct op_node *n, int direction, const float *h, float *y);
+void ot_rec_add_dx(struct op_node *n, int direction, const float *xs, float *dx);
+
+/* Steps that each sample has; spare lanes have none. */
+void ot_rec_find_lengths(struct op_node *n);
+static inline int32_t *ot_rec_lengths(const struct op_node *n) {
+    const struct recurrent *s = n->state;
+    return (int32_t *)n->save + s->lengths_at;
+}
+
+static inline int64_t ot_rec_time(const struct recurrent *s, int direction, int64_t step) {
+    return s->reverse[direction] ? s->steps - 1 - step : step;
+}
+
+/* Of an array of h, those samples that have ended at this time: to = from, 0, or to += from. */
+enum rec_ended { OT_REC_COPY, OT_REC_CLEAR, OT_REC_ADD };
+void ot_rec_ended(const struct op_node *n, int64_t time, enum rec_ended what, const float *from,
+                  float *to);
+
+/* The run of dY, in t->part; NULL: zero. */
+const float *ot_rec_dy(const struct rec_step *t, int64_t unit, int64_t from, int64_t count);
+
+/* ---- cells ---- */
 
 /* Runs fn over all features in parallel: `count` floats from `from` on of unit `unit`. */
 typedef void ot_rec_fn(const struct rec_step *t, int64_t unit, int64_t from, int64_t count);

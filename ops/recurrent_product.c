@@ -64,7 +64,8 @@ static ot_status make(struct op_node *n, const struct recurrent *s, int weight, 
                            (own ? OT_SPARSE_WEIGHT : 0);
     OT_TRY(make_sparse(n, s, part, s->steps * s->units, whole, &p->all, scratch, err));
     if (weight == OT_REC_W) return OT_OK;
-    return make_sparse(n, s, part, s->units, data ? OT_SPARSE_DATA : 0, &p->step, scratch, err);
+    const uint32_t step = OT_SPARSE_OFTEN | (data ? OT_SPARSE_DATA : 0);
+    return make_sparse(n, s, part, s->units, step, &p->step, scratch, err);
 }
 
 ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err) {
@@ -82,6 +83,11 @@ ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratc
 }
 
 /* ---- running ---- */
+
+void ot_rec_hold(struct recurrent *s, int direction, bool on) {
+    for (int g = 0; g < s->cell->groups; g++)
+        if (s->r[direction][g].step) ot_sparse_hold(s->r[direction][g].step, on);
+}
 
 static void *sparse_scratch(const struct op_node *n) {
     return (float *)n->scratch + ((const struct recurrent *)n->state)->sparse_at;

@@ -1,14 +1,16 @@
 /* rnn.c - RNN: h = f(x W^T + h R^T + biases) (ONNX RNN-1, 7, 14). */
-#include <string.h>
-
+#include "ops/kernels/kernels.h"
 #include "ops/recurrent.h"
 
-static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+static struct rnn_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
     const int64_t at = ot_rec_h(t, unit, from);
-    float *gate = t->gate[0] + at;
-    for (int64_t i = 0; i < count; i++) gate[i] += t->rec[at + i];
-    ot_gate_apply(&t->f[0], gate, count);
-    memcpy(t->h + at, gate, (size_t)count * sizeof *gate);
+    return (struct rnn_cells){.f = t->f[0], .gate = t->gate[0] + at, .rec = t->rec + at,
+                              .h = t->h + at, .dh = t->dh + at, .dgate = t->dgate[0] + at};
+}
+
+static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
+    const struct rnn_cells a = cells_at(t, unit, from);
+    t->n->kernels->rnn_forward(&a, (size_t)count);
 }
 
 static void forward_step(const struct rec_step *t) {
@@ -17,9 +19,9 @@ static void forward_step(const struct rec_step *t) {
 }
 
 static void backward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
-    const int64_t at = ot_rec_h(t, unit, from);
-    memcpy(t->dgate[0] + at, t->dh + at, (size_t)count * sizeof(float));
-    ot_gate_slope(&t->f[0], t->gate[0] + at, t->dgate[0] + at, count);
+    struct rnn_cells a = cells_at(t, unit, from);
+    a.dy = ot_rec_dy(t, unit, from, count);
+    t->n->kernels->rnn_back(&a, (size_t)count);
 }
 
 static void backward_step(const struct rec_step *t) {

@@ -93,8 +93,15 @@ static void refresh_task(void *arg, int task, int worker) {
 const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value) {
     if (!s->slot) return value;
     struct refresh_job refresh = {s, value};
-    ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    if (!p->hold || !s->fresh)
+        ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    s->fresh = true;
     return s->value;
+}
+
+void ot_sparse_hold(struct sparse_product *p, bool on) {
+    p->hold = on;
+    p->forward.fresh = p->backward.fresh = false;
 }
 
 /* Is y written past the caches? With several panels a tile's outputs come all at once, at the last

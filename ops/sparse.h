@@ -44,6 +44,8 @@ static inline int64_t ot_conv_outputs(const struct conv_shape *s) {
 
 /* Gradients, and whether both are asked for in one call: bits of want. */
 enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2, OT_SPARSE_TOGETHER = 4 };
+/* The product will run many times with the same values (ot_sparse_hold). */
+enum { OT_SPARSE_OFTEN = 8 };
 
 struct sparse_product;
 
@@ -60,6 +62,10 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
  * what spare lanes of x make them. */
 void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
                        const float *bias, float *y, void *scratch);
+
+/* From here on, until it is called with false, values stay as they are: copies of them in another
+ * order, which each pass brings up to date, are made once. */
+void ot_sparse_hold(struct sparse_product *p, bool on);
 
 /* Does one pass over dy make dx, dvalue and dbias, where they are asked for together? */
 bool ot_sparse_is_joint(const struct sparse_product *p);

@@ -52,7 +52,7 @@ bool ot_sparse_set_grid(struct stream *s, const struct sparse_product *p, struct
 
 static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
                                  const struct sparse_view *v, const struct nonzero *z, int nnz,
-                                 int64_t *tap, ot_error *err) {
+                                 bool often, int64_t *tap, ot_error *err) {
     const struct conv_shape *s = &v->s;
     struct stream *f = &p->forward;
     int64_t *tap_x = tap + s->kh;
@@ -63,7 +63,7 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
         .out = {(size_t)s->oh * (size_t)s->ow * v->pixel, (size_t)s->ow * v->pixel, v->pixel},
         .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow,
         .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane),
-        .weight = true};
+        .weight = true, .often = often};
     if (!f->plane) return ot_sparse_out_of_memory(n, err);
     *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
     if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||
@@ -174,7 +174,9 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)samples;
     p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)samples;
     list_nonzeros(pattern, shape, z);
-    status = prepare_forward(n, p, &v, z, pattern->nnz, tap, err);
+    const bool often = want & OT_SPARSE_OFTEN;
+    want &= ~(uint32_t)OT_SPARSE_OFTEN;
+    status = prepare_forward(n, p, &v, z, pattern->nnz, often, tap, err);
     p->joint = !status && is_joint(p, &v, want);
     if (!status && (want & OT_SPARSE_DATA))
         status = ot_sparse_transpose(n, p, &v, z, pattern->nnz, tap, err);

@@ -24,6 +24,7 @@ struct sparse_product {
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
+    bool hold;          /* values stay as they are */
     bool joint;         /* one pass over dy may give both gradients */
     double *share;      /* of the weight's in the time of such a pass; NULL: nobody asks */
     size_t packed;      /* floats of scratch of a worker: a packed panel, ... */

@@ -187,7 +187,7 @@ static size_t count_visits(struct builder *b) {
 static bool in_slot_order(const struct builder *b) {
     for (int k = 0; k < b->nnz; k++)
         if (b->nonzero[k].slot != k) return false;
-    return b->s->planes == 1 && b->tiles < FEW;
+    return b->s->planes == 1 && b->tiles < FEW && !b->s->often;
 }
 
 static bool emit(struct builder *b, struct arena *arena, const int32_t *line,

@@ -38,6 +38,7 @@ struct stream {
     struct place out;
     bool weight;            /* the stream of weight gradients, too: a forward one, in training or
                              * not, so that both sum up alike */
+    bool often;                /* it runs many times with the same values */
     const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
                                 * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
@@ -52,7 +53,8 @@ struct stream {
     int nnz;
     int32_t *offset;           /* nnz + 1 */
     int32_t *slot;             /* of the weight's value; NULL: `at` numbers the slots themselves */
-    float *value;              /* else a copy of the values in the order of the offsets */
+    float *value;              /* else a copy of the values in the order of the offsets, */
+    bool fresh;                /* which is up to date while values are held */
 };
 
 /* Fills in the second half from nonzeros that ascend by row; the first half (up to like) and the

@@ -217,6 +217,30 @@ static void test_joint(void **state) {
     check_threads(&large[0]);
 }
 
+/* What is held is not copied again, nor does it change a bit; and it is copied once it is not. */
+static void test_hold(void **state) {
+    (void)state;
+    const struct sparse_case many = {"many tiles", 160, 19, 1, 1, 70, 1, 1, 1,
+                                     1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3};
+    struct pool *pool = new_pool(2);
+    struct sparse_layer one, two;
+    sparse_layer_make(&one, &many, ot_kernels_at(0), pool, true, true);
+    sparse_layer_make(&two, &many, ot_kernels_at(0), pool, false, true);
+    sparse_layer_run(&one);
+    ot_sparse_hold(two.product, true);
+    sparse_layer_run(&two);
+    for (int i = 0; i < two.pattern->nnz; i++) two.value[i] *= 2;
+    sparse_layer_run(&two);
+    assert_memory_equal(one.y, two.y, one.y_size * sizeof(float));
+    assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
+    ot_sparse_hold(two.product, false);
+    sparse_layer_run(&two);
+    sparse_layer_check(&two);
+    sparse_layer_free(&one);
+    sparse_layer_free(&two);
+    ot_pool_free(pool);
+}
+
 /* The number of threads changes no bit, nor does a second run. */
 static void test_threads(void **state) {
     (void)state;
@@ -356,7 +380,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),       cmocka_unit_test(test_batches),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_threads),     cmocka_unit_test(test_joint),
+        cmocka_unit_test(test_hold),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_joint),
         cmocka_unit_test(test_small_stack), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_memory),
     };

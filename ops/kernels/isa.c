@@ -5,6 +5,7 @@
 #include "ops/kernels/simd.h"
 
 #include "ops/kernels/function.inc"
+#include "ops/kernels/gates.inc"
 #include "ops/kernels/norm.inc"
 #include "ops/kernels/depthwise.inc"
 #include "ops/kernels/layer_norm.inc"
@@ -76,6 +77,16 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .value = {FUNCTIONS(VALUE_OF)},
     .gradient = {FUNCTIONS(GRADIENT_OF)},
     .copy_past = copy_past,
+    .gate_apply = gate_apply,
+    .lstm_forward = lstm_forward,
+    .lstm_back = lstm_back,
+    .gru_reset = gru_reset,
+    .gru_state = gru_state,
+    .gru_state_back = gru_state_back,
+    .gru_reset_back = gru_reset_back,
+    .rnn_forward = rnn_forward,
+    .rnn_back = rnn_back,
+    .row_sums = row_sums,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
 };

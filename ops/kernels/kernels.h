@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ops/kernels/gates.h"
 #include "ops/kernels/loss.h"
 
 enum { OT_UNIT = 16, OT_TILE_LINES = 2, OT_TILE_UNITS = 16 };
@@ -321,6 +322,11 @@ struct kernels {
     value_fn *value[OT_FUNCTIONS];
     gradient_fn *gradient[OT_FUNCTIONS];
     copy_past_fn *copy_past;
+    gate_apply_fn *gate_apply;
+    lstm_fn *lstm_forward, *lstm_back;
+    gru_fn *gru_reset, *gru_state, *gru_state_back, *gru_reset_back;
+    rnn_fn *rnn_forward, *rnn_back;
+    row_sums_fn *row_sums;
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
