@@ -22,7 +22,7 @@ struct walk {
     bool units;
     struct total total;
     size_t n; /* elements in piece */
-    float piece[SOURCES][PIECE];
+    float piece[SOURCES][PIECE + OT_UNIT]; /* OT_UNIT: what a copy of whole units may write more */
 };
 
 static int side_by_side(bool units) { return units ? OT_UNIT : 1; }
@@ -69,14 +69,23 @@ static void flush(struct walk *w, const float *const *from) {
     w->n = 0;
 }
 
-static void add_run(struct walk *w, const float *const *from, int64_t at, int64_t n) {
+/* n < SHORT elements behind those of the piece; `whole`: in whole units, for spare lanes follow. */
+static void put_run(struct walk *w, const float *const *from, int64_t at, int64_t n, bool whole) {
+    if (w->n + (size_t)n > PIECE) flush(w, from);
+    for (int k = 0; k < SOURCES; k++) {
+        const float *const in = from[k] ? from[k] + at : NULL;
+        float *const to = w->piece[k] + w->n;
+        for (int64_t i = 0; in && whole && i < n; i += OT_UNIT)
+            memcpy(to + i, in + i, OT_UNIT * sizeof *to);
+        for (int64_t i = 0; in && !whole && i < n; i++) to[i] = in[i];
+    }
+    w->n += (size_t)n;
+}
+
+static void add_run(struct walk *w, const float *const *from, int64_t at, int64_t n, bool whole) {
     const float *part[SOURCES];
     if (n < SHORT) {
-        if (w->n + (size_t)n > PIECE) flush(w, from);
-        for (int k = 0; k < SOURCES; k++)
-            for (int64_t i = 0; from[k] && i < n; i++)
-                w->piece[k][w->n + (size_t)i] = from[k][at + i];
-        w->n += (size_t)n;
+        put_run(w, from, at, n, whole);
         return;
     }
     const int64_t most = w->units ? UNIT_PIECE : PIECE;
@@ -92,7 +101,7 @@ static void add_channel(struct walk *w, const struct channels *c, const float *c
         const int64_t at = (o * c->channels + channel) * c->inner;
         const bool spare = o == c->spare_block;
         const int64_t run = spare ? c->used : c->inner, step = spare ? c->lanes : c->inner;
-        for (int64_t i = at; i < at + c->inner; i += step) add_run(w, from, i, run);
+        for (int64_t i = at; i < at + c->inner; i += step) add_run(w, from, i, run, spare);
     }
     flush(w, from);
 }

@@ -188,6 +188,9 @@ bool ot_op_has_forms(const struct op_node *n);
  * the passes that n is asked for, and turning x into the layout of the form, sparse or dense, where
  * that is not its own. See ops/cost.h. */
 void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dense);
+/* Do so many samples of convolutions take less time in rows than in lanes, the last of which zeros
+ * fill up? One answer for all layers of a network: from layout to layout all samples move. */
+bool ot_op_rows_pay(int64_t samples, int lanes);
 
 /* May this node run in so many lanes of this rank? */
 static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank) {

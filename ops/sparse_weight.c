@@ -21,8 +21,17 @@ static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
     return n < 0 ? 0 : n < OT_UNIT ? (int)n : OT_UNIT;
 }
 
-static void zero_spare(float *unit, int valid) {
-    memset(unit + valid, 0, (size_t)(OT_UNIT - valid) * sizeof *unit);
+/* Which lanes of a line of a tile hold samples, as struct pack has it; false: all do. */
+static bool find_spare(const struct sparse_product *p, const struct tile *t,
+                       int32_t mask[OT_TILE_UNITS * OT_UNIT]) {
+    if ((t->block / p->units + 1) * p->lanes <= p->n) return false;
+    bool spare = false;
+    for (int u = 0; u < t->w; u++) {
+        const int valid = valid_lanes(p, t->block, t->ox + u);
+        for (int i = 0; i < OT_UNIT; i++) mask[u * OT_UNIT + i] = i < valid ? -1 : 0;
+        spare = spare || valid < OT_UNIT;
+    }
+    return spare;
 }
 
 /* Where a row and a line of a copy of dy begin. */
@@ -31,22 +40,19 @@ static struct place copy_place(const struct stream *s) {
     return (struct place){(size_t)s->tile_h * line, line, OT_UNIT};
 }
 
-/* A compact copy of a tile of dy, of rows of some chunks; `partial`: with spare lanes zeroed. */
+/* A compact copy of a tile of dy, of rows of some chunks; mask as struct pack has it. */
 static void copy_dy(const struct sparse_product *p, const struct tile *t, struct chunks c,
-                    const float *dy, bool partial, float *copy) {
+                    const float *dy, const int32_t *mask, float *copy) {
     const struct stream *s = &p->forward;
     const struct place place = copy_place(s);
     const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
-    float *to = copy + (size_t)first * place.pitch;
-    const struct pack a = {.in = dy + (size_t)first * s->out.pitch, .out = to, .channels = rows,
-                           .in_channel = s->out.pitch, .in_line = s->out.line,
+    const struct pack a = {.in = dy + (size_t)first * s->out.pitch,
+                           .out = copy + (size_t)first * place.pitch, .mask = mask,
+                           .channels = rows, .in_channel = s->out.pitch, .in_line = s->out.line,
                            .in_step = s->out.step, .out_channel = place.pitch,
                            .out_line = place.line, .lines = t->h, .units = t->w,
                            .way = ot_copy_way(s, s->out.pitch, s->out.step)};
     p->kernels->pack(&a);
-    const int units = rows * s->tile_h * s->tile_w;
-    for (int u = 0; partial && u < units; u++)
-        zero_spare(to + (size_t)u * OT_UNIT, valid_lanes(p, t->block, t->ox + u % s->tile_w));
 }
 
 static const float *tile_dy(const struct weight_job *job, const struct tile *t) {
@@ -59,12 +65,13 @@ static void place_dy(const struct weight_job *job, const struct tile *t, struct 
                      float *copy, struct sddmm *a) {
     const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
-    const bool partial = (t->block / p->units + 1) * p->lanes > p->n;
+    int32_t mask[OT_TILE_UNITS * OT_UNIT];
+    const bool partial = find_spare(p, t, mask);
     const bool far = ot_stream_wide(s) && !ot_dy_fits(s, c);
     a->dy = tile_dy(job, t);
     a->place = s->out;
     if (!partial && s->panels == 1 && !far && !job->data) return;
-    copy_dy(p, t, c, a->dy, partial, copy);
+    copy_dy(p, t, c, a->dy, partial ? mask : NULL, copy);
     a->dy = copy;
     a->near = true;
     a->place = copy_place(s);

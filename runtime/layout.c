@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-/* Convolutions take so few samples in rows. Measured on ResNet-18 and -50 at 95 % and MobileNet at
- * 90 %: a sample in rows costs 1/12 of 16 lanes that are full, and 1/15 of those that are not. So
- * the first 16 lanes are worth it when they are full, the next from 9 samples on. */
-static bool are_few(int64_t samples) { return samples % OT_CONV_LANES && samples <= 24; }
-
 /* ---- the layout of a node ---- */
 
 /* Shapes aside: may sparse kernels be taken for this weight? */
@@ -51,11 +46,13 @@ static int sample_rank(const struct plan *p, const struct op_node *n) {
     return 0;
 }
 
-/* Wide blocks, of which the first is mostly full. */
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Wide blocks, as few as there can be, and of them those that leave the fewest lanes spare. */
 static int width_for(int64_t samples) {
-    const int64_t most = 128 / OT_CONV_LANES;
-    const int64_t blocks = (samples + OT_CONV_LANES - 1) / OT_CONV_LANES;
-    return OT_CONV_LANES * (int)(blocks > most ? most : blocks > 0 ? blocks : 1);
+    const int64_t most = 128 / OT_CONV_LANES, units = divide_up(samples, OT_CONV_LANES);
+    const int64_t width = units ? divide_up(units, divide_up(units, most)) : 1;
+    return OT_CONV_LANES * (int)width;
 }
 
 /* The lanes in which a product runs: in a network of convolutions, wider ones where samples and
@@ -178,7 +175,7 @@ void ot_layout_choose_lanes(struct plan *p) {
     if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) {
         p->lane_count = OT_CONV_LANES;
         p->convolves = true;
-        p->few_samples = are_few(samples);
+        p->few_samples = ot_op_rows_pay(samples, OT_CONV_LANES);
         return;
     }
     const bool tokens = in && has_sparse(s, "MatMul");

@@ -1,4 +1,5 @@
 /* test_cost.c - predictions of products against measured ratios, and what plans make of them. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,6 +64,30 @@ static void test_monotone(void **state) {
     s.n = 1;
     assert_true(total(ot_cost_sparse(k, &s, 6000, 16)) == many);
     assert_true(total(ot_cost_sparse(k, &s, 6000, 0)) < many);
+}
+
+/* No number of samples takes longer than so many that the last lanes are full, or than the layout
+ * that was not chosen. */
+static void test_few_samples(void **state) {
+    (void)state;
+    struct conv_shape s = {.c = 64, .h = 14, .w = 14, .m = 64, .oh = 14, .ow = 14, .kh = 3, .kw = 3,
+                           .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
+                           .groups = 1};
+    double chosen[65], rows[65], lanes[65];
+    for (int i = 0; ot_kernels_at(i); i++) {
+        for (int n = 1; n <= 64; n++) {
+            s.n = n;
+            rows[n] = total(ot_cost_sparse(ot_kernels_at(i), &s, 2000, 0));
+            lanes[n] = total(ot_cost_sparse(ot_kernels_at(i), &s, 2000, 16));
+            chosen[n] = ot_op_rows_pay(n, 16) ? rows[n] : lanes[n];
+        }
+        for (int n = 1; n <= 64; n++) {
+            assert_true(chosen[n] <= 1.05 * chosen[(n + 15) / 16 * 16]);
+            assert_true(chosen[n] <= 1.05 * fmin(rows[n], lanes[n]));
+        }
+    }
+    assert_true(ot_op_rows_pay(1, 16) && ot_op_rows_pay(17, 16));
+    assert_true(!ot_op_rows_pay(16, 16) && !ot_op_rows_pay(15, 16) && !ot_op_rows_pay(31, 16));
 }
 
 /* ---- choices ---- */
@@ -158,6 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured),
         cmocka_unit_test(test_monotone),
+        cmocka_unit_test(test_few_samples),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_live),
     };

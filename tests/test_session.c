@@ -408,6 +408,43 @@ static void no_class_of_a_new_head_is_dead(void **state) {
     ot_close(f.s);
 }
 
+/* ---- layouts ---- */
+
+struct search {
+    const char *text;
+    int found;
+};
+
+static void find_line(void *context, const char *line) {
+    struct search *s = context;
+    s->found += strstr(line, s->text) != NULL;
+}
+
+/* Lines with this text in the plan for so many samples. */
+static int count_lines(make_fn *make, int64_t samples, const char *text) {
+    struct fixture f;
+    struct search s = {.text = text};
+    ot_error err = {OT_OK, ""};
+    fixture_open(&f, make, &(ot_options){.threads = 1, .sparse = OT_SPARSE_ALWAYS});
+    f.in.dim[0] = samples;
+    if (ot_prepare(f.s, 1, &f.in, 1, NULL, &err)) fail_msg("%s", err.message);
+    assert_int_equal(ot_print_plan(f.s, find_line, &s, &err), OT_OK);
+    ot_close(f.s);
+    return s.found;
+}
+
+/* Convolutions run in rows only where filling up lanes would cost more; linear layers in as few
+ * blocks as there can be, none of which is wider than it has to be. */
+static void lanes_follow_the_batch(void **state) {
+    (void)state;
+    static const int rows[] = {1, 8, 11, 17, 22}, lanes[] = {12, 15, 16, 23, 31, 48};
+    for (int i = 0; i < 5; i++) assert_int_equal(count_lines(network_cnn, rows[i], "lanes16"), 0);
+    for (int i = 0; i < 6; i++) assert_true(count_lines(network_cnn, lanes[i], "lanes16") > 0);
+    assert_true(count_lines(network_mlp, 113, "lanes128") > 0);
+    assert_true(count_lines(network_mlp, 129, "lanes80") > 0);
+    assert_int_equal(count_lines(network_mlp, 129, "lanes128"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_differences),
@@ -418,6 +455,7 @@ int main(void) {
         cmocka_unit_test(a_cnn_enters_lanes_once),
         cmocka_unit_test(lanes_follow_the_samples),
         cmocka_unit_test(frozen_weights_cost_nothing),
+        cmocka_unit_test(lanes_follow_the_batch),
         cmocka_unit_test(training_memory_follows_the_nonzeros),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_failed_allocation_is_reported),

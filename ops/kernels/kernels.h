@@ -103,6 +103,8 @@ struct pack_way {
 struct pack {
     const float *in;
     float *out;
+    const int32_t *mask; /* units x OT_UNIT: -1 where a lane is copied, 0 where zero stands for the
+                          * lane; NULL: all lanes are copied */
     const int32_t *channel;
     int channels;
     size_t in_channel, in_line, in_step, out_channel, out_line;
