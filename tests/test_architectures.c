@@ -1,6 +1,7 @@
 /* test_architectures.c - one step of whole architectures, as PyTorch's exporters write them,
- * against PyTorch in float64: the loss, and the gradient of every parameter. The archives in
- * tests/golden were made by tests/golden/make_architectures.py, which says what they hold. */
+ * against PyTorch in float64: the loss, and the gradient of every parameter; and which operators
+ * stand for several nodes in the plan of each. The archives in tests/golden were made by
+ * tests/golden/make_architectures.py, which says what they hold. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,10 +21,43 @@
  * where one is zero but for rounding. */
 static const double LOSS_LIMIT = 1e-4, GRADIENT_LIMIT = 1e-3, LEAST = 1e-3;
 
+/* What is spelled as several nodes: operators, and rotary embeddings within attention. */
+enum kind {
+    ATTENTION,
+    LAYER_NORM,
+    RMS_NORM,
+    GELU,
+    SWISH,
+    HARD_SWISH,
+    SWIGLU,
+    GATE,
+    LINEAR,
+    ROTARY,
+    KINDS
+};
+static const char *const kind_names[KINDS] = {[ATTENTION] = "ScaledAttention",
+                                              [LAYER_NORM] = "LayerNormalization",
+                                              [RMS_NORM] = "RMSNormalization",
+                                              [GELU] = "Gelu",
+                                              [SWISH] = "Swish",
+                                              [HARD_SWISH] = "HardSwish",
+                                              [SWIGLU] = "SwiGLU",
+                                              [GATE] = "Gate",
+                                              [LINEAR] = "Linear",
+                                              [ROTARY] = "rotary embeddings"};
+
+/* An architecture, and how many of each kind run forward in its plan. An activation that runs with
+ * the BatchNormalization before it counts too. */
+struct architecture {
+    const char *name;
+    int count[KINDS];
+};
+
 /* An archive, and a way to run what it holds. */
 struct golden {
     const char *name, *mode, *isa;
     ot_sparse_mode sparse;
+    const int *kinds;
     struct zip *zip;
     ot_session *session;
 };
@@ -115,6 +149,37 @@ static void compare_gradients(const struct golden *g, int wanted, double largest
         FAIL(g, "%d weights with sparse kernels", sparse);
 }
 
+static void count_kind(void *context, const ot_profile_step *step) {
+    int *count = context;
+    const char *plus = strchr(step->op, '+'), *op = plus ? plus + 1 : step->op;
+    for (int k = 0; k < KINDS && !strcmp(step->what, "forward"); k++)
+        count[k] += !strcmp(op, kind_names[k]);
+}
+
+static void count_rotary(void *context, const char *line) {
+    int *count = context, n;
+    if (strstr(line, kind_names[ROTARY]) && sscanf(line, "recognised: %d", &n) == 1)
+        count[ROTARY] += n;
+}
+
+static void compare_kinds(const struct golden *g) {
+    int count[KINDS] = {0};
+    ot_error err;
+    check(g, ot_get_profile(g->session, count_kind, count, &err), &err);
+    check(g, ot_print_plan(g->session, count_rotary, count, &err), &err);
+    for (int k = 0; k < KINDS; k++)
+        if (count[k] != g->kinds[k])
+            FAIL(g, "the plan has %d %s, not %d", count[k], kind_names[k], g->kinds[k]);
+}
+
+/* x.npy, and x2.npy where there are two; returns how many. */
+static int read_inputs(const struct golden *g, struct array x[2]) {
+    const int n = ot_zip_find(g->zip, "x2.npy") >= 0 ? 2 : 1;
+    x[0] = read_array(g, "x.npy");
+    x[1] = n > 1 ? read_array(g, "x2.npy") : (struct array){0};
+    return n;
+}
+
 static void one_step(struct golden *g) {
     const ot_options options = {.threads = 2, .isa = g->isa, .sparse = g->sparse,
                                 .bn = strcmp(g->mode, "train") ? OT_BN_AFFINE : OT_BN_TRAIN};
@@ -125,28 +190,31 @@ static void one_step(struct golden *g) {
     unsigned char *model = read_member(g, "model.onnx", &size);
     check(g, ot_open_buffer(model, size, &options, &g->session, &err), &err);
     snprintf(member, sizeof member, "%s/summary.npy", g->mode);
-    struct array x = read_array(g, "x.npy"), y = read_array(g, "y.npy");
-    struct array summary = read_array(g, member);
+    struct array x[2], y = read_array(g, "y.npy"), summary = read_array(g, member);
+    const int n_inputs = read_inputs(g, x);
     const float *wanted = summary.data;
-    const ot_tensor input = view(&x), target = view(&y);
+    const ot_tensor input[] = {view(&x[0]), view(&x[1])}, target = view(&y);
     const ot_loss_options loss = {.kind = y.type == OT_FLOAT ? OT_LOSS_MSE
                                                              : OT_LOSS_CROSS_ENTROPY};
     const ot_optimizer_options sgd = {.kind = OT_SGD};
     check(g, ot_set_loss(g->session, &loss, &err), &err);
     check(g, ot_set_optimizer(g->session, &sgd, &err), &err);
-    check(g, ot_train_step(g->session, &input, 1, &target, &result, &err), &err);
+    check(g, ot_train_step(g->session, input, n_inputs, &target, &result, &err), &err);
     if (!(fabs(result.loss - wanted[0]) <= LOSS_LIMIT * wanted[0]))
         FAIL(g, "loss %.9g, PyTorch has %.9g", result.loss, wanted[0]);
     compare_gradients(g, (int)wanted[1], wanted[2]);
+    compare_kinds(g);
     ot_close(g->session);
     free(summary.data);
     free(y.data);
-    free(x.data);
+    free(x[0].data);
+    free(x[1].data);
     free(model);
 }
 
 static void test_architecture(void **state) {
-    struct golden g = {.name = *state};
+    const struct architecture *a = *state;
+    struct golden g = {.name = a->name, .kinds = a->count};
     struct failure f;
     char path[1024];
     snprintf(path, sizeof path, "%s/golden/%s.zip", OT_TESTS_DIR, g.name);
@@ -163,14 +231,37 @@ static void test_architecture(void **state) {
     ot_zip_close(g.zip);
 }
 
+static struct architecture architectures[] = {
+    {"resnet_basic", {0}},
+    {"resnet_bottleneck", {0}},
+    {"densenet", {0}},
+    {"mobilenet_v1", {0}},
+    {"mobilenet_v2", {0}},
+    {"mobilenet_v3", {[HARD_SWISH] = 5, [GATE] = 2}},
+    {"efficientnet", {[SWISH] = 10, [GATE] = 3}},
+    {"convnext", {[LAYER_NORM] = 5, [GELU] = 2, [LINEAR] = 4}},
+    {"vit", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 1, [LINEAR] = 3}},
+    {"swin", {[ATTENTION] = 2, [LAYER_NORM] = 7, [GELU] = 2, [LINEAR] = 8}},
+    {"bert", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 1, [LINEAR] = 6}},
+    {"distilbert", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 1, [LINEAR] = 6}},
+    {"roberta", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 1, [LINEAR] = 6}},
+    {"gpt2", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 1}},
+    {"t5_encoder", {[ATTENTION] = 1, [RMS_NORM] = 3}},
+    {"llama", {[ATTENTION] = 1, [RMS_NORM] = 3, [SWIGLU] = 1, [ROTARY] = 2}},
+    {"whisper", {[ATTENTION] = 1, [LAYER_NORM] = 3, [GELU] = 3, [LINEAR] = 5}},
+    {"clip_text", {[ATTENTION] = 1, [LAYER_NORM] = 3, [SWISH] = 1, [LINEAR] = 6}},
+    {"diffusion", {[ATTENTION] = 2, [LAYER_NORM] = 3, [GATE] = 1, [LINEAR] = 6}},
+    {"lstm", {0}},
+    {"gru", {0}},
+    {"unet", {0}},
+    {"yolo", {[SWISH] = 10}},
+};
+
 int main(void) {
-    static char *const names[] = {
-        "resnet_basic", "resnet_bottleneck", "densenet", "mobilenet_v1", "mobilenet_v2",
-        "mobilenet_v3", "efficientnet", "convnext", "vit", "swin", "bert", "distilbert", "roberta",
-        "gpt2", "t5_encoder", "lstm", "gru", "unet", "yolo"};
-    enum { COUNT = sizeof names / sizeof *names };
+    enum { COUNT = sizeof architectures / sizeof *architectures };
     struct CMUnitTest tests[COUNT];
     for (int i = 0; i < COUNT; i++)
-        tests[i] = (struct CMUnitTest){names[i], test_architecture, NULL, NULL, names[i]};
+        tests[i] = (struct CMUnitTest){architectures[i].name, test_architecture, NULL, NULL,
+                                       &architectures[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,10 +2,11 @@
 """Makes tests/golden/*.zip: one step of small architectures by PyTorch, in float64.
 
 Each archive holds model.onnx as one of PyTorch's exporters writes it (random weights, 90 % of every
-matrix zero), x.npy and y.npy, and for running statistics ("affine") and, where the network has
-BatchNormalization, for those of the batch ("train") the gradient of each parameter that the file
-holds, gradient/NAME.npy, in the file's layout, and summary.npy: the loss, the number of gradients
-and their largest element. A network whose numbers PyTorch itself cannot tell in float32 is refused.
+matrix zero), x.npy (and x2.npy, where there is a second input) and y.npy, and for running
+statistics ("affine") and, where the network has BatchNormalization, for those of the batch
+("train") the gradient of each parameter that the file holds, gradient/NAME.npy, in the file's
+layout, and summary.npy: the loss, the number of gradients and their largest element. A network
+whose numbers PyTorch itself cannot tell in float32 is refused.
 
 Run it with torch, torchvision, transformers, onnx and onnxscript; the archives are committed.
 tests/test_architectures.c reads them. Usage: make_architectures.py [NAME ...]
@@ -25,9 +26,11 @@ from onnx import numpy_helper
 from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from parity_models import (CLASSES, MobileNetV1, Recurrent, convnext, encoder, gpt2,  # noqa: E402
-                           images, swin, tokens, unet, vit, yolo)
+from export_models import Last  # noqa: E402
+from parity_models import (CLASSES, Language, MobileNetV1, Recurrent, convnext,  # noqa: E402
+                           encoder, gpt2, images, swin, tokens, unet, vit, yolo)
 from parity_torch import expected, export, forms, has_bn, randomize  # noqa: E402
+from recognised import Diffusion  # noqa: E402
 
 NOISE = 1e-4  # of PyTorch in float32
 FOLDER = pathlib.Path(__file__).parent
@@ -92,6 +95,40 @@ def efficientnet():
     return images(EfficientNet(block, 0.0, 0.0, CLASSES, last_channel=64), 24, 16)
 
 
+def llama():
+    """Two heads of queries to each of keys."""
+    import transformers
+    config = transformers.LlamaConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=16)
+    return tokens(Language(transformers.LlamaForCausalLM(config)), per_token=True)
+
+
+def whisper(frames=24):
+    import transformers
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+    config = transformers.WhisperConfig(
+        d_model=32, encoder_layers=1, encoder_attention_heads=4, encoder_ffn_dim=64,
+        num_mel_bins=8, max_source_positions=frames // 2)
+    return (Last(WhisperEncoder(config), "input_features"), (torch.randn(2, 8, frames),),
+            torch.randn(2, frames // 2, 32))
+
+
+def clip_text(length=12):
+    import transformers
+    config = transformers.CLIPTextConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=4, max_position_embeddings=16, eos_token_id=2)
+    return (Last(transformers.CLIPTextModel(config), "input_ids"),
+            (torch.randint(3, 100, (2, length)),), torch.randn(2, length, 32))
+
+
+def diffusion(width=16, context=24, size=6):
+    return (Diffusion(width, context), (torch.randn(2, width, size, size),
+                                        torch.randn(2, 7, context)),
+            torch.randn(2, width, size, size))
+
+
 # Makers, the opset and exporter that write the file.
 SMALL = {
     "resnet_basic": (resnet_basic, 11, "script"),
@@ -111,6 +148,10 @@ SMALL = {
     "gpt2": (lambda: gpt2(32, 1, tie_word_embeddings=False), 18, "dynamo"),
     "t5_encoder": (encoder("T5EncoderModel", "T5Config", d_model=32, d_kv=8, d_ff=64, num_layers=1,
                            num_heads=4), 17, "script"),
+    "llama": (llama, 20, "dynamo"),
+    "whisper": (whisper, 20, "dynamo"),
+    "clip_text": (clip_text, 23, "dynamo"),
+    "diffusion": (diffusion, 20, "dynamo"),
     "lstm": (lambda: tokens(Recurrent(nn.LSTM, 16), 16), 13, "script"),
     "gru": (lambda: tokens(Recurrent(nn.GRU, 16), 16), 17, "script"),
     "unet": (lambda: unet(8, 16, 16), 18, "dynamo"),
@@ -119,7 +160,7 @@ SMALL = {
 
 # Parameters that exporters compute with, so that they are not in the file.
 LOST = {"swin": ("relative_position_bias_table",), "distilbert": ("position_embeddings",),
-        "gpt2": ("wpe",)}
+        "gpt2": ("wpe",), "clip_text": ("position_embedding",)}
 
 
 def locate(a, known, whole=True):
@@ -176,7 +217,7 @@ def make(name, maker, opset, exporter):
     randomize(module)
     module.eval()
     inputs, target = tuple(map(shorten, inputs)), shorten(target)
-    members = {"x": inputs[0].numpy(), "y": target.numpy()}
+    members = {**dict(zip(("x", "x2"), (i.numpy() for i in inputs))), "y": target.numpy()}
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.onnx"
         assert export(module, inputs, path, opset, exporter) == opset, f"{name}: another opset"
