@@ -1,6 +1,7 @@
 /* recurrent_product.c - products of a recurrent layer with rows of W or R: sparse, or dense on
  * oneDNN. */
 #include "ops/dnnl.h"
+#include "ops/kernels/kernels.h"
 #include "ops/recurrent.h"
 #include "runtime/base/pattern.h"
 
@@ -23,16 +24,19 @@ static ot_status part_of(struct op_node *n, const struct pattern *p, int64_t fro
     return OT_OK;
 }
 
-/* One sparse product over `units` of the layer; raises *scratch to what it needs. */
+/* One sparse product over one step, or over all: then steps are lines of an image, so that tiles
+ * reach over two of them. Raises *scratch to what it needs. */
 static ot_status make_sparse(struct op_node *n, const struct recurrent *s, const struct pattern *p,
-                             int64_t units, uint32_t want, struct sparse_product **product,
+                             bool all, uint32_t want, struct sparse_product **product,
                              size_t *scratch, ot_error *err) {
+    const int64_t lines = all ? s->steps * s->units : 1, wide = all ? s->inner / OT_UNIT : 1;
+    const int lanes = all ? OT_UNIT : (int)s->inner;
     const struct conv_shape shape = {
-        .n = units * s->inner, .c = p->cols, .h = 1, .w = 1, .m = p->rows, .oh = 1, .ow = 1,
-        .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
-        .groups = 1};
+        .n = all ? OT_UNIT : s->units * s->inner, .c = p->cols, .h = lines, .w = wide,
+        .m = p->rows, .oh = lines, .ow = wide, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1,
+        .dilation_h = 1, .dilation_w = 1, .groups = 1, .stacked = all};
     size_t forward, backward;
-    OT_TRY(ot_sparse_prepare(n, p, &shape, (int)s->inner, want, product, &forward, &backward, err));
+    OT_TRY(ot_sparse_prepare(n, p, &shape, lanes, want, product, &forward, &backward, err));
     if (forward > *scratch) *scratch = forward;
     if (backward > *scratch) *scratch = backward;
     return OT_OK;
@@ -62,10 +66,10 @@ static ot_status make(struct op_node *n, const struct recurrent *s, int weight, 
     OT_TRY(part_of(n, w->pattern, from, rows, &part, err));
     const uint32_t whole = (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) |
                            (own ? OT_SPARSE_WEIGHT : 0);
-    OT_TRY(make_sparse(n, s, part, s->steps * s->units, whole, &p->all, scratch, err));
+    OT_TRY(make_sparse(n, s, part, true, whole, &p->all, scratch, err));
     if (weight == OT_REC_W) return OT_OK;
     const uint32_t step = OT_SPARSE_OFTEN | (data ? OT_SPARSE_DATA : 0);
-    return make_sparse(n, s, part, s->units, step, &p->step, scratch, err);
+    return make_sparse(n, s, part, false, step, &p->step, scratch, err);
 }
 
 ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err) {

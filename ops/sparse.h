@@ -22,7 +22,8 @@ struct conv_depth {
 };
 
 /* A linear layer: h = w = oh = ow = kh = kw = 1, strides and dilations 1, pads 0, groups 1.
- * Outputs that the pads do not cover read zeros; a negative pad crops. */
+ * Outputs that the pads do not cover read zeros; a negative pad crops. Stacked products are sparse
+ * 1x1 ones of one block of lanes. */
 struct conv_shape {
     int64_t n;          /* samples (tokens) */
     int64_t c, h, w;    /* input; a 1-D convolution has h = 1 */
@@ -32,6 +33,7 @@ struct conv_shape {
     int pad_top, pad_left, pad_bottom, pad_right;
     int groups;
     struct conv_depth depth;
+    bool stacked; /* lines stand one behind the other with all channels: [h][c][w][lanes] */
 };
 
 /* Elements of one sample of x, and of y. */

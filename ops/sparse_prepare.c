@@ -9,7 +9,7 @@ static bool is_pointwise(const struct conv_shape *s) {
 }
 
 static struct sparse_view view_of(const struct conv_shape *shape, int lanes) {
-    struct sparse_view v = {.s = *shape, .flat = is_pointwise(shape),
+    struct sparse_view v = {.s = *shape, .flat = is_pointwise(shape) && !shape->stacked,
                             .pixel = lanes ? (size_t)lanes : 1};
     if (v.flat) {
         v.s.w = v.s.ow = shape->h * shape->w * (lanes ? lanes / OT_UNIT : 1);
@@ -17,6 +17,13 @@ static struct sparse_view view_of(const struct conv_shape *shape, int lanes) {
         v.pixel = lanes ? OT_UNIT : 1;
     }
     return v;
+}
+
+struct image ot_sparse_image(const struct sparse_view *v, int64_t channels, int64_t lines,
+                             int64_t width) {
+    const size_t line = (size_t)width * v->pixel;
+    if (v->s.stacked) return (struct image){line, (size_t)channels * line, v->pixel};
+    return (struct image){(size_t)lines * line, line, v->pixel};
 }
 
 /* All nonzeros in the order of the pattern: rows ascend. */
@@ -54,13 +61,13 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
                                  const struct sparse_view *v, const struct nonzero *z, int nnz,
                                  bool often, int64_t *tap, ot_error *err) {
     const struct conv_shape *s = &v->s;
+    const struct image out = ot_sparse_image(v, s->m, s->oh, s->ow);
     struct stream *f = &p->forward;
     int64_t *tap_x = tap + s->kh;
     for (int i = 0; i < s->kh; i++) tap[i] = (int64_t)i * s->dilation_h - s->pad_top;
     for (int j = 0; j < s->kw; j++) tap_x[j] = (int64_t)j * s->dilation_w - s->pad_left;
     *f = (struct stream){
-        .in = {(size_t)s->h * (size_t)s->w * v->pixel, (size_t)s->w * v->pixel, v->pixel},
-        .out = {(size_t)s->oh * (size_t)s->ow * v->pixel, (size_t)s->ow * v->pixel, v->pixel},
+        .in = ot_sparse_image(v, s->c, s->h, s->w), .out = {out.channel, out.line, out.pixel},
         .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow,
         .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane),
         .weight = true, .often = often};

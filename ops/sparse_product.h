@@ -81,6 +81,9 @@ struct sparse_view {
     size_t pixel; /* floats from pixel to pixel */
 };
 
+/* Where `channels` of `lines` lines of `width` pixels stand. */
+struct image ot_sparse_image(const struct sparse_view *v, int64_t channels, int64_t lines,
+                             int64_t width);
 /* In rows, the grid is one line of units. false: out of memory or out of range. */
 bool ot_sparse_set_grid(struct stream *s, const struct sparse_product *p, struct arena *arena);
 ot_status ot_sparse_out_of_memory(struct op_node *n, ot_error *err);

@@ -89,7 +89,7 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p,
                                 const struct sparse_view *v, const struct nonzero *z, int nnz,
                                 int64_t *tap, const struct backward_memory *m, ot_error *err) {
     const struct conv_shape *s = &v->s;
-    const size_t pixel = v->pixel, line = (size_t)s->w * pixel;
+    const struct image x = ot_sparse_image(v, s->c, s->h, s->w);
     struct stream *f = &p->backward;
     int64_t *tap_x = tap + s->kh;
     find_residues(m->residue, s->kh, s->stride_h, s->dilation_h, s->pad_top, s->h);
@@ -97,8 +97,8 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p,
     const int taps_y = compact(m->residue, s->kh, tap, m->number);
     const int taps_x = compact(m->residue + s->kh, s->kw, tap_x, m->number + s->kh);
     *f = (struct stream){
-        .in = {(size_t)s->oh * (size_t)s->ow * pixel, (size_t)s->ow * pixel, pixel},
-        .out = {(size_t)s->h * line, (size_t)s->stride_h * line, (size_t)s->stride_w * pixel},
+        .in = ot_sparse_image(v, s->m, s->oh, s->ow),
+        .out = {x.channel, (size_t)s->stride_h * x.line, (size_t)s->stride_w * x.pixel},
         .channels = (int)s->m, .rows = (int)s->c, .like = p->joint ? &p->forward : NULL};
     if (!set_planes(f, n->arena, s, v) ||
         !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||

@@ -76,7 +76,7 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
         out_size(c->h, c->top, c->bottom, c->kh, c->stride_h, c->dilation_h),
         out_size(c->w, c->left, c->right, c->kw, c->stride_w, c->dilation_w),
         c->kh, c->kw, c->stride_h, c->stride_w, c->dilation_h, c->dilation_w,
-        c->top, c->left, c->bottom, c->right, c->groups, {0}};
+        c->top, c->left, c->bottom, c->right, c->groups, {0}, false};
     l->pattern = random_pattern(c->m, c->c / c->groups * c->kh * c->kw, c->density);
     ot_arena_init(&l->arena, NULL, 0);
     l->op.name = "Conv";

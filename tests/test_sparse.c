@@ -241,6 +241,45 @@ static void test_hold(void **state) {
     ot_pool_free(pool);
 }
 
+/* Blocks of 32 lanes as lines of a stacked image: the same bits of y and dx, and sums of dvalue in
+ * another order. */
+static void check_stacked(const struct kernels *k, struct pool *pool, int blocks) {
+    const struct sparse_case linear = {"linear", 32 * blocks, 19, 1, 1, 70, 1, 1, 1,
+                                       1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3};
+    struct sparse_layer one, two;
+    size_t scratch[2];
+    ot_error err;
+    sparse_layer_make(&one, &linear, k, pool, true, false);
+    sparse_layer_make(&two, &linear, k, pool, false, false);
+    struct conv_shape shape = one.shape;
+    shape.n = OT_UNIT;
+    shape.h = shape.oh = blocks;
+    shape.w = shape.ow = 2;
+    shape.stacked = true;
+    assert_int_equal(ot_sparse_prepare(&two.n, two.pattern, &shape, OT_UNIT,
+                                       OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &two.product,
+                                       &scratch[0], &scratch[1], &err), OT_OK);
+    guarded_free(two.scratch, two.backward_scratch / sizeof(float), false);
+    two.backward_scratch = two.forward_scratch = scratch[scratch[1] > scratch[0]];
+    two.scratch = guarded(two.backward_scratch / sizeof(float), false);
+    sparse_layer_run(&one);
+    sparse_layer_run(&two);
+    sparse_layer_check(&two);
+    assert_memory_equal(one.y, two.y, one.y_size * sizeof(float));
+    assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
+    sparse_layer_free(&one);
+    sparse_layer_free(&two);
+}
+
+static void test_stacked(void **state) {
+    (void)state;
+    struct pool *pool = new_pool(2);
+    for (int i = 0; ot_kernels_at(i); i++)
+        for (int blocks = 1; blocks <= 9; blocks++)
+            check_stacked(ot_kernels_at(i), pool, blocks);
+    ot_pool_free(pool);
+}
+
 /* The number of threads changes no bit, nor does a second run. */
 static void test_threads(void **state) {
     (void)state;
@@ -381,7 +420,7 @@ int main(void) {
         cmocka_unit_test(test_cases),       cmocka_unit_test(test_batches),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_widths),
         cmocka_unit_test(test_hold),        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_joint),
+        cmocka_unit_test(test_joint),       cmocka_unit_test(test_stacked),
         cmocka_unit_test(test_small_stack), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_memory),
     };
