@@ -50,7 +50,9 @@ class FromModule:
     """What trains is the module that the file was made of."""
 
     def __init__(self, args):
-        from networks import make, pruned_weights
+        from networks import NETWORKS, make, pruned_weights
+        if args.module not in NETWORKS:
+            raise Unsupported(f"networks.py has no {args.module}")
         module, self.inputs = make(args.module)
         if args.channels_last:
             module = module.to(memory_format=torch.channels_last)
@@ -83,7 +85,8 @@ def run_steps(args, network):
             for w, mask in masks:
                 w.mul_(mask)
         seconds.append(time.perf_counter() - start)
-    return {"step_ms": 1e3 * statistics.median(seconds[args.warm_up:]),
+    timed = seconds[args.warm_up:]
+    return {"step_ms": 1e3 * statistics.median(timed), "step_ms_min": 1e3 * min(timed),
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
