@@ -44,6 +44,7 @@ set(OPS_SOURCES
   ops/depthwise.c
   ops/dnnl.c
   ops/dnnl_conv.c
+  ops/dnnl_cut.c
   ops/dnnl_exit.c
   ops/dnnl_step.c
   ops/flat.c

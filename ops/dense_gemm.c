@@ -4,11 +4,11 @@
 
 #include "ops/dnnl.h"
 
-/* A matrix is cut along its longer side into 2 to 8 pieces of about LARGE elements, of a multiple
+/* A matrix is cut along its longer side into 2 to 64 pieces of about LARGE elements, of a multiple
  * of STEP rows or columns. Smaller pieces cost a fifth of the speed and more: each has its operands
  * copied into the order that oneDNN multiplies in, or, where they are too small for that to pay,
  * multiplied as they stand. */
-enum { LEAST = 2, MOST = 8, LARGE = 1 << 20, STEP = 16 };
+enum { LEAST = 2, MOST = 64, MANY = 8, LARGE = 1 << 20, STEP = 16 };
 
 struct gemm_job {
     struct op_node *node;
@@ -58,7 +58,7 @@ void ot_dense_gemm(struct op_node *n, const struct dense_gemm *g, const float *a
     int64_t longer = job.by_rows ? g->m : g->n;
     if (!outputs || !g->m || !g->n) return;
     /* many matrices, or small ones, are not cut */
-    const bool cut = outputs < MOST && (double)g->m * (double)g->n * (double)g->k > 1e5;
+    const bool cut = outputs < MANY && (double)g->m * (double)g->n * (double)g->k > 1e5;
     const int64_t pieces = count_pieces(g);
     job.grain = cut ? ((longer + pieces - 1) / pieces + STEP - 1) / STEP * STEP : longer;
     job.pieces = ot_task_count(longer, job.grain);

@@ -44,6 +44,7 @@ void ot_dnnl_fault(struct op_node *n, dnnl_status_t status) {
 
 #if DNNL_VERSION_MAJOR >= 3
 #define MD_INIT dnnl_memory_desc_create_with_tag
+#define MD_PART dnnl_memory_desc_create_submemory
 
 dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
                                 enum pass_kind kind, const_md const md[OPERANDS],
@@ -64,6 +65,7 @@ dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 }
 #else
 #define MD_INIT dnnl_memory_desc_init_by_tag
+#define MD_PART dnnl_memory_desc_init_submemory
 
 dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
                                 enum pass_kind kind, const_md const md[OPERANDS],
@@ -89,6 +91,13 @@ dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
 dnnl_status_t ot_dnnl_md_new(struct md *m, int rank, const dnnl_dims_t dims,
                              dnnl_format_tag_t tag) {
     return MD_INIT(&m->d, rank, dims, dnnl_f32, tag);
+}
+
+dnnl_status_t ot_dnnl_md_part(struct md *m, const struct md *parent, int rank,
+                              const dnnl_dims_t dims) {
+    dnnl_dims_t none = {0}, to = {0};
+    for (int i = 0; i < rank; i++) to[i] = dims[i];
+    return MD_PART(&m->d, ot_dnnl_md(parent), to, none);
 }
 
 /* ---- the matrix product ---- */

@@ -1,9 +1,9 @@
 /* dnnl.h - dense convolutions and matrix products on oneDNN, and the only door to it.
  *
- * oneDNN is used as a sequential library: the batch (or the rows of a product) is cut by shape into
- * pieces, and each piece runs on the pool thread that takes it. The number of threads therefore
- * changes no bit. Arrays are plain row-major, or x and y of a convolution in lanes of channels;
- * other layouts that oneDNN prefers live in scratch.
+ * oneDNN is used as a sequential library: the batch, the channels of few samples, or the rows of a
+ * product are cut by shape into pieces, and each piece runs on the pool thread that takes it. The
+ * number of threads therefore changes no bit. Arrays are plain row-major, or x and y of a
+ * convolution in lanes of channels; other layouts that oneDNN prefers live in scratch.
  *
  * A failure inside a step is kept in op_node.fault (see ot_op_fault): nothing here returns one.
  */

@@ -43,12 +43,10 @@ struct dnnl_pass {
 
 extern const struct dnnl_pass ot_dnnl_pass[PASSES];
 
-/* The batch is cut into at most PIECES pieces, enough for 8 threads, of SAMPLES or more. */
-enum { PIECES = 8, SAMPLES = 4 };
-
-/* One pass over a piece of a certain size. Between plain arrays and the layouts of its choice stand
- * reorders, for X and Y within each piece, for W once for all pieces. */
+/* One pass over pieces of a certain size. Between plain arrays and the layouts of its choice stand
+ * reorders. */
 struct pass {
+    struct md plain[OPERANDS];
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t conv;
     dnnl_primitive_t reorder[OPERANDS]; /* NULL: the layouts agree */
@@ -56,22 +54,22 @@ struct pass {
     size_t pad_bytes;                   /* oneDNN's own scratchpad */
 };
 
-/* The three passes for pieces of one size. */
-struct pass_set {
-    int64_t samples;
-    struct md plain[OPERANDS];
-    struct pass pass[PASSES];
-    bool same_dy; /* both gradients read dy in the same layout */
-};
-
 /* A piece has memory objects of its own, because two threads must not set handles of one. */
 struct piece {
-    int64_t from;
-    const struct pass_set *set;
+    int64_t sample, channel; /* the first ones */
+    const struct pass *pass; /* NULL: the pass is not wanted */
     dnnl_stream_t stream;
-    struct piece_pass {
-        dnnl_memory_t plain[OPERANDS], chosen[OPERANDS], pad;
-    } pass[PASSES];
+    dnnl_memory_t plain[OPERANDS], chosen[OPERANDS], pad;
+};
+
+/* How a pass is cut: along the batch, and where that makes few pieces along the channels of what is
+ * made as well (y's of FORWARD and WEIGHTS, x's of DATA). All slices of some samples read the
+ * other images whole: these are packed once for all slices. */
+struct cut {
+    int batches, slices;
+    int64_t channels;       /* of a slice; the last may have fewer */
+    struct pass pass[2][2]; /* of the last samples or not, of the last slice or not */
+    struct piece *piece;    /* the slices of the first samples, of the next, ... */
 };
 
 struct dense_conv {
@@ -82,11 +80,19 @@ struct dense_conv {
     unsigned want;
     dnnl_engine_t engine;
     dnnl_primitive_attr_t attr;
-    struct pass_set set[2]; /* full pieces, and the last one where it is smaller */
-    int pieces;
-    struct piece piece[PIECES];
+    int64_t samples; /* of a piece; the last may have fewer */
+    struct cut cut[PASSES];
+    bool same_dy;           /* a piece of both gradients reads one dy in one layout */
     size_t worker_bytes[2]; /* scratch of one worker, forward and backward */
 };
+
+/* The images that all slices read. */
+static inline enum operand ot_dnnl_whole(int kind) { return kind == DATA ? Y : X; }
+
+/* Are the images that all slices read packed before them, and not by each piece? */
+static inline bool ot_dnnl_packs_whole(const struct cut *cut, int kind) {
+    return cut->slices > 1 && cut->pass[0][0].reorder[ot_dnnl_whole(kind)];
+}
 
 /* ---- dnnl.c ---- */
 
@@ -107,11 +113,29 @@ dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
                                 const struct geometry *g, dnnl_primitive_desc_t hint,
                                 dnnl_primitive_attr_t attr);
 
+/* The first dims of parent, as it stands in memory. */
+dnnl_status_t ot_dnnl_md_part(struct md *m, const struct md *parent, int rank,
+                              const dnnl_dims_t dims);
+
+/* ---- dnnl_cut.c ---- */
+
+bool ot_dnnl_has_pass(const struct dense_conv *c, int kind);
+bool ot_dnnl_has_operand(const struct dense_conv *c, int kind, int operand);
+/* Chooses samples and the cut of each pass, by the shape alone, and takes memory for pieces. */
+ot_status ot_dnnl_choose_cuts(struct dense_conv *c, ot_error *err);
+/* The plain arrays that a piece of so many samples and channels reads and writes, and what oneDNN
+ * may choose a layout for. */
+dnnl_status_t ot_dnnl_plain(const struct dense_conv *c, int kind, int64_t samples, int64_t channels,
+                            struct md *plain, struct md *any);
+
 /* ---- dnnl_conv.c ---- */
 
 /* The layout that a pass has chosen for an operand. */
 const_md ot_dnnl_chosen(const struct pass *p, int kind, int operand);
-/* Bytes of one partial dW and db. */
+/* Bytes of one partial dW and db: of a slice. */
 size_t ot_dnnl_partial_bytes(const struct dense_conv *c);
+/* Bytes of the packed weights of all slices, and of the images that they share. */
+size_t ot_dnnl_packed_bytes(const struct dense_conv *c, int kind);
+size_t ot_dnnl_whole_bytes(const struct dense_conv *c, int kind);
 
 #endif

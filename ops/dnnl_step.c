@@ -5,6 +5,16 @@
 
 enum { SUM_GRAIN = 16384 };
 
+/* One pass over all pieces. */
+struct conv_run {
+    struct dense_conv *c;
+    int kind;
+    const float *data[OPERANDS]; /* plain and whole; W of WEIGHTS is in partials, or NULL */
+    char *packed;                /* weights, slice by slice */
+    char *whole;                 /* images that all slices read, packed */
+    char *partials;              /* one dW and db a piece */
+};
+
 static void set_handle(struct dense_conv *c, dnnl_memory_t memory, const void *data) {
     if (memory) ot_dnnl_fault(c->node, dnnl_memory_set_data_handle(memory, (void *)data));
 }
@@ -15,105 +25,152 @@ static void run_reorder(struct dense_conv *c, dnnl_primitive_t reorder, dnnl_str
     ot_dnnl_fault(c->node, dnnl_primitive_execute(reorder, stream, 2, args));
 }
 
-/* Runs one pass over a piece. data: the piece's plain X and Y, W and B as the pass wants them.
- * Scratch: Y, X, oneDNN's. packed_y: scratch holds Y already. */
-static void run_pass(struct dense_conv *c, struct piece *piece, int kind,
-                     const float *const data[OPERANDS], char *scratch, bool packed_y) {
+/* Where a piece's part of a plain operand begins. */
+static const float *plain_at(const struct conv_run *run, const struct piece *piece, int operand) {
+    const struct conv_shape *s = &run->c->shape;
+    const int64_t x = ot_conv_inputs(s), y = ot_conv_outputs(s);
+    const int64_t taps = (s->depth.in ? s->depth.kernel : 1) * (int64_t)s->kh * s->kw;
+    const bool of_x = run->kind == DATA;
+    int64_t at = piece->channel;
+    if (operand == X) at = piece->sample * x + (of_x ? piece->channel * (x / s->c) : 0);
+    if (operand == Y) at = piece->sample * y + (of_x ? 0 : piece->channel * (y / s->m));
+    if (operand == W) at = piece->channel * taps * (of_x ? 1 : s->c / s->groups);
+    return run->data[operand] ? run->data[operand] + at : NULL;
+}
+
+/* Runs the pass over a piece, whose W is set. Scratch: Y, X, oneDNN's. packed_y: scratch holds Y
+ * already. */
+static void run_piece(const struct conv_run *run, struct piece *piece, char *scratch,
+                      bool packed_y) {
     static const enum operand order[OPERANDS] = {Y, X, W, B};
-    const struct pass *p = &piece->set->pass[kind];
-    struct piece_pass *m = &piece->pass[kind];
-    enum operand output = ot_dnnl_pass[kind].output;
+    struct dense_conv *c = run->c;
+    const struct pass *p = piece->pass;
+    const enum operand output = ot_dnnl_pass[run->kind].output;
+    const bool packed_whole = ot_dnnl_packs_whole(&c->cut[run->kind], run->kind);
     dnnl_exec_arg_t args[OPERANDS + 1];
     int n = 0;
     for (int k = 0; k < OPERANDS; k++) {
         enum operand i = order[k];
-        if (!m->chosen[i]) continue;
-        args[n++] = (dnnl_exec_arg_t){ot_dnnl_pass[kind].arg[i], m->chosen[i]};
-        if (i == W) continue; /* set before, for all pieces */
+        if (!piece->chosen[i]) continue;
+        args[n++] = (dnnl_exec_arg_t){ot_dnnl_pass[run->kind].arg[i], piece->chosen[i]};
+        if (i == W || (i == ot_dnnl_whole(run->kind) && packed_whole)) continue;
+        const float *plain = plain_at(run, piece, i);
         bool moved = p->reorder[i] != NULL;
-        set_handle(c, m->chosen[i], moved ? (const void *)scratch : data[i]);
+        if (i != B || run->kind == FORWARD)
+            set_handle(c, piece->chosen[i], moved ? (const void *)scratch : plain);
         if (!moved) continue;
         scratch += p->bytes[i];
-        set_handle(c, m->plain[i], data[i]);
+        set_handle(c, piece->plain[i], plain);
         if (i != output && !(i == Y && packed_y))
-            run_reorder(c, p->reorder[i], piece->stream, m->plain[i], m->chosen[i]);
+            run_reorder(c, p->reorder[i], piece->stream, piece->plain[i], piece->chosen[i]);
     }
-    set_handle(c, m->pad, scratch);
-    args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, m->pad};
+    set_handle(c, piece->pad, scratch);
+    args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, piece->pad};
     ot_dnnl_fault(c->node, dnnl_primitive_execute(p->conv, piece->stream, n, args));
     if (output != W && p->reorder[output])
-        run_reorder(c, p->reorder[output], piece->stream, m->chosen[output], m->plain[output]);
+        run_reorder(c, p->reorder[output], piece->stream, piece->chosen[output],
+                    piece->plain[output]);
 }
 
-/* Gives W to all pieces of a pass, packed into scratch where the pass wants that. */
-static void pack_weights(struct dense_conv *c, int kind, const float *w, void *scratch) {
-    const struct pass *p = &c->set[0].pass[kind];
-    struct piece_pass *first = &c->piece[0].pass[kind];
-    const void *packed = p->reorder[W] ? scratch : (const void *)w;
-    const int before = ot_dnnl_begin(c->node);
-    if (!before) return;
-    for (int i = 0; i < c->pieces; i++) set_handle(c, c->piece[i].pass[kind].chosen[W], packed);
-    if (p->reorder[W]) {
-        set_handle(c, first->plain[W], w);
-        run_reorder(c, p->reorder[W], c->piece[0].stream, first->plain[W], first->chosen[W]);
-    }
-    ot_dnnl_end(before);
+/* Gives an operand to `count` pieces, `step` apart: packed by the first where the pass wants that,
+ * else as it stands. */
+static void pack(const struct conv_run *run, struct piece *first, int count, int step,
+                 enum operand i, char *packed) {
+    struct dense_conv *c = run->c;
+    const dnnl_primitive_t reorder = first->pass->reorder[i];
+    const float *plain = plain_at(run, first, i);
+    for (int k = 0; k < count; k++)
+        set_handle(c, first[k * step].chosen[i], reorder ? (const void *)packed : plain);
+    if (!reorder) return;
+    set_handle(c, first->plain[i], plain);
+    run_reorder(c, reorder, first->stream, first->plain[i], first->chosen[i]);
 }
 
+/* The weights of each slice, for all samples; then the images of all samples that slices share. */
+static void pack_task(const struct conv_run *run, int task) {
+    const int kind = run->kind;
+    struct cut *cut = &run->c->cut[kind];
+    const int slices = kind == WEIGHTS ? 0 : cut->slices, batch = task - slices;
+    if (task < slices)
+        pack(run, &cut->piece[task], cut->batches, cut->slices, W,
+             run->packed + (size_t)task * cut->pass[0][0].bytes[W]);
+    else
+        pack(run, &cut->piece[batch * cut->slices], cut->slices, 1, ot_dnnl_whole(kind),
+             run->whole + (size_t)batch * cut->pass[0][0].bytes[ot_dnnl_whole(kind)]);
+}
+
+static int pack_tasks(const struct conv_run *run) {
+    const struct cut *cut = &run->c->cut[run->kind];
+    return (run->kind == WEIGHTS ? 0 : cut->slices) +
+           (ot_dnnl_packs_whole(cut, run->kind) ? cut->batches : 0);
+}
+
+static int piece_count(const struct cut *cut) { return cut->batches * cut->slices; }
+
+/* All passes of a call, in one loop of packing and one of pieces. */
 struct conv_job {
-    struct dense_conv *conv;
-    const float *x, *dy, *bias;
-    float *y, *dx;
-    bool weights;   /* dW, db or both */
-    char *partials; /* one partial dW and db a piece */
-    char *scratch;  /* worker_bytes a worker */
+    struct dense_conv *c;
+    struct conv_run run[2];
+    int runs;
+    bool together; /* a task is a piece of both */
+    char *scratch; /* worker_bytes a worker */
+    size_t worker_bytes;
 };
 
-static void forward_piece(void *arg, int task, int worker) {
+static void pack_any(void *arg, int task, int worker) {
     const struct conv_job *job = arg;
-    struct dense_conv *c = job->conv;
-    const struct conv_shape *s = &c->shape;
-    struct piece *piece = &c->piece[task];
-    const float *data[OPERANDS] = {[X] = job->x + piece->from * ot_conv_inputs(s),
-                                   [Y] = job->y + piece->from * ot_conv_outputs(s),
-                                   [B] = job->bias};
-    const int before = ot_dnnl_begin(c->node);
+    const int first = pack_tasks(&job->run[0]);
+    const int before = ot_dnnl_begin(job->c->node);
+    (void)worker;
     if (!before) return;
-    run_pass(c, piece, FORWARD, data, job->scratch + (size_t)worker * c->worker_bytes[0], false);
+    if (task < first)
+        pack_task(&job->run[0], task);
+    else
+        pack_task(&job->run[1], task - first);
     ot_dnnl_end(before);
 }
 
-void ot_dense_conv_forward(struct dense_conv *c, const float *x, const float *w,
-                           const float *bias, float *y, void *scratch) {
-    struct conv_job job = {.conv = c, .x = x, .y = y, .bias = bias};
-    pack_weights(c, FORWARD, w, scratch);
-    job.scratch = (char *)scratch + c->set[0].pass[FORWARD].bytes[W];
-    ot_parallel_for(c->node->pool, c->pieces, forward_piece, &job);
-}
-
-static void backward_piece(void *arg, int task, int worker) {
+static void run_any(void *arg, int task, int worker) {
     const struct conv_job *job = arg;
-    struct dense_conv *c = job->conv;
-    const struct conv_shape *s = &c->shape;
-    struct piece *piece = &c->piece[task];
-    char *scratch = job->scratch + (size_t)worker * c->worker_bytes[1];
-    int64_t x_from = piece->from * ot_conv_inputs(s);
-    const float *data[OPERANDS] = {[Y] = job->dy + piece->from * ot_conv_outputs(s)};
-    const int before = ot_dnnl_begin(c->node);
+    const struct conv_run *run = job->run;
+    const int first = piece_count(&job->c->cut[run->kind]);
+    char *scratch = job->scratch + (size_t)worker * job->worker_bytes;
+    const int before = ot_dnnl_begin(job->c->node);
     if (!before) return;
-    if (job->dx) {
-        data[X] = job->dx + x_from;
-        run_pass(c, piece, DATA, data, scratch, false);
-    }
-    if (job->weights) {
-        char *partial = job->partials + (size_t)task * ot_dnnl_partial_bytes(c);
-        data[X] = job->x + x_from;
-        data[B] = (float *)(void *)(partial + piece->set->pass[WEIGHTS].bytes[W]);
-        set_handle(c, piece->pass[WEIGHTS].chosen[W], partial);
-        run_pass(c, piece, WEIGHTS, data, scratch, job->dx && piece->set->same_dy);
-    }
+    if (task < first)
+        run_piece(run, &job->c->cut[run->kind].piece[task], scratch, false);
+    else
+        run_piece(run + 1, &job->c->cut[run[1].kind].piece[task - first], scratch, false);
+    if (job->together)
+        run_piece(run + 1, &job->c->cut[run[1].kind].piece[task], scratch, job->c->same_dy);
     ot_dnnl_end(before);
 }
+
+static void run_job(struct conv_job *job) {
+    int packs = 0, pieces = 0;
+    for (int i = 0; i < job->runs; i++) {
+        packs += pack_tasks(&job->run[i]);
+        if (!job->together || !i) pieces += piece_count(&job->c->cut[job->run[i].kind]);
+    }
+    struct pool *pool = job->c->node->pool;
+    if (packs) ot_parallel_for(pool, packs, pack_any, job);
+    ot_parallel_for(pool, pieces, run_any, job);
+}
+
+void ot_dense_conv_forward(struct dense_conv *c, const float *x, const float *w, const float *bias,
+                           float *y, void *scratch) {
+    struct conv_job job = {.c = c, .runs = 1, .worker_bytes = c->worker_bytes[0]};
+    struct conv_run *run = &job.run[0];
+    *run = (struct conv_run){.c = c,
+                             .kind = FORWARD,
+                             .packed = scratch,
+                             .data = {[X] = x, [W] = w, [Y] = y, [B] = bias}};
+    run->whole = run->packed + ot_dnnl_packed_bytes(c, FORWARD);
+    job.scratch = run->whole + ot_dnnl_whole_bytes(c, FORWARD);
+    run_job(&job);
+}
+
+/* ---- sums of partial dW and db ---- */
 
 struct sum_job {
     float *out; /* may be the first partial */
@@ -137,38 +194,88 @@ static void sum_range(void *arg, int task, int worker) {
     }
 }
 
-static void sum_partials(struct dense_conv *c, char *partials, float *dw, float *dbias) {
-    const struct pass *p = &c->set[0].pass[WEIGHTS];
-    struct piece_pass *first = &c->piece[0].pass[WEIGHTS];
-    struct sum_job job = {NULL, partials, ot_dnnl_partial_bytes(c), c->pieces, 0};
-    if (dw) {
-        const_md md = p->reorder[W] ? ot_dnnl_chosen(p, WEIGHTS, W)
-                                    : ot_dnnl_md(&c->set[0].plain[W]);
-        job.out = p->reorder[W] ? (float *)(void *)partials : dw;
-        job.n = (int64_t)(dnnl_memory_desc_get_size(md) / sizeof(float));
-        ot_parallel_for(c->node->pool, ot_task_count(job.n, SUM_GRAIN), sum_range, &job);
-    }
-    if (dw && p->reorder[W]) {
-        const int before = ot_dnnl_begin(c->node);
-        if (!before) return;
-        set_handle(c, first->chosen[W], partials);
-        set_handle(c, first->plain[W], dw);
-        run_reorder(c, p->reorder[W], c->piece[0].stream, first->chosen[W], first->plain[W]);
-        ot_dnnl_end(before);
-    }
-    if (dbias) {
-        job = (struct sum_job){dbias, partials + p->bytes[W], ot_dnnl_partial_bytes(c), c->pieces,
-                               c->shape.m};
-        ot_parallel_for(c->node->pool, ot_task_count(job.n, SUM_GRAIN), sum_range, &job);
-    }
+static void sum_all(struct dense_conv *c, struct sum_job *job) {
+    if ((const char *)job->out == job->partials && job->pieces == 1) return;
+    ot_parallel_for(c->node->pool, ot_task_count(job->n, SUM_GRAIN), sum_range, job);
 }
 
-void ot_dense_conv_backward(struct dense_conv *c, const float *x, const float *w,
-                            const float *dy, float *dx, float *dw, float *dbias, void *scratch) {
-    struct conv_job job = {.conv = c, .x = x, .dy = dy, .dx = dx, .weights = dw || dbias};
-    job.partials = (char *)scratch + c->set[0].pass[DATA].bytes[W];
-    job.scratch = job.partials + (size_t)c->pieces * ot_dnnl_partial_bytes(c);
-    if (dx) pack_weights(c, DATA, w, scratch);
-    ot_parallel_for(c->node->pool, c->pieces, backward_piece, &job);
-    if (job.weights) sum_partials(c, job.partials, dw, dbias);
+/* The sum of a slice, whose pieces stand `pitch` apart. */
+static void sum_slice(const struct conv_run *run, const struct piece *piece, char *partials,
+                      size_t pitch, float *dbias) {
+    struct dense_conv *c = run->c;
+    const struct cut *cut = &c->cut[WEIGHTS];
+    const struct pass *p = piece->pass;
+    float *dw = (float *)plain_at(run, piece, W);
+    struct sum_job job = {NULL, partials, pitch, cut->batches, 0};
+    if (dw) {
+        const_md md = p->reorder[W] ? ot_dnnl_chosen(p, WEIGHTS, W) : ot_dnnl_md(&p->plain[W]);
+        job.out = p->reorder[W] ? (float *)(void *)partials : dw;
+        job.n = (int64_t)(dnnl_memory_desc_get_size(md) / sizeof(float));
+        sum_all(c, &job);
+    }
+    if (!dbias) return;
+    const int64_t left = c->shape.m - piece->channel;
+    job.out = dbias + piece->channel;
+    job.partials = partials + cut->pass[0][0].bytes[W];
+    job.n = left < cut->channels ? left : cut->channels;
+    sum_all(c, &job);
+}
+
+/* Writes dW of a slice as rows. */
+static void unpack_slice(void *arg, int task, int worker) {
+    const struct conv_run *run = arg;
+    struct dense_conv *c = run->c;
+    struct piece *piece = &c->cut[WEIGHTS].piece[task];
+    const dnnl_primitive_t reorder = piece->pass->reorder[W];
+    (void)worker;
+    if (!reorder) return;
+    const int before = ot_dnnl_begin(c->node);
+    if (!before) return;
+    set_handle(c, piece->plain[W], plain_at(run, piece, W));
+    run_reorder(c, reorder, piece->stream, piece->chosen[W], piece->plain[W]);
+    ot_dnnl_end(before);
+}
+
+static void sum_partials(struct conv_run *run, float *dbias) {
+    struct dense_conv *c = run->c;
+    const struct cut *cut = &c->cut[WEIGHTS];
+    const size_t bytes = ot_dnnl_partial_bytes(c);
+    for (int i = 0; i < cut->slices; i++)
+        sum_slice(run, &cut->piece[i], run->partials + (size_t)i * bytes,
+                  (size_t)cut->slices * bytes, dbias);
+    if (run->data[W]) ot_parallel_for(c->node->pool, cut->slices, unpack_slice, run);
+}
+
+/* Each piece of the weight gradient writes a dW and db of its own. */
+static void set_partials(struct conv_run *run) {
+    struct dense_conv *c = run->c;
+    const struct cut *cut = &c->cut[WEIGHTS];
+    const size_t bytes = ot_dnnl_partial_bytes(c);
+    const int before = ot_dnnl_begin(c->node);
+    for (int i = 0; before && i < piece_count(cut); i++) {
+        char *partial = run->partials + (size_t)i * bytes;
+        set_handle(c, cut->piece[i].chosen[W], partial);
+        set_handle(c, cut->piece[i].chosen[B], partial + cut->pass[0][0].bytes[W]);
+    }
+    ot_dnnl_end(before);
+}
+
+void ot_dense_conv_backward(struct dense_conv *c, const float *x, const float *w, const float *dy,
+                            float *dx, float *dw, float *dbias, void *scratch) {
+    const bool weights = dw || dbias;
+    struct conv_run data = {
+        .c = c, .kind = DATA, .packed = scratch, .data = {[X] = dx, [W] = w, [Y] = dy}};
+    struct conv_run gradient = {.c = c, .kind = WEIGHTS, .data = {[X] = x, [W] = dw, [Y] = dy}};
+    const struct cut *cut = c->cut;
+    struct conv_job job = {.c = c, .worker_bytes = c->worker_bytes[1]};
+    data.whole = data.packed + ot_dnnl_packed_bytes(c, DATA);
+    gradient.whole = data.whole + ot_dnnl_whole_bytes(c, DATA);
+    gradient.partials = gradient.whole + ot_dnnl_whole_bytes(c, WEIGHTS);
+    job.scratch = gradient.partials + (size_t)piece_count(&cut[WEIGHTS]) * ot_dnnl_partial_bytes(c);
+    job.together = dx && weights && cut[DATA].slices == 1 && cut[WEIGHTS].slices == 1;
+    if (weights) set_partials(&gradient);
+    if (dx) job.run[job.runs++] = data;
+    if (weights) job.run[job.runs++] = gradient;
+    if (job.runs) run_job(&job);
+    if (weights) sum_partials(&gradient, dbias);
 }

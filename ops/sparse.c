@@ -7,7 +7,7 @@
 #include "ops/sparse_product.h"
 #include "ops/sparse_tile.h"
 
-enum { GRAIN = 1 << 15 }; /* values in a task */
+enum { GRAIN = 1 << 12 }; /* values in a task */
 
 /* Does the busiest of the workers get more than an eighth above the mean? */
 static bool uneven(int64_t tasks, int64_t workers) {

@@ -7,7 +7,7 @@
  */
 #include "ops/sparse_product.h"
 
-enum { GRAIN = 1 << 14 }; /* floats that a task packs */
+enum { GRAIN = 1 << 12 }; /* floats that a task packs */
 
 /* Samples in hand, from this one on. */
 static int samples_from(const struct sparse_product *p, const struct stream *s, int64_t from) {

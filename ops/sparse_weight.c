@@ -11,7 +11,7 @@
 #include "runtime/base/clock.h"
 
 /* Sums in a task; nonzeros whose sums and offsets stay in a second-level cache for all tiles. */
-enum { GRAIN = 1 << 15, RESIDENT = 1 << 16 };
+enum { GRAIN = 1 << 12, RESIDENT = 1 << 16 };
 
 /* Samples that a sub-block really has, for the unit of a flat row at position `at`. */
 static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {

@@ -29,6 +29,11 @@ static const struct conv_case conv_cases[] = {
     {2, 4, 8, {13, 13}, 6, {1, 1}, {3, 3}, {1, 1}, {0, 0, 0, 0}, 2, true},
     {1, 5, 6, {31, 1}, 10, {4, 1}, {3, 1}, {2, 1}, {5, 1, 0, 0}, 2, true},
     {1, 18, 7, {12, 1}, 9, {3, 1}, {1, 1}, {1, 1}, {1, 1, 0, 0}, 1, false},
+    /* few samples, cut along channels: all slices alike, and not */
+    {2, 1, 64, {13, 13}, 96, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}, 1, true},
+    {2, 1, 80, {8, 9}, 80, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, true},
+    {2, 3, 80, {9, 9}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1, 0, 0}, 1, true},
+    {1, 2, 64, {200, 1}, 80, {3, 1}, {1, 1}, {2, 1}, {2, 2, 0, 0}, 1, false},
 };
 
 static int64_t conv_out(const struct conv_case *k, int i) {
@@ -195,6 +200,35 @@ static void test_conv_threads(void **state) {
     same_bits(&large, 1);
 }
 
+/* Runs all tasks, and remembers the most of a call. */
+static void count_tasks(void *context, int tasks, ot_task_fn *task, void *arg) {
+    int *most = context;
+    if (tasks > *most) *most = tasks;
+    for (int i = 0; i < tasks; i++) task(arg, i, i % 4);
+}
+
+/* One sample is work for several threads: forward, and each gradient by itself. */
+static void test_conv_one_sample(void **state) {
+    (void)state;
+    static const int64_t xd[] = {1, 64, 56, 56}, wd[] = {64, 64, 1, 1};
+    for (uint32_t want = 1; want < 4; want++) {
+        struct bench b;
+        int most = 0;
+        open_bench(&b, 1);
+        ot_pool_free(b.pool);
+        assert_int_equal(ot_pool_new(NULL, 4, count_tasks, &most, &b.pool, &b.err), OT_OK);
+        struct tensor *x = random_tensor(&b, 1, 4, xd), *w = random_tensor(&b, 2, 4, wd);
+        struct op_node *n = new_node(&b, "Conv", NULL, 0, 2, (struct tensor *[]){x, w});
+        n->want = want;
+        run_forward(&b, n);
+        assert_true(most >= 2);
+        most = 0;
+        run_backward(&b, n, random_tensor(&b, 3, 4, xd));
+        assert_true(most >= (want == 3 ? 4 : 2));
+        close_bench(&b);
+    }
+}
+
 static void test_conv_auto_pad(void **state) {
     (void)state;
     static const struct {
@@ -324,6 +358,7 @@ int main(void) {
         cmocka_unit_test(test_conv_sparse),
         cmocka_unit_test(test_conv_threads),
         cmocka_unit_test(test_conv_partial_gradients),
+        cmocka_unit_test(test_conv_one_sample),
         cmocka_unit_test(test_conv_auto_pad),
         cmocka_unit_test(test_conv_hostile),
         cmocka_unit_test(test_conv_hostile_shapes),
