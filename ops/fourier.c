@@ -25,6 +25,12 @@ static int64_t least_factor(int64_t n) {
     return n;
 }
 
+double ot_fourier_flops(const struct fourier *f) {
+    double factors = 0;
+    for (int64_t n = f->size, r; n > 1; n /= r) factors += (double)(r = least_factor(n));
+    return 8 * (double)f->size * factors;
+}
+
 /* Of n numbers, `step` apart, that turn by N / n. */
 static void transform(const struct fourier *f, double sign, int64_t n, int64_t step,
                       const struct number *from, struct number *to, struct number *some) {

@@ -21,6 +21,9 @@ struct fourier {
 /* For prepare: size >= 1; refuses more than 2^24. In n's arena. */
 ot_status ot_fourier_make(const struct op_node *n, int64_t size, struct fourier *f, ot_error *err);
 
+/* Operations of one transform: 8 for each number and each of the factors it is a sum over. */
+double ot_fourier_flops(const struct fourier *f);
+
 /* to[k] = sum over j of from[j] exp(sign 2 pi i j k / N); some: room for N numbers. */
 void ot_fourier_run(const struct fourier *f, double sign, const struct number *from,
                     struct number *to, struct number *some);

@@ -70,7 +70,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     }
     dim[0] = x->dim[0];
     dim[1] = x->dim[1];
-    return ot_op_set(n, n->y[0], x->type, x->rank, dim, err);
+    OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
+    n->flops = 2.0 * (double)ot_elements(n->y[0]);
+    for (int i = 0; i < s->rank; i++) n->flops *= s->mode == CUBIC ? 4 : s->mode == LINEAR ? 2 : 1;
+    return OT_OK;
 }
 
 /* ---- the taps of one place along one axis ---- */

@@ -104,7 +104,9 @@ static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
                        false);
     y.dim[y.rank] = s->m;
     y.dim[y.rank + 1] = s->n;
-    return ot_op_set(n, n->y[0], type, y.rank + 2, y.dim, err);
+    OT_TRY(ot_op_set(n, n->y[0], type, y.rank + 2, y.dim, err));
+    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
+    return OT_OK;
 }
 
 static ot_status conv_prepare(struct op_node *n, ot_error *err) {
@@ -124,7 +126,9 @@ static ot_status conv_prepare(struct op_node *n, ot_error *err) {
     ot_window_shape(&window, &s->shape);
     int64_t dim[2 + OT_WINDOW_MAX] = {x->dim[0], w->dim[0]};
     for (int i = 0; i < window.rank; i++) dim[i + 2] = window.out[i];
-    return ot_op_set(n, n->y[0], type, window.rank + 2, dim, err);
+    OT_TRY(ot_op_set(n, n->y[0], type, window.rank + 2, dim, err));
+    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)ot_dims_product(w, 1, w->rank);
+    return OT_OK;
 }
 
 /* ---- forward ---- */

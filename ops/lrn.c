@@ -33,6 +33,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     ot_op_like(n->y[0], x);
     ot_strips_of(x, 1, 2, &s->strips);
     n->save_size = ot_bytes(x);
+    n->flops = 2.0 * (double)ot_count(x) * (double)(size < x->dim[1] ? size : x->dim[1]);
     return OT_OK;
 }
 

@@ -209,6 +209,7 @@ static ot_status make_passes(struct op_node *n, struct state *s, const struct re
         inner *= w->size[i];
         for (int64_t j = 0; j < w->size[i]; j++)
             s->has_outside |= p->taps.first[j] == p->taps.first[j + 1];
+        n->flops += 2.0 * (double)p->taps.first[w->size[i]] * (double)p->outer * (double)p->inner;
         s->passes++;
     }
     return OT_OK;

@@ -57,7 +57,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                               (long long)b, (long long)x->dim[0]);
     }
     const int64_t dim[] = {s->regions, s->channels, s->bins_h, s->bins_w};
-    return ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err);
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
+    /* four pixels a sample; where regions say how many samples, as many as the image has pixels */
+    const int64_t samples = s->samples * s->samples * s->bins_h * s->bins_w;
+    n->flops = 8.0 * (double)(s->regions * s->channels) *
+               (double)(s->samples ? samples : s->height * s->width);
+    return OT_OK;
 }
 
 /* ---- samples ---- */

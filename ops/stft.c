@@ -62,6 +62,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 frames");
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
     OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
+    n->flops = (double)(x->dim[0] * s->frames) * ot_fourier_flops(&s->fourier);
     n->forward_scratch_size =
         (size_t)(BUFFERS * size * ot_pool_workers(n->pool)) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;

@@ -1,6 +1,6 @@
 /* window_function.c - HannWindow, HammingWindow and BlackmanWindow: y[i] = a - b cos(2 pi i / N)
  * + c cos(4 pi i / N) for 0 <= i < size; N = size for periodic windows, else size - 1. The size is
- * constant. */
+ * constant. y[N - i] = y[i], and cos(2 a) = 2 cos(a)^2 - 1: half a cosine an element. */
 #include <math.h>
 #include <string.h>
 
@@ -41,11 +41,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 static void forward(struct op_node *n) {
     const struct state *s = n->state;
     const int64_t size = n->y[0]->dim[0];
-    const double step = 6.283185307179586 / (double)(s->periodic ? size : size - 1);
-    for (int64_t i = 0; i < size; i++) {
-        const double angle = size > 1 ? step * (double)i : 0;
-        ot_store_number(n->y[0]->data, n->y[0]->type, i,
-                        s->kind->a - s->kind->b * cos(angle) + s->kind->c * cos(2 * angle));
+    const int64_t period = size > 1 ? size - !s->periodic : 1;
+    for (int64_t i = 0; i < size && i <= period / 2; i++) {
+        const double first = cos(6.283185307179586 * (double)i / (double)period);
+        const double second = 2 * first * first - 1;
+        const double y = s->kind->a - s->kind->b * first + s->kind->c * second;
+        ot_store_number(n->y[0]->data, n->y[0]->type, i, y);
+        if (period - i < size) ot_store_number(n->y[0]->data, n->y[0]->type, period - i, y);
     }
 }
 
