@@ -162,6 +162,9 @@ class VisionTransformer(nn.Module):
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True,
                                            norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        for p in self.encoder.parameters():  # which are copies of one layer's
+            if p.dim() > 1:
+                nn.init.xavier_uniform_(p)
         self.head = nn.Linear(width, CLASSES)
 
     def forward(self, x):
@@ -264,6 +267,14 @@ def prune(module, sparsity):
         p.data[p.abs() <= limit] = 0
 
 
+def tell_apart(module):
+    """No two vectors are alike, as in a trained network: exporters write equal ones once, as one
+    weight of several layers."""
+    for p in module.parameters():
+        if p.dim() == 1:
+            p.data += 0.02 * torch.randn(p.shape)
+
+
 def take_statistics(module, inputs):
     """Running statistics are those of one batch: values keep their size from layer to layer where
     an exporter folds BatchNormalization into convolutions, as those of a trained network do."""
@@ -285,5 +296,6 @@ def make(name):
     network = NETWORKS[name]
     module, inputs = network.make().eval(), network.inputs()
     prune(module, network.sparsity)
+    tell_apart(module)
     take_statistics(module, inputs)
     return module, inputs
