@@ -17,6 +17,7 @@
 #include "ops/kernels/scale.inc"
 #include "ops/kernels/sddmm.inc"
 #include "ops/kernels/spmm.inc"
+#include "ops/kernels/spmm_narrow.inc"
 #include "ops/kernels/unit_norm.inc"
 
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
@@ -38,7 +39,10 @@
 #endif
 
 #define BODY(h, w)                                                                          \
-    static void spmm_##h##x##w(const struct spmm *a) { spmm_tile(a, h, w); }                \
+    static void spmm_##h##x##w(const struct spmm *a) {                                      \
+        if (ABREAST_ROWS((h) * (w) * UNIT_VECS) > 1) spmm_narrow(a, h, w);                  \
+        else spmm_tile(a, h, w);                                                            \
+    }                                                                                       \
     static void sddmm_##h##x##w(const struct sddmm *a) { sddmm_tile(a, h, w); }
 TILES(BODY)
 
