@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "onnx/export_parts.h"
+#include "onnx/slot_value.h"
 #include "runtime/base/pattern.h"
 
 enum { PIECE = 4 << 20 }; /* bytes; columns of a transposed pattern are looked at once a piece */
@@ -64,7 +65,8 @@ static void put_slots(const struct pieces *s, int64_t first, int64_t n) {
         for (int *slot = &s->next[r]; *slot < p->row[r + 1]; ++*slot) {
             const int64_t at = ot_pattern_position(p, r, *slot) - first;
             if (at >= n) break;
-            s->l->put(s->piece + (size_t)at * s->l->size, value[*slot]);
+            s->l->put(s->piece + (size_t)at * s->l->size,
+                      ot_slot_value(value[*slot], s->l->least));
         }
 }
 

@@ -56,6 +56,7 @@ struct lazy {
     const struct tensor *t;
     const uint8_t *negative_zeros; /* of the value, or NULL */
     size_t size;                   /* of an element */
+    float least;                   /* see slot_value.h */
     void (*put)(void *to, float v);
 };
 

@@ -5,6 +5,7 @@
 #include "onnx/export_parts.h"
 #include "runtime/base/half.h"
 #include "onnx/skeleton.h"
+#include "onnx/slot_value.h"
 #include "runtime/base/pattern.h"
 
 /* raw_data is little-endian; it is written as it stands in memory. */
@@ -206,12 +207,12 @@ static ot_status set_dims(struct export_job *job, size_t *n, int64_t **dims, con
 
 static void put_slots(const struct payload *p, const struct tensor *t) {
     const struct pattern *pattern = t->pattern;
-    const float *value = t->data;
+    const float *value = t->data, least = ot_slot_least(p->codec->type);
     char *bytes = p->bytes;
     for (int row = 0; row < pattern->rows; row++)
         for (int slot = pattern->row[row]; slot < pattern->row[row + 1]; slot++) {
             size_t at = (size_t)ot_pattern_position(pattern, row, slot);
-            p->put(bytes + at * p->size, value[slot]);
+            p->put(bytes + at * p->size, ot_slot_value(value[slot], least));
         }
 }
 
@@ -244,7 +245,8 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, cons
         payload.bytes = t->data; /* nobody writes through it */
         payload.count = count;
     } else if (payload.raw && (payload.count != count || !payload.bytes)) {
-        const struct lazy l = {t, negative_zeros, payload.size, payload.put};
+        const struct lazy l = {t, negative_zeros, payload.size,
+                               ot_slot_least(payload.codec->type), payload.put};
         payload.count = count;
         OT_TRY(ot_export_add_lazy(job, &l, &payload.bytes));
     } else {
