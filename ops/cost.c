@@ -8,22 +8,43 @@
 
 enum kind { WINDOW, POINTWISE, LINEAR, KINDS };
 
-/* GFLOP/s of useful work where nothing waits for memory, and of dense products; fitted to figures
- * of one core of a Xeon with AVX-512 at 3.7 GHz, kept to the instruction set, oneDNN 2.6.3. */
-static const struct rates {
-    const char *isa;
-    double sparse[KINDS], dense[KINDS];
-} rates[] = {
-    {"avx512", {150, 90, 68}, {205, 165, 165}},
-    {"avx2", {86, 80, 51}, {114, 85, 97}},
-    {"generic", {40, 37, 25}, {39, 33, 35}},
+/* Nanoseconds that a pass of a sparse product takes: for each multiply-add, by kind; for each float
+ * that is read, and each that is written; for each nonzero, by kind, since values are brought into
+ * the order of the stream, and rows begin and end in each panel; and for each float of the larger
+ * image where a stride takes that apart. */
+struct pass {
+    double product[KINDS], in, out, slot[KINDS], strided;
 };
 
-/* Bytes a nanosecond: of sparse products, which read strips of channels, of dense ones, of turning
- * a tensor, and of moving channels, read and written. The weight gradient of sparse ones adds up
- * across lanes: its rate is lower, as is that of both gradients of dense ones. */
-static const double sparse_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 14,
-                    weight_rate = 0.8, dense_back_rate = 0.85;
+/* gather: forward and data gradient. weight: the weight gradient, which adds up across lanes.
+ * dense: GFLOP/s of oneDNN where nothing waits for memory. Least squares through measured times, as
+ * tests/test_cost.c has them: with AVX-512 those of a Xeon at 3.7 GHz; with AVX2 those of a Zen 3
+ * whose speed varied by a factor of two, beside dense ones of the same seconds. The generic kernels
+ * have not been fitted. */
+static const struct rates {
+    const char *isa;
+    struct pass gather, weight;
+    double dense[KINDS];
+} rates[] = {
+    {"avx512",
+     {{0.0171, 0.0278, 0.0204}, 0.292, 0.082, {12.7, 0.8, 0.8}, 0.298},
+     {{0.0196, 0.0354, 0.0225}, 0.270, 0.324, {7.7, 0.8, 0.8}, 0.200},
+     {205, 165, 165}},
+    {"avx2",
+     {{0.0285, 0.0400, 0.0410}, 0.320, 0.060, {3, 0.8, 0.8}, 0.100},
+     {{0.0315, 0.0500, 0.0520}, 0.310, 0.430, {3, 0.8, 0.8}, 0.030},
+     {114, 85, 97}},
+    {"generic",
+     {{0.050, 0.054, 0.080}, 0.4, 0.4, {0.8, 0.8, 0.8}, 0},
+     {{0.063, 0.068, 0.100}, 0.4, 0.4, {0.8, 0.8, 0.8}, 0},
+     {39, 33, 35}},
+};
+
+/* Bytes a nanosecond: of what is written out for dense products, of dense products, of turning a
+ * tensor, and of moving channels, read and written. Both gradients of dense products have a lower
+ * rate. */
+static const double spread_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 14,
+                    dense_back_rate = 0.85;
 
 /* The time of a sample in rows over that in lanes that are full: ResNet-18, ResNet-50 and
  * MobileNetV1 take 1.35 to 1.42 with AVX2 and AVX-512. */
@@ -49,11 +70,15 @@ static double reads(int64_t size, int64_t out, int taps) {
     return all < (double)size ? all : (double)size;
 }
 
+/* Floats of x, for each sample, that a product reads. */
+static double inputs(const struct conv_shape *s) {
+    const double depth = s->depth.in ? reads(s->depth.in, s->depth.out, s->depth.kernel) : 1;
+    return (double)s->c * depth * reads(s->h, s->oh, s->kh) * reads(s->w, s->ow, s->kw);
+}
+
 /* Bytes of x and y. */
 static double activations(const struct conv_shape *s, double samples) {
-    const double depth = s->depth.in ? reads(s->depth.in, s->depth.out, s->depth.kernel) : 1;
-    const double x = (double)s->c * depth * reads(s->h, s->oh, s->kh) * reads(s->w, s->ow, s->kw);
-    return 4 * samples * (x + (double)ot_conv_outputs(s));
+    return 4 * samples * (inputs(s) + (double)ot_conv_outputs(s));
 }
 
 /* Multiplications of one sample and slot of a row of W. */
@@ -76,15 +101,23 @@ bool ot_op_rows_pay(int64_t samples, int lanes) {
     return IN_ROWS * (double)samples < filled(samples, lanes);
 }
 
+/* Milliseconds; in, out, image: floats of a sample that are read, written, in the larger image. */
+static double pass_time(const struct pass *r, const struct conv_shape *s, double nnz,
+                        double samples, double in, double out, double image) {
+    const enum kind kind = kind_of(s);
+    const double strided = s->stride_h * s->stride_w > 1 ? r->strided * image : 0;
+    const double sample = r->product[kind] * nnz * positions(s) + r->in * in + r->out * out;
+    return 1e-6 * (samples * (sample + strided) + r->slot[kind] * nnz);
+}
+
 struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, int64_t nnz,
                            int lanes) {
-    const double rate = rates_of(k)->sparse[kind_of(s)];
-    const double blocks = filled(s->n, lanes);
-    const double flops = 2.0 * (double)nnz * blocks * positions(s);
-    const double bytes = activations(s, blocks) + (double)nnz * (sizeof(int32_t) + sizeof(float));
-    const double times = 1e-6 * (lanes ? 1 : IN_ROWS);
-    const double moved = times * bytes / sparse_bytes, pass = times * flops / rate;
-    return (struct cost){pass + moved, pass + moved, pass / weight_rate + moved};
+    const struct rates *r = rates_of(k);
+    const double n = filled(s->n, lanes), slots = (double)nnz, times = lanes ? 1 : IN_ROWS;
+    const double x = inputs(s), dx = (double)ot_conv_inputs(s), y = (double)ot_conv_outputs(s);
+    return (struct cost){times * pass_time(&r->gather, s, slots, n, x, y, x),
+                         times * pass_time(&r->gather, s, slots, n, y, dx, dx),
+                         times * pass_time(&r->weight, s, slots, n, x, y, x)};
 }
 
 double ot_dense_flops(const struct conv_shape *s) {
@@ -113,7 +146,7 @@ struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
     struct cost c = ot_cost_dense(k, &live->part);
     const double x = live->channel ? moving(s, &live->part, false) : 0;
     const double y = live->row ? moving(s, &live->part, true) : 0;
-    const double w = 1e-6 * (4 * weights(&live->part) + 12 * (double)nnz) / sparse_bytes;
+    const double w = 1e-6 * (4 * weights(&live->part) + 12 * (double)nnz) / spread_bytes;
     c.forward += x + y + w;
     c.data += x + y;
     c.weight += x + w;

@@ -1,9 +1,10 @@
 /* cost.h - what the passes of a product are predicted to take, sparse and dense.
  *
- * A straight line through what `onnx-train bench --kernels` measures: useful work at the rate of
- * its kind (windows, 1x1 convolutions, linear layers) and instruction set, and the bytes that have
- * to move. Machines differ more in speed than in what is faster: predictions serve choices and
- * readers of plans. They depend on shapes alone, so that every run chooses the same.
+ * Linear in what has to be done: multiply-adds of a kind (windows, 1x1 convolutions, linear
+ * layers), floats that are read and written, nonzeros; each at a rate of the instruction set, as
+ * `onnx-train bench --kernels` measures them. Machines differ more in speed than in what is faster:
+ * predictions serve choices and readers of plans. They depend on shapes alone, so that every run
+ * chooses the same.
  */
 #ifndef OT_OPS_COST_H
 #define OT_OPS_COST_H
