@@ -56,7 +56,8 @@ static const ot_tensor *find_mask(const struct ot_session *s, const ot_tensor *t
 
 /* ---- what a plan computes ---- */
 
-/* The output of the whole batch, in *t. */
+/* The output of the whole batch, in *t. A Softmax that is skipped may name an axis that the output
+ * has not: no hint. */
 static struct loss_output output_of(const struct plan *p, const ot_tensor *inputs,
                                     struct tensor *t) {
     const struct plan *part = p->parts ? p->part[0] : p;
@@ -64,9 +65,10 @@ static struct loss_output output_of(const struct plan *p, const ot_tensor *input
     *t = part->logits->t;
     if (p->parts) t->dim[0] = p->batch;
     const int found = s->loss_axis < 0 ? t->rank + s->loss_axis : s->loss_axis;
+    const int axis = part->class_axis > 0 ? part->class_axis : found;
     const char *activation = ot_tail_activation(part->graph, &part->tail);
     return (struct loss_output){.t = t,
-                                .hint = part->class_axis > 0 ? part->class_axis : found,
+                                .hint = axis > 0 && axis < t->rank ? axis : 0,
                                 .sigmoid = !strcmp(activation, "Sigmoid"),
                                 .tokens = find_tokens(s, t, inputs, p->n_inputs)};
 }
