@@ -79,8 +79,9 @@ if [ "$1" != quick ]; then
     setarch "$(uname -m)" -R true 2> /dev/null && no_aslr="setarch $(uname -m) -R"
     export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=1"
     # Hundreds of trainings under ThreadSanitizer would take longer than everything else together,
-    # and most have one thread; the unit tests run every kernel and step on several threads.
-    selection='-E ^(check_|determinism|kill|faults|conformance)'
+    # and most have one thread; the unit tests run every kernel and step on several threads, and
+    # cli.sh the command.
+    selection='-E ^(check_|determinism|kill|faults|resume|fuzz_regressions|conformance)'
     variant 'thread' tsan $checked "$checked_flags" -DOT_SANITIZE=thread
     step 'fuzz' env BUILD="$builds" JOBS="$jobs" tests/fuzz/run.sh quick &&
         sed -n 's/^total: /  /p' "$builds/log/fuzz.txt"
