@@ -217,16 +217,16 @@ static void backward_weights(struct op_node *n, struct rec_step *t) {
     if (n->n_in > OT_REC_B && n->dx[OT_REC_B]) backward_bias(n, d);
 }
 
-/* dP[d] = (i, o, f): sums of the gates' gradients times the c that they saw. */
+/* dP[d] = (i, o, f), in the order of the gates: sums of their gradients times the c that they
+ * saw. */
 static void backward_peepholes(struct op_node *n, struct rec_step *t) {
-    static const int gate_of[] = {0, 1, 2};
     const struct recurrent *s = n->state;
     const int64_t h = s->hidden, plane = h * s->inner;
     float *dp = ot_f(n->dx[OT_REC_P]) + t->direction * 3 * h;
     at_step(t, 0);
     for (int k = 0; k < 3; k++) {
-        const float *c = gate_of[k] == 1 ? t->c : t->c_before;
-        struct sums a = {n, t->dgate[0] + gate_of[k] * plane, c, h, 4 * plane, plane, dp + k * h};
+        const float *c = k == OT_LSTM_O ? t->c : t->c_before;
+        struct sums a = {n, t->dgate[0] + k * plane, c, h, 4 * plane, plane, dp + k * h};
         ot_parallel_for(n->pool, ot_task_count(h, ROWS), sum_task, &a);
     }
 }

@@ -38,7 +38,7 @@ struct stream {
     struct place out;
     bool weight;            /* the stream of weight gradients, too: a forward one, in training or
                              * not, so that both sum up alike */
-    bool often;                /* it runs many times with the same values */
+    bool often;             /* it runs many times with the same values */
     const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
                                 * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
