@@ -65,8 +65,7 @@ static void put_slots(const struct pieces *s, int64_t first, int64_t n) {
         for (int *slot = &s->next[r]; *slot < p->row[r + 1]; ++*slot) {
             const int64_t at = ot_pattern_position(p, r, *slot) - first;
             if (at >= n) break;
-            s->l->put(s->piece + (size_t)at * s->l->size,
-                      ot_slot_value(value[*slot], s->l->least));
+            s->l->put(s->piece + (size_t)at * s->l->size, ot_slot_value(value[*slot], s->l->least));
         }
 }
 

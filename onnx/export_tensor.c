@@ -245,8 +245,8 @@ ot_status ot_export_put_dense(struct export_job *job, Onnx__TensorProto *p, cons
         payload.bytes = t->data; /* nobody writes through it */
         payload.count = count;
     } else if (payload.raw && (payload.count != count || !payload.bytes)) {
-        const struct lazy l = {t, negative_zeros, payload.size,
-                               ot_slot_least(payload.codec->type), payload.put};
+        const struct lazy l = {t, negative_zeros, payload.size, ot_slot_least(payload.codec->type),
+                               payload.put};
         payload.count = count;
         OT_TRY(ot_export_add_lazy(job, &l, &payload.bytes));
     } else {

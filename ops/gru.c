@@ -7,12 +7,18 @@ enum { TWO = 2 }; /* gates of the first group: z and r */
 
 static struct gru_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
     const int64_t at = ot_rec_h(t, unit, from), two = ot_rec_g(t, unit, from, TWO, 0);
-    return (struct gru_cells){.f = {t->f[0], t->f[1]}, .inside = t->s->inside,
+    return (struct gru_cells){.f = {t->f[0], t->f[1]},
+                              .inside = t->s->inside,
                               .pitch = (size_t)(t->s->hidden * t->s->inner),
-                              .zr = t->gate[0] + two, .n = t->gate[1] + at,
-                              .extra = t->extra + at, .h_before = t->h_before + at,
-                              .h = t->h + at, .part = t->part + at, .dh = t->dh + at,
-                              .dzr = t->dgate[0] + two, .dn = t->dgate[1] + at,
+                              .zr = t->gate[0] + two,
+                              .n = t->gate[1] + at,
+                              .extra = t->extra + at,
+                              .h_before = t->h_before + at,
+                              .h = t->h + at,
+                              .part = t->part + at,
+                              .dh = t->dh + at,
+                              .dzr = t->dgate[0] + two,
+                              .dn = t->dgate[1] + at,
                               .aux = t->aux + at};
 }
 

@@ -17,9 +17,14 @@ static struct lstm_cells cells_at(const struct rec_step *t, int64_t unit, int64_
     const int64_t at = ot_rec_h(t, unit, from), gate = ot_rec_g(t, unit, from, OT_LSTM_GATES, 0);
     struct lstm_cells a = {.coupled = t->s->coupled,
                            .pitch = (size_t)(t->s->hidden * t->s->inner),
-                           .gate = t->gate[0] + gate, .rec = t->rec + gate,
-                           .c_before = t->c_before + at, .c = t->c + at, .h = t->h + at,
-                           .dh = t->dh + at, .dc = t->dc + at, .dgate = t->dgate[0] + gate};
+                           .gate = t->gate[0] + gate,
+                           .rec = t->rec + gate,
+                           .c_before = t->c_before + at,
+                           .c = t->c + at,
+                           .h = t->h + at,
+                           .dh = t->dh + at,
+                           .dc = t->dc + at,
+                           .dgate = t->dgate[0] + gate};
     for (int k = 0; k < 3; k++) a.f[k] = t->f[k];
     set_peepholes(t, from, &a);
     return a;
@@ -61,9 +66,13 @@ static void backward_step(const struct rec_step *t) {
     ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
 }
 
-static const struct rec_cell cell = {.groups = 1, .gates = {OT_LSTM_GATES, 0}, .functions = 3,
-                                     .names = {"Sigmoid", "Tanh", "Tanh"}, .has_c = true,
-                                     .forward = forward_step, .backward = backward_step};
+static const struct rec_cell cell = {.groups = 1,
+                                     .gates = {OT_LSTM_GATES, 0},
+                                     .functions = 3,
+                                     .names = {"Sigmoid", "Tanh", "Tanh"},
+                                     .has_c = true,
+                                     .forward = forward_step,
+                                     .backward = backward_step};
 
 static const char *const cases[] = {
     "X[4,3,5] W[1,12,5]:p R[1,12,3]:p range=-1,1 -> Y[4,1,3,3] H[1,3,3] C[1,3,3]",

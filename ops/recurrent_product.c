@@ -31,10 +31,21 @@ static ot_status make_sparse(struct op_node *n, const struct recurrent *s, const
                              size_t *scratch, ot_error *err) {
     const int64_t lines = all ? s->steps * s->units : 1, wide = all ? s->inner / OT_UNIT : 1;
     const int lanes = all ? OT_UNIT : (int)s->inner;
-    const struct conv_shape shape = {
-        .n = all ? OT_UNIT : s->units * s->inner, .c = p->cols, .h = lines, .w = wide,
-        .m = p->rows, .oh = lines, .ow = wide, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1,
-        .dilation_h = 1, .dilation_w = 1, .groups = 1, .stacked = all};
+    const struct conv_shape shape = {.n = all ? OT_UNIT : s->units * s->inner,
+                                     .c = p->cols,
+                                     .h = lines,
+                                     .w = wide,
+                                     .m = p->rows,
+                                     .oh = lines,
+                                     .ow = wide,
+                                     .kh = 1,
+                                     .kw = 1,
+                                     .stride_h = 1,
+                                     .stride_w = 1,
+                                     .dilation_h = 1,
+                                     .dilation_w = 1,
+                                     .groups = 1,
+                                     .stacked = all};
     size_t forward, backward;
     OT_TRY(ot_sparse_prepare(n, p, &shape, lanes, want, product, &forward, &backward, err));
     if (forward > *scratch) *scratch = forward;

@@ -4,8 +4,12 @@
 
 static struct rnn_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
     const int64_t at = ot_rec_h(t, unit, from);
-    return (struct rnn_cells){.f = t->f[0], .gate = t->gate[0] + at, .rec = t->rec + at,
-                              .h = t->h + at, .dh = t->dh + at, .dgate = t->dgate[0] + at};
+    return (struct rnn_cells){.f = t->f[0],
+                              .gate = t->gate[0] + at,
+                              .rec = t->rec + at,
+                              .h = t->h + at,
+                              .dh = t->dh + at,
+                              .dgate = t->dgate[0] + at};
 }
 
 static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {

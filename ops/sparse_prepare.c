@@ -9,7 +9,8 @@ static bool is_pointwise(const struct conv_shape *s) {
 }
 
 static struct sparse_view view_of(const struct conv_shape *shape, int lanes) {
-    struct sparse_view v = {.s = *shape, .flat = is_pointwise(shape) && !shape->stacked,
+    struct sparse_view v = {.s = *shape,
+                            .flat = is_pointwise(shape) && !shape->stacked,
                             .pixel = lanes ? (size_t)lanes : 1};
     if (v.flat) {
         v.s.w = v.s.ow = shape->h * shape->w * (lanes ? lanes / OT_UNIT : 1);
@@ -66,11 +67,16 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
     int64_t *tap_x = tap + s->kh;
     for (int i = 0; i < s->kh; i++) tap[i] = (int64_t)i * s->dilation_h - s->pad_top;
     for (int j = 0; j < s->kw; j++) tap_x[j] = (int64_t)j * s->dilation_w - s->pad_left;
-    *f = (struct stream){
-        .in = ot_sparse_image(v, s->c, s->h, s->w), .out = {out.channel, out.line, out.pixel},
-        .channels = (int)s->c, .rows = (int)s->m, .grid_h = (int)s->oh, .grid_w = (int)s->ow,
-        .planes = 1, .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane),
-        .weight = true, .often = often};
+    *f = (struct stream){.in = ot_sparse_image(v, s->c, s->h, s->w),
+                         .out = {out.channel, out.line, out.pixel},
+                         .channels = (int)s->c,
+                         .rows = (int)s->m,
+                         .grid_h = (int)s->oh,
+                         .grid_w = (int)s->ow,
+                         .planes = 1,
+                         .plane = ot_arena_alloc(n->arena, 1, sizeof *f->plane),
+                         .weight = true,
+                         .often = often};
     if (!f->plane) return ot_sparse_out_of_memory(n, err);
     *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
     if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||

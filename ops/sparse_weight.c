@@ -47,10 +47,16 @@ static void copy_dy(const struct sparse_product *p, const struct tile *t, struct
     const struct place place = copy_place(s);
     const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
     const struct pack a = {.in = dy + (size_t)first * s->out.pitch,
-                           .out = copy + (size_t)first * place.pitch, .mask = mask,
-                           .channels = rows, .in_channel = s->out.pitch, .in_line = s->out.line,
-                           .in_step = s->out.step, .out_channel = place.pitch,
-                           .out_line = place.line, .lines = t->h, .units = t->w,
+                           .out = copy + (size_t)first * place.pitch,
+                           .mask = mask,
+                           .channels = rows,
+                           .in_channel = s->out.pitch,
+                           .in_line = s->out.line,
+                           .in_step = s->out.step,
+                           .out_channel = place.pitch,
+                           .out_line = place.line,
+                           .lines = t->h,
+                           .units = t->w,
                            .way = ot_copy_way(s, s->out.pitch, s->out.step)};
     p->kernels->pack(&a);
 }

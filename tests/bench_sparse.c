@@ -174,13 +174,24 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
     const int conv_lanes = o->batch < 16 ? 0 : 16;
     const int wide = o->batch >= 128 ? 128 : (o->batch + 15) / 16 * 16;
     const int lanes = l->size > 1 ? conv_lanes : wide;
-    const struct conv_shape shape = {.n = o->batch, .c = l->c, .h = l->size, .w = l->size,
-                                     .m = l->m, .oh = out, .ow = out,
-                                     .kh = l->k, .kw = l->k,
-                                     .stride_h = l->stride, .stride_w = l->stride,
-                                     .dilation_h = 1, .dilation_w = 1,
-                                     .pad_top = pad, .pad_left = pad, .pad_bottom = pad,
-                                     .pad_right = pad, .groups = 1};
+    const struct conv_shape shape = {.n = o->batch,
+                                     .c = l->c,
+                                     .h = l->size,
+                                     .w = l->size,
+                                     .m = l->m,
+                                     .oh = out,
+                                     .ow = out,
+                                     .kh = l->k,
+                                     .kw = l->k,
+                                     .stride_h = l->stride,
+                                     .stride_w = l->stride,
+                                     .dilation_h = 1,
+                                     .dilation_w = 1,
+                                     .pad_top = pad,
+                                     .pad_left = pad,
+                                     .pad_bottom = pad,
+                                     .pad_right = pad,
+                                     .groups = 1};
     const int64_t cols = (int64_t)l->c * l->k * l->k;
     int64_t *position = memory((size_t)(l->m * cols) * sizeof *position), nnz = 0;
     for (int64_t i = 0; i < l->m * cols; i++)

@@ -71,12 +71,27 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
     memset(l, 0, sizeof *l);
     l->c = *c;
     l->back = back;
-    l->shape = (struct conv_shape){
-        c->n, c->c, c->h, c->w, c->m,
-        out_size(c->h, c->top, c->bottom, c->kh, c->stride_h, c->dilation_h),
-        out_size(c->w, c->left, c->right, c->kw, c->stride_w, c->dilation_w),
-        c->kh, c->kw, c->stride_h, c->stride_w, c->dilation_h, c->dilation_w,
-        c->top, c->left, c->bottom, c->right, c->groups, {0}, false};
+    l->shape =
+        (struct conv_shape){c->n,
+                            c->c,
+                            c->h,
+                            c->w,
+                            c->m,
+                            out_size(c->h, c->top, c->bottom, c->kh, c->stride_h, c->dilation_h),
+                            out_size(c->w, c->left, c->right, c->kw, c->stride_w, c->dilation_w),
+                            c->kh,
+                            c->kw,
+                            c->stride_h,
+                            c->stride_w,
+                            c->dilation_h,
+                            c->dilation_w,
+                            c->top,
+                            c->left,
+                            c->bottom,
+                            c->right,
+                            c->groups,
+                            {0},
+                            false};
     l->pattern = random_pattern(c->m, c->c / c->groups * c->kh * c->kw, c->density);
     ot_arena_init(&l->arena, NULL, 0);
     l->op.name = "Conv";

@@ -354,14 +354,10 @@ static void test_conv_hostile_shapes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv_dense),
-        cmocka_unit_test(test_conv_sparse),
-        cmocka_unit_test(test_conv_threads),
-        cmocka_unit_test(test_conv_partial_gradients),
-        cmocka_unit_test(test_conv_one_sample),
-        cmocka_unit_test(test_conv_auto_pad),
-        cmocka_unit_test(test_conv_hostile),
-        cmocka_unit_test(test_conv_hostile_shapes),
+        cmocka_unit_test(test_conv_dense),      cmocka_unit_test(test_conv_sparse),
+        cmocka_unit_test(test_conv_threads),    cmocka_unit_test(test_conv_partial_gradients),
+        cmocka_unit_test(test_conv_one_sample), cmocka_unit_test(test_conv_auto_pad),
+        cmocka_unit_test(test_conv_hostile),    cmocka_unit_test(test_conv_hostile_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

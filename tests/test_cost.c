@@ -106,10 +106,20 @@ static const struct recorded zen3[] = {
 
 static struct conv_shape shape_of(const struct recorded *r) {
     const int out = (r->size - 1) / r->stride + 1;
-    return (struct conv_shape){.n = r->batch, .c = r->c, .h = r->size, .w = r->size, .m = r->m,
-                               .oh = out, .ow = out, .kh = r->k, .kw = r->k,
-                               .stride_h = r->stride, .stride_w = r->stride, .dilation_h = 1,
-                               .dilation_w = 1, .groups = 1};
+    return (struct conv_shape){.n = r->batch,
+                               .c = r->c,
+                               .h = r->size,
+                               .w = r->size,
+                               .m = r->m,
+                               .oh = out,
+                               .ow = out,
+                               .kh = r->k,
+                               .kw = r->k,
+                               .stride_h = r->stride,
+                               .stride_w = r->stride,
+                               .dilation_h = 1,
+                               .dilation_w = 1,
+                               .groups = 1};
 }
 
 static int by_value(const void *a, const void *b) {
@@ -166,8 +176,18 @@ static void test_monotone(void **state) {
  * that was not chosen. */
 static void test_few_samples(void **state) {
     (void)state;
-    struct conv_shape s = {.c = 64, .h = 14, .w = 14, .m = 64, .oh = 14, .ow = 14, .kh = 3, .kw = 3,
-                           .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
+    struct conv_shape s = {.c = 64,
+                           .h = 14,
+                           .w = 14,
+                           .m = 64,
+                           .oh = 14,
+                           .ow = 14,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
                            .groups = 1};
     double chosen[65], rows[65], lanes[65];
     for (int i = 0; ot_kernels_at(i); i++) {
@@ -277,12 +297,9 @@ static void test_live(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_recorded),
-        cmocka_unit_test(test_monotone),
-        cmocka_unit_test(test_few_samples),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_live),
+        cmocka_unit_test(test_measured), cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_monotone), cmocka_unit_test(test_few_samples),
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,13 +186,22 @@ static void check_pack(const struct kernels *k, int way) {
     float *in = guarded(in_size, back), *out = guarded(out_size, back);
     for (size_t i = 0; i < in_size; i++) in[i] = noise(1, i);
     for (size_t i = 0; i < out_size; i++) out[i] = NAN;
-    const struct pack a = {.in = in, .out = out, .mask = way & MASKED ? mask : NULL,
-                           .channel = all ? NULL : channel, .channels = n,
-                           .in_channel = in_channel, .in_line = in_line,
-                           .in_step = STEP * OT_UNIT, .out_channel = out_channel,
+    const struct pack a = {.in = in,
+                           .out = out,
+                           .mask = way & MASKED ? mask : NULL,
+                           .channel = all ? NULL : channel,
+                           .channels = n,
+                           .in_channel = in_channel,
+                           .in_line = in_line,
+                           .in_step = STEP * OT_UNIT,
+                           .out_channel = out_channel,
                            .out_line = PACKED_UNITS * OT_UNIT,
-                           .top = TOP, .lines = LINES, .bottom = BOTTOM,
-                           .left = LEFT, .units = UNITS, .right = RIGHT,
+                           .top = TOP,
+                           .lines = LINES,
+                           .bottom = BOTTOM,
+                           .left = LEFT,
+                           .units = UNITS,
+                           .right = RIGHT,
                            .way = {1 << 28, .far = way & FAR, .abreast = way & ABREAST}};
     k->pack(&a);
     for (size_t i = 0; i < out_size; i++) {

@@ -220,8 +220,8 @@ static void test_joint(void **state) {
 /* What is held is not copied again, nor does it change a bit; and it is copied once it is not. */
 static void test_hold(void **state) {
     (void)state;
-    const struct sparse_case many = {"many tiles", 160, 19, 1, 1, 70, 1, 1, 1,
-                                     1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3};
+    const struct sparse_case many = {
+        "many tiles", 160, 19, 1, 1, 70, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3};
     struct pool *pool = new_pool(2);
     struct sparse_layer one, two;
     sparse_layer_make(&one, &many, ot_kernels_at(0), pool, true, true);
@@ -244,8 +244,8 @@ static void test_hold(void **state) {
 /* Blocks of 32 lanes as lines of a stacked image: the same bits of y and dx, and sums of dvalue in
  * another order. */
 static void check_stacked(const struct kernels *k, struct pool *pool, int blocks) {
-    const struct sparse_case linear = {"linear", 32 * blocks, 19, 1, 1, 70, 1, 1, 1,
-                                       1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3};
+    const struct sparse_case linear = {"linear", 32 * blocks, 19, 1, 1, 70, 1, 1,  1,  1,
+                                       1,        1,           0,  0, 0, 0,  1, 32, 0.3};
     struct sparse_layer one, two;
     size_t scratch[2];
     ot_error err;
@@ -257,8 +257,9 @@ static void check_stacked(const struct kernels *k, struct pool *pool, int blocks
     shape.w = shape.ow = 2;
     shape.stacked = true;
     assert_int_equal(ot_sparse_prepare(&two.n, two.pattern, &shape, OT_UNIT,
-                                       OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &two.product,
-                                       &scratch[0], &scratch[1], &err), OT_OK);
+                                       OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &two.product, &scratch[0],
+                                       &scratch[1], &err),
+                     OT_OK);
     guarded_free(two.scratch, two.backward_scratch / sizeof(float), false);
     two.backward_scratch = two.forward_scratch = scratch[scratch[1] > scratch[0]];
     two.scratch = guarded(two.backward_scratch / sizeof(float), false);
@@ -275,8 +276,7 @@ static void test_stacked(void **state) {
     (void)state;
     struct pool *pool = new_pool(2);
     for (int i = 0; ot_kernels_at(i); i++)
-        for (int blocks = 1; blocks <= 9; blocks++)
-            check_stacked(ot_kernels_at(i), pool, blocks);
+        for (int blocks = 1; blocks <= 9; blocks++) check_stacked(ot_kernels_at(i), pool, blocks);
     ot_pool_free(pool);
 }
 
