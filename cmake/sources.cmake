@@ -124,17 +124,20 @@ set(RUNTIME_SOURCES
   runtime/attention_place.c
   runtime/autodiff.c
   runtime/backward.c
+  runtime/bind.c
   runtime/blame.c
   runtime/checkpoint.c
+  runtime/compile.c
   runtime/const_value.c
   runtime/divide.c
   runtime/export.c
   runtime/feature.c
-  runtime/fuse.c
   runtime/finite.c
   runtime/fit.c
+  runtime/fuse.c
   runtime/gradient.c
   runtime/head.c
+  runtime/inputs.c
   runtime/join.c
   runtime/known.c
   runtime/layout.c
@@ -158,24 +161,26 @@ set(RUNTIME_SOURCES
   runtime/parameter.c
   runtime/place.c
   runtime/plan.c
+  runtime/print.c
   runtime/profile.c
   runtime/recompute.c
   runtime/run.c
   runtime/schedule.c
   runtime/session.c
+  runtime/step.c
   runtime/table.c
   runtime/tail.c
   runtime/train.c
   runtime/trained.c
-  runtime/unroll.c
-  runtime/unroll_graph.c
-  runtime/unroll_parts.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
   runtime/training_rule.c
   runtime/training_update.c
   runtime/training_write.c
+  runtime/unroll.c
+  runtime/unroll_graph.c
+  runtime/unroll_parts.c
   runtime/update.c
 )
 

@@ -4,14 +4,6 @@
 
 #include "runtime/session.h"
 
-int64_t ot_batch_of(const ot_tensor *inputs, int n) {
-    for (int i = 0; i < n; i++)
-        if (inputs[i].rank > 0) return inputs[i].dim[0];
-    return 0;
-}
-
-int64_t ot_part_rows(int64_t batch, int64_t parts) { return (batch + parts - 1) / parts; }
-
 /* An input is divided if it has the batch's size where the file leaves that open, or fixes it as
  * it fixes the first input's. */
 static bool is_divided(const struct graph *g, const ot_tensor *inputs, int first, int i) {
@@ -113,41 +105,5 @@ ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const o
         ot_plan_free(d);
     else
         *plan = d;
-    return status;
-}
-
-/* ---- running ---- */
-
-/* Rows [from, from + rows) of t. */
-static ot_tensor slice(const ot_tensor *t, int64_t from, int64_t rows) {
-    ot_tensor part = *t;
-    size_t bytes = ot_type_size(t->type);
-    for (int i = 1; i < t->rank; i++) bytes *= (size_t)t->dim[i];
-    part.dim[0] = rows;
-    part.data = (const char *)t->data + (size_t)from * bytes;
-    return part;
-}
-
-ot_status ot_run_parts(struct plan *d, const ot_tensor *inputs, const struct goal *goal,
-                       ot_error *err) {
-    struct step_context *context = &d->session->context;
-    const int64_t rows = d->batch / d->parts, longer = d->batch % d->parts;
-    ot_status status = OT_OK;
-    int64_t from = 0;
-    for (d->done = 0; d->done < d->parts && !status;) {
-        const int64_t n = rows + (d->done < longer);
-        const ot_tensor target = slice(goal->target, from, n);
-        const ot_tensor mask = goal->mask ? slice(goal->mask, from, n) : target;
-        const struct goal part = {goal->loss, &target, goal->mask ? &mask : NULL, goal->total,
-                                  goal->unit, goal->result};
-        for (int i = 0; i < d->n_inputs; i++)
-            d->slice[i] = d->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
-        context->first = from;
-        context->samples = n;
-        status = ot_run_steps(d->part[longer && d->done >= longer], d->slice, &part, err);
-        d->done += !status;
-        from += n;
-    }
-    context->first = context->samples = 0;
     return status;
 }

@@ -99,23 +99,6 @@ static void share_buffers(struct plan *p) {
     }
 }
 
-/* ---- pointers ---- */
-
-void ot_plan_bind(struct plan *p) {
-    p->block = p->session->block;
-    for (int i = 0; i < p->n_entries; i++) {
-        struct entry *e = p->entries[i];
-        if (e->buffer >= 0) e->t.data = p->block + p->buffer[e->buffer].offset;
-    }
-    for (int i = 0; i < p->n_entries; i++) {
-        struct entry *e = p->entries[i];
-        if (e->view) e->t.data = e->view->t.data;
-    }
-    for (int i = 0; i < p->n_nodes; i++)
-        if (p->node[i]->save >= 0)
-            p->node[i]->n.save = p->block + p->buffer[p->node[i]->save].offset;
-}
-
 ot_status ot_plan_memory(struct plan *p, ot_error *err) {
     size_t sum = 0; /* if it fits, so does every offset */
     for (int i = 0; i < p->n_buffers; i++) {

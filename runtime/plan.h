@@ -1,9 +1,10 @@
 /* plan.h - a flat list of steps for fixed shapes: forward, loss, backward.
  *
- * ot_plan_new unrolls the loops of the graph (unroll.c) and walks it once: lower.c makes an op_node
- * of every node that the result needs (layouts: layout.c, shapes and folding: node.c), join.c joins
- * neighbours, autodiff.c appends the backward steps, memory.c gives every buffer its place in one
- * block. Running it is one loop over the steps (run.c). Every plan prints itself.
+ * ot_plan_new (compile.c) takes the inputs' shapes (inputs.c), unrolls the loops of the graph
+ * (unroll.c) and walks it once: lower.c makes an op_node of every node that the result needs
+ * (layouts: layout.c; shapes and folding: node.c), join.c joins neighbours, autodiff.c
+ * appends the backward steps, memory.c gives every buffer its place in one block. Running it is one
+ * loop over the steps (run.c, step.c, bind.c). Every plan prints itself (print.c).
  */
 #ifndef OT_RUNTIME_PLAN_H
 #define OT_RUNTIME_PLAN_H
@@ -175,7 +176,8 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
  * which *y gets, the output of a node. NULL: nothing. */
 const char *ot_gradient_fault(const struct graph *g, const struct node *n, int *y);
 
-/* The stages, in order. */
+/* The stages, in order. The first takes the shapes over, where the model has such inputs. */
+ot_status ot_plan_take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
@@ -201,13 +203,12 @@ ot_status ot_plan_expect_target(struct plan *p, ot_error *err);
 /* Runs all steps on what has been checked. Adds to the parameters' gradients. */
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
                       ot_error *err);
-ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
-                       ot_error *err);
-ot_status ot_run_parts(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
-                       ot_error *err);
 /* Points the plan's tensors at the session's block and at the inputs. */
 void ot_plan_set_inputs(struct plan *p, const ot_tensor *inputs);
 ot_status ot_run_step(struct plan *p, struct step *step, const struct goal *goal, ot_error *err);
+/* The same with the time that it took added to the step's. */
+ot_status ot_run_step_timed(struct plan *p, struct step *step, const struct goal *goal,
+                            ot_error *err);
 /* The first n outputs as views. */
 void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n);
 /* The two halves of an OUTPUTS plan, on inputs that have been checked. */

@@ -1,200 +1,61 @@
-/* run.c - executing a plan: one loop over its steps. */
-#include <math.h>
-#include <string.h>
-
+/* run.c - executing a plan: one loop over its steps; where a batch is divided, over those of its
+ * micro-batches. */
 #include "runtime/blame.h"
 #include "runtime/session.h"
-
-enum { GRAIN = 32768 };
-
-struct sum {
-    float *to;
-    const float *from;
-    int64_t n;
-};
-
-static void add_task(void *arg, int task, int worker) {
-    const struct sum *s = arg;
-    (void)worker;
-    int64_t from, to;
-    ot_task_range(s->n, GRAIN, task, &from, &to);
-    for (int64_t i = from; i < to; i++) s->to[i] += s->from[i];
-}
-
-static void add(struct pool *pool, float *to, const float *from, int64_t n) {
-    struct sum s = {to, from, n};
-    ot_parallel_for(pool, ot_task_count(n, GRAIN), add_task, &s);
-}
-
-/* A gradient that is zero is not added to: the operator writes it where it belongs. */
-static void aim_gradients(struct plan *p, struct op_node *n) {
-    for (int i = 0; i < n->n_in; i++) {
-        if (!n->dx[i] || ot_entry(n->x[i])->parameter < 0) continue;
-        struct parameter *w = &p->session->parameter[ot_entry(n->x[i])->parameter];
-        struct entry *g = ot_entry(n->dx[i]);
-        if (g->buffer < 0) continue;
-        g->t.data = w->gradient_is_zero ? (char *)w->gradient
-                                        : p->block + p->buffer[g->buffer].offset;
-        w->gradient_is_zero = false;
-    }
-}
-
-/* The parameter's gradient += b. */
-static void accumulate(struct plan *p, const struct step *step) {
-    struct parameter *w = &p->session->parameter[step->a->parameter];
-    const struct tensor *g = &step->b->t;
-    if (w->gradient_is_zero)
-        memcpy(w->gradient, g->data, ot_bytes(g));
-    else
-        add(p->session->pool, w->gradient, ot_f(g), ot_count(g));
-    w->gradient_is_zero = false;
-}
-
-static bool is_done(const struct plan *p, const struct step *step) {
-    return step->kind == OT_STEP_ACCUMULATE &&
-           step->b->t.data == p->session->parameter[step->a->parameter].gradient;
-}
-
-static ot_status run_node(struct plan *p, const struct step *step, ot_error *err) {
-    struct op_node *n = step->node;
-    const struct plan_node *pn = (const struct plan_node *)(const void *)n;
-    const bool backward = step->kind == OT_STEP_BACKWARD;
-    int scratch = backward ? pn->backward_scratch : pn->forward_scratch;
-    n->scratch = scratch >= 0 ? p->block + p->buffer[scratch].offset : NULL;
-    if (backward) aim_gradients(p, n);
-    (backward ? n->op->backward : step->kind == OT_STEP_AGAIN ? n->op->again : n->op->forward)(n);
-    return ot_op_fault(n, err);
-}
-
-/* Inputs are read where the caller has them; views of them follow. */
-static void bind_inputs(struct plan *p, const ot_tensor *inputs) {
-    for (int i = 0; i < p->n_inputs; i++) p->input_entry[i]->t.data = (void *)inputs[i].data;
-    for (int i = 0; i < p->n_entries; i++) {
-        struct entry *e = p->entries[i];
-        if (e->view && e->view->input >= 0) e->t.data = e->view->t.data;
-    }
-}
-
-ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, ot_error *err) {
-    const struct graph *g = p->session->graph;
-    for (int i = 0; i < p->n_inputs; i++) {
-        const size_t align = ot_type_size(inputs[i].type);
-        if (!inputs[i].data || (uintptr_t)inputs[i].data % (align ? align : 1))
-            return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' has %s data",
-                           g->value[g->input[i]].name, inputs[i].data ? "misaligned" : "no");
-    }
-    return OT_OK;
-}
-
-static ot_status run_loss(struct plan *p, const struct step *step, const struct goal *goal,
-                          ot_error *err) {
-    float *gradient = step->b ? ot_f(&step->b->t) : NULL;
-    const struct loss_run run = {goal->loss, &step->a->t, goal->target, goal->mask, goal->unit};
-    ot_result r;
-    ot_loss_run(&run, gradient, p->session->pool, p->session->kernels, &r);
-    if (goal->unit != goal->total && goal->total)
-        r.loss *= (double)goal->unit / (double)goal->total;
-    if (!isfinite(r.loss) && (gradient || !p->session->options.allow_nonfinite))
-        return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g",
-                       isnan(r.loss) ? (double)NAN : r.loss); /* no "-nan" */
-    goal->result->loss += r.loss;
-    goal->result->count += r.count;
-    goal->result->correct += r.correct;
-    return OT_OK;
-}
-
-ot_status ot_run_step(struct plan *p, struct step *step, const struct goal *goal, ot_error *err) {
-    switch (step->kind) {
-    case OT_STEP_LOSS:
-        return run_loss(p, step, goal, err);
-    case OT_STEP_ADD:
-        add(p->session->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
-        return OT_OK;
-    case OT_STEP_ONE:
-        *ot_f(&step->a->t) = 1;
-        return OT_OK;
-    case OT_STEP_ZERO:
-        memset(step->a->t.data, 0, ot_bytes(&step->a->t));
-        return OT_OK;
-    case OT_STEP_ACCUMULATE:
-        if (!is_done(p, step)) accumulate(p, step);
-        return OT_OK;
-    default:
-        return run_node(p, step, err);
-    }
-}
-
-/* The same with clocks for a pass that makes both gradients of a product. */
-static ot_status run_joint(struct plan *p, struct step *step, ot_error *err) {
-    double weight = 0, start = ot_clock();
-    step->node->weight_share = &weight;
-    const ot_status status = run_node(p, step, err);
-    step->node->weight_share = NULL;
-    const double part = weight * (ot_clock() - start);
-    ot_timing_add(&step->time, start + part);
-    ot_timing_add(&step->weight_time, ot_clock() - part);
-    return status;
-}
-
-/* For others, one gradient is asked for after the other. */
-static ot_status run_in_turn(struct plan *p, struct step *step, ot_error *err) {
-    struct op_node *n = step->node;
-    double start = ot_clock();
-    struct tensor *dx[OT_PRODUCT_INPUTS] = {0};
-    const size_t size = (size_t)n->n_in * sizeof *dx;
-    memcpy(dx, n->dx, size);
-    ot_status status = OT_OK;
-    if (dx[0]) {
-        memset(n->dx + 1, 0, size - sizeof *dx);
-        status = run_node(p, step, err);
-        ot_timing_add(&step->time, start);
-    }
-    memcpy(n->dx, dx, size);
-    n->dx[0] = NULL;
-    start = ot_clock();
-    if (!status) status = run_node(p, step, err);
-    ot_timing_add(&step->weight_time, start);
-    n->dx[0] = dx[0];
-    return status;
-}
-
-static ot_status run_timed(struct plan *p, struct step *step, const struct goal *goal,
-                           ot_error *err) {
-    if (is_done(p, step)) return OT_OK; /* nothing to time */
-    if (ot_step_weight(step)) {
-        const bool joint = step->node->joint && step->node->dx[0];
-        return (joint ? run_joint : run_in_turn)(p, step, err);
-    }
-    const double start = ot_clock();
-    OT_TRY(ot_run_step(p, step, goal, err));
-    ot_timing_add(&step->time, start);
-    return OT_OK;
-}
 
 /* Steps [from, to). */
 static ot_status run_range(struct plan *p, int from, int to, const struct goal *goal,
                            ot_error *err) {
     const bool profile = p->session->profile.on;
     for (int s = from; s < to; s++)
-        OT_TRY((profile ? run_timed : ot_run_step)(p, &p->step[s], goal, err));
+        OT_TRY((profile ? ot_run_step_timed : ot_run_step)(p, &p->step[s], goal, err));
     return OT_OK;
 }
 
-void ot_plan_set_inputs(struct plan *p, const ot_tensor *inputs) {
-    if (p->block != p->session->block) ot_plan_bind(p);
-    bind_inputs(p, inputs);
-}
-
-ot_status ot_run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
-                       ot_error *err) {
+static ot_status run_steps(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
+                           ot_error *err) {
     ot_plan_set_inputs(p, inputs);
     const ot_status status = run_range(p, 0, p->n_steps, goal, err);
     return status == OT_ERROR_NUMERIC ? ot_plan_blame(p, inputs, err) : status;
 }
 
+/* Rows [from, from + rows) of t. */
+static ot_tensor slice(const ot_tensor *t, int64_t from, int64_t rows) {
+    ot_tensor part = *t;
+    size_t bytes = ot_type_size(t->type);
+    for (int i = 1; i < t->rank; i++) bytes *= (size_t)t->dim[i];
+    part.dim[0] = rows;
+    part.data = (const char *)t->data + (size_t)from * bytes;
+    return part;
+}
+
+static ot_status run_parts(struct plan *d, const ot_tensor *inputs, const struct goal *goal,
+                           ot_error *err) {
+    struct step_context *context = &d->session->context;
+    const int64_t rows = d->batch / d->parts, longer = d->batch % d->parts;
+    ot_status status = OT_OK;
+    int64_t from = 0;
+    for (d->done = 0; d->done < d->parts && !status;) {
+        const int64_t n = rows + (d->done < longer);
+        const ot_tensor target = slice(goal->target, from, n);
+        const ot_tensor mask = goal->mask ? slice(goal->mask, from, n) : target;
+        const struct goal part = {goal->loss, &target, goal->mask ? &mask : NULL, goal->total,
+                                  goal->unit, goal->result};
+        for (int i = 0; i < d->n_inputs; i++)
+            d->slice[i] = d->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
+        context->first = from;
+        context->samples = n;
+        status = run_steps(d->part[longer && d->done >= longer], d->slice, &part, err);
+        d->done += !status;
+        from += n;
+    }
+    context->first = context->samples = 0;
+    return status;
+}
+
 ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
                       ot_error *err) {
-    return (p->parts ? ot_run_parts : ot_run_steps)(p, inputs, goal, err);
+    return (p->parts ? run_parts : run_steps)(p, inputs, goal, err);
 }
 
 ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err) {
@@ -204,12 +65,4 @@ ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err
 
 ot_status ot_plan_backward(struct plan *p, ot_error *err) {
     return run_range(p, p->n_forward, p->n_steps, NULL, err);
-}
-
-void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n) {
-    for (int i = 0; i < n; i++) {
-        const struct tensor *t = &p->output[i]->t;
-        outputs[i] = (ot_tensor){.type = t->type, .rank = t->rank, .data = t->data};
-        memcpy(outputs[i].dim, t->dim, sizeof outputs[i].dim);
-    }
 }
