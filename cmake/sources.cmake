@@ -141,6 +141,7 @@ set(RUNTIME_SOURCES
   runtime/join.c
   runtime/known.c
   runtime/layout.c
+  runtime/look.c
   runtime/loop.c
   runtime/loss.c
   runtime/loss_choice.c
@@ -156,6 +157,7 @@ set(RUNTIME_SOURCES
   runtime/memory.c
   runtime/missed.c
   runtime/moved.c
+  runtime/moved_find.c
   runtime/node.c
   runtime/optimizer.c
   runtime/parameter.c
@@ -167,9 +169,11 @@ set(RUNTIME_SOURCES
   runtime/run.c
   runtime/schedule.c
   runtime/session.c
+  runtime/sources.c
   runtime/step.c
   runtime/table.c
   runtime/tail.c
+  runtime/target.c
   runtime/train.c
   runtime/trained.c
   runtime/training_loss.c
@@ -182,6 +186,7 @@ set(RUNTIME_SOURCES
   runtime/unroll_graph.c
   runtime/unroll_parts.c
   runtime/update.c
+  runtime/values.c
 )
 
 set(TOOL_SOURCES

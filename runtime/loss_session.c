@@ -22,65 +22,7 @@ void ot_session_reset_loss(struct ot_session *s) {
     s->loss_kind = s->loss_is_chosen ? s->loss.kind : guess_loss(s);
 }
 
-/* ---- the inputs of a language model ---- */
-
-static bool is_named_mask(const struct ot_session *s, int i) {
-    return strstr(s->graph->value[s->graph->input[i]].name, "mask") != NULL;
-}
-
-/* The input of integers [N, T] beside an output [N, T, C]. */
-static const ot_tensor *find_tokens(const struct ot_session *s, const struct tensor *output,
-                                    const ot_tensor *inputs, int n) {
-    const struct loss_output o = {.t = output};
-    for (int i = 0; i < n && output->rank > 2; i++) {
-        const ot_tensor *t = &inputs[i];
-        if (!ot_is_integer(t->type) || t->type == OT_BOOL || t->rank != 2 || is_named_mask(s, i))
-            continue;
-        const int axis = ot_loss_find_axis(&s->loss, &o, t);
-        if (axis && output->dim[0] == t->dim[0] && output->dim[axis] > 1) return t;
-    }
-    return NULL;
-}
-
-/* The input that tells which tokens count. */
-static const ot_tensor *find_mask(const struct ot_session *s, const ot_tensor *tokens,
-                                  const ot_tensor *inputs, int n) {
-    for (int i = 0; i < n; i++) {
-        const ot_tensor *t = &inputs[i];
-        if (is_named_mask(s, i) && (ot_is_integer(t->type) || t->type == OT_FLOAT) &&
-            t->rank == 2 && t->dim[0] == tokens->dim[0] && t->dim[1] == tokens->dim[1])
-            return t;
-    }
-    return NULL;
-}
-
-/* ---- what a plan computes ---- */
-
-/* The output of the whole batch, in *t. A Softmax that is skipped may name an axis that the output
- * has not: no hint. */
-static struct loss_output output_of(const struct plan *p, const ot_tensor *inputs,
-                                    struct tensor *t) {
-    const struct plan *part = p->parts ? p->part[0] : p;
-    const struct ot_session *s = p->session;
-    *t = part->logits->t;
-    if (p->parts) t->dim[0] = p->batch;
-    const int found = s->loss_axis < 0 ? t->rank + s->loss_axis : s->loss_axis;
-    const int axis = part->class_axis > 0 ? part->class_axis : found;
-    const char *activation = ot_tail_activation(part->graph, &part->tail);
-    return (struct loss_output){.t = t,
-                                .hint = axis > 0 && axis < t->rank ? axis : 0,
-                                .sigmoid = !strcmp(activation, "Sigmoid"),
-                                .tokens = find_tokens(s, t, inputs, p->n_inputs)};
-}
-
-ot_status ot_plan_expect_target(struct plan *p, ot_error *err) {
-    const struct ot_session *s = p->session;
-    struct tensor t;
-    const struct loss_output o = output_of(p, p->input, &t);
-    OT_TRY(ot_loss_make(&s->loss, s->loss_kind, &o, NULL, true, &p->loss, err));
-    ot_loss_target(&p->loss, &t, &p->target);
-    return OT_OK;
-}
+/* ---- steps ---- */
 
 /* Scores were taken for probabilities along one axis; the classes have to stand along it. */
 static ot_status check_axis(const struct plan *p, const struct loss *loss, ot_error *err) {
@@ -104,8 +46,6 @@ static void note_axis(struct ot_session *s, const struct tensor *output, const o
         return;
     s->loss_axis = loss->axis == last ? -1 : loss->axis;
 }
-
-/* ---- steps ---- */
 
 static ot_status check_data(const ot_tensor *target, ot_error *err) {
     if (!target->data) return ot_fail(err, OT_ERROR_ARGUMENT, "the target has no data");
@@ -145,18 +85,18 @@ static ot_status make_goal(struct ot_session *s, enum plan_kind kind, const ot_t
     struct loss loss;
     OT_TRY(ot_session_plan(s, kind, inputs, n, plan, err));
     OT_TRY(ot_plan_check(*plan, inputs, err));
-    struct loss_output o = output_of(*plan, inputs, &t);
+    struct loss_output o = ot_plan_loss_output(*plan, inputs, &t);
     OT_TRY(settle(s, &o, target, true, &loss, err));
     if ((*plan)->skips != ot_plan_skips(*plan)) {
         OT_TRY(ot_session_plan(s, kind, inputs, n, plan, err));
-        o = output_of(*plan, inputs, &t);
+        o = ot_plan_loss_output(*plan, inputs, &t);
         OT_TRY(
             ot_loss_make(&s->loss, s->loss_kind, &o, target ? target : o.tokens, true, &loss, err));
     }
     OT_TRY(check_axis(*plan, &loss, err));
     struct plan *p = *plan;
     goal->target = target ? target : o.tokens;
-    goal->mask = loss.kind == OT_LOSS_NEXT_TOKEN ? find_mask(s, goal->target, inputs, n) : NULL;
+    goal->mask = loss.kind == OT_LOSS_NEXT_TOKEN ? ot_find_mask(s, goal->target, inputs, n) : NULL;
     const struct loss_run run = {&loss, &t, goal->target, goal->mask, 0};
     OT_TRY(ot_loss_count(&run, &goal->total, err));
     note_axis(s, &t, goal->target, &loss);
@@ -199,7 +139,7 @@ static ot_status find_output(struct ot_session *s, const ot_tensor *inputs, int 
         return OT_OK;
     }
     OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
-    *o = output_of(p, inputs, t);
+    *o = ot_plan_loss_output(p, inputs, t);
     return OT_OK;
 }
 

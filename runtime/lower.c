@@ -1,10 +1,8 @@
 /* lower.c - the nodes of the graph become op_nodes of the plan, for concrete shapes.
  *
  * Nodes are taken in order, some as one operator with others (fuse.c), not those that only move a
- * sparse weight (moved.c); layout.c chooses between
- * rows and lanes, node.c makes steps of them. Where layouts meet, an internal operator stands
- * between: Reorder (rows <-> lanes) and Densify (a weight with a pattern, for a dense kernel). Both
- * have gradients like any operator.
+ * sparse weight (moved.c); layout.c chooses between rows and lanes, values.c brings their inputs
+ * there, node.c makes steps of them.
  */
 #include "runtime/lower.h"
 
@@ -14,95 +12,6 @@
 #include "runtime/missed.h"
 #include "runtime/session.h"
 #include "runtime/moved.h"
-
-/* ---- what a value is in each layout ---- */
-
-static bool same_lanes(const struct tensor *t, struct lanes lanes) {
-    return t->lanes == lanes.count && t->lane_rank == lanes.rank;
-}
-
-/* An internal operator with one input and one output. */
-static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
-                        struct lanes lanes, struct entry **to, ot_error *err) {
-    struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
-    struct entry *y = ot_plan_entry(p, from->name);
-    if (!node || !y) return ot_plan_no_memory(err);
-    *node =
-        (struct node){.name = from->name, .op_type = op_type, .domain = "", .n_in = 1, .n_out = 1};
-    struct plan_node *pn = ot_node_new(p, &p->arena, ot_op_find(op_type), node, -1);
-    if (!pn) return ot_plan_no_memory(err);
-    y->weight = from->weight;
-    y->t.lanes = lanes.count;
-    y->t.lane_rank = lanes.rank;
-    pn->n.x[0] = &from->t;
-    pn->n.y[0] = &y->t;
-    ot_node_find_wants(&pn->n);
-    *to = y;
-    return ot_node_finish(p, pn, err);
-}
-
-/* A value that no node computes: input, parameter or constant. */
-static ot_status source(struct plan *p, int v, ot_error *err) {
-    struct ot_session *s = p->session;
-    const struct value *value = &p->graph->value[v];
-    if (p->moved[v]) return ot_moved_make(p, v, err);
-    struct entry *e = ot_plan_entry(p, value->name);
-    if (!e) return ot_plan_no_memory(err);
-    int k = p->parameter_of[v];
-    if (k >= 0) {
-        const struct parameter *w = &s->parameter[k];
-        e->t = w->t;
-        e->parameter = k;
-        e->weight = true;
-        e->wants = ot_plan_trains(p->kind) && ot_is_trained(w) &&
-                   !(w->is_norm && s->options.bn == OT_BN_FROZEN);
-    } else if (value->constant) {
-        e->t = *value->constant;
-        e->t.role = OT_ROLE_CONST;
-    } else {
-        return ot_fail(err, OT_ERROR_INVALID, "value '%s' is used before it is computed",
-                       value->name);
-    }
-    e->t.half = ot_half_of(value->type);
-    p->rows[v] = e;
-    return OT_OK;
-}
-
-ot_status ot_lower_value(struct plan *p, int v, struct entry **e, ot_error *err) {
-    if (!p->rows[v] && !p->lanes[v]) OT_TRY(source(p, v, err));
-    *e = p->lanes[v] ? p->lanes[v] : p->rows[v];
-    return OT_OK;
-}
-
-static ot_status in_rows(struct plan *p, int v, struct entry **e, ot_error *err) {
-    OT_TRY(ot_lower_value(p, v, e, err));
-    if (!p->rows[v]) OT_TRY(insert(p, "Reorder", p->lanes[v], OT_ROWS, &p->rows[v], err));
-    *e = p->rows[v];
-    return OT_OK;
-}
-
-static ot_status in_lanes(struct plan *p, int v, struct lanes lanes, struct entry **e,
-                          ot_error *err) {
-    OT_TRY(ot_lower_value(p, v, e, err));
-    if ((*e)->t.role == OT_ROLE_CONST || (*e)->t.role == OT_ROLE_PARAM) return OT_OK;
-    if (p->lanes[v] && !same_lanes(&p->lanes[v]->t, lanes)) {
-        OT_TRY(in_rows(p, v, e, err));
-        p->lanes[v] = NULL;
-    }
-    if (!p->lanes[v])
-        OT_TRY(insert(p, "Reorder", p->rows[v], lanes, &p->lanes[v], err));
-    *e = p->lanes[v];
-    return OT_OK;
-}
-
-/* A weight with a pattern as a dense tensor. */
-static ot_status densified(struct plan *p, int v, struct entry **e, ot_error *err) {
-    OT_TRY(ot_lower_value(p, v, e, err));
-    if (!(*e)->t.pattern) return OT_OK;
-    if (!p->dense[v]) OT_TRY(insert(p, "Densify", *e, OT_ROWS, &p->dense[v], err));
-    *e = p->dense[v];
-    return OT_OK;
-}
 
 /* ---- one node ---- */
 
@@ -140,7 +49,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
         note_sparse(p, node->in[i], sparse.rank > 0 || rows);
         const bool live = i == 1 && n->form != OT_FORM_SPARSE;
         if (rows || live || (sparse.rank && ((n->op->sparse_in >> i) & 1))) continue;
-        OT_TRY(densified(p, node->in[i], &e, err));
+        OT_TRY(ot_lower_densified(p, node->in[i], &e, err));
         n->x[i] = &e->t;
     }
     *lanes = ot_layout_of(p, n, sparse);
@@ -148,8 +57,8 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
         if (node->in[i] < 0 || !ot_op_reads(n->op, i)) continue;
         if (ot_is_fixed(n->x[i]) || ot_entry(n->x[i])->weight) continue;
         const bool rows = !lanes->rank || (i < 32 && n->op->rows_in >> i & 1);
-        OT_TRY(rows ? in_rows(p, node->in[i], &e, err)
-                    : in_lanes(p, node->in[i], *lanes, &e, err));
+        OT_TRY(rows ? ot_lower_rows(p, node->in[i], &e, err)
+                    : ot_lower_lanes(p, node->in[i], *lanes, &e, err));
         n->x[i] = &e->t;
     }
     return OT_OK;
@@ -244,11 +153,6 @@ static void close_needs(const struct plan *p, bool *needed) {
 }
 
 static int loss_value(const struct plan *p) { return p->graph->output[p->session->loss_output]; }
-
-ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err) {
-    OT_TRY(in_rows(p, v, e, err));
-    return (*e)->t.pattern ? densified(p, v, e, err) : OT_OK;
-}
 
 static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) {
     return (ot_gradient_makes(p, v) ? ot_gradient_result : ot_lower_dense)(p, v, e, err);

@@ -1,4 +1,4 @@
-/* lower.h - what lower.c, layout.c and node.c share. */
+/* lower.h - what the files share that make steps of the nodes of a graph. */
 #ifndef OT_RUNTIME_LOWER_H
 #define OT_RUNTIME_LOWER_H
 
@@ -7,10 +7,23 @@
 
 static const struct lanes OT_ROWS = {0, 0};
 
-/* ---- lower.c ---- */
+/* ---- sources.c ---- */
 
-/* The value in whatever layout it has. */
+/* An input, a parameter or a constant in whatever layout it has. */
+ot_status ot_lower_source(struct plan *p, int v, struct entry **e, ot_error *err);
+
+/* ---- values.c ---- */
+
+/* The value in whatever layout it has; in rows; in these lanes, where it is neither constant nor a
+ * parameter. */
 ot_status ot_lower_value(struct plan *p, int v, struct entry **e, ot_error *err);
+ot_status ot_lower_rows(struct plan *p, int v, struct entry **e, ot_error *err);
+ot_status ot_lower_lanes(struct plan *p, int v, struct lanes lanes, struct entry **e,
+                         ot_error *err);
+/* A weight with a pattern as a dense tensor. */
+ot_status ot_lower_densified(struct plan *p, int v, struct entry **e, ot_error *err);
+/* Value v in rows, a weight with its zeros. */
+ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err);
 
 /* ---- layout.c ---- */
 
@@ -30,11 +43,6 @@ bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i)
 struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *n);
 /* The layout in which it runs, these being its sparse_lanes. */
 struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct lanes sparse);
-
-/* ---- lower.c ---- */
-
-/* Value v in rows, a weight with its zeros. */
-ot_status ot_lower_dense(struct plan *p, int v, struct entry **e, ot_error *err);
 
 /* ---- gradient.c ---- */
 

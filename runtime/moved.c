@@ -15,42 +15,12 @@
 
 /* ---- finding them ---- */
 
-static bool moves(const struct op *op, int i) { return op && op->moves >> (i < 15 ? i : 15) & 1; }
-
-/* Appends x where it is not there yet. */
-static bool enlist(int *list, int *n, int x) {
-    for (int i = 0; i < *n; i++)
-        if (list[i] == x) return true;
-    if (*n == OT_MOVED_MOST) return false;
-    list[(*n)++] = x;
-    return true;
-}
-
-static bool enter(const struct graph *g, int v, struct moved *m) {
-    if (v < 0) return false;
-    if (g->value[v].constant) return enlist(m->origin, &m->n_origins, v);
-    return g->value[v].producer >= 0 && enlist(m->node, &m->n_nodes, g->value[v].producer);
-}
-
-bool ot_moved_find(const struct graph *g, int v, struct moved *m) {
-    m->n_nodes = m->n_origins = 0;
-    if (!enter(g, v, m)) return false;
-    for (int k = 0; k < m->n_nodes; k++) {
-        const struct node *node = &g->node[m->node[k]];
-        const struct op *op = ot_op_of(node);
-        if (!op || !op->moves) return false;
-        for (int i = 0; i < node->n_in; i++)
-            if (moves(op, i) && !enter(g, node->in[i], m)) return false;
-    }
-    return true;
-}
-
 /* Does the graph itself say where the elements go? */
 static bool is_fixed(const struct graph *g, const struct moved *m) {
     for (int k = 0; k < m->n_nodes; k++) {
         const struct node *node = &g->node[m->node[k]];
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] >= 0 && !moves(ot_op_of(node), i) && !g->value[node->in[i]].constant)
+            if (node->in[i] >= 0 && !ot_moves(ot_op_of(node), i) && !g->value[node->in[i]].constant)
                 return false;
     }
     return true;
@@ -132,7 +102,7 @@ static struct tensor *add_numbers(struct mover *w, int v, const struct tensor *t
 /* The numbers of its slots where a weight has them, -1 elsewhere. */
 static ot_status number_slots(struct mover *w, int v, ot_error *err) {
     struct entry *x;
-    OT_TRY(ot_lower_value(w->p, v, &x, err));
+    OT_TRY(ot_lower_source(w->p, v, &x, err));
     const struct tensor *t = &x->t;
     const struct pattern *q = t->pattern;
     const int64_t n = ot_elements(t);
@@ -235,7 +205,7 @@ static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *e
     if (!pn || !map || !y) return ot_plan_no_memory(err);
     for (int i = 0; i < w->m->n_origins; i++) {
         struct entry *x;
-        OT_TRY(ot_lower_value(p, w->m->origin[i], &x, err));
+        OT_TRY(ot_lower_source(p, w->m->origin[i], &x, err));
         pn->n.x[1 + i] = &x->t;
     }
     pn->n.x[0] = &map->t;

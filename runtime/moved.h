@@ -6,6 +6,7 @@
 
 #include "runtime/base/graph.h"
 
+struct op;
 struct plan;
 
 enum { OT_MOVED_MOST = 64 };
@@ -16,6 +17,8 @@ struct moved {
     int node[OT_MOVED_MOST], origin[OT_MOVED_MOST]; /* each once */
 };
 
+/* Does the operator move the elements of input i, and do no more? */
+bool ot_moves(const struct op *op, int i);
 /* A constant is made of itself. False: something else makes v, or more than OT_MOVED_MOST nodes. */
 bool ot_moved_find(const struct graph *g, int v, struct moved *m);
 

@@ -2,7 +2,7 @@
  *
  * ot_plan_new (compile.c) takes the inputs' shapes (inputs.c), unrolls the loops of the graph
  * (unroll.c) and walks it once: lower.c makes an op_node of every node that the result needs
- * (layouts: layout.c; shapes and folding: node.c), join.c joins neighbours, autodiff.c
+ * (layouts: layout.c, values.c; shapes and folding: node.c), join.c joins neighbours, autodiff.c
  * appends the backward steps, memory.c gives every buffer its place in one block. Running it is one
  * loop over the steps (run.c, step.c, bind.c). Every plan prints itself (print.c).
  */

@@ -63,6 +63,12 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
 ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
                           const ot_tensor *target, struct plan **plan, struct goal *goal,
                           ot_error *err);
+/* What a plan's loss looks at: the output of the whole batch, whose shape *t gets. */
+struct loss_output ot_plan_loss_output(const struct plan *p, const ot_tensor *inputs,
+                                       struct tensor *t);
+/* The input of a language model that tells which tokens count; NULL: there is none. */
+const ot_tensor *ot_find_mask(const struct ot_session *s, const ot_tensor *tokens,
+                              const ot_tensor *inputs, int n);
 /* Forgets what targets have told of the loss. */
 void ot_session_reset_loss(struct ot_session *s);
 /* All bytes that count against the memory limit when this plan runs. */
