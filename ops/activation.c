@@ -52,14 +52,14 @@ static int64_t shrink_integer(int64_t x, ot_type type, const void *state) {
 
 static ot_status prepare_with(struct op_node *n, const char *a, float default_a, const char *b,
                               float default_b, ot_error *err) {
-    struct params *p = n->state;
+    struct params *p = ot_op_plan(n);
     p->a = ot_attr_float(n->node, a, default_a);
     p->b = ot_attr_float(n->node, b, default_b);
     return ot_unary_prepare(n, err);
 }
 
 static ot_status shrink_prepare(struct op_node *n, ot_error *err) {
-    *(struct params *)n->state =
+    *(struct params *)ot_op_plan(n) =
         (struct params){ot_attr_float(n->node, "lambd", 0.5f), ot_attr_float(n->node, "bias", 0)};
     return ot_unary_prepare_number(n, err);
 }

@@ -12,7 +12,7 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *theta = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t *size;
     int count;
     char text[128];
@@ -51,7 +51,7 @@ static void coordinates(const struct state *s, int64_t place, float *p) {
 static void forward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int columns = s->rank + 1;
     const float *theta = ot_f(n->x[0]) + sample * s->rank * columns;
     float *y = ot_f(n->y[0]) + sample * s->places * s->rank, p[MOST + 1];
@@ -67,7 +67,7 @@ static void forward_sample(void *arg, int sample, int worker) {
 static void backward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int columns = s->rank + 1;
     const float *dy = ot_f(n->dy[0]) + sample * s->places * s->rank;
     float *dtheta = ot_f(n->dx[0]) + sample * s->rank * columns, p[MOST + 1];
@@ -81,12 +81,12 @@ static void backward_sample(void *arg, int sample, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->samples, forward_sample, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_parallel_for(n->pool, (int)s->samples, backward_sample, n);
 }
 
@@ -106,7 +106,7 @@ const struct op ot_op_AffineGrid = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "align_corners:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -11,7 +11,7 @@ struct state {
 
 static ot_status prepare_for(struct op_node *n, int sign, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis, rank = 0;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -56,7 +56,7 @@ static int64_t find(const struct state *s, const float *x) {
 static void task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     ot_task_range(s->outer * s->inner, 1 + 4096 / s->length, number, &from, &to);
     for (int64_t i = from; i < to; i++) {
@@ -68,7 +68,7 @@ static void task(void *arg, int number, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t results = s->outer * s->inner;
     if (results > 0)
         ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / s->length), task, n);
@@ -99,7 +99,7 @@ static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{
         .min_out = 1,                                        \
         .max_out = 1,                                        \
         .attributes = "axis:i keepdims:i select_last_index:i", \
-        .state_size = sizeof(struct state),                  \
+        .plan_size = sizeof(struct state),                  \
         .prepare = ready,                                    \
         .forward = forward,                                  \
         .cases = texts,                                      \

@@ -10,7 +10,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0], *list = n->x[1];
     int64_t dim[OT_MAX_RANK + 1];
     OT_TRY(ot_movable(n, 0, err));
@@ -34,7 +34,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t size = ot_type_size(n->x[0]->type);
     const char *x = n->x[0]->data;
     char *y = n->y[0]->data;
@@ -45,7 +45,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     float *dx = ot_f(n->dx[0]);
     const float *dy = ot_f(n->dy[0]);
@@ -61,7 +61,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_ArrayFeatureExtractor = {
     .name = "ArrayFeatureExtractor", .domain = "ai.onnx.ml", .since = 1, .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .attributes = "", .state_size = sizeof(struct state),
+    .min_out = 1, .max_out = 1, .attributes = "", .plan_size = sizeof(struct state),
     .prepare = prepare, .forward = forward, .backward = backward,
     .limits = "constant elements", .cases = cases,
 };

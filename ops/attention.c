@@ -241,7 +241,7 @@ static void size_memory(struct op_node *n, struct state *s) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(read_shapes(n, s, err));
     OT_TRY(check_valid(n, s, err));
     OT_TRY(read_mask(n, s, err));
@@ -258,7 +258,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- scores ---- */
 
 static float *capped(const struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return s->cap > 0 ? (float *)n->save + (s->scores + 15) / 16 * 16 : NULL;
 }
 
@@ -294,7 +294,7 @@ static void softmax(float *x, int64_t count) {
 static void forward_row(void *arg, int row, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *x = (float *)n->save + row * s->keys, *cap = capped(n);
     float *shown = n->n_out > 3 && n->y[3] ? ot_f(n->y[3]) + row * s->keys : NULL;
     const size_t bytes = (size_t)s->keys * sizeof *x;
@@ -317,7 +317,7 @@ static float *mask_gradient(const struct op_node *n) {
 static void backward_row(void *arg, int row, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *p = (const float *)n->save + row * s->keys, *cap = capped(n);
     float *d = (float *)n->scratch + s->d_at + row * s->keys;
     double dot = 0;
@@ -331,7 +331,7 @@ static void backward_row(void *arg, int row, int worker) {
 
 /* dmask, before the cap's slope comes in. */
 static void backward_mask(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *d = (float *)n->scratch + s->d_at, *dm = mask_gradient(n), *cap = capped(n);
     memset(dm, 0, ot_bytes(n->dx[MASK]));
     for (int64_t i = 0; i < s->scores; i++) {
@@ -346,7 +346,7 @@ static void backward_mask(struct op_node *n) {
 /* ---- passes ---- */
 
 static void pack_inputs(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *scratch = n->scratch;
     float *const to[OPERANDS] = {scratch + s->q_at, scratch + s->k_at, scratch + s->v_at, NULL,
                                  scratch + s->k_at, scratch + s->v_at};
@@ -356,7 +356,7 @@ static void pack_inputs(struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *scratch = n->scratch, *p = n->save;
     const int64_t heads = s->batch * s->heads, keys = s->batch * s->kv_heads * s->keys;
     pack_inputs(n);
@@ -378,7 +378,7 @@ static void forward(struct op_node *n) {
 
 /* Gradient of inputs i and, of the past, `past`, from the packed form. */
 static void unpack(struct op_node *n, int i, int past, const float *from) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int list[2] = {i, past};
     for (int k = 0; k < 2; k++) {
         if (list[k] >= n->n_in || !n->dx[list[k]]) continue;
@@ -388,7 +388,7 @@ static void unpack(struct op_node *n, int i, int past, const float *from) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *scratch = n->scratch, *p = n->save, *d = scratch + s->d_at, *o = scratch + s->o_at;
     float *q = scratch + s->q_at, *dk = scratch + s->dk_at, *dv = scratch + s->dv_at;
     const int64_t heads = s->batch * s->heads, few = s->batch * s->kv_heads;
@@ -448,7 +448,7 @@ const struct op ot_op_Attention = {
     .attributes = "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f "
                   "softcap:f softmax_precision:i left_window_size:i right_window_size:i",
     .needs = OT_X(Q) | OT_X(K) | OT_X(V) | OT_X(PAST_K) | OT_X(PAST_V),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -15,7 +15,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool padding = ot_attr_int(n->node, "count_include_pad", 0) != 0;
     OT_TRY(ot_pooling_prepare(n, &s->p, err));
     for (int d = 0; d < 3; d++) {
@@ -68,7 +68,7 @@ static void plane(const struct state *s, float *x, float *y, bool back) {
 }
 
 static void forward_plane(const struct op_node *n, int64_t number) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
     float *y = ot_f(n->y[0]) + number * out;
     memset(y, 0, (size_t)out * sizeof *y);
@@ -76,7 +76,7 @@ static void forward_plane(const struct op_node *n, int64_t number) {
 }
 
 static void backward_plane(const struct op_node *n, int64_t number) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
     float *dx = ot_f(n->dx[0]) + number * in;
     memset(dx, 0, (size_t)in * sizeof *dx);
@@ -84,12 +84,12 @@ static void backward_plane(const struct op_node *n, int64_t number) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_pooling_run(n, &s->p, forward_plane);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_pooling_run(n, &s->p, backward_plane);
 }
 
@@ -122,7 +122,7 @@ const struct op ot_op_AveragePool = {
     .max_out = 1,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
                   "count_include_pad:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = ot_pooling_lanes,
     .prepare = prepare,
     .forward = forward,

@@ -78,7 +78,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
@@ -108,7 +108,7 @@ static void put(const struct op_node *n, int output, int64_t c, float value) {
 /* Running mean or variance (x[i]) moves towards the batch's; outputs i - 2 and i get them. Where it
  * is not a statistic of the model but a computed value, it stays. */
 static void move_statistic(const struct op_node *n, int i, int64_t c, float batch) {
-    const float keep = ((const struct state *)n->state)->momentum;
+    const float keep = ((const struct state *)n->plan)->momentum;
     float *running = ot_f(n->x[i]) + c;
     const float moved = keep * *running + (1 - keep) * batch;
     if (n->x[i]->role == OT_ROLE_PARAM) *running = moved;
@@ -120,7 +120,7 @@ static void move_statistic(const struct op_node *n, int i, int64_t c, float batc
  * their sum of squares around it. */
 static void statistics(const struct op_node *n, int64_t c, double m, double square, float *mean,
                        float *inverse) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (s->batch && s->x.count) {
         const double var = square / (double)s->x.count;
         *mean = (float)m;
@@ -139,7 +139,7 @@ static void statistics(const struct op_node *n, int64_t c, double m, double squa
 
 /* Mean and 1 / sqrt(var + epsilon) that forward used: statistics have moved since. */
 static void used_statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *saved = n->save;
     *mean = s->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
     *inverse = s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
@@ -150,7 +150,7 @@ static int group_size(const struct state *s) { return s->x.units ? OT_UNIT : 1; 
 
 static void describe(const struct op_node *n, int64_t group, struct norm_unit *unit,
                      float *inverse) {
-    const int size = group_size(n->state);
+    const int size = group_size(n->plan);
     for (int k = 0; k < size; k++) {
         const int64_t c = group * size + k;
         used_statistics(n, c, &unit->x0[k], &inverse[k]);
@@ -168,7 +168,7 @@ static bool past_cache(const struct state *s, const struct norm *a) {
 static void normalize(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct norm_unit unit;
     float inverse[OT_UNIT];
     describe(n, group, &unit, inverse);
@@ -188,7 +188,7 @@ static void normalize(void *arg, int group, int worker) {
 
 static void forward_group(void *arg, int group, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int size = group_size(s);
     double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0};
     if (s->batch) ot_channel_moments(n->kernels, &s->x, ot_f(n->x[X]), group, mean, square);
@@ -202,12 +202,12 @@ static void forward_group(void *arg, int group, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->x.channels, forward_group, n);
 }
 
 static void again(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->x.channels, normalize, n);
 }
 
@@ -221,7 +221,7 @@ static float *wanted(const struct op_node *n, int i) {
 
 /* What holds for a whole group; pointers are those of the whole tensors. */
 static struct norm_gradient begin_gradient(const struct op_node *n, const struct norm_unit *unit) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (struct norm_gradient){.unit = s->x.units ? unit : NULL,
                                   .dy = ot_f(n->dy[0]),
                                   .more = n->more ? ot_f(n->more) : NULL,
@@ -239,7 +239,7 @@ static struct norm_gradient begin_gradient(const struct op_node *n, const struct
 
 static void backward_data(const struct op_node *n, int64_t group,
                           const struct norm_gradient *whole) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const bool reads_x = s->batch || (s->follow && !whole->y);
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + group) * s->x.inner;
@@ -258,7 +258,7 @@ static void backward_data(const struct op_node *n, int64_t group,
  * g (x - mean). */
 static void backward_channel(const struct op_node *n, int64_t c, int k, double inverse, double sum,
                              double product, struct norm_unit *unit) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const double gain = (double)unit->gain[k], m = (double)s->x.count, fixed = s->batch ? 0 : gain;
     const double per_variance = -inverse * inverse * product;
     if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * inverse);
@@ -272,7 +272,7 @@ static void backward_channel(const struct op_node *n, int64_t c, int k, double i
 static void backward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int size = group_size(s);
     struct norm_unit unit;
     float inverse[OT_UNIT];
@@ -290,7 +290,7 @@ static void backward_group(void *arg, int group, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->x.channels, backward_group, n);
 }
 
@@ -392,7 +392,7 @@ static const char *const add_relu_cases[] = {
         .dx_over_dy = OT_X(X) | OT_X(Z),                                                    \
         .takes_more = true,                                                                 \
         .internal = inner,                                                                  \
-        .state_size = sizeof(struct state),                                                 \
+        .plan_size = sizeof(struct state),                                                 \
         .lanes = lanes,                                                                     \
         .channel_lanes = OT_CHANNEL_LANES,                                                  \
         .prepare = prepare,                                                                 \

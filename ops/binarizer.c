@@ -9,13 +9,13 @@ static void value(const float *x, float *y, int64_t n, const void *state) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    ((struct params *)n->state)->a = ot_attr_float(n->node, "threshold", 0);
+    ((struct params *)ot_op_plan(n))->a = ot_attr_float(n->node, "threshold", 0);
     return ot_unary_prepare_number(n, err);
 }
 
 static void forward(struct op_node *n) {
     const struct tensor *x = n->x[0];
-    const double threshold = (double)((const struct params *)n->state)->a;
+    const double threshold = (double)((const struct params *)n->plan)->a;
     if (x->type == OT_FLOAT) {
         ot_unary_forward(n, value);
         return;
@@ -31,7 +31,7 @@ static const char *const cases[] = {"X[2,3,5] threshold=0.5 lanes -> Y[2,3,5]",
 
 const struct op ot_op_Binarizer = {
     .name = "Binarizer", .domain = "ai.onnx.ml", .since = 1, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .attributes = "threshold:f", .state_size = sizeof(struct params),
+    .min_out = 1, .max_out = 1, .attributes = "threshold:f", .plan_size = sizeof(struct params),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward,
     .backward = ot_unary_backward_zero, .again = forward, .cases = cases,
 };

@@ -12,7 +12,7 @@ struct work {
 /* x[i] on the segment as contiguous floats: itself, or one value repeated in `run`. */
 static const float *operand(const struct op_node *n, int i, int64_t offset, int step, int64_t count,
                             float *run) {
-    const struct binary_state *s = n->state;
+    const struct binary_state *s = n->plan;
     const float *x = (i && s->converted ? s->converted : ot_f(n->x[i])) + offset;
     if (step) return x;
     for (int64_t j = 0; j < count; j++) run[j] = *x;
@@ -78,8 +78,8 @@ static void mixed_segment(void *arg, int64_t at, const int64_t *offset, const in
                                     ot_load_number(b->data, b->type, offset[1] + j * step[1])));
 }
 
-static ot_status check_types(const struct op_node *n, const struct binary *f, ot_error *err) {
-    struct binary_state *s = n->state;
+static ot_status check_types(struct op_node *n, const struct binary *f, ot_error *err) {
+    struct binary_state *s = ot_op_plan(n);
     s->mixed = f->mixed && !s->converted && n->x[0]->type != n->x[1]->type &&
                ot_is_number(n->x[0]->type) && ot_is_number(n->x[1]->type);
     if (s->mixed && n->want)
@@ -95,7 +95,7 @@ static ot_status check_types(const struct op_node *n, const struct binary *f, ot
 }
 
 ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error *err) {
-    struct binary_state *s = n->state;
+    struct binary_state *s = ot_op_plan(n);
     struct tensor a = *n->x[0], b;
     const struct tensor *const both[] = {&a, &b};
     int rank;
@@ -112,7 +112,7 @@ ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error 
 }
 
 void ot_binary_forward(struct op_node *n) {
-    const struct binary_state *s = n->state;
+    const struct binary_state *s = n->plan;
     struct work w = {.n = n, .f = s->f};
     const bool integer = ot_is_integer(n->y[0]->type);
     ot_broadcast_each(n->pool, &s->whole,
@@ -124,7 +124,7 @@ void ot_binary_forward(struct op_node *n) {
 }
 
 void ot_binary_backward(struct op_node *n) {
-    const struct binary_state *s = n->state;
+    const struct binary_state *s = n->plan;
     for (int k = 0; k < 2; k++) {
         struct work w = {.n = n, .f = s->f, .k = k};
         if (!n->dx[k]) continue;

@@ -37,7 +37,7 @@ void ot_binary_backward(struct op_node *n);
     const struct op ot_op_##word = {                                                              \
         .name = #word, .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
         .attributes = "broadcast:i axis:i", .needs = reads, .parameters = OT_X(0) | OT_X(1),      \
-        .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,                   \
+        .plan_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,                   \
         .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,         \
         .again = ot_binary_forward, .cases = cases,                                               \
     }

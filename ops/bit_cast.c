@@ -12,7 +12,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     const int64_t to = ot_attr_int(n->node, "to", 0);
     s->from = x->half ? x->half : x->type;
@@ -53,7 +53,7 @@ static void store_bits(ot_type type, void *data, int64_t i, uint64_t bits) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
         store_bits(s->to, n->y[0]->data, i, load_bits(s->from, n->x[0]->data, i));
 }
@@ -73,6 +73,6 @@ static const char *const cases[] = {
 
 const struct op ot_op_BitCast = {
     .name = "BitCast", .since = 26, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "to:i", .state_size = sizeof(struct state), .prepare = prepare,
+    .attributes = "to:i", .plan_size = sizeof(struct state), .prepare = prepare,
     .forward = forward, .limits = "not of doubles", .cases = cases,
 };

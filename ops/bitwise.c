@@ -84,7 +84,7 @@ static const char *const not_cases[] = {"i32{12,-1} -> i32{-13,0}", "u8{0,254} -
 #define BITWISE(word, first, list, texts)                                                   \
     const struct op ot_op_##word = {                                                        \
         .name = #word, .since = first, .min_in = 2, .max_in = 2, .min_out = 1,              \
-        .max_out = 1, .attributes = list, .state_size = sizeof(struct binary_state),        \
+        .max_out = 1, .attributes = list, .plan_size = sizeof(struct binary_state),        \
         .prepare = prepare, .forward = ot_binary_forward, .cases = texts,                   \
     }
 BITWISE(BitwiseAnd, 18, "", and_cases);

@@ -51,7 +51,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     ot_type type = OT_UNDEFINED;
     if (!is_known(n->x[0]->type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
@@ -137,12 +137,12 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(ot_count(n->x[0]), GRAIN, number, &from, &to);
     for (int64_t at = from; at < to; at += CHUNK)
         cast_chunk(n->x[0], n->y[0], at, to - at < CHUNK ? to - at : CHUNK);
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (s->half) round_floats(s->half, ot_f(n->y[0]) + from, to - from);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->x[0]->type == n->y[0]->type && !s->half)
         ot_view_forward(n);
     else
@@ -190,7 +190,7 @@ const struct op ot_op_Cast = {
     .max_out = 1,
     .attributes = "to:i saturate:i round_mode:s",
     .straight = OT_STRAIGHT_THROUGH,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
@@ -210,7 +210,7 @@ const struct op ot_op_CastLike = {
     .max_out = 1,
     .attributes = "saturate:i round_mode:s",
     .straight = OT_STRAIGHT_THROUGH,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .type_only = OT_X(1),
     .lanes = lanes,
     .prepare = prepare,

@@ -38,7 +38,7 @@ static ot_status check(const struct op_node *n, int i, int rank, const int64_t *
 }
 
 static ot_status check_shapes(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[X], *w = n->x[WEIGHT];
     if (x->rank != 3 || w->rank != 3 || !w->dim[2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs of rank %d and %d, expected 3 and 3",
@@ -56,7 +56,7 @@ static ot_status check_shapes(struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const char *act = ot_attr_string(n->node, "activation", "none");
     const bool swish = !strcmp(act, "silu") || !strcmp(act, "swish");
     if (!swish && strcmp(act, "none") != 0)
@@ -74,7 +74,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* p of one channel of one sample. */
 static void join(const struct op_node *n, int64_t b, int64_t c, float *p) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t row = b * s->channels + c, before = s->taps - 1;
     const struct tensor *past = input(n, PAST);
     if (past) memcpy(p, ot_f(past) + row * before, (size_t)before * sizeof *p);
@@ -83,7 +83,7 @@ static void join(const struct op_node *n, int64_t b, int64_t c, float *p) {
 }
 
 static void convolve(const struct op_node *n, int64_t c, const float *p, float *z) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *w = ot_f(n->x[WEIGHT]) + c * s->taps;
     const float bias = input(n, BIAS) ? ot_f(n->x[BIAS])[c] : 0;
     for (int64_t t = 0; t < s->length; t++) z[t] = bias;
@@ -95,7 +95,7 @@ static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
 
 static void forward_channel(void *arg, int c, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t before = s->taps - 1;
     float *p = (float *)n->scratch + c * (s->length + before);
     (void)worker;
@@ -113,7 +113,7 @@ static void forward_channel(void *arg, int c, int worker) {
 /* g, the gradient before the activation; p is there. */
 static void gradient_before(const struct op_node *n, int64_t row, int64_t c, const float *p,
                             float *g) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *dy = n->dy[0] ? ot_f(n->dy[0]) + row * s->length : NULL;
     if (!dy) {
         memset(g, 0, (size_t)s->length * sizeof *g);
@@ -130,7 +130,7 @@ static void gradient_before(const struct op_node *n, int64_t row, int64_t c, con
 
 static void backward_channel(void *arg, int c, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t before = s->taps - 1, padded = s->length + before;
     const float *w = ot_f(n->x[WEIGHT]) + c * s->taps;
     float *p = (float *)n->scratch + 3 * c * padded, *g = p + padded, *dp = g + padded;
@@ -163,12 +163,12 @@ static void backward_channel(void *arg, int c, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->channels, forward_channel, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
 }
 
@@ -191,6 +191,6 @@ const struct op ot_op_CausalConvWithState = {
     .max_out = 2, .attributes = "activation:s",
     .needs = OT_X(X) | OT_X(WEIGHT) | OT_X(BIAS) | OT_X(PAST),
     .parameters = OT_X(WEIGHT) | OT_X(BIAS), .all_outputs = true,
-    .state_size = sizeof(struct state), .prepare = prepare, .forward = forward,
+    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
     .backward = backward, .cases = cases,
 };

@@ -33,7 +33,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct move *m = n->state;
+    struct move *m = ot_op_plan(n);
     struct array from, to;
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -73,7 +73,7 @@ const struct op ot_op_CenterCropPad = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axes:I",
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare,
     .forward = ot_move_forward,

@@ -45,7 +45,7 @@ static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     *s = (struct state){-FLT_MAX, FLT_MAX, INT64_MIN, INT64_MAX};
     OT_TRY(ot_unary_prepare_number(n, err));
     if (n->node->opset >= 11) {
@@ -90,7 +90,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_Clip = {
     .name = "Clip", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "min:f max:f", .needs = OT_X(0), .state_size = sizeof(struct state),
+    .attributes = "min:f max:f", .needs = OT_X(0), .plan_size = sizeof(struct state),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward,
     .limits = "constant limits",

@@ -61,7 +61,7 @@ static ot_status read_axes(const struct op_node *n, struct state *s, ot_error *e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     char text[128];
     if (!ot_is_integer(x->type) && x->type != OT_BOOL) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -106,7 +106,7 @@ static void walk(const struct state *s, float *image, float *blocks, bool back) 
 static void forward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *y = ot_f(n->y[0]) + plane * s->image;
     memset(y, 0, (size_t)s->image * sizeof *y);
     walk(s, y, ot_f(n->x[0]) + plane * s->block * s->blocks, false);
@@ -115,7 +115,7 @@ static void forward_plane(void *arg, int plane, int worker) {
 static void forward_integer_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
     const int64_t image = plane * s->image, blocks = plane * s->block * s->blocks;
     for (int64_t i = image; i < image + s->image; i++) ot_store_integer(y->data, y->type, i, 0);
@@ -132,18 +132,18 @@ static void forward_integer_plane(void *arg, int plane, int worker) {
 static void backward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     walk(s, ot_f(n->dy[0]) + plane * s->image, ot_f(n->dx[0]) + plane * s->block * s->blocks, true);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const bool integers = n->y[0]->type != OT_FLOAT;
     ot_parallel_for(n->pool, (int)s->planes, integers ? forward_integer_plane : forward_plane, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_parallel_for(n->pool, (int)s->planes, backward_plane, n);
 }
 
@@ -170,7 +170,7 @@ const struct op ot_op_Col2Im = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "dilations:I pads:I strides:I",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -49,7 +49,7 @@ static int order(const struct tensor *a, int64_t i, const struct tensor *b, int6
 static void segment(void *arg, int64_t at, const int64_t *offset, const int *step, int64_t count,
                     float *out) {
     struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *a = n->x[0], *b = n->x[1];
     uint8_t *y = n->y[0]->data;
     (void)out;
@@ -71,7 +71,7 @@ static ot_status check_types(const struct op_node *n, bool bools, ot_error *err)
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct tensor a = *n->x[0], b;
     const struct tensor *const both[] = {&a, &b};
     int rank;
@@ -86,7 +86,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_broadcast_each(n->pool, &s->broadcast, segment, n);
 }
 
@@ -111,7 +111,7 @@ static const char *const xor_cases[] = {"b{0,0,1,1} b{0,1,0,1} -> b{0,1,1,0}", N
 #define COMPARISON(word, first, list)                                                           \
     const struct op ot_op_##word = {                                                            \
         .name = #word, .since = first, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,    \
-        .attributes = "broadcast:i axis:i", .state_size = sizeof(struct state),                 \
+        .attributes = "broadcast:i axis:i", .plan_size = sizeof(struct state),                 \
         .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .cases = list,     \
     }
 COMPARISON(Equal, 1, equal_cases);

@@ -10,7 +10,7 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *condition = n->x[1];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool flat = !ot_attr(n->node, "axis");
     int64_t dim[OT_MAX_RANK];
     int axis = 0;
@@ -34,7 +34,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
     for (int64_t k = 0; k < s->outer * s->count; k++) {
         const int64_t from = k / s->count * s->length + s->taken[k % s->count];
@@ -44,7 +44,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     for (int64_t k = 0; k < s->outer * s->count; k++) {
@@ -72,7 +72,7 @@ const struct op ot_op_Compress = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axis:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

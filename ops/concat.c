@@ -40,7 +40,7 @@ static ot_status check_input(const struct op_node *n, int i, int axis, int64_t *
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis;
     OT_TRY(ot_movable(n, 0, err));
@@ -65,14 +65,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int i = 0; i < n->n_in; i++)
         ot_move_run(n->pool, &s->move[i], ot_type_size(n->y[0]->type), n->x[i]->data,
                     n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int i = 0; i < n->n_in; i++) {
         if (!n->dx[i]) continue;
         struct move back = ot_move_reverse(&s->move[i]);
@@ -105,7 +105,7 @@ const struct op ot_op_Concat = {
     .parameters = OT_X_ALL,
     .moves = OT_X_ALL,
     .straight = OT_STRAIGHT_THROUGH,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

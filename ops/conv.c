@@ -77,7 +77,7 @@ static bool product(const struct op_node *n, struct conv_shape *s) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *state = n->state;
+    struct state *state = ot_op_plan(n);
     struct window w;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
@@ -141,7 +141,7 @@ static bool sparse_rows(const struct op_node *n, int i) {
 }
 
 static void forward(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
     if (state->depthwise)
         ot_depthwise_forward(n, &state->shape, bias);
@@ -153,7 +153,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
     if (state->depthwise)
@@ -166,7 +166,7 @@ static void backward(struct op_node *n) {
 }
 
 static void release(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     ot_dense_conv_free(state->dense);
     ot_product_free(&state->product);
 }
@@ -232,7 +232,7 @@ const struct op ot_op_Conv = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 6,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .product = product,
     .sparse_rows = sparse_rows,

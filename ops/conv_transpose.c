@@ -70,7 +70,7 @@ static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *state = n->state;
+    struct state *state = ot_op_plan(n);
     struct window w;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
@@ -123,7 +123,7 @@ static void sum_bias(void *arg, int channel, int worker) {
 /* ---- passes ---- */
 
 static void forward(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]);
     float *y = ot_f(n->y[0]);
     if (state->sparse)
@@ -136,7 +136,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *dx = n->dx[0] ? ot_f(n->dx[0]) : NULL, *dw = n->dx[1] ? ot_f(n->dx[1]) : NULL;
     if (dx && state->sparse) ot_sparse_forward(state->sparse, dy, w, NULL, dx, n->scratch);
@@ -149,7 +149,7 @@ static void backward(struct op_node *n) {
 }
 
 static void release(struct op_node *n) {
-    struct state *state = n->state;
+    const struct state *state = n->plan;
     ot_dense_conv_free(state->dense);
 }
 
@@ -189,7 +189,7 @@ const struct op ot_op_ConvTranspose = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 6,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .sparse_rows = sparse_rows,
     .prepare = prepare,

@@ -30,7 +30,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -75,7 +75,7 @@ static void float_strip(void *arg, int64_t at, int64_t columns) {
 
 static void integer_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
     uint64_t so_far[OT_STRIP];
     for (int64_t j = 0; j < columns; j++) so_far[j] = s->product;
@@ -90,7 +90,7 @@ static void integer_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->x[0]->type != OT_FLOAT) {
         ot_strips_each(n->pool, &s->strips, integer_strip, n);
         return;
@@ -104,7 +104,7 @@ static void forward(struct op_node *n) {
 
 static void product_gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = ot_f(n->x[0]), *dy = ot_f(n->dy[0]);
     float *dx = ot_f(n->dx[0]);
     const int64_t length = s->strips.length;
@@ -127,7 +127,7 @@ static void product_gradient_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void backward(struct op_node *n) {
-    struct state back = *(const struct state *)n->state;
+    struct state back = *(const struct state *)n->plan;
     if (!n->dx[0]) return;
     back.reverse = !back.reverse;
     struct work w = {&back, ot_f(n->dy[0]), ot_f(n->dx[0])};
@@ -176,7 +176,7 @@ static const char *const product_cases[] = {
         .max_out = 1,                                                                              \
         .attributes = "exclusive:i reverse:i",                                                     \
         .needs = reads,                                                                            \
-        .state_size = sizeof(struct state),                                                        \
+        .plan_size = sizeof(struct state),                                                        \
         .lanes = lanes,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

@@ -74,7 +74,7 @@ static ot_status read_shape(const struct op_node *n, struct state *s, ot_error *
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct conv_shape *c = &s->shape;
     OT_TRY(read_shape(n, s, err));
     const int64_t all = c->c / s->group * s->taps;
@@ -119,7 +119,7 @@ static void neighbours(float v, int64_t size, int64_t at[2], float weight[2], fl
 
 /* tap: of all groups of offsets. */
 static struct point point_at(const struct work *w, int64_t tap, int64_t place) {
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const struct conv_shape *c = &s->shape;
     const int64_t first = w->sample * (c->c / s->group) * s->taps + tap, k = tap % s->taps;
     const float *offset = ot_f(w->n->x[OFFSET]) + 2 * first * s->places + place;
@@ -154,14 +154,14 @@ static int64_t first_channel(const struct state *s, int tap) { return tap / s->t
 static int tap_count(const struct state *s) { return (int)(s->shape.c / s->group * s->taps); }
 
 static float *row_of(const struct work *w, int64_t channel, int64_t tap) {
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     return w->columns + (channel * s->taps + tap % s->taps) * s->places;
 }
 
 static void read_tap(void *arg, int tap, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const int64_t plane = s->shape.h * s->shape.w, first = first_channel(s, tap);
     for (int64_t i = 0; i < s->places; i++) {
         const struct point p = point_at(w, tap, i);
@@ -175,7 +175,7 @@ static void read_tap(void *arg, int tap, int worker) {
 static void backward_tap(void *arg, int tap, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const int64_t plane = s->shape.h * s->shape.w, first = first_channel(s, tap);
     const int64_t at = (w->sample * tap_count(s) + tap) * s->places;
     struct tensor *offset = wanted(w->n, OFFSET), *mask = wanted(w->n, MASK);
@@ -198,7 +198,7 @@ static void backward_tap(void *arg, int tap, int worker) {
 static void backward_channel(void *arg, int channel, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const int64_t plane = s->shape.h * s->shape.w;
     float *dx = ot_f(w->n->dx[X]) + w->sample * s->x_size + channel * plane;
     memset(dx, 0, (size_t)plane * sizeof *dx);
@@ -218,7 +218,7 @@ enum product { FORWARD, DATA, WEIGHT }; /* y = W c, dc = W^T dy, dW = dy c^T */
 
 static void multiply(const struct work *w, enum product kind, bool accumulate) {
     struct op_node *n = (struct op_node *)w->n;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t g = s->shape.groups, m = s->shape.m / g, k = s->shape.c / g * s->taps;
     const struct dense_gemm gemm[] = {
         [FORWARD] = {.m = m, .n = s->places, .k = k, .alpha = 1, .accumulate = accumulate},
@@ -236,14 +236,14 @@ static void multiply(const struct work *w, enum product kind, bool accumulate) {
 }
 
 static void add_bias(const struct work *w) {
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     float *y = ot_f(w->n->y[0]) + w->sample * s->y_size;
     for (int64_t m = 0; m < s->shape.m; m++)
         for (int64_t i = 0; i < s->places; i++) *y++ = ot_f(w->n->x[B])[m];
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const bool bias = input(n, B) != NULL;
     struct work w = {.n = n, .columns = n->scratch};
     for (; w.sample < s->shape.n; w.sample++) {
@@ -254,7 +254,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward_bias(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t m = 0; m < s->shape.m; m++) {
         double sum = 0;
         for (int64_t sample = 0; sample < s->shape.n; sample++) {
@@ -266,7 +266,7 @@ static void backward_bias(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const bool taps = wanted(n, OFFSET) || wanted(n, MASK);
     struct work w = {.n = n, .columns = n->scratch};
     for (; w.sample < s->shape.n; w.sample++) {
@@ -297,6 +297,6 @@ const struct op ot_op_DeformConv = {
     .name = "DeformConv", .since = 19, .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1,
     .attributes = "dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I",
     .needs = OT_X(X) | OT_X(W) | OT_X(OFFSET) | OT_X(MASK), .parameters = OT_X(W) | OT_X(B),
-    .state_size = sizeof(struct state), .prepare = prepare, .forward = forward,
+    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
     .backward = backward, .limits = "2 spatial dimensions", .cases = cases,
 };

@@ -51,13 +51,13 @@ static ot_status prepare_wide(struct op_node *n, ot_error *err) {
                           (long long)x->dim[1]);
     const int64_t dim[] = {x->dim[0], x->dim[1] / (b * b), x->dim[2] * b, x->dim[3] * b};
     OT_TRY(ot_op_set(n, n->y[0], x->type, 4, dim, err));
-    make_move(n->state, x, n->y[0], b, pixels_last);
+    make_move(ot_op_plan(n), x, n->y[0], b, pixels_last);
     return OT_OK;
 }
 
 static ot_status prepare_deep(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct move *m = n->state;
+    struct move *m = ot_op_plan(n);
     int64_t b;
     bool pixels_last;
     OT_TRY(read_form(n, &b, &pixels_last, err));
@@ -106,7 +106,7 @@ const struct op ot_op_DepthToSpace = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "blocksize:i mode:s",
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare_wide,
     .forward = ot_move_forward,
@@ -122,7 +122,7 @@ const struct op ot_op_SpaceToDepth = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "blocksize:i mode:s",
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .lanes = lanes,
     .prepare = prepare_deep,
     .forward = ot_move_forward,

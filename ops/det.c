@@ -13,7 +13,7 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     char text[128];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] != x->dim[x->rank - 2])
@@ -53,13 +53,13 @@ static double determinant(double *a, int64_t size) {
 }
 
 static double *work_of(const struct op_node *n, int worker) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (double *)n->scratch + worker * s->size * s->size;
 }
 
 static void forward_matrix(void *arg, int number, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t count = s->size * s->size;
     double *a = work_of(n, worker);
     for (int64_t i = 0; i < count; i++) a[i] = (double)ot_f(n->x[0])[number * count + i];
@@ -68,7 +68,7 @@ static void forward_matrix(void *arg, int number, int worker) {
 
 static void backward_matrix(void *arg, int number, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = s->size, at = number * size * size;
     const float *x = ot_f(n->x[0]) + at;
     double *a = work_of(n, worker);
@@ -84,12 +84,12 @@ static void backward_matrix(void *arg, int number, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->matrices, forward_matrix, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_parallel_for(n->pool, (int)s->matrices, backward_matrix, n);
 }
 
@@ -111,7 +111,7 @@ const struct op ot_op_Det = {
     .max_out = 1,
     .attributes = "",
     .needs = OT_X(0),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

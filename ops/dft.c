@@ -44,7 +44,7 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
     int count;
     OT_TRY(ot_op_ints(n, 1, &value, &count, err));
     const int64_t length = n->x[0]->dim[axis];
-    const bool mirrored = ((const struct state *)n->state)->mirrored;
+    const bool mirrored = ((const struct state *)n->plan)->mirrored;
     *size = count ? value[0] : mirrored ? 2 * (length - 1) : length;
     if (count > 1 || *size < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a transform of %lld numbers",
@@ -54,7 +54,7 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool half = ot_attr_int(n->node, "onesided", 0) != 0;
     int64_t size, dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -128,7 +128,7 @@ static int64_t grain(const struct state *s) {
 
 static void run_lines(void *arg, int task, int worker) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const int64_t size = s->fourier.size;
     struct number *from = (struct number *)w->n->scratch + worker * BUFFERS * size;
     struct number *to = from + size;
@@ -142,7 +142,7 @@ static void run_lines(void *arg, int task, int worker) {
 }
 
 static void run(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t lines = s->outer * s->inner;
     struct work w = {n, from, to, s->inverse != back ? 1 : -1,
                      s->inverse ? 1 / (double)s->fourier.size : 1};
@@ -182,7 +182,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_DFT = {
     .name = "DFT", .since = 17, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "axis:i inverse:i onesided:i", .state_size = sizeof(struct state),
+    .attributes = "axis:i inverse:i onesided:i", .plan_size = sizeof(struct state),
     .prepare = prepare, .forward = forward, .backward = backward,
     .limits = "constant length and axis", .cases = cases,
 };

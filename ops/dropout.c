@@ -58,7 +58,7 @@ static ot_status read_form(const struct op_node *n, float *ratio, bool *training
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     float ratio;
     bool training;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -85,7 +85,7 @@ static int64_t position(const struct tensor *t, int64_t plane, int64_t e) {
 static void mask_task(void *arg, int task, int worker) {
     const struct work *w = arg;
     const struct op_node *n = w->n;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct step_context *c = n->context;
     const uint32_t key[2] = {(uint32_t)c->seed ^ 0x44726f70u /* "Drop" */,
                              (uint32_t)(c->seed >> 32)};
@@ -108,7 +108,7 @@ static void mask_task(void *arg, int task, int worker) {
 
 static void apply_task(void *arg, int task, int worker) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const uint8_t *keep = w->n->save;
     const float *x = ot_f(w->from);
     float *y = ot_f(w->to), scale = s->scale;
@@ -125,7 +125,7 @@ static void apply(struct op_node *n, const struct tensor *from, const struct ten
 }
 
 static void write_mask(struct op_node *n, struct tensor *mask) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const uint8_t *keep = n->save;
     for (int64_t k = 0, count = ot_count(mask); k < count; k++) {
         bool kept = !s->active || keep[k];
@@ -135,7 +135,7 @@ static void write_mask(struct op_node *n, struct tensor *mask) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct work w = {.n = n};
     if (s->active) {
         memset(n->save, 0, n->save_size);
@@ -174,7 +174,7 @@ static const char *const cases[] = {
 const struct op ot_op_Dropout = {
     .name = "Dropout", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2,
     .attributes = "ratio:f is_test:i seed:i consumed_inputs:I", .needs = 0,
-    .state_size = sizeof(struct state), .lanes = ot_unary_lanes, .prepare = prepare,
+    .plan_size = sizeof(struct state), .lanes = ot_unary_lanes, .prepare = prepare,
     .forward = forward, .backward = backward, .limits = "constant ratio and mode", .cases = cases,
     .again = again,
 };

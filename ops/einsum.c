@@ -220,7 +220,7 @@ static ot_status size_memory(struct op_node *n, struct state *s, ot_error *err) 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct term in[OPERANDS], out;
     const ot_type type = n->x[0]->type;
     if (type == OT_FLOAT)
@@ -243,7 +243,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- running ---- */
 
 static void *between(const struct op_node *n, int step) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (char *)n->save + s->step[step].save * ot_type_size(n->y[0]->type);
 }
 
@@ -253,18 +253,18 @@ static const void *left(const struct op_node *n, int step) {
 
 static const void *right(const struct op_node *n, int step) {
     return n->n_in > 1 ? n->x[step + 1]->data
-                       : (const void *)&((const struct state *)n->state)->one;
+                       : (const void *)&((const struct state *)n->plan)->one;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int k = 0; k < s->steps; k++)
         ot_contraction_run(n, &s->step[k].forward, left(n, k), right(n, k),
                            k == s->steps - 1 ? n->y[0]->data : between(n, k), n->scratch);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *gradient = n->scratch;
     float *rest = gradient + n->save_size / sizeof(float);
     const float *dc = ot_f(n->dy[0]);
@@ -321,7 +321,7 @@ const struct op ot_op_Einsum = {
     .attributes = "equation:s",
     .needs = OT_X_ALL,
     .parameters = OT_X_ALL,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

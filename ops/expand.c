@@ -5,7 +5,7 @@
 #include "ops/fold.h"
 
 static void backward(struct op_node *n) {
-    const struct move *m = n->state;
+    const struct move *m = n->plan;
     if (!n->dx[0]) return;
     const struct move back = ot_move_reverse(m);
     ot_fold(n->pool, &back, OT_FOLD_SUM, n->dy[0]->data, NULL, 1, n->dx[0]->data);
@@ -36,7 +36,7 @@ static ot_status expanded(const struct op_node *n, int *rank, int64_t *dim, ot_e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct move *m = n->state;
+    struct move *m = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int rank;
     struct array from, to;
@@ -77,7 +77,7 @@ const struct op ot_op_Expand = {
     .max_out = 1,
     .attributes = "",
     .parameters = OT_X(0),
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = backward,
@@ -89,7 +89,7 @@ const struct op ot_op_Expand = {
 
 static ot_status tile_prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct move *m = n->state;
+    struct move *m = ot_op_plan(n);
     const int64_t *repeat;
     int count;
     int64_t dim[OT_MAX_RANK];
@@ -135,7 +135,7 @@ const struct op ot_op_Tile = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "",
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .prepare = tile_prepare,
     .forward = ot_move_forward,
     .backward = backward,

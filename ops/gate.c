@@ -53,7 +53,7 @@ static bool fits(const struct op_node *n) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     char x[128], g[128];
     const char *name = ot_attr_string(n->node, "function", "Sigmoid");
     int k = 0;
@@ -76,13 +76,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* What of g is as large as x takes one pass; else f(g) is saved, which is small. */
 static void product(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_scale_forward(n, &s->view, ot_f(n->x[X]), n->save, ot_f(n->y[0]));
     ot_op_clear_spare(n->y[0]);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct function_value a = {.x = ot_f(n->x[G]), .y = n->save, .p = s->p};
     if (!s->scales) {
         ot_unary_product(n, s->f, s->p, G, X);
@@ -93,7 +93,7 @@ static void forward(struct op_node *n) {
 }
 
 static void again(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (s->scales)
         product(n);
     else
@@ -101,7 +101,7 @@ static void again(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct tensor *dx = n->dx[X], *dg = n->dx[G];
     if (!s->scales) {
         ot_unary_product_backward(n, s->f, s->p, G, X);
@@ -141,7 +141,7 @@ const struct op ot_op_Gate = {
     .attributes = "function:s alpha:f beta:f",
     .needs = OT_X(X) | OT_X(G),
     .internal = true,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .fits = fits,
     .lanes = ot_broadcast_lanes,
     .prepare = prepare,

@@ -28,7 +28,7 @@ static bool sparse_rows(const struct op_node *n, int i) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *index = n->x[1];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[2 * OT_MAX_RANK];
     int axis, rank = 0;
     OT_TRY(ot_movable(n, 0, err));
@@ -59,7 +59,7 @@ static void write_row(const struct op_node *n, int64_t row, float *y) {
 static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
     int64_t from, to;
     ot_task_range(s->outer * s->count, 256, task, &from, &to);
@@ -74,7 +74,7 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_indices_watch(n, &(struct ranges){1, {s->length}});
     if (ot_elements(n->y[0]) > 0)
         ot_parallel_for(n->pool, ot_task_count(s->outer * s->count, 256), forward_task, n);
@@ -84,7 +84,7 @@ static void forward(struct op_node *n) {
 
 /* A piece of all rows under one outer index: nobody else adds there. */
 static void add_piece(const struct op_node *n, int64_t outer, int64_t start) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t end = start + PIECE < s->inner ? start + PIECE : s->inner;
     for (int64_t k = 0; k < s->count; k++) {
         const float *dy = ot_f(n->dy[0]) + (outer * s->count + k) * s->inner;
@@ -97,7 +97,7 @@ static void add_piece(const struct op_node *n, int64_t outer, int64_t start) {
 static void backward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     ot_task_range(s->outer * s->pieces, s->grain, task, &from, &to);
     for (int64_t i = from; i < to; i++) add_piece(n, i / s->pieces, i % s->pieces * PIECE);
@@ -107,7 +107,7 @@ static void backward_task(void *arg, int task, int worker) {
 static void backward_share(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct pattern *p = n->x[0]->pattern;
     const int64_t from = s->length * task / SHARES, to = s->length * (task + 1) / SHARES;
     for (int64_t k = 0; k < s->count; k++) {
@@ -119,7 +119,7 @@ static void backward_share(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     if (ot_elements(n->y[0]) == 0) return;
@@ -161,7 +161,7 @@ const struct op ot_op_Gather = {
     .parameters = OT_X(0),
     .sparse_rows = sparse_rows,
     .any_density = true,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

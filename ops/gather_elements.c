@@ -9,14 +9,14 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_lines_of(n, &s->lines, err));
     return ot_op_set(n, n->y[0], n->x[0]->type, n->x[1]->rank, n->x[1]->dim, err);
 }
 
 static void forward_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct lines *l = &((const struct state *)n->state)->lines;
+    const struct lines *l = &((const struct state *)n->plan)->lines;
     const size_t size = ot_type_size(n->x[0]->type);
     const char *x = n->x[0]->data;
     char *y = n->y[0]->data;
@@ -27,13 +27,13 @@ static void forward_line(const struct op_node *n, int64_t from, int64_t to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_indices_watch(n, &(struct ranges){1, {s->lines.extent}});
     ot_lines_run(n, &s->lines, forward_line);
 }
 
 static void backward_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct lines *l = &((const struct state *)n->state)->lines;
+    const struct lines *l = &((const struct state *)n->plan)->lines;
     const float *dy = ot_f(n->dy[0]);
     float *dx = ot_f(n->dx[0]) + to;
     for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
@@ -41,7 +41,7 @@ static void backward_line(const struct op_node *n, int64_t from, int64_t to) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     ot_lines_run(n, &s->lines, backward_line);
@@ -71,7 +71,7 @@ const struct op ot_op_GatherElements = {
     .attributes = "axis:i",
     .needs = OT_X(1),
     .parameters = OT_X(0),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -61,7 +61,7 @@ static void read_transposes(const struct op_node *n, struct state *s) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     char p[128], q[128];
     const struct tensor *a = n->x[0], *b = n->x[1];
     if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -113,7 +113,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 /* y = beta C. */
 static void fill_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     (void)worker;
     ot_task_range(s->m, GRAIN, task, &from, &to);
@@ -126,7 +126,7 @@ static void fill_rows(void *arg, int task, int worker) {
 
 /* Exact where nothing is scaled. */
 static void forward_integers(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *c = addend(n), *y = n->y[0];
     const struct dense_gemm g = {.ta = s->ta, .tb = s->tb, .m = s->m, .n = s->n, .k = s->k};
     ot_integer_gemm(n, &g, y->type, n->x[0]->data, n->x[1]->data, y->data);
@@ -144,7 +144,7 @@ static void forward_integers(struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *c = addend(n);
     if (n->y[0]->type != OT_FLOAT) {
         forward_integers(n);
@@ -163,7 +163,7 @@ static void forward(struct op_node *n) {
 /* dC with one entry a row. */
 static void sum_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     (void)worker;
     ot_task_range(s->m, GRAIN, task, &from, &to);
@@ -177,7 +177,7 @@ static void sum_rows(void *arg, int task, int worker) {
 /* dC with one entry a column. */
 static void sum_columns(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     double sum[GRAIN] = {0};
     int64_t from, to;
     (void)worker;
@@ -189,7 +189,7 @@ static void sum_columns(void *arg, int task, int worker) {
 
 static void scale_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     (void)worker;
     ot_task_range(s->m, GRAIN, task, &from, &to);
@@ -199,7 +199,7 @@ static void scale_rows(void *arg, int task, int worker) {
 
 static void sum_all(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     double sum = 0;
     (void)task;
     (void)worker;
@@ -208,7 +208,7 @@ static void sum_all(void *arg, int task, int worker) {
 }
 
 static void backward_addend(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int by_rows = ot_task_count(s->m, GRAIN);
     if (s->c_row && s->c_col) ot_parallel_for(n->pool, by_rows, scale_rows, n);
     else if (s->c_row) ot_parallel_for(n->pool, by_rows, sum_rows, n);
@@ -217,7 +217,7 @@ static void backward_addend(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     bool wants_c = addend(n) && n->dx[2];
     if (ot_product_is(&s->product)) {
@@ -245,7 +245,7 @@ static void backward(struct op_node *n) {
 }
 
 static void release(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_product_free(&s->product);
 }
 
@@ -290,7 +290,7 @@ const struct op ot_op_Gemm = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 7,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .product = product,
     .prepare = prepare,
@@ -319,7 +319,7 @@ static bool linear_lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status linear_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *a = n->x[0], *b = n->x[1];
     int64_t dim[OT_MAX_RANK];
     *s = (struct state){.m = ot_dims_product(a, 0, a->rank - 1), .n = b->dim[1], .k = b->dim[0],
@@ -353,7 +353,7 @@ const struct op ot_op_Linear = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .internal = true,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .fits = linear_fits,
     .lanes = linear_lanes,
     .product = linear_product,

@@ -44,7 +44,7 @@ static ot_status read_mode(const struct op_node *n, struct state *s, ot_error *e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *grid = n->x[1];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     char p[128], q[128];
     OT_TRY(read_mode(n, s, err));
@@ -197,7 +197,7 @@ enum { POINTS = TAPS * TAPS * TAPS, GRAIN = 256 };
  * the point itself, or 0 outside. */
 static void pick_integers(const struct op_node *n, const struct point *point, int count,
                           int64_t from, int64_t to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
     for (int64_t c = 0; c < s->channels; c++, from += s->in, to += s->out)
         ot_store_integer(y->data, y->type, to,
@@ -207,7 +207,7 @@ static void pick_integers(const struct op_node *n, const struct point *point, in
 static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct point point[POINTS];
     int64_t from, to;
     ot_task_range(n->x[0]->dim[0] * s->out, GRAIN, task, &from, &to);
@@ -230,14 +230,14 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t places = n->x[0]->dim[0] * s->out;
     if (places > 0) ot_parallel_for(n->pool, ot_task_count(places, GRAIN), forward_task, n);
 }
 
 /* One place: adds to dx, sets its part of dgrid. */
 static void backward_place(const struct op_node *n, int64_t k) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct point point[POINTS];
     const int count = points_at(s, ot_f(n->x[1]) + k * s->rank, point);
     const int64_t first = k / s->out * s->channels;
@@ -256,7 +256,7 @@ static void backward_place(const struct op_node *n, int64_t k) {
 static void backward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = s->channels * s->in;
     if (n->dx[0]) memset(ot_f(n->dx[0]) + sample * size, 0, (size_t)size * sizeof(float));
     for (int64_t k = sample * s->out; k < (sample + 1) * s->out; k++) backward_place(n, k);
@@ -300,7 +300,7 @@ const struct op ot_op_GridSample = {
     .max_out = 1,
     .attributes = "mode:s padding_mode:s align_corners:i",
     .needs = OT_X(0) | OT_X(1),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -51,7 +51,7 @@ static ot_status find_groups(const struct op_node *n, struct state *s, ot_error 
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
@@ -81,7 +81,7 @@ static int64_t place_of(const struct state *s, int64_t cell, int64_t lane) {
 /* Mean, and sum of (x - mean)^2. */
 static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, double *mean,
                          double *square) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = ot_f(n->x[X]) + place_of(s, cell, lane);
     if (s->width == 1) {
         ot_channel_moments(n->kernels, &s->cells, ot_f(n->x[X]), cell, mean, square);
@@ -102,7 +102,7 @@ static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, do
 /* Sums of dy, and of dy (x - mean). */
 static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           double *sum, double *product) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t at = place_of(s, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     if (s->width == 1) {
@@ -124,7 +124,7 @@ static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, c
 /* y = (x - mean) gain + shift */
 static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                        const float *gain, float shift) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t at = place_of(s, cell, lane);
     const float *x = ot_f(n->x[X]) + at;
     float *y = ot_f(n->y[0]) + at;
@@ -143,7 +143,7 @@ static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, cons
 /* dx = gain dy + slope (x - mean) + shift */
 static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           const float *gain, const float *slope, const float *shift) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t at = place_of(s, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[X]) + at;
@@ -164,11 +164,11 @@ static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, c
 
 /* Mean and 1 / deviation of group (of all samples) and lane, as forward left them. */
 static float *mean_of(const struct op_node *n, int64_t group, int64_t lane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (float *)n->save + group * 2 * s->lanes + lane;
 }
 static float *inverse_of(const struct op_node *n, int64_t group, int64_t lane) {
-    return mean_of(n, group, lane) + ((const struct state *)n->state)->lanes;
+    return mean_of(n, group, lane) + ((const struct state *)n->plan)->lanes;
 }
 
 /* Which scale and bias hold for cell number i of a group. */
@@ -178,14 +178,14 @@ static int64_t affine_of(const struct state *s, int64_t group, int64_t i) {
 }
 
 static float scale_of(const struct op_node *n, int64_t affine) {
-    return ot_f(n->x[SCALE])[((const struct state *)n->state)->one[0] ? 0 : affine];
+    return ot_f(n->x[SCALE])[((const struct state *)n->plan)->one[0] ? 0 : affine];
 }
 static float bias_of(const struct op_node *n, int64_t affine) {
-    return ot_f(n->x[BIAS])[((const struct state *)n->state)->one[1] ? 0 : affine];
+    return ot_f(n->x[BIAS])[((const struct state *)n->plan)->one[1] ? 0 : affine];
 }
 
 static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const double size = (double)s->size, all = size * (double)s->group_cells;
     double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0}, m[OT_UNIT], q[OT_UNIT];
     for (int64_t i = 0; i < s->group_cells; i++) {
@@ -205,7 +205,7 @@ static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
 static void forward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float gain[OT_UNIT];
     for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
         statistics(n, group, lane);
@@ -221,14 +221,14 @@ static void forward_group(void *arg, int group, int worker) {
 
 /* Sums of a cell's dy and dy (x - mean), which backward keeps for scale and bias. */
 static double *sums_of(const struct op_node *n, int64_t cell, int64_t lane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (double *)n->scratch + cell * 2 * s->lanes + lane;
 }
 
 static void backward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t first = (int64_t)group * s->group_cells;
     const double all = (double)s->size * (double)s->group_cells;
     for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
@@ -260,7 +260,7 @@ static void backward_group(void *arg, int group, int worker) {
 /* Adds to the gradients of one scale and bias: sums over its cells, samples in order, without spare
  * lanes. */
 static void add_affine(const struct op_node *n, int64_t affine, double *dscale, double *dbias) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t cells = s->by_channel ? 1 : s->group_cells;
     for (int64_t o = 0; o < s->outer; o++) {
         const int64_t first = o * s->groups * s->group_cells + affine * cells;
@@ -278,7 +278,7 @@ static void add_affine(const struct op_node *n, int64_t affine, double *dscale, 
 static void affine_task(void *arg, int affine, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     double dscale = 0, dbias = 0;
     add_affine(n, affine, &dscale, &dbias);
     if (n->dx[SCALE] && !s->one[0]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
@@ -287,7 +287,7 @@ static void affine_task(void *arg, int affine, int worker) {
 
 /* Of a scale or a bias that is one for all. */
 static void backward_one(const struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     double dscale = 0, dbias = 0;
     for (int64_t i = 0; i < s->affines; i++) add_affine(n, i, &dscale, &dbias);
     if (n->dx[SCALE] && s->one[0]) ot_f(n->dx[SCALE])[0] = (float)dscale;
@@ -295,13 +295,13 @@ static void backward_one(const struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(s->outer * s->groups), forward_group, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(s->outer * s->groups), backward_group, n);
     if (n->dx[X]) ot_op_clear_spare(n->dx[X]);
     if (n->dx[SCALE] || n->dx[BIAS]) ot_parallel_for(n->pool, (int)s->affines, affine_task, n);
@@ -347,7 +347,7 @@ static const char *const instance_cases[] = {
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = first, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,  \
         .attributes = list, .needs = OT_X(X) | OT_X(SCALE), .parameters = 6,                  \
-        .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,               \
+        .plan_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,               \
         .forward = forward, .backward = backward, .again = forward, .cases = texts,           \
     }
 NORMALIZATION(GroupNormalization, 18, "num_groups:i epsilon:f stash_type:i", group_cases);

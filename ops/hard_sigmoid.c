@@ -20,7 +20,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     s->alpha = ot_attr_float(n->node, "alpha", 0.2f);
     s->beta = ot_attr_float(n->node, "beta", 0.5f);
     return ot_unary_prepare(n, err);
@@ -38,7 +38,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_HardSigmoid = {
     .name = "HardSigmoid", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f beta:f", .needs = OT_Y(0), .state_size = sizeof(struct state),
+    .attributes = "alpha:f beta:f", .needs = OT_Y(0), .plan_size = sizeof(struct state),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward,
     .cases = cases,

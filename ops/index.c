@@ -182,10 +182,10 @@ static void move_into(struct pool *pool, const struct move *m, const struct tens
     ot_move_run(pool, m, size, from->data, to->data);
 }
 
-void ot_move_forward(struct op_node *n) { move_into(n->pool, n->state, n->x[0], n->y[0]); }
+void ot_move_forward(struct op_node *n) { move_into(n->pool, n->plan, n->x[0], n->y[0]); }
 
 void ot_move_backward(struct op_node *n) {
-    const struct move back = ot_move_reverse(n->state);
+    const struct move back = ot_move_reverse(n->plan);
     if (n->dx[0]) move_into(n->pool, &back, n->dy[0], n->dx[0]);
 }
 

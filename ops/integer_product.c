@@ -50,7 +50,7 @@ static ot_status check_factor(const struct op_node *n, int i, ot_type type, int6
 /* a_count, b_count: of scales and zero points, where there is not one alone. */
 static ot_status check_inputs(struct op_node *n, int64_t a_count, int64_t b_count, ot_type *type,
                               ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct inputs *in = &s->in;
     const struct tensor *y_zero = input(n, in->y_zero);
     OT_TRY(check_factor(n, in->a_scale, OT_FLOAT, a_count, err));
@@ -68,7 +68,7 @@ static ot_status check_inputs(struct op_node *n, int64_t a_count, int64_t b_coun
 }
 
 static ot_status find_inputs(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int row = 0;
     while (strcmp(table[row].name, n->op->name)) row++;
     s->in = table[row];
@@ -83,7 +83,7 @@ static ot_status find_inputs(struct op_node *n, ot_error *err) {
 }
 
 static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(find_inputs(n, err));
     const struct tensor *a = n->x[s->in.a], *b = n->x[s->in.b];
     struct tensor heads[2] = {*a, *b}, y = {.rank = 0};
@@ -110,7 +110,7 @@ static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
 }
 
 static ot_status conv_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct window window;
     ot_type type;
     OT_TRY(find_inputs(n, err));
@@ -144,7 +144,7 @@ static float scale_at(const struct op_node *n, int i, int64_t k) {
 
 /* y[at] from the sum of a row of a and a column of b. */
 static void finish(const struct op_node *n, int64_t at, int64_t sum, int64_t row, int64_t column) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct inputs *in = &s->in;
     struct tensor *y = n->y[0];
     if (in->bias >= 0) sum += zero_at(n, in->bias, column);
@@ -157,7 +157,7 @@ static void finish(const struct op_node *n, int64_t at, int64_t sum, int64_t row
 }
 
 static void multiply(const struct op_node *n, int64_t y, int64_t a, int64_t b) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *p = n->x[s->in.a], *q = n->x[s->in.b];
     for (int64_t i = 0; i < s->m; i++)
         for (int64_t j = 0; j < s->n; j++) {
@@ -178,13 +178,13 @@ static void batch_segment(void *arg, int64_t at, const int64_t *offset, const in
 }
 
 static void matmul_forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_broadcast_each(n->pool, &s->batches, batch_segment, n);
 }
 
 /* One position of the output: sample i, channel m, line r, column c. */
 static int64_t window_sum(const struct op_node *n, int64_t i, int64_t m, int64_t r, int64_t c) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct conv_shape *p = &s->shape;
     const struct tensor *x = n->x[s->in.a], *w = n->x[s->in.b];
     const int64_t channels = p->c / p->groups, first = m / (p->m / p->groups) * channels;
@@ -205,14 +205,14 @@ static int64_t window_sum(const struct op_node *n, int64_t i, int64_t m, int64_t
 static void conv_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct conv_shape *p = &((const struct state *)n->state)->shape;
+    const struct conv_shape *p = &((const struct state *)n->plan)->shape;
     const int64_t i = task / p->m, m = task % p->m;
     for (int64_t at = 0; at < p->oh * p->ow; at++)
         finish(n, task * p->oh * p->ow + at, window_sum(n, i, m, at / p->ow, at % p->ow), 0, m);
 }
 
 static void conv_forward(struct op_node *n) {
-    const struct conv_shape *p = &((const struct state *)n->state)->shape;
+    const struct conv_shape *p = &((const struct state *)n->plan)->shape;
     ot_parallel_for(n->pool, (int)(p->n * p->m), conv_task, n);
 }
 
@@ -256,7 +256,7 @@ static const char *const qlinear_conv_cases[] = {
 #define PRODUCT(word, fn, least, most, list, texts)                                           \
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = 10, .min_in = least, .max_in = most, .min_out = 1,            \
-        .max_out = 1, .attributes = list, .state_size = sizeof(struct state),                 \
+        .max_out = 1, .attributes = list, .plan_size = sizeof(struct state),                 \
         .prepare = fn##_prepare, .forward = fn##_forward, .cases = texts,                     \
     }
 PRODUCT(MatMulInteger, matmul, 2, 4, "", matmul_cases);

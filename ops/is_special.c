@@ -10,7 +10,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     s->nan = !strcmp(n->op->name, "IsNaN");
     s->negative = !s->nan && ot_attr_int(n->node, "detect_negative", 1);
     s->positive = !s->nan && ot_attr_int(n->node, "detect_positive", 1);
@@ -20,7 +20,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state s = *(const struct state *)n->state;
+    const struct state s = *(const struct state *)n->plan;
     const float *x = ot_f(n->x[0]);
     uint8_t *y = n->y[0]->data;
     for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
@@ -37,7 +37,7 @@ static const char *const inf_cases[] = {
 #define IS_SPECIAL(word, first, list, texts)                                                \
     const struct op ot_op_##word = {                                                        \
         .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
-        .max_out = 1, .attributes = list, .state_size = sizeof(struct state),               \
+        .max_out = 1, .attributes = list, .plan_size = sizeof(struct state),               \
         .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .cases = texts,    \
     }
 IS_SPECIAL(IsNaN, 9, "", nan_cases);

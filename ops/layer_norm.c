@@ -72,7 +72,7 @@ static bool fits(const struct op_node *n) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -107,7 +107,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* What the kernels need for outer row r. dscale: 2 x length floats. */
 static struct layer_norm describe(const struct op_node *n, int64_t r, float *dscale) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t at = r * s->length * s->inner;
     float *mean = (float *)n->save + r * 2 * s->inner;
     return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
@@ -121,7 +121,7 @@ static struct layer_norm describe(const struct op_node *n, int64_t r, float *dsc
 
 static void forward_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t r, to;
     (void)worker;
     ot_task_range(s->outer, s->grain, task, &r, &to);
@@ -137,21 +137,21 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, s->tasks, forward_task, n);
     if (s->affine) ot_norm_affine_apply(n, s->affine);
 }
 
 /* dy scale, where the scale is broadcast: behind what the tasks sum up. */
 static float *scaled(const struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (float *)n->scratch + (size_t)s->tasks * 2 * (size_t)s->length;
 }
 
 /* Each task sums the gradients of scale and bias for its own rows. */
 static void backward_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *dscale = (float *)n->scratch + (size_t)task * 2 * (size_t)s->length;
     int64_t r, to;
     (void)worker;
@@ -169,7 +169,7 @@ static void backward_task(void *arg, int task, int worker) {
 /* The sum of all tasks' for a range of elements. */
 static void affine_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int64_t from, to;
     (void)worker;
     ot_task_range(s->length, COLUMNS, task, &from, &to);
@@ -185,7 +185,7 @@ static void affine_task(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (s->affine) {
         s->affine->means = n->save;
         ot_norm_affine_back(n, s->affine, scaled(n));
@@ -235,7 +235,7 @@ static const char *const rms_cases[] = {
 const struct op ot_op_RMSNormalization = {
     .name = "RMSNormalization", .since = 23, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1), .parameters = 2,
-    .state_size = sizeof(struct state), .fits = fits, .lanes = lanes, .prepare = prepare,
+    .plan_size = sizeof(struct state), .fits = fits, .lanes = lanes, .prepare = prepare,
     .forward = forward, .backward = backward, .cases = rms_cases,
     .again = forward,
 };
@@ -243,7 +243,7 @@ const struct op ot_op_RMSNormalization = {
 const struct op ot_op_LayerNormalization = {
     .name = "LayerNormalization", .since = 17, .min_in = 2, .max_in = 3, .min_out = 1,
     .max_out = 3, .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1),
-    .parameters = 6, .state_size = sizeof(struct state), .fits = fits, .lanes = lanes,
+    .parameters = 6, .plan_size = sizeof(struct state), .fits = fits, .lanes = lanes,
     .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
     .again = forward,
 };

@@ -18,7 +18,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     s->alpha = ot_attr_float(n->node, "alpha", 0.01f);
     return ot_unary_prepare(n, err);
 }
@@ -36,7 +36,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_LeakyRelu = {
     .name = "LeakyRelu", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f", .needs = OT_X(0), .state_size = sizeof(struct state),
+    .attributes = "alpha:f", .needs = OT_X(0), .plan_size = sizeof(struct state),
     .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward,
     .cases = cases,

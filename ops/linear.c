@@ -117,15 +117,15 @@ ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, stru
     return n->form == OT_FORM_SPARSE ? prepare_sparse(n, s, p, err) : prepare_live(n, s, p, err);
 }
 
-void ot_product_free(struct product *p) { ot_live_free(p->live); }
+void ot_product_free(const struct product *p) { ot_live_free(p->live); }
 
-void ot_product_forward(struct op_node *n, struct product *p) {
+void ot_product_forward(struct op_node *n, const struct product *p) {
     const float *x = ot_f(n->x[0]), *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
     if (p->live) ot_live_forward(p->live);
     else ot_sparse_forward(p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
 }
 
-void ot_product_backward(struct op_node *n, struct product *p) {
+void ot_product_backward(struct op_node *n, const struct product *p) {
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
     if (p->sparse) ot_sparse_ask_share(p->sparse, n->weight_share);

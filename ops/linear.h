@@ -14,10 +14,10 @@ struct product {
  * scratch and save memory. */
 ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
                              ot_error *err);
-void ot_product_free(struct product *p);
+void ot_product_free(const struct product *p);
 static inline bool ot_product_is(const struct product *p) { return p->sparse || p->live; }
-void ot_product_forward(struct op_node *n, struct product *p);
-void ot_product_backward(struct op_node *n, struct product *p);
+void ot_product_forward(struct op_node *n, const struct product *p);
+void ot_product_backward(struct op_node *n, const struct product *p);
 
 /* May y = x W (+ b) run in lanes: x[1] a matrix with a pattern by output feature ([N,K] file order
  * where `trans`, else [K,N]), x[0] in lanes but for its last dimension? A small dense one may, in

@@ -32,7 +32,7 @@ static const struct tensor *input(const struct op_node *n, int i) {
 
 /* Input i is [batch, tokens, last]. */
 static ot_status check(const struct op_node *n, int i, int64_t last, ot_error *err) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *t = n->x[i];
     char text[128];
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
@@ -44,7 +44,7 @@ static ot_status check(const struct op_node *n, int i, int64_t last, ot_error *e
 }
 
 static ot_status read_heads(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *q = n->x[QUERY], *v = n->x[VALUE];
     const int64_t queries = ot_attr_int(n->node, "q_num_heads", 0);
     s->heads = ot_attr_int(n->node, "kv_num_heads", 0);
@@ -65,7 +65,7 @@ static ot_status read_heads(struct op_node *n, ot_error *err) {
 
 static ot_status read_rule(struct op_node *n, ot_error *err) {
     static const char *const rules[] = {"linear", "gated", "delta", "gated_delta"};
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const char *rule = ot_attr_string(n->node, "update_rule", "gated_delta");
     int k = 0;
     while (k < 4 && strcmp(rules[k], rule) != 0) k++;
@@ -91,7 +91,7 @@ static ot_status read_rule(struct op_node *n, ot_error *err) {
 static int64_t area(const struct state *s) { return s->dk * s->dv; }
 
 static ot_status set_memory(struct op_node *n, ot_error *err) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t tasks = (size_t)(s->batch * s->heads), states = (size_t)area(s) * sizeof(float);
     const size_t forward = 2 * states + (size_t)s->dv * sizeof(float);
     const size_t backward = 2 * states + (size_t)(3 * s->dv + s->tokens) * sizeof(float);
@@ -106,7 +106,7 @@ static ot_status set_memory(struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     char text[128];
     OT_TRY(read_heads(n, err));
     OT_TRY(read_rule(n, err));
@@ -141,7 +141,7 @@ static float *part(const struct tensor *t, const struct state *s, int64_t b, int
 
 static struct token token_of(const struct op_node *n, struct tensor *const *t, struct tensor *o,
                              int64_t head, int64_t i) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t b = head / s->heads, h = head % s->heads;
     const struct tensor *decay = n->n_in > DECAY ? t[DECAY] : NULL;
     const struct tensor *beta = n->n_in > BETA ? t[BETA] : NULL;
@@ -183,7 +183,7 @@ static void answer(const struct state *s, const struct token *t, const float *no
 
 static void forward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = area(s);
     const size_t bytes = (size_t)size * sizeof(float);
     float *work = (float *)n->scratch + head * (2 * size + s->dv), *u = work + 2 * size;
@@ -205,7 +205,7 @@ static void forward_head(void *arg, int head, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(s->batch * s->heads), forward_head, n);
 }
 
@@ -217,7 +217,7 @@ struct back {
 };
 
 static struct back back_of(const struct op_node *n, int64_t head) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = area(s);
     float *p = (float *)n->scratch + head * (2 * size + 3 * s->dv + s->tokens);
     return (struct back){p, p + size, p + 2 * size, p + 2 * size + s->dv,
@@ -292,7 +292,7 @@ static void decay_back(const struct state *s, const struct token *t, const struc
 
 static void backward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = area(s);
     const size_t bytes = (size_t)size * sizeof(float);
     const float *kept = (const float *)n->save + head * (s->tokens + 1) * size;
@@ -314,7 +314,7 @@ static void backward_head(void *arg, int head, int worker) {
 
 /* Rates that all heads share get the sum of theirs. */
 static void collect_rates(const struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *dbeta = ot_f(n->dx[BETA]);
     memset(dbeta, 0, ot_bytes(n->dx[BETA]));
     for (int64_t head = 0; head < s->batch * s->heads; head++) {
@@ -326,7 +326,7 @@ static void collect_rates(const struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(s->batch * s->heads), backward_head, n);
     if (n->n_in > BETA && n->dx[BETA]) collect_rates(n);
 }
@@ -353,6 +353,6 @@ const struct op ot_op_LinearAttention = {
     .max_out = 2,
     .attributes = "chunk_size:i kv_num_heads:i q_num_heads:i scale:f update_rule:s",
     .needs = OT_X(QUERY) | OT_X(KEY) | OT_X(VALUE) | OT_X(DECAY) | OT_X(BETA),
-    .all_outputs = true, .state_size = sizeof(struct state), .prepare = prepare,
+    .all_outputs = true, .plan_size = sizeof(struct state), .prepare = prepare,
     .forward = forward, .backward = backward, .cases = cases,
 };

@@ -56,7 +56,7 @@ static ot_status check_inputs(const struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const char *reduction = ot_attr_string(n->node, "reduction", "mean");
     OT_TRY(check_inputs(n, err));
     s->softmax = !strcmp(n->op->name, "SoftmaxCrossEntropyLoss");
@@ -80,7 +80,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* The class of label k, or -1 where it does not count: ignored, or out of range. */
 static int64_t class_of(const struct op_node *n, int64_t k) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t label = ot_load_integer(n->x[LABEL]->data, n->x[LABEL]->type, k);
     if (s->ignores && label == s->ignored) return -1;
     return label >= 0 && label < s->strips.length ? label : -1;
@@ -109,7 +109,7 @@ static void take_logarithms(const struct strips *t, const float *x, int64_t colu
 /* The scratch area gets losses, then weights. */
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct strips *t = &s->strips;
     const int64_t first = ot_strips_column(t, at);
     const float *x = ot_f(n->x[X]) + at;
@@ -132,7 +132,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct strips *t = &s->strips;
     const int64_t first = ot_strips_column(t, at);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]);
@@ -150,7 +150,7 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void report_bad_labels(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t k = 0; k < label_count(n); k++) {
         const int64_t label = ot_load_integer(n->x[LABEL]->data, n->x[LABEL]->type, k);
         if (class_of(n, k) < 0 && !(s->ignores && label == s->ignored)) ot_op_bad_index(n, k);
@@ -158,7 +158,7 @@ static void report_bad_labels(struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t count = label_count(n);
     const float *loss = n->scratch, *weight = loss + count;
     double sum = 0, weights = 0;
@@ -175,7 +175,7 @@ static void forward(struct op_node *n) {
 
 /* In the order of the labels, on one thread: there are few, and their sums have one order. */
 static void weight_gradient(const struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *p = scores(n), *dy = ot_f(n->dy[0]);
     float *dw = ot_f(n->dx[WEIGHT]);
     double mean = 0;
@@ -193,7 +193,7 @@ static void weight_gradient(const struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->n_in > WEIGHT && n->dx[WEIGHT]) weight_gradient(n);
     if (n->dx[X]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
 }
@@ -230,7 +230,7 @@ static const char *const entropy_cases[] = {
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = 12, .min_in = 2, .max_in = 3, .min_out = 1,                   \
         .max_out = outputs, .attributes = "ignore_index:i reduction:s", .needs = reads,       \
-        .state_size = sizeof(struct state), .prepare = prepare, .forward = forward,           \
+        .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,           \
         .backward = backward, .cases = texts,                                                 \
     }
 LOSS(NegativeLogLikelihoodLoss, 1, OT_X(LABEL) | OT_X(WEIGHT), likelihood_cases);

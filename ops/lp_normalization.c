@@ -20,7 +20,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t p = ot_attr_int(n->node, "p", 2);
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -38,12 +38,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* 1 / norm of the column that starts at element `at`, as forward left it; 0 for a norm of 0. */
 static float *inverse_at(const struct op_node *n, int64_t at) {
-    return (float *)n->save + ot_strips_column(&((const struct state *)n->state)->strips, at);
+    return (float *)n->save + ot_strips_column(&((const struct state *)n->plan)->strips, at);
 }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = ot_f(n->x[0]) + at;
     float *y = ot_f(n->y[0]) + at, *inverse = inverse_at(n, at);
     const int64_t length = s->strips.length, inner = s->strips.inner;
@@ -63,7 +63,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at, *inverse = inverse_at(n, at);
     float *dx = ot_f(n->dx[0]) + at;
     const int64_t length = s->strips.length, inner = s->strips.inner;
@@ -80,13 +80,13 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_strips_each(n->pool, &s->strips, value_strip, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_strips_each(n->pool, &s->strips, gradient_strip, n);
     ot_op_clear_spare(n->dx[0]);
@@ -106,6 +106,6 @@ static const char *const cases[] = {
 
 const struct op ot_op_LpNormalization = {
     .name = "LpNormalization", .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "axis:i p:i", .needs = OT_Y(0), .state_size = sizeof(struct state),
+    .attributes = "axis:i p:i", .needs = OT_Y(0), .plan_size = sizeof(struct state),
     .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
 };

@@ -21,14 +21,14 @@ static ot_status read_power(const struct op_node *n, struct state *s, ot_error *
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(read_power(n, s, err));
     return ot_pooling_prepare(n, &s->p, err);
 }
 
 static ot_status prepare_global(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_power(n, s, err));
@@ -54,13 +54,13 @@ static float power_of(float x, float p) {
 typedef void tap_fn(const struct op_node *n, int64_t at, int64_t k);
 
 static void add_tap(const struct op_node *n, int64_t at, int64_t k) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t l = 0; l < s->p.inner; l++)
         ot_f(n->y[0])[at + l] += power_of(ot_f(n->x[0])[k + l], s->power);
 }
 
 static void back_tap(const struct op_node *n, int64_t at, int64_t k) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t l = 0; l < s->p.inner; l++) {
         const float x = ot_f(n->x[0])[k + l], y = ot_f(n->y[0])[at + l];
         const float slope = y > 0 ? power_of(x / y, s->power - 1) : 0;
@@ -70,7 +70,7 @@ static void back_tap(const struct op_node *n, int64_t at, int64_t k) {
 
 /* All taps of all outputs of a plane that lie inside the input. */
 static void each_tap(const struct op_node *n, int64_t plane, tap_fn *fn) {
-    const struct pooling *p = &((const struct state *)n->state)->p;
+    const struct pooling *p = &((const struct state *)n->plan)->p;
     const struct window *w = &p->w;
     const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
     for (int64_t o = 0; o < ot_pooling_out(p); o++)
@@ -88,7 +88,7 @@ static void each_tap(const struct op_node *n, int64_t plane, tap_fn *fn) {
 }
 
 static void forward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t count = ot_pooling_out(&s->p) * s->p.inner;
     float *y = ot_f(n->y[0]) + plane * count;
     memset(y, 0, (size_t)count * sizeof *y);
@@ -98,18 +98,18 @@ static void forward_plane(const struct op_node *n, int64_t plane) {
 }
 
 static void backward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t count = ot_pooling_in(&s->p) * s->p.inner;
     memset(ot_f(n->dx[0]) + plane * count, 0, (size_t)count * sizeof(float));
     each_tap(n, plane, back_tap);
 }
 
 static void forward(struct op_node *n) {
-    ot_pooling_run(n, &((const struct state *)n->state)->p, forward_plane);
+    ot_pooling_run(n, &((const struct state *)n->plan)->p, forward_plane);
 }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0]) ot_pooling_run(n, &((const struct state *)n->state)->p, backward_plane);
+    if (n->dx[0]) ot_pooling_run(n, &((const struct state *)n->plan)->p, backward_plane);
 }
 
 static const char *const cases[] = {
@@ -141,7 +141,7 @@ const struct op ot_op_LpPool = {
     .max_out = 1,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i p:i",
     .needs = OT_X(0) | OT_Y(0),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = ot_pooling_lanes,
     .prepare = prepare,
     .forward = forward,
@@ -158,7 +158,7 @@ const struct op ot_op_GlobalLpPool = {
     .max_out = 1,
     .attributes = "p:i",
     .needs = OT_X(0) | OT_Y(0),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = global_lanes,
     .prepare = prepare_global,
     .forward = forward,

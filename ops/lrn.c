@@ -17,7 +17,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     const int64_t size = ot_attr_int(n->node, "size", 0);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -47,7 +47,7 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct strips *t = &s->strips;
     const float *x = ot_f(n->x[0]) + at;
     float *d = (float *)n->save + at, *y = ot_f(n->y[0]) + at;
@@ -67,7 +67,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct strips *t = &s->strips;
     const float *x = ot_f(n->x[0]) + at, *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
     const float *d = (const float *)n->save + at;
@@ -88,13 +88,13 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_strips_each(n->pool, &s->strips, value_strip, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_strips_each(n->pool, &s->strips, gradient_strip, n);
     ot_op_clear_spare(n->dx[0]);
@@ -114,6 +114,6 @@ static const char *const cases[] = {
 const struct op ot_op_LRN = {
     .name = "LRN", .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
     .attributes = "alpha:f beta:f bias:f size:i", .needs = OT_X(0) | OT_Y(0),
-    .state_size = sizeof(struct state), .lanes = lanes, .prepare = prepare, .forward = forward,
+    .plan_size = sizeof(struct state), .lanes = lanes, .prepare = prepare, .forward = forward,
     .backward = backward, .cases = cases,
 };

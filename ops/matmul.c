@@ -95,7 +95,7 @@ static ot_status read_matrices(const struct op_node *n, struct state *s, ot_erro
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *a = n->x[0], *b = n->x[1];
     if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, a->type, err));
@@ -133,7 +133,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const void *a,
                      const void *b, void *c) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     g.alpha = 1.0f;
     if (!s->single) {
         g.outputs = t->outputs;
@@ -148,7 +148,7 @@ static void multiply(struct op_node *n, struct dense_gemm g, const struct terms 
 }
 
 static void forward(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     if (ot_product_is(&s->product)) ot_product_forward(n, &s->product);
     else
         multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, n->x[0]->data,
@@ -156,7 +156,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *da = n->dx[0] ? ot_f(n->dx[0]) : NULL, *db = n->dx[1] ? ot_f(n->dx[1]) : NULL;
     if (ot_product_is(&s->product)) {
@@ -172,7 +172,7 @@ static void backward(struct op_node *n) {
 }
 
 static void release(struct op_node *n) {
-    struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_product_free(&s->product);
 }
 
@@ -214,7 +214,7 @@ const struct op ot_op_MatMul = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 3,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .product = product,
     .prepare = prepare,

@@ -25,7 +25,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t order = ot_attr_int(n->node, "storage_order", 0);
     if (order != 0 && order != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'storage_order' is %lld",
@@ -144,7 +144,7 @@ static void pool_lanes(const struct pooling *p, const struct kernels *k, const f
 }
 
 static void pool_integers(const struct op_node *n, int64_t plane, int32_t *at) {
-    const struct pooling *p = &((const struct state *)n->state)->p;
+    const struct pooling *p = &((const struct state *)n->plan)->p;
     const ot_type type = n->x[0]->type;
     const int64_t in = ot_pooling_in(p), out = ot_pooling_out(p);
     float *x = (float *)n->scratch + plane * in;
@@ -157,7 +157,7 @@ static void pool_integers(const struct op_node *n, int64_t plane, int32_t *at) {
 }
 
 static void forward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct pooling *p = &s->p;
     const int64_t size = ot_pooling_out(p) * p->inner;
     const int64_t first = plane * ot_pooling_in(p) * p->inner;
@@ -178,12 +178,12 @@ static void forward_plane(const struct op_node *n, int64_t plane) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_pooling_run(n, &s->p, forward_plane);
 }
 
 static void backward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct pooling *p = &s->p;
     const int64_t inner = p->inner, size = ot_pooling_out(p) * inner;
     const float *dy = ot_f(n->dy[0]) + plane * size;
@@ -196,7 +196,7 @@ static void backward_plane(const struct op_node *n, int64_t plane) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_pooling_run(n, &s->p, backward_plane);
 }
 
@@ -240,7 +240,7 @@ const struct op ot_op_MaxPool = {
     .max_out = 2,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
                   "storage_order:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .straight = OT_STRAIGHT_THROUGH,
     .lanes = lanes,
     .prepare = prepare,

@@ -43,7 +43,7 @@ static ot_status infer(const struct op_node *n, struct state *s, ot_error *err) 
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t *shape;
     int count;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -62,7 +62,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* Where element k of x goes in y. */
 static int64_t place(const struct op_node *n, int64_t k) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *y = n->y[0];
     int64_t rest = ot_index_in(n->x[1], k, s->count), at = 0, stride = 1;
     for (int i = y->rank - 1; i >= 0; i--) {
@@ -74,7 +74,7 @@ static int64_t place(const struct op_node *n, int64_t k) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_indices_watch(n, &(struct ranges){1, {s->count}});
     ot_fill(n->pool, n->y[0]->data, ot_elements(n->y[0]), sizeof(float), NULL);
     for (int64_t k = 0; k < ot_elements(n->x[0]); k++)
@@ -111,7 +111,7 @@ const struct op ot_op_MaxUnpool = {
     .max_out = 1,
     .attributes = "kernel_shape:I pads:I strides:I",
     .needs = OT_X(1),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -33,7 +33,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     uint32_t axes;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_axes(n, &axes, err));
@@ -59,7 +59,7 @@ static void value_run(void *arg, int64_t x, int64_t to, int64_t n, int64_t step,
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = ot_f(n->x[0]);
     float *mean = n->save, *inverse = mean + s->count;
     ot_fold(n->pool, &s->move, OT_FOLD_SUM, x, NULL, s->share, mean);
@@ -86,7 +86,7 @@ static void gradient_run(void *arg, int64_t x, int64_t to, int64_t n, int64_t st
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *mean = n->scratch, *dot = mean + s->count;
     if (!n->dx[0]) return;
     struct back b = {.y = ot_f(n->y[0]), .dy = ot_f(n->dy[0]), .dx = ot_f(n->dx[0]),
@@ -112,6 +112,6 @@ static const char *const cases[] = {
 
 const struct op ot_op_MeanVarianceNormalization = {
     .name = "MeanVarianceNormalization", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1,
-    .max_out = 1, .attributes = "axes:I", .needs = OT_Y(0), .state_size = sizeof(struct state),
+    .max_out = 1, .attributes = "axes:I", .needs = OT_Y(0), .plan_size = sizeof(struct state),
     .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
 };

@@ -31,7 +31,7 @@ static ot_status read_number(const struct op_node *n, int i, double *value, ot_e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &s->value[i], err));
     if (!ot_is_number(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
@@ -56,7 +56,7 @@ static int64_t edge(const struct state *s, int64_t k) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *y = n->y[0];
     const int64_t bins = y->dim[0], bands = y->dim[1];
     memset(y->data, 0, ot_bytes(y));
@@ -87,6 +87,6 @@ static const char *const cases[] = {
 
 const struct op ot_op_MelWeightMatrix = {
     .name = "MelWeightMatrix", .since = 17, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1,
-    .attributes = "output_datatype:i", .state_size = sizeof(struct state), .prepare = prepare,
+    .attributes = "output_datatype:i", .plan_size = sizeof(struct state), .prepare = prepare,
     .forward = forward, .limits = "constant inputs", .cases = cases,
 };

@@ -22,7 +22,7 @@ struct range {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *map = n->x[0];
     const int *from = map->data;
     int64_t slots = 0;
@@ -43,7 +43,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 static void task(void *arg, int number, int worker) {
     const struct range *r = arg;
-    const int *next = ((const struct state *)r->n->state)->next;
+    const int *next = ((const struct state *)r->n->plan)->next;
     const float *x = ot_f(r->n->x[r->input]);
     float *y = ot_f(r->back ? r->n->dy[0] : r->n->y[0]);
     int64_t from, to;
@@ -60,7 +60,7 @@ static void task(void *arg, int number, int worker) {
 }
 
 static void run(struct op_node *n, bool back) {
-    const int *first = ((const struct state *)n->state)->first;
+    const int *first = ((const struct state *)n->plan)->first;
     for (int i = 1; i < n->n_in; i++) {
         const int64_t count = ot_count(n->x[i]);
         struct range r = {n, i, first, back};
@@ -81,7 +81,7 @@ const struct op ot_op_Moved = {
     .max_out = 1,
     .attributes = "",
     .internal = true,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -50,7 +50,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(ot_binary_prepare(n, &functions, err));
     if (n->node->opset < 7 || s->binary.mixed) return OT_OK;
     for (int i = 0; i < 2 && !s->scales; i++) {
@@ -64,7 +64,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!s->scales) {
         ot_binary_forward(n);
         return;
@@ -74,7 +74,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!s->scales) {
         ot_binary_backward(n);
         return;
@@ -89,7 +89,7 @@ static void backward(struct op_node *n) {
 const struct op ot_op_Mul = {
     .name = "Mul", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1),
-    .parameters = OT_X(0) | OT_X(1), .state_size = sizeof(struct state),
+    .parameters = OT_X(0) | OT_X(1), .plan_size = sizeof(struct state),
     .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward, .cases = cases,
 };

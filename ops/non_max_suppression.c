@@ -103,7 +103,7 @@ static void take(const struct op_node *n, struct state *s, int64_t sample, int64
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t rows;
     OT_TRY(read_inputs(n, s, err));
     if (!ot_shape_count((int64_t[]){s->samples, s->classes, s->most, 3}, 4, (int64_t)1 << 32,
@@ -118,7 +118,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     memcpy(n->y[0]->data, s->taken, (size_t)(3 * s->rows) * sizeof *s->taken);
 }
 
@@ -140,7 +140,7 @@ const struct op ot_op_NonMaxSuppression = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "center_point_box:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .limits = "all inputs constant",

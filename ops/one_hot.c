@@ -23,7 +23,7 @@ static ot_status check_number(const struct op_node *n, int i, ot_error *err) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *depth = n->x[1], *values = n->x[2];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK + 1];
     int axis;
     OT_TRY(check_number(n, 0, err));
@@ -45,7 +45,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t size = ot_type_size(n->y[0]->type);
     const char *values = n->x[2]->data;
     char *y = n->y[0]->data;
@@ -80,7 +80,7 @@ const struct op ot_op_OneHot = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axis:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .limits = "constant depth",

@@ -105,6 +105,18 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
 }
 
+ot_status ot_op_open(struct op_node *n, struct arena *arena, ot_error *err) {
+    if (!n->work_size) return OT_OK;
+    n->work = ot_arena_alloc(arena, 1, n->work_size);
+    if (!n->work) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    return n->op->open ? n->op->open(n, err) : OT_OK;
+}
+
+void ot_op_close(struct op_node *n) {
+    if (n->work && n->op->close) n->op->close(n);
+    n->work = NULL;
+}
+
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
                     const int64_t *dim, ot_error *err) {
     int64_t count;

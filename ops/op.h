@@ -1,7 +1,9 @@
 /* op.h - what an operator is.
  *
- * An operator is one file with one const `struct op ot_op_<Name>` and one line in ops.def. A plan
- * calls prepare once for fixed shapes, then forward and backward many times. prepare does all that
+ * An operator is one file with one const `struct op ot_op_<Name>` and one line in ops.def. prepare
+ * is called once for fixed shapes and fills in n->plan; forward and backward are called many times,
+ * by several copies of the node at once, and change nothing that n->plan leads to. What lasts from
+ * run to run and changes is n->work, which each copy has for itself. prepare and open do all that
  * can fail; forward and backward cannot fail and allocate nothing.
  *
  * Conventions:
@@ -75,13 +77,16 @@ struct op_node {
     bool rounds;  /* where y is x rounded, and the gradient passes straight through; */
     bool ordered; /* where dimension 0 of x[0] is time, or summed over, so that it is not samples */
 
-    void *state; /* op->state_size zeroed bytes */
+    /* What prepare finds out: op->plan_size bytes, zeroed before it, and all that they point to.
+     * Read-only afterwards: several copies of the node, in several threads, share one plan. */
+    const void *plan;
 
-    /* Memory that prepare asks for, in bytes; the plan sets the pointers, 64-byte aligned. */
+    /* Memory that prepare asks for, in bytes; the pointers are set later, 64-byte aligned. */
+    size_t work_size;             /* of this node alone, from run to run; zeroed when it is made */
     size_t save_size;             /* written by forward, read by backward */
     size_t forward_scratch_size;  /* undefined contents, for the time of one call */
     size_t backward_scratch_size;
-    void *save, *scratch;
+    void *work, *save, *scratch; /* work: NULL where its size is 0 */
 
     const struct kernels *kernels;
     struct pool *pool;
@@ -137,7 +142,7 @@ struct op {
     bool any_density;    /* sparse_rows beats zeros written out however few they are */
     bool all_outputs;    /* gradients come to every float output, not to y[0] alone; those that
                           * nobody uses are NULL */
-    size_t state_size;
+    size_t plan_size;
 
     /* Of an operator that stands for several nodes: does it take their inputs? Asked with types and
      * shapes of x known, before lanes; NULL: always. */
@@ -157,7 +162,12 @@ struct op {
     /* Makes y[0] once more after forward, bit for bit, from x and save; cheap enough to be done
      * instead of keeping y[0]. Often the same function as forward; NULL: no. */
     void (*again)(struct op_node *n);
-    void (*release)(struct op_node *n);  /* NULL: nothing but arena memory */
+    void (*release)(struct op_node *n);  /* frees what belongs to the plan; NULL: nothing to free */
+    /* Called once for each copy of a node before its first run, with n->work there: makes what a
+     * copy cannot share, and can fail. Only where prepare asked for work memory. NULL: nothing. */
+    ot_status (*open)(struct op_node *n, ot_error *err);
+    /* Frees what open made, all of it or a part. NULL: nothing to free. */
+    void (*close)(struct op_node *n);
 
     const char *limits;       /* what of the standard is refused, in a few words; NULL */
     const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */
@@ -213,7 +223,17 @@ ot_status ot_op_fail(const struct op_node *n, ot_error *err, ot_status status, c
  * step. */
 ot_status ot_op_fault(struct op_node *n, ot_error *err);
 
+/* Makes the work memory of a prepared node, in this arena, and opens the node. After a failure too
+ * the node has to be closed. */
+ot_status ot_op_open(struct op_node *n, struct arena *arena, ot_error *err);
+/* Closes the node; its work memory is no longer used. Never opened, or closed already: does
+ * nothing. */
+void ot_op_close(struct op_node *n);
+
 /* ---- helpers for prepare ---- */
+
+/* The node's plan, for prepare alone to write. */
+static inline void *ot_op_plan(struct op_node *n) { return (void *)n->plan; }
 
 /* y = a tensor of this type and shape; fails where it has too many elements. */
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,

@@ -134,7 +134,7 @@ static void make_move(struct state *s, const int64_t *before) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t before[OT_MAX_RANK], behind[OT_MAX_RANK], dim[OT_MAX_RANK];
     int64_t array_before[OT_ARRAY_RANK] = {0};
     OT_TRY(ot_movable(n, 0, err));
@@ -202,7 +202,7 @@ static void run_mapped(struct op_node *n, const struct state *s, const void *fro
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t size = ot_type_size(n->x[0]->type);
     if (s->mode != CONSTANT) {
         run_mapped(n, s, n->x[0]->data, n->y[0]->data, false);
@@ -214,7 +214,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     if (s->mode != CONSTANT) {
@@ -255,7 +255,7 @@ const struct op ot_op_Pad = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "pads:I value:f mode:s",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -41,7 +41,7 @@ static const struct binary functions = {value, da, db, integer, pow, of_uint64};
 /* From opset 12 the types may differ. A constant integer exponent becomes floats, for those have a
  * gradient. */
 static ot_status convert_exponent(struct op_node *n, ot_error *err) {
-    struct binary_state *s = n->state;
+    struct binary_state *s = ot_op_plan(n);
     const struct tensor *b = n->x[1];
     if (n->x[0]->type != OT_FLOAT || !ot_is_integer(b->type) || b->role != OT_ROLE_CONST)
         return OT_OK;
@@ -81,7 +81,7 @@ static const char *const cases[] = {
 const struct op ot_op_Pow = {
     .name = "Pow", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
     .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
-    .state_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
+    .plan_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
     .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
     .cases = cases,
 };

@@ -80,7 +80,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 /* type: what the scale may be instead of float. */
 static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
     if (n->x[SCALE]->type != type) OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
     if (ot_training_wants(n, SCALE))
@@ -93,7 +93,7 @@ static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err
 }
 
 static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
     const int64_t asked = ot_attr_int(n->node, "output_dtype", 0);
     const ot_type type = zero ? zero->type : asked > 0 && asked < 255 ? (ot_type)asked : OT_UINT8;
@@ -110,7 +110,7 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
 }
 
 static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
     s->master = n->x[X]->type == OT_FLOAT && zero;
     const ot_type type = s->master ? zero->type : n->x[X]->type;
@@ -134,7 +134,7 @@ struct factors {
 /* Scales and zero points of `columns` elements at place k of the strip that starts at `at`. */
 static void load_factors(const struct op_node *n, int64_t at, int64_t k, int64_t columns,
                          struct factors *f) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *zero = zero_point(n);
     const int64_t column = ot_strips_column(&s->strips, at);
     int64_t first = s->block ? k / s->block : 0;
@@ -192,7 +192,7 @@ static void store(const struct tensor *t, int64_t at, int64_t n, const float *in
 
 static void quantize_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
@@ -206,7 +206,7 @@ static void quantize_strip(void *arg, int64_t at, int64_t columns) {
 
 static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
@@ -219,7 +219,7 @@ static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
 
 static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
@@ -234,7 +234,7 @@ static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
 
 static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct factors f;
     for (int64_t k = 0; k < s->strips.length; k++) {
         const int64_t place = at + k * s->strips.inner;
@@ -248,7 +248,7 @@ static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
 }
 
 static void run(struct op_node *n, ot_strip_fn *fn) {
-    ot_strips_each(n->pool, &((const struct state *)n->state)->strips, fn, n);
+    ot_strips_each(n->pool, &((const struct state *)n->plan)->strips, fn, n);
 }
 
 static void quantize_forward(struct op_node *n) { run(n, quantize_strip); }
@@ -309,7 +309,7 @@ static const char *const dequantize_cases[] = {
         .name = #word, .since = 10, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,     \
         .attributes = list, .needs = reads, .parameters = weights,                            \
         .straight = OT_STRAIGHT_MADE,                                                         \
-        .state_size = sizeof(struct state), .lanes = lanes, .prepare = fn##_prepare,        \
+        .plan_size = sizeof(struct state), .lanes = lanes, .prepare = fn##_prepare,        \
         .forward = fn##_forward, .backward = fn##_backward, .cases = texts,               \
     }
 QUANTIZATION(QuantizeLinear, quantize,

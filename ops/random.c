@@ -39,7 +39,7 @@ static ot_status set_shape(struct op_node *n, ot_type type, ot_error *err) {
 }
 
 static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool normal = !strncmp(n->op->name, "RandomNormal", 12);
     const ot_type type = ot_op_asked_type(n, "dtype", n->n_in ? n->x[0]->type : OT_FLOAT);
     s->kind = normal ? NORMAL : UNIFORM;
@@ -52,7 +52,7 @@ static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const ot_type type = ot_op_asked_type(n, "dtype", n->x[0]->type);
     s->kind = BERNOULLI;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -64,7 +64,7 @@ static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
 
 static ot_status prepare_multinomial(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const ot_type type = (ot_type)ot_attr_int(n->node, "dtype", OT_INT32);
     const int64_t size = ot_attr_int(n->node, "sample_size", 1);
     s->kind = MULTINOMIAL;
@@ -103,7 +103,7 @@ static void put_whole(const struct tensor *y, int64_t k, int64_t value) {
 static void task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *y = n->y[0];
     const uint64_t seed = seed_of(n), stream = stream_of(n);
     int64_t k, to;
@@ -154,7 +154,7 @@ static const char *const multinomial_cases[] = {
         .max_out = 1,                                      \
         .attributes = list,                                \
         .random = true,                                    \
-        .state_size = sizeof(struct state),                \
+        .plan_size = sizeof(struct state),                \
         .prepare = prepares,                               \
         .forward = forward,                                \
         .cases = texts,                                    \

@@ -39,7 +39,7 @@ static uint64_t count_integers(const int64_t v[3]) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     for (int i = 0; i < 3; i++) OT_TRY(read(n, i, s, err));
     const bool real = n->x[0]->type == OT_FLOAT || n->x[0]->type == OT_DOUBLE;
     if (real ? s->real[2] == 0 : s->integer[2] == 0)
@@ -54,7 +54,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct tensor *y = n->y[0];
     for (int64_t i = 0; i < y->dim[0]; i++) {
         const double real = s->real[0] + (double)i * s->real[2];
@@ -92,7 +92,7 @@ const struct op ot_op_Range = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "stash_type:i", /* numbers of half precision are floats here */
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .limits = "constants",

@@ -137,7 +137,7 @@ static ot_status check_size(const struct op_node *n, const struct recurrent *s, 
 }
 
 ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_error *err) {
-    struct recurrent *s = n->state;
+    struct recurrent *s = ot_op_plan(n);
     const char *names[2 * OT_REC_FUNCTIONS];
     size_t sparse;
     s->cell = cell;

@@ -96,12 +96,12 @@ void ot_rec_backward(struct op_node *n);
         .needs = OT_X(OT_REC_X) | OT_X(OT_REC_W) | OT_X(OT_REC_R) | (peepholes),                  \
         .parameters = OT_X(OT_REC_W) | OT_X(OT_REC_R) | OT_X(OT_REC_B) | (peepholes),             \
         .sparse_rows = ot_rec_sparse_rows, .all_outputs = true,                                   \
-        .state_size = sizeof(struct recurrent), .prepare = prepare, .forward = ot_rec_forward,    \
+        .plan_size = sizeof(struct recurrent), .prepare = prepare, .forward = ot_rec_forward,    \
         .backward = ot_rec_backward, .cases = cases,                                              \
     }
 
 /* While on, R does not change, and products over one step copy it once. */
-void ot_rec_hold(struct recurrent *s, int direction, bool on);
+void ot_rec_hold(const struct recurrent *s, int direction, bool on);
 /* y = x M^T + bias over one step, or all; dx = dy M; dM = dy^T x over all steps. Weights are those
  * of input OT_REC_W or OT_REC_R. */
 void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,
@@ -145,7 +145,7 @@ void ot_rec_add_dx(struct op_node *n, int direction, const float *xs, float *dx)
 /* Steps that each sample has; spare lanes have none. */
 void ot_rec_find_lengths(struct op_node *n);
 static inline int32_t *ot_rec_lengths(const struct op_node *n) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     return (int32_t *)n->save + s->lengths_at;
 }
 

@@ -38,7 +38,7 @@ static int valid_in(const struct recurrent *s, int64_t unit) {
 
 void ot_rec_load_part(const struct op_node *n, const struct rec_places *p, const float *from,
                       int64_t t, struct rec_part part, float *to) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int valid = valid_in(s, part.unit);
     const size_t floats = (size_t)(part.features * s->inner);
     if (!from || valid < s->inner) memset(to, 0, floats * sizeof *to);
@@ -58,7 +58,7 @@ void ot_rec_load_part(const struct op_node *n, const struct rec_places *p, const
 
 void ot_rec_load(const struct op_node *n, const struct rec_places *p, const float *from, int64_t t,
                  float *to) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     for (int64_t u = 0; u < s->units; u++, to += p->features * s->inner)
         ot_rec_load_part(n, p, from, t, (struct rec_part){u, 0, p->features}, to);
 }
@@ -66,7 +66,7 @@ void ot_rec_load(const struct op_node *n, const struct rec_places *p, const floa
 /* to += some features of some samples of [features][inner]; samples of `to` stand `pitch` apart. */
 static void add_features(const struct op_node *n, const float *from, int features, int samples,
                          int64_t pitch, float *to) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     float turned[OT_REC_WIDEST * ADDED];
     const struct transpose a = {.in = from,
                                 .out = turned,
@@ -81,7 +81,7 @@ static void add_features(const struct op_node *n, const float *from, int feature
 
 static void store_unit(const struct op_node *n, const struct rec_places *p, const float *from,
                        int samples, float *to, bool add) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const struct transpose a = {.in = from,
                                 .out = to,
                                 .in_pitch = (size_t)s->inner,
@@ -103,7 +103,7 @@ static void store_unit(const struct op_node *n, const struct rec_places *p, cons
 
 void ot_rec_store(const struct op_node *n, const struct rec_places *p, const float *from, int64_t t,
                   float *to, bool add) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     to += p->at + t * p->step;
     for (int64_t u = 0; u < s->units; u++)
         store_unit(n, p, from + u * p->features * s->inner, valid_in(s, u),
@@ -124,7 +124,7 @@ struct steps {
 static void load_task(void *arg, int step, int worker) {
     (void)worker;
     const struct steps *a = arg;
-    const struct recurrent *s = a->n->state;
+    const struct recurrent *s = a->n->plan;
     const int64_t size = s->units * s->inner * a->places.features;
     ot_rec_load(a->n, &a->places, a->from, ot_rec_time(s, a->direction, step), a->to + step * size);
 }
@@ -132,7 +132,7 @@ static void load_task(void *arg, int step, int worker) {
 static void store_task(void *arg, int step, int worker) {
     (void)worker;
     const struct steps *a = arg;
-    const struct recurrent *s = a->n->state;
+    const struct recurrent *s = a->n->plan;
     const int64_t size = s->units * s->inner * a->places.features, h = s->hidden;
     const int64_t t = ot_rec_time(s, a->direction, step);
     ot_rec_store(a->n, &a->places, a->from + step * size, t, a->to, a->add);
@@ -143,7 +143,7 @@ static void store_task(void *arg, int step, int worker) {
 }
 
 float *ot_rec_load_x(struct op_node *n, int direction) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     float *xs = (float *)n->scratch + s->xs_at;
     struct steps a = {n, ot_rec_places_x(s), direction, ot_f(n->x[OT_REC_X]), xs, false, false};
     ot_parallel_for(n->pool, (int)s->steps, load_task, &a);
@@ -151,13 +151,13 @@ float *ot_rec_load_x(struct op_node *n, int direction) {
 }
 
 void ot_rec_store_y(struct op_node *n, int direction, const float *h, float *y) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     struct steps a = {n, ot_rec_places_y(s, direction), direction, h, y, false, true};
     ot_parallel_for(n->pool, (int)s->steps, store_task, &a);
 }
 
 void ot_rec_add_dx(struct op_node *n, int direction, const float *xs, float *dx) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     struct steps a = {n, ot_rec_places_x(s), direction, xs, dx, true, false};
     ot_parallel_for(n->pool, (int)s->steps, store_task, &a);
 }
@@ -165,7 +165,7 @@ void ot_rec_add_dx(struct op_node *n, int direction, const float *xs, float *dx)
 /* ---- samples that have ended ---- */
 
 void ot_rec_find_lengths(struct op_node *n) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const struct tensor *given = n->n_in > OT_REC_LENGTHS ? n->x[OT_REC_LENGTHS] : NULL;
     for (int64_t b = 0; b < s->units * s->inner; b++) {
         int64_t length = given && b < s->batch ? ((const int32_t *)given->data)[b] : s->steps;
@@ -179,7 +179,7 @@ void ot_rec_find_lengths(struct op_node *n) {
 
 void ot_rec_ended(const struct op_node *n, int64_t time, enum rec_ended what, const float *from,
                   float *to) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int64_t plane = s->hidden * s->inner;
     for (int64_t b = 0; b < s->units * s->inner; b++) {
         if (time < ot_rec_lengths(n)[b]) continue;

@@ -99,13 +99,13 @@ ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratc
 
 /* ---- running ---- */
 
-void ot_rec_hold(struct recurrent *s, int direction, bool on) {
+void ot_rec_hold(const struct recurrent *s, int direction, bool on) {
     for (int g = 0; g < s->cell->groups; g++)
         if (s->r[direction][g].step) ot_sparse_hold(s->r[direction][g].step, on);
 }
 
 static void *sparse_scratch(const struct op_node *n) {
-    return (float *)n->scratch + ((const struct recurrent *)n->state)->sparse_at;
+    return (float *)n->scratch + ((const struct recurrent *)n->plan)->sparse_at;
 }
 
 /* y = the bias in every column, or row. */
@@ -118,7 +118,7 @@ static void fill_bias(const struct recurrent *s, const struct rec_product *p, in
 
 void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,
                      const float *x, const float *bias, float *y) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const float *w = ot_f(n->x[weight]) + p->from;
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
@@ -140,7 +140,7 @@ void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight,
 
 void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int weight, bool all,
                           const float *dy, float *dx) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const float *w = ot_f(n->x[weight]) + p->from;
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
@@ -159,7 +159,7 @@ void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int we
 
 void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int weight,
                             const float *dy, const float *x) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     float *dw = ot_f(n->dx[weight]) + p->from;
     if (p->all) {
         ot_sparse_backward(p->all, x, ot_f(n->x[weight]) + p->from, dy, NULL, dw, NULL,

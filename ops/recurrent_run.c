@@ -40,7 +40,7 @@ void ot_rec_each(const struct rec_step *t, ot_rec_fn *fn) {
 
 /* Pointers of a direction; those of one step come with at_step. */
 static struct rec_step begin(struct op_node *n, int d) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     float *scratch = n->scratch;
     struct rec_step t = {.n = n, .s = s, .direction = d, .f = s->f + d * s->cell->functions};
     t.rec = scratch + s->part_at[0];
@@ -72,7 +72,7 @@ static void at_step(struct rec_step *t, int64_t step) {
 
 /* Biases by row, those of W and R together; but the last gate's of R apart, where it is inside. */
 static const float *sum_biases(struct op_node *n, int d) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int64_t rows = (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
     const int64_t apart = s->inside ? rows - s->hidden : rows;
     float *bias = (float *)n->scratch + s->bias_at;
@@ -85,13 +85,13 @@ static const float *sum_biases(struct op_node *n, int d) {
 }
 
 static void load_state(struct op_node *n, int i, int d, float *to) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const struct rec_places p = ot_rec_places_state(s, d);
     ot_rec_load(n, &p, input(n, i) ? ot_f(n->x[i]) : NULL, 0, to);
 }
 
 static void store_outputs(struct op_node *n, const struct rec_step *last) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int d = last->direction;
     const struct rec_places state = ot_rec_places_state(s, d);
     const float *h = last->h - (s->steps - 1) * s->h_size;
@@ -103,7 +103,7 @@ static void store_outputs(struct op_node *n, const struct rec_step *last) {
 }
 
 static void forward_direction(struct op_node *n, int d) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     struct rec_step t = begin(n, d);
     const float *bias = sum_biases(n, d), *xs = ot_rec_load_x(n, d);
     at_step(&t, 0);
@@ -113,19 +113,19 @@ static void forward_direction(struct op_node *n, int d) {
         ot_rec_multiply(n, &s->w[d][g], OT_REC_W, true, xs, bias, t.gate[g]);
         bias += s->w[d][g].rows;
     }
-    ot_rec_hold(n->state, d, true);
+    ot_rec_hold(n->plan, d, true);
     for (int64_t step = 0; step < s->steps; step++) {
         at_step(&t, step);
         s->cell->forward(&t);
         ot_rec_ended(n, t.time, OT_REC_COPY, t.h_before, t.h);
         if (s->cell->has_c) ot_rec_ended(n, t.time, OT_REC_COPY, t.c_before, t.c);
     }
-    ot_rec_hold(n->state, d, false);
+    ot_rec_hold(n->plan, d, false);
     store_outputs(n, &t);
 }
 
 void ot_rec_forward(struct op_node *n) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     ot_rec_find_lengths(n);
     for (int d = 0; d < s->directions; d++) forward_direction(n, d);
 }
@@ -160,7 +160,7 @@ struct sums {
 static void sum_task(void *arg, int task, int worker) {
     (void)worker;
     const struct sums *a = arg;
-    const struct recurrent *s = a->n->state;
+    const struct recurrent *s = a->n->plan;
     int64_t from, to;
     double sum[ROWS] = {0};
     ot_task_range(a->rows, ROWS, task, &from, &to);
@@ -173,14 +173,14 @@ static void sum_task(void *arg, int task, int worker) {
 }
 
 static void sum_rows(const struct op_node *n, const float *dy, int64_t rows, float *sum) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     struct sums a = {n, dy, NULL, rows, rows * s->inner, 0, sum};
     ot_parallel_for(n->pool, ot_task_count(rows, ROWS), sum_task, &a);
 }
 
 /* dB: that of R is the same as that of W, but for a gate that is inside. */
 static void backward_bias(struct op_node *n, int d) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int64_t rows = (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
     const float *scratch = n->scratch;
     float *w = ot_f(n->dx[OT_REC_B]) + d * 2 * rows;
@@ -196,7 +196,7 @@ static void backward_bias(struct op_node *n, int d) {
 /* Gradients of X, W, R and B, from those of all gates. The second group of gates (GRU) meets R
  * through aux: what R multiplies, or, inside, what comes out of it. */
 static void backward_weights(struct op_node *n, struct rec_step *t) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int d = t->direction;
     float *dx = n->dx[OT_REC_X] ? ot_f(n->dx[OT_REC_X]) : NULL;
     at_step(t, 0);
@@ -220,7 +220,7 @@ static void backward_weights(struct op_node *n, struct rec_step *t) {
 /* dP[d] = (i, o, f), in the order of the gates: sums of their gradients times the c that they
  * saw. */
 static void backward_peepholes(struct op_node *n, struct rec_step *t) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const int64_t h = s->hidden, plane = h * s->inner;
     float *dp = ot_f(n->dx[OT_REC_P]) + t->direction * 3 * h;
     at_step(t, 0);
@@ -232,15 +232,15 @@ static void backward_peepholes(struct op_node *n, struct rec_step *t) {
 }
 
 static void backward_direction(struct op_node *n, int d) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     const struct rec_places state = ot_rec_places_state(s, d);
     struct rec_step t = begin(n, d);
     t.dy = output(n->dy, n->n_out, 0);
     ot_rec_load(n, &state, output(n->dy, n->n_out, 1), 0, t.dh);
     if (s->cell->has_c) ot_rec_load(n, &state, output(n->dy, n->n_out, 2), 0, t.dc);
-    ot_rec_hold(n->state, d, true);
+    ot_rec_hold(n->plan, d, true);
     for (int64_t step = s->steps - 1; step >= 0; step--) backward_step(&t, step);
-    ot_rec_hold(n->state, d, false);
+    ot_rec_hold(n->plan, d, false);
     float *dh = output(n->dx, n->n_in, OT_REC_H), *dc = output(n->dx, n->n_in, OT_REC_C);
     if (dh) ot_rec_store(n, &state, t.dh, 0, dh, false);
     if (dc) ot_rec_store(n, &state, t.dc, 0, dc, false);
@@ -249,7 +249,7 @@ static void backward_direction(struct op_node *n, int d) {
 }
 
 void ot_rec_backward(struct op_node *n) {
-    const struct recurrent *s = n->state;
+    const struct recurrent *s = n->plan;
     if (n->dx[OT_REC_X]) memset(n->dx[OT_REC_X]->data, 0, ot_bytes(n->dx[OT_REC_X]));
     for (int d = 0; d < s->directions; d++) backward_direction(n, d);
 }

@@ -119,7 +119,7 @@ static bool find_trailing(const struct tensor *x, uint32_t axes, struct scale_vi
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const struct kind *kind = kind_of(n);
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     uint32_t axes;
     OT_TRY(check_type(n, err));
     OT_TRY(read_axes(n, &axes, err));
@@ -144,7 +144,7 @@ static void scale_all(const float *x, float scale, int64_t n, float *y) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = n->x[0]->data;
     float *y = n->y[0]->data;
     if (n->x[0]->type != OT_FLOAT) {
@@ -228,7 +228,7 @@ static void first_task(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     if (s->trails) {
         scale_all(ot_f(n->dy[0]), s->scale, ot_count(n->dy[0]), n->scratch);
@@ -363,7 +363,7 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
 #define REDUCE(word, reads, inputs, list, texts)                                              \
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = 1, .min_in = 1, .max_in = inputs, .min_out = 1, .max_out = 1, \
-        .attributes = list, .needs = reads, .state_size = sizeof(struct state),               \
+        .attributes = list, .needs = reads, .plan_size = sizeof(struct state),               \
         .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,         \
         .cases = texts,                                                                       \
     };

@@ -231,7 +231,7 @@ static ot_status size_scratch(struct op_node *n, struct state *s, ot_error *err)
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct resample r;
     struct wanted w;
     OT_TRY(read_form(n, &r, err));
@@ -252,7 +252,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* Where pass k of the passes writes: into one half of scratch, the last one into `end`. */
 static float *target(const struct op_node *n, int k, float *end) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return k == s->passes - 1 ? end : (float *)n->scratch + (size_t)(k & 1) * s->half;
 }
 
@@ -267,14 +267,14 @@ static bool is_outside(const struct state *s, int64_t i) {
 }
 
 static void fill_outside(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *y = n->y[0];
     for (int64_t i = 0, count = ot_elements(y); i < count; i++)
         if (is_outside(s, i)) ot_store_number(y->data, y->type, i, (double)s->outside);
 }
 
 static void forward_integers(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t half = s->half * ot_type_size(s->between);
     ot_type type = n->x[0]->type;
     const void *from = n->x[0]->data;
@@ -290,7 +290,7 @@ static void forward_integers(struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *from = ot_f(n->x[0]);
     if (!s->passes) memcpy(n->y[0]->data, n->x[0]->data, ot_bytes(n->y[0]));
     if (n->x[0]->type != OT_FLOAT) forward_integers(n);
@@ -304,7 +304,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *from = ot_f(n->dy[0]);
     if (!n->dx[0]) return;
     if (!s->passes) memcpy(n->dx[0]->data, n->dy[0]->data, ot_bytes(n->dx[0]));
@@ -380,7 +380,7 @@ const struct op ot_op_Resize = {
     .attributes = "mode:s coordinate_transformation_mode:s nearest_mode:s cubic_coeff_a:f "
                   "exclude_outside:i extrapolation_value:f antialias:i axes:I "
                   "keep_aspect_ratio_policy:s",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
@@ -397,7 +397,7 @@ const struct op ot_op_Upsample = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "mode:s scales:F",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -11,7 +11,7 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *lengths = n->x[1];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t batch = ot_attr_int(n->node, "batch_axis", 1);
     const int64_t time = ot_attr_int(n->node, "time_axis", 0);
     if (!ot_type_size(x->type))
@@ -40,13 +40,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* Steps of sample b to reverse, within range whatever came. */
 static int64_t length_of(const struct op_node *n, int64_t b) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t length = ((const int64_t *)n->x[1]->data)[b];
     return length < 0 ? 0 : length > s->steps ? s->steps : length;
 }
 
 static void reverse(const struct op_node *n, const void *from, void *to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
     const int64_t step = s->batch_first ? 1 : s->batch, sample = s->batch_first ? s->steps : 1;
     for (int64_t b = 0; b < s->batch; b++) {
@@ -60,7 +60,7 @@ static void reverse(const struct op_node *n, const void *from, void *to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t b = 0; b < s->batch; b++)
         if (((const int64_t *)n->x[1]->data)[b] != length_of(n, b)) ot_op_bad_index(n, b);
     reverse(n, n->x[0]->data, n->y[0]->data);
@@ -88,7 +88,7 @@ const struct op ot_op_ReverseSequence = {
     .max_out = 1,
     .attributes = "batch_axis:i time_axis:i",
     .needs = OT_X(1),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -35,7 +35,7 @@ static ot_status read_form(const struct op_node *n, struct state *s, ot_error *e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *rois = n->x[1], *batch = n->x[2];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     for (int i = 0; i < 2; i++) OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 2, OT_INT64, err));
     OT_TRY(read_form(n, s, err));
@@ -111,7 +111,7 @@ static int64_t grid_of(const struct state *s, float bin, int64_t size) {
 }
 
 static struct region region_at(const struct op_node *n, int64_t number) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *roi = ot_f(n->x[1]) + number * 4, offset = s->half_pixel ? 0.5f : 0;
     const int64_t b = ((const int64_t *)n->x[2]->data)[number], batch = n->x[0]->dim[0];
     struct region r = {.sample = b < 0 ? 0 : b >= batch ? batch - 1 : b};
@@ -169,7 +169,7 @@ static float mean(const struct state *s, const struct region *r, int64_t bin, co
 static void forward_region(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct region r = region_at(n, number);
     const int64_t bins = s->bins_h * s->bins_w;
     float *y = ot_f(n->y[0]) + number * s->channels * bins, weight;
@@ -182,7 +182,7 @@ static void forward_region(void *arg, int number, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t r = 0; r < s->regions; r++) {
         const int64_t b = ((const int64_t *)n->x[2]->data)[r];
         if (b < 0 || b >= n->x[0]->dim[0]) ot_op_bad_index(n, r);
@@ -210,7 +210,7 @@ static void back_bin(const struct state *s, const struct region *r, int64_t bin,
 static void backward_channel(void *arg, int channel, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t plane = s->height * s->width, bins = s->bins_h * s->bins_w;
     for (int64_t b = 0; b < n->x[0]->dim[0]; b++)
         memset(ot_f(n->dx[0]) + (b * s->channels + channel) * plane, 0,
@@ -225,7 +225,7 @@ static void backward_channel(void *arg, int channel, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
 }
 
@@ -252,7 +252,7 @@ const struct op ot_op_RoiAlign = {
     .attributes = "coordinate_transformation_mode:s mode:s output_height:i output_width:i "
                   "sampling_ratio:i spatial_scale:f",
     .needs = OT_X(0) | OT_X(1) | OT_X(2),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -67,7 +67,7 @@ static ot_status check_caches(const struct op_node *n, struct state *s, ot_error
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(read_shape(n, s, err));
     OT_TRY(check_caches(n, s, err));
     ot_op_like(n->y[0], n->x[0]);
@@ -83,7 +83,7 @@ struct turn {
 
 /* First pair of a token's angles; positions that came with the batch stay in range. */
 static int64_t angles_of(const struct op_node *n, int64_t token) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!s->positions) return token * s->pairs;
     const int64_t id = ((const int64_t *)n->x[3]->data)[token];
     return (id < 0 ? 0 : id >= s->positions ? s->positions - 1 : id) * s->pairs;
@@ -99,7 +99,7 @@ static int64_t place_of(const struct state *s, int64_t token, int64_t head) {
 static void turn_token(void *arg, int token, int worker) {
     (void)worker;
     const struct turn *t = arg;
-    const struct state *s = t->n->state;
+    const struct state *s = t->n->plan;
     const int64_t angles = angles_of(t->n, token), step = s->interleaved ? 1 : s->pairs;
     const float *cos = ot_f(t->n->x[1]) + angles, *sin = ot_f(t->n->x[2]) + angles;
     for (int64_t h = 0; h < s->heads; h++) {
@@ -117,13 +117,13 @@ static void turn_token(void *arg, int token, int worker) {
 }
 
 static void run(struct op_node *n, const struct tensor *from, struct tensor *to, float sign) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct turn t = {n, ot_f(from), ot_f(to), sign};
     ot_parallel_for(n->pool, (int)(s->batch * s->tokens), turn_token, &t);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int64_t k = 0; s->positions && k < s->batch * s->tokens; k++) {
         const int64_t id = ((const int64_t *)n->x[3]->data)[k];
         if (id < 0 || id >= s->positions) ot_op_bad_index(n, k);
@@ -133,7 +133,7 @@ static void forward(struct op_node *n) {
 
 /* What a token gives to the gradients of its angles' cosines and sines. */
 static void add_angles(const struct op_node *n, int64_t token) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t angles = angles_of(n, token), step = s->interleaved ? 1 : s->pairs;
     for (int64_t h = 0; h < s->heads; h++) {
         const int64_t at = place_of(s, token, h);
@@ -147,7 +147,7 @@ static void add_angles(const struct op_node *n, int64_t token) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) run(n, n->dy[0], n->dx[0], -1);
     for (int i = 1; i < 3; i++)
         if (n->dx[i]) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
@@ -176,7 +176,7 @@ const struct op ot_op_RotaryEmbedding = {
     .max_out = 1,
     .attributes = "interleaved:i num_heads:i rotary_embedding_dim:i",
     .needs = OT_X(0) | OT_X(1) | OT_X(2) | OT_X(3),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -94,9 +94,9 @@ static void share_out(const struct op_node *n, struct state *s) {
     s->tasks = (int)(s->period ? s->period : s->matrices / s->share);
 }
 
-static ot_status prepare_masks(const struct op_node *n, const struct attention_views *w,
+static ot_status prepare_masks(struct op_node *n, const struct attention_views *w,
                                ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int count;
     const int64_t *modes = ot_attr_ints(n->node, "masks", &count);
     const struct attr *fills = ot_attr(n->node, "fills");
@@ -110,9 +110,9 @@ static ot_status prepare_masks(const struct op_node *n, const struct attention_v
     return OT_OK;
 }
 
-static ot_status prepare_angles(const struct op_node *n, const struct attention_views *w,
+static ot_status prepare_angles(struct op_node *n, const struct attention_views *w,
                                 ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     for (int i = 0; i < 4; i++) {
         struct operand *const o = i < 2 ? &s->q : &s->k;
         if (ANGLE + i >= n->n_in || !n->x[ANGLE + i]) continue;
@@ -125,7 +125,7 @@ static ot_status prepare_angles(const struct op_node *n, const struct attention_
 
 static ot_status prepare_operands(struct op_node *n, const struct attention_views *w,
                                   ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int count;
     const int64_t *from = ot_attr_ints(n->node, "sources", &count);
     for (int i = Q; i <= V; i++) s->source[i] = from ? (int)from[i] : i;
@@ -155,7 +155,7 @@ static bool reads_all(const struct op_node *n, const struct state *s) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct attention_views w;
     if (!ot_attention_views(n, &w))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "operands do not fit");
@@ -193,7 +193,7 @@ struct desk {
 };
 
 static struct desk desk_of(const struct op_node *n, int worker) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct desk d;
     d.key = (int64_t *)(void *)((float *)n->scratch + (size_t)worker * s->room);
     d.angles[0] = (float *)(void *)(d.key + 2);
@@ -206,7 +206,7 @@ static struct desk desk_of(const struct op_node *n, int worker) {
 
 /* Neighbouring matrices mostly have the same angles. */
 static void find_angles(const struct op_node *n, struct desk *d, int64_t m) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct operand *const o[] = {&s->q, &s->k};
     for (int i = 0; i < 2; i++) {
         if (!o[i]->angle[0]) continue;
@@ -273,7 +273,7 @@ static void replace(const struct mask *m, const struct tensor *x, int64_t at, fl
 }
 
 static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float *room) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *last = NULL; /* added by the kernel */
     for (int i = 0; i < OT_ATTENTION_MASKS && MASK + i < n->n_in; i++) {
         const struct mask *mask = &s->mask[i];
@@ -294,7 +294,7 @@ static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float
 
 /* Gradients of scores are 0 where a mask replaces them, and are those of what a mask adds. */
 static void softmax_back(struct op_node *n, int64_t m, int64_t t, float *ds) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int i = OT_ATTENTION_MASKS - 1; i >= 0; i--) {
         const struct mask *mask = &s->mask[i];
         if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
@@ -308,7 +308,7 @@ static void softmax_back(struct op_node *n, int64_t m, int64_t t, float *ds) {
 /* ---- forward ---- */
 
 static void attend(struct op_node *n, int64_t m, struct desk d) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *p = s->keep ? (float *)n->save + m * s->queries * s->keys : d.scores;
     const struct matrix product = {p, s->queries, s->keys, s->keys, 1};
     find_angles(n, &d, m);
@@ -328,7 +328,7 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     clear_desks(n);
     ot_parallel_for(n->pool, (int)s->matrices, forward_task, n);
     ot_op_clear_spare(n->y[0]);
@@ -343,7 +343,7 @@ struct shared_gradient {
 };
 
 static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g, struct desk d) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct tensor *dxq = n->dx[s->source[Q]], *dxk = n->dx[s->source[K]];
     float *ds = d.scores;
     const struct matrix p = {(float *)n->save + m * s->queries * s->keys, s->queries, s->keys,
@@ -374,7 +374,7 @@ static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g,
 
 /* The matrices from `first` on that share one of k and v. */
 static void share_back(struct op_node *n, int64_t first, struct desk d) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct tensor *dxk = n->dx[s->source[K]], *dxv = n->dx[s->source[V]];
     struct shared_gradient g = {0};
     if (dxk) g.dk = ot_operand_target(&s->k, dxk, first, &d.rest);
@@ -387,7 +387,7 @@ static void share_back(struct op_node *n, int64_t first, struct desk d) {
 
 static void backward_task(void *arg, int task, int worker) {
     struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct desk d = desk_of(n, worker);
     if (!s->period) {
         share_back(n, task * s->share, d);
@@ -398,7 +398,7 @@ static void backward_task(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     clear_desks(n);
     for (int i = Q; i < MASK + OT_ATTENTION_MASKS && i < n->n_in; i++)
         if (n->dx[i] && (i >= MASK || s->partly)) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
@@ -451,7 +451,7 @@ const struct op ot_op_ScaledAttention = {
     .needs = 0x3ffu,
     .rows_in = 0x3f8u,
     .internal = true,
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .fits = fits,
     .lanes = lanes,
     .prepare = prepare,

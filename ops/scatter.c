@@ -46,7 +46,7 @@ static bool updates_fit(const struct op_node *n, const struct state *s) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *u = n->x[2];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     char text[128];
     s->by_tuples = !strcmp(n->op->name, "ScatterND");
     OT_TRY(ot_movable(n, 0, err));
@@ -137,14 +137,14 @@ static void undo(const struct op_node *n, const struct state *s, int64_t k, int6
 /* ---- ScatterElements: by lines ---- */
 
 static void put_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct lines *l = &s->lines;
     for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
         put(n, s, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
 }
 
 static void undo_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct lines *l = &s->lines;
     from += l->length * l->picked_step;
     for (int64_t k = 0; k < l->length; k++) {
@@ -156,7 +156,7 @@ static void undo_line(const struct op_node *n, int64_t from, int64_t to) {
 /* ---- ScatterND: by pieces of slices ---- */
 
 static void put_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tuples *t = &s->tuples;
     (void)batch;
     for (int64_t k = 0; k < t->per_batch; k++) {
@@ -166,7 +166,7 @@ static void put_piece(const struct op_node *n, int64_t batch, int64_t from, int6
 }
 
 static void undo_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tuples *t = &s->tuples;
     (void)batch;
     for (int64_t k = t->per_batch - 1; k >= 0; k--) {
@@ -181,7 +181,7 @@ static void copy(struct op_node *n, const struct tensor *from, void *to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     copy(n, n->x[0], n->y[0]->data);
     ot_indices_watch(n, s->by_tuples ? &s->tuples.ranges : &(struct ranges){1, {s->lines.extent}});
     if (s->by_tuples) ot_tuples_run(n, &s->tuples, put_piece);
@@ -189,7 +189,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0] && !n->dx[2]) return;
     copy(n, n->dy[0], rest(n));
     if (s->by_tuples) ot_tuples_run(n, &s->tuples, undo_piece);
@@ -250,7 +250,7 @@ static const char *const nd_cases[] = {
         .attributes = list,                    \
         .needs = OT_X(1) | OT_X(2),            \
         .parameters = OT_X(0),                 \
-        .state_size = sizeof(struct state),    \
+        .plan_size = sizeof(struct state),    \
         .prepare = prepare,                    \
         .forward = forward,                    \
         .backward = backward,                  \

@@ -78,7 +78,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct move *m = n->state;
+    struct move *m = ot_op_plan(n);
     struct range range[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -128,7 +128,7 @@ const struct op ot_op_Slice = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "starts:I ends:I axes:I",
-    .state_size = sizeof(struct move),
+    .plan_size = sizeof(struct move),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,

@@ -35,7 +35,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -165,7 +165,7 @@ static void columns_hard(const struct state *s, const float *x, float *y, int64_
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *x = ot_f(n->x[0]) + at;
     float *y = ot_f(n->y[0]) + at;
     if (s->hard) columns_hard(s, x, y, columns);
@@ -175,7 +175,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[0]) + at;
     if (s->strips.inner == 1) row_gradient(s, y, dy, dx);
@@ -183,11 +183,11 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_strips_each(n->pool, &s->strips, value_strip, n);
 }
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[0]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
 }
 
@@ -234,7 +234,7 @@ static const char *const hardmax_cases[] = {
 #define SOFTMAX(word, gradient, list)                                                          \
     const struct op ot_op_##word = {                                                           \
         .name = #word, .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,       \
-        .attributes = "axis:i", .needs = OT_Y(0), .state_size = sizeof(struct state),          \
+        .attributes = "axis:i", .needs = OT_Y(0), .plan_size = sizeof(struct state),          \
         .lanes = lanes, .prepare = prepare, .forward = forward, .backward = gradient,          \
         .cases = list,                                                                         \
     }

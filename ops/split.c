@@ -58,7 +58,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int axis;
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
@@ -84,7 +84,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int i = 0; i < n->n_out; i++)
         if (n->y[i])
             ot_move_run(n->pool, &s->move[i], ot_type_size(n->x[0]->type), n->x[0]->data,
@@ -92,7 +92,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     for (int i = 0; i < n->n_out; i++) {
@@ -119,7 +119,7 @@ const struct op ot_op_Split = {
     .min_out = 1,
     .max_out = -1,
     .attributes = "axis:i split:I num_outputs:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,

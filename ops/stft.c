@@ -40,7 +40,7 @@ static ot_status check_window(const struct op_node *n, int64_t size, ot_error *e
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
     const bool has_window = n->n_in > WINDOW && n->x[WINDOW];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t size;
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2 || x->rank > 3 || (x->rank == 3 && (x->dim[2] < 1 || x->dim[2] > 2)))
@@ -76,7 +76,7 @@ static float *gradient(const struct op_node *n, int i) {
 }
 
 static struct number *buffer(const struct op_node *n, int worker) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (struct number *)n->scratch + worker * BUFFERS * s->fourier.size;
 }
 
@@ -86,13 +86,13 @@ static double weight(const struct op_node *n, int64_t j) {
 
 /* Where the frame begins in x. */
 static int64_t first_sample(const struct op_node *n, int64_t frame) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     return (frame / s->frames * n->x[X]->dim[1] + frame % s->frames * s->step) * s->parts;
 }
 
 static void forward_frame(void *arg, int frame, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = s->fourier.size;
     struct number *from = buffer(n, worker), *to = from + size;
     const float *x = ot_f(n->x[X]) + first_sample(n, frame);
@@ -108,7 +108,7 @@ static void forward_frame(void *arg, int frame, int worker) {
 }
 
 static void backward_frame(const struct op_node *n, int64_t frame, struct number *from) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = s->fourier.size;
     struct number *to = from + size;
     const float *dy = ot_f(n->dy[0]) + frame * s->bins * 2;
@@ -128,7 +128,7 @@ static void backward_frame(const struct op_node *n, int64_t frame, struct number
 
 static void backward_signal(void *arg, int signal, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = n->x[X]->dim[1] * s->parts;
     if (n->dx[X]) memset(ot_f(n->dx[X]) + signal * size, 0, (size_t)size * sizeof(float));
     for (int64_t f = 0; f < s->frames; f++)
@@ -136,7 +136,7 @@ static void backward_signal(void *arg, int signal, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(n->x[X]->dim[0] * s->frames), forward_frame, n);
 }
 
@@ -166,7 +166,7 @@ static const char *const cases[] = {
 const struct op ot_op_STFT = {
     .name = "STFT", .since = 17, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1,
     .attributes = "onesided:i", .needs = OT_X(X) | OT_X(WINDOW),
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare, .forward = forward, .backward = backward,
     .limits = "constant step and length", .cases = cases,
 };

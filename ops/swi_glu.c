@@ -14,7 +14,7 @@ static bool fits(const struct op_node *n) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     char a[128], b[128];
-    ((struct params *)n->state)->a = ot_attr_float(n->node, "alpha", 1);
+    ((struct params *)ot_op_plan(n))->a = ot_attr_float(n->node, "alpha", 1);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     if (!ot_same_shape(n->x[0], n->x[1]))
@@ -25,11 +25,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    ot_unary_product(n, OT_SWISH, *(const struct params *)n->state, 0, 1);
+    ot_unary_product(n, OT_SWISH, *(const struct params *)n->plan, 0, 1);
 }
 
 static void backward(struct op_node *n) {
-    ot_unary_product_backward(n, OT_SWISH, *(const struct params *)n->state, 0, 1);
+    ot_unary_product_backward(n, OT_SWISH, *(const struct params *)n->plan, 0, 1);
 }
 
 static const char *const cases[] = {
@@ -42,7 +42,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_SwiGLU = {
     .name = "SwiGLU", .since = 28, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f", .needs = OT_X(0) | OT_X(1), .state_size = sizeof(struct params),
+    .attributes = "alpha:f", .needs = OT_X(0) | OT_X(1), .plan_size = sizeof(struct params),
     .fits = fits, .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .again = forward, .cases = cases,
 };

@@ -33,7 +33,7 @@ static ot_status check_shapes(const struct op_node *n, int axis, ot_error *err) 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[CACHE];
     const char *mode = ot_attr_string(n->node, "mode", "linear");
     int axis;
@@ -56,7 +56,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* The place in the cache of step i of sample b; -1: there is none. */
 static int64_t place(const struct op_node *n, int64_t b, int64_t i) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *t = n->n_in > INDICES ? n->x[INDICES] : NULL;
     const int64_t first = t ? ((const int64_t *)t->data)[b] : 0;
     if (s->circular) {
@@ -68,7 +68,7 @@ static int64_t place(const struct op_node *n, int64_t b, int64_t i) {
 
 /* From `update` into `cache`, or back. */
 static void move(struct op_node *n, size_t size, char *cache, char *update, bool back) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const size_t run = (size_t)s->inner * size;
     for (int64_t k = 0; k < s->batch * s->outer; k++)
         for (int64_t i = 0; i < s->written; i++) {
@@ -90,7 +90,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (n->dx[UPDATE]) move(n, sizeof(float), n->dy[0]->data, n->dx[UPDATE]->data, true);
     if (!n->dx[CACHE]) return;
     float *dx = ot_f(n->dx[CACHE]);
@@ -118,6 +118,6 @@ static const char *const cases[] = {
 
 const struct op ot_op_TensorScatter = {
     .name = "TensorScatter", .since = 24, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "mode:s axis:i", .needs = OT_X(INDICES), .state_size = sizeof(struct state),
+    .attributes = "mode:s axis:i", .needs = OT_X(INDICES), .plan_size = sizeof(struct state),
     .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
 };

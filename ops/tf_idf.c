@@ -69,7 +69,7 @@ static ot_status read_mode(const struct op_node *n, struct state *s, ot_error *e
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     if (x->type != OT_INT32) OT_TRY(ot_op_type(n, 0, OT_INT64, err));
     if (x->rank < 1 || x->rank > 2)
@@ -85,7 +85,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* How often these n numbers stand in the row, `step` apart. */
 static int64_t occurrences(const struct op_node *n, int64_t row, const int64_t *gram, int64_t size,
                            int64_t step) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct tensor *x = n->x[0];
     int64_t found = 0;
     for (int64_t i = 0; i < s->length && (size - 1) <= (s->length - 1 - i) / step; i++) {
@@ -100,7 +100,7 @@ static int64_t occurrences(const struct op_node *n, int64_t row, const int64_t *
 
 static void row_task(void *arg, int row, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     float *y = ot_f(n->y[0]) + row * s->places;
     int64_t number = 0;
     (void)worker;
@@ -121,7 +121,7 @@ static void row_task(void *arg, int row, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)s->rows, row_task, n);
 }
 
@@ -145,6 +145,6 @@ const struct op ot_op_TfIdfVectorizer = {
     .name = "TfIdfVectorizer", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
     .attributes = "max_gram_length:i max_skip_count:i min_gram_length:i mode:s ngram_counts:I "
                   "ngram_indexes:I pool_int64s:I pool_strings:S weights:F",
-    .state_size = sizeof(struct state), .prepare = prepare, .forward = forward,
+    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
     .limits = "integers", .cases = cases,
 };

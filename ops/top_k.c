@@ -27,7 +27,7 @@ static ot_status read_k(const struct op_node *n, int64_t *k, ot_error *err) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -110,7 +110,7 @@ static void places(const struct state *s, int64_t line, int64_t *x, int64_t *y) 
 static void forward_line(void *arg, int line, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     int32_t *chosen = (int32_t *)n->save + line * s->k;
     int64_t x, y;
     places(s, line, &x, &y);
@@ -122,14 +122,14 @@ static void forward_line(void *arg, int line, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_parallel_for(n->pool, (int)(s->outer * s->inner), forward_line, n);
 }
 
 static void backward_line(void *arg, int line, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int32_t *chosen = (const int32_t *)n->save + line * s->k;
     int64_t x, y;
     places(s, line, &x, &y);
@@ -138,7 +138,7 @@ static void backward_line(void *arg, int line, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     ot_parallel_for(n->pool, (int)(s->outer * s->inner), backward_line, n);
@@ -169,7 +169,7 @@ const struct op ot_op_TopK = {
     .min_out = 2,
     .max_out = 2,
     .attributes = "axis:i k:i largest:i sorted:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

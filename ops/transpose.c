@@ -51,7 +51,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 /* ---- samples that change places ---- */
 
 static ot_status number_samples(struct op_node *n, const int *perm, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *x = n->x[0], *y = n->y[0];
     const int64_t samples = ot_lane_samples(y);
     s->length = ot_sample_elements(y);
@@ -97,7 +97,7 @@ static void exchange_task(void *arg, int task, int worker) {
 }
 
 static void exchange(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
-    struct exchange e = {n->state, n->y[0], ot_f(from), ot_f(to), back};
+    struct exchange e = {n->plan, n->y[0], ot_f(from), ot_f(to), back};
     ot_parallel_for(n->pool, (int)ot_lane_blocks(n->y[0]), exchange_task, &e);
     ot_op_clear_spare(to);
 }
@@ -158,14 +158,14 @@ static bool turn_planes(const struct op_node *n, const struct move *m, const str
 }
 
 static void forward(struct op_node *n) {
-    if (((struct state *)n->state)->sample)
+    if (((struct state *)n->plan)->sample)
         exchange(n, n->x[0], n->y[0], false);
-    else if (!turn_planes(n, &((struct state *)n->state)->move, n->x[0], n->y[0]))
+    else if (!turn_planes(n, &((struct state *)n->plan)->move, n->x[0], n->y[0]))
         ot_move_forward(n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const struct move back = ot_move_reverse(&s->move);
     if (!n->dx[0]) return;
     if (s->sample)
@@ -177,7 +177,7 @@ static void backward(struct op_node *n) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct move *m = &((struct state *)n->state)->move;
+    struct move *m = &((struct state *)ot_op_plan(n))->move;
     int perm[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -226,7 +226,7 @@ const struct op ot_op_Transpose = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "perm:I",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,

@@ -11,7 +11,7 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const int64_t *k;
     int count;
     OT_TRY(ot_movable(n, 0, err));
@@ -59,7 +59,7 @@ static void task(void *arg, int number, int worker) {
 }
 
 static void run(struct op_node *n, const void *from, void *to) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     struct job j = {s, from, to, 1 + 16384 / (s->rows * s->columns + 1)};
     if (s->matrices > 0)
         ot_parallel_for(n->pool, ot_task_count(s->matrices, j.grain), task, &j);
@@ -90,7 +90,7 @@ const struct op ot_op_Trilu = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "upper:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -61,7 +61,7 @@ static void value_strip(const struct work *w, int64_t from, float *y, int64_t co
     const float *x = ot_f(w->n->x[0]) + from;
     const struct function_value a = {.x = x, .y = y, .p = w->p,
                                      .past_cache = w->past_cache};
-    if (w->value) w->value(x, y, count, w->n->state);
+    if (w->value) w->value(x, y, count, w->n->plan);
     else w->n->kernels->value[w->f](&a, (size_t)count);
 }
 
@@ -92,7 +92,7 @@ static void gradient_strip(const struct work *w, int64_t from, float *dx, int64_
     const bool by_value = w->f == OT_FROM_SIGMOID || w->f == OT_FROM_TANH;
     const struct function_gradient a = {
         .x = by_value ? y : x, .dy = dy, .dx = dx, .p = w->p, .past_cache = w->past_cache};
-    if (w->gradient) w->gradient(x, y, dy, dx, count, n->state);
+    if (w->gradient) w->gradient(x, y, dy, dx, count, n->plan);
     else n->kernels->gradient[w->f](&a, (size_t)count);
 }
 
@@ -174,7 +174,7 @@ void ot_unary_integers(struct op_node *n, ot_integer_fn *f) {
     const ot_type type = x->type;
     for (int64_t k = 0, count = ot_count(x); k < count; k++)
         ot_store_integer(n->y[0]->data, type, k,
-                         f(ot_load_integer(x->data, type, k), type, n->state));
+                         f(ot_load_integer(x->data, type, k), type, n->plan));
 }
 
 void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *f) {

@@ -92,7 +92,7 @@ static ot_status find(struct op_node *n, struct state *s, ot_error *err) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool flat = !ot_attr(n->node, "axis");
     int64_t dim[OT_MAX_RANK];
     int axis = 0;
@@ -114,7 +114,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t *const list[] = {NULL, s->first, s->which, s->copies};
     const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
     for (int64_t k = 0; k < s->outer * s->count; k++) {
@@ -146,7 +146,7 @@ const struct op ot_op_Unique = {
     .min_out = 1,
     .max_out = 4,
     .attributes = "axis:i sorted:i",
-    .state_size = sizeof(struct state),
+    .plan_size = sizeof(struct state),
     .prepare = prepare,
     .forward = forward,
     .limits = "input constant",

@@ -66,7 +66,7 @@ static ot_status read_momentum(struct op_node *n, struct state *s, ot_error *err
 }
 
 static ot_status read_attributes(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const bool is_adam = !strcmp(n->op->name, "Adam");
     s->alpha = ot_attr_float(n->node, "alpha", 0.9f);
     s->beta = ot_attr_float(n->node, "beta", 0.999f);
@@ -93,7 +93,7 @@ static ot_status same_shape(const struct op_node *n, int i, const struct tensor 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     OT_TRY(read_attributes(n, err));
     const int lists = 2 + s->moments, tensors = (n->n_in - 2) / lists;
     if (n->n_in != 2 + lists * tensors || n->n_out != (lists - 1) * tensors)
@@ -125,12 +125,12 @@ static void task(void *arg, int number, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(r->count, GRAIN, number, &from, &to);
-    const struct state *s = r->n->state;
+    const struct state *s = r->n->plan;
     s->rule(s, r, from, to);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t steps = *(const int64_t *)n->x[1]->data;
     const float rate = rate_of(s, *ot_f(n->x[0]), steps);
     for (int i = 0; i < s->tensors; i++) {
@@ -188,7 +188,7 @@ static const char *const momentum_cases[] = {
         .min_out = LISTS - 1,                                                                      \
         .max_out = -1,                                                                             \
         .attributes = ATTRIBUTES,                                                                  \
-        .state_size = sizeof(struct state),                                                        \
+        .plan_size = sizeof(struct state),                                                        \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .limits = "float",                                                                         \

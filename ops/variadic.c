@@ -39,7 +39,7 @@ struct work {
 static void sum_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                         int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const float *x = ot_f(w->n->x[w->k]) + offset[0];
     float *y = ot_f(w->n->y[0]) + at;
     const bool last = w->k == w->n->n_in - 1;
@@ -52,7 +52,7 @@ static void sum_segment(void *arg, int64_t at, const int64_t *offset, const int 
 static void float_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                           int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const float *x = ot_f(w->n->x[w->k]) + offset[0];
     float *y = ot_f(w->n->y[0]) + at;
     uint32_t *winners = w->n->save_size ? (uint32_t *)w->n->save + at : NULL;
@@ -70,7 +70,7 @@ static void float_segment(void *arg, int64_t at, const int64_t *offset, const in
 static void integer_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                             int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const struct tensor *x = w->n->x[w->k], *y = w->n->y[0];
     (void)out;
     for (int64_t j = 0; j < count; j++) {
@@ -85,7 +85,7 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
 static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                              int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->state;
+    const struct state *s = w->n->plan;
     const float *dy = ot_f(w->n->dy[0]) + at;
     const uint32_t *winners = s->sum ? NULL : (const uint32_t *)w->n->save + at;
     (void)offset;
@@ -97,7 +97,7 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     struct tensor *y = n->y[0];
     const bool mean = !strcmp(n->op->name, "Mean");
     int rank = 0;
@@ -127,7 +127,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_segment_fn *fn = s->sum                       ? sum_segment
                         : n->y[0]->type != OT_FLOAT ? integer_segment
                                                     : float_segment;
@@ -138,7 +138,7 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int k = 0; k < n->n_in; k++) {
         const struct operand *o = &s->operand[k];
         struct work w = {n, k};
@@ -191,7 +191,7 @@ static const char *const mean_cases[] = {
 #define VARIADIC(word, list)                                                                   \
     const struct op ot_op_##word = {                                                           \
         .name = #word, .since = 6, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1,      \
-        .attributes = "", .needs = 0, .state_size = sizeof(struct state),                      \
+        .attributes = "", .needs = 0, .plan_size = sizeof(struct state),                      \
         .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward,                   \
         .backward = backward, .cases = list,                                                   \
     }

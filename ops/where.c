@@ -45,7 +45,7 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const struct tensor *const x[] = {n->x[0], n->x[1], n->x[2]};
     struct tensor both = {.rank = 0};
     int rank;
@@ -64,12 +64,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     ot_broadcast_each(n->pool, &s->whole, select_segment, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     for (int k = 1; k < 3; k++) {
         struct work w = {n, k};
         if (!n->dx[k]) continue;
@@ -94,7 +94,7 @@ static const char *const cases[] = {
 
 const struct op ot_op_Where = {
     .name = "Where", .since = 9, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = OT_X(0), .parameters = 6, .state_size = sizeof(struct state),
+    .attributes = "", .needs = OT_X(0), .parameters = 6, .plan_size = sizeof(struct state),
     .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .backward = backward,
     .cases = cases,
 };

@@ -22,7 +22,7 @@ struct state {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = n->state;
+    struct state *s = ot_op_plan(n);
     const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
     const int64_t *size;
     int count;
@@ -39,7 +39,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->state;
+    const struct state *s = n->plan;
     const int64_t size = n->y[0]->dim[0];
     const int64_t period = size > 1 ? size - !s->periodic : 1;
     for (int64_t i = 0; i < size && i <= period / 2; i++) {
@@ -67,7 +67,7 @@ static const char *const blackman_cases[] = {"i32(4) -> f{0,0.34,1,0.34}", NULL}
 #define WINDOW(word, texts)                                                                   \
     const struct op ot_op_##word = {                                                          \
         .name = #word, .since = 17, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,     \
-        .attributes = "output_datatype:i periodic:i", .state_size = sizeof(struct state),     \
+        .attributes = "output_datatype:i periodic:i", .plan_size = sizeof(struct state),     \
         .prepare = prepare, .forward = forward, .cases = texts,                               \
     }
 WINDOW(HannWindow, hann_cases);

@@ -12,6 +12,14 @@ static ot_status find_trained(struct plan *p, ot_error *err) {
     return OT_OK;
 }
 
+/* Nodes that run have work memory; constants have done without since they were folded. */
+static ot_status open_nodes(struct plan *p, ot_error *err) {
+    for (int s = 0; s < p->n_steps; s++)
+        if (p->step[s].kind == OT_STEP_FORWARD)
+            OT_TRY(ot_op_open(p->step[s].node, &p->arena, err));
+    return OT_OK;
+}
+
 /* The budget is the memory limit: where it is too small, that is what has to be said. */
 static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *err) {
     if (status != OT_ERROR_NO_MEMORY || !p->arena.refused) return status;
@@ -38,6 +46,7 @@ ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor
     if (!status) status = find_trained(p, err);
     if (!status && ot_plan_trains(kind) && kind != OT_PLAN_MEASURE)
         status = ot_recompute(p, frugal, err);
+    if (!status) status = open_nodes(p, err);
     if (!status) status = ot_plan_memory(p, err);
     if (status) {
         status = blame_limit(p, status, err);

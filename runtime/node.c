@@ -11,8 +11,8 @@ struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct 
     struct op_node *n = &pn->n;
     size_t in = (size_t)node->n_in, out = (size_t)node->n_out;
     struct tensor **pointers = ot_arena_alloc(arena, 2 * (in + out), sizeof *pointers);
-    void *state = ot_arena_alloc(arena, 1, op->state_size);
-    if (!pointers || !state) return NULL;
+    void *plan = ot_arena_alloc(arena, 1, op->plan_size);
+    if (!pointers || !plan) return NULL;
     *n = (struct op_node){.op = op,
                           .node = node,
                           .index = index,
@@ -26,7 +26,7 @@ struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct 
                           .bn = p->session->options.bn,
                           .batch_from = p->batch_from,
                           .batch_to = p->batch_to,
-                          .state = state,
+                          .plan = plan,
                           .kernels = p->session->kernels,
                           .pool = p->session->pool,
                           .arena = arena,
@@ -86,8 +86,10 @@ ot_status ot_node_fold(struct op_node *n, ot_error *err) {
     n->scratch = ot_arena_alloc(n->arena, 1, n->forward_scratch_size);
     if (!n->save || !n->scratch) return ot_plan_no_memory(err);
     if (n->op->view) return OT_OK;
-    n->op->forward(n);
-    return ot_op_fault(n, err);
+    ot_status status = ot_op_open(n, n->arena, err);
+    if (!status) n->op->forward(n);
+    ot_op_close(n);
+    return status ? status : ot_op_fault(n, err);
 }
 
 /* ---- from a prepared node to a step ---- */

@@ -44,10 +44,16 @@ ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err) {
     return OT_OK;
 }
 
+static void close_nodes(struct plan *p) {
+    for (int s = 0; s < p->n_steps; s++)
+        if (p->step[s].kind == OT_STEP_FORWARD) ot_op_close(p->step[s].node);
+}
+
 void ot_plan_free(struct plan *p) {
     if (!p) return;
     ot_allocator al = p->session->allocator;
     for (int k = 0; k < 2; k++) ot_plan_free(p->part[k]);
+    close_nodes(p);
     for (int i = 0; i < p->n_nodes; i++)
         if (p->node[i]->n.op->release) p->node[i]->n.op->release(&p->node[i]->n);
     ot_arena_free(&p->arena);

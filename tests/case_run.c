@@ -209,13 +209,13 @@ static ot_status build(struct case_run *r, void *const *data, ot_error *err) {
     n->bn = c->bn;
     n->batch_from = c->batch_from;
     n->batch_to = c->batch_to;
-    n->state = block(r, c->op->state_size);
+    n->plan = block(r, c->op->plan_size);
     n->kernels = r->config.kernels;
     n->pool = r->config.pool;
     n->arena = &r->arena;
     r->context = (struct step_context){.seed = 42, .step = 7};
     n->context = &r->context;
-    return n->state ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
+    return n->plan ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
 }
 
 /* Does the operator take its patterns, if there are any, in rows? */
@@ -332,12 +332,14 @@ ot_status ot_case_open(struct case_run *r, const struct op_case *c, struct case_
     if (!status) *declined = !enter_lanes(r);
     if (!status && !*declined) status = c->op->prepare(&r->n, err);
     if (!status && !*declined) status = allocate(r, err);
+    if (!status && !*declined) status = ot_op_open(&r->n, &r->arena, err);
     if (status || *declined) ot_case_close(r);
     return status;
 }
 
 void ot_case_close(struct case_run *r) {
-    if (r->c->op->release && r->n.state) r->c->op->release(&r->n);
+    ot_op_close(&r->n);
+    if (r->c->op->release && r->n.plan) r->c->op->release(&r->n);
     for (int i = 0; i < r->c->n_in; i++)
         if (r->x[i]) ot_pattern_unref(r->x[i]->pattern);
     for (int i = 0; i < r->blocks; i++) ot_block_free(&r->allocator, r->block[i]);

@@ -74,7 +74,7 @@ struct op_node *new_node(struct bench *b, const char *op, const struct attr *att
     memcpy(n->x, x, (size_t)n_in * sizeof *x);
     n->y[0] = take(b, 1, sizeof *n->y[0]);
     n->training = true;
-    n->state = take(b, 1, n->op->state_size);
+    n->plan = take(b, 1, n->op->plan_size);
     n->kernels = ot_kernels_at(0);
     n->pool = b->pool;
     n->arena = &b->arena;
@@ -91,6 +91,7 @@ void run_forward(struct bench *b, struct op_node *n) {
     n->y[0]->data = take_dirty(b, ot_bytes(n->y[0]));
     n->save = take_dirty(b, n->save_size);
     n->scratch = take_dirty(b, n->forward_scratch_size);
+    assert_int_equal(ot_op_open(n, &b->arena, &b->err), OT_OK);
     n->op->forward(n);
 }
 
@@ -105,6 +106,7 @@ void run_backward(struct bench *b, struct op_node *n, struct tensor *dy) {
     n->scratch = take_dirty(b, n->backward_scratch_size);
     n->op->backward(n);
     assert_int_equal(ot_op_fault(n, &b->err), OT_OK);
+    ot_op_close(n);
     if (n->op->release) n->op->release(n);
 }
 
