@@ -14,6 +14,7 @@ set(BASE_SOURCES
   runtime/base/glob.c
   runtime/base/graph.c
   runtime/base/json.c
+  runtime/base/options.c
   runtime/base/pattern.c
   runtime/base/pool.c
   runtime/base/rng.c
@@ -261,6 +262,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_architectures
   test_attention:net.c:model.c:wire.c
   test_branch:export_case.c:onnx_build.c
+  test_abi:networks.c:model.c:wire.c
   test_backward:model.c:wire.c
   test_base
   test_checkpoint:model.c:wire.c

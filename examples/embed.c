@@ -42,7 +42,7 @@ static int64_t sample_size(const ot_session *s, ot_tensor *input, ot_error *err)
 static int train(ot_session *s, ot_error *err) {
     static int64_t labels[BATCH];
     ot_tensor input = {.rank = 0}, target = {.type = OT_INT64, .rank = 1, .dim = {BATCH}};
-    ot_optimizer_options sgd = {.kind = OT_SGD, .lr = 0.01f, .momentum = 0.9f};
+    ot_optimizer_options sgd = {.size = sizeof sgd, .kind = OT_SGD, .lr = 0.01f, .momentum = 0.9f};
     ot_value_info output;
     ot_result result;
     int step, status = 1;

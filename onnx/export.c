@@ -181,6 +181,8 @@ static ot_status check_options(const ot_export_options *o, ot_error *err) {
         return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d", (int)o->sparse);
     if ((unsigned)o->form > OT_EXPORT_FORM_TRAINING)
         return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d", (int)o->form);
+    if (o->reserved)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option reserved is %d, not 0", o->reserved);
     return OT_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
 #include "runtime/training.h"
 
@@ -42,6 +43,8 @@ static ot_status written(const ot_session *s, const struct parameter *p, struct 
 /* path NULL: all is done but writing. */
 static ot_status export_session(const ot_session *s, const char *path,
                                 const ot_export_options *options, ot_error *err) {
+    ot_export_options given = {0};
+    if (options) OT_TRY(ot_options_read(&ot_export_options_type, options, &given, err));
     OT_TRY(ot_session_check_finite(s, err));
     const struct graph *g = s->graph;
     const struct tensor **present =
@@ -58,13 +61,13 @@ static ot_status export_session(const ot_session *s, const char *path,
         if (!as_it_is) status = written(s, p, &whole[i], err);
     }
     const struct import_options import = ot_session_import(s);
-    struct export_request request = {.present = present,
+    struct export_request request = {.options = given,
+                                     .present = present,
                                      .head_classes = s->head_classes,
                                      .import = &import,
                                      .log = s->log};
     struct arena arena;
     ot_arena_init(&arena, &s->allocator, 0);
-    if (options) request.options = *options;
     if (!status && request.options.training_info)
         status = ot_training_write(s, &arena, &request.algorithm, err);
     if (!status)

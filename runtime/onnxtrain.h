@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 #define OT_VERSION_MAJOR 0
-#define OT_VERSION_MINOR 1
+#define OT_VERSION_MINOR 2
 #define OT_VERSION_PATCH 0
 
 /* ---- errors ---- */
@@ -86,6 +86,12 @@ typedef struct ot_tensor {
 
 /* ---- options of a session; zero is the default everywhere ---- */
 
+/* Structs of options begin with their size: the host writes sizeof, or 0 for the size that the
+ * struct has in version 0.2.0. So a host that was compiled with an older header runs with a newer
+ * library: members that its struct does not have are zero. A newer host runs with an older library
+ * as long as the members that the library does not know are zero; otherwise the call fails with
+ * OT_ERROR_ARGUMENT. docs/abi.md says what else is stable. */
+
 /* alloc returns `size` bytes aligned to `align` (a power of two, at most 4096) or NULL. */
 typedef struct ot_allocator {
     void *(*alloc)(void *context, size_t size, size_t align);
@@ -128,6 +134,7 @@ typedef struct ot_limits {
 } ot_limits;
 
 typedef struct ot_options {
+    size_t size;                      /* sizeof(ot_options), or 0 */
     int threads;                      /* 0: one a CPU that the process may use. Between calls they
                                        * look out for the next for 0.2 ms, then sleep */
     const char *isa;                  /* NULL: the best; "generic", "avx2", "avx512" */
@@ -149,7 +156,6 @@ typedef struct ot_options {
     void *log_context;
     ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open calls it, too */
     void *parallel_context;
-    int parallel_workers;             /* how many workers parallel_for has */
     const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of
                                        * their declared type and shape, every element VALUE, and no
                                        * inputs of the session. What hangs on them alone, an If for
@@ -160,6 +166,7 @@ typedef struct ot_options {
     int apart;                        /* each node runs by itself; 0: nodes that spell attention,
                                        * a normalisation, an activation run as one operator, and
                                        * neighbours in one pass. Results differ in rounding */
+    int parallel_workers;             /* number of workers of parallel_for */
 } ot_options;
 
 typedef struct ot_session ot_session;
@@ -330,17 +337,18 @@ typedef enum ot_loss_kind {
 
 /* Dimensions of 1 behind the first may be left out of a target's shape, or added. */
 typedef struct ot_loss_options {
+    size_t size;            /* sizeof(ot_loss_options), or 0 */
     ot_loss_kind kind;
     float label_smoothing;  /* cross entropy, next_token: PyTorch's label_smoothing, in [0, 1) */
     int64_t ignore_index;   /* cross entropy, next_token: labels that do not count, where
                              * use_ignore_index is not 0 ... */
     int use_ignore_index;   /* ... else those of -100, PyTorch's default */
     float huber_delta;      /* 0: 1 */
-    const char *output;     /* the model's output it looks at; NULL: the first */
     int class_axis;         /* cross entropy, next_token: the output's axis of classes, negative
                              * from the end. 0: the last or the second, whichever leaves the
                              * target's shape. If both do: that of the model's Softmax; else the
                              * one that an earlier step has found; else the last */
+    const char *output;     /* name of the model's output that the loss reads; NULL: the first */
 } ot_loss_options;
 
 OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
@@ -389,7 +397,10 @@ typedef enum ot_schedule_kind {
 } ot_schedule_kind;
 
 typedef struct ot_optimizer_options {
+    size_t size;        /* sizeof(ot_optimizer_options), or 0 */
     ot_optimizer_kind kind;
+    int exact;          /* 1: zeros of beta1, beta2, eps and gamma are zeros, as after
+                         * ot_optimizer_defaults; 0: they stand for the defaults */
     float lr;
     float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
     float dampening;    /* SGD: g counts 1 - dampening in v, but for the first step */
@@ -408,13 +419,13 @@ typedef struct ot_optimizer_options {
     float final_factor; /* share of lr that is left at total_steps */
     int64_t steps_before; /* taken before this optimizer was made, which begins with their moments:
                            * corrections of Adam and the like count them, schedules do not */
-    int exact; /* 0: zeros of beta1, beta2, eps and gamma take their defaults; 1: they are
-                * zeros, as ot_optimizer_defaults prepares it */
 } ot_optimizer_options;
 
-/* The usual options of a kind, every number written out: lr 0.01, of Adam in its forms 0.001,
- * constant; no momentum, decay or clipping. What is changed to zero afterwards is zero. */
-OT_API void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options);
+/* The usual options of a kind, every number written out: lr is 0.01, or 0.001 for the forms of
+ * Adam, and constant; no momentum, decay or clipping. A member that is set to zero afterwards is
+ * zero. size: sizeof *options, which is written to options->size. */
+OT_API void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options,
+                                  size_t size);
 
 /* Makes the optimizer afresh: its moments are zero and its step counter is 0. */
 OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
@@ -427,14 +438,16 @@ OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_option
 OT_API ot_status ot_change_optimizer(ot_session *session, const ot_optimizer_options *options,
                                      ot_error *err);
 
-/* The present options, with all defaults written out. OT_ERROR_STATE where there are none. */
+/* The present options, with all defaults written out. options->size has to be set before the call,
+ * and members behind it are not written. OT_ERROR_STATE if no optimizer is set. */
 OT_API ot_status ot_get_optimizer(const ot_session *session, ot_optimizer_options *options,
                                   ot_error *err);
 
 /* What the model's training_info says, where ot_options.training_info asked for it: a model whose
  * algorithm these options do not express is refused by ot_open, and the message names the node.
  * Weights that the algorithm does not update are not trainable. OT_ERROR_STATE where nothing was
- * read. loss, optimizer: NULL is allowed; the options refer to the session. */
+ * read. loss, optimizer: NULL is allowed; otherwise their size has to be set before the call. The
+ * options refer to strings of the session. */
 OT_API ot_status ot_get_training_info(const ot_session *session, ot_loss_options *loss,
                                       ot_optimizer_options *optimizer, ot_error *err);
 
@@ -637,10 +650,12 @@ typedef enum ot_export_form {
 } ot_export_form;
 
 typedef struct ot_export_options {
+    size_t size;             /* sizeof(ot_export_options), or 0 */
     ot_export_sparse sparse; /* how weights with a pattern are written */
     ot_export_form form;     /* of BatchNormalization and Dropout nodes */
     int training_info;       /* write loss and optimizer, with its state, as training_info; 0: the
                               * file's own, if it has any, stays as it is */
+    int reserved;            /* 0 */
 } ot_export_options;
 
 /* Writes the model with its present weights: the same graph, names, opset, metadata and unknown

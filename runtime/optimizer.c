@@ -4,25 +4,31 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/base/options.h"
 #include "runtime/finite.h"
 
 enum { GRAIN = 16384, NORM_GRAIN = 16384, PARTS = 64, LANES = 16 };
 
-void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options) {
-    if (!options) return;
-    *options = (ot_optimizer_options){.kind = kind,
-                                      .lr = kind == OT_SGD || kind == OT_ADAGRAD ? 0.01f : 0.001f,
-                                      .beta1 = 0.9f,
-                                      .beta2 = 0.999f,
-                                      .eps = 1e-8f,
-                                      .gamma = 0.1f,
-                                      .exact = 1};
+ot_optimizer_options ot_optimizer_usual(ot_optimizer_kind kind) {
+    return (ot_optimizer_options){.kind = kind,
+                                  .lr = kind == OT_SGD || kind == OT_ADAGRAD ? 0.01f : 0.001f,
+                                  .beta1 = 0.9f,
+                                  .beta2 = 0.999f,
+                                  .eps = 1e-8f,
+                                  .gamma = 0.1f,
+                                  .exact = 1};
+}
+
+void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options, size_t size) {
+    const ot_optimizer_options usual = ot_optimizer_usual(kind);
+    if (!options || size < sizeof size) return;
+    options->size = size;
+    (void)ot_options_write(&ot_optimizer_options_type, &usual, options, NULL);
 }
 
 /* What zeros stand for where the options are not exact. */
 static void fill_defaults(ot_optimizer_options *o) {
-    ot_optimizer_options usual;
-    ot_optimizer_defaults(o->kind, &usual);
+    const ot_optimizer_options usual = ot_optimizer_usual(o->kind);
     if (o->beta1 == 0) o->beta1 = usual.beta1;
     if (o->beta2 == 0) o->beta2 = usual.beta2;
     if (o->eps == 0) o->eps = usual.eps;

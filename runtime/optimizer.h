@@ -25,6 +25,9 @@ struct optimizer {
                     * since others than the optimizer have written them */
 };
 
+/* What ot_optimizer_defaults writes, but for the size. */
+ot_optimizer_options ot_optimizer_usual(ot_optimizer_kind kind);
+
 ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_options *filled,
                              ot_error *err);
 /* How many moments it keeps: 0 (plain SGD), 1 or 2. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
 #include "runtime/loop.h"
 #include "runtime/masked.h"
@@ -174,17 +175,17 @@ static ot_status import_model(struct ot_session *s, const char *path, const void
 
 static ot_status open_model(const char *path, const void *bytes, size_t size,
                             const ot_options *options, ot_session **session, ot_error *err) {
-    const ot_options none = {0};
+    ot_options o = {0};
     if (!session) return ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");
-    if (!options) options = &none;
-    OT_TRY(check_options(options, err));
-    ot_allocator al = ot_allocator_or_default(&options->allocator);
+    if (options) OT_TRY(ot_options_read(&ot_options_type, options, &o, err));
+    OT_TRY(check_options(&o, err));
+    ot_allocator al = ot_allocator_or_default(&o.allocator);
     struct ot_session *s = ot_block_alloc(&al, 1, sizeof *s);
     if (!s) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
     s->allocator = al;
-    s->options = *options;
+    s->options = o;
     fill_limits(&s->options.limits);
-    s->log = (struct log){options->log, options->log_context};
+    s->log = (struct log){o.log, o.log_context};
     ot_status status = import_model(s, path, bytes, size, err);
     if (!status) status = set_up(s, err);
     if (status) {

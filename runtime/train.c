@@ -1,6 +1,7 @@
 /* train.c - the steps: prepare, train, update, evaluate, run. */
 #include <string.h>
 
+#include "runtime/base/options.h"
 #include "runtime/base/rng.h"
 #include "runtime/blame.h"
 #include "runtime/session.h"
@@ -20,9 +21,11 @@ ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *e
     OT_TRY(ot_session_check(s, err));
     int output = 0;
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
-    OT_TRY(ot_loss_check(options, err));
-    OT_TRY(find_output(s, options->output, &output, err));
-    s->loss = *options;
+    ot_loss_options o;
+    OT_TRY(ot_options_read(&ot_loss_options_type, options, &o, err));
+    OT_TRY(ot_loss_check(&o, err));
+    OT_TRY(find_output(s, o.output, &output, err));
+    s->loss = o;
     s->loss.output = NULL; /* the caller's string; loss_output says it */
     s->loss_output = output;
     ot_session_reset_loss(s);
@@ -65,11 +68,18 @@ static void replace_optimizer(ot_session *s, const struct optimizer *o, int kept
     s->optimizer = *o;
 }
 
+static ot_status read_optimizer(const ot_optimizer_options *options, ot_optimizer_options *checked,
+                                ot_error *err) {
+    ot_optimizer_options given;
+    OT_TRY(ot_options_read(&ot_optimizer_options_type, options, &given, err));
+    return ot_optimizer_check(&given, checked, err);
+}
+
 ot_status ot_set_optimizer(ot_session *s, const ot_optimizer_options *options, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct optimizer o = {.is_set = true};
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
-    OT_TRY(ot_optimizer_check(options, &o.options, err));
+    OT_TRY(read_optimizer(options, &o.options, err));
     replace_optimizer(s, &o, 0);
     return OT_OK;
 }
@@ -80,7 +90,7 @@ ot_status ot_change_optimizer(ot_session *s, const ot_optimizer_options *options
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     if (!o.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    OT_TRY(ot_optimizer_check(options, &o.options, err));
+    OT_TRY(read_optimizer(options, &o.options, err));
     if (o.options.kind != s->optimizer.options.kind)
         return ot_fail(err, OT_ERROR_STATE,
                        "the optimizer is of kind %d, and cannot become one of "
@@ -96,8 +106,7 @@ ot_status ot_get_optimizer(const ot_session *s, ot_optimizer_options *options, o
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    *options = s->optimizer.options;
-    return OT_OK;
+    return ot_options_write(&ot_optimizer_options_type, &s->optimizer.options, options, err);
 }
 
 /* ---- what a failed step must not have changed ---- */

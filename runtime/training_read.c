@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
 
 /* ---- what its files share ---- */
@@ -164,9 +165,10 @@ static ot_status check_training(const ot_session *s, ot_error *err) {
 ot_status ot_get_training_info(const ot_session *s, ot_loss_options *loss,
                                ot_optimizer_options *optimizer, ot_error *err) {
     OT_TRY(check_training(s, err));
-    if (loss) *loss = s->training->loss;
-    if (optimizer) *optimizer = s->training->optimizer;
-    return OT_OK;
+    const struct training *t = s->training;
+    if (loss) OT_TRY(ot_options_write(&ot_loss_options_type, &t->loss, loss, err));
+    return optimizer ? ot_options_write(&ot_optimizer_options_type, &t->optimizer, optimizer, err)
+                     : OT_OK;
 }
 
 ot_status ot_training_gather(const struct ot_session *s, const struct parameter *p,

@@ -159,10 +159,9 @@ static bool counts(const ot_optimizer_options *o) {
 static ot_status read_operator(struct reader *r, int i, int k, int from) {
     const struct node *n = &r->g->node[k];
     const struct op *op = ot_op_of(n);
-    ot_optimizer_options o;
+    ot_optimizer_options o = ot_optimizer_usual(OT_SGD);
     const int moments = strcmp(n->op_type, "Adam") ? 1 : 2, many = (n->n_in - 2) / (2 + moments);
     int j = 0;
-    ot_optimizer_defaults(OT_SGD, &o);
     if (!op || ot_op_check(op, n, NULL) || n->n_in != 2 + (2 + moments) * many ||
         n->n_out != (1 + moments) * many)
         return ot_training_refuse(r, k, "it is not as the standard has it");
@@ -205,8 +204,7 @@ static ot_status read_decayed(struct reader *r, int i, int k, int v, ot_optimize
 }
 
 static ot_status read_sgd(struct reader *r, int i, int k, const int *value) {
-    ot_optimizer_options o;
-    ot_optimizer_defaults(OT_SGD, &o);
+    ot_optimizer_options o = ot_optimizer_usual(OT_SGD);
     const bool swapped = !is_fixed_number(r, value[1], &o.lr);
     if (swapped && !is_fixed_number(r, value[2], &o.lr))
         return ot_training_refuse(r, k, "its rate is no fixed number");
@@ -243,11 +241,10 @@ static ot_status read_correction(struct reader *r, int k, const char *form, int 
 }
 
 static ot_status read_adam(struct reader *r, int i, int k, const int *value) {
-    ot_optimizer_options o;
+    ot_optimizer_options o = ot_optimizer_usual(OT_ADAM);
     int64_t steps;
     int w = value[0], g = -1;
     struct match m;
-    ot_optimizer_defaults(OT_ADAM, &o);
     if (!is_fixed_number(r, value[1], &o.lr) || !is_fixed_number(r, value[6], &o.eps))
         return ot_training_refuse(r, k, "its rate or epsilon is no fixed number");
     if (ot_training_match(r->g, OT_FORM_SHRINK, w, &m)) {

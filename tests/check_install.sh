@@ -21,7 +21,7 @@ mkdir "$directory/project"
 cat > "$directory/project/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.16)
 project(user C)
-find_package(OnnxTrain 0.1 REQUIRED)
+find_package(OnnxTrain 0.2 REQUIRED)
 add_executable(shared $SOURCE/examples/embed.c)
 target_link_libraries(shared OnnxTrain::onnxtrain m)
 add_executable(static $SOURCE/examples/embed.c)

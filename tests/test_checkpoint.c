@@ -154,7 +154,7 @@ static void options_change_and_moments_stay(void **state) {
     (void)state;
     for (int i = 0; i < OPTIMIZERS; i++) {
         ot_session *a = open_training(i), *b = open_training(i);
-        ot_optimizer_options o, other;
+        ot_optimizer_options o = {0}, other;
         ot_error err = {0};
         for (int k = 0; k < 4; k++) train(a, k);
         for (int k = 0; k < 4; k++) train(b, k);

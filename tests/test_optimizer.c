@@ -164,7 +164,7 @@ static void zeros_are_defaults_or_zeros(void **state) {
     assert_int_equal(ot_optimizer_check(&(ot_optimizer_options){.kind = OT_ADAM}, &o, NULL), OT_OK);
     assert_true(o.beta1 == 0.9f && o.beta2 == 0.999f && o.eps == 1e-8f && o.gamma == 0.1f);
     for (int kind = OT_SGD; kind <= OT_ADAM_ONNX; kind++) {
-        ot_optimizer_defaults((ot_optimizer_kind)kind, &o);
+        ot_optimizer_defaults((ot_optimizer_kind)kind, &o, sizeof o);
         assert_true(o.beta1 == 0.9f && o.beta2 == 0.999f && o.eps == 1e-8f && o.gamma == 0.1f);
         assert_true(o.lr == (kind == OT_SGD || kind == OT_ADAGRAD ? 0.01f : 0.001f));
         o.beta1 = o.beta2 = o.eps = o.gamma = 0;

@@ -23,8 +23,8 @@ static void check(ot_status status, const ot_error *err) {
 
 /* Loss, optimizer and state as the model says. */
 static void obey(ot_session *s) {
-    ot_loss_options loss;
-    ot_optimizer_options optimizer;
+    ot_loss_options loss = {0};
+    ot_optimizer_options optimizer = {0};
     ot_error err = {0};
     check(ot_get_training_info(s, &loss, &optimizer, &err), &err);
     check(ot_set_loss(s, &loss, &err), &err);
@@ -84,7 +84,7 @@ static void train_like_reference(void **state) {
     obey(s);
     double *expected = read_npy(name, &bytes);
     char *x = read_npy("x", &ignored), *y = read_npy("y", &ignored), *t = read_npy("t", &ignored);
-    ot_loss_options loss;
+    ot_loss_options loss = {0};
     check(ot_get_training_info(s, &loss, NULL, &err), &err);
     const bool classes = loss.kind == OT_LOSS_CROSS_ENTROPY;
     const uint64_t mask = masks(s);
@@ -448,8 +448,8 @@ static ot_status read_and_write(struct bytes b, struct counter *c, ot_error *err
     const ot_options o = {.threads = 1, .training_info = 1, .allocator = counting_allocator(c)};
     const ot_export_options export = {.training_info = 1};
     ot_session *s = NULL;
-    ot_loss_options loss;
-    ot_optimizer_options optimizer;
+    ot_loss_options loss = {0};
+    ot_optimizer_options optimizer = {0};
     ot_status status = ot_open_buffer(b.data, b.size, &o, &s, err);
     if (!status) status = ot_get_training_info(s, &loss, &optimizer, err);
     if (!status) status = ot_set_loss(s, &loss, err);

@@ -91,8 +91,8 @@ static void put_loss(struct reader *r, const ot_loss_options *o) {
 int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s,
                       struct failure *f) {
     struct reader r = {a, s, f, 0};
-    ot_loss_options loss;
-    ot_optimizer_options optimizer;
+    ot_loss_options loss = {.size = sizeof loss};
+    ot_optimizer_options optimizer = {.size = sizeof optimizer};
     ot_error err = {0};
     *a = (struct algorithm){0};
     if (ot_get_training_info(m->session, &loss, &optimizer, &err))
@@ -111,6 +111,7 @@ static ot_optimizer_options options_of(const struct settings *s, int64_t total_s
     const int64_t third = total_steps / 3 > 0 ? total_steps / 3 : 1;
     const int64_t step_size = ot_integer(s, OPTION_step_size, 0);
     return (ot_optimizer_options){
+        .size = sizeof(ot_optimizer_options),
         .kind = kind,
         .lr = (float)ot_number(s, OPTION_lr, is_adam ? 0.001 : 0.01),
         .momentum = kind == OT_SGD ? (float)ot_number(s, OPTION_momentum, 0) : 0,
@@ -134,7 +135,7 @@ static ot_optimizer_options options_of(const struct settings *s, int64_t total_s
 
 int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings *s,
                      int64_t total_steps, struct failure *f) {
-    ot_optimizer_options options = options_of(s, total_steps), said = {0};
+    ot_optimizer_options options = options_of(s, total_steps), said = {.size = sizeof said};
     ot_error err = {0};
     if (a->is_read && ot_get_training_info(m->session, NULL, &said, &err))
         return ot_refuse_status(f, EXIT_MODEL, &err);
@@ -151,7 +152,7 @@ int ot_algorithm_change(struct model *m, const struct settings *s, int64_t total
                         struct failure *f) {
     const ot_optimizer_options options = options_of(s, total_steps);
     const int64_t step = ot_step_count(m->session);
-    ot_optimizer_options had;
+    ot_optimizer_options had = {.size = sizeof had};
     ot_error err = {0};
     if (ot_get_optimizer(m->session, &had, &err)) return ot_refuse_status(f, EXIT_MODEL, &err);
     if (ot_is_new(s, OPTION_warmup) && options.warmup_steps != had.warmup_steps &&
@@ -184,7 +185,7 @@ int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failur
 }
 
 void ot_algorithm_print(const struct algorithm *a, const struct model *m) {
-    ot_optimizer_options said = {0};
+    ot_optimizer_options said = {.size = sizeof said};
     char safe[512];
     if (!a->is_read || ot_get_training_info(m->session, NULL, &said, NULL)) return;
     printf("        training_info: %s", a->text);

@@ -95,6 +95,7 @@ static int set_up(struct bench *b, struct failure *f) {
     struct model *m = &b->m;
     /* too small a step to change what is computed: random labels make any other diverge */
     const ot_optimizer_options options = {
+        .size = sizeof options,
         .kind = (ot_optimizer_kind)ot_integer(b->s, OPTION_optimizer, OT_SGD),
         .lr = 1e-9f,
         .momentum = 0.9f};

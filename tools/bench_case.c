@@ -76,14 +76,15 @@ struct sparse_layer {
 };
 
 /* A step far too small to change what a weight is. */
-static const ot_optimizer_options tiny_sgd = {.kind = OT_SGD, .lr = 1e-12f};
+static const ot_optimizer_options tiny_sgd = {
+    .size = sizeof tiny_sgd, .kind = OT_SGD, .lr = 1e-12f};
 
 static int set_up(struct sparse_layer *s, const struct bench_case *c, const ot_options *options,
                   const unsigned char *bytes, size_t size, struct failure *f) {
     const struct layer_shape *l = &c->layer;
     const int64_t out = ot_layer_out(l), pixels = l->size ? l->size * l->size : 1;
     const int64_t floats[2] = {l->n * l->c * pixels, l->n * l->m * out * out};
-    const ot_loss_options mse = {.kind = OT_LOSS_MSE};
+    const ot_loss_options mse = {.size = sizeof mse, .kind = OT_LOSS_MSE};
     const int rank = l->size ? 4 : 2;
     ot_error err = {0};
     if (ot_open_buffer(bytes, size, options, &s->session, &err) ||
@@ -200,7 +201,10 @@ static double limit_of(const struct bench_case *c, const struct limits *limits) 
 }
 
 int ot_bench_case_run(struct bench_case *c, const struct limits *limits, struct failure *f) {
-    const ot_options options = {.threads = c->threads, .isa = c->isa, .sparse = OT_SPARSE_ALWAYS};
+    const ot_options options = {.size = sizeof options,
+                                .threads = c->threads,
+                                .isa = c->isa,
+                                .sparse = OT_SPARSE_ALWAYS};
     struct sparse_layer s = {0};
     struct dense_layer *d = NULL;
     unsigned char *bytes = NULL;

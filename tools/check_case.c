@@ -217,7 +217,8 @@ static int run_sets(struct check_case *c, const struct check_input *in, ot_sessi
 
 ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
                         ot_sparse_mode sparse, const struct settings *s, ot_session **session) {
-    const ot_options options = {.threads = (int)ot_integer(s, OPTION_threads, 1),
+    const ot_options options = {.size = sizeof options,
+                                .threads = (int)ot_integer(s, OPTION_threads, 1),
                                 .isa = ot_text(s, OPTION_isa),
                                 .allow_nonfinite = 1, /* of some, IsNaN say, it is the point */
                                 .sparse = sparse};

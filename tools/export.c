@@ -84,6 +84,7 @@ int ot_run_export(struct settings *s, struct failure *f) {
     if (!code) code = ot_model_open(&m, s, f);
     if (code) return code;
     const ot_export_options options = {
+        .size = sizeof options,
         .sparse = (ot_export_sparse)ot_integer(s, OPTION_export_sparse, 0),
         .form = (ot_export_form)ot_integer(s, OPTION_form, 0),
         .training_info = (int)ot_integer(s, OPTION_export_training_info, 0)};

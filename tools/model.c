@@ -71,6 +71,7 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         return ot_refuse(f, EXIT_USAGE, "no model given; usage: onnx-train %s MODEL ...", s->name);
     const bool computes = s->command & COMPUTES;
     const ot_options options = {
+        .size = sizeof options,
         .fix = ot_text(s, OPTION_fix),
         .threads = computes ? (int)ot_integer(s, OPTION_threads, 0) : 1,
         .isa = computes ? ot_text(s, OPTION_isa) : NULL,
@@ -175,6 +176,7 @@ int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *
 int ot_model_set_loss(struct model *m, const struct settings *s, struct failure *f) {
     const bool trains = s->command & RULES;
     const ot_loss_options options = {
+        .size = sizeof options,
         .kind = (ot_loss_kind)ot_integer(s, OPTION_loss, 0),
         .label_smoothing = trains ? (float)ot_number(s, OPTION_label_smoothing, 0) : 0,
         .huber_delta = (float)ot_number(s, OPTION_huber_delta, 1),

@@ -232,7 +232,7 @@ static int settle(struct trainer *t, struct settings *s, struct failure *f) {
     static const char origin[] = "in force";
     char text[40];
     int code = 0;
-    ot_optimizer_options o;
+    ot_optimizer_options o = {.size = sizeof o};
     if (!ot_is_given(s, OPTION_lr) && !ot_get_optimizer(t->model.session, &o, NULL)) {
         snprintf(text, sizeof text, "%g", (double)o.lr);
         code = ot_settings_replace(s, OPTION_lr, text, origin, f);

@@ -87,7 +87,8 @@ int ot_trainer_save(struct trainer *t, const char *name, struct failure *f) {
 int ot_trainer_plan_export(struct trainer *t, struct failure *f) {
     ot_export_options *o = &t->delivery;
     ot_error err = {0};
-    *o = (ot_export_options){.form = (ot_export_form)ot_integer(t->s, OPTION_weights_form, 0),
+    *o = (ot_export_options){.size = sizeof *o,
+                             .form = (ot_export_form)ot_integer(t->s, OPTION_weights_form, 0),
                              .training_info = t->algorithm.is_read};
     ot_status status = ot_check_export(t->model.session, o, &err);
     if (status && o->training_info) {
