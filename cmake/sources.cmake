@@ -103,6 +103,7 @@ set(ONNX_SOURCES
   onnx/note.c
   onnx/payload.c
   onnx/pieces.c
+  onnx/raw_data.c
   onnx/readback.c
   onnx/scan.c
   onnx/schema.c
@@ -307,6 +308,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_inspect:model.c:wire.c
   test_profile:model.c:wire.c
   test_payload:hostile.c:wire.c
+  test_raw_data:onnx_build.c
   test_readback:export_case.c:onnx_build.c
   test_safetensors
   test_scan:hostile.c:wire.c

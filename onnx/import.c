@@ -9,6 +9,7 @@
 
 #include "onnx/model.h"
 #include "onnx/pieces.h"
+#include "onnx/raw_data.h"
 #include "onnx/scan.h"
 #include "runtime/base/file.h"
 #include "runtime/base/sha256.h"
@@ -57,15 +58,23 @@ static void tree_free(void *context, void *pointer) {
     (void)pointer; /* all at once, with the arena */
 }
 
+/* Where most of the file is raw_data, that is not copied into the tree, which refers to it. */
 static ot_status unpack(struct import *im, const void *bytes, size_t size) {
+    const size_t rest = ot_raw_data_short(bytes, size);
+    void *copy = NULL;
+    if (rest <= size / 2) {
+        copy = ot_arena_alloc_dirty(&im->scratch, rest, 1);
+        if (!copy) return ot_import_no_room(im, &im->scratch, rest);
+        ot_raw_data_shorten(bytes, size, copy);
+    }
     im->tree = (ProtobufCAllocator){tree_alloc, tree_free, &im->temporary};
-    im->model = onnx__model_proto__unpack(&im->tree, size, bytes);
+    im->model = onnx__model_proto__unpack(&im->tree, copy ? rest : size, copy ? copy : bytes);
+    if (im->model && copy) ot_raw_data_restore(im->model, bytes);
     if (im->model) return OT_OK;
     if (im->temporary.refused) return ot_import_no_room(im, &im->scratch, 0);
     return ot_import_fail(im, OT_ERROR_PARSE, "the file is not an ONNX model");
 }
 
-/* Unpacking copies all that the file holds, and so takes as long as hashing. */
 struct reading {
     struct import *im;
     const void *bytes;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "onnx/schema.h"
+#include "onnx/wire.h"
 #include "runtime/base/range.h"
 
-enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 }; /* wire types; 3 and 4 are groups */
 enum { MOST_FUNCTIONS = 10000 };
 
 struct level {
@@ -35,21 +35,6 @@ static ot_status fail(struct scan *s, ot_status status, const char *field, const
         n += (size_t)snprintf(path + n, sizeof path - n, "%s.", s->level[i].name);
     return ot_fail(s->err, status, "byte %zu, %s%s: %s", (size_t)(s->p - s->begin), path, field,
                    what);
-}
-
-/* A varint of at most `most` bytes; false: it is longer, or the data ends. */
-static bool read_varint(const uint8_t **p, const uint8_t *end, int most, uint64_t *value) {
-    uint64_t v = 0;
-    for (int i = 0; i < most && *p + i < end; i++) {
-        const uint8_t b = (*p)[i];
-        if (i == 9 && b > 1) return false;
-        v |= (uint64_t)(b & 0x7f) << 7 * i;
-        if (b & 0x80) continue;
-        *p += i + 1;
-        *value = v;
-        return true;
-    }
-    return false;
 }
 
 /* Length of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates); 0: it is none. */
@@ -100,7 +85,7 @@ static ot_status check_packed(struct scan *s, const struct field *f, const uint8
     if (unit)
         return n % unit ? fail(s, OT_ERROR_PARSE, f->name, "half a number at the end") : OT_OK;
     while (p < end)
-        if (!read_varint(&p, end, 10, &value))
+        if (!ot_read_varint(&p, end, 10, &value))
             return fail(s, OT_ERROR_PARSE, f->name, "a number does not end");
     return OT_OK;
 }
@@ -170,7 +155,7 @@ static ot_status length_delimited(struct scan *s, const struct field *f, size_t 
     uint64_t n;
     const uint8_t *end = s->level[s->depth].end;
     const char *name = f->name ? f->name : "unknown field";
-    if (!read_varint(&s->p, end, 5, &n) || !ot_is_inside(0, n, (uint64_t)(end - s->p)))
+    if (!ot_read_varint(&s->p, end, 5, &n) || !ot_is_inside(0, n, (uint64_t)(end - s->p)))
         return fail(s, OT_ERROR_PARSE, name, "it is longer than what holds it");
     if (f->name) return known_bytes(s, f, index, (size_t)n);
     OT_TRY(check_text(s, name, s->p, (size_t)n, true));
@@ -192,23 +177,23 @@ static ot_status fixed(struct scan *s, const struct field *f, size_t n) {
 static ot_status one_field(struct scan *s) {
     const struct level *level = &s->level[s->depth];
     uint64_t tag, value;
-    if (!read_varint(&s->p, level->end, 5, &tag) || tag > UINT32_MAX || !(tag >> 3))
+    if (!ot_read_varint(&s->p, level->end, 5, &tag) || tag > UINT32_MAX || !(tag >> 3))
         return fail(s, OT_ERROR_PARSE, "field", "no valid field number");
     const struct field *first = ot_schema(level->message), *f = first;
     while (f->kind && f->number != tag >> 3) f++;
     switch (tag & 7) {
-    case VARINT:
+    case OT_WIRE_VARINT:
         if (f->kind && f->kind != FIELD_VARINT && f->kind != FIELD_VARINTS)
             return fail(s, OT_ERROR_PARSE, f->name, "the wrong wire type");
-        return read_varint(&s->p, level->end, 10, &value)
+        return ot_read_varint(&s->p, level->end, 10, &value)
                    ? OT_OK
                    : fail(s, OT_ERROR_PARSE, f->name ? f->name : "unknown field",
                           "a number does not end");
-    case FIXED64:
+    case OT_WIRE_64:
         return fixed(s, f, 8);
-    case FIXED32:
+    case OT_WIRE_32:
         return fixed(s, f, 4);
-    case LENGTH:
+    case OT_WIRE_BYTES:
         return length_delimited(s, f, (size_t)(f - first));
     default:
         return fail(s, OT_ERROR_PARSE, "field", "a group, or no wire type");
