@@ -138,6 +138,7 @@ set(RUNTIME_SOURCES
   runtime/fit.c
   runtime/fuse.c
   runtime/gradient.c
+  runtime/gradient_fault.c
   runtime/head.c
   runtime/inputs.c
   runtime/join.c
@@ -146,6 +147,7 @@ set(RUNTIME_SOURCES
   runtime/look.c
   runtime/loop.c
   runtime/loss.c
+  runtime/loss_axis.c
   runtime/loss_choice.c
   runtime/loss_run.c
   runtime/loss_session.c
@@ -162,6 +164,8 @@ set(RUNTIME_SOURCES
   runtime/moved_find.c
   runtime/node.c
   runtime/optimizer.c
+  runtime/optimizer_options.c
+  runtime/optimizer_rules.c
   runtime/parameter.c
   runtime/place.c
   runtime/plan.c
@@ -183,6 +187,7 @@ set(RUNTIME_SOURCES
   runtime/training_read.c
   runtime/training_rule.c
   runtime/training_update.c
+  runtime/training_values.c
   runtime/training_write.c
   runtime/unroll.c
   runtime/unroll_graph.c

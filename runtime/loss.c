@@ -31,44 +31,12 @@ ot_status ot_loss_check(const ot_loss_options *o, ot_error *err) {
     return OT_OK;
 }
 
-/* ---- shapes ---- */
-
-bool ot_loss_fits(const struct tensor *output, int axis, const ot_tensor *target, bool batch) {
-    int i = 1, j = 1;
-    if (output->rank < 1 || target->rank < 1 || axis >= output->rank)
-        return output->rank == target->rank && !axis;
-    if (batch && output->dim[0] != target->dim[0]) return false;
-    for (;; i++, j++) {
-        while (i < output->rank && (i == axis || output->dim[i] == 1)) i++;
-        while (j < target->rank && target->dim[j] == 1) j++;
-        if (i >= output->rank || j >= target->rank) return i >= output->rank && j >= target->rank;
-        if (output->dim[i] != target->dim[j]) return false;
-    }
-}
-
-/* The axis that the options name, counted from the front; 0 where the output has none such. */
-static int named_axis(const ot_loss_options *o, const struct tensor *output) {
-    const int axis = o->class_axis < 0 ? output->rank + o->class_axis : o->class_axis;
-    return axis > 0 && axis < output->rank ? axis : 0;
-}
-
-int ot_loss_find_axis(const ot_loss_options *o, const struct loss_output *output,
-                      const ot_tensor *target) {
-    const struct tensor *t = output->t;
-    if (t->rank < 2) return 0;
-    const int named = named_axis(o, t), axes[] = {output->hint, t->rank - 1, 1};
-    if (o->class_axis) return named && ot_loss_fits(t, named, target, false) ? named : 0;
-    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++)
-        if (axes[i] > 0 && ot_loss_fits(t, axes[i], target, false)) return axes[i];
-    return 0;
-}
-
 /* The axis where no target says it. */
 static int usual_axis(const ot_loss_options *o, ot_loss_kind kind,
                       const struct loss_output *output) {
     const int last = output->t->rank - 1;
     if (output->t->rank < 2) return 0;
-    if (o->class_axis) return named_axis(o, output->t);
+    if (o->class_axis) return ot_loss_named_axis(o, output->t);
     if (output->hint) return output->hint;
     const bool tokens = output->tokens && ot_loss_fits(output->t, last, output->tokens, true);
     return kind == OT_LOSS_NEXT_TOKEN || tokens ? last : 1;
@@ -100,7 +68,7 @@ static ot_status check_output(const ot_loss_options *o, ot_loss_kind kind,
                        "%s needs an output with an axis of classes, as [N, C], this one is %s",
                        kind == OT_LOSS_NEXT_TOKEN ? names[kind] : "cross entropy",
                        ot_shape_text(output, shape, sizeof shape));
-    if (o->class_axis && !named_axis(o, output))
+    if (o->class_axis && !ot_loss_named_axis(o, output))
         return ot_fail(err, OT_ERROR_ARGUMENT,
                        "class_axis is %d, the output %s has the axes 1 to %d beside its samples",
                        o->class_axis, ot_shape_text(output, shape, sizeof shape), output->rank - 1);
@@ -148,30 +116,4 @@ void ot_loss_target(const struct loss *loss, const struct tensor *output, struct
     *target = (struct tensor){.type = labels ? OT_INT64 : OT_FLOAT};
     for (int i = 0; i < output->rank; i++)
         if (!labels || i != loss->axis) target->dim[target->rank++] = output->dim[i];
-}
-
-/* ---- elements of targets ---- */
-
-int64_t ot_target_integer(const ot_tensor *target, int64_t i) {
-    switch (target->type) {
-    case OT_INT64:
-        return ((const int64_t *)target->data)[i];
-    case OT_INT32:
-        return ((const int32_t *)target->data)[i];
-    case OT_UINT32:
-        return ((const uint32_t *)target->data)[i];
-    case OT_INT16:
-        return ((const int16_t *)target->data)[i];
-    case OT_UINT16:
-        return ((const uint16_t *)target->data)[i];
-    case OT_INT8:
-        return ((const int8_t *)target->data)[i];
-    default:
-        return ((const uint8_t *)target->data)[i];
-    }
-}
-
-double ot_target_value(const ot_tensor *target, int64_t i) {
-    return target->type == OT_FLOAT ? (double)((const float *)target->data)[i]
-                                    : (double)ot_target_integer(target, i);
 }

@@ -1,7 +1,8 @@
 /* loss.h - the loss at the end of the forward steps, and its gradient.
  *
- * loss.c: names, and what a loss asks of output and target; loss_choice.c: which loss a target asks
- * for; loss_run.c: values and gradients; loss_session.c: the loss of a session's steps.
+ * loss.c: names, and what a loss asks of output and target; loss_axis.c: which axis the classes
+ * have; loss_choice.c: which loss a target asks for; loss_run.c: values and gradients;
+ * loss_session.c: the loss of a session's steps.
  */
 #ifndef OT_RUNTIME_LOSS_H
 #define OT_RUNTIME_LOSS_H
@@ -41,6 +42,9 @@ struct loss_output {
  * Dimensions of 1 behind the first do not count; the first has to be equal where `batch`. */
 bool ot_loss_fits(const struct tensor *output, int axis, const ot_tensor *target, bool batch);
 
+/* The axis that the options name, counted from the front; 0 where the output has none such. */
+int ot_loss_named_axis(const ot_loss_options *options, const struct tensor *output);
+
 /* The axis of classes whose removal leaves the target's shape; 0: there is none. */
 int ot_loss_find_axis(const ot_loss_options *options, const struct loss_output *output,
                       const ot_tensor *target);
@@ -64,6 +68,8 @@ ot_status ot_loss_make(const ot_loss_options *options, ot_loss_kind kind,
 /* Type and shape of the target for an output of this shape: int64 labels, or floats. */
 void ot_loss_target(const struct loss *loss, const struct tensor *output, struct tensor *target);
 
+/* How many elements a target has. */
+int64_t ot_target_count(const ot_tensor *target);
 /* Element i of a target of integers, or of any type. */
 int64_t ot_target_integer(const ot_tensor *target, int64_t i);
 double ot_target_value(const ot_tensor *target, int64_t i);

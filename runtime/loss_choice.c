@@ -1,11 +1,8 @@
 /* loss_choice.c - which loss a target asks for: by its type, its shape and its values. */
-#include <math.h>
 #include <string.h>
 
 #include "runtime/base/error.h"
 #include "runtime/loss.h"
-
-static const double sum_error = 1e-3; /* of probabilities that were written with a few digits */
 
 /* What the values of a target are. */
 struct values {
@@ -29,49 +26,11 @@ static struct values look_at(const ot_tensor *target, int64_t n) {
     return v;
 }
 
-static int64_t count(const ot_tensor *t) {
-    int64_t n = 1;
-    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
-    return n;
-}
-
-/* Whether all of the target's rows along the output's axis are probabilities that sum to one. The
- * target has the output's shape, but for its first dimension and dimensions of 1. */
-static bool are_probabilities(const struct tensor *output, int axis, const ot_tensor *target) {
-    const int64_t classes = output->dim[axis], n = count(target);
-    const int64_t inner = ot_dims_product(output, axis + 1, output->rank);
-    for (int64_t i = 0; i < n / classes; i++) {
-        const int64_t at = i / inner * classes * inner + i % inner;
-        double sum = 0;
-        for (int64_t k = 0; k < classes; k++) {
-            const double p = ot_target_value(target, at + k * inner);
-            if (!(p >= 0)) return false;
-            sum += p;
-        }
-        if (!(fabs(sum - 1) <= sum_error)) return false;
-    }
-    return n > 0;
-}
-
-int ot_loss_soft_axis(const ot_loss_options *o, const struct loss_output *output,
-                      const ot_tensor *target) {
-    const struct tensor *t = output->t;
-    const int named = o->class_axis < 0 ? t->rank + o->class_axis : o->class_axis;
-    const int axes[] = {named ? named : output->hint, t->rank - 1, 1};
-    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
-        if (axes[i] > 0 && axes[i] < t->rank && t->dim[axes[i]] >= 2 &&
-            are_probabilities(t, axes[i], target))
-            return axes[i];
-        if (named) break;
-    }
-    return 0;
-}
-
 /* Targets of the output's shape. */
 static ot_status choose_values(const ot_loss_options *o, const struct loss_output *output,
                                const ot_tensor *target, ot_loss_kind *kind, ot_error *err) {
     const struct tensor *t = output->t;
-    const int64_t n = count(target), each = n && target->dim[0] ? n / target->dim[0] : 1;
+    const int64_t n = ot_target_count(target), each = n && target->dim[0] ? n / target->dim[0] : 1;
     const struct values v = look_at(target, n);
     const bool integers = ot_is_integer(target->type);
     *kind = OT_LOSS_MSE;

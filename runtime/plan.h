@@ -172,10 +172,6 @@ int64_t ot_batch_of(const ot_tensor *inputs, int n);
 void ot_plan_free(struct plan *p); /* NULL is fine */
 bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
 
-/* What is wrong with a Gradient node: its inputs have to be the values that it names, and `y`,
- * which *y gets, the output of a node. NULL: nothing. */
-const char *ot_gradient_fault(const struct graph *g, const struct node *n, int *y);
-
 /* The stages, in order. The first takes the shapes over, where the model has such inputs. */
 ot_status ot_plan_take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);

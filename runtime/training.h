@@ -38,7 +38,7 @@ struct training {
 /* The graph's algorithm, which becomes s->training; weights that it does not update are frozen. */
 ot_status ot_training_recognise(struct ot_session *s, ot_error *err);
 
-/* ---- recognising: what the files of it share ---- */
+/* ---- recognising ---- */
 
 struct reader {
     struct ot_session *s;
@@ -51,6 +51,8 @@ struct reader {
     ot_error *err;
 };
 
+/* ---- training_values.c ---- */
+
 /* "training_info: node 'name' (Op): why" */
 ot_status ot_training_refuse(const struct reader *r, int k, const char *why);
 /* Does v come from this expression, of nodes that do nothing else? */
@@ -61,6 +63,8 @@ bool ot_training_scalar(const struct graph *g, int v, float *number);
 /* The slots of p out of a tensor of its shape, which may have a pattern of its own. */
 ot_status ot_training_gather(const struct ot_session *s, const struct parameter *p,
                              const struct tensor *from, float *to, ot_error *err);
+
+/* ---- what the files of it share ---- */
 
 /* training_rule.c: how parameter i gets the value `from` of node k; adds to r->t. */
 ot_status ot_training_read_rule(struct reader *r, int i, int k, int from);
