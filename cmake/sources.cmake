@@ -20,6 +20,7 @@ set(BASE_SOURCES
   runtime/base/rng.c
   runtime/base/safetensors.c
   runtime/base/sha256.c
+  runtime/base/sha256_table.c
   runtime/base/sha256_x86.c
   runtime/base/structure.c
   runtime/base/tensor.c
@@ -29,18 +30,12 @@ set(BASE_SOURCES
 set(OPS_SOURCES
   ops/attention_operand.c
   ops/attention_views.c
+  ops/binary.c
+  ops/broadcast.c
   ops/channel_move.c
   ops/channels.c
   ops/contraction.c
   ops/cost.c
-  ops/fold.c
-  ops/fourier.c
-  ops/gate_function.c
-  ops/pooling.c
-  ops/index.c
-  ops/indices.c
-  ops/integer_gemm.c
-  ops/integer_weight.c
   ops/dense_gemm.c
   ops/depthwise.c
   ops/dnnl.c
@@ -49,31 +44,40 @@ set(OPS_SOURCES
   ops/dnnl_exit.c
   ops/dnnl_step.c
   ops/flat.c
+  ops/fold.c
+  ops/fourier.c
+  ops/gate_function.c
+  ops/index.c
+  ops/indices.c
+  ops/integer_gemm.c
+  ops/integer_weight.c
   ops/linear.c
-  ops/norm_affine.c
   ops/live.c
   ops/live_find.c
-  ops/binary.c
-  ops/broadcast.c
-  ops/unary.c
+  ops/norm_affine.c
   ops/op.c
+  ops/op_table.c
   ops/pack.c
-  ops/resample.c
-  ops/scale.c
-  ops/sparse.c
-  ops/sparse_prepare.c
-  ops/sparse_tile.c
-  ops/sparse_transpose.c
-  ops/sparse_weight.c
+  ops/pooling.c
   ops/recurrent.c
   ops/recurrent_move.c
   ops/recurrent_product.c
   ops/recurrent_run.c
+  ops/resample.c
+  ops/scale.c
+  ops/sparse.c
+  ops/sparse_gather.c
+  ops/sparse_prepare.c
   ops/sparse_rows.c
+  ops/sparse_tile.c
+  ops/sparse_transpose.c
+  ops/sparse_view.c
+  ops/sparse_weight.c
   ops/stream.c
   ops/stream_shape.c
   ops/strips.c
   ops/tuples.c
+  ops/unary.c
   ops/window.c
 )
 

@@ -1,4 +1,4 @@
-/* op.c - the table of operators, and what their prepare functions share. */
+/* op.c - what the prepare functions of operators share. */
 #include "ops/op.h"
 
 #include <stdarg.h>
@@ -6,30 +6,6 @@
 #include <string.h>
 
 #include "ops/kernels/kernels.h"
-
-#define OP(name, file) extern const struct op ot_op_##name;
-#include "ops/ops.def"
-#undef OP
-
-static const struct op *const table[] = {
-#define OP(name, file) &ot_op_##name,
-#include "ops/ops.def"
-#undef OP
-    NULL};
-
-const struct op *ot_op_at(int i) { return table[i]; }
-
-static const struct op *find(const char *domain, const char *op_type) {
-    for (int i = 0; table[i]; i++) {
-        const char *own = table[i]->domain ? table[i]->domain : "";
-        if (!strcmp(table[i]->name, op_type) && !strcmp(own, domain)) return table[i];
-    }
-    return NULL;
-}
-
-const struct op *ot_op_find(const char *op_type) { return find("", op_type); }
-
-const struct op *ot_op_of(const struct node *node) { return find(node->domain, node->op_type); }
 
 const char *ot_isa_name(int i) {
     const struct kernels *k = ot_kernels_at(i);

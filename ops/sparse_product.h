@@ -1,5 +1,5 @@
 /* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs: in lanes
- * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c).
+ * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c); sparse_gather.c is what these share.
  *
  * A sub-block is 16 lanes of one block. Nobody else includes this.
  */
@@ -72,7 +72,7 @@ struct weight_job {
     struct joint_time *time; /* of each share; NULL: nobody asks */
 };
 
-/* ---- prepare (sparse_prepare.c, sparse_transpose.c) ---- */
+/* ---- prepare (sparse_view.c, sparse_prepare.c, sparse_transpose.c) ---- */
 
 /* The shape as streams see it: 1x1 products without stride or pads are rows of units. */
 struct sparse_view {
@@ -81,6 +81,7 @@ struct sparse_view {
     size_t pixel; /* floats from pixel to pixel */
 };
 
+struct sparse_view ot_sparse_view(const struct conv_shape *shape, int lanes);
 /* Where `channels` of `lines` lines of `width` pixels stand. */
 struct image ot_sparse_image(const struct sparse_view *v, int64_t channels, int64_t lines,
                              int64_t width);
@@ -92,7 +93,7 @@ ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
                               const struct sparse_view *v, const struct nonzero *z, int nnz,
                               int64_t *tap, ot_error *err);
 
-/* ---- lanes (sparse.c, sparse_weight.c) ---- */
+/* ---- lanes (sparse_gather.c) ---- */
 
 /* First float of a sub-block. */
 static inline size_t ot_sparse_block(const struct sparse_product *p, size_t block_floats,
@@ -100,6 +101,8 @@ static inline size_t ot_sparse_block(const struct sparse_product *p, size_t bloc
     return (size_t)(block / p->units) * block_floats + (size_t)(block % p->units) * OT_UNIT;
 }
 
+/* Does the busiest of the workers get more than an eighth above the mean? */
+bool ot_sparse_uneven(int64_t tasks, int64_t workers);
 /* Tasks that share the chunks of each item, at least `least`: as few as keep all workers busy,
  * since each packs the inputs of its tiles. */
 int ot_sparse_tasks(const struct sparse_product *p, const struct stream *s, int64_t items,
@@ -114,7 +117,7 @@ static inline struct chunks ot_sparse_chunks(const struct stream *s, int task, i
 void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct chunks c, int worker,
                            const float *packed);
 
-/* ---- what both layouts share (sparse.c, sparse_weight.c) ---- */
+/* ---- what both layouts share (sparse_weight.c, sparse_gather.c) ---- */
 
 /* The gradients of the weight and of the bias, of which either may be NULL. data: that of x, to be
  * made along with them, if the product is a joint one; or NULL. */

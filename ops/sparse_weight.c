@@ -4,8 +4,6 @@
  * order. So the number of threads changes no bit. Of large pointwise layers, which do little else
  * than read, the data gradient of each tile is made along, from the same copy of dy.
  */
-#include <string.h>
-
 #include "ops/sparse_product.h"
 #include "ops/sparse_tile.h"
 #include "runtime/base/clock.h"
@@ -114,20 +112,6 @@ static void weight_tile(const struct weight_job *job, int64_t item, bool last, s
         }
     }
     a->near = ot_dy_fits(s, c); /* fetched for the next tile, if it is read in place */
-}
-
-/* Where `at` numbers slots, a chunk has the same ones as entries: its rows follow one another. */
-float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear) {
-    const struct stream *s = &job->p->forward;
-    const int first = s->ptr[s->list[c.from * s->panels]];
-    const int last = s->ptr[s->list[c.to * s->panels]];
-    const int row = s->chunk_row[c.from], rows = s->chunk_row[c.to] - row;
-    float *sum = job->sums + (size_t)share * ((size_t)s->nnz + (size_t)s->rows);
-    if (clear) {
-        memset(sum + first, 0, (size_t)(last - first) * sizeof *sum);
-        memset(sum + s->nnz + row, 0, (size_t)rows * sizeof *sum);
-    }
-    return sum;
 }
 
 static void weight_task(void *arg, int task, int worker) {
