@@ -13,7 +13,7 @@
 struct state {
     struct conv_shape shape; /* of the convolution: c channels of y, m channels of x */
     struct dense_conv *dense;
-    struct sparse_product *sparse;
+    const struct sparse_product *sparse;
 };
 
 static const struct tensor *bias_of(const struct op_node *n) {
@@ -127,7 +127,7 @@ static void forward(struct op_node *n) {
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]);
     float *y = ot_f(n->y[0]);
     if (state->sparse)
-        ot_sparse_backward(state->sparse, NULL, w, x, y, NULL, NULL, n->scratch);
+        ot_sparse_backward(n, state->sparse, NULL, w, x, y, NULL, NULL, n->scratch);
     else
         ot_dense_conv_backward(state->dense, NULL, w, x, y, NULL, NULL, n->scratch);
     if (bias_of(n))
@@ -139,10 +139,10 @@ static void backward(struct op_node *n) {
     const struct state *state = n->plan;
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *dx = n->dx[0] ? ot_f(n->dx[0]) : NULL, *dw = n->dx[1] ? ot_f(n->dx[1]) : NULL;
-    if (dx && state->sparse) ot_sparse_forward(state->sparse, dy, w, NULL, dx, n->scratch);
+    if (dx && state->sparse) ot_sparse_forward(n, state->sparse, dy, w, NULL, dx, n->scratch);
     if (dx && state->dense) ot_dense_conv_forward(state->dense, dy, w, NULL, dx, n->scratch);
     if (dw && state->sparse)
-        ot_sparse_backward(state->sparse, dy, w, x, NULL, dw, NULL, n->scratch);
+        ot_sparse_backward(n, state->sparse, dy, w, x, NULL, dw, NULL, n->scratch);
     if (dw && state->dense)
         ot_dense_conv_backward(state->dense, dy, w, x, NULL, dw, NULL, n->scratch);
     if (bias_of(n) && n->dx[2]) ot_parallel_for(n->pool, (int)state->shape.c, sum_bias, n);

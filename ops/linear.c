@@ -95,7 +95,7 @@ static ot_status prepare_sparse(struct op_node *n, const struct conv_shape *s, s
     OT_TRY(ot_sparse_describe(n, s, err));
     OT_TRY(ot_sparse_prepare(n, pattern, s, x->lanes, ot_sparse_want(n) | OT_SPARSE_TOGETHER,
                              &p->sparse, &n->forward_scratch_size, &n->backward_scratch_size, err));
-    n->joint = ot_sparse_is_joint(p->sparse);
+    n->joint = ot_sparse_is_joint(n, p->sparse);
     return OT_OK;
 }
 
@@ -122,14 +122,13 @@ void ot_product_free(const struct product *p) { ot_live_free(p->live); }
 void ot_product_forward(struct op_node *n, const struct product *p) {
     const float *x = ot_f(n->x[0]), *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
     if (p->live) ot_live_forward(p->live);
-    else ot_sparse_forward(p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
+    else ot_sparse_forward(n, p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
 }
 
 void ot_product_backward(struct op_node *n, const struct product *p) {
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
-    if (p->sparse) ot_sparse_ask_share(p->sparse, n->weight_share);
     if (p->live) ot_live_backward(p->live);
-    else ot_sparse_backward(p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
+    else ot_sparse_backward(n, p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
                             d[2], n->scratch);
 }

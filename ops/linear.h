@@ -6,7 +6,7 @@
 #include "ops/live.h"
 
 struct product {
-    struct sparse_product *sparse;
+    const struct sparse_product *sparse;
     struct live_product *live;
 };
 

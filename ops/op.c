@@ -81,6 +81,12 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", fault);
 }
 
+size_t ot_op_ask_work(struct op_node *n, size_t bytes) {
+    const size_t from = n->work_size, line = 64;
+    n->work_size += (bytes + line - 1) / line * line;
+    return from;
+}
+
 ot_status ot_op_open(struct op_node *n, struct arena *arena, ot_error *err) {
     if (!n->work_size) return OT_OK;
     n->work = ot_arena_alloc(arena, 1, n->work_size);

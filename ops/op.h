@@ -235,6 +235,9 @@ void ot_op_close(struct op_node *n);
 /* The node's plan, for prepare alone to write. */
 static inline void *ot_op_plan(struct op_node *n) { return (void *)n->plan; }
 
+/* So many bytes more of n's work memory, 64-byte aligned; returns where they begin. */
+size_t ot_op_ask_work(struct op_node *n, size_t bytes);
+
 /* y = a tensor of this type and shape; fails where it has too many elements. */
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
                     const int64_t *dim, ot_error *err);

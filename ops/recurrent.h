@@ -38,7 +38,7 @@ struct rec_cell {
 /* Some rows of W or R of one direction. */
 struct rec_product {
     int64_t rows, cols, from; /* from: its first value */
-    struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
+    const struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
     int64_t units;                  /* of one step; inner > 1 and dense: lists of matrices */
     const int64_t *first, *same, *next;
 };
@@ -101,7 +101,7 @@ void ot_rec_backward(struct op_node *n);
     }
 
 /* While on, R does not change, and products over one step copy it once. */
-void ot_rec_hold(const struct recurrent *s, int direction, bool on);
+void ot_rec_hold(struct op_node *n, int direction, bool on);
 /* y = x M^T + bias over one step, or all; dx = dy M; dM = dy^T x over all steps. Weights are those
  * of input OT_REC_W or OT_REC_R. */
 void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight, bool all,

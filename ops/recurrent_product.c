@@ -27,7 +27,7 @@ static ot_status part_of(struct op_node *n, const struct pattern *p, int64_t fro
 /* One sparse product over one step, or over all: then steps are lines of an image, so that tiles
  * reach over two of them. Raises *scratch to what it needs. */
 static ot_status make_sparse(struct op_node *n, const struct recurrent *s, const struct pattern *p,
-                             bool all, uint32_t want, struct sparse_product **product,
+                             bool all, uint32_t want, const struct sparse_product **product,
                              size_t *scratch, ot_error *err) {
     const int64_t lines = all ? s->steps * s->units : 1, wide = all ? s->inner / OT_UNIT : 1;
     const int lanes = all ? OT_UNIT : (int)s->inner;
@@ -99,9 +99,10 @@ ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratc
 
 /* ---- running ---- */
 
-void ot_rec_hold(const struct recurrent *s, int direction, bool on) {
+void ot_rec_hold(struct op_node *n, int direction, bool on) {
+    const struct recurrent *s = n->plan;
     for (int g = 0; g < s->cell->groups; g++)
-        if (s->r[direction][g].step) ot_sparse_hold(s->r[direction][g].step, on);
+        if (s->r[direction][g].step) ot_sparse_hold(n, s->r[direction][g].step, on);
 }
 
 static void *sparse_scratch(const struct op_node *n) {
@@ -122,7 +123,7 @@ void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight,
     const float *w = ot_f(n->x[weight]) + p->from;
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
-        ot_sparse_forward(all ? p->all : p->step, x, w, bias, y, sparse_scratch(n));
+        ot_sparse_forward(n, all ? p->all : p->step, x, w, bias, y, sparse_scratch(n));
         return;
     }
     if (bias) fill_bias(s, p, units, bias, y);
@@ -144,7 +145,8 @@ void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int we
     const float *w = ot_f(n->x[weight]) + p->from;
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
-        ot_sparse_backward(all ? p->all : p->step, NULL, w, dy, dx, NULL, NULL, sparse_scratch(n));
+        ot_sparse_backward(n, all ? p->all : p->step, NULL, w, dy, dx, NULL, NULL,
+                           sparse_scratch(n));
         return;
     }
     struct dense_gemm g = {.m = units, .n = p->cols, .k = p->rows, .alpha = 1.0f};
@@ -162,7 +164,7 @@ void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int 
     const struct recurrent *s = n->plan;
     float *dw = ot_f(n->dx[weight]) + p->from;
     if (p->all) {
-        ot_sparse_backward(p->all, x, ot_f(n->x[weight]) + p->from, dy, NULL, dw, NULL,
+        ot_sparse_backward(n, p->all, x, ot_f(n->x[weight]) + p->from, dy, NULL, dw, NULL,
                            sparse_scratch(n));
         return;
     }

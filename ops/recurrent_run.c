@@ -113,14 +113,14 @@ static void forward_direction(struct op_node *n, int d) {
         ot_rec_multiply(n, &s->w[d][g], OT_REC_W, true, xs, bias, t.gate[g]);
         bias += s->w[d][g].rows;
     }
-    ot_rec_hold(n->plan, d, true);
+    ot_rec_hold(n, d, true);
     for (int64_t step = 0; step < s->steps; step++) {
         at_step(&t, step);
         s->cell->forward(&t);
         ot_rec_ended(n, t.time, OT_REC_COPY, t.h_before, t.h);
         if (s->cell->has_c) ot_rec_ended(n, t.time, OT_REC_COPY, t.c_before, t.c);
     }
-    ot_rec_hold(n->plan, d, false);
+    ot_rec_hold(n, d, false);
     store_outputs(n, &t);
 }
 
@@ -238,9 +238,9 @@ static void backward_direction(struct op_node *n, int d) {
     t.dy = output(n->dy, n->n_out, 0);
     ot_rec_load(n, &state, output(n->dy, n->n_out, 1), 0, t.dh);
     if (s->cell->has_c) ot_rec_load(n, &state, output(n->dy, n->n_out, 2), 0, t.dc);
-    ot_rec_hold(n->plan, d, true);
+    ot_rec_hold(n, d, true);
     for (int64_t step = s->steps - 1; step >= 0; step--) backward_step(&t, step);
-    ot_rec_hold(n->plan, d, false);
+    ot_rec_hold(n, d, false);
     float *dh = output(n->dx, n->n_in, OT_REC_H), *dc = output(n->dx, n->n_in, OT_REC_C);
     if (dh) ot_rec_store(n, &state, t.dh, 0, dh, false);
     if (dc) ot_rec_store(n, &state, t.dc, 0, dc, false);

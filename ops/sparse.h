@@ -53,30 +53,29 @@ struct sparse_product;
 
 /* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want:
  * which of dx and (dvalue, dbias) will be asked for. n gives arena, pool, kernels; lanes is x's L,
- * a multiple of 16, or 0 where x is in rows. Sets *forward_scratch and *backward_scratch in bytes.
- * Everything belongs to n's arena. */
+ * a multiple of 16, or 0 where x is in rows. Sets *forward_scratch and *backward_scratch in bytes,
+ * for the workers of n's pool, and asks for work memory of n. Everything belongs to n's arena. */
 ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
-                            struct sparse_product **product, size_t *forward_scratch,
+                            const struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err);
 
 /* x [n,c,h,w] and y [n,m,oh,ow]; value: nnz; bias: m floats or NULL. Spare lanes of y are
  * what spare lanes of x make them. */
-void ot_sparse_forward(struct sparse_product *p, const float *x, const float *value,
-                       const float *bias, float *y, void *scratch);
+void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const float *x,
+                       const float *value, const float *bias, float *y, void *scratch);
 
 /* From here on, until it is called with false, values stay as they are: copies of them in another
  * order, which each pass brings up to date, are made once. */
-void ot_sparse_hold(struct sparse_product *p, bool on);
+void ot_sparse_hold(struct op_node *n, const struct sparse_product *p, bool on);
 
 /* Does one pass over dy make dx, dvalue and dbias, where they are asked for together? */
-bool ot_sparse_is_joint(const struct sparse_product *p);
-/* The next such pass sets *share to the part of its time that dvalue and dbias took; NULL: no. */
-void ot_sparse_ask_share(struct sparse_product *p, double *share);
+bool ot_sparse_is_joint(const struct op_node *n, const struct sparse_product *p);
 
 /* dx, dvalue, dbias: NULL where not wanted. Spare lanes of dy count as zero in dvalue and dbias,
- * whatever they hold; those of x are finite. */
-void ot_sparse_backward(struct sparse_product *p, const float *x, const float *value,
-                        const float *dy, float *dx, float *dvalue, float *dbias, void *scratch);
+ * whatever they hold; those of x are finite. A joint pass sets *n->weight_share. */
+void ot_sparse_backward(struct op_node *n, const struct sparse_product *p, const float *x,
+                        const float *value, const float *dy, float *dx, float *dvalue,
+                        float *dbias, void *scratch);
 
 #endif

@@ -12,12 +12,12 @@ bool ot_sparse_uneven(int64_t tasks, int64_t workers) {
     return most * workers * 8 > tasks * 9;
 }
 
-int ot_sparse_tasks(const struct sparse_product *p, const struct stream *s, int64_t items,
+int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items,
                     int64_t least) {
-    const int64_t workers = ot_pool_workers(p->pool);
-    int n = least < s->chunks && !ot_stream_packed(s) ? (int)least : s->chunks;
-    while (n < s->chunks && ot_sparse_uneven(items * n, workers)) n++;
-    return n;
+    const int64_t workers = ot_pool_workers(n->pool);
+    int tasks = least < s->chunks && !ot_stream_packed(s) ? (int)least : s->chunks;
+    while (tasks < s->chunks && ot_sparse_uneven(items * tasks, workers)) tasks++;
+    return tasks;
 }
 
 /* The part of a tile that lies in a plane: false if none does. */
@@ -68,8 +68,9 @@ void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct ch
 }
 
 struct refresh_job {
-    struct stream *s;
+    const struct stream *s;
     const float *value;
+    float *copy;
 };
 
 static void refresh_task(void *arg, int task, int worker) {
@@ -77,16 +78,19 @@ static void refresh_task(void *arg, int task, int worker) {
     const struct refresh_job *job = arg;
     int64_t from, to;
     ot_task_range(job->s->nnz, GRAIN, task, &from, &to);
-    ot_stream_refresh(job->s, job->value, from, to);
+    ot_stream_refresh(job->s, job->value, job->copy, from, to);
 }
 
-const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value) {
+const float *ot_sparse_values(const struct op_node *n, const struct sparse_product *p,
+                              const struct stream *s, const float *value) {
     if (!s->slot) return value;
-    struct refresh_job refresh = {s, value};
-    if (!p->hold || !s->fresh)
-        ot_parallel_for(p->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
-    s->fresh = true;
-    return s->value;
+    struct sparse_work *w = ot_sparse_work(n, p);
+    bool *fresh = &w->fresh[s == &p->backward];
+    struct refresh_job refresh = {s, value, (float *)(void *)((char *)n->work + s->value)};
+    if (!w->hold || !*fresh)
+        ot_parallel_for(n->pool, ot_task_count(s->nnz, GRAIN), refresh_task, &refresh);
+    *fresh = true;
+    return refresh.copy;
 }
 
 /* Where `at` numbers slots, a chunk has the same ones as entries: its rows follow one another. */

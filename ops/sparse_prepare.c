@@ -102,7 +102,7 @@ static void joint_memory(struct sparse_product *p) {
 static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
                        size_t *backward, ot_error *err) {
     const struct stream *f = &p->forward;
-    const size_t workers = (size_t)ot_pool_workers(p->pool);
+    const size_t workers = (size_t)ot_pool_workers(n->pool);
     worker_memory(p, f, want & OT_SPARSE_WEIGHT ? f->rows : 0);
     worker_memory(p, &p->backward, 0);
     if (p->joint) joint_memory(p);
@@ -122,9 +122,17 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
     return OT_OK;
 }
 
+/* Copies of values in the order of the streams are each node's own. */
+static void ask_work(struct op_node *n, struct sparse_product *p) {
+    struct stream *const s[] = {&p->forward, &p->backward};
+    p->work = ot_op_ask_work(n, sizeof(struct sparse_work));
+    for (int i = 0; i < 2; i++)
+        if (s[i]->slot) s[i]->value = ot_op_ask_work(n, (size_t)s[i]->nnz * sizeof(float));
+}
+
 ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
-                            struct sparse_product **product, size_t *forward_scratch,
+                            const struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err) {
     OT_TRY(check(n, pattern, shape, lanes, err));
     const ot_allocator *al = &n->arena->allocator;
@@ -138,8 +146,8 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
         status = ot_sparse_out_of_memory(n, err);
         goto done;
     }
-    *p = (struct sparse_product){.kernels = n->kernels, .pool = n->pool, .n = shape->n,
-                                 .lanes = lanes, .units = v.flat ? 1 : units,
+    *p = (struct sparse_product){.kernels = n->kernels, .n = shape->n, .lanes = lanes,
+                                 .units = v.flat ? 1 : units,
                                  .flat_units = v.flat ? units : 1};
     p->blocks = lanes ? (shape->n + lanes - 1) / lanes * p->units : 1;
     p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)samples;
@@ -153,6 +161,7 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
         status = ot_sparse_transpose(n, p, &v, z, pattern->nnz, tap, err);
     p->joint = p->joint && p->backward.chunks == 1; /* all rows of a tile at once */
     if (!status) status = sizes(n, p, want, forward_scratch, backward_scratch, err);
+    ask_work(n, p);
     *product = p;
 done:
     ot_block_free(al, z);

@@ -1,5 +1,6 @@
 /* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs: in lanes
- * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c); sparse_gather.c is what these share.
+ * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c); sparse_gather.c is what these share. A
+ * run gets its pool and work memory from the node that it is a part of.
  *
  * A sub-block is 16 lanes of one block. Nobody else includes this.
  */
@@ -14,7 +15,6 @@ enum { OT_SPARSE_SHARES = 8 };
 
 struct sparse_product {
     const struct kernels *kernels;
-    struct pool *pool;
     int64_t n;          /* samples */
     int lanes;          /* 0: rows */
     int units;          /* sub-blocks per block that stand side by side in a pixel; 1 if flat */
@@ -24,14 +24,24 @@ struct sparse_product {
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
-    bool hold;          /* values stay as they are */
     bool joint;         /* one pass over dy may give both gradients */
-    double *share;      /* of the weight's in the time of such a pass; NULL: nobody asks */
+    size_t work;        /* where its struct sparse_work stands in the node's work memory */
     size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
     size_t rows;        /* ... and a tile of each row, partial sums or dy, ... */
     size_t dy;          /* ... or one and the other, where dy begins so far behind the first */
     size_t shared;      /* floats of scratch of all workers: in rows, all packed inputs */
 };
+
+/* A product's part of the work memory of its node. */
+struct sparse_work {
+    bool hold;     /* values stay as they are */
+    bool fresh[2]; /* while they do: copies for forward and backward are up to date */
+};
+
+static inline struct sparse_work *ot_sparse_work(const struct op_node *n,
+                                                 const struct sparse_product *p) {
+    return (struct sparse_work *)(void *)((char *)n->work + p->work);
+}
 
 /* Where workers' scratch stands. */
 static inline float *ot_sparse_worker(const struct sparse_product *p, float *scratch, int worker) {
@@ -45,8 +55,9 @@ static inline size_t ot_sparse_dy_size(const struct sparse_product *p) {
 
 /* Forward or data gradient in lanes while it runs. */
 struct gather_job {
-    struct sparse_product *p;
-    struct stream *s;
+    struct op_node *n;
+    const struct sparse_product *p;
+    const struct stream *s;
     const float *x, *value, *bias;
     float *y;
     size_t x_block, y_block;
@@ -63,7 +74,8 @@ struct joint_time {
 
 /* The weight gradient while it runs. */
 struct weight_job {
-    struct sparse_product *p;
+    struct op_node *n;
+    const struct sparse_product *p;
     const float *x, *dy;
     float *scratch, *sums; /* sums: shares x (nnz + rows) */
     float *dvalue, *dbias;
@@ -105,7 +117,7 @@ static inline size_t ot_sparse_block(const struct sparse_product *p, size_t bloc
 bool ot_sparse_uneven(int64_t tasks, int64_t workers);
 /* Tasks that share the chunks of each item, at least `least`: as few as keep all workers busy,
  * since each packs the inputs of its tiles. */
-int ot_sparse_tasks(const struct sparse_product *p, const struct stream *s, int64_t items,
+int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items,
                     int64_t least);
 
 /* Those of one of these tasks. */
@@ -121,21 +133,23 @@ void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct ch
 
 /* The gradients of the weight and of the bias, of which either may be NULL. data: that of x, to be
  * made along with them, if the product is a joint one; or NULL. */
-void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
-                      float *dbias, const struct gather_job *data, float *scratch);
+void ot_sparse_weight(struct op_node *n, const struct sparse_product *p, const float *x,
+                      const float *dy, float *dvalue, float *dbias, const struct gather_job *data,
+                      float *scratch);
 
 /* What `at` of the stream numbers: the values of the weight, or a copy of them in another order,
  * which is brought up to date. */
-const float *ot_sparse_values(struct sparse_product *p, struct stream *s, const float *value);
+const float *ot_sparse_values(const struct op_node *n, const struct sparse_product *p,
+                              const struct stream *s, const float *value);
 /* The sums of a share; `clear`: with those of these chunks zeroed. */
 float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear);
 
 /* ---- rows (sparse_rows.c) ---- */
 
-void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const float *value,
-                            const float *bias, float *y, float *scratch);
-void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const float *dy,
-                             float *dx, float *scratch);
+void ot_sparse_rows_forward(struct op_node *n, const struct sparse_product *p, const float *x,
+                            const float *value, const float *bias, float *y, float *scratch);
+void ot_sparse_rows_backward(struct op_node *n, const struct sparse_product *p, const float *value,
+                             const float *dy, float *dx, float *scratch);
 /* Fills in job->sums. */
 void ot_sparse_rows_weight(const struct weight_job *job);
 

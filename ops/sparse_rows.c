@@ -49,24 +49,26 @@ static void pack_task(void *arg, int task, int worker) {
     }
 }
 
-static void run_pack(const struct sparse_product *p, struct pack_job *job) {
-    ot_parallel_for(p->pool, ot_task_count(job->channels, channels_a_task(job)), pack_task, job);
+static void run_pack(const struct op_node *n, struct pack_job *job) {
+    ot_parallel_for(n->pool, ot_task_count(job->channels, channels_a_task(job)), pack_task, job);
 }
 
 /* All channels that the stream reads. */
-static void pack_input(const struct sparse_product *p, const struct stream *s, const float *x,
-                       size_t sample, int64_t from, float *out) {
+static void pack_input(const struct op_node *n, const struct sparse_product *p,
+                       const struct stream *s, const float *x, size_t sample, int64_t from,
+                       float *out) {
     struct pack_job job = {.flat = &s->flat, .part = s->part,
                            .planes = s->lines.runs * s->columns.runs, .plane = s->flat.plane,
                            .channel = s->channel, .channels = s->live, .pitch = s->in.channel,
                            .x = x + (size_t)from * sample, .sample = sample,
                            .samples = samples_from(p, s, from), .out = out,
                            .size = s->channel_size};
-    run_pack(p, &job);
+    run_pack(n, &job);
 }
 
 /* All rows of dy, zeros between the lines. */
-static void pack_dy(const struct sparse_product *p, const float *dy, int64_t from, float *out) {
+static void pack_dy(const struct op_node *n, const struct sparse_product *p, const float *dy,
+                    int64_t from, float *out) {
     const struct stream *s = &p->forward;
     const struct flat_part all = {.bottom = s->flat.height, .right = s->flat.width,
                                   .line = s->out.line, .step = 1};
@@ -75,13 +77,14 @@ static void pack_dy(const struct sparse_product *p, const float *dy, int64_t fro
                            .pitch = s->out.pitch, .x = dy + (size_t)from * p->y_block,
                            .sample = p->y_block, .samples = samples_from(p, s, from), .out = out,
                            .size = ot_sparse_dy_size(p)};
-    run_pack(p, &job);
+    run_pack(n, &job);
 }
 
 /* ---- forward and data gradient ---- */
 
 struct flat_job {
-    struct sparse_product *p;
+    struct op_node *n;
+    const struct sparse_product *p;
     const struct stream *s;
     const float *value, *bias;
     float *y, *scratch;
@@ -129,26 +132,26 @@ static void gather(struct flat_job *job, const float *x, size_t x_sample) {
     const struct stream *s = job->s;
     float *const y = job->y;
     for (int64_t from = 0; from < job->p->n; from += s->flat.samples) {
-        pack_input(job->p, s, x, x_sample, from, job->scratch);
+        pack_input(job->n, job->p, s, x, x_sample, from, job->scratch);
         job->y = y + (size_t)from * job->y_sample;
         job->samples = samples_from(job->p, s, from);
-        ot_parallel_for(job->p->pool, s->tiles_w * s->chunks, gather_task, job);
+        ot_parallel_for(job->n->pool, s->tiles_w * s->chunks, gather_task, job);
     }
 }
 
-void ot_sparse_rows_forward(struct sparse_product *p, const float *x, const float *value,
-                            const float *bias, float *y, float *scratch) {
-    struct flat_job job = {.p = p, .s = &p->forward, .bias = bias, .y = y, .scratch = scratch,
-                           .y_sample = p->y_block};
-    job.value = ot_sparse_values(p, &p->forward, value);
+void ot_sparse_rows_forward(struct op_node *n, const struct sparse_product *p, const float *x,
+                            const float *value, const float *bias, float *y, float *scratch) {
+    struct flat_job job = {.n = n, .p = p, .s = &p->forward, .bias = bias, .y = y,
+                           .scratch = scratch, .y_sample = p->y_block};
+    job.value = ot_sparse_values(n, p, &p->forward, value);
     gather(&job, x, p->x_block);
 }
 
-void ot_sparse_rows_backward(struct sparse_product *p, const float *value, const float *dy,
-                             float *dx, float *scratch) {
-    struct flat_job job = {.p = p, .s = &p->backward, .y = dx, .scratch = scratch,
+void ot_sparse_rows_backward(struct op_node *n, const struct sparse_product *p, const float *value,
+                             const float *dy, float *dx, float *scratch) {
+    struct flat_job job = {.n = n, .p = p, .s = &p->backward, .y = dx, .scratch = scratch,
                            .y_sample = p->x_block};
-    job.value = ot_sparse_values(p, &p->backward, value);
+    job.value = ot_sparse_values(n, p, &p->backward, value);
     gather(&job, dy, p->y_block);
 }
 
@@ -182,13 +185,14 @@ static void weight_task(void *arg, int task, int worker) {
 }
 
 void ot_sparse_rows_weight(const struct weight_job *job) {
-    struct sparse_product *p = job->p;
+    const struct op_node *n = job->n;
+    const struct sparse_product *p = job->p;
     const struct stream *s = &p->forward;
     float *x = job->scratch, *dy = x + s->channel_size * (size_t)s->live;
     for (int64_t from = 0; from == 0 || from < p->n; from += s->flat.samples) {
         struct rows_job r = {job, x, dy, from == 0};
-        pack_input(p, s, job->x, p->x_block, from, x);
-        pack_dy(p, job->dy, from, dy);
-        ot_parallel_for(p->pool, p->shares * s->chunks, weight_task, &r);
+        pack_input(n, p, s, job->x, p->x_block, from, x);
+        pack_dy(n, p, job->dy, from, dy);
+        ot_parallel_for(n->pool, p->shares * s->chunks, weight_task, &r);
     }
 }

@@ -159,21 +159,21 @@ static double weight_share(const struct joint_time *time, int n) {
     return sum.all > 0 ? 1 - sum.data / sum.all : 0.5;
 }
 
-void ot_sparse_weight(struct sparse_product *p, const float *x, const float *dy, float *dvalue,
-                      float *dbias, const struct gather_job *data, float *scratch) {
+void ot_sparse_weight(struct op_node *n, const struct sparse_product *p, const float *x,
+                      const float *dy, float *dvalue, float *dbias, const struct gather_job *data,
+                      float *scratch) {
     const struct stream *s = &p->forward;
-    struct weight_job job = {.p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
+    struct weight_job job = {.n = n, .p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
                              .dbias = dbias, .data = data};
     struct joint_time time[OT_SPARSE_SHARES] = {0};
-    if (data && p->share) job.time = time;
-    job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(p->pool));
+    if (data && n->weight_share) job.time = time;
+    job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(n->pool));
     if (p->lanes) {
-        job.tasks = ot_sparse_tasks(p, s, p->shares, s->nnz / RESIDENT + 1);
-        ot_parallel_for(p->pool, p->shares * job.tasks, weight_task, &job);
+        job.tasks = ot_sparse_tasks(n, s, p->shares, s->nnz / RESIDENT + 1);
+        ot_parallel_for(n->pool, p->shares * job.tasks, weight_task, &job);
     } else {
         ot_sparse_rows_weight(&job);
     }
-    ot_parallel_for(p->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
-    if (job.time) *p->share = weight_share(time, p->shares);
-    p->share = NULL;
+    ot_parallel_for(n->pool, ot_task_count((int64_t)s->nnz + s->rows, GRAIN), collect_task, &job);
+    if (job.time) *n->weight_share = weight_share(time, p->shares);
 }

@@ -202,8 +202,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
     if (!s->list || !s->row || !s->ptr || !s->at || !s->offset) return false;
     if (!in_slot_order(b)) {
         s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
-        s->value = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->value);
-        if (!s->slot || !s->value) return false;
+        if (!s->slot) return false;
     }
     int rows = 0, entries = 0;
     for (int i = 0; i < b->lists; i++) {
@@ -304,6 +303,7 @@ out:
     return status;
 }
 
-void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to) {
-    for (int64_t k = from; k < to; k++) s->value[k] = value[s->slot[k]];
+void ot_stream_refresh(const struct stream *s, const float *value, float *copy, int64_t from,
+                       int64_t to) {
+    for (int64_t k = from; k < to; k++) copy[k] = value[s->slot[k]];
 }

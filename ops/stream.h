@@ -53,8 +53,8 @@ struct stream {
     int nnz;
     int32_t *offset;           /* nnz + 1 */
     int32_t *slot;             /* of the weight's value; NULL: `at` numbers the slots themselves */
-    float *value;              /* else a copy of the values in the order of the offsets, */
-    bool fresh;                /* which is up to date while values are held */
+    size_t value;              /* else where a copy of them in the order of the offsets stands in
+                                * the node's work memory */
 };
 
 /* Fills in the second half from nonzeros that ascend by row; the first half (up to like) and the
@@ -74,8 +74,9 @@ static inline bool ot_stream_packed(const struct stream *s) {
            c->length == c->size && c->step == 1 && c->first == 0;
 }
 
-/* s->value[k] = value[slot[k]] for k in [from, to). */
-void ot_stream_refresh(struct stream *s, const float *value, int64_t from, int64_t to);
+/* copy[k] = value[slot[k]] for k in [from, to). */
+void ot_stream_refresh(const struct stream *s, const float *value, float *copy, int64_t from,
+                       int64_t to);
 
 /* Chunks [from, to): what one task does of a tile. */
 struct chunks {

@@ -163,7 +163,7 @@ struct sparse {
     struct node node;
     struct op_node n;
     struct pattern *pattern;
-    struct sparse_product *product;
+    const struct sparse_product *product;
     float *x, *y, *dx, *dy, *value, *dvalue;
     void *scratch;
 };
@@ -206,7 +206,8 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
                             .kernels = ot_kernels_at(o->isa)};
     if (ot_pattern_new(NULL, l->m, cols, false, position, nnz, NULL, &s->pattern, &err) ||
         ot_sparse_prepare(&s->n, s->pattern, &shape, lanes, OT_SPARSE_DATA | OT_SPARSE_WEIGHT,
-                          &s->product, &forward, &backward, &err)) {
+                          &s->product, &forward, &backward, &err) ||
+        ot_op_open(&s->n, &s->arena, &err)) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
     }
@@ -227,9 +228,9 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
 static double sparse_run(struct sparse *s, int pass, int threads) {
     double start = now(threads);
     if (pass == FORWARD)
-        ot_sparse_forward(s->product, s->x, s->value, NULL, s->y, s->scratch);
+        ot_sparse_forward(&s->n, s->product, s->x, s->value, NULL, s->y, s->scratch);
     else
-        ot_sparse_backward(s->product, s->x, s->value, s->dy, pass == DATA ? s->dx : NULL,
+        ot_sparse_backward(&s->n, s->product, s->x, s->value, s->dy, pass == DATA ? s->dx : NULL,
                            pass == WEIGHT ? s->dvalue : NULL, NULL, s->scratch);
     return now(threads) - start;
 }

@@ -103,6 +103,7 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                           OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER, &l->product,
                           &l->forward_scratch, &l->backward_scratch, &err))
         fail_msg("%s", err.message);
+    assert_int_equal(ot_op_open(&l->n, &l->arena, &err), OT_OK);
     size_t blocks = (size_t)((c->n + c->lanes - 1) / c->lanes * c->lanes);
     l->x_size = blocks * (size_t)(c->c * c->h * c->w);
     l->y_size = blocks * (size_t)(c->m * l->shape.oh * l->shape.ow);
@@ -128,8 +129,9 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
 }
 
 void sparse_layer_run(struct sparse_layer *l) {
-    ot_sparse_forward(l->product, l->x, l->value, l->bias, l->y, l->scratch);
-    ot_sparse_backward(l->product, l->x, l->value, l->dy, l->dx, l->dvalue, l->dbias, l->scratch);
+    ot_sparse_forward(&l->n, l->product, l->x, l->value, l->bias, l->y, l->scratch);
+    ot_sparse_backward(&l->n, l->product, l->x, l->value, l->dy, l->dx, l->dvalue, l->dbias,
+                       l->scratch);
 }
 
 void sparse_layer_free(struct sparse_layer *l) {

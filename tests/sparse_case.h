@@ -22,7 +22,7 @@ struct sparse_layer {
     struct op op;
     struct node node;
     struct op_node n;
-    struct sparse_product *product;
+    const struct sparse_product *product;
     size_t forward_scratch, backward_scratch, x_size, y_size; /* sizes of x, y in floats */
     float *x, *value, *bias, *y, *dy, *dx, *dvalue, *dbias;
     void *scratch;

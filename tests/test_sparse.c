@@ -196,15 +196,15 @@ static void test_joint(void **state) {
             double share = -1;
             sparse_layer_make(&one, &large[i], ot_kernels_at(k), pool, true, true);
             sparse_layer_make(&two, &large[i], ot_kernels_at(k), pool, false, true);
-            assert_true(ot_sparse_is_joint(one.product));
-            ot_sparse_ask_share(one.product, &share);
+            assert_true(ot_sparse_is_joint(&one.n, one.product));
+            one.n.weight_share = &share;
             sparse_layer_run(&one);
             assert_true(share > 0 && share < 1);
             if (k == i) sparse_layer_check(&one);
-            ot_sparse_backward(two.product, two.x, two.value, two.dy, two.dx, NULL, NULL,
+            ot_sparse_backward(&two.n, two.product, two.x, two.value, two.dy, two.dx, NULL, NULL,
                                two.scratch);
-            ot_sparse_backward(two.product, two.x, two.value, two.dy, NULL, two.dvalue, two.dbias,
-                               two.scratch);
+            ot_sparse_backward(&two.n, two.product, two.x, two.value, two.dy, NULL, two.dvalue,
+                               two.dbias, two.scratch);
             if (large[i].n % large[i].lanes == 0)
                 assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
             assert_memory_equal(one.dvalue, two.dvalue,
@@ -227,13 +227,13 @@ static void test_hold(void **state) {
     sparse_layer_make(&one, &many, ot_kernels_at(0), pool, true, true);
     sparse_layer_make(&two, &many, ot_kernels_at(0), pool, false, true);
     sparse_layer_run(&one);
-    ot_sparse_hold(two.product, true);
+    ot_sparse_hold(&two.n, two.product, true);
     sparse_layer_run(&two);
     for (int i = 0; i < two.pattern->nnz; i++) two.value[i] *= 2;
     sparse_layer_run(&two);
     assert_memory_equal(one.y, two.y, one.y_size * sizeof(float));
     assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
-    ot_sparse_hold(two.product, false);
+    ot_sparse_hold(&two.n, two.product, false);
     sparse_layer_run(&two);
     sparse_layer_check(&two);
     sparse_layer_free(&one);
@@ -260,6 +260,7 @@ static void check_stacked(const struct kernels *k, struct pool *pool, int blocks
                                        OT_SPARSE_DATA | OT_SPARSE_WEIGHT, &two.product, &scratch[0],
                                        &scratch[1], &err),
                      OT_OK);
+    assert_int_equal(ot_op_open(&two.n, &two.arena, &err), OT_OK);
     guarded_free(two.scratch, two.backward_scratch / sizeof(float), false);
     two.backward_scratch = two.forward_scratch = scratch[scratch[1] > scratch[0]];
     two.scratch = guarded(two.backward_scratch / sizeof(float), false);
@@ -304,7 +305,8 @@ static void *run_large(void *arg) {
     ot_error err;
     l->n.pool = new_pool(1);
     if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, l->c.lanes, 3, &l->product, &forward,
-                          &backward, &err))
+                          &backward, &err) ||
+        ot_op_open(&l->n, &l->arena, &err))
         return arg;
     sparse_layer_run(l);
     ot_pool_free(l->n.pool);
@@ -353,7 +355,7 @@ static void test_refused(void **state) {
         s.c = bad[i].c;
         s.dilation_h = bad[i].dilation;
         s.stride_h = bad[i].stride;
-        struct sparse_product *product;
+        const struct sparse_product *product;
         size_t forward, backward;
         ot_error err = {OT_OK, ""};
         assert_int_not_equal(ot_sparse_prepare(&l.n, l.pattern, &s, bad[i].lanes, 3, &product,
@@ -394,7 +396,7 @@ static void check_no_memory(int lanes) {
         ot_allocator al = {failing_alloc, failing_free, &f};
         struct arena arena;
         struct op_node node = l.n;
-        struct sparse_product *product;
+        const struct sparse_product *product;
         size_t forward, backward;
         ot_arena_init(&arena, &al, 0);
         node.arena = &arena;
