@@ -14,7 +14,7 @@
 
 struct state {
     struct conv_shape shape;
-    struct dense_conv *dense;
+    const struct dense_conv *dense;
     struct product product;
     bool depthwise;
 };
@@ -148,7 +148,7 @@ static void forward(struct op_node *n) {
     else if (ot_product_is(&state->product))
         ot_product_forward(n, &state->product);
     else
-        ot_dense_conv_forward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
+        ot_dense_conv_forward(n, state->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
                               n->scratch);
 }
 
@@ -161,8 +161,22 @@ static void backward(struct op_node *n) {
     else if (ot_product_is(&state->product))
         ot_product_backward(n, &state->product);
     else
-        ot_dense_conv_backward(state->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
+        ot_dense_conv_backward(n, state->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
                                d[1], d[2], n->scratch);
+}
+
+static ot_status open_work(struct op_node *n, ot_error *err) {
+    const struct state *state = n->plan;
+    return state->dense ? ot_dense_conv_open(n, state->dense, err)
+                        : ot_product_open(n, &state->product, err);
+}
+
+static void close_work(struct op_node *n) {
+    const struct state *state = n->plan;
+    if (state->dense)
+        ot_dense_conv_close(n, state->dense);
+    else
+        ot_product_close(n, &state->product);
 }
 
 static void release(struct op_node *n) {
@@ -240,6 +254,8 @@ const struct op ot_op_Conv = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .open = open_work,
+    .close = close_work,
     .release = release,
     .limits = "3 spatial dimensions with dense weights only",
     .cases = cases,

@@ -12,7 +12,7 @@
 
 struct state {
     struct conv_shape shape; /* of the convolution: c channels of y, m channels of x */
-    struct dense_conv *dense;
+    const struct dense_conv *dense;
     const struct sparse_product *sparse;
 };
 
@@ -129,7 +129,7 @@ static void forward(struct op_node *n) {
     if (state->sparse)
         ot_sparse_backward(n, state->sparse, NULL, w, x, y, NULL, NULL, n->scratch);
     else
-        ot_dense_conv_backward(state->dense, NULL, w, x, y, NULL, NULL, n->scratch);
+        ot_dense_conv_backward(n, state->dense, NULL, w, x, y, NULL, NULL, n->scratch);
     if (bias_of(n))
         ot_parallel_for(n->pool, (int)(ot_lane_blocks(n->y[0]) * state->shape.c *
                                        (n->y[0]->lanes ? 1 : state->shape.n)), add_bias, n);
@@ -140,12 +140,22 @@ static void backward(struct op_node *n) {
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *dx = n->dx[0] ? ot_f(n->dx[0]) : NULL, *dw = n->dx[1] ? ot_f(n->dx[1]) : NULL;
     if (dx && state->sparse) ot_sparse_forward(n, state->sparse, dy, w, NULL, dx, n->scratch);
-    if (dx && state->dense) ot_dense_conv_forward(state->dense, dy, w, NULL, dx, n->scratch);
+    if (dx && state->dense) ot_dense_conv_forward(n, state->dense, dy, w, NULL, dx, n->scratch);
     if (dw && state->sparse)
         ot_sparse_backward(n, state->sparse, dy, w, x, NULL, dw, NULL, n->scratch);
     if (dw && state->dense)
-        ot_dense_conv_backward(state->dense, dy, w, x, NULL, dw, NULL, n->scratch);
+        ot_dense_conv_backward(n, state->dense, dy, w, x, NULL, dw, NULL, n->scratch);
     if (bias_of(n) && n->dx[2]) ot_parallel_for(n->pool, (int)state->shape.c, sum_bias, n);
+}
+
+static ot_status open_work(struct op_node *n, ot_error *err) {
+    const struct state *state = n->plan;
+    return state->dense ? ot_dense_conv_open(n, state->dense, err) : OT_OK;
+}
+
+static void close_work(struct op_node *n) {
+    const struct state *state = n->plan;
+    if (state->dense) ot_dense_conv_close(n, state->dense);
 }
 
 static void release(struct op_node *n) {
@@ -195,6 +205,8 @@ const struct op ot_op_ConvTranspose = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .open = open_work,
+    .close = close_work,
     .release = release,
     .limits = "3 spatial dimensions with dense weights only",
     .cases = cases,

@@ -22,20 +22,25 @@ int ot_dnnl_block(void);
 enum { OT_DENSE_DX = 1, OT_DENSE_DW = 2, OT_DENSE_DB = 4 };
 
 /* Makes the primitives for x [n,c,h,w], W [m,c/groups,kh,kw], y [n,m,oh,ow]; n, c, m >= 1. want:
- * OT_DENSE_ bits of the gradients that backward will be asked for. Sets both scratch sizes. Memory
- * of the object itself comes from n's arena; ot_dense_conv_free returns what oneDNN holds. */
+ * OT_DENSE_ bits of the gradients that backward will be asked for. Sets both scratch sizes, for the
+ * workers of n's pool, and asks for work memory. Memory of the object itself comes from n's arena;
+ * ot_dense_conv_free returns what oneDNN holds. */
 ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, bool bias,
-                            unsigned want, struct dense_conv **conv, size_t *forward_scratch,
-                            size_t *backward_scratch, ot_error *err);
-void ot_dense_conv_free(struct dense_conv *conv); /* NULL and half-built are fine */
+                            unsigned want, const struct dense_conv **conv,
+                            size_t *forward_scratch, size_t *backward_scratch, ot_error *err);
+void ot_dense_conv_free(const struct dense_conv *conv); /* NULL and half-built are fine */
+/* For op.open and op.close: oneDNN's objects in n's work memory. */
+ot_status ot_dense_conv_open(struct op_node *n, const struct dense_conv *conv, ot_error *err);
+void ot_dense_conv_close(struct op_node *n, const struct dense_conv *conv);
 
 /* bias: m floats, NULL where there is none. */
-void ot_dense_conv_forward(struct dense_conv *conv, const float *x, const float *w,
-                           const float *bias, float *y, void *scratch);
+void ot_dense_conv_forward(struct op_node *n, const struct dense_conv *conv, const float *x,
+                           const float *w, const float *bias, float *y, void *scratch);
 
 /* dx, dw, dbias: NULL where not wanted now, and never wanted without its bit above. */
-void ot_dense_conv_backward(struct dense_conv *conv, const float *x, const float *w,
-                            const float *dy, float *dx, float *dw, float *dbias, void *scratch);
+void ot_dense_conv_backward(struct op_node *n, const struct dense_conv *conv, const float *x,
+                            const float *w, const float *dy, float *dx, float *dw, float *dbias,
+                            void *scratch);
 
 /* Products C = alpha op(A) op(B) (+ C), op(A) [m,k], op(B) [k,n], all matrices without gaps. */
 struct dense_gemm {

@@ -97,18 +97,18 @@ static dnnl_status_t new_memory(const struct dense_conv *c, const_md md, dnnl_me
     return dnnl_memory_create(memory, md, c->engine, DNNL_MEMORY_NONE);
 }
 
-static dnnl_status_t make_piece(struct dense_conv *c, int kind, struct piece *piece) {
-    const struct pass *p = piece->pass;
-    dnnl_status_t status = dnnl_stream_create(&piece->stream, c->engine, dnnl_stream_default_flags);
+static dnnl_status_t make_handles(const struct dense_conv *c, int kind, const struct pass *p,
+                                  struct handles *h) {
+    dnnl_status_t status = dnnl_stream_create(&h->stream, c->engine, dnnl_stream_default_flags);
     for (int i = 0; i < OPERANDS && !status; i++) {
         if (!ot_dnnl_has_operand(c, kind, i)) continue;
-        status = new_memory(c, ot_dnnl_chosen(p, kind, i), &piece->chosen[i]);
+        status = new_memory(c, ot_dnnl_chosen(p, kind, i), &h->chosen[i]);
         if (!status && p->reorder[i])
-            status = new_memory(c, ot_dnnl_md(&p->plain[i]), &piece->plain[i]);
+            status = new_memory(c, ot_dnnl_md(&p->plain[i]), &h->plain[i]);
     }
     if (!status)
         status = new_memory(c, dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0),
-                            &piece->pad);
+                            &h->pad);
     return status;
 }
 
@@ -121,14 +121,13 @@ static dnnl_status_t make_cut(struct dense_conv *c, int kind) {
     for (int i = 0; i < 4 && !status; i++)
         if ((i < 2 || odd_samples) && (i % 2 == 0 || odd_slice))
             status = make_pass(c, kind, i / 2, i % 2);
-    for (int i = 0; i < cut->batches * cut->slices && !status; i++) {
+    for (int i = 0; i < ot_dnnl_pieces(cut) && !status; i++) {
         const int batch = i / cut->slices, slice = i % cut->slices;
         struct piece *piece = &cut->piece[i];
         piece->sample = batch * c->samples;
         piece->channel = slice * cut->channels;
         piece->pass = &cut->pass[odd_samples && batch == cut->batches - 1]
                                 [odd_slice && slice == cut->slices - 1];
-        status = make_piece(c, kind, piece);
     }
     return status;
 }
@@ -175,8 +174,9 @@ size_t ot_dnnl_whole_bytes(const struct dense_conv *c, int kind) {
 }
 
 /* Scratch: [packed W] [whole images] [partial dW and db, one a piece] [a part for each worker]. */
-static void count_scratch(struct dense_conv *c, size_t *forward, size_t *backward) {
-    const size_t workers = (size_t)ot_pool_workers(c->node->pool);
+static void count_scratch(const struct op_node *n, struct dense_conv *c, size_t *forward,
+                          size_t *backward) {
+    const size_t workers = (size_t)ot_pool_workers(n->pool);
     const struct cut *weights = &c->cut[WEIGHTS];
     for (int kind = FORWARD; kind < PASSES; kind++) {
         size_t *most = &c->worker_bytes[kind != FORWARD];
@@ -189,7 +189,7 @@ static void count_scratch(struct dense_conv *c, size_t *forward, size_t *backwar
                workers * c->worker_bytes[0];
     *backward = ot_dnnl_packed_bytes(c, DATA) + ot_dnnl_whole_bytes(c, DATA) +
                 ot_dnnl_whole_bytes(c, WEIGHTS) +
-                (size_t)(weights->batches * weights->slices) * ot_dnnl_partial_bytes(c) +
+                (size_t)ot_dnnl_pieces(weights) * ot_dnnl_partial_bytes(c) +
                 workers * c->worker_bytes[1];
 }
 
@@ -206,20 +206,22 @@ static bool has_same_dy(const struct dense_conv *c) {
            c->cut[WEIGHTS].slices == 1;
 }
 
-static ot_status make_all(struct dense_conv *c, ot_error *err) {
-    OT_TRY(ot_dnnl_choose_cuts(c, err));
+static ot_status no_memory(const struct op_node *n, dnnl_status_t status, ot_error *err) {
+    return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN fails with status %d", (int)status);
+}
+
+static ot_status make_all(struct op_node *n, struct dense_conv *c, ot_error *err) {
+    OT_TRY(ot_dnnl_choose_cuts(n, c, err));
     dnnl_status_t status = dnnl_engine_create(&c->engine, dnnl_cpu, 0);
     if (!status) status = dnnl_primitive_attr_create(&c->attr);
     if (!status)
         status = dnnl_primitive_attr_set_scratchpad_mode(c->attr, dnnl_scratchpad_mode_user);
-    if (status)
-        return ot_op_fail(c->node, err, OT_ERROR_NO_MEMORY, "oneDNN fails with status %d",
-                          (int)status);
+    if (status) return no_memory(n, status, err);
     for (int kind = FORWARD; kind < PASSES; kind++) {
         if (!ot_dnnl_has_pass(c, kind)) continue;
         status = make_cut(c, kind);
         if (status)
-            return ot_op_fail(c->node, err,
+            return ot_op_fail(n, err,
                               status == dnnl_out_of_memory ? OT_ERROR_NO_MEMORY
                                                            : OT_ERROR_UNSUPPORTED,
                               "oneDNN makes no convolution (%s): status %d",
@@ -230,34 +232,61 @@ static ot_status make_all(struct dense_conv *c, ot_error *err) {
 }
 
 ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, bool bias,
-                            unsigned want, struct dense_conv **conv, size_t *forward_scratch,
-                            size_t *backward_scratch, ot_error *err) {
+                            unsigned want, const struct dense_conv **conv,
+                            size_t *forward_scratch, size_t *backward_scratch, ot_error *err) {
     struct dense_conv *c = ot_arena_alloc(n->arena, 1, sizeof *c);
     if (!c) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     *conv = c;
-    c->node = n;
     c->shape = *shape;
+    c->lanes[X] = n->x[0]->lanes;
+    c->lanes[Y] = n->y[0]->lanes;
     c->bias = bias;
     c->want = want;
     set_geometry(&c->geometry, shape);
     const int before = ot_dnnl_begin(NULL);
     if (!before) return ot_op_fail(n, err, OT_ERROR_STATE, "the process is ending");
-    ot_status status = make_all(c, err);
+    ot_status status = make_all(n, c, err);
     ot_dnnl_end(before);
-    if (!status) count_scratch(c, forward_scratch, backward_scratch);
+    if (!status) count_scratch(n, c, forward_scratch, backward_scratch);
     return status;
 }
 
-static void free_piece(struct piece *piece) {
-    for (int i = 0; i < OPERANDS; i++) {
-        if (piece->plain[i]) dnnl_memory_destroy(piece->plain[i]);
-        if (piece->chosen[i]) dnnl_memory_destroy(piece->chosen[i]);
+/* ---- what each node has for itself ---- */
+
+ot_status ot_dense_conv_open(struct op_node *n, const struct dense_conv *c, ot_error *err) {
+    const int before = ot_dnnl_begin(NULL);
+    if (!before) return ot_op_fail(n, err, OT_ERROR_STATE, "the process is ending");
+    dnnl_status_t status = dnnl_success;
+    for (int kind = FORWARD; kind < PASSES; kind++) {
+        const struct cut *cut = &c->cut[kind];
+        for (int i = 0; ot_dnnl_has_pass(c, kind) && i < ot_dnnl_pieces(cut) && !status; i++)
+            status = make_handles(c, kind, cut->piece[i].pass, &ot_dnnl_handles(n, cut)[i]);
     }
-    if (piece->pad) dnnl_memory_destroy(piece->pad);
-    if (piece->stream) dnnl_stream_destroy(piece->stream);
+    ot_dnnl_end(before);
+    return status ? no_memory(n, status, err) : OT_OK;
 }
 
-static void free_pass(struct pass *p) {
+static void free_handles(struct handles *h) {
+    for (int i = 0; i < OPERANDS; i++) {
+        if (h->plain[i]) dnnl_memory_destroy(h->plain[i]);
+        if (h->chosen[i]) dnnl_memory_destroy(h->chosen[i]);
+    }
+    if (h->pad) dnnl_memory_destroy(h->pad);
+    if (h->stream) dnnl_stream_destroy(h->stream);
+}
+
+void ot_dense_conv_close(struct op_node *n, const struct dense_conv *c) {
+    const int before = ot_dnnl_begin(NULL);
+    if (!before) return;
+    for (int kind = FORWARD; kind < PASSES; kind++)
+        for (int i = 0; i < ot_dnnl_pieces(&c->cut[kind]); i++)
+            free_handles(&ot_dnnl_handles(n, &c->cut[kind])[i]);
+    ot_dnnl_end(before);
+}
+
+/* ---- the end ---- */
+
+static void free_pass(const struct pass *p) {
     for (int i = 0; i < OPERANDS; i++) {
         if (p->reorder[i]) dnnl_primitive_destroy(p->reorder[i]);
         ot_dnnl_md_free(&p->plain[i]);
@@ -266,13 +295,11 @@ static void free_pass(struct pass *p) {
     if (p->desc) dnnl_primitive_desc_destroy(p->desc);
 }
 
-void ot_dense_conv_free(struct dense_conv *c) {
+void ot_dense_conv_free(const struct dense_conv *c) {
     const int before = c ? ot_dnnl_begin(NULL) : 0;
     if (!before) return;
     for (int kind = FORWARD; kind < PASSES; kind++) {
-        struct cut *cut = &c->cut[kind];
-        for (int i = 0; cut->piece && i < cut->batches * cut->slices; i++)
-            free_piece(&cut->piece[i]);
+        const struct cut *cut = &c->cut[kind];
         for (int i = 0; i < 4; i++) free_pass(&cut->pass[i / 2][i % 2]);
     }
     if (c->attr) dnnl_primitive_attr_destroy(c->attr);

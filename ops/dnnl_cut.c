@@ -44,7 +44,7 @@ static void choose_slices(const struct dense_conv *c, int kind, struct cut *cut)
     cut->slices = 1;
     cut->channels = channels;
     if (s->groups > 1 || channels % block || cut->batches >= PIECES) return;
-    if (c->samples > 1 && (c->node->x[0]->lanes || c->node->y[0]->lanes)) return;
+    if (c->samples > 1 && (c->lanes[X] || c->lanes[Y])) return;
     if (most > (double)(channels / CHANNELS)) most = (double)(channels / CHANNELS);
     if (most > work / cut->batches) most = work / cut->batches;
     if (most < 2) return;
@@ -53,15 +53,16 @@ static void choose_slices(const struct dense_conv *c, int kind, struct cut *cut)
     cut->slices = (int)((channels + cut->channels - 1) / cut->channels);
 }
 
-ot_status ot_dnnl_choose_cuts(struct dense_conv *c, ot_error *err) {
+ot_status ot_dnnl_choose_cuts(struct op_node *n, struct dense_conv *c, ot_error *err) {
     c->samples = piece_size(&c->shape);
     for (int kind = FORWARD; kind < PASSES; kind++) {
         struct cut *cut = &c->cut[kind];
         cut->batches = ot_task_count(c->shape.n, c->samples);
         choose_slices(c, kind, cut);
-        cut->piece = ot_arena_alloc(c->node->arena, (size_t)cut->batches * (size_t)cut->slices,
-                                    sizeof *cut->piece);
-        if (!cut->piece) return ot_op_fail(c->node, err, OT_ERROR_NO_MEMORY, "out of memory");
+        const size_t pieces = (size_t)ot_dnnl_pieces(cut);
+        cut->piece = ot_arena_alloc(n->arena, pieces, sizeof *cut->piece);
+        if (!cut->piece) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+        cut->work = ot_op_ask_work(n, pieces * sizeof(struct handles));
     }
     return OT_OK;
 }
@@ -106,7 +107,6 @@ static dnnl_status_t plain_desc(const struct dims *whole, const struct dims *par
 dnnl_status_t ot_dnnl_plain(const struct dense_conv *c, int kind, int64_t samples, int64_t channels,
                             struct md *plain, struct md *any) {
     const struct conv_shape *s = &c->shape;
-    const bool lanes[OPERANDS] = {[X] = c->node->x[0]->lanes, [Y] = c->node->y[0]->lanes};
     const bool sliced = c->cut[kind].slices > 1;
     const bool gaps[OPERANDS] = {[X] = sliced && kind == DATA && samples > 1,
                                  [Y] = sliced && kind != DATA && samples > 1,
@@ -116,7 +116,7 @@ dnnl_status_t ot_dnnl_plain(const struct dense_conv *c, int kind, int64_t sample
     operand_dims(s, samples, s->c, s->m, whole);
     operand_dims(s, samples, kind == DATA ? channels : s->c, kind == DATA ? s->m : channels, part);
     for (int i = 0; i < OPERANDS && !status; i++) {
-        status = plain_desc(&whole[i], &part[i], lanes[i], gaps[i], &plain[i]);
+        status = plain_desc(&whole[i], &part[i], c->lanes[i], gaps[i], &plain[i]);
         if (!status && i != B)
             status = ot_dnnl_md_new(&any[i], part[i].rank, part[i].dim, dnnl_format_tag_any);
     }

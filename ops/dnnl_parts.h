@@ -23,7 +23,7 @@ typedef const_dnnl_memory_desc_t const_md;
 
 static inline const_md ot_dnnl_md(const struct md *m) { return m->d; }
 
-static inline void ot_dnnl_md_free(struct md *m) {
+static inline void ot_dnnl_md_free(const struct md *m) {
     if (m->d) dnnl_memory_desc_destroy(m->d);
 }
 #else
@@ -31,7 +31,7 @@ typedef const dnnl_memory_desc_t *const_md;
 
 static inline const_md ot_dnnl_md(const struct md *m) { return &m->d; }
 
-static inline void ot_dnnl_md_free(struct md *m) { (void)m; }
+static inline void ot_dnnl_md_free(const struct md *m) { (void)m; }
 #endif
 
 /* What a pass calls its operands, and which it writes. */
@@ -54,10 +54,14 @@ struct pass {
     size_t pad_bytes;                   /* oneDNN's own scratchpad */
 };
 
-/* A piece has memory objects of its own, because two threads must not set handles of one. */
 struct piece {
     int64_t sample, channel; /* the first ones */
     const struct pass *pass; /* NULL: the pass is not wanted */
+};
+
+/* A piece has memory objects of its own, in the work memory of each node, because two threads must
+ * not set handles of one. */
+struct handles {
     dnnl_stream_t stream;
     dnnl_memory_t plain[OPERANDS], chosen[OPERANDS], pad;
 };
@@ -70,11 +74,17 @@ struct cut {
     int64_t channels;       /* of a slice; the last may have fewer */
     struct pass pass[2][2]; /* of the last samples or not, of the last slice or not */
     struct piece *piece;    /* the slices of the first samples, of the next, ... */
+    size_t work;            /* where the pieces' handles stand in the node's work memory */
 };
 
+static inline int ot_dnnl_pieces(const struct cut *cut) { return cut->batches * cut->slices; }
+static inline struct handles *ot_dnnl_handles(const struct op_node *n, const struct cut *cut) {
+    return (struct handles *)(void *)((char *)n->work + cut->work);
+}
+
 struct dense_conv {
-    struct op_node *node;
     struct conv_shape shape;
+    bool lanes[OPERANDS]; /* X, Y: in lanes of channels */
     struct geometry geometry;
     bool bias;
     unsigned want;
@@ -122,7 +132,7 @@ dnnl_status_t ot_dnnl_md_part(struct md *m, const struct md *parent, int rank,
 bool ot_dnnl_has_pass(const struct dense_conv *c, int kind);
 bool ot_dnnl_has_operand(const struct dense_conv *c, int kind, int operand);
 /* Chooses samples and the cut of each pass, by the shape alone, and takes memory for pieces. */
-ot_status ot_dnnl_choose_cuts(struct dense_conv *c, ot_error *err);
+ot_status ot_dnnl_choose_cuts(struct op_node *n, struct dense_conv *c, ot_error *err);
 /* The plain arrays that a piece of so many samples and channels reads and writes, and what oneDNN
  * may choose a layout for. */
 dnnl_status_t ot_dnnl_plain(const struct dense_conv *c, int kind, int64_t samples, int64_t channels,

@@ -244,6 +244,16 @@ static void backward(struct op_node *n) {
     if (wants_c) backward_addend(n);
 }
 
+static ot_status open_work(struct op_node *n, ot_error *err) {
+    const struct state *s = n->plan;
+    return ot_product_open(n, &s->product, err);
+}
+
+static void close_work(struct op_node *n) {
+    const struct state *s = n->plan;
+    ot_product_close(n, &s->product);
+}
+
 static void release(struct op_node *n) {
     const struct state *s = n->plan;
     ot_product_free(&s->product);
@@ -296,6 +306,8 @@ const struct op ot_op_Gemm = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .open = open_work,
+    .close = close_work,
     .release = release,
     .cases = cases,
 };
@@ -360,6 +372,8 @@ const struct op ot_op_Linear = {
     .prepare = linear_prepare,
     .forward = forward,
     .backward = backward,
+    .open = open_work,
+    .close = close_work,
     .release = release,
     .cases = linear_cases,
 };

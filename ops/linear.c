@@ -119,16 +119,24 @@ ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, stru
 
 void ot_product_free(const struct product *p) { ot_live_free(p->live); }
 
+ot_status ot_product_open(struct op_node *n, const struct product *p, ot_error *err) {
+    return p->live ? ot_live_open(n, p->live, err) : OT_OK;
+}
+
+void ot_product_close(struct op_node *n, const struct product *p) {
+    if (p->live) ot_live_close(n, p->live);
+}
+
 void ot_product_forward(struct op_node *n, const struct product *p) {
     const float *x = ot_f(n->x[0]), *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
-    if (p->live) ot_live_forward(p->live);
+    if (p->live) ot_live_forward(n, p->live);
     else ot_sparse_forward(n, p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
 }
 
 void ot_product_backward(struct op_node *n, const struct product *p) {
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
-    if (p->live) ot_live_backward(p->live);
+    if (p->live) ot_live_backward(n, p->live);
     else ot_sparse_backward(n, p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
                             d[2], n->scratch);
 }

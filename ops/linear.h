@@ -7,14 +7,17 @@
 
 struct product {
     const struct sparse_product *sparse;
-    struct live_product *live;
+    const struct live_product *live;
 };
 
 /* x[1] has a pattern, or x[0] is in lanes of samples. Describes itself in n, and sets n's sizes of
- * scratch and save memory. */
+ * scratch, save and work memory. */
 ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
                              ot_error *err);
 void ot_product_free(const struct product *p);
+/* For op.open and op.close. */
+ot_status ot_product_open(struct op_node *n, const struct product *p, ot_error *err);
+void ot_product_close(struct op_node *n, const struct product *p);
 static inline bool ot_product_is(const struct product *p) { return p->sparse || p->live; }
 void ot_product_forward(struct op_node *n, const struct product *p);
 void ot_product_backward(struct op_node *n, const struct product *p);

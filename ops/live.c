@@ -17,13 +17,12 @@ struct room {
 };
 
 struct live_product {
-    struct op_node *node;
     const struct pattern *pattern;
     struct conv_shape shape, part;
     struct channel_move in, out; /* channel NULL: all */
     int32_t *column; /* of each group of W and each of its columns: the column of the part */
     int64_t columns; /* of the part */
-    struct dense_conv *conv;        /* NULL: a matrix product */
+    const struct dense_conv *conv;  /* NULL: a matrix product */
     struct room forward, backward;
     bool keeps;     /* backward finds the part of W in save memory */
     bool sums_bias; /* the dense kernels make its gradient */
@@ -79,36 +78,40 @@ static void read_rows(void *arg, int task, int worker) {
     }
 }
 
-static void run_rows(const struct live_product *p, void (*run)(void *, int, int),
+static void run_rows(const struct op_node *n, void (*run)(void *, int, int),
                      struct weight_job *job) {
-    ot_parallel_for(p->node->pool, ot_task_count(p->part.m, rows_a_task(p)), run, job);
+    ot_parallel_for(n->pool, ot_task_count(job->p->part.m, rows_a_task(job->p)), run, job);
 }
 
 /* ---- the bias ---- */
 
+struct bias_job {
+    const struct op_node *n;
+    const struct channel_move *out;
+};
+
 /* dbias: sums of dy over samples and pixels. */
 static void sum_channels(void *arg, int task, int worker) {
-    const struct live_product *p = arg;
-    const struct channel_move *out = &p->out;
+    const struct bias_job *job = arg;
+    const struct channel_move *out = job->out;
     const int lanes = out->lanes;
     double sum[SUMS] = {0};
     int64_t from, to;
     (void)worker;
     ot_task_range(out->all, SUMS, task, &from, &to);
     for (int64_t s = 0; s < out->samples; s++) {
-        const float *dy = ot_f(p->node->dy[0]) + (s * out->all + from) * out->pixels;
+        const float *dy = ot_f(job->n->dy[0]) + (s * out->all + from) * out->pixels;
         for (int64_t c = 0; c < to - from; c += lanes)
             for (int64_t i = 0; i < out->pixels; i++, dy += lanes)
                 for (int l = 0; l < lanes; l++) sum[c + l] += (double)dy[l];
     }
-    for (int64_t c = from; c < to; c++) ot_f(p->node->dx[2])[c] = (float)sum[c - from];
+    for (int64_t c = from; c < to; c++) ot_f(job->n->dx[2])[c] = (float)sum[c - from];
 }
 
 static bool has_bias(const struct op_node *n) { return n->n_in > 2 && n->x[2]; }
 
 /* The bias of the part. */
-static const float *part_bias(const struct live_product *p, float *room) {
-    const struct op_node *n = p->node;
+static const float *part_bias(const struct op_node *n, const struct live_product *p, float *room) {
     if (!has_bias(n) || !p->out.channel) return has_bias(n) ? ot_f(n->x[2]) : NULL;
     const struct channel_move one = {p->out.channel, p->out.kept, p->out.all, 1, 1, 1};
     ot_channels_gather(n, &one, ot_f(n->x[2]), room);
@@ -123,67 +126,66 @@ static void add_bias(const struct live_product *p, const float *bias, float *y) 
 
 /* ---- one step ---- */
 
-static void multiply(const struct live_product *p, const float *x, const float *w,
-                     const float *bias, float *y) {
+static void multiply(struct op_node *n, const struct live_product *p, const float *x,
+                     const float *w, const float *bias, float *y) {
     if (bias) add_bias(p, bias, y);
     const struct dense_gemm g = {.tb = true, .m = p->part.n, .n = p->part.m, .k = p->part.c,
                                  .alpha = 1, .accumulate = bias != NULL};
-    ot_dense_gemm(p->node, &g, x, w, y);
+    ot_dense_gemm(n, &g, x, w, y);
 }
 
-static void multiply_back(const struct live_product *p, const float *x, const float *w,
-                          const float *dy, float *dx, float *dw) {
+static void multiply_back(struct op_node *n, const struct live_product *p, const float *x,
+                          const float *w, const float *dy, float *dx, float *dw) {
     const struct dense_gemm data = {.m = p->part.n, .n = p->part.c, .k = p->part.m, .alpha = 1},
                             weight = {.ta = true, .m = p->part.m, .n = p->part.c, .k = p->part.n,
                                       .alpha = 1};
-    if (dx) ot_dense_gemm(p->node, &data, dy, w, dx);
-    if (dw) ot_dense_gemm(p->node, &weight, dy, x, dw);
+    if (dx) ot_dense_gemm(n, &data, dy, w, dx);
+    if (dw) ot_dense_gemm(n, &weight, dy, x, dw);
 }
 
 /* The listed channels of `all`, in scratch from `at` on; all of them where there is no list. */
-static const float *gathered(const struct live_product *p, const struct channel_move *m,
+static const float *gathered(const struct op_node *n, const struct channel_move *m,
                              const float *all, size_t at) {
-    float *some = (float *)p->node->scratch + at;
+    float *some = (float *)n->scratch + at;
     if (!m->channel) return all;
-    ot_channels_gather(p->node, m, all, some);
+    ot_channels_gather(n, m, all, some);
     return some;
 }
 
-void ot_live_forward(struct live_product *p) {
-    struct op_node *n = p->node;
+void ot_live_forward(struct op_node *n, const struct live_product *p) {
     float *scratch = n->scratch, *y = ot_f(n->y[0]);
     float *part = p->out.channel ? scratch + p->forward.y : y;
     float *w = p->keeps ? n->save : scratch + p->forward.weight;
     void *rest = scratch + p->forward.rest;
     struct weight_job job = {p, ot_f(n->x[1]), w, NULL};
-    run_rows(p, fill_rows, &job);
-    const float *x = gathered(p, &p->in, ot_f(n->x[0]), p->forward.x);
-    const float *bias = part_bias(p, scratch + p->forward.side);
-    if (p->conv) ot_dense_conv_forward(p->conv, x, w, bias, part, rest);
-    else multiply(p, x, w, bias, part);
+    run_rows(n, fill_rows, &job);
+    const float *x = gathered(n, &p->in, ot_f(n->x[0]), p->forward.x);
+    const float *bias = part_bias(n, p, scratch + p->forward.side);
+    if (p->conv) ot_dense_conv_forward(n, p->conv, x, w, bias, part, rest);
+    else multiply(n, p, x, w, bias, part);
     if (p->out.channel)
         ot_channels_spread(n, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
 }
 
-void ot_live_backward(struct live_product *p) {
-    struct op_node *n = p->node;
+void ot_live_backward(struct op_node *n, const struct live_product *p) {
     float *scratch = n->scratch, *dx = n->dx[0] ? ot_f(n->dx[0]) : NULL;
     float *part = dx && p->in.channel ? scratch + p->backward.side : dx;
     float *dw = n->dx[1] ? scratch + p->backward.weight : NULL;
     void *rest = scratch + p->backward.rest;
     float *dbias = has_bias(n) && n->dx[2] ? ot_f(n->dx[2]) : NULL;
     if (dbias && !p->sums_bias) {
-        ot_parallel_for(n->pool, ot_task_count(p->out.all, SUMS), sum_channels, p);
+        struct bias_job job = {n, &p->out};
+        ot_parallel_for(n->pool, ot_task_count(p->out.all, SUMS), sum_channels, &job);
         dbias = NULL;
     }
     if (!dx && !dw && !dbias) return;
-    const float *dy = gathered(p, &p->out, ot_f(n->dy[0]), p->backward.y);
-    const float *x = dw || dbias ? gathered(p, &p->in, ot_f(n->x[0]), p->backward.x) : NULL;
-    if (p->conv) ot_dense_conv_backward(p->conv, x, n->save, dy, part, dw, dbias, rest);
-    else multiply_back(p, x, n->save, dy, part, dw);
+    const float *dy = gathered(n, &p->out, ot_f(n->dy[0]), p->backward.y);
+    const float *x = dw || dbias ? gathered(n, &p->in, ot_f(n->x[0]), p->backward.x) : NULL;
+    if (p->conv) ot_dense_conv_backward(n, p->conv, x, n->save, dy, part, dw, dbias, rest);
+    else multiply_back(n, p, x, n->save, dy, part, dw);
     if (dx && p->in.channel) ot_channels_spread(n, &p->in, part, NULL, dx);
     struct weight_job job = {.p = p, .part = dw, .dvalue = dw ? ot_f(n->dx[1]) : NULL};
-    if (dw) run_rows(p, read_rows, &job);
+    if (dw) run_rows(n, read_rows, &job);
 }
 
 /* ---- prepare ---- */
@@ -194,10 +196,10 @@ static bool is_linear(const struct conv_shape *s) {
 }
 
 /* Where the columns of each group of W stand in the part. */
-static bool map_columns(struct live_product *p) {
+static bool map_columns(const struct op_node *n, struct live_product *p) {
     const int taps = p->shape.kh * p->shape.kw, cols = p->pattern->cols;
     const int64_t each = p->shape.c / p->shape.groups, kept = p->part.c / p->part.groups;
-    int32_t *column = ot_arena_alloc(p->node->arena, (size_t)(p->shape.c * taps), sizeof *column);
+    int32_t *column = ot_arena_alloc(n->arena, (size_t)(p->shape.c * taps), sizeof *column);
     p->column = column;
     if (!column) return false;
     for (int64_t i = 0; i < p->part.c; i++) {
@@ -215,8 +217,7 @@ static size_t take(size_t *at, bool needed, double floats) {
 }
 
 /* Memory of both directions; forward and backward: bytes of the dense kernels. */
-static void lay_out(struct live_product *p, size_t forward, size_t backward) {
-    struct op_node *n = p->node;
+static void lay_out(struct op_node *n, struct live_product *p, size_t forward, size_t backward) {
     const double x = (double)p->part.n * (double)ot_conv_inputs(&p->part),
                  y = (double)p->part.n * (double)ot_conv_outputs(&p->part),
                  w = (double)p->part.m * (double)p->columns;
@@ -237,9 +238,8 @@ static void lay_out(struct live_product *p, size_t forward, size_t backward) {
     n->backward_scratch_size = b->rest * sizeof(float) + backward;
 }
 
-static ot_status make_conv(struct live_product *p, size_t *forward, size_t *backward,
-                           ot_error *err) {
-    struct op_node *n = p->node;
+static ot_status make_conv(struct op_node *n, struct live_product *p, size_t *forward,
+                           size_t *backward, ot_error *err) {
     p->sums_bias = !p->out.channel && has_bias(n) && ot_training_wants(n, 2);
     const unsigned want = (ot_training_wants(n, 0) ? OT_DENSE_DX : 0) |
                           (ot_training_wants(n, 1) ? OT_DENSE_DW : 0) |
@@ -248,7 +248,8 @@ static ot_status make_conv(struct live_product *p, size_t *forward, size_t *back
 }
 
 ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
-                          const struct live *live, struct live_product **product, ot_error *err) {
+                          const struct live *live, const struct live_product **product,
+                          ot_error *err) {
     const struct conv_shape *s = &live->part;
     const int lanes = n->x[0]->lanes ? n->x[0]->lanes : 1;
     struct live_product *p = ot_arena_alloc(n->arena, 1, sizeof *p);
@@ -256,16 +257,24 @@ ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
     if (!p) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     *product = p;
     *p = (struct live_product){
-        .node = n, .pattern = n->x[1]->pattern, .shape = *shape, .part = *s,
+        .pattern = n->x[1]->pattern, .shape = *shape, .part = *s,
         .in = {live->channel, s->c, shape->c, s->n, s->h * s->w, lanes},
         .out = {live->row, s->m, shape->m, s->n, s->oh * s->ow, lanes},
         .columns = s->c / s->groups * s->kh * s->kw};
-    if (!map_columns(p)) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    if (!is_linear(s)) OT_TRY(make_conv(p, &forward, &backward, err));
-    lay_out(p, forward, backward);
+    if (!map_columns(n, p)) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    if (!is_linear(s)) OT_TRY(make_conv(n, p, &forward, &backward, err));
+    lay_out(n, p, forward, backward);
     return OT_OK;
 }
 
-void ot_live_free(struct live_product *p) {
+ot_status ot_live_open(struct op_node *n, const struct live_product *p, ot_error *err) {
+    return p->conv ? ot_dense_conv_open(n, p->conv, err) : OT_OK;
+}
+
+void ot_live_close(struct op_node *n, const struct live_product *p) {
+    if (p->conv) ot_dense_conv_close(n, p->conv);
+}
+
+void ot_live_free(const struct live_product *p) {
     if (p) ot_dense_conv_free(p->conv);
 }

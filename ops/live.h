@@ -26,13 +26,17 @@ bool ot_live_find(struct arena *arena, const struct pattern *p, const struct con
 struct live_product;
 
 /* Of the rows and channels in `live`, which has to have been found for this layout. Sets n's sizes
- * of scratch and save memory. All belongs to n's arena, but for what ot_live_free returns. */
+ * of scratch, save and work memory. All belongs to n's arena, but for what ot_live_free returns. */
 ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
-                          const struct live *live, struct live_product **product, ot_error *err);
-void ot_live_free(struct live_product *p); /* NULL is fine */
+                          const struct live *live, const struct live_product **product,
+                          ot_error *err);
+void ot_live_free(const struct live_product *p); /* NULL is fine */
+/* For op.open and op.close. */
+ot_status ot_live_open(struct op_node *n, const struct live_product *p, ot_error *err);
+void ot_live_close(struct op_node *n, const struct live_product *p);
 
 /* Of x[0], x[1] and, where there is one, the bias x[2]: m floats. */
-void ot_live_forward(struct live_product *p);
-void ot_live_backward(struct live_product *p);
+void ot_live_forward(struct op_node *n, const struct live_product *p);
+void ot_live_backward(struct op_node *n, const struct live_product *p);
 
 #endif

@@ -171,6 +171,16 @@ static void backward(struct op_node *n) {
                  dy, db);
 }
 
+static ot_status open_work(struct op_node *n, ot_error *err) {
+    const struct state *s = n->plan;
+    return ot_product_open(n, &s->product, err);
+}
+
+static void close_work(struct op_node *n) {
+    const struct state *s = n->plan;
+    ot_product_close(n, &s->product);
+}
+
 static void release(struct op_node *n) {
     const struct state *s = n->plan;
     ot_product_free(&s->product);
@@ -220,6 +230,8 @@ const struct op ot_op_MatMul = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .open = open_work,
+    .close = close_work,
     .release = release,
     .cases = cases,
 };
