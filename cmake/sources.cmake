@@ -92,6 +92,7 @@ set(ONNX_SOURCES
   onnx/export.c
   onnx/export_data.c
   onnx/export_form.c
+  onnx/export_job.c
   onnx/export_lazy.c
   onnx/export_tensor.c
   onnx/export_training.c
@@ -101,8 +102,10 @@ set(ONNX_SOURCES
   onnx/fix.c
   onnx/functions.c
   onnx/import.c
+  onnx/job.c
   onnx/late.c
   onnx/names.c
+  onnx/node.c
   onnx/nodes.c
   onnx/note.c
   onnx/payload.c

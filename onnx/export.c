@@ -11,15 +11,6 @@
 
 enum { BUFFER = 64 * 1024 };
 
-ot_status ot_export_alloc(struct export_job *job, size_t count, size_t size, void **memory) {
-    *memory = ot_bump_alloc(&job->bump, count, size);
-    if (*memory) return OT_OK;
-    return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory to write the model: %zu x %zu bytes",
-                   count, size);
-}
-
-int64_t ot_export_opset(const struct export_job *job) { return job->g->opset; }
-
 /* ---- the skeleton ---- */
 
 static void *unpack_alloc(void *bump, size_t size) { return ot_bump_alloc(bump, size, 1); }

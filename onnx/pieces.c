@@ -72,17 +72,3 @@ void ot_pieces_close(struct pieces *p) {
     ot_block_free(&p->im->allocator, p->buffer);
     p->buffer = NULL;
 }
-
-/* ---- threads ---- */
-
-void ot_import_parallel(const struct import *im, int tasks, ot_task_fn *fn, void *arg) {
-    if (im->options->pool) {
-        ot_parallel_for(im->options->pool, tasks, fn, arg);
-        return;
-    }
-    for (int i = 0; i < tasks; i++) fn(arg, i, 0);
-}
-
-int ot_import_workers(const struct import *im) {
-    return im->options->pool ? ot_pool_workers(im->options->pool) : 1;
-}

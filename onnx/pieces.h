@@ -38,8 +38,4 @@ struct piece ot_pieces_lane(const struct pieces *p, int lane);
 ot_status ot_pieces_round(struct pieces *p, ot_piece_fn *fn, void *context);
 void ot_pieces_close(struct pieces *p);
 
-/* fn(arg, i, worker) for all i in [0, tasks), on the threads that the import has; see pool.h. */
-void ot_import_parallel(const struct import *im, int tasks, ot_task_fn *fn, void *arg);
-int ot_import_workers(const struct import *im);
-
 #endif

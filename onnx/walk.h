@@ -1,5 +1,5 @@
-/* walk.h - what nodes.c, scope.c, call.c, branch.c, body.c and sequence.c share of the walk over
- * nodes. */
+/* walk.h - what nodes.c, node.c, scope.c, call.c, branch.c, body.c and sequence.c share of the walk
+ * over nodes. */
 #ifndef OT_ONNX_WALK_H
 #define OT_ONNX_WALK_H
 
@@ -74,7 +74,7 @@ ot_status ot_body_enter(struct walker *w, const Onnx__NodeProto *p, const struct
 /* Leaves the body that is the top frame, and adds its node. */
 ot_status ot_body_leave(struct walker *w);
 
-/* ---- nodes.c ---- */
+/* ---- node.c ---- */
 
 /* Adds a node of this type, with these attributes, to the graph. */
 ot_status ot_walk_add(struct walker *w, const Onnx__NodeProto *p, const struct node *node);
