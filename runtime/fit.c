@@ -222,7 +222,7 @@ static ot_status make_room(struct ot_session *s, ot_error *err) {
     if (s->block && s->block_bytes >= bytes && !larger) return OT_OK;
     ot_block_free(&s->allocator, s->block);
     s->block_bytes = 0;
-    s->block = ot_block_alloc(&s->allocator, 1, bytes);
+    s->block = ot_pool_block_alloc(s->pool, &s->allocator, bytes);
     if (!s->block)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory: the step needs %.1f MiB",
                        (double)bytes / (1 << 20));
