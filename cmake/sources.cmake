@@ -303,6 +303,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_kernels:sparse_case.c
   test_notes:model.c:wire.c
   test_ops:cases.c:case_run.c
+  test_work:cases.c:case_run.c
   test_opening:networks.c:model.c:wire.c
   test_optimizer
   test_options

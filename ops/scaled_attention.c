@@ -118,7 +118,6 @@ static ot_status prepare_angles(struct op_node *n, const struct attention_views 
         if (ANGLE + i >= n->n_in || !n->x[ANGLE + i]) continue;
         OT_TRY(ot_operand_prepare(n, &w->angle[i], NULL, &s->angle[i], err));
         o->angle[i % 2] = &s->angle[i];
-        o->angles[i % 2] = n->x[ANGLE + i];
     }
     return OT_OK;
 }
@@ -211,7 +210,7 @@ static void find_angles(const struct op_node *n, struct desk *d, int64_t m) {
     for (int i = 0; i < 2; i++) {
         if (!o[i]->angle[0]) continue;
         const int64_t key = ot_operand_angle_key(o[i], m) + 1;
-        if (d->key[i] != key) ot_operand_angles(o[i], m, d->angles[i]);
+        if (d->key[i] != key) ot_operand_angles(o[i], n->x + ANGLE + 2 * i, m, d->angles[i]);
         d->key[i] = key;
     }
 }
