@@ -151,6 +151,7 @@ set(RUNTIME_SOURCES
   runtime/join.c
   runtime/known.c
   runtime/layout.c
+  runtime/logits.c
   runtime/look.c
   runtime/loop.c
   runtime/loss.c
@@ -178,6 +179,7 @@ set(RUNTIME_SOURCES
   runtime/plan.c
   runtime/print.c
   runtime/profile.c
+  runtime/profile_info.c
   runtime/recompute.c
   runtime/run.c
   runtime/schedule.c
@@ -189,6 +191,7 @@ set(RUNTIME_SOURCES
   runtime/target.c
   runtime/train.c
   runtime/trained.c
+  runtime/training_info.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c

@@ -1,5 +1,4 @@
 /* compile.c - makes a plan: the list of its stages. */
-#include "runtime/loop.h"
 #include "runtime/session.h"
 
 static ot_status find_trained(struct plan *p, ot_error *err) {

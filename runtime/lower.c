@@ -11,6 +11,7 @@
 #include "runtime/fuse.h"
 #include "runtime/missed.h"
 #include "runtime/session.h"
+#include "runtime/tail.h"
 #include "runtime/moved.h"
 
 /* ---- one node ---- */

@@ -13,7 +13,7 @@
 #include "runtime/finite.h"
 #include "runtime/loss.h"
 #include "runtime/parameter.h"
-#include "runtime/tail.h"
+#include "runtime/logits.h"
 
 /* Lanes of a network with convolutions: one vector of the widest instruction set a pixel. */
 enum { OT_CONV_LANES = 16 };
@@ -174,6 +174,8 @@ bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *in
 
 /* The stages, in order. The first takes the shapes over, where the model has such inputs. */
 ot_status ot_plan_take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err);
+/* p->graph becomes the session's graph with every loop unrolled for the shapes of the plan. */
+ot_status ot_unroll(struct plan *p, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
