@@ -47,7 +47,8 @@ ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_t
     }
     if (!status && !is_by_sample(p, rows))
         status = ot_fail(err, OT_ERROR_LIMIT,
-                         "the step does not fit into memory, and its output is not by sample");
+                         "the step does not fit into memory, and cannot be divided: its output "
+                         "does not have one row per sample");
     ot_block_free(&s->allocator, part);
     ot_block_free(&s->allocator, divided);
     if (status)

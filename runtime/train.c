@@ -285,7 +285,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
     struct plan *p = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs < 0 || n_outputs > s->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
                        s->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
     OT_TRY(ot_plan_check(p, inputs, err));

@@ -22,7 +22,8 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
     const int moments = ot_optimizer_moments(&s->training->optimizer);
     if (!s->optimizer.is_set || s->optimizer.options.kind != s->training->optimizer.kind ||
         ot_optimizer_moments(&s->optimizer.options) != moments)
-        return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
+        return ot_fail(err, OT_ERROR_STATE,
+                       "the optimizer is not of the kind that training_info has");
     s->optimizer.bound = 0;
     for (int i = 0; i < s->n_parameters; i++) {
         struct parameter *p = &s->parameter[i];
