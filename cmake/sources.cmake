@@ -151,7 +151,6 @@ set(RUNTIME_SOURCES
   runtime/join.c
   runtime/known.c
   runtime/layout.c
-  runtime/logits.c
   runtime/look.c
   runtime/loop.c
   runtime/loss.c
@@ -168,6 +167,7 @@ set(RUNTIME_SOURCES
   runtime/measure.c
   runtime/memory.c
   runtime/missed.c
+  runtime/model.c
   runtime/moved.c
   runtime/moved_find.c
   runtime/node.c
@@ -179,7 +179,6 @@ set(RUNTIME_SOURCES
   runtime/plan.c
   runtime/print.c
   runtime/profile.c
-  runtime/profile_info.c
   runtime/recompute.c
   runtime/run.c
   runtime/schedule.c
@@ -191,7 +190,6 @@ set(RUNTIME_SOURCES
   runtime/target.c
   runtime/train.c
   runtime/trained.c
-  runtime/training_info.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
@@ -306,7 +304,6 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_kernels:sparse_case.c
   test_notes:model.c:wire.c
   test_ops:cases.c:case_run.c
-  test_work:cases.c:case_run.c
   test_opening:networks.c:model.c:wire.c
   test_optimizer
   test_options

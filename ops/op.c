@@ -88,10 +88,14 @@ size_t ot_op_ask_work(struct op_node *n, size_t bytes) {
 }
 
 ot_status ot_op_open(struct op_node *n, struct arena *arena, ot_error *err) {
-    if (!n->work_size) return OT_OK;
-    n->work = ot_arena_alloc(arena, 1, n->work_size);
-    if (!n->work) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    return n->op->open ? n->op->open(n, err) : OT_OK;
+    void *work = n->work_size ? ot_arena_alloc(arena, 1, n->work_size) : NULL;
+    if (n->work_size && !work) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    return ot_op_open_in(n, work, err);
+}
+
+ot_status ot_op_open_in(struct op_node *n, void *work, ot_error *err) {
+    n->work = n->work_size ? work : NULL;
+    return n->work && n->op->open ? n->op->open(n, err) : OT_OK;
 }
 
 void ot_op_close(struct op_node *n) {

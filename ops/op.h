@@ -226,6 +226,8 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err);
 /* Makes the work memory of a prepared node, in this arena, and opens the node. After a failure too
  * the node has to be closed. */
 ot_status ot_op_open(struct op_node *n, struct arena *arena, ot_error *err);
+/* The same in memory that is there: n->work_size zeroed bytes. */
+ot_status ot_op_open_in(struct op_node *n, void *work, ot_error *err);
 /* Closes the node; its work memory is no longer used. Never opened, or closed already: does
  * nothing. */
 void ot_op_close(struct op_node *n);

@@ -17,13 +17,13 @@ const char *ot_structure_name(ot_structure structure) {
     return (unsigned)structure < sizeof names / sizeof *names ? names[structure] : "unknown";
 }
 
-int ot_parameter_count(const ot_session *s) { return s ? s->n_parameters : 0; }
+int ot_parameter_count(const ot_session *s) { return s ? s->model->n_parameters : 0; }
 
 static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    if (i < 0 || i >= s->n_parameters)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d of %d", i, s->n_parameters);
-    *p = &s->parameter[i];
+    if (i < 0 || i >= s->model->n_parameters)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d of %d", i, s->model->n_parameters);
+    *p = &s->model->parameter[i];
     return OT_OK;
 }
 
@@ -41,7 +41,7 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
     if (!info) return ot_fail(err, OT_ERROR_ARGUMENT, "info is NULL");
     *info = (ot_parameter_info){.name = p->name,
                                 .op = p->op,
-                                .file_type = s->graph->value[p->value].type,
+                                .file_type = s->model->graph->value[p->value].type,
                                 .rank = p->t.rank,
                                 .elements = ot_elements(&p->t),
                                 .nonzeros = ot_count(&p->t),
@@ -58,8 +58,8 @@ ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, 
 }
 
 static void wake(ot_session *s, int i) {
-    if (!s->parameter[i].is_number) return;
-    ot_parameter_wake(s->graph, s->parameter, i, s->parameter_of);
+    if (!s->model->parameter[i].is_number) return;
+    ot_parameter_wake(s->model->graph, s->model->parameter, i, s->model->parameter_of);
     ot_session_drop_plans(s);
 }
 
@@ -103,7 +103,7 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
     struct parameter *p = NULL;
     OT_TRY(find(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
-    if (ot_parameter_changes(p) && !ot_all_finite(s->pool, values, ot_elements(&p->t)))
+    if (ot_parameter_changes(p) && !ot_all_finite(s->context.pool, values, ot_elements(&p->t)))
         return ot_fail(err, OT_ERROR_NUMERIC, "'%s': a value is not finite", p->name);
     s->optimizer.bound = 0;
     wake(s, i);
@@ -127,13 +127,14 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
     OT_TRY(ot_session_check(s, err));
     if (!glob) return ot_fail(err, OT_ERROR_ARGUMENT, "glob is NULL");
     int matches = 0;
-    for (int i = 0; i < s->n_parameters; i++)
-        if (ot_glob(glob, s->parameter[i].name)) matches += may_change(&s->parameter[i], trainable);
+    for (int i = 0; i < s->model->n_parameters; i++)
+        if (ot_glob(glob, s->model->parameter[i].name))
+            matches += may_change(&s->model->parameter[i], trainable);
     if (!matches) return ot_fail(err, OT_ERROR_ARGUMENT, "no weight matches '%s'", glob);
-    for (int i = 0; i < s->n_parameters; i++) {
-        struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        struct parameter *p = &s->model->parameter[i];
         if (!may_change(p, trainable) || !ot_glob(glob, p->name)) continue;
-        if (trainable && s->graph->value[p->value].exportable) p->fixed = OT_TRAINED;
+        if (trainable && s->model->graph->value[p->value].exportable) p->fixed = OT_TRAINED;
         if (trainable) {
             if (ot_is_trained(p)) wake(s, i);
             continue;

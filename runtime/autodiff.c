@@ -5,7 +5,7 @@
  * in the order of their steps, and the last two only where the operator that made the value does
  * not take them apart.
  */
-#include "runtime/session.h"
+#include "runtime/plan.h"
 
 /* An entry that can hold the gradient of e; without a buffer if it is a view of `of`. */
 static ot_status gradient_entry(struct plan *p, const struct entry *e, struct entry *of,
@@ -62,7 +62,7 @@ static ot_status find_dy(struct plan *p, struct op_node *n, bool *any, ot_error 
 /* What happens to the gradient of input i once the node's backward has made it. */
 static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err) {
     struct entry *x = ot_entry(n->x[i]), *g = ot_entry(n->dx[i]);
-    if (x->parameter >= 0 && ot_plan_trains(p->kind))
+    if (x->parameter >= 0 && ot_plan_trains(p->request.kind))
         return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = x, .b = g}, err);
     if (x->more) return add(p, x->more, g, err);
     *(x->grad ? &x->more : &x->grad) = g;
@@ -97,7 +97,7 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
 
 /* The loss, and its gradient with respect to what it looks at. */
 static ot_status differentiate_loss(struct plan *p, ot_error *err) {
-    const bool train = p->kind == OT_PLAN_TRAIN;
+    const bool train = p->request.kind == OT_PLAN_TRAIN;
     if (train && !p->logits->wants)
         return ot_fail(err, OT_ERROR_STATE, "no trainable weight leads to the loss");
     if (train) OT_TRY(gradient_entry(p, p->logits, NULL, &p->loss_gradient, err));
@@ -149,10 +149,11 @@ static ot_status differentiate_node(struct plan *p, ot_error *err) {
 
 ot_status ot_differentiate(struct plan *p, ot_error *err) {
     if (p->gradient) return differentiate_node(p, err);
-    if (p->kind == OT_PLAN_RUN) return OT_OK;
-    OT_TRY((p->kind >= OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
-    if (!ot_plan_trains(p->kind)) return OT_OK;
+    if (p->request.kind == OT_PLAN_RUN) return OT_OK;
+    OT_TRY(
+        (p->request.kind >= OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
+    if (!ot_plan_trains(p->request.kind)) return OT_OK;
     OT_TRY(backward_nodes(p, err));
-    for (int i = 0; i < p->n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));
+    for (int i = 0; i < p->request.n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));
     return OT_OK;
 }

@@ -77,8 +77,8 @@ static void get_scalars(const struct ot_session *s, struct scalars *c) {
                           .steps = s->optimizer.steps,
                           .sum = s->accumulation,
                           .head_classes = s->head_classes,
-                          .seed = s->context.seed,
-                          .step = s->context.step,
+                          .seed = s->context.random.seed,
+                          .step = s->context.random.step,
                           .gradient_norm = s->gradient_norm};
 }
 
@@ -87,8 +87,8 @@ static void set_scalars(struct ot_session *s, const struct scalars *c) {
     s->optimizer.is_set = c->is_set;
     s->optimizer.steps = c->steps;
     s->accumulation = c->sum;
-    s->context.seed = c->seed;
-    s->context.step = c->step;
+    s->context.random.seed = c->seed;
+    s->context.random.step = c->step;
     s->gradient_norm = c->gradient_norm;
     s->optimizer.bound = 0;
 }
@@ -175,14 +175,14 @@ static ot_status list_tensors(const struct ot_session *s, const struct scalars *
             list[(*n)++] = (struct safetensor){.name = scalars[i].name,
                                                .type = scalars[i].type,
                                                .data = (const char *)c + scalars[i].offset};
-    for (int i = 0; i < s->n_parameters; i++) {
-        if (s->parameter[i].is_number) continue;
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        if (s->model->parameter[i].is_number) continue;
         struct part part[PARTS];
-        int parts = parts_of(&s->parameter[i], part);
+        int parts = parts_of(&s->model->parameter[i], part);
         for (int k = 0; k < parts; k++) {
-            bool is_gradient = part[k].block == &s->parameter[i].gradient;
+            bool is_gradient = part[k].block == &s->model->parameter[i].gradient;
             if (!part[k].data || (is_gradient && !s->accumulation.steps)) continue;
-            OT_TRY(describe(arena, &s->parameter[i], &part[k], &list[(*n)++], err));
+            OT_TRY(describe(arena, &s->model->parameter[i], &part[k], &list[(*n)++], err));
         }
     }
     return OT_OK;
@@ -193,9 +193,8 @@ static ot_status list_notes(const ot_note *notes, int n, ot_note *list, ot_error
         if (!notes[i].key || !notes[i].value)
             return ot_fail(err, OT_ERROR_ARGUMENT, "note %d has no key or no value", i);
         if (!strncmp(notes[i].key, reserved, strlen(reserved)))
-            return ot_fail(err, OT_ERROR_ARGUMENT,
-                           "note '%s': keys that begin with %s are reserved", notes[i].key,
-                           reserved);
+            return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s': keys with %s are taken",
+                           notes[i].key, reserved);
         for (int k = 0; k < i; k++)
             if (!strcmp(notes[i].key, notes[k].key))
                 return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s' is given twice", notes[i].key);
@@ -213,19 +212,18 @@ ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_not
     struct arena arena;
     int count = 0;
     if (!path || !*path || n < 0 || (n && !notes))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL, or notes is NULL although n is %d",
-                       n);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "no path, or no notes where %d are announced", n);
     ot_status status = OT_ERROR_NO_MEMORY;
     ot_arena_init(&arena, &s->allocator, 0);
     struct safetensor *list =
-        ot_arena_alloc(&arena, SCALARS + (size_t)s->n_parameters * PARTS, sizeof *list);
+        ot_arena_alloc(&arena, SCALARS + (size_t)s->model->n_parameters * PARTS, sizeof *list);
     ot_note *all = ot_arena_alloc(&arena, (size_t)n + 2, sizeof *all);
     if (!list || !all) {
         ot_fail(err, status, "no memory for the list of tensors");
         goto done;
     }
     get_scalars(s, &c);
-    hex_of(s->graph->hash, model);
+    hex_of(s->model->graph->hash, model);
     all[0] = (ot_note){format_key, FORMAT};
     all[1] = (ot_note){model_key, model};
     status = list_notes(notes, n, all + 2, err);
@@ -258,7 +256,7 @@ static ot_status read_scalars(const struct safetensors *file, struct scalars *c,
         const struct safetensor *t = ot_safetensors_find(file, scalars[i].name);
         if (!t && scalars[i].between) continue;
         if (!t || t->type != scalars[i].type || t->rank)
-            return ot_fail(err, OT_ERROR_INVALID, "'%s' is missing, or not a scalar of type %s",
+            return ot_fail(err, OT_ERROR_INVALID, "'%s' is missing or no %s scalar",
                            scalars[i].name, ot_type_name(scalars[i].type));
         memcpy((char *)c + scalars[i].offset, t->data, ot_type_size(t->type));
         between |= scalars[i].between;
@@ -273,14 +271,13 @@ static ot_status check_model(const struct ot_session *s, const struct safetensor
     char here[65];
     const char *format = ot_safetensors_note(file, format_key);
     const char *model = ot_safetensors_note(file, model_key);
-    hex_of(s->graph->hash, here);
-    if (!format)
-        return ot_fail(err, OT_ERROR_INVALID, "the file is not a checkpoint of onnx-train");
+    hex_of(s->model->graph->hash, here);
+    if (!format) return ot_fail(err, OT_ERROR_INVALID, "this is no checkpoint of onnx-train");
     if (strcmp(format, FORMAT))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "format is '%s', expected '%s'", format, FORMAT);
     if (!model || strcmp(model, here))
         return ot_fail(err, OT_ERROR_STATE,
-                       "the checkpoint belongs to the model with SHA-256 %s, this model has %s",
+                       "it belongs to the model with SHA-256 %s, this model has %s",
                        model ? model : "(none)", here);
     return OT_OK;
 }
@@ -308,7 +305,7 @@ static ot_status check_part(const struct part *part, const struct safetensor *ex
 static ot_status check_finite(const struct ot_session *s, const struct safetensor *t,
                               ot_error *err) {
     if (t->type != OT_FLOAT ||
-        ot_all_finite(s->pool, t->data, (int64_t)(bytes_of(t) / sizeof(float))))
+        ot_all_finite(s->context.pool, t->data, (int64_t)(bytes_of(t) / sizeof(float))))
         return OT_OK;
     return ot_fail(err, OT_ERROR_NUMERIC, "tensor '%s' holds values that are not finite", t->name);
 }
@@ -334,7 +331,8 @@ static ot_status read_parameter(struct ot_session *s, struct parameter *p,
         const struct safetensor *found = ot_safetensors_find(file, expected.name);
         if (p->is_number) { /* unless it was a weight where the checkpoint was written */
             if (!found) return OT_OK;
-            ot_parameter_wake(s->graph, s->parameter, (int)(p - s->parameter), s->parameter_of);
+            ot_parameter_wake(s->model->graph, s->model->parameter, (int)(p - s->model->parameter),
+                              s->model->parameter_of);
             ot_session_drop_plans(s);
         }
         OT_TRY(check_part(&part[k], &expected, found, err));
@@ -356,13 +354,13 @@ static ot_status check_all(struct ot_session *s, const struct safetensors *file,
     int found = 0;
     OT_TRY(read_scalars(file, c, &found, err));
     OT_TRY(check_scalars(s, c, err));
-    all->copy = ot_arena_alloc(&all->arena, (size_t)s->n_parameters * PARTS, sizeof *all->copy);
+    all->copy =
+        ot_arena_alloc(&all->arena, (size_t)s->model->n_parameters * PARTS, sizeof *all->copy);
     if (!all->copy) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the list of tensors");
-    for (int i = 0; i < s->n_parameters; i++)
-        OT_TRY(read_parameter(s, &s->parameter[i], file, all, err));
+    for (int i = 0; i < s->model->n_parameters; i++)
+        OT_TRY(read_parameter(s, &s->model->parameter[i], file, all, err));
     if (all->used + found == file->n) return OT_OK;
-    return ot_fail(err, OT_ERROR_INVALID,
-                   "the checkpoint has %d tensors, of which the model has %d", file->n,
+    return ot_fail(err, OT_ERROR_INVALID, "%d tensors, of which the model has %d", file->n,
                    all->used + found);
 }
 

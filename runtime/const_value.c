@@ -7,16 +7,19 @@
 
 #include "runtime/lower.h"
 
-void ot_const_begin(struct const_work *e, struct ot_session *s, size_t budget) {
-    e->s = s;
-    ot_arena_init(&e->arena, &s->allocator, budget);
+void ot_const_begin(struct const_work *e, const struct compiler *c, const struct kernels *kernels,
+                    size_t budget) {
+    e->compiler = c;
+    e->kernels = kernels;
+    ot_arena_init(&e->arena, &c->model->allocator, budget);
 }
 
 void ot_const_end(struct const_work *e) { ot_arena_free(&e->arena); }
 
 bool ot_const_run(struct const_work *e, int k, struct tensor *const *x, struct tensor **y) {
-    const struct node *node = &e->s->graph->node[k];
-    struct plan p = {.kind = OT_PLAN_RUN, .session = e->s};
+    const struct node *node = &e->compiler->model->graph->node[k];
+    struct plan p = {.request = {.kind = OT_PLAN_RUN, .kernels = e->kernels},
+                     .compiler = *e->compiler};
     struct plan_node *pn = ot_node_new(&p, &e->arena, ot_op_of(node), node, k);
     if (!pn) return false;
     struct op_node *n = &pn->n;
@@ -79,7 +82,7 @@ struct made {
 static struct tensor *known(struct made *m, int v) {
     for (int i = 0; i < m->n; i++)
         if (m->known[i].value == v) return &m->known[i].t;
-    const struct tensor *constant = m->e->s->graph->value[v].constant;
+    const struct tensor *constant = m->e->compiler->model->graph->value[v].constant;
     if (m->n == m->room) return NULL;
     m->known[m->n].value = v;
     if (constant) m->known[m->n].t = *constant;
@@ -88,7 +91,7 @@ static struct tensor *known(struct made *m, int v) {
 }
 
 static bool make(struct made *m, int k) {
-    const struct node *node = &m->e->s->graph->node[k];
+    const struct node *node = &m->e->compiler->model->graph->node[k];
     struct tensor *x[OT_CONST_MOST] = {NULL}, *y[OT_CONST_MOST] = {NULL};
     if (node->n_in > OT_CONST_MOST || node->n_out > OT_CONST_MOST) return false;
     for (int i = 0; i < node->n_in; i++)
@@ -99,7 +102,7 @@ static bool make(struct made *m, int k) {
 }
 
 const struct tensor *ot_const_value(struct const_work *e, int v, int *node, int *n) {
-    const struct graph *g = e->s->graph;
+    const struct graph *g = e->compiler->model->graph;
     const int before = *n;
     struct made m = {.e = e, .room = 1};
     if (!collect(g, v, node, n)) {

@@ -2,19 +2,18 @@
 #ifndef OT_RUNTIME_CONST_VALUE_H
 #define OT_RUNTIME_CONST_VALUE_H
 
-#include "runtime/base/arena.h"
-#include "runtime/base/graph.h"
-
-struct ot_session;
+#include "runtime/plan.h"
 
 /* What one node, or all that leads to a value, makes of its inputs. Memory is the arena's, and its
  * budget bounds what an operator may make of little. */
 struct const_work {
-    struct ot_session *s;
+    const struct compiler *compiler;
+    const struct kernels *kernels;
     struct arena arena;
 };
 
-void ot_const_begin(struct const_work *e, struct ot_session *s, size_t budget);
+void ot_const_begin(struct const_work *e, const struct compiler *c, const struct kernels *kernels,
+                    size_t budget);
 void ot_const_end(struct const_work *e);
 
 /* Runs node k once. x: n_in tensors of role CONST, NULL for absent ones; y: n_out tensors to be

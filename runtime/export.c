@@ -9,7 +9,7 @@
 
 /* Values at the slots; elsewhere zeros, or under a mask of the graph what the file holds. */
 static void fill(const ot_session *s, const struct parameter *p, float *values) {
-    const struct tensor *file = s->graph->value[p->value].constant;
+    const struct tensor *file = s->model->graph->value[p->value].constant;
     const struct pattern *q = p->t.pattern;
     if (p->structure != OT_STRUCTURE_MASK) {
         if (q) ot_pattern_scatter(q, p->t.data, values);
@@ -17,7 +17,7 @@ static void fill(const ot_session *s, const struct parameter *p, float *values) 
         return;
     }
     if (p->dequantizer >= 0)
-        ot_integer_weight_read(s->graph, &s->graph->node[p->dequantizer], values);
+        ot_integer_weight_read(s->model->graph, &s->model->graph->node[p->dequantizer], values);
     else
         memcpy(values, file->data, ot_bytes(file));
     for (int r = 0; r < q->rows; r++)
@@ -36,7 +36,7 @@ static ot_status written(const ot_session *s, const struct parameter *p, struct 
     t->data = values;
     fill(s, p, values);
     if (p->dequantizer >= 0)
-        ot_integer_weight_round(s->graph, &s->graph->node[p->dequantizer], values);
+        ot_integer_weight_round(s->model->graph, &s->model->graph->node[p->dequantizer], values);
     return OT_OK;
 }
 
@@ -46,15 +46,16 @@ static ot_status export_session(const ot_session *s, const char *path,
     ot_export_options given = {0};
     if (options) OT_TRY(ot_options_read(&ot_export_options_type, options, &given, err));
     OT_TRY(ot_session_check_finite(s, err));
-    const struct graph *g = s->graph;
+    const struct graph *g = s->model->graph;
     const struct tensor **present =
         ot_block_alloc(&s->allocator, (size_t)g->n_values, sizeof *present);
-    struct tensor *whole = ot_block_alloc(&s->allocator, (size_t)s->n_parameters, sizeof *whole);
+    struct tensor *whole =
+        ot_block_alloc(&s->allocator, (size_t)s->model->n_parameters, sizeof *whole);
     ot_status status = present && whole ? OT_OK
                                         : ot_fail(err, OT_ERROR_NO_MEMORY,
                                                   "out of memory for the list of weights");
-    for (int i = 0; !status && i < s->n_parameters; i++) {
-        const struct parameter *p = &s->parameter[i];
+    for (int i = 0; !status && i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
         if (p->is_number) continue;
         const bool as_it_is = p->dequantizer < 0 && p->structure != OT_STRUCTURE_MASK;
         present[p->value] = as_it_is ? &p->t : &whole[i];
@@ -73,7 +74,7 @@ static ot_status export_session(const ot_session *s, const char *path,
     if (!status)
         status = path ? ot_export_file(g, &request, path, err) : ot_export_check(g, &request, err);
     ot_arena_free(&arena);
-    for (int i = 0; whole && i < s->n_parameters; i++)
+    for (int i = 0; whole && i < s->model->n_parameters; i++)
         ot_block_free(&s->allocator, whole[i].data);
     ot_block_free(&s->allocator, whole);
     ot_block_free(&s->allocator, present);

@@ -11,12 +11,11 @@
 
 #include "runtime/session.h"
 
-/* What a plan is wanted for. */
-struct wish {
+/* A plan that is looked for. */
+struct search {
     struct ot_session *s;
-    enum plan_kind kind;
-    const ot_tensor *inputs;
-    int n;
+    struct compiler compiler;
+    struct request request;
     int64_t batch; /* samples; 0: there is nothing to divide */
     size_t least;  /* what the most frugal plan so far would need */
     bool mixes;    /* a sample's result depends on the others of its batch */
@@ -28,10 +27,10 @@ struct wish {
 
 static size_t session_bytes(const struct ot_session *s) {
     ot_memory_info info;
-    size_t bytes = s->graph->arena.held;
+    size_t bytes = s->model->graph->arena.held;
     ot_get_memory_info(s, &info);
-    for (int i = 0; i < s->n_parameters; i++) {
-        const struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
         if (p->is_statistic) bytes += ot_bytes(&p->t); /* kept until a step is known to succeed */
         if (p->in_graph) bytes -= ot_bytes(&p->t);     /* counted with the graph */
     }
@@ -42,8 +41,8 @@ static size_t session_bytes(const struct ot_session *s) {
 static size_t missing_bytes(const struct ot_session *s, const struct plan *p) {
     const int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     size_t bytes = 0;
-    for (int i = 0; p->trains && i < s->n_parameters; i++) {
-        const struct parameter *w = &s->parameter[i];
+    for (int i = 0; p->trains && i < s->model->n_parameters; i++) {
+        const struct parameter *w = &s->model->parameter[i];
         if (!p->trains[i]) continue;
         bytes += w->gradient ? 0 : ot_bytes(&w->t);
         for (int k = 0; k < moments; k++) bytes += w->moment[k] ? 0 : ot_bytes(&w->t);
@@ -51,21 +50,17 @@ static size_t missing_bytes(const struct ot_session *s, const struct plan *p) {
     return bytes;
 }
 
-static size_t arena_bytes(const struct plan *p) {
-    size_t bytes = p->arena.held;
-    for (int k = 0; k < 2; k++)
-        if (p->part[k]) bytes += p->part[k]->arena.held;
-    return bytes;
-}
+/* Beside the block. */
+static size_t plan_bytes(const struct plan *p) { return ot_plan_bytes(p) + ot_bound_bytes(p); }
 
 size_t ot_session_need(const struct ot_session *s, const struct plan *p) {
-    return session_bytes(s) + missing_bytes(s, p) + arena_bytes(p) + p->block_bytes;
+    return session_bytes(s) + missing_bytes(s, p) + plan_bytes(p) + p->block_bytes;
 }
 
-static bool fits(struct wish *w, const struct plan *p) {
+static bool fits(struct search *w, const struct plan *p) {
     const size_t need = ot_session_need(w->s, p);
     if (need < w->least) w->least = need;
-    return need <= w->s->options.limits.memory_bytes;
+    return need <= w->request.memory_bytes;
 }
 
 /* ---- ways to run a step ---- */
@@ -93,12 +88,13 @@ static int64_t rows_to_fill(const struct plan *p, int64_t batch) {
 }
 
 /* A plan of so many micro-batches (1: the whole batch); *plan stays NULL where it does not fit. */
-static ot_status try_parts(struct wish *w, int64_t parts, bool frugal, struct plan **plan,
+static ot_status try_parts(struct search *w, int64_t parts, bool frugal, struct plan **plan,
                            ot_error *err) {
+    const struct compiler *c = &w->compiler;
     struct plan *p = NULL;
-    const ot_status status =
-        parts > 1 ? ot_plan_new_divided(w->s, w->kind, w->inputs, w->n, parts, frugal, &p, err)
-                  : ot_plan_new(w->s, w->kind, w->inputs, w->n, frugal, &p, err);
+    w->request.frugal = frugal;
+    const ot_status status = parts > 1 ? ot_plan_new_divided(c, &w->request, parts, &p, err)
+                                       : ot_plan_new(c, &w->request, &p, err);
     if (status == OT_ERROR_LIMIT && parts > 1) w->whole = true;
     if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
     w->mixes = p->mixes;
@@ -106,12 +102,12 @@ static ot_status try_parts(struct wish *w, int64_t parts, bool frugal, struct pl
     if (fits(w, p))
         *plan = p;
     else
-        ot_plan_free(p);
+        ot_plan_unref(p);
     return OT_OK;
 }
 
 /* The fewest micro-batches, at most `most`, that fit, by bisection. */
-static ot_status fewest(struct wish *w, int64_t most, bool frugal, struct plan **plan,
+static ot_status fewest(struct search *w, int64_t most, bool frugal, struct plan **plan,
                         ot_error *err) {
     int64_t low = 1, parts = most;
     if (most < 2) return OT_OK;
@@ -119,7 +115,7 @@ static ot_status fewest(struct wish *w, int64_t most, bool frugal, struct plan *
     if (!*plan) return OT_OK;
     while (parts - low > 1) {
         const int64_t middle = low + (parts - low) / 2;
-        ot_plan_free(*plan);
+        ot_plan_unref(*plan);
         *plan = NULL;
         OT_TRY(try_parts(w, middle, frugal, plan, err));
         *(*plan ? &parts : &low) = middle;
@@ -128,14 +124,15 @@ static ot_status fewest(struct wish *w, int64_t most, bool frugal, struct plan *
 }
 
 /* Losses and gradients of weights add up. What the host looks at itself stays whole. */
-static bool is_divisible(const struct wish *w) {
-    for (int i = 0; i < w->n && w->s->wants_input; i++)
-        if (w->s->wants_input[i]) return false;
-    return !ot_plan_has_outputs(w->kind);
+static bool is_divisible(const struct search *w) {
+    const struct request *r = &w->request;
+    for (int i = 0; i < r->n_inputs && r->wants_input; i++)
+        if (r->wants_input[i]) return false;
+    return !ot_plan_has_outputs(r->kind);
 }
 
-static ot_status refuse(const struct wish *w, ot_error *err) {
-    const size_t limit = (size_t)w->s->options.limits.memory_bytes;
+static ot_status refuse(const struct search *w, ot_error *err) {
+    const size_t limit = w->request.memory_bytes;
     if (w->least == SIZE_MAX) return OT_ERROR_LIMIT; /* err says what was too large */
     return ot_fail(err, OT_ERROR_LIMIT,
                    "the step needs %zu bytes (%.1f MiB) at least%s, the memory limit is %zu bytes "
@@ -145,12 +142,12 @@ static ot_status refuse(const struct wish *w, ot_error *err) {
                    (double)limit / (1 << 20));
 }
 
-static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
-    const bool trains = ot_plan_trains(w->kind), divides = is_divisible(w);
+static ot_status choose(struct search *w, struct plan **plan, ot_error *err) {
+    const bool trains = ot_plan_trains(w->request.kind), divides = is_divisible(w);
     OT_TRY(try_parts(w, 1, false, plan, err));
     if (!*plan && divides && !w->mixes)
         OT_TRY(fewest(w, trains ? w->batch / w->rows : w->batch, false, plan, err));
-    if (!*plan && trains && w->kind != OT_PLAN_MEASURE)
+    if (!*plan && trains && w->request.kind != OT_PLAN_MEASURE)
         OT_TRY(try_parts(w, 1, true, plan, err));
     if (!*plan && trains && divides) OT_TRY(fewest(w, w->batch, true, plan, err));
     return *plan ? OT_OK : refuse(w, err);
@@ -158,32 +155,34 @@ static ot_status choose(struct wish *w, struct plan **plan, ot_error *err) {
 
 static void tell(const struct ot_session *s, const struct plan *p) {
     const double limit = (double)s->options.limits.memory_bytes / (1 << 20);
-    if (p->frugal)
-        ot_log(&s->log, OT_LOG_INFO,
-               "%d activations are recomputed in the backward pass, to fit the memory limit of "
-               "%.1f MiB",
+    if (p->request.frugal)
+        ot_log(&s->log, OT_LOG_INFO, "%d activations are computed again: memory limit %.1f MiB",
                p->n_again, limit);
     if (p->parts < 2) return;
     ot_log(&s->log, OT_LOG_INFO,
-           "a batch of %lld samples runs as %lld micro-batches of up to %lld, to fit the memory "
-           "limit of %.1f MiB",
+           "a batch of %lld runs as %lld micro-batches of up to %lld: memory limit %.1f MiB",
            (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
            limit);
     if (p->mixes)
         ot_log(&s->log, OT_LOG_WARNING,
-               "memory limit: BatchNormalization takes statistics of micro-batches of up to %lld "
-               "samples, not of batches of %lld",
+               "memory limit: statistics are those of micro-batches of up to %lld samples, not of "
+               "batches of %lld",
                (long long)ot_part_rows(p->batch, p->parts), (long long)p->batch);
+}
+
+/* What a plan has found out about the weights, for those who ask. */
+static void note_forms(const struct plan *p) {
+    for (int i = 0; i < p->model->n_parameters; i++)
+        if (p->seen[i]) p->model->parameter[i].is_sparse = p->seen[i] == OT_SEEN_SPARSE;
 }
 
 /* ---- keeping plans ---- */
 
 /* Moves the plan that fits to the front; NULL if there is none. */
-static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n) {
+static struct plan *recall(struct ot_session *s, const struct request *r) {
     for (struct plan **link = &s->plan; *link; link = &(*link)->next) {
         struct plan *p = *link;
-        if (!ot_plan_fits(p, kind, inputs, n)) continue;
+        if (!ot_plan_fits(p, r)) continue;
         *link = p->next;
         p->next = s->plan;
         s->plan = p;
@@ -195,7 +194,8 @@ static struct plan *recall(struct ot_session *s, enum plan_kind kind, const ot_t
 static void forget_last(struct ot_session *s) {
     struct plan **link = &s->plan;
     while ((*link)->next) link = &(*link)->next;
-    ot_plan_free(*link);
+    ot_unbind(&s->context, *link);
+    ot_plan_unref(*link);
     *link = NULL;
 }
 
@@ -209,52 +209,81 @@ static size_t largest_block(const struct ot_session *s) {
 /* Beside the block. */
 static size_t kept_bytes(const struct ot_session *s) {
     size_t bytes = session_bytes(s) + missing_bytes(s, s->plan);
-    for (const struct plan *p = s->plan; p; p = p->next) bytes += arena_bytes(p);
+    for (const struct plan *p = s->plan; p; p = p->next) bytes += plan_bytes(p);
     return bytes;
 }
 
 /* Forgets plans that have no room beside the first one, and gives all the block that they share. */
 static ot_status make_room(struct ot_session *s, ot_error *err) {
+    const struct context *c = &s->context;
     const size_t limit = (size_t)s->options.limits.memory_bytes;
     int kept = 0;
     for (const struct plan *p = s->plan; p; p = p->next) kept++;
-    for (; kept > 1 && (kept > OT_PLANS_KEPT || kept_bytes(s) + largest_block(s) > limit); kept--)
+    for (; kept > 1 && (kept > s->options.plans || kept_bytes(s) + largest_block(s) > limit);
+         kept--)
         forget_last(s);
     const size_t bytes = largest_block(s);
-    const bool larger = s->block_bytes > bytes && kept_bytes(s) + s->block_bytes > limit;
-    if (s->block && s->block_bytes >= bytes && !larger) return OT_OK;
-    ot_block_free(&s->allocator, s->block);
-    s->block_bytes = 0;
-    s->block = ot_pool_block_alloc(s->pool, &s->allocator, bytes);
-    if (!s->block)
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory: the step needs %.1f MiB",
-                       (double)bytes / (1 << 20));
-    s->block_bytes = bytes;
+    const bool larger = c->block_bytes > bytes && kept_bytes(s) + c->block_bytes > limit;
+    if (c->block && c->block_bytes >= bytes && !larger) return OT_OK;
+    return ot_context_set_block(&s->context, bytes, err);
+}
+
+static struct request request_of(const struct ot_session *s, enum plan_kind kind,
+                                 const ot_tensor *inputs, int n) {
+    return (struct request){.kind = kind,
+                            .n_inputs = n,
+                            .input = inputs,
+                            .wants_input = s->wants_input,
+                            .loss = s->loss,
+                            .loss_kind = s->loss_kind,
+                            .loss_output = s->loss_output,
+                            .loss_axis = s->loss_axis,
+                            .bn = s->options.bn,
+                            .sparse = s->options.sparse,
+                            .apart = s->options.apart != 0,
+                            .kernels = s->kernels,
+                            .workers = ot_pool_workers(s->context.pool),
+                            .memory_bytes = (size_t)s->options.limits.memory_bytes,
+                            .nodes = s->options.limits.nodes};
+}
+
+static ot_status make_plan(struct ot_session *s, const struct request *r, ot_error *err) {
+    struct plan *p = NULL;
+    struct search w = {.s = s,
+                       .compiler = {s->model, s->context.pool, &s->log},
+                       .request = *r,
+                       .batch = ot_batch_of(r->input, r->n_inputs),
+                       .least = SIZE_MAX,
+                       .rows = OT_CONV_LANES};
+    OT_TRY(choose(&w, &p, err));
+    tell(s, p);
+    note_forms(p);
+    p->next = s->plan;
+    s->plan = p;
     return OT_OK;
 }
 
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          struct plan **plan, ot_error *err) {
-    struct plan *p = recall(s, kind, inputs, n);
+                          struct bound **bound, ot_error *err) {
+    const struct context *c = &s->context;
+    const struct request r = request_of(s, kind, inputs, n);
     s->forward = s->backward = NULL;
+    struct plan *p = recall(s, &r);
     if (!p) {
-        struct wish w = {.s = s, .kind = kind, .inputs = inputs, .n = n,
-                         .batch = ot_batch_of(inputs, n), .least = SIZE_MAX,
-                         .rows = OT_CONV_LANES};
-        OT_TRY(choose(&w, &p, err));
-        tell(s, p);
-        p->next = s->plan;
-        s->plan = p;
+        OT_TRY(make_plan(s, &r, err));
+        p = s->plan;
     }
-    if (s->block_bytes < p->block_bytes || !s->block || p->next) OT_TRY(make_room(s, err));
-    *plan = p;
+    s->last = NULL;
+    if (c->block_bytes < p->block_bytes || !c->block || p->next) OT_TRY(make_room(s, err));
+    OT_TRY(ot_bind(&s->context, p, &s->last, err));
+    *bound = s->last;
     return OT_OK;
 }
 
 void ot_session_drop_plans(struct ot_session *s) {
-    s->forward = s->backward = NULL;
+    s->last = s->forward = s->backward = NULL;
     while (s->plan) forget_last(s);
-    ot_block_free(&s->allocator, s->block);
-    s->block = NULL;
-    s->block_bytes = 0;
+    ot_block_free(&s->allocator, s->context.block);
+    s->context.block = NULL;
+    s->context.block_bytes = 0;
 }

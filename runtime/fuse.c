@@ -13,7 +13,7 @@
 
 #include "runtime/match.h"
 #include "runtime/missed.h"
-#include "runtime/session.h"
+#include "runtime/plan.h"
 
 struct rule {
     const char *op, *pattern;
@@ -195,7 +195,7 @@ static void count_uses(const struct fuser *f, const bool *needed, int result) {
             f->last[v] = k;
         }
     if (result >= 0) f->uses[result]++;
-    for (int i = 0; ot_plan_has_outputs(f->p->kind) && i < g->n_outputs; i++)
+    for (int i = 0; ot_plan_has_outputs(f->p->request.kind) && i < g->n_outputs; i++)
         f->uses[g->output[i]]++;
 }
 
@@ -352,11 +352,13 @@ static ot_status try_attention(struct fuser *f, int k, ot_error *err) {
     int member[OT_ATTENTION_NODES], broken;
     if (!a) return ot_plan_no_memory(err);
     if (!ot_attention_find(&r, k, a, &broken))
-        return ot_missed_attention(
-            p, k, broken, broken < 0 ? "is also read in other ways" : "is not part of it", err);
+        return ot_missed_attention(p, k, broken,
+                                   broken < 0 ? "is read in other ways, too" : "is no part of it",
+                                   err);
     const int n = close_members(f, a, member);
     if (!is_whole(f, a, member, n))
-        return ot_missed_attention(p, k, a->softmax, "or other nodes read a value inside it", err);
+        return ot_missed_attention(p, k, a->softmax,
+                                   "or a node around it is read by others, too", err);
     struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
     int *out = ot_arena_alloc(&p->arena, 1, sizeof *out);
     if (!fusion || !out) return ot_plan_no_memory(err);
@@ -388,10 +390,10 @@ static ot_status fuse(struct fuser *f, const bool *needed, int result, ot_error 
 
 ot_status ot_fuse(struct plan *p, const bool *needed, int result, ot_error *err) {
     const struct graph *g = p->graph;
-    const ot_allocator *al = &p->session->allocator;
+    const ot_allocator *al = &p->model->allocator;
     p->fused = ot_arena_alloc(&p->arena, (size_t)g->n_nodes, sizeof *p->fused);
     if (!p->fused) return ot_plan_no_memory(err);
-    if (p->session->options.apart) return OT_OK;
+    if (p->request.apart) return OT_OK;
     struct fuser *f = ot_block_alloc(al, 1, sizeof *f);
     if (!f) return ot_plan_no_memory(err);
     f->p = p;

@@ -27,7 +27,9 @@ struct head {
 
 static struct parameter *parameter_at(struct ot_session *s, const struct node *node, int i) {
     int v = i < node->n_in ? node->in[i] : -1;
-    return v >= 0 && s->parameter_of[v] >= 0 ? &s->parameter[s->parameter_of[v]] : NULL;
+    return v >= 0 && s->model->parameter_of[v] >= 0
+               ? &s->model->parameter[s->model->parameter_of[v]]
+               : NULL;
 }
 
 /* Add of a bias behind a MatMul: the operand that is a weight. */
@@ -66,7 +68,7 @@ static bool is_layer(struct ot_session *s, struct head *h) {
 
 /* May its shape change: can it be written back, and does nobody else compute with it? */
 static bool is_free(const struct ot_session *s, const struct parameter *p) {
-    const struct graph *g = s->graph;
+    const struct graph *g = s->model->graph;
     int uses = 0;
     for (int k = 0; k < g->all_nodes; k++)
         for (int i = 0; i < g->node[k].n_in; i++) uses += g->node[k].in[i] == p->value;
@@ -75,7 +77,7 @@ static bool is_free(const struct ot_session *s, const struct parameter *p) {
 }
 
 static bool find_head(struct ot_session *s, struct head *h) {
-    const struct graph *g = s->graph;
+    const struct graph *g = s->model->graph;
     int v = g->output[s->loss_output];
     *h = (struct head){0};
     for (;;) {
@@ -159,16 +161,16 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     if (!find_head(s, &h))
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "no Gemm, MatMul or Conv with a weight of its own makes output '%s'",
-                       s->graph->value[s->graph->output[s->loss_output]].name);
+                       s->model->graph->value[s->model->graph->output[s->loss_output]].name);
     if (h.weight->mask)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "the mask '%s' of the weight '%s' does not fit another number of classes",
+                       "the mask '%s' of the weight '%s' has no place for other classes",
                        h.weight->mask, h.weight->name);
     if (!is_free(s, h.weight) || (h.bias && !is_free(s, h.bias)))
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "the weight '%s' or its bias is used elsewhere too, or in a function",
                        h.weight->name);
-    struct value *output = &s->graph->value[s->graph->output[s->loss_output]];
+    struct value *output = &s->model->graph->value[s->model->graph->output[s->loss_output]];
     int64_t old = h.weight->t.dim[h.class_axis];
     const struct range range =
         fresh_range(&h, (double)(ot_elements(&h.weight->t) / (old ? old : 1)));

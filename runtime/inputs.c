@@ -2,8 +2,7 @@
  * they hold. */
 #include <string.h>
 
-#include "runtime/session.h"
-#include "runtime/tail.h"
+#include "runtime/plan.h"
 
 /* The type in which the caller feeds an input: floating point is always float. */
 static ot_type fed_type(ot_type type) {
@@ -42,37 +41,51 @@ static ot_status check_input(struct plan *p, const struct value *v, const ot_ten
     return OT_OK;
 }
 
-ot_status ot_plan_take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err) {
-    const struct graph *g = p->graph;
-    if (n != g->n_inputs)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d", g->n_inputs, n);
-    p->n_inputs = n;
-    p->input = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input);
-    p->input_entry = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input_entry);
-    if (!p->input || !p->input_entry)
-        return ot_plan_no_memory(err);
-    for (int i = 0; i < n; i++) {
-        const struct value *v = &g->value[g->input[i]];
-        OT_TRY(check_input(p, v, &inputs[i], err));
-        struct entry *e = ot_plan_entry(p, v->name);
-        if (!e) return ot_plan_no_memory(err);
-        e->t =
-            (struct tensor){.type = inputs[i].type, .role = OT_ROLE_INPUT, .rank = inputs[i].rank};
-        e->t.half = ot_half_of(v->type);
-        memcpy(e->t.dim, inputs[i].dim, sizeof e->t.dim);
-        e->input = i;
-        e->wants = ot_plan_trains(p->kind) && p->session->wants_input && p->session->wants_input[i];
-        p->input[i] = inputs[i];
-        p->input_entry[i] = e;
-    }
+ot_status ot_plan_keep_request(struct plan *p, struct arena *arena, ot_error *err) {
+    const struct request *r = &p->request;
+    const size_t n = (size_t)r->n_inputs;
+    ot_tensor *input = ot_arena_alloc(arena, n, sizeof *input);
+    bool *wants = ot_arena_alloc(arena, n, sizeof *wants);
+    if (!input || !wants) return ot_plan_no_memory(err);
+    if (n) memcpy(input, r->input, n * sizeof *input);
+    for (size_t i = 0; i < n; i++) input[i].data = NULL;
+    if (r->wants_input) memcpy(wants, r->wants_input, n * sizeof *wants);
+    p->request.input = input;
+    p->request.wants_input = wants;
     return OT_OK;
 }
 
-bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n) {
-    if (p->kind != kind || p->n_inputs != n) return false;
-    if (!ot_plan_has_outputs(kind) && p->skips != ot_plan_skips(p)) return false;
-    for (int i = 0; i < n; i++) {
-        const ot_tensor *a = &p->input[i], *b = &inputs[i];
+static ot_status take_input(struct plan *p, int i, const ot_tensor *t, ot_error *err) {
+    const struct value *v = &p->graph->value[p->graph->input[i]];
+    OT_TRY(check_input(p, v, t, err));
+    struct entry *e = ot_plan_entry(p, v->name);
+    if (!e) return ot_plan_no_memory(err);
+    e->t = (struct tensor){.type = t->type, .role = OT_ROLE_INPUT, .rank = t->rank};
+    e->t.half = ot_half_of(v->type);
+    memcpy(e->t.dim, t->dim, sizeof e->t.dim);
+    e->input = i;
+    e->wants = ot_plan_trains(p->request.kind) && p->request.wants_input[i];
+    p->input_entry[i] = e;
+    return OT_OK;
+}
+
+ot_status ot_plan_take_inputs(struct plan *p, ot_error *err) {
+    const struct graph *g = p->graph;
+    const int n = p->request.n_inputs;
+    if (n != g->n_inputs)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d", g->n_inputs, n);
+    p->input_entry = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input_entry);
+    if (!p->input_entry) return ot_plan_no_memory(err);
+    OT_TRY(ot_plan_keep_request(p, &p->arena, err));
+    for (int i = 0; i < n; i++) OT_TRY(take_input(p, i, &p->request.input[i], err));
+    return OT_OK;
+}
+
+bool ot_plan_fits(const struct plan *p, const struct request *r) {
+    if (p->request.kind != r->kind || p->request.n_inputs != r->n_inputs) return false;
+    if (!ot_plan_has_outputs(r->kind) && p->skips != ot_plan_skips(p, r->loss_kind)) return false;
+    for (int i = 0; i < r->n_inputs; i++) {
+        const ot_tensor *a = &p->request.input[i], *b = &r->input[i];
         if (a->type != b->type || a->rank != b->rank ||
             memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim))
             return false;

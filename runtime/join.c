@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/session.h"
+#include "runtime/plan.h"
 
 static const struct rule {
     const char *first, *second;
@@ -162,7 +162,7 @@ static void close_gaps(struct plan *p) {
 }
 
 ot_status ot_join(struct plan *p, ot_error *err) {
-    if (p->session->options.apart) return OT_OK;
+    if (p->request.apart) return OT_OK;
     count_uses(p);
     drop_unread(p);
     for (int s = 0; s < p->n_steps; s++)

@@ -7,23 +7,19 @@
 
 ot_status ot_known_open(struct known *k, const struct plan *p, const struct graph *g,
                         ot_error *err) {
-    struct ot_session *s = p->session;
+    struct request r = p->request;
+    r.kind = OT_PLAN_RUN;
     *k = (struct known){.g = g};
-    struct plan *q = k->plan = ot_block_alloc(&s->allocator, 1, sizeof *q);
+    struct plan *q = k->plan = ot_plan_alloc(&p->compiler, &r);
     if (!q) return ot_plan_no_memory(err);
-    q->session = s;
-    q->kind = OT_PLAN_RUN;
     q->batch_from = p->batch_from;
     q->batch_to = p->batch_to;
-    q->n_inputs = p->n_inputs;
     q->input_entry = p->input_entry;
-    q->parameter_of = s->parameter_of;
-    ot_arena_init(&q->arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
     return OT_OK;
 }
 
 void ot_known_close(struct known *k) {
-    ot_plan_free(k->plan);
+    ot_plan_unref(k->plan);
     k->plan = NULL;
 }
 
@@ -52,10 +48,10 @@ static ot_status take_source(struct known *k, int v, ot_error *err) {
     const struct value *value = &k->g->value[v];
     struct entry *e = ot_plan_entry(q, value->name);
     if (!e) return ot_plan_no_memory(err);
-    for (int i = 0; i < q->n_inputs; i++)
+    for (int i = 0; i < q->request.n_inputs; i++)
         if (k->g->input[i] == v) e->t = q->input_entry[i]->t;
     if (value->constant) {
-        const bool weight = v < q->session->graph->n_values && q->parameter_of[v] >= 0;
+        const bool weight = v < q->model->graph->n_values && q->parameter_of[v] >= 0;
         e->t = *value->constant;
         e->t.role = weight || e->t.pattern ? OT_ROLE_INPUT : OT_ROLE_CONST;
         if (e->t.role == OT_ROLE_INPUT) e->t.data = NULL;
@@ -122,7 +118,7 @@ ot_status ot_known_number(struct known *k, int v, int64_t *number, bool *is_know
     *is_known = t->role == OT_ROLE_CONST;
     if (!*is_known) return OT_OK;
     if (ot_elements(t) != 1)
-        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, expected one",
+        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, not one",
                        k->g->value[v].name, (long long)ot_elements(t));
     switch (t->type) {
     case OT_INT64:

@@ -8,17 +8,16 @@
 /* ---- the layout of a node ---- */
 
 /* Shapes aside: may sparse kernels be taken for this weight? */
-static bool sparse_likely(const struct ot_session *s, const struct pattern *pattern) {
-    if (s->options.sparse == OT_SPARSE_ALWAYS) return true;
-    return s->options.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
+static bool sparse_likely(const struct plan *p, const struct pattern *pattern) {
+    if (p->request.sparse == OT_SPARSE_ALWAYS) return true;
+    return p->request.sparse == OT_SPARSE_AUTO && ot_pattern_is_sparse(pattern);
 }
 
 /* The same for a weight of this operator: where it makes a plain product, dense kernels do without
  * rows and columns that have no slot. */
-static bool sparse_ahead(const struct ot_session *s, const struct op *op,
-                         const struct pattern *p) {
-    const struct pattern part = {.nnz = p->nnz, .rows = p->live_rows, .cols = p->live_cols};
-    return sparse_likely(s, op->product ? &part : p);
+static bool sparse_ahead(const struct plan *p, const struct op *op, const struct pattern *q) {
+    const struct pattern part = {.nnz = q->nnz, .rows = q->live_rows, .cols = q->live_cols};
+    return sparse_likely(p, op->product ? &part : q);
 }
 
 /* What does not change stays in rows. */
@@ -30,12 +29,11 @@ static bool moves(const struct op_node *n) {
 /* Are sparse kernels taken for x[i]? */
 static bool sparse_pays(const struct plan *p, const struct op_node *n, int i) {
     return i == 1 && n->op->product ? n->form == OT_FORM_SPARSE
-                                    : sparse_likely(p->session, n->x[i]->pattern);
+                                    : sparse_likely(p, n->x[i]->pattern);
 }
 
 bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i) {
-    const struct ot_session *s = p->session;
-    if (!n->op->sparse_rows || s->options.sparse == OT_SPARSE_NEVER) return false;
+    if (!n->op->sparse_rows || p->request.sparse == OT_SPARSE_NEVER) return false;
     return (n->op->any_density || sparse_pays(p, n, i)) && n->op->sparse_rows(n, i);
 }
 
@@ -58,7 +56,8 @@ static int width_for(int64_t samples) {
 /* The lanes in which a product runs: in a network of convolutions, wider ones where samples and
  * tokens are merged. */
 static struct lanes lanes_of(const struct plan *p, const struct op_node *n, int rank) {
-    const int64_t batch = p->n_inputs && p->input[0].rank ? p->input[0].dim[0] : 1;
+    const int64_t batch =
+        p->request.n_inputs && p->request.input[0].rank ? p->request.input[0].dim[0] : 1;
     const int64_t samples = ot_dims_product(n->x[0], 0, rank);
     const bool tokens = p->convolves && n->op->product && strncmp(n->op->name, "Conv", 4) != 0 &&
                         samples > batch;
@@ -111,7 +110,7 @@ void ot_layout_choose_form(const struct plan *p, struct op_node *n) {
     static const enum ot_form forced[] = {[OT_SPARSE_ALWAYS] = OT_FORM_SPARSE,
                                           [OT_SPARSE_NEVER] = OT_FORM_DENSE,
                                           [OT_SPARSE_LIVE] = OT_FORM_LIVE};
-    const ot_sparse_mode mode = p->session->options.sparse;
+    const ot_sparse_mode mode = p->request.sparse;
     const int rank = sample_rank(p, n);
     if (!rank || !ot_op_has_forms(n)) return;
     const bool rows = p->few_samples && n->op->sparse_rows && n->op->sparse_rows(n, 1);
@@ -132,12 +131,12 @@ struct lanes ot_layout_of(const struct plan *p, const struct op_node *n, struct 
 
 /* Of a weight, or of the first that has one among those that it is made of. */
 static const struct pattern *pattern_of(const struct plan *p, int v) {
-    const struct ot_session *s = p->session;
+    const struct model *model = p->model;
     const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
     const struct pattern *pattern = NULL;
     for (int i = 0; i < (m ? m->n_origins : 1) && !pattern; i++) {
         const int k = p->parameter_of[m ? m->origin[i] : v];
-        if (k >= 0) pattern = s->parameter[k].t.pattern;
+        if (k >= 0) pattern = model->parameter[k].t.pattern;
     }
     return pattern;
 }
@@ -150,7 +149,7 @@ void ot_layout_find_ways(struct plan *p) {
         bool sparse = false;
         for (int i = 0; i < node->n_in && i < 32; i++) {
             const struct pattern *pattern = node->in[i] < 0 ? NULL : pattern_of(p, node->in[i]);
-            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_ahead(p->session, op, pattern);
+            sparse |= pattern && (op->sparse_in >> i & 1) && sparse_ahead(p, op, pattern);
         }
         if (!sparse && !(op->lanes && p->leads_to_lanes[k])) continue;
         for (int i = 0; i < node->n_in; i++)
@@ -159,9 +158,9 @@ void ot_layout_find_ways(struct plan *p) {
     }
 }
 
-static bool has_sparse(const struct ot_session *s, const char *op) {
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].t.pattern && !strcmp(s->parameter[i].op, op)) return true;
+static bool has_sparse(const struct model *model, const char *op) {
+    for (int i = 0; i < model->n_parameters; i++)
+        if (model->parameter[i].t.pattern && !strcmp(model->parameter[i].op, op)) return true;
     return false;
 }
 
@@ -169,16 +168,16 @@ static bool has_sparse(const struct ot_session *s, const char *op) {
  * a network of linear layers takes wide blocks. A MatMul works on tokens: of numbers
  * [batch, tokens] or of vectors [batch, tokens, features]. */
 void ot_layout_choose_lanes(struct plan *p) {
-    const struct ot_session *s = p->session;
-    const ot_tensor *in = p->n_inputs ? &p->input[0] : NULL;
+    const struct model *model = p->model;
+    const ot_tensor *in = p->request.n_inputs ? &p->request.input[0] : NULL;
     int64_t samples = in && in->rank ? in->dim[0] : 1;
-    if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) {
+    if (has_sparse(model, "Conv") || has_sparse(model, "ConvTranspose")) {
         p->lane_count = OT_CONV_LANES;
         p->convolves = true;
         p->few_samples = ot_op_rows_pay(samples, OT_CONV_LANES);
         return;
     }
-    const bool tokens = in && has_sparse(s, "MatMul");
+    const bool tokens = in && has_sparse(model, "MatMul");
     if (tokens && in->rank == (in->type == OT_FLOAT ? 3 : 2)) samples *= in->dim[1];
     p->lane_count = width_for(samples);
 }
@@ -186,11 +185,11 @@ void ot_layout_choose_lanes(struct plan *p) {
 /* A Gemm that is the first product with a sparse weight says how many rows there really are: of
  * tokens that were merged with samples, more than the batch has. */
 void ot_layout_count_rows(struct plan *p, const struct op_node *n) {
-    const struct ot_session *s = p->session;
+    const struct model *model = p->model;
     const struct tensor *x = n->n_in > 1 ? n->x[0] : NULL, *w = x ? n->x[1] : NULL;
     if (p->has_product || !w || !w->pattern || !(n->op->sparse_in >> 1 & 1)) return;
     p->has_product = true;
-    if (has_sparse(s, "Conv") || has_sparse(s, "ConvTranspose")) return;
+    if (has_sparse(model, "Conv") || has_sparse(model, "ConvTranspose")) return;
     if (!strcmp(n->op->name, "Gemm") && x->rank == 2 && !ot_attr_int(n->node, "transA", 0))
         p->lane_count = width_for(x->dim[0]);
 }

@@ -2,16 +2,15 @@
 #include <string.h>
 
 #include "runtime/session.h"
-#include "runtime/tail.h"
 
 /* Before a target is known. */
 static ot_loss_kind guess_loss(const struct ot_session *s) {
-    const struct value *v = &s->graph->value[s->graph->output[s->loss_output]];
+    const struct value *v = &s->model->graph->value[s->model->graph->output[s->loss_output]];
     struct tail t;
-    ot_tail_find(s->graph, s->loss_output, &t);
+    ot_tail_find(s->model->graph, s->loss_output, &t);
     if (t.n)
-        return strcmp(ot_tail_activation(s->graph, &t), "Sigmoid") ? OT_LOSS_CROSS_ENTROPY
-                                                                   : OT_LOSS_BCE;
+        return strcmp(ot_tail_activation(s->model->graph, &t), "Sigmoid") ? OT_LOSS_CROSS_ENTROPY
+                                                                          : OT_LOSS_BCE;
     if (v->rank < 0) return OT_LOSS_CROSS_ENTROPY;
     return v->rank >= 2 && (v->dim[1] != 1 || v->dim[v->rank - 1] != 1) ? OT_LOSS_CROSS_ENTROPY
                                                                         : OT_LOSS_MSE;
@@ -28,12 +27,12 @@ void ot_session_reset_loss(struct ot_session *s) {
 /* Scores were taken for probabilities along one axis; the classes have to stand along it. */
 static ot_status check_axis(const struct plan *p, const struct loss *loss, ot_error *err) {
     const struct plan *part = p->parts ? p->part[0] : p;
-    const struct ot_session *s = p->session;
+    const struct graph *g = p->model->graph;
     if (!part->is_skipped || !loss->axis || part->class_axis == loss->axis) return OT_OK;
     return ot_fail(err, OT_ERROR_UNSUPPORTED,
                    "%s along axis %d of output '%s', which is a Softmax along %s axis",
                    ot_loss_name(loss->kind), loss->axis,
-                   s->graph->value[s->graph->output[s->loss_output]].name,
+                   g->value[g->output[p->request.loss_output]].name,
                    part->class_axis > 0 ? "another" : "no single");
 }
 
@@ -80,38 +79,41 @@ static ot_status settle(struct ot_session *s, const struct loss_output *o, const
 
 /* May change s->loss_kind. */
 static ot_status make_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n, const ot_tensor *target, struct plan **plan, struct goal *goal,
+                           int n, const ot_tensor *target, struct bound **bound, struct goal *goal,
                            ot_error *err) {
     struct tensor t;
     struct loss loss;
-    OT_TRY(ot_session_plan(s, kind, inputs, n, plan, err));
-    OT_TRY(ot_plan_check(*plan, inputs, err));
-    struct loss_output o = ot_plan_loss_output(*plan, inputs, &t);
+    OT_TRY(ot_session_plan(s, kind, inputs, n, bound, err));
+    OT_TRY(ot_bound_check(*bound, inputs, err));
+    struct loss_output o = ot_plan_loss_output((*bound)->plan, inputs, s->loss_axis, &t);
     OT_TRY(settle(s, &o, target, true, &loss, err));
-    if ((*plan)->skips != ot_plan_skips(*plan)) {
-        OT_TRY(ot_session_plan(s, kind, inputs, n, plan, err));
-        o = ot_plan_loss_output(*plan, inputs, &t);
+    if ((*bound)->plan->skips != ot_plan_skips((*bound)->plan, s->loss_kind)) {
+        OT_TRY(ot_session_plan(s, kind, inputs, n, bound, err));
+        o = ot_plan_loss_output((*bound)->plan, inputs, s->loss_axis, &t);
         OT_TRY(
             ot_loss_make(&s->loss, s->loss_kind, &o, target ? target : o.tokens, true, &loss, err));
     }
-    OT_TRY(check_axis(*plan, &loss, err));
-    struct plan *p = *plan;
+    OT_TRY(check_axis((*bound)->plan, &loss, err));
+    struct bound *b = *bound;
     goal->target = target ? target : o.tokens;
-    goal->mask = loss.kind == OT_LOSS_NEXT_TOKEN ? ot_find_mask(s, goal->target, inputs, n) : NULL;
+    goal->mask =
+        loss.kind == OT_LOSS_NEXT_TOKEN ? ot_find_mask(b->plan, goal->target, inputs) : NULL;
     const struct loss_run run = {&loss, &t, goal->target, goal->mask, 0};
     OT_TRY(ot_loss_count(&run, &goal->total, err));
     note_axis(s, &t, goal->target, &loss);
-    p->loss = loss;
-    ot_loss_target(&loss, &t, &p->target);
-    goal->loss = &p->loss;
+    b->loss = loss;
+    for (int k = 0; k < 2; k++)
+        if (b->part[k]) b->part[k]->loss = loss;
+    ot_loss_target(&loss, &t, &b->target);
+    goal->loss = &b->loss;
     return OT_OK;
 }
 
 ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          const ot_tensor *target, struct plan **plan, struct goal *goal,
+                          const ot_tensor *target, struct bound **bound, struct goal *goal,
                           ot_error *err) {
     const ot_loss_kind before = s->loss_kind;
-    const ot_status status = make_goal(s, kind, inputs, n, target, plan, goal, err);
+    const ot_status status = make_goal(s, kind, inputs, n, target, bound, goal, err);
     if (status) {
         s->loss_kind = before;
         return status;
@@ -126,21 +128,21 @@ ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_te
 /* The output's shape: as the file says where that leaves nothing open, else of a plan. */
 static ot_status find_output(struct ot_session *s, const ot_tensor *inputs, int n,
                              struct loss_output *o, struct tensor *t, ot_error *err) {
-    const struct value *v = &s->graph->value[s->graph->output[s->loss_output]];
-    struct plan *p = NULL;
+    const struct value *v = &s->model->graph->value[s->model->graph->output[s->loss_output]];
+    struct bound *b = NULL;
     struct tail tail;
-    ot_tail_find(s->graph, s->loss_output, &tail);
+    ot_tail_find(s->model->graph, s->loss_output, &tail);
     bool known = v->type == OT_FLOAT && (v->rank == 1 || (v->rank == 2 && v->dim[1] > 0));
     if (known) {
         *t = (struct tensor){.type = OT_FLOAT, .rank = v->rank};
         t->dim[0] = ot_batch_of(inputs, n);
         t->dim[1] = v->rank > 1 ? v->dim[1] : 0;
         *o = (struct loss_output){
-            .t = t, .sigmoid = !strcmp(ot_tail_activation(s->graph, &tail), "Sigmoid")};
+            .t = t, .sigmoid = !strcmp(ot_tail_activation(s->model->graph, &tail), "Sigmoid")};
         return OT_OK;
     }
-    OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &p, err));
-    *o = ot_plan_loss_output(p, inputs, t);
+    OT_TRY(ot_session_plan(s, OT_PLAN_EVAL, inputs, n, &b, err));
+    *o = ot_plan_loss_output(b->plan, inputs, s->loss_axis, t);
     return OT_OK;
 }
 
@@ -166,9 +168,9 @@ ot_status ot_choose_loss(ot_session *s, const ot_tensor *inputs, int n, const ot
     struct tensor t;
     struct loss loss;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    if (n != s->graph->n_inputs)
+    if (n != s->model->graph->n_inputs)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d",
-                       s->graph->n_inputs, n);
+                       s->model->graph->n_inputs, n);
     if (targets) OT_TRY(check_data(targets, err));
     const ot_loss_kind before = s->loss_kind;
     ot_status status = find_output(s, inputs, n, &o, &t, err);

@@ -10,8 +10,6 @@
 
 #include "runtime/fuse.h"
 #include "runtime/missed.h"
-#include "runtime/session.h"
-#include "runtime/tail.h"
 #include "runtime/moved.h"
 
 /* ---- one node ---- */
@@ -28,11 +26,10 @@ static ot_status find_inputs(struct plan *p, struct op_node *n, ot_error *err) {
 
 /* For those who ask what became of the weights that value v is, or is made of. */
 static void note_sparse(struct plan *p, int v, bool sparse) {
-    const struct ot_session *s = p->session;
     const struct moved *m = p->moved[v] ? &p->moved[v]->from : NULL;
     for (int i = 0; i < (m ? m->n_origins : 1); i++) {
         const int k = p->parameter_of[m ? m->origin[i] : v];
-        if (k >= 0) s->parameter[k].is_sparse = sparse;
+        if (k >= 0) p->seen[k] = sparse ? OT_SEEN_SPARSE : OT_SEEN_DENSE;
     }
 }
 
@@ -153,7 +150,7 @@ static void close_needs(const struct plan *p, bool *needed) {
             if (g->node[k].in[i] >= 0) need(p, g->node[k].in[i], needed);
 }
 
-static int loss_value(const struct plan *p) { return p->graph->output[p->session->loss_output]; }
+static int loss_value(const struct plan *p) { return p->graph->output[p->request.loss_output]; }
 
 static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) {
     return (ot_gradient_makes(p, v) ? ot_gradient_result : ot_lower_dense)(p, v, e, err);
@@ -161,7 +158,7 @@ static ot_status result(struct plan *p, int v, struct entry **e, ot_error *err) 
 
 static ot_status finish_results(struct plan *p, ot_error *err) {
     const struct graph *g = p->graph;
-    if (!ot_plan_has_outputs(p->kind)) {
+    if (!ot_plan_has_outputs(p->request.kind)) {
         OT_TRY(ot_lower_dense(p, loss_value(p), &p->logits, err));
         p->class_axis = ot_tail_axis(p);
         return ot_plan_expect_target(p, err);
@@ -191,7 +188,7 @@ static ot_status check_differentiable(const struct plan *p, ot_error *err) {
     for (int i = 0; i < p->n_nodes; i++) {
         const struct op_node *n = &p->node[i]->n;
         if (!stops_gradient(n)) continue;
-        ot_log(&p->session->log, OT_LOG_WARNING,
+        ot_log(p->compiler.log, OT_LOG_WARNING,
                "node %d '%s' (%s) has no gradient: freeze the weights before it", n->index,
                n->node->name, n->op->name);
         if (!stops++)
@@ -214,8 +211,8 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     OT_TRY(ot_moved_choose(p, err));
     ot_layout_choose_lanes(p);
     ot_layout_find_ways(p);
-    for (int i = 0; i < p->n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
-    if (ot_plan_has_outputs(p->kind))
+    for (int i = 0; i < p->request.n_inputs; i++) p->rows[g->input[i]] = p->input_entry[i];
+    if (ot_plan_has_outputs(p->request.kind))
         for (int i = 0; i < g->n_outputs; i++) need(p, g->output[i], needed);
     else
         need(p, loss_value(p), needed);
@@ -227,14 +224,14 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
         close_needs(p, needed);
     }
     OT_TRY(ot_gradient_sources(p, needed, err));
-    if (!ot_plan_has_outputs(p->kind)) ot_tail_find(g, p->session->loss_output, &p->tail);
-    p->skips = ot_plan_skips(p);
+    if (!ot_plan_has_outputs(p->request.kind)) ot_tail_find(g, p->request.loss_output, &p->tail);
+    p->skips = ot_plan_skips(p, p->request.loss_kind);
     if (p->skips) ot_tail_choose(p, needed, passed);
     p->is_skipped = p->skips && passed[p->tail.node[p->tail.n - 1]];
-    OT_TRY(ot_fuse(p, needed, p->kind == OT_PLAN_RUN ? y : loss_value(p), err));
+    OT_TRY(ot_fuse(p, needed, p->request.kind == OT_PLAN_RUN ? y : loss_value(p), err));
     for (int k = 0; k < g->n_nodes; k++)
         if (needed[k] && &g->node[k] != p->gradient) OT_TRY(lower_nodes(p, k, passed, err));
-    if (!p->session->options.apart) OT_TRY(ot_missed_norms(p, needed, err));
+    if (!p->request.apart) OT_TRY(ot_missed_norms(p, needed, err));
     OT_TRY(finish_results(p, err));
     if (p->gradient) {
         OT_TRY(ot_lower_dense(p, y, &p->logits, err));

@@ -3,7 +3,6 @@
 #define OT_RUNTIME_LOWER_H
 
 #include "runtime/plan.h"
-#include "runtime/session.h"
 
 static const struct lanes OT_ROWS = {0, 0};
 

@@ -100,16 +100,18 @@ static ot_status set_pattern(struct masks *m, int root, ot_error *err) {
     const int64_t count = ot_elements(t);
     const enum weight_use use = t->type == OT_FLOAT ? m->use[root] : USE_ROWS;
     const int64_t rows = ot_dims_product(t, 0, use == USE_STACKED ? 2 : 1);
-    int64_t *position = ot_block_alloc(&m->s->allocator, (size_t)count, sizeof *position), n = 0;
+    int64_t *position =
+                ot_block_alloc(&m->compiler->model->allocator, (size_t)count, sizeof *position),
+            n = 0;
     struct pattern *pattern = NULL;
     if (!position) return ot_masked_no_memory(err);
     for (int64_t i = 0; i < count; i++)
         if (ot_bit(m->seen[root], i)) position[n++] = i;
     ot_status status = n == count
                            ? OT_OK
-                           : ot_pattern_new(&m->s->allocator, rows, count / rows,
+                           : ot_pattern_new(&m->compiler->model->allocator, rows, count / rows,
                                             use == USE_COLUMNS, position, n, NULL, &pattern, err);
-    ot_block_free(&m->s->allocator, position);
+    ot_block_free(&m->compiler->model->allocator, position);
     v->open = pattern;
     return status;
 }
@@ -181,9 +183,10 @@ static ot_status all(struct masks *m, ot_error *err) {
     return bypass(m, err);
 }
 
-ot_status ot_masks_fold(struct ot_session *s, ot_error *err) {
-    struct masks m = {.s = s, .g = s->graph};
-    ot_arena_init(&m.arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
+ot_status ot_masks_fold(const struct compiler *c, const struct kernels *kernels,
+                        size_t memory_bytes, ot_error *err) {
+    struct masks m = {.compiler = c, .kernels = kernels, .g = c->model->graph};
+    ot_arena_init(&m.arena, &c->model->allocator, memory_bytes);
     const ot_status status = all(&m, err);
     ot_arena_free(&m.arena);
     return status;

@@ -15,12 +15,11 @@
 #ifndef OT_RUNTIME_MASKED_H
 #define OT_RUNTIME_MASKED_H
 
-#include "runtime/base/error.h"
-
-struct ot_session;
+#include "runtime/plan.h"
 
 /* For a graph that was just imported, before its parameters are found: sets open, mask and is_mask
  * of its values. */
-ot_status ot_masks_fold(struct ot_session *s, ot_error *err);
+ot_status ot_masks_fold(const struct compiler *c, const struct kernels *kernels,
+                        size_t memory_bytes, ot_error *err);
 
 #endif

@@ -191,7 +191,7 @@ static bool try_input(struct masks *m, int k, int i, ot_status *status) {
     if (found.root < 0 || m->n == m->room) return false;
     const int64_t count = ot_elements(m->g->value[found.root].constant);
     if (count > m->budget) return false;
-    ot_const_begin(&e, m->s, ((size_t)1 << 20) + 64 * (size_t)count);
+    ot_const_begin(&e, m->compiler, m->kernels, ((size_t)1 << 20) + 64 * (size_t)count);
     const bool is = is_masking(&e, m, &found, status);
     m->budget -= (found.count ? count : 0) + (int64_t)(e.arena.used / sizeof(float));
     ot_const_end(&e);

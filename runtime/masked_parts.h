@@ -6,7 +6,6 @@
 
 #include "onnx/import.h"
 #include "runtime/const_value.h"
-#include "runtime/session.h"
 
 /* A node that lets some elements of input `input` through, and zeros elsewhere. */
 struct masking {
@@ -20,7 +19,8 @@ struct masking {
 };
 
 struct masks {
-    struct ot_session *s;
+    const struct compiler *compiler;
+    const struct kernels *kernels;
     struct graph *g;
     struct arena arena;   /* for the time of this work */
     int *origin;          /* of each value: the weight whose elements it holds, or -1 */

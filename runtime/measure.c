@@ -22,7 +22,7 @@ struct direction {
 };
 
 struct measure {
-    struct plan *p;
+    struct bound *b;
     const struct plan_node *pn;
     struct op_node *n;
     float *moved;  /* the input that moves */
@@ -45,7 +45,7 @@ static bool counts(const struct op_node *n, int j) {
 static ot_status run(struct measure *m, bool backward, ot_error *err) {
     struct op_node *n = m->n;
     const int scratch = backward ? m->pn->backward_scratch : m->pn->forward_scratch;
-    n->scratch = scratch >= 0 ? m->p->block + m->p->buffer[scratch].offset : NULL;
+    n->scratch = scratch >= 0 ? m->b->block + m->b->plan->buffer[scratch].offset : NULL;
     (backward ? n->op->backward : n->op->forward)(n);
     return ot_op_fault(n, err);
 }
@@ -181,8 +181,8 @@ static ot_status measure_node(struct measure *m, struct plan_node *pn, ot_error 
 /* Room for any input, and for all outputs of any node. */
 static ot_status make_room(struct measure *m, const ot_allocator *al, ot_error *err) {
     int64_t in = 1, out = 1;
-    for (int k = 0; k < m->p->n_nodes; k++) {
-        const struct op_node *n = &m->p->node[k]->n;
+    for (int k = 0; k < m->b->plan->n_nodes; k++) {
+        const struct op_node *n = &m->b->node[k].n;
         int64_t sum = 0;
         for (int i = 0; i < n->n_in; i++)
             if (n->dx[i] && ot_count(n->x[i]) > in) in = ot_count(n->x[i]);
@@ -201,13 +201,13 @@ ot_status ot_measure_gradients(ot_session *s, const ot_tensor *inputs, int n, ot
     struct measure m = {.write = write, .context = context};
     if ((!inputs && n) || !write)
         return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or write is NULL");
-    OT_TRY(ot_session_plan(s, OT_PLAN_MEASURE, inputs, n, &m.p, err));
-    OT_TRY(ot_plan_check(m.p, inputs, err));
+    OT_TRY(ot_session_plan(s, OT_PLAN_MEASURE, inputs, n, &m.b, err));
+    OT_TRY(ot_bound_check(m.b, inputs, err));
     OT_TRY(ot_session_save_statistics(s, err));
     ot_status status = make_room(&m, &s->allocator, err);
-    if (!status) status = ot_plan_forward(m.p, inputs, err);
-    for (int k = 0; k < m.p->n_nodes && !status; k++)
-        status = measure_node(&m, m.p->node[k], err);
+    if (!status) status = ot_bound_forward(m.b, inputs, err);
+    for (int k = 0; k < m.b->plan->n_nodes && !status; k++)
+        status = measure_node(&m, &m.b->node[k], err);
     ot_session_restore_statistics(s);
     ot_block_free(&s->allocator, m.moved);
     ot_block_free(&s->allocator, m.before);

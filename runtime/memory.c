@@ -5,7 +5,6 @@
  * takes over the buffer of an input that is read for the last time. place.c says where they stand.
  */
 #include "runtime/place.h"
-#include "runtime/session.h"
 
 enum { ALIGN = 64 };
 
@@ -55,15 +54,15 @@ static void find_lifetimes(struct plan *p) {
     for (int s = 0; s < p->n_steps; s++) touch_step(p, s);
     /* the host reads outputs when all steps have run, or those of forward; what it writes then is
      * there when backward begins. Gradients of inputs it reads at the end. */
-    const bool halves = p->kind >= OT_PLAN_OUTPUTS;
+    const bool halves = p->request.kind >= OT_PLAN_OUTPUTS;
     for (int i = 0; i < p->n_outputs; i++) {
         touch(p, p->output[i], halves ? p->n_forward : p->n_steps);
         touch(p, p->output_gradient[i], p->n_forward);
     }
-    for (int i = 0; i < p->n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
+    for (int i = 0; i < p->request.n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
     for (int i = 0; i < p->n_buffers; i++)
         if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
-    for (int i = 0; i < p->n_buffers && p->kind == OT_PLAN_MEASURE; i++) {
+    for (int i = 0; i < p->n_buffers && p->request.kind == OT_PLAN_MEASURE; i++) {
         p->buffer[i].first = p->buffer[i].again = 0;
         p->buffer[i].last = p->buffer[i].rest = p->n_steps;
     }
@@ -109,6 +108,6 @@ ot_status ot_plan_memory(struct plan *p, ot_error *err) {
     }
     find_lifetimes(p);
     share_buffers(p);
-    return ot_place(&p->session->allocator, p->buffer, p->n_buffers, p->n_steps + 1,
-                    &p->block_bytes, &p->bound, err);
+    return ot_place(&p->model->allocator, p->buffer, p->n_buffers, p->n_steps + 1, &p->block_bytes,
+                    &p->bound, err);
 }

@@ -28,15 +28,15 @@ static bool is_fixed(const struct graph *g, const struct moved *m) {
 
 /* All weights, one with a pattern at least, and not too many slots to number. */
 static bool has_slots(const struct plan *p, const struct moved *m) {
-    const struct ot_session *s = p->session;
+    const struct model *model = p->model;
     int64_t slots = 0;
     bool pattern = false;
     for (int i = 0; i < m->n_origins; i++) {
         const int k = p->parameter_of[m->origin[i]];
-        if (k < 0 || s->parameter[k].dequantizer >= 0) return false;
-        pattern |= s->parameter[k].t.pattern != NULL;
-        slots += ot_count(&s->parameter[k].t);
-        if (slots > INT32_MAX || ot_elements(&s->parameter[k].t) > INT32_MAX) return false;
+        if (k < 0 || model->parameter[k].dequantizer >= 0) return false;
+        pattern |= model->parameter[k].t.pattern != NULL;
+        slots += ot_count(&model->parameter[k].t);
+        if (slots > INT32_MAX || ot_elements(&model->parameter[k].t) > INT32_MAX) return false;
     }
     return pattern;
 }
@@ -219,11 +219,10 @@ static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *e
 }
 
 ot_status ot_moved_make(struct plan *p, int v, ot_error *err) {
-    const struct ot_session *s = p->session;
     struct mover w = {.p = p, .m = &p->moved[v]->from};
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     if (!node) return ot_plan_no_memory(err);
-    ot_arena_init(&w.arena, &s->allocator, (size_t)s->options.limits.memory_bytes);
+    ot_arena_init(&w.arena, &p->model->allocator, p->request.memory_bytes);
     ot_status status = move_all(&w, err);
     if (!status) status = add_node(&w, v, node, err);
     ot_arena_free(&w.arena);

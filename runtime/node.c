@@ -22,15 +22,14 @@ struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct 
                           .y = pointers + in,
                           .dx = pointers + in + out,
                           .dy = pointers + 2 * in + out,
-                          .training = ot_plan_trains(p->kind),
-                          .bn = p->session->options.bn,
+                          .training = ot_plan_trains(p->request.kind),
+                          .bn = p->request.bn,
                           .batch_from = p->batch_from,
                           .batch_to = p->batch_to,
                           .plan = plan,
-                          .kernels = p->session->kernels,
-                          .pool = p->session->pool,
-                          .arena = arena,
-                          .context = &p->session->context};
+                          .kernels = p->request.kernels,
+                          .pool = p->compiler.pool,
+                          .arena = arena};
     pn->save = pn->forward_scratch = pn->backward_scratch = -1;
     return pn;
 }

@@ -154,8 +154,9 @@ typedef struct ot_options {
     ot_allocator allocator;           /* all NULL: the C library's */
     ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
     void *log_context;
-    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and
-                                       * ot_prepare call it, too */
+    int plans;                        /* kept for other kinds of steps and shapes of inputs, as far
+                                       * as limits.memory_bytes has room; 0: 16 */
+    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open calls it, too */
     void *parallel_context;
     const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of
                                        * their declared type and shape, every element VALUE, and no

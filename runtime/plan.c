@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "runtime/session.h"
-
 static bool room(struct plan *p, void *array, int n, int *capacity, size_t size) {
     if (n < *capacity) return true;
     int grown = *capacity ? 2 * *capacity : 64;
@@ -22,6 +20,7 @@ struct entry *ot_plan_entry(struct plan *p, const char *name) {
     if (!e || !room(p, &p->entries, p->n_entries, &p->entry_capacity, sizeof *p->entries))
         return NULL;
     e->name = name;
+    e->number = p->n_entries;
     e->buffer = e->parameter = e->input = -1;
     p->entries[p->n_entries++] = e;
     return e;
@@ -44,18 +43,39 @@ ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err) {
     return OT_OK;
 }
 
-static void close_nodes(struct plan *p) {
-    for (int s = 0; s < p->n_steps; s++)
-        if (p->step[s].kind == OT_STEP_FORWARD) ot_op_close(p->step[s].node);
+/* ---- life ---- */
+
+struct plan *ot_plan_alloc(const struct compiler *c, const struct request *r) {
+    struct plan *p = ot_block_alloc(&c->model->allocator, 1, sizeof *p);
+    if (!p) return NULL;
+    atomic_init(&p->references, 1);
+    p->request = *r;
+    p->compiler = *c;
+    p->model = c->model;
+    p->graph = c->model->graph;
+    p->parameter_of = c->model->parameter_of;
+    ot_arena_init(&p->arena, &c->model->allocator, r->memory_bytes);
+    return p;
 }
 
-void ot_plan_free(struct plan *p) {
-    if (!p) return;
-    ot_allocator al = p->session->allocator;
-    for (int k = 0; k < 2; k++) ot_plan_free(p->part[k]);
-    close_nodes(p);
+struct plan *ot_plan_ref(struct plan *p) {
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+void ot_plan_unref(struct plan *p) {
+    if (!p || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) > 1) return;
+    const ot_allocator al = p->model->allocator;
+    for (int k = 0; k < 2; k++) ot_plan_unref(p->part[k]);
     for (int i = 0; i < p->n_nodes; i++)
         if (p->node[i]->n.op->release) p->node[i]->n.op->release(&p->node[i]->n);
     ot_arena_free(&p->arena);
     ot_block_free(&al, p);
+}
+
+size_t ot_plan_bytes(const struct plan *p) {
+    size_t bytes = p->arena.held;
+    for (int k = 0; k < 2; k++)
+        if (p->part[k]) bytes += ot_plan_bytes(p->part[k]);
+    return bytes;
 }

@@ -3,38 +3,21 @@
  * ot_plan_new (compile.c) takes the inputs' shapes (inputs.c), unrolls the loops of the graph
  * (unroll.c) and walks it once: lower.c makes an op_node of every node that the result needs
  * (layouts: layout.c, values.c; shapes and folding: node.c), join.c joins neighbours, autodiff.c
- * appends the backward steps, memory.c gives every buffer its place in one block. Running it is one
- * loop over the steps (run.c, step.c, bind.c). Every plan prints itself (print.c).
+ * appends the backward steps, memory.c gives every buffer its place in one block. A plan
+ * knows neither session nor weights nor threads: context.h runs it.
  */
 #ifndef OT_RUNTIME_PLAN_H
 #define OT_RUNTIME_PLAN_H
 
-#include "ops/op.h"
+#include <stdatomic.h>
+
 #include "runtime/finite.h"
-#include "runtime/loss.h"
-#include "runtime/parameter.h"
-#include "runtime/logits.h"
+#include "runtime/model.h"
+#include "runtime/request.h"
+#include "runtime/tail.h"
 
 /* Lanes of a network with convolutions: one vector of the widest instruction set a pixel. */
 enum { OT_CONV_LANES = 16 };
-
-/* What a plan computes. */
-enum plan_kind {
-    OT_PLAN_RUN = 0, /* all outputs, inference form */
-    OT_PLAN_EVAL,    /* the loss, inference form */
-    OT_PLAN_TRAIN,   /* the loss and the gradients of all trainable parameters */
-    OT_PLAN_OUTPUTS, /* all outputs, training form, and the same gradients from theirs */
-    OT_PLAN_MEASURE  /* the same with nothing overwritten, for measure.c */
-};
-
-/* Whether a plan has a backward half. */
-static inline bool ot_plan_trains(enum plan_kind kind) {
-    return kind >= OT_PLAN_TRAIN;
-}
-/* Whether its results are the model's outputs; else the loss. */
-static inline bool ot_plan_has_outputs(enum plan_kind kind) {
-    return kind == OT_PLAN_RUN || kind >= OT_PLAN_OUTPUTS;
-}
 
 /* A piece of the plan's block, alive over steps [first, rest] and [again, last]. Where nothing is
  * computed again, both are [first, last]. */
@@ -48,6 +31,7 @@ struct buffer {
 struct entry {
     struct tensor t;
     const char *name;
+    int number;         /* in plan->entries */
     int buffer;         /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
     int parameter;      /* whose value it is, or -1 */
     int input;          /* of the model, or -1 */
@@ -90,21 +74,34 @@ struct step {
 /* An op_node with what only the plan knows. */
 struct plan_node {
     struct op_node n;
+    int number;                                  /* in plan->node */
     int save, forward_scratch, backward_scratch; /* buffers, or -1 */
     bool is_view;
     bool gone; /* into another node */
 };
 
-struct plan {
-    struct plan *next; /* the session keeps them in order of use */
-    enum plan_kind kind;
-    struct arena arena;
-    struct ot_session *session;
-    const struct graph *graph; /* the session's, its loops unrolled */
-    const int *parameter_of;   /* value of the graph -> parameter of the session, or -1 */
+/* Who makes plans: what a plan needs while it is made, and forgets. */
+struct compiler {
+    const struct model *model;
+    struct pool *pool;
+    const struct log *log;
+};
 
-    int n_inputs;
-    ot_tensor *input; /* the shapes it was made for */
+/* How a parameter is computed with. */
+enum form_seen { OT_SEEN_NOT = 0, OT_SEEN_DENSE, OT_SEEN_SPARSE };
+
+/* What is to be computed, for one request. Nothing here changes once the plan is made: contexts
+ * (context.h) bind it to memory and weights, and run it. */
+struct plan {
+    struct plan *next; /* a store keeps them in order of use */
+    atomic_int references;
+    struct request request; /* its arrays are the plan's own */
+    struct arena arena;
+    struct compiler compiler; /* zeroed when the plan is made */
+    const struct model *model;
+    const struct graph *graph; /* the model's, its loops unrolled */
+    const int *parameter_of;   /* value of the graph -> parameter of the model, or -1 */
+
     struct entry **input_entry;
     int n_outputs;
     struct entry **output; /* RUN, OUTPUTS */
@@ -115,20 +112,18 @@ struct plan {
     bool skips;           /* the loss wants what goes into the tail's activation ... */
     bool is_skipped;      /* ... and gets it */
     int class_axis;       /* as ot_tail_axis says */
-    struct loss loss;     /* of the last step, or what is expected */
-    struct tensor target; /* shape that the loss expects */
+    struct loss loss;     /* what is expected before a target is known */
+    struct tensor target; /* shape that this loss expects */
     bool *trains; /* parameters that get a gradient; NULL: none */
+    unsigned char *seen; /* of each parameter: enum form_seen */
     bool mixes;   /* a sample's result depends on the others of its batch */
     bool ordered; /* a loop has as many iterations as the batch samples: they may be steps */
-    bool frugal;  /* memory is short: what can be is computed again */
     int n_again;  /* forward steps in the backward half */
 
     /* Of a plan that is divided into micro-batches (divide.c), which has no steps of its own. */
     int64_t parts, batch; /* parts 0: not divided */
     struct plan *part[2]; /* the second, a sample smaller, or NULL */
     bool *divided;        /* inputs that are cut along the batch */
-    ot_tensor *slice;     /* inputs of the part that runs */
-    int64_t done;         /* parts that the last run has done */
 
     int n_nodes, node_capacity;
     struct plan_node **node; /* in forward order, internal operators included */
@@ -138,7 +133,6 @@ struct plan {
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
     size_t block_bytes, bound; /* bound: the bytes alive in the fullest step */
-    char *block;               /* the session's, as pointers have been set to it */
     struct entry **entries; /* all that have a buffer or a view */
     int n_entries, entry_capacity;
 
@@ -155,65 +149,48 @@ struct plan {
     int64_t batch_from, batch_to;
 };
 
-/* frugal: no activation is kept for the backward half that can be computed again. */
-ot_status ot_plan_new(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                      bool frugal, struct plan **plan, ot_error *err);
+/* An empty plan, whose request shares the arrays of r; NULL: out of memory. */
+struct plan *ot_plan_alloc(const struct compiler *c, const struct request *r);
+/* The arrays of the request are copied. */
+ot_status ot_plan_new(const struct compiler *c, const struct request *r, struct plan **plan,
+                      ot_error *err);
 /* For micro-batches of `rows` samples of these inputs; OT_ERROR_LIMIT where the output is not by
  * sample. */
-ot_status ot_plan_new_part(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n, int64_t rows, bool frugal, struct plan **plan, ot_error *err);
+ot_status ot_plan_new_part(const struct compiler *c, const struct request *r, int64_t rows,
+                           struct plan **plan, ot_error *err);
 /* Of `parts` micro-batches, of ot_part_rows samples, or one less. */
-ot_status ot_plan_new_divided(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                              int n, int64_t parts, bool frugal, struct plan **plan,
-                              ot_error *err);
+ot_status ot_plan_new_divided(const struct compiler *c, const struct request *r, int64_t parts,
+                              struct plan **plan, ot_error *err);
+/* Copies the arrays of the request, which the plan outlives, into this arena. */
+ot_status ot_plan_keep_request(struct plan *p, struct arena *arena, ot_error *err);
+struct plan *ot_plan_ref(struct plan *p);
+/* The last one frees it; NULL is fine. */
+void ot_plan_unref(struct plan *p);
 int64_t ot_part_rows(int64_t batch, int64_t parts);
 /* The first dimension of the first input that has one; 0: none has. */
 int64_t ot_batch_of(const ot_tensor *inputs, int n);
-void ot_plan_free(struct plan *p); /* NULL is fine */
-bool ot_plan_fits(const struct plan *p, enum plan_kind kind, const ot_tensor *inputs, int n);
+/* Bytes of the plan itself, its parts included. */
+size_t ot_plan_bytes(const struct plan *p);
+/* Is it the plan for this request? */
+bool ot_plan_fits(const struct plan *p, const struct request *r);
 
 /* The stages, in order. The first takes the shapes over, where the model has such inputs. */
-ot_status ot_plan_take_inputs(struct plan *p, const ot_tensor *inputs, int n, ot_error *err);
-/* p->graph becomes the session's graph with every loop unrolled for the shapes of the plan. */
-ot_status ot_unroll(struct plan *p, ot_error *err);
+ot_status ot_plan_take_inputs(struct plan *p, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
 ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err);
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
 
-/* Sets pointers into the session's block. */
-void ot_plan_bind(struct plan *p);
-
-/* What a run is to reach: the loss on `target`, added to `result`. */
-struct goal {
-    const struct loss *loss;
-    const ot_tensor *target, *mask; /* mask: of next_token; NULL: none */
-    int64_t total; /* targets that count in the whole batch */
-    int64_t unit;  /* what gradients are divided by: `total`, or that of an earlier batch */
-    ot_result *result;
-};
-
-/* Looks at the inputs. */
-ot_status ot_plan_check(const struct plan *p, const ot_tensor *inputs, ot_error *err);
+/* The output of the whole batch, in *t, as a loss sees it; loss_axis as in the request. A Softmax
+ * that is skipped may name an axis that the output has not: no hint. */
+struct loss_output ot_plan_loss_output(const struct plan *p, const ot_tensor *inputs, int loss_axis,
+                                       struct tensor *t);
+/* The input of a language model that tells which tokens count; NULL: there is none. */
+const ot_tensor *ot_find_mask(const struct plan *p, const ot_tensor *tokens,
+                              const ot_tensor *inputs);
 /* Sets p->loss and p->target to what a loss without a known target is expected to be. */
 ot_status ot_plan_expect_target(struct plan *p, ot_error *err);
-/* Runs all steps on what has been checked. Adds to the parameters' gradients. */
-ot_status ot_plan_run(struct plan *p, const ot_tensor *inputs, const struct goal *goal,
-                      ot_error *err);
-/* Points the plan's tensors at the session's block and at the inputs. */
-void ot_plan_set_inputs(struct plan *p, const ot_tensor *inputs);
-ot_status ot_run_step(struct plan *p, struct step *step, const struct goal *goal, ot_error *err);
-/* The same with the time that it took added to the step's. */
-ot_status ot_run_step_timed(struct plan *p, struct step *step, const struct goal *goal,
-                            ot_error *err);
-/* The first n outputs as views. */
-void ot_plan_results(const struct plan *p, ot_tensor *outputs, int n);
-/* The two halves of an OUTPUTS plan, on inputs that have been checked. */
-ot_status ot_plan_forward(struct plan *p, const ot_tensor *inputs, ot_error *err);
-ot_status ot_plan_backward(struct plan *p, ot_error *err);
-
-void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context);
 
 /* What the stages share. NULL / -1 when memory is exhausted. */
 struct entry *ot_plan_entry(struct plan *p, const char *name);

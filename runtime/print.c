@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "runtime/base/pattern.h"
+#include "runtime/context.h"
 #include "runtime/missed.h"
-#include "runtime/session.h"
 
 static const char *layout_text(const struct tensor *t, char *buffer, size_t size) {
     if (!t->lanes) return "rows";
@@ -61,8 +61,8 @@ static const struct entry *made_by(const struct op_node *n, bool forward) {
     return ot_entry(t ? t : first_of(n->dy, n->n_out));
 }
 
-static void print_node(const struct plan *p, int s, char *line, size_t size) {
-    const struct step *step = &p->step[s];
+static void print_node(const struct bound *b, int s, char *line, size_t size) {
+    const struct step *step = &b->step[s];
     const struct op_node *n = step->node;
     const bool forward = step->kind != OT_STEP_BACKWARD;
     const struct tensor *x = n->n_in ? n->x[0] : NULL, *y = first_of(n->y, n->n_out);
@@ -71,8 +71,8 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
     char from[128] = "", to[128], layout[32], life[48] = "", choice[64];
     char predicted[TIME_TEXT], measured[TIME_TEXT];
     if (root->buffer >= 0)
-        snprintf(life, sizeof life, "%d-%d", p->buffer[root->buffer].first,
-                 p->buffer[root->buffer].last);
+        snprintf(life, sizeof life, "%d-%d", b->plan->buffer[root->buffer].first,
+                 b->plan->buffer[root->buffer].last);
     /* the backward pass of a product is a product for each of its two operands */
     time_text(n->predicted[!forward], predicted);
     time_text(measured_ms(step), measured);
@@ -89,19 +89,21 @@ static void print_node(const struct plan *p, int s, char *line, size_t size) {
 }
 
 /* The plan of the larger micro-batches stands for both. */
-static void print_parts(const struct plan *p, ot_write_fn *write, void *context) {
+static void print_parts(const struct bound *b, ot_write_fn *write, void *context) {
+    const struct plan *p = b->plan;
     char line[128];
     snprintf(line, sizeof line, "batch %lld in %lld micro-batches of %lld%s samples:",
              (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
              p->part[1] ? " or one less" : "");
     write(context, line);
-    ot_plan_print(p->part[0], write, context);
+    ot_bound_print(b->part[0], write, context);
 }
 
-void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
+void ot_bound_print(const struct bound *b, ot_write_fn *write, void *context) {
+    const struct plan *p = b->plan;
     char line[512], shape[128];
     if (p->parts) {
-        print_parts(p, write, context);
+        print_parts(b, write, context);
         return;
     }
     snprintf(line, sizeof line,
@@ -110,13 +112,13 @@ void ot_plan_print(const struct plan *p, ot_write_fn *write, void *context) {
              "ms pred.", "ms meas.", "sparse/dense/live", "KiB", "alive");
     write(context, line);
     for (int s = 0; s < p->n_steps; s++) {
-        const struct step *step = &p->step[s];
+        const struct step *step = &b->step[s];
         if (step->node)
-            print_node(p, s, line, sizeof line);
+            print_node(b, s, line, sizeof line);
         else
             snprintf(line, sizeof line, "%4d %-8s %-27s %-28.28s %-20s", s, kind_names[step->kind],
-                     step->kind == OT_STEP_LOSS ? ot_loss_name(p->session->loss_kind) : "",
-                     step->a->name, ot_shape_text(&step->a->t, shape, sizeof shape));
+                     step->kind == OT_STEP_LOSS ? ot_loss_name(b->loss.kind) : "", step->a->name,
+                     ot_shape_text(&step->a->t, shape, sizeof shape));
         write(context, line);
     }
     size_t sum = 0;

@@ -10,7 +10,7 @@
  * activations that is many times the share of the step's time that it is predicted to take, as is
  * the case between large dense products.
  */
-#include "runtime/session.h"
+#include "runtime/plan.h"
 
 enum { MOST_DEEP = 3, BARGAIN = 16 };
 
@@ -170,7 +170,7 @@ static ot_status write_steps(struct recompute *r, ot_error *err) {
 }
 
 ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err) {
-    const ot_allocator *al = &p->session->allocator;
+    const ot_allocator *al = &p->model->allocator;
     struct recompute r = {.p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward,
                           .frugal = frugal};
     r.fate = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.fate);

@@ -11,6 +11,8 @@
 #include "runtime/masked.h"
 #include "runtime/training.h"
 
+enum { PLANS_KEPT = 16 };
+
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
 
@@ -53,9 +55,9 @@ static void fill_limits(ot_limits *l) {
 static ot_status check_options(const ot_options *o, ot_error *err) {
     if (o->threads < 0 || o->threads > 1024)
         return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
+    if (o->plans < 0) return ot_fail(err, OT_ERROR_ARGUMENT, "plans is %d", o->plans);
     if ((unsigned)o->sparse > OT_SPARSE_LIVE || (unsigned)o->bn > OT_BN_AFFINE)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "sparse is %d or bn is %d: unknown mode",
-                       (int)o->sparse, (int)o->bn);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
     if (!(o->mask_share >= 0 && o->mask_share <= 1))
         return ot_fail(err, OT_ERROR_ARGUMENT, "mask_share is %g, not in [0, 1]", o->mask_share);
     if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
@@ -70,10 +72,9 @@ static ot_status check_node(const struct node *node, const bool *known, ot_error
     if (ot_is_loop(node)) return ot_loop_check(node, known, why);
     if (op && !op->internal) return ot_op_check(op, node, why);
     const bool branches = !*node->domain && !strcmp(node->op_type, "If");
-    return ot_fail(
-        why, OT_ERROR_UNSUPPORTED,
-        branches ? "its condition is not a constant; fix=NAME=VALUE turns an input into a constant"
-                 : "not supported");
+    return ot_fail(why, OT_ERROR_UNSUPPORTED,
+                   branches ? "its condition is no constant; fix=NAME=VALUE makes one of an input"
+                            : "not supported");
 }
 
 /* Every node that no operator takes is logged; the first one is the error. */
@@ -103,10 +104,10 @@ static ot_status check_nodes(const struct graph *g, const bool *known, const str
 }
 
 static ot_status check_operators(const struct ot_session *s, ot_error *err) {
-    bool *known = ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *known);
+    bool *known = ot_block_alloc(&s->allocator, (size_t)s->model->graph->n_values, sizeof *known);
     if (!known) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
-    ot_loop_find_known(s->graph, known);
-    const ot_status status = check_nodes(s->graph, known, &s->log, err);
+    ot_loop_find_known(s->model->graph, known);
+    const ot_status status = check_nodes(s->model->graph, known, &s->log, err);
     ot_block_free(&s->allocator, known);
     return status;
 }
@@ -118,12 +119,13 @@ static ot_status check_mask(const struct ot_session *s, ot_error *err) {
     bool negated;
     while (list && ot_glob_next(&list, glob, &negated)) {
         int matches = 0;
-        for (int i = 0; i < s->n_parameters; i++)
-            matches += ot_glob(glob, s->parameter[i].name) && s->parameter[i].t.rank > 1;
+        for (int i = 0; i < s->model->n_parameters; i++)
+            matches +=
+                ot_glob(glob, s->model->parameter[i].name) && s->model->parameter[i].t.rank > 1;
         if (!matches)
             return ot_fail(err, OT_ERROR_ARGUMENT, "mask: no matrix of weights matches '%s'", glob);
     }
-    return list && *list ? ot_fail(err, OT_ERROR_ARGUMENT, "mask: a glob has more than %d bytes",
+    return list && *list ? ot_fail(err, OT_ERROR_ARGUMENT, "mask: a glob of more than %d bytes",
                                    OT_GLOB_SIZE - 1)
                          : OT_OK;
 }
@@ -132,7 +134,8 @@ static ot_status start_threads(struct ot_session *s, ot_error *err) {
     const ot_options *o = &s->options;
     const int threads = o->threads ? o->threads : ot_usable_processors();
     const int workers = o->parallel_for ? o->parallel_workers : threads;
-    return ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context, &s->pool, err);
+    return ot_pool_new(&s->allocator, workers, o->parallel_for, o->parallel_context,
+                       &s->context.pool, err);
 }
 
 static ot_status set_up(struct ot_session *s, ot_error *err) {
@@ -141,26 +144,29 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     s->kernels = ot_kernels_find(o->isa);
     if (!s->kernels)
         return ot_fail(err, OT_ERROR_ARGUMENT, "this machine does not run isa '%s'", o->isa);
-    s->parameter_of =
-        ot_block_alloc(&s->allocator, (size_t)s->graph->n_values, sizeof *s->parameter_of);
-    if (!s->parameter_of) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
-    s->context.seed = o->seed;
+    s->model->parameter_of = ot_block_alloc(&s->allocator, (size_t)s->model->graph->n_values,
+                                            sizeof *s->model->parameter_of);
+    if (!s->model->parameter_of)
+        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the model");
+    s->context.random.seed = o->seed;
     ot_session_reset_loss(s);
-    OT_TRY(ot_masks_fold(s, err));
-    OT_TRY(ot_parameters_find(s->graph, &s->allocator, &s->parameter, &s->n_parameters,
-                              s->parameter_of, err));
+    const struct compiler compiler = {s->model, s->context.pool, &s->log};
+    OT_TRY(ot_masks_fold(&compiler, s->kernels, (size_t)o->limits.memory_bytes, err));
+    OT_TRY(ot_parameters_find(s->model->graph, &s->allocator, &s->model->parameter,
+                              &s->model->n_parameters, s->model->parameter_of, err));
+    s->context.parameter = s->model->parameter;
     OT_TRY(check_mask(s, err));
-    for (int i = 0; i < s->n_parameters; i++)
-        if (!s->parameter[i].is_number)
-            ot_parameter_wake(s->graph, s->parameter, i, s->parameter_of);
-    return s->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
+    for (int i = 0; i < s->model->n_parameters; i++)
+        if (!s->model->parameter[i].is_number)
+            ot_parameter_wake(s->model->graph, s->model->parameter, i, s->model->parameter_of);
+    return s->model->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
 }
 
 struct import_options ot_session_import(const struct ot_session *s) {
-    return (struct import_options){.fix = s->graph ? s->graph->fix : s->options.fix,
+    return (struct import_options){.fix = s->model->graph ? s->model->graph->fix : s->options.fix,
                                    .limits = s->options.limits,
                                    .allocator = s->allocator,
-                                   .pool = s->pool,
+                                   .pool = s->context.pool,
                                    .log = s->log,
                                    .training = s->options.training_info != 0,
                                    .structure = {s->options.mask_share, s->options.mask}};
@@ -171,8 +177,8 @@ static ot_status import_model(struct ot_session *s, const char *path, const void
                               size_t size, ot_error *err) {
     OT_TRY(start_threads(s, err)); /* they read large weights */
     const struct import_options import = ot_session_import(s);
-    return path ? ot_import_file(path, &import, &s->graph, err)
-                : ot_import_buffer(bytes, size, &import, &s->graph, err);
+    return path ? ot_import_file(path, &import, &s->model->graph, err)
+                : ot_import_buffer(bytes, size, &import, &s->model->graph, err);
 }
 
 static ot_status open_model(const char *path, const void *bytes, size_t size,
@@ -185,10 +191,16 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
     struct ot_session *s = ot_block_alloc(&al, 1, sizeof *s);
     if (!s) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
     s->allocator = al;
+    s->context.allocator = al;
+    s->context.allow_nonfinite = o.allow_nonfinite != 0;
     s->options = o;
     fill_limits(&s->options.limits);
+    if (!s->options.plans) s->options.plans = PLANS_KEPT;
     s->log = (struct log){o.log, o.log_context};
-    ot_status status = import_model(s, path, bytes, size, err);
+    s->model = ot_block_alloc(&al, 1, sizeof *s->model);
+    ot_status status = s->model ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
+    if (!status) s->model->allocator = al;
+    if (!status) status = import_model(s, path, bytes, size, err);
     if (!status) status = set_up(s, err);
     if (status) {
         ot_close(s);
@@ -215,12 +227,10 @@ void ot_close(ot_session *s) {
     if (!s) return;
     ot_allocator al = s->allocator;
     ot_session_drop_plans(s);
-    ot_parameters_free(&al, s->parameter, s->n_parameters);
-    ot_block_free(&al, s->parameter_of);
     ot_block_free(&al, s->statistics);
     ot_block_free(&al, s->wants_input);
-    ot_pool_free(s->pool);
-    ot_graph_free(s->graph);
+    ot_pool_free(s->context.pool);
+    ot_model_free(s->model);
     ot_block_free(&al, s);
     ot_allocator_trim(&al);
 }

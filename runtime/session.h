@@ -3,12 +3,8 @@
 #define OT_RUNTIME_SESSION_H
 
 #include "onnx/import.h"
-#include "runtime/loss.h"
+#include "runtime/context.h"
 #include "runtime/optimizer.h"
-#include "runtime/plan.h"
-#include "runtime/profile.h"
-
-enum { OT_PLANS_KEPT = 4 };
 
 /* What has been added to the gradients since the last optimizer step. The gradient of a batch is
  * a sum over its targets that count, divided by `unit`: that number of the first batch that has
@@ -24,13 +20,9 @@ struct ot_session {
     ot_allocator allocator;
     ot_options options; /* strings and callbacks as given; limits with defaults filled in */
     struct log log;
-    struct graph *graph;
-    struct pool *pool;
+    struct model *model;
     const struct kernels *kernels;
-
-    struct parameter *parameter;
-    int n_parameters;
-    int *parameter_of; /* value of the graph -> parameter, or -1 */
+    struct context context;
     int64_t head_classes; /* of a new head; 0: the model's own */
 
     ot_loss_options loss;
@@ -40,35 +32,26 @@ struct ot_session {
     int loss_axis;          /* of classes, as shapes have told: -1 the last; 0: not yet */
     struct optimizer optimizer;
     struct accumulation accumulation;
-    struct step_context context;
     double gradient_norm;
-    struct profile profile;
     const struct training *training; /* what training_info says; NULL: none was read */
     float *statistics; /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */
 
-    struct plan *plan;     /* most recently used first */
-    struct plan *forward;  /* ot_forward has run it, and ot_backward may follow; or NULL */
-    struct plan *backward; /* the last call has run its backward half; or NULL */
-    char *block;           /* of all plans */
-    size_t block_bytes;
+    struct plan *plan;      /* most recently used first */
+    struct bound *last;     /* of the first of them, or NULL */
+    struct bound *forward;  /* ot_forward has run it, and ot_backward may follow; or NULL */
+    struct bound *backward; /* the last call has run its backward half; or NULL */
 };
 
 /* The plan for these inputs, from the session's store or made now, within the memory limit. */
 ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          struct plan **plan, ot_error *err);
+                          struct bound **bound, ot_error *err);
 /* A plan with a loss, and what it is to reach; chooses the loss where that is open. result is the
  * caller's to set. */
 ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          const ot_tensor *target, struct plan **plan, struct goal *goal,
+                          const ot_tensor *target, struct bound **bound, struct goal *goal,
                           ot_error *err);
-/* What a plan's loss looks at: the output of the whole batch, whose shape *t gets. */
-struct loss_output ot_plan_loss_output(const struct plan *p, const ot_tensor *inputs,
-                                       struct tensor *t);
-/* The input of a language model that tells which tokens count; NULL: there is none. */
-const ot_tensor *ot_find_mask(const struct ot_session *s, const ot_tensor *tokens,
-                              const ot_tensor *inputs, int n);
 /* Forgets what targets have told of the loss. */
 void ot_session_reset_loss(struct ot_session *s);
 /* All bytes that count against the memory limit when this plan runs. */

@@ -3,18 +3,18 @@
 
 /* A value that no node computes: input, parameter or constant. */
 static ot_status source(struct plan *p, int v, ot_error *err) {
-    struct ot_session *s = p->session;
     const struct value *value = &p->graph->value[v];
     struct entry *e = ot_plan_entry(p, value->name);
     if (!e) return ot_plan_no_memory(err);
     int k = p->parameter_of[v];
     if (k >= 0) {
-        const struct parameter *w = &s->parameter[k];
+        const struct parameter *w = &p->model->parameter[k];
         e->t = w->t;
+        e->t.data = NULL; /* a context has it */
         e->parameter = k;
         e->weight = true;
-        e->wants = ot_plan_trains(p->kind) && ot_is_trained(w) &&
-                   !(w->is_norm && s->options.bn == OT_BN_FROZEN);
+        e->wants = ot_plan_trains(p->request.kind) && ot_is_trained(w) &&
+                   !(w->is_norm && p->request.bn == OT_BN_FROZEN);
     } else if (value->constant) {
         e->t = *value->constant;
         e->t.role = OT_ROLE_CONST;

@@ -31,13 +31,13 @@ ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err) {
     return OT_OK;
 }
 
-int ot_node_count(const ot_session *s) { return s ? s->graph->all_nodes : 0; }
+int ot_node_count(const ot_session *s) { return s ? s->model->graph->all_nodes : 0; }
 
 ot_status ot_get_node(const ot_session *s, int i, ot_node_info *info, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    if (i < 0 || i >= s->graph->all_nodes || !info)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "node %d of %d", i, s->graph->all_nodes);
-    const struct node *n = &s->graph->node[i];
+    if (i < 0 || i >= s->model->graph->all_nodes || !info)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "node %d of %d", i, s->model->graph->all_nodes);
+    const struct node *n = &s->model->graph->node[i];
     *info = (ot_node_info){
         .name = n->name, .op = n->op_type, .domain = n->domain, .opset = n->opset};
     return OT_OK;

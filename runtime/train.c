@@ -9,8 +9,8 @@
 /* ---- configuration ---- */
 
 static ot_status find_output(const ot_session *s, const char *name, int *output, ot_error *err) {
-    for (int i = 0; i < s->graph->n_outputs; i++) {
-        if (name && strcmp(s->graph->value[s->graph->output[i]].name, name)) continue;
+    for (int i = 0; i < s->model->graph->n_outputs; i++) {
+        if (name && strcmp(s->model->graph->value[s->model->graph->output[i]].name, name)) continue;
         *output = i;
         return OT_OK;
     }
@@ -36,8 +36,8 @@ ot_status ot_set_loss(ot_session *s, const ot_loss_options *options, ot_error *e
 /* Moments of what has a gradient, zeroed when they are new. */
 static ot_status need_moments(struct ot_session *s, ot_error *err) {
     int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
-    for (int i = 0; i < s->n_parameters; i++) {
-        struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        struct parameter *p = &s->model->parameter[i];
         for (int k = 0; ot_is_trained(p) && p->gradient && k < moments; k++)
             OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
     }
@@ -47,8 +47,8 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
 /* Gradients of what the plan trains. A weight that no plan reaches has none: the optimizer leaves
  * it alone, weight decay too. */
 ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err) {
-    for (int i = 0; i < s->n_parameters; i++) {
-        struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        struct parameter *p = &s->model->parameter[i];
         if (plan->trains[i]) OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
     }
     return need_moments(s, err);
@@ -59,10 +59,10 @@ static void replace_optimizer(ot_session *s, const struct optimizer *o, int kept
     const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     if (before != ot_optimizer_moments(&o->options))
         ot_session_drop_plans(s); /* other memory is left for them */
-    for (int i = 0; i < s->n_parameters; i++) {
+    for (int i = 0; i < s->model->n_parameters; i++) {
         for (int k = kept; k < OT_MOMENTS; k++) {
-            ot_block_free(&s->allocator, s->parameter[i].moment[k]);
-            s->parameter[i].moment[k] = NULL;
+            ot_block_free(&s->allocator, s->model->parameter[i].moment[k]);
+            s->model->parameter[i].moment[k] = NULL;
         }
     }
     s->optimizer = *o;
@@ -114,37 +114,37 @@ ot_status ot_get_optimizer(const ot_session *s, ot_optimizer_options *options, o
 /* Running statistics change in forward, before the loss is known to be finite. */
 ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err) {
     size_t n = 0;
-    for (int i = 0; i < s->n_parameters; i++)
-        if (s->parameter[i].is_statistic) n += (size_t)ot_count(&s->parameter[i].t);
+    for (int i = 0; i < s->model->n_parameters; i++)
+        if (s->model->parameter[i].is_statistic) n += (size_t)ot_count(&s->model->parameter[i].t);
     if (!s->statistics) s->statistics = ot_block_alloc(&s->allocator, n, sizeof *s->statistics);
     if (!s->statistics) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for statistics");
     float *to = s->statistics;
-    for (int i = 0; i < s->n_parameters; i++) {
-        if (!s->parameter[i].is_statistic) continue;
-        memcpy(to, s->parameter[i].t.data, ot_bytes(&s->parameter[i].t));
-        to += ot_count(&s->parameter[i].t);
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        if (!s->model->parameter[i].is_statistic) continue;
+        memcpy(to, s->model->parameter[i].t.data, ot_bytes(&s->model->parameter[i].t));
+        to += ot_count(&s->model->parameter[i].t);
     }
     return OT_OK;
 }
 
 void ot_session_restore_statistics(struct ot_session *s) {
     const float *from = s->statistics;
-    for (int i = 0; i < s->n_parameters; i++) {
-        if (!s->parameter[i].is_statistic) continue;
-        memcpy(s->parameter[i].t.data, from, ot_bytes(&s->parameter[i].t));
-        from += ot_count(&s->parameter[i].t);
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        if (!s->model->parameter[i].is_statistic) continue;
+        memcpy(s->model->parameter[i].t.data, from, ot_bytes(&s->model->parameter[i].t));
+        from += ot_count(&s->model->parameter[i].t);
     }
 }
 
 static ot_status check_values(const struct ot_session *s, const struct parameter *p,
                               const float *values, const char *what, ot_error *err) {
-    if (!values || ot_all_finite(s->pool, values, ot_count(&p->t))) return OT_OK;
+    if (!values || ot_all_finite(s->context.pool, values, ot_count(&p->t))) return OT_OK;
     return ot_fail(err, OT_ERROR_NUMERIC, "%s '%s' (%s) is not finite", what, p->name, p->op);
 }
 
 ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err) {
-    for (int i = 0; i < s->n_parameters; i++) {
-        const struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
         if (p->is_statistic)
             OT_TRY(check_values(s, p, ot_f(&p->t), "the running statistic", err));
     }
@@ -153,8 +153,8 @@ ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err)
 
 ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err) {
     OT_TRY(ot_session_check_statistics(s, err));
-    for (int i = 0; i < s->n_parameters; i++) {
-        const struct parameter *p = &s->parameter[i];
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
         if (!ot_is_trained(p)) continue;
         OT_TRY(check_values(s, p, ot_f(&p->t), "the weight", err));
         for (int k = 0; k < OT_MOMENTS; k++)
@@ -164,7 +164,7 @@ ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err) {
 }
 
 void ot_session_clear_gradients(struct ot_session *s) {
-    for (int i = 0; i < s->n_parameters; i++) s->parameter[i].gradient_is_zero = true;
+    for (int i = 0; i < s->model->n_parameters; i++) s->model->parameter[i].gradient_is_zero = true;
     s->accumulation = (struct accumulation){0};
 }
 
@@ -173,29 +173,29 @@ void ot_session_clear_gradients(struct ot_session *s) {
 ot_status ot_prepare(ot_session *s, int training, const ot_tensor *inputs, int n, size_t *bytes,
                      ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    struct plan *p = NULL;
+    struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &p, err));
-    if (training) OT_TRY(ot_session_need_gradients(s, p, err));
-    if (bytes) *bytes = ot_session_need(s, p);
+    OT_TRY(ot_session_plan(s, training ? OT_PLAN_TRAIN : OT_PLAN_RUN, inputs, n, &b, err));
+    if (training) OT_TRY(ot_session_need_gradients(s, b->plan, err));
+    if (bytes) *bytes = ot_session_need(s, b->plan);
     return OT_OK;
 }
 
 ot_status ot_get_target(const ot_session *s, ot_tensor *target, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    const struct plan *p = s->plan;
+    const struct bound *b = s->last;
     if (!target) return ot_fail(err, OT_ERROR_ARGUMENT, "target is NULL");
-    if (!p || ot_plan_has_outputs(p->kind))
+    if (!b || ot_plan_has_outputs(b->plan->request.kind))
         return ot_fail(err, OT_ERROR_STATE, "there is no plan with a loss: call ot_prepare");
-    *target = (ot_tensor){.type = p->target.type, .rank = p->target.rank};
-    memcpy(target->dim, p->target.dim, sizeof target->dim);
+    *target = (ot_tensor){.type = b->target.type, .rank = b->target.rank};
+    memcpy(target->dim, b->target.dim, sizeof target->dim);
     return OT_OK;
 }
 
 /* Gradients of inputs are those of this batch's loss, whatever unit those of weights have. */
-static void scale_input_gradients(struct ot_session *s, const struct plan *p, double factor) {
-    for (int i = 0; s->wants_input && i < s->graph->n_inputs; i++) {
-        const struct entry *e = s->wants_input[i] ? p->input_entry[i]->grad : NULL;
+static void scale_input_gradients(struct ot_session *s, const struct bound *b, double factor) {
+    for (int i = 0; s->wants_input && i < s->model->graph->n_inputs; i++) {
+        const struct entry *e = s->wants_input[i] ? b->input_entry[i]->grad : NULL;
         float *g = e ? e->t.data : NULL;
         for (int64_t k = 0; g && k < ot_count(&e->t); k++) g[k] = (float)(g[k] * factor);
     }
@@ -204,34 +204,34 @@ static void scale_input_gradients(struct ot_session *s, const struct plan *p, do
 ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                         ot_result *result, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    struct plan *p = NULL;
+    struct bound *b = NULL;
     ot_result r = {0};
     struct goal goal = {.result = &r};
     if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    OT_TRY(ot_session_goal(s, OT_PLAN_TRAIN, inputs, n, target, &p, &goal, err));
-    OT_TRY(ot_session_need_gradients(s, p, err));
+    OT_TRY(ot_session_goal(s, OT_PLAN_TRAIN, inputs, n, target, &b, &goal, err));
+    OT_TRY(ot_session_need_gradients(s, b->plan, err));
     OT_TRY(ot_session_save_statistics(s, err));
     struct accumulation *sum = &s->accumulation;
     goal.unit = sum->unit ? sum->unit : goal.total;
-    ot_status status = ot_plan_run(p, inputs, &goal, err);
+    ot_status status = ot_bound_run(b, inputs, &goal, err);
     const bool ran = !status;
     if (ran) status = ot_session_check_statistics(s, err);
     if (status) {
         ot_session_restore_statistics(s);
         /* some gradients have been added: out of memory inside a dense kernel, or a micro-batch
          * failed after others */
-        if (ran || status == OT_ERROR_NO_MEMORY || p->done) ot_session_clear_gradients(s);
+        if (ran || status == OT_ERROR_NO_MEMORY || b->done) ot_session_clear_gradients(s);
         return status;
     }
     if (goal.unit != goal.total && goal.total)
-        scale_input_gradients(s, p, (double)goal.unit / (double)goal.total);
-    s->backward = p;
+        scale_input_gradients(s, b, (double)goal.unit / (double)goal.total);
+    s->backward = b;
     sum->steps++;
     sum->targets += goal.total;
     sum->unit = goal.unit;
-    s->context.step++;
+    s->context.random.step++;
     if (result) *result = r;
     return OT_OK;
 }
@@ -250,11 +250,11 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(need_moments(s, err)); /* the optimizer may be newer than the gradients */
-    const double start = s->profile.on ? ot_clock() : 0;
+    const double start = s->context.profile.on ? ot_clock() : 0;
     ot_status status =
-        ot_optimizer_run(&s->optimizer, s->parameter, s->n_parameters,
-                         1 / weight_of(&s->accumulation), s->pool, &s->gradient_norm, err);
-    if (s->profile.on) ot_timing_add(&s->profile.optimizer, start);
+        ot_optimizer_run(&s->optimizer, s->model->parameter, s->model->n_parameters,
+                         1 / weight_of(&s->accumulation), s->context.pool, &s->gradient_norm, err);
+    if (s->context.profile.on) ot_timing_add(&s->context.profile.optimizer, start);
     if (!status) s->accumulation = (struct accumulation){0};
     return status;
 }
@@ -268,13 +268,13 @@ ot_status ot_clear_gradients(ot_session *s, ot_error *err) {
 ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
                        ot_result *result, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    struct plan *p = NULL;
+    struct bound *b = NULL;
     ot_result r = {0};
     struct goal goal = {.result = &r};
     if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    OT_TRY(ot_session_goal(s, OT_PLAN_EVAL, inputs, n, target, &p, &goal, err));
+    OT_TRY(ot_session_goal(s, OT_PLAN_EVAL, inputs, n, target, &b, &goal, err));
     goal.unit = goal.total;
-    OT_TRY(ot_plan_run(p, inputs, &goal, err));
+    OT_TRY(ot_bound_run(b, inputs, &goal, err));
     if (result) *result = r;
     return OT_OK;
 }
@@ -282,16 +282,16 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
 ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outputs, int n_outputs,
                  ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    struct plan *p = NULL;
+    struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    if (n_outputs < 0 || n_outputs > s->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
-                       s->graph->n_outputs, n_outputs);
-    OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &p, err));
-    OT_TRY(ot_plan_check(p, inputs, err));
-    OT_TRY(ot_plan_run(p, inputs, &(struct goal){0}, err));
-    if (!s->options.allow_nonfinite) OT_TRY(ot_plan_check_outputs(p, inputs, n_outputs, err));
-    ot_plan_results(p, outputs, n_outputs);
+    if (n_outputs < 0 || n_outputs > s->model->graph->n_outputs || (n_outputs && !outputs))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
+                       s->model->graph->n_outputs, n_outputs);
+    OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &b, err));
+    OT_TRY(ot_bound_check(b, inputs, err));
+    OT_TRY(ot_bound_run(b, inputs, &(struct goal){0}, err));
+    if (!s->options.allow_nonfinite) OT_TRY(ot_bound_check_outputs(b, inputs, n_outputs, err));
+    ot_bound_results(b, outputs, n_outputs);
     return OT_OK;
 }
 

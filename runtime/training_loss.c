@@ -98,14 +98,13 @@ static ot_status take(struct reader *r, int k, ot_loss_options o, int x, int t) 
         t = other;
     }
     if (!is_target(g, t))
-        return ot_training_refuse(r, k, "its target is not an input of the algorithm");
+        return ot_training_refuse(r, k, "its target is no input of the algorithm");
     const int output = find_output(g, o.kind, x);
     if (output < 0)
-        return ot_training_refuse(r, k,
-                                  "the loss reads a value that is not an output of the model "
-                                  "(cross entropy needs scores, not probabilities)");
+        return ot_training_refuse(r, k, "the loss looks at a value that is no output of the "
+                                        "model (scores, not probabilities, with cross entropy)");
     if (ranks_differ(g, o.kind, x, t))
-        return ot_training_refuse(r, k, "its target differs in rank from the output");
+        return ot_training_refuse(r, k, "its target has another rank than the output");
     if (ot_loss_check(&o, &why)) return ot_training_refuse(r, k, why.message);
     o.output = g->value[g->output[output]].name;
     r->t->loss = o;
@@ -120,14 +119,14 @@ ot_status ot_training_read_loss(struct reader *r, int y) {
         if (ot_training_match(r->g, forms[i].text, y, &m) && accept(r->g, i, &m, &o))
             return take(r, k, o, m.value[X], m.value[T]);
     }
-    return ot_training_refuse(r, k, "it is not a loss that this library knows");
+    return ot_training_refuse(r, k, "it ends no loss that this library knows");
 }
 
 /* ---- writing ---- */
 
 /* The target is the algorithm's input, of the type and shape that the loss wants. */
 static int write_target(struct writer *w) {
-    const struct graph *m = w->s->graph;
+    const struct graph *m = w->s->model->graph;
     const struct value *output = &m->value[m->output[w->s->loss_output]];
     const bool classes = w->s->loss_kind == OT_LOSS_CROSS_ENTROPY;
     const int v = ot_write_value(w, "target", OT_VALUE_INPUT);
@@ -162,8 +161,7 @@ static int write_cross_entropy(struct writer *w, const int *values) {
     const int loss = write_cross(w, values, smoothing > 0, &p);
     if (smoothing == 0) return loss;
     if (w->s->loss.use_ignore_index)
-        ot_write_fail(w, OT_ERROR_UNSUPPORTED,
-                      "label smoothing together with targets that are ignored");
+        ot_write_fail(w, OT_ERROR_UNSUPPORTED, "label smoothing beside targets that do not count");
     const int share = ot_write_number(w, "smoothing", smoothing);
     const int rest = ot_write_number(w, "rest", 1 - smoothing);
     return ot_write_expression(w, "loss", SMOOTHED("l"), (int[]){loss, rest, p, share});
@@ -173,10 +171,10 @@ static int write_cross_entropy(struct writer *w, const int *values) {
 static bool is_expressible(struct writer *w) {
     const struct ot_session *s = w->s;
     const int axis = s->loss.class_axis ? s->loss.class_axis : s->loss_axis;
-    const int rank = s->graph->value[s->graph->output[s->loss_output]].rank;
+    const int rank = s->model->graph->value[s->model->graph->output[s->loss_output]].rank;
     struct tail tail;
-    ot_tail_find(s->graph, s->loss_output, &tail);
-    const bool skipped = ot_tail_is_skipped(s->graph, &tail, s->loss_kind, true);
+    ot_tail_find(s->model->graph, s->loss_output, &tail);
+    const bool skipped = ot_tail_is_skipped(s->model->graph, &tail, s->loss_kind, true);
     const bool second = !axis || (axis < 0 ? axis + rank : axis) == 1;
     if (s->loss_kind == OT_LOSS_NEXT_TOKEN || (s->loss_kind == OT_LOSS_CROSS_ENTROPY && !second))
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "training_info has no %s with classes along axis %d",
@@ -184,14 +182,14 @@ static bool is_expressible(struct writer *w) {
     if (skipped && tail.moves)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED,
                       "training_info: the output changes the shape of its %s",
-                      ot_tail_activation(s->graph, &tail));
+                      ot_tail_activation(s->model->graph, &tail));
     return !w->status;
 }
 
 int ot_training_write_loss(struct writer *w) {
     const ot_loss_options *o = &w->s->loss;
     const ot_loss_kind kind = w->s->loss_kind;
-    const int x = ot_loss_value(w->s->graph, kind, w->s->loss_output);
+    const int x = ot_loss_value(w->s->model->graph, kind, w->s->loss_output);
     if (!is_expressible(w)) return -1;
     int values[4] = {x, write_target(w)}, i = SQUARE, loss;
     while (i < FORMS - 1 && forms[i].kind != kind) i++;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/base/options.h"
 #include "runtime/gradient_fault.h"
 
 /* ---- what Gradient differentiates ---- */
@@ -29,8 +30,8 @@ static ot_status read_statistic(struct reader *r, const struct binding *b) {
     for (int k = 0; k < r->g->n_nodes; k++)
         if (is_own_statistic(r->g, &r->g->node[k], b->key, b->from)) return OT_OK;
     return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                   "training_info: running statistic '%.80s' is updated with '%.80s', which is not "
-                   "its own value",
+                   "training_info: running statistic '%.80s' gets the value '%.80s', which is not "
+                   "its own",
                    r->g->value[b->key].name, r->g->value[b->from].name);
 }
 
@@ -43,8 +44,7 @@ static ot_status check_statistics(struct reader *r) {
         if (!op || !op->statistics || !ot_node_trains(n)) continue;
         for (int i = 3; i < n->n_in && i < 5; i++)
             if (n->in[i] >= 0 && r->bound[n->in[i]] < 0)
-                return ot_training_refuse(
-                    r, k, "it is in training form, but its running statistics are not updated");
+                return ot_training_refuse(r, k, "it trains, but its statistics are not kept");
     }
     return OT_OK;
 }
@@ -52,15 +52,15 @@ static ot_status check_statistics(struct reader *r) {
 /* ---- bindings ---- */
 
 static ot_status read_binding(struct reader *r, const struct binding *b) {
-    const int i = r->s->parameter_of[b->key], k = r->g->value[b->from].producer;
+    const int i = r->s->model->parameter_of[b->key], k = r->g->value[b->from].producer;
     if (i < 0) return OT_OK; /* of a rule, it is hoped */
     r->understood[b - r->g->algorithm->binding] = true;
-    if (r->s->parameter[i].is_statistic) return read_statistic(r, b);
+    if (r->s->model->parameter[i].is_statistic) return read_statistic(r, b);
     r->t->trains[i] = true;
     if (k >= r->g->n_nodes) return ot_training_read_rule(r, i, k, b->from);
     return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                   "training_info: weight '%.80s' is updated with '%.80s', which the algorithm "
-                   "does not compute",
+                   "training_info: weight '%.80s' gets the value '%.80s', which the algorithm does "
+                   "not compute",
                    r->g->value[b->key].name, r->g->value[b->from].name);
 }
 
@@ -69,8 +69,8 @@ static ot_status check_understood(const struct reader *r) {
     for (int b = 0; b < a->n_bindings; b++)
         if (!r->understood[b])
             return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                           "training_info: '%.80s' is updated with '%.80s', but is neither a "
-                           "weight nor state of the optimizer",
+                           "training_info: '%.80s' gets the value '%.80s', but is neither a weight "
+                           "nor a state of the optimizer",
                            r->g->value[a->binding[b].key].name,
                            r->g->value[a->binding[b].from].name);
     return OT_OK;
@@ -89,9 +89,9 @@ static ot_status read_all(struct reader *r) {
 }
 
 ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
-    struct arena *arena = &s->graph->arena;
-    const size_t n = (size_t)s->n_parameters;
-    struct reader r = {.s = s, .g = s->graph, .gradient = -1, .err = err};
+    struct arena *arena = &s->model->graph->arena;
+    const size_t n = (size_t)s->model->n_parameters;
+    struct reader r = {.s = s, .g = s->model->graph, .gradient = -1, .err = err};
     r.t = ot_arena_alloc(arena, 1, sizeof *r.t);
     r.bound = ot_block_alloc(&s->allocator, (size_t)r.g->n_values, sizeof *r.bound);
     r.understood = ot_block_alloc(&s->allocator, (size_t)r.g->algorithm->n_bindings, sizeof(bool));
@@ -102,10 +102,46 @@ ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for training_info");
     if (!status) status = read_all(&r);
     for (size_t i = 0; !status && i < n; i++)
-        if (!r.t->trains[i] && ot_is_trained(&s->parameter[i]))
-            s->parameter[i].fixed = OT_FIXED_FROZEN;
+        if (!r.t->trains[i] && ot_is_trained(&s->model->parameter[i]))
+            s->model->parameter[i].fixed = OT_FIXED_FROZEN;
     if (!status) s->training = r.t;
     ot_block_free(&s->allocator, r.bound);
     ot_block_free(&s->allocator, r.understood);
     return status;
+}
+
+/* ---- what the host asks ---- */
+
+static ot_status check_training(const ot_session *s, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (s->training) return OT_OK;
+    return ot_fail(err, OT_ERROR_STATE, "no training_info was read");
+}
+
+ot_status ot_get_training_info(const ot_session *s, ot_loss_options *loss,
+                               ot_optimizer_options *optimizer, ot_error *err) {
+    OT_TRY(check_training(s, err));
+    const struct training *t = s->training;
+    if (loss) OT_TRY(ot_options_write(&ot_loss_options_type, &t->loss, loss, err));
+    return optimizer ? ot_options_write(&ot_optimizer_options_type, &t->optimizer, optimizer, err)
+                     : OT_OK;
+}
+
+ot_status ot_take_training_state(ot_session *s, ot_error *err) {
+    OT_TRY(check_training(s, err));
+    const int moments = ot_optimizer_moments(&s->training->optimizer);
+    if (!s->optimizer.is_set || s->optimizer.options.kind != s->training->optimizer.kind ||
+        ot_optimizer_moments(&s->optimizer.options) != moments)
+        return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
+    s->optimizer.bound = 0;
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        struct parameter *p = &s->model->parameter[i];
+        for (int k = 0; ot_is_trained(p) && k < moments; k++) {
+            const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
+            if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
+            OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
+            OT_TRY(ot_training_gather(s, p, from, p->moment[k], err));
+        }
+    }
+    return OT_OK;
 }

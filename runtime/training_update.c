@@ -37,7 +37,7 @@ static void write_count(struct update *u) {
 
 /* What moment k of parameter i holds now. */
 static int write_moment(struct update *u, int i, int k) {
-    const struct parameter *p = &u->w->s->parameter[i];
+    const struct parameter *p = &u->w->s->model->parameter[i];
     char name[NAME];
     struct tensor t = p->t;
     t.data = p->moment[k] ? p->moment[k] : (float *)u->zeros;
@@ -74,7 +74,7 @@ static int operator_attributes(const ot_optimizer_options *o, struct attr *a) {
 
 static void write_operator(struct update *u, const char *op) {
     struct writer *w = u->w;
-    const int moments = ot_optimizer_moments(u->o), n = w->s->n_parameters;
+    const int moments = ot_optimizer_moments(u->o), n = w->s->model->n_parameters;
     struct attr attr[8];
     const int n_attr = operator_attributes(u->o, attr);
     int many = 0, j = 0;
@@ -161,7 +161,7 @@ static int write_adam(struct update *u, int i, const char *name) {
 static void write_each(struct update *u) {
     const bool adam = u->o->kind != OT_SGD;
     if (adam) write_adam_numbers(u);
-    for (int i = 0; i < u->w->s->n_parameters; i++) {
+    for (int i = 0; i < u->w->s->model->n_parameters; i++) {
         char name[NAME];
         if (u->weight[i] < 0) continue;
         snprintf(name, sizeof name, "weight%d", i);
@@ -174,8 +174,9 @@ static void write_each(struct update *u) {
 /* As many zeros as the largest weight has slots. */
 static const float *zeros(struct writer *w) {
     int64_t most = 1;
-    for (int i = 0; i < w->s->n_parameters; i++)
-        if (ot_count(&w->s->parameter[i].t) > most) most = ot_count(&w->s->parameter[i].t);
+    for (int i = 0; i < w->s->model->n_parameters; i++)
+        if (ot_count(&w->s->model->parameter[i].t) > most)
+            most = ot_count(&w->s->model->parameter[i].t);
     return ot_write_take(w, (size_t)most, sizeof(float));
 }
 

@@ -31,12 +31,12 @@ static bool is_trained(const struct ot_session *s, const struct parameter *p) {
 /* weight[i]: the value of parameter i, -1 where it is not trained; returns how many are. */
 static int find_weights(struct writer *w, int *weight) {
     const struct ot_session *s = w->s;
-    const struct graph *g = s->graph;
+    const struct graph *g = s->model->graph;
     int n = 0;
     bool *leads = ot_write_take(w, (size_t)g->n_values, sizeof *leads);
     if (leads) find_ways(g, ot_loss_value(g, s->loss_kind, s->loss_output), leads);
-    for (int i = 0; leads && i < s->n_parameters; i++) {
-        const struct parameter *p = &s->parameter[i];
+    for (int i = 0; leads && i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
         weight[i] = is_trained(s, p) && leads[p->value] ? p->value : -1;
         n += weight[i] >= 0;
         if (weight[i] >= 0 && p->dequantizer >= 0)
@@ -69,13 +69,13 @@ static int write_mask(struct writer *w, const struct parameter *p, int number, i
 
 /* gradient[i]: of each weight. */
 static void write_gradients(struct writer *w, int loss, const int *weight, int n, int *gradient) {
-    const struct graph *m = w->s->graph;
+    const struct graph *m = w->s->model->graph;
     const int zs = m->n_inputs + w->g->algorithm->n_inputs;
     struct node *node = ot_write_node(w, "Gradient", OT_TRAINING_DOMAIN, n + zs, n, 3);
     if (!node) return;
     int j = 0, *in = node->in, *out = node->out;
     struct attr *attr = node->attr;
-    for (int i = 0; i < w->s->n_parameters; i++) {
+    for (int i = 0; i < w->s->model->n_parameters; i++) {
         char name[NAME];
         if ((gradient[i] = weight[i]) < 0) continue;
         in[j] = weight[i];
@@ -89,16 +89,16 @@ static void write_gradients(struct writer *w, int loss, const int *weight, int n
     attr[1] = (struct attr){
         .name = "y", .kind = OT_ATTR_STRING, .n = (int64_t)strlen(y), .s = y};
     tell_names(w, &attr[2], "zs", in + n, zs);
-    for (int i = 0; i < w->s->n_parameters; i++)
-        if (gradient[i] >= 0 && w->s->parameter[i].t.pattern)
-            gradient[i] = write_mask(w, &w->s->parameter[i], i, gradient[i]);
+    for (int i = 0; i < w->s->model->n_parameters; i++)
+        if (gradient[i] >= 0 && w->s->model->parameter[i].t.pattern)
+            gradient[i] = write_mask(w, &w->s->model->parameter[i], i, gradient[i]);
 }
 
 /* ---- statistics ---- */
 
 /* A BatchNormalization that trains moves its statistics; the file has to say so itself. */
 static void write_statistics(struct writer *w) {
-    const struct graph *m = w->s->graph;
+    const struct graph *m = w->s->model->graph;
     const ot_bn_mode bn = w->s->options.bn;
     for (int k = 0; k < m->n_nodes; k++) {
         const struct node *n = &m->node[k];
@@ -107,7 +107,7 @@ static void write_statistics(struct writer *w) {
         const bool says = ot_node_trains(n), does = bn == OT_BN_AUTO ? says : bn == OT_BN_TRAIN;
         if (says != does || (does && (n->n_out < 3 || n->out[1] < 0 || n->out[2] < 0)))
             ot_write_fail(w, OT_ERROR_UNSUPPORTED,
-                          "node '%.80s' (%.40s) is trained in another form than the file has",
+                          "node '%.80s' (%.40s) trains in another form than the file has it in",
                           n->name, n->op_type);
         for (int i = 3; does && i < 5 && !w->status; i++) {
             char name[NAME];
@@ -123,13 +123,13 @@ static void write_statistics(struct writer *w) {
 static void check_session(struct writer *w) {
     const struct optimizer *o = &w->s->optimizer;
     if (!o->is_set) ot_write_fail(w, OT_ERROR_STATE, "there is no optimizer");
-    if (w->s->graph->opset < TRAINING_OPSET)
+    if (w->s->model->graph->opset < TRAINING_OPSET)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "it needs opset %d, the model has %d",
-                      TRAINING_OPSET, (int)w->s->graph->opset);
-    for (int k = 0; k < w->s->graph->n_nodes; k++)
-        if (w->s->graph->node[k].body)
+                      TRAINING_OPSET, (int)w->s->model->graph->opset);
+    for (int k = 0; k < w->s->model->graph->n_nodes; k++)
+        if (w->s->model->graph->node[k].body)
             ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the model has loops: '%.80s'",
-                          w->s->graph->node[k].name);
+                          w->s->model->graph->node[k].name);
     if (o->options.schedule != OT_SCHEDULE_CONSTANT || o->steps < o->options.warmup_steps)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the learning rate changes: schedule or warm-up");
     if (o->options.clip_norm > 0)
@@ -138,7 +138,7 @@ static void check_session(struct writer *w) {
 
 /* A beginning of names that no value of the model has. Its old algorithm is not written again. */
 static const char *find_prefix(struct writer *w) {
-    const struct graph *m = w->s->graph;
+    const struct graph *m = w->s->model->graph;
     const int n = m->algorithm ? m->algorithm->first_value : m->n_values;
     char *prefix = ot_write_take(w, NAME, 1);
     bool taken = prefix != NULL;
@@ -153,7 +153,7 @@ static const char *find_prefix(struct writer *w) {
 
 static void begin(struct writer *w) {
     const struct ot_session *s = w->s;
-    const size_t n = (size_t)s->graph->n_values;
+    const size_t n = (size_t)s->model->graph->n_values;
     w->prefix = find_prefix(w);
     w->g = ot_write_take(w, 1, sizeof *w->g);
     struct algorithm *a = ot_write_take(w, 1, sizeof *a);
@@ -161,10 +161,10 @@ static void begin(struct writer *w) {
     w->g->algorithm = a;
     w->g->value = ot_write_take(w, n + 64, sizeof *w->g->value);
     a->input = ot_write_take(w, 1, sizeof *a->input);
-    const size_t bindings = (1 + OT_MOMENTS) * (size_t)s->n_parameters + 1;
+    const size_t bindings = (1 + OT_MOMENTS) * (size_t)s->model->n_parameters + 1;
     a->binding = ot_write_take(w, bindings, sizeof *a->binding);
     if (w->status) return;
-    memcpy(w->g->value, s->graph->value, n * sizeof *w->g->value);
+    memcpy(w->g->value, s->model->graph->value, n * sizeof *w->g->value);
     w->g->n_values = (int)n;
     w->value_room = (int)n + 64;
 }
@@ -174,8 +174,8 @@ ot_status ot_training_write(const struct ot_session *s, struct arena *arena,
     struct writer w = {.s = s, .arena = arena, .err = err};
     check_session(&w);
     begin(&w);
-    int *weight = ot_write_take(&w, (size_t)s->n_parameters, sizeof *weight);
-    int *gradient = ot_write_take(&w, (size_t)s->n_parameters, sizeof *gradient);
+    int *weight = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *weight);
+    int *gradient = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *gradient);
     const int n = weight ? find_weights(&w, weight) : 0;
     const int loss = w.status ? -1 : ot_training_write_loss(&w);
     if (!w.status) write_gradients(&w, loss, weight, n, gradient);

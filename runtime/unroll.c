@@ -1,8 +1,8 @@
-/* unroll.c - the graph of a plan: the session's with every loop unrolled.
+/* unroll.c - the graph of a plan: the model's with every loop unrolled.
  *
  * Nodes are copied in their order; where a Loop or Scan stands, those of its body once an
  * iteration, with values of their own. What no iteration changes is computed in the first. Values
- * of the session's graph keep their numbers, so weights, inputs and outputs stay what they were.
+ * of the model's graph keep their numbers, so weights, inputs and outputs stay what they were.
  * How often a loop runs is asked of shapes and constants (known.h) when it is reached.
  */
 #include "runtime/unroll.h"
@@ -125,7 +125,7 @@ static ot_status end_iteration(struct unroller *u, struct level *l) {
 /* The walk goes on behind the loop. */
 static ot_status leave(struct unroller *u) {
     const struct level l = u->level[--u->depth];
-    u->p->ordered |= l.i == ot_batch_of(u->p->input, u->p->n_inputs);
+    u->p->ordered |= l.i == ot_batch_of(u->p->request.input, u->p->request.n_inputs);
     for (int k = 0; k < l.loop->n_out; k++) {
         const int v = l.loop->out[k];
         int y;
@@ -217,7 +217,7 @@ static ot_status finish(struct unroller *u) {
     const int n = u->g->n_values, own = u->file->n_values;
     int *parameter_of = ot_unroll_take(u, n, sizeof *parameter_of);
     if (!parameter_of) return ot_unroll_no_memory(u);
-    memcpy(parameter_of, p->session->parameter_of, (size_t)own * sizeof *parameter_of);
+    memcpy(parameter_of, p->model->parameter_of, (size_t)own * sizeof *parameter_of);
     for (int v = own; v < n; v++) parameter_of[v] = -1;
     u->g->all_nodes = u->g->n_nodes;
     p->graph = u->g;
@@ -226,13 +226,13 @@ static ot_status finish(struct unroller *u) {
 }
 
 ot_status ot_unroll(struct plan *p, ot_error *err) {
-    const struct graph *file = p->session->graph;
+    const struct graph *file = p->model->graph;
     if (file->all_nodes == file->n_nodes) {
         int loops = 0; /* whose bodies have no nodes */
         for (int k = 0; k < file->n_nodes; k++) loops += ot_is_loop(&file->node[k]);
         if (!loops) return OT_OK;
     }
-    struct unroller *u = ot_block_alloc(&p->session->allocator, 1, sizeof *u);
+    struct unroller *u = ot_block_alloc(&p->model->allocator, 1, sizeof *u);
     if (!u) return ot_plan_no_memory(err);
     *u = (struct unroller){.p = p, .file = file, .err = err};
     ot_status status = begin(u);
@@ -240,6 +240,6 @@ ot_status ot_unroll(struct plan *p, ot_error *err) {
     if (!status) status = walk(u);
     if (!status) status = finish(u);
     ot_known_close(&u->known);
-    ot_block_free(&p->session->allocator, u);
+    ot_block_free(&p->model->allocator, u);
     return status;
 }

@@ -4,7 +4,6 @@
 
 #include "runtime/known.h"
 #include "runtime/loop.h"
-#include "runtime/session.h"
 
 enum { OT_MOST_NESTED = 16 };
 

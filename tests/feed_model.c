@@ -10,13 +10,13 @@
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
 enum { MOST = 64 };
 
-static void weight(struct model *m, const char *name, int64_t rows, int64_t columns) {
+static void weight(struct test_model *m, const char *name, int64_t rows, int64_t columns) {
     float w[MOST];
     for (int64_t i = 0; i < rows * columns; i++) w[i] = ot_random_normal(7, 1, (uint64_t)i);
     model_floats(m, name, 2, DIMS(rows, columns), w);
 }
 
-static void finish(struct model *m, const char *path) {
+static void finish(struct test_model *m, const char *path) {
     size_t size;
     unsigned char *bytes = model_finish(m, &size);
     FILE *file = fopen(path, "wb");
@@ -25,7 +25,7 @@ static void finish(struct model *m, const char *path) {
 }
 
 void feed_model(const char *path, int64_t classes, const char *tail) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, FEED_IN));
     weight(&m, "w", FEED_IN, classes);
@@ -36,7 +36,7 @@ void feed_model(const char *path, int64_t classes, const char *tail) {
 }
 
 void feed_language_model(const char *path, int64_t words) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_INT64, 2, DIMS(-1, -1));
     weight(&m, "table", words, FEED_IN);

@@ -17,7 +17,7 @@ enum { BATCH = NET_BATCH, TOKENS = NET_TOKENS, WIDTH = NET_WIDTH, MOST = NET_MOS
 
 /* ---- models ---- */
 
-static void add_weight(struct model *m, const char *text, uint64_t stream) {
+static void add_weight(struct test_model *m, const char *text, uint64_t stream) {
     static float v[MOST];
     static int64_t ints[8];
     int64_t dim[8];
@@ -48,7 +48,7 @@ static void add_weight(struct model *m, const char *text, uint64_t stream) {
     model_floats(m, name, rank, dim, v);
 }
 
-static void add_node(struct model *m, char *line) {
+static void add_node(struct test_model *m, char *line) {
     char *attributes = strchr(line, ';'), *out = strchr(line, '>'), *in = strchr(line, ' ');
     if (attributes) *attributes++ = 0;
     *in++ = *out++ = 0;
@@ -60,7 +60,7 @@ static void add_node(struct model *m, char *line) {
 
 /* more: a value that is an output, too; NULL: none. */
 static unsigned char *build(const struct net *net, const char *more, size_t *size) {
-    struct model m;
+    struct test_model m;
     char text[TEXT], *rest = NULL;
     uint64_t stream = 0;
     model_begin(&m, net->opset);

@@ -16,8 +16,8 @@ void network_floats(float *v, size_t n, uint64_t stream, double density) {
     }
 }
 
-void network_weight(struct model *m, const char *name, int rank, const int64_t *dim,
-                   double density) {
+void network_weight(struct test_model *m, const char *name, int rank, const int64_t *dim,
+                    double density) {
     float v[4096];
     size_t n = 1;
     for (int i = 0; i < rank; i++) n *= (size_t)dim[i];
@@ -26,7 +26,7 @@ void network_weight(struct model *m, const char *name, int rank, const int64_t *
 }
 
 unsigned char *network_mlp(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 12));
     network_weight(&m, "w1", 2, DIMS(20, 12), 0.2);
@@ -46,7 +46,7 @@ unsigned char *network_mlp(size_t *size) {
 }
 
 unsigned char *network_cnn(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 15);
     model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 3, 8, 8));
     network_weight(&m, "c1", 4, DIMS(8, 3, 3, 3), 1);

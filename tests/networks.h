@@ -12,7 +12,7 @@ enum { BATCH = 29, MOST_BATCH = 64, CLASSES = 5 };
 /* Normal ones of which the share `density` is not zero. */
 void network_floats(float *v, size_t n, uint64_t stream, double density);
 /* A weight of at most 4096 such elements, by its name. */
-void network_weight(struct model *m, const char *name, int rank, const int64_t *dim,
+void network_weight(struct test_model *m, const char *name, int rank, const int64_t *dim,
                     double density);
 
 /* Sparse MLP in all three orientations; a value with two consumers; a weight used twice. */

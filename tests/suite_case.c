@@ -48,7 +48,7 @@ static void write_tensor(const char *path, int type, int n, int parts, const flo
 static void write_model(const char *path, int type, int n, const char *nodes) {
     const int64_t dim[] = {1, n, 1};
     char copy[LINE], *rest = NULL;
-    struct model m;
+    struct test_model m;
     size_t size;
     model_begin(&m, 24);
     model_input(&m, "x", type, 3, dim);

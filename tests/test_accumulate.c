@@ -25,7 +25,7 @@ static int64_t label[N];
 
 /* y = x w, cross entropy; some targets do not count. */
 static ot_session *open_linear(void) {
-    struct model m;
+    struct test_model m;
     ot_session *s = NULL;
     ot_error err = {0};
     for (int i = 0; i < N * IN; i++) x[i] = ot_random_normal(1, 0, (uint64_t)i);

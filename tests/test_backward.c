@@ -28,7 +28,7 @@ static void fill(float *v, size_t n, uint64_t stream) {
 }
 
 static void set_up(struct fixture *f) {
-    struct model m;
+    struct test_model m;
     float w[MID * (IN + OUT)];
     fill(w, MID * (IN + OUT), 1);
     for (int i = 0; i < MID * IN; i++) w[i] = i % 3 ? 0 : w[i]; /* sparse */

@@ -25,7 +25,7 @@ enum { BATCH = 6, CLASSES = 4 };
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
 
-static void weight(struct model *m, const char *name, int rank, const int64_t *dim,
+static void weight(struct test_model *m, const char *name, int rank, const int64_t *dim,
                    double density) {
     float v[1024];
     int64_t n = 1;
@@ -39,7 +39,7 @@ static void weight(struct model *m, const char *name, int rank, const int64_t *d
 
 static ot_session *open_model(int64_t channels, const ot_options *o) {
     static const float one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, zero[16];
-    struct model m;
+    struct test_model m;
     model_begin(&m, 15);
     model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 2, 5, 5));
     weight(&m, "c", 4, DIMS(channels, 2, 3, 3), 0.3);

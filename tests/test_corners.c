@@ -17,7 +17,7 @@ enum { N = 3, C = 4, MOST = 4096 };
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
 
 /* Normal numbers; a share of 1 - density is zero. Never all of them. */
-static void weight(struct model *m, const char *name, int rank, const int64_t *dim,
+static void weight(struct test_model *m, const char *name, int rank, const int64_t *dim,
                    double density) {
     float v[MOST];
     size_t n = 1;
@@ -29,7 +29,7 @@ static void weight(struct model *m, const char *name, int rank, const int64_t *d
     model_floats(m, name, rank, dim, v);
 }
 
-static ot_session *opened(struct model *m, const ot_options *o, ot_status *status) {
+static ot_session *opened(struct test_model *m, const ot_options *o, ot_status *status) {
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
     ot_status got = model_open(m, o, &s, &err);
@@ -78,7 +78,7 @@ static int find(ot_session *s, const char *name) {
 
 /* y = x w + b; w sparse. */
 static ot_session *linear(const ot_options *o) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
     weight(&m, "w", 2, DIMS(20, C), 0.3);
@@ -125,7 +125,7 @@ static void bias_alone_trains_as_with_dense_kernels(void **state) {
 /* A weight that no gradient reaches stays as it is, weight decay or not, as PyTorch has it. */
 static void decay_leaves_unreached_weights_alone(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     float one[C] = {1, 1, 1, 1}, zero[C] = {0}, now[C];
     model_begin(&m, 15);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
@@ -206,7 +206,7 @@ static void targets_are_checked(void **state) {
 
 static void a_masked_class_costs_nothing(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 2));
     model_node(&m, "Identity", "x", "y", "");
@@ -228,7 +228,7 @@ static void a_masked_class_costs_nothing(void **state) {
 /* Weights as outputs come out whole, also when something else computes with them. */
 static void a_weight_may_be_an_output(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     float dense[20 * C];
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
@@ -257,7 +257,7 @@ static void a_weight_may_be_an_output(void **state) {
 }
 
 /* The loss after one step of training. */
-static double second_loss(struct model *m, ot_sparse_mode sparse, const ot_tensor *x) {
+static double second_loss(struct test_model *m, ot_sparse_mode sparse, const ot_tensor *x) {
     ot_session *s = opened(m, &(ot_options){.sparse = sparse}, NULL);
     set_optimizer(s, (ot_optimizer_options){.lr = 0.1f});
     train(s, x, &target);
@@ -272,7 +272,7 @@ static void sparse_weights_multiply_one_another(void **state) {
     (void)state;
     double loss[2];
     for (int k = 0; k < 2; k++) {
-        struct model m;
+        struct test_model m;
         model_begin(&m, 13);
         model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
         weight(&m, "u", 2, DIMS(20, 24), 0.3);
@@ -292,7 +292,7 @@ static void a_sparse_weight_may_be_added(void **state) {
     (void)state;
     double loss[2];
     for (int k = 0; k < 2; k++) {
-        struct model m;
+        struct test_model m;
         model_begin(&m, 13);
         model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 1));
         weight(&m, "w", 2, DIMS(1, 40), 0.3);
@@ -309,7 +309,7 @@ static void a_sparse_weight_may_be_added(void **state) {
 static void a_moved_weight_keeps_its_mask(void **state) {
     (void)state;
     for (int k = 0; k < 3; k++) {
-        struct model m;
+        struct test_model m;
         float before[40], after[40];
         ot_error err;
         model_begin(&m, 13);
@@ -344,7 +344,7 @@ static void conditions_meet_lanes(void **state) {
     (void)state;
     float y[2][N * C];
     for (int k = 0; k < 2; k++) {
-        struct model m;
+        struct test_model m;
         model_begin(&m, 13);
         model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
         weight(&m, "w", 2, DIMS(20, C), 0.3);
@@ -376,7 +376,7 @@ static void conditions_meet_lanes(void **state) {
 
 static void a_computed_scale_meets_lanes(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 17);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
     weight(&m, "w", 2, DIMS(20, C), 0.3);
@@ -397,7 +397,7 @@ static void a_computed_scale_meets_lanes(void **state) {
 /* The mean has a gradient that backward does not compute: no wrong one, and no crash. */
 static void gradients_through_other_outputs_are_refused(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 17);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
     weight(&m, "w", 2, DIMS(20, C), 0.3);
@@ -426,7 +426,7 @@ static void an_absent_first_output_is_refused(void **state) {
     static const char *const nodes[][2] = {
         {"Dropout", "x"}, {"LayerNormalization", "x g"}, {"MaxPool", "x"}};
     for (int i = 0; i < 3; i++) {
-        struct model m;
+        struct test_model m;
         ot_status status;
         model_begin(&m, 17);
         model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 20, C));
@@ -443,7 +443,7 @@ static void an_absent_first_output_is_refused(void **state) {
 /* A head that something else computes with too cannot change its shape. */
 static void a_tied_head_stays(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, C));
     weight(&m, "w", 2, DIMS(C, C), 0.5);
@@ -464,7 +464,7 @@ static void a_tied_head_stays(void **state) {
 
 static void constants_count_against_the_memory_limit(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 20));
     model_ints(&m, "shape", 2, DIMS(1 << 20, 1 << 20));
@@ -491,7 +491,7 @@ static void inputs_have_a_limit(void **state) {
 
 static void indices_of_a_batch_are_checked(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_INT64, 1, DIMS(-1));
     weight(&m, "e", 2, DIMS(5, C), 1);

@@ -21,7 +21,7 @@ enum { STEPS = 4, BATCH = 3, FEATURES = 5, HIDDEN = 2 };
 
 static float values[STEPS * BATCH * 64];
 
-static void add_floats(struct model *m, const char *name, int rank, const int64_t *dim) {
+static void add_floats(struct test_model *m, const char *name, int rank, const int64_t *dim) {
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         values[i] = 0.5f * ot_random_normal(3, (uint64_t)name[0], (uint64_t)i);
     model_floats(m, name, rank, dim, values);
@@ -46,7 +46,7 @@ static void judge(void *context, const ot_slopes *s) {
 }
 
 /* A model of x: its plan prints itself, runs, is profiled, and has the right gradients. */
-static void use(struct model *m, const ot_tensor *x) {
+static void use(struct test_model *m, const ot_tensor *x) {
     ot_session *s;
     ot_error err = {0};
     ot_tensor y[2], target;
@@ -74,7 +74,7 @@ static void use(struct model *m, const ot_tensor *x) {
 static const ot_tensor sequence = {OT_FLOAT, 3, {STEPS, BATCH, FEATURES}, values};
 static const ot_tensor rows = {OT_FLOAT, 2, {BATCH, FEATURES}, values};
 
-static void begin(struct model *m, const ot_tensor *x) {
+static void begin(struct test_model *m, const ot_tensor *x) {
     model_begin(m, 17);
     model_input(m, "x", OT_FLOAT, x->rank, x->dim);
     model_output(m, "y", OT_FLOAT, -1, NULL);
@@ -92,7 +92,7 @@ static void recurrent_layers_without_all_states(void **state) {
                   {"RNN", "- h", "hidden_size=2 direction=bidirectional", 1, 2}};
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         const int64_t d = layers[i].directions, g = layers[i].gates * HIDDEN;
-        struct model m;
+        struct test_model m;
         begin(&m, &sequence);
         add_floats(&m, "W", 3, (const int64_t[]){d, g, FEATURES});
         add_floats(&m, "R", 3, (const int64_t[]){d, g, HIDDEN});
@@ -112,7 +112,7 @@ static void outputs_before_others_may_be_absent(void **state) {
                  {"BatchNormalization", "a s t mean var", "q - v", "training_mode=1"},
                  {"Dropout", "a", "q", "ratio=0.5"}};
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
-        struct model m;
+        struct test_model m;
         begin(&m, &rows);
         add_floats(&m, "w", 2, (const int64_t[]){FEATURES, 6});
         for (int k = 0; k < 4; k++)
@@ -130,7 +130,7 @@ static void outputs_before_others_may_be_absent(void **state) {
 /* The standard gives these operators no optional first output. */
 static void outputs_that_have_to_be_there(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     ot_session *s;
     ot_error err;
     begin(&m, &rows);
@@ -144,11 +144,12 @@ static void outputs_that_have_to_be_there(void **state) {
 
 static void count_note(void *context, ot_log_level level, const char *line) {
     int *notes = context;
-    *notes += level == OT_LOG_WARNING && strstr(line, "which is treated as free") != NULL;
+    *notes += level == OT_LOG_WARNING && strstr(line, "which is read as free") != NULL;
 }
 
 /* An entry of the graph's field 11 (inputs) or 12 (outputs), whose shape is written as it is. */
-static void add_written(struct model *m, unsigned field, const char *name, const int64_t dim[2]) {
+static void add_written(struct test_model *m, unsigned field, const char *name,
+                        const int64_t dim[2]) {
     wire_begin(&m->wire, field);
     wire_string(&m->wire, 1, name);
     wire_begin(&m->wire, 2);
@@ -168,7 +169,7 @@ static void free_dimensions_written_as_numbers(void **state) {
     static const int64_t spellings[] = {-1, -2, 0};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const int64_t dim[] = {spellings[i], FEATURES}, hint[] = {spellings[i], 3};
-        struct model m;
+        struct test_model m;
         ot_session *s;
         ot_value_info info;
         ot_tensor y;
@@ -198,7 +199,7 @@ enum { CHANNELS = 4, MOST_ELEMENTS = 64 };
 static const ot_tensor image = {OT_FLOAT, 4, {BATCH, CHANNELS, 2, 2}, values};
 
 /* A step of training; then the model, written back. */
-static void train_and_write(struct model *m, ot_session **s) {
+static void train_and_write(struct test_model *m, ot_session **s) {
     ot_error err = {0};
     ot_result result;
     ot_tensor y;
@@ -242,7 +243,7 @@ static void scales_of_any_shape_are_trained_and_come_back(void **state) {
                  {"LayerNormalization", "axis=1", 2, {1, 2}}};
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
         const float quarter[CHANNELS] = {0.25f, 0.25f, 0.25f, 0.25f};
-        struct model m;
+        struct test_model m;
         ot_session *s, *again;
         model_begin(&m, 21);
         add_floats(&m, "w", 4, (const int64_t[]){CHANNELS, CHANNELS, 1, 1});

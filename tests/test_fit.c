@@ -50,7 +50,7 @@ static void open_short(struct fixture *f, make_fn *make, ot_options o, int64_t n
 
 /* Dropout twice, on shapes that divide by 4 and that do not. */
 static unsigned char *dropped(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 10);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 12));
     network_weight(&m, "w1", 2, DIMS(20, 12), 0.2);
@@ -65,7 +65,7 @@ static unsigned char *dropped(size_t *size) {
     return model_finish(&m, size);
 }
 
-static void large_weight(struct model *m, const char *name, int64_t rows, int64_t columns) {
+static void large_weight(struct test_model *m, const char *name, int64_t rows, int64_t columns) {
     float *w = malloc((size_t)(rows * columns) * sizeof *w);
     assert_non_null(w);
     network_floats(w, (size_t)(rows * columns), (uint64_t)rows, 1);
@@ -75,7 +75,7 @@ static void large_weight(struct model *m, const char *name, int64_t rows, int64_
 
 /* Samples that look at each other. */
 static unsigned char *mingled(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 12));
     network_weight(&m, "w1", 2, DIMS(20, 12), 0.2);
@@ -89,7 +89,7 @@ static unsigned char *mingled(size_t *size) {
 
 /* Dense products that are large beside what is between them. */
 static unsigned char *wide(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 20);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 192));
     large_weight(&m, "w1", 192, 2048);
@@ -106,7 +106,7 @@ static unsigned char *wide(size_t *size) {
 
 /* An output without samples. */
 static unsigned char *summed(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 12));
     network_weight(&m, "w1", 2, DIMS(12, CLASSES), 0.4);
@@ -118,7 +118,7 @@ static unsigned char *summed(size_t *size) {
 
 /* Time comes first: a cell sees what came before. */
 static unsigned char *recurrent(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 14);
     model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 2, 6));
     network_weight(&m, "w", 3, DIMS(1, 20, 6), 1);
@@ -138,7 +138,7 @@ static ot_result gradients(struct fixture *f, const ot_tensor *target, float *g,
     for (int i = 0; i < ot_parameter_count(f->s); i++) {
         ot_parameter_info info;
         ot_get_parameter(f->s, i, &info, NULL);
-        if (!f->s->parameter[i].gradient) continue;
+        if (!f->s->model->parameter[i].gradient) continue;
         assert_int_equal(ot_get_gradient(f->s, i, g + *n, NULL), OT_OK);
         *n += (size_t)info.elements;
     }
@@ -230,7 +230,7 @@ static void activations_come_before_micro_batches_where_samples_mix(void **state
 
 /* Tokens fill lanes: samples may be fewer than these. */
 static unsigned char *tokens(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 32, 6));
     network_weight(&m, "w1", 2, DIMS(6, 60), 0.2);
@@ -469,7 +469,7 @@ static void every_failed_allocation_is_told(void **state) {
 
 static void gradient_of(const struct fixture *f, const char *name, float *gradient) {
     for (int i = 0; i < ot_parameter_count(f->s); i++)
-        if (!strcmp(f->s->parameter[i].name, name))
+        if (!strcmp(f->s->model->parameter[i].name, name))
             assert_int_equal(ot_get_gradient(f->s, i, gradient, NULL), OT_OK);
 }
 
@@ -486,7 +486,7 @@ static void a_failed_part_leaves_no_trace(void **state) {
     fixture_open(&f, network_cnn, &tight);
     rows(&f, 64);
     for (int i = 0; i < ot_parameter_count(f.s); i++)
-        if (!strcmp(f.s->parameter[i].name, "m1")) mean = i;
+        if (!strcmp(f.s->model->parameter[i].name, "m1")) mean = i;
     const double loss = fixture_train(&f);
     assert_true(memory(&f).parts > 1);
     gradient_of(&f, "z1", gradient[0]);

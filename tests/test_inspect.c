@@ -31,7 +31,7 @@ static char path[] = "/tmp/inspect-XXXXXX";
 /* x [N,3,256,256] through a Conv of 8 channels: 64 MiB for one value of a step of 32 samples. */
 static int write_model(void **state) {
     static float w[8 * 3 * 9];
-    struct model m;
+    struct test_model m;
     size_t size;
     (void)state;
     for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = (float)i / 256;

@@ -37,13 +37,13 @@ static void fill_weights(void) {
     for (int i = 0; i < HIDDEN; i++) R[i][(i + 1) % HIDDEN] = R[i][(i + 3) % HIDDEN] = 0;
 }
 
-static void add_weights(struct model *m) {
+static void add_weights(struct test_model *m) {
     model_floats(m, "W", 2, DIMS(IN, HIDDEN), &W[0][0]);
     model_floats(m, "R", 2, DIMS(HIDDEN, HIDDEN), &R[0][0]);
     model_floats(m, "b", 1, DIMS(HIDDEN), b);
 }
 
-static void begin(struct model *m) {
+static void begin(struct test_model *m) {
     model_begin(m, 17);
     model_input(m, "x", OT_FLOAT, 3, DIMS(-1, BATCH, IN));
     model_input(m, "h0", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
@@ -51,7 +51,7 @@ static void begin(struct model *m) {
     model_output(m, "y", OT_FLOAT, 2, DIMS(BATCH, OUT));
 }
 
-static void add_length(struct model *m) {
+static void add_length(struct test_model *m) {
     model_integer(m, "zero", 0);
     model_integer(m, "one", 1);
     model_integer(m, "many", 1000);
@@ -60,7 +60,7 @@ static void add_length(struct model *m) {
 }
 
 /* The next state, of xi and a state. */
-static void add_cell(struct model *m, const char *state, const char *next) {
+static void add_cell(struct test_model *m, const char *state, const char *next) {
     char in[32];
     snprintf(in, sizeof in, "%s R", state);
     model_node(m, "MatMul", "xi W", "a", "");
@@ -70,16 +70,16 @@ static void add_cell(struct model *m, const char *state, const char *next) {
     model_node(m, "Tanh", "t", next, "");
 }
 
-static void add_state(struct model *m, const char *output) {
+static void add_state(struct test_model *m, const char *output) {
     model_output(m, output, OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
 }
 
-static void add_scanned(struct model *m) {
+static void add_scanned(struct test_model *m) {
     model_node(m, "Identity", "h2", "state", "");
     add_state(m, "state");
 }
 
-static void loop_values(struct model *m) {
+static void loop_values(struct test_model *m) {
     model_input(m, "i", OT_INT64, 0, NULL);
     model_input(m, "c", OT_BOOL, 0, NULL);
     model_output(m, "c2", OT_BOOL, 0, NULL);
@@ -87,7 +87,7 @@ static void loop_values(struct model *m) {
 
 /* The body of a loop whose counter is the step: its state is h2, which is an output too, where it
  * is scanned. */
-static void add_body(struct model *m, bool scanned) {
+static void add_body(struct test_model *m, bool scanned) {
     loop_values(m);
     model_input(m, "h", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_node(m, "Gather", "x i", "xi", "axis=0");
@@ -98,7 +98,7 @@ static void add_body(struct model *m, bool scanned) {
 }
 
 /* As the operator, whose matrices are transposed. */
-static void as_operator(struct model *m) {
+static void as_operator(struct test_model *m) {
     float wt[HIDDEN][IN], rt[HIDDEN][HIDDEN], both[2 * HIDDEN] = {0};
     for (int i = 0; i < HIDDEN; i++) {
         for (int k = 0; k < IN; k++) wt[i][k] = W[k][i];
@@ -115,7 +115,7 @@ static void as_operator(struct model *m) {
     model_node(m, "MatMul", "h w", "y", "");
 }
 
-static void as_loop(struct model *m) {
+static void as_loop(struct test_model *m) {
     add_weights(m);
     add_length(m);
     model_loop_begin(m, "Loop", "n - h0", "hn");
@@ -125,7 +125,7 @@ static void as_loop(struct model *m) {
 }
 
 /* Weights stand in the body, and the last state is the last of all states. */
-static void as_loop_with_weights(struct model *m) {
+static void as_loop_with_weights(struct test_model *m) {
     add_length(m);
     model_loop_begin(m, "Loop", "n - h0", "- all");
     add_weights(m);
@@ -137,7 +137,7 @@ static void as_loop_with_weights(struct model *m) {
 }
 
 /* As Keras' layers are exported: a counter of its own, a condition, no trip count. */
-static void as_while(struct model *m) {
+static void as_while(struct test_model *m) {
     add_weights(m);
     add_length(m);
     model_node(m, "Less", "zero n", "starts", "");
@@ -159,7 +159,7 @@ static void as_while(struct model *m) {
 }
 
 /* The second of two outputs is taken: the states, the last of them first. */
-static void as_scan(struct model *m) {
+static void as_scan(struct test_model *m) {
     add_weights(m);
     model_integer(m, "zero", 0);
     model_loop_begin(m, "Scan", "h0 x", "hn all");
@@ -174,7 +174,7 @@ static void as_scan(struct model *m) {
 }
 
 /* A loop around the products of each step, of which it makes one. */
-static void as_nested(struct model *m) {
+static void as_nested(struct test_model *m) {
     add_weights(m);
     add_length(m);
     model_loop_begin(m, "Loop", "n - h0", "hn");
@@ -207,7 +207,7 @@ static void must(ot_status status, const ot_error *err) {
     if (status) fail_msg("%s", err->message);
 }
 
-static ot_session *open_model(struct model *m, const ot_options *options) {
+static ot_session *open_model(struct test_model *m, const ot_options *options) {
     ot_session *s;
     ot_error err = {0};
     must(model_open(m, options, &s, &err), &err);
@@ -280,8 +280,8 @@ static void compare(const struct result *a, const struct result *reference) {
     near("gradient of x", a->gx, reference->gx, MOST_STEPS * BATCH * IN);
 }
 
-static void (*const spellings[])(struct model *) = {as_loop, as_loop_with_weights, as_while,
-                                                    as_scan, as_nested};
+static void (*const spellings[])(struct test_model *) = {as_loop, as_loop_with_weights, as_while,
+                                                         as_scan, as_nested};
 enum { SPELLINGS = sizeof spellings / sizeof *spellings };
 
 /* Sequences of several lengths in one session; sparse or dense, R has zeros. */
@@ -293,7 +293,7 @@ static void spellings_of_a_recurrence_agree(void **state) {
     for (int k = 0; k < SPELLINGS * 2; k++) {
         const ot_options options = {.threads = 1,
                                     .sparse = k % 2 ? OT_SPARSE_ALWAYS : OT_SPARSE_NEVER};
-        struct model m;
+        struct test_model m;
         begin(&m);
         as_operator(&m);
         ot_session *reference = open_model(&m, &options);
@@ -327,7 +327,7 @@ static void weights_go_back_to_their_place(void **state) {
     for (int k = 0; k < SPELLINGS; k++) {
         struct result before, after;
         float trained[HIDDEN][HIDDEN], read[HIDDEN][HIDDEN];
-        struct model m;
+        struct test_model m;
         ot_error err = {0};
         ot_session *s, *again;
         static float x[3 * BATCH * IN], h0[BATCH * HIDDEN], zero[BATCH * OUT];
@@ -384,7 +384,7 @@ static void what_no_iteration_changes_is_computed_once(void **state) {
     ot_tensor y;
     ot_session *s;
     ot_error err;
-    struct model m;
+    struct test_model m;
     int products = 0;
     fill_weights();
     model_begin(&m, 17);
@@ -417,7 +417,7 @@ static void steps_are_parts_of_one_split(void **state) {
                             {OT_FLOAT, 2, {BATCH, HIDDEN}, h0}};
     ot_tensor y;
     ot_error err;
-    struct model m;
+    struct test_model m;
     fill_weights();
     begin(&m);
     as_while(&m);
@@ -441,7 +441,7 @@ static void steps_are_no_samples(void **state) {
     size_t whole = 0;
     fill_weights();
     for (int percent = 100; percent > 30; percent -= 5) {
-        struct model m;
+        struct test_model m;
         ot_memory_info info;
         ot_error err;
         size_t bytes;
@@ -483,7 +483,7 @@ static void memory_may_end_at_any_time(void **state) {
     ot_status status = OT_ERROR_NO_MEMORY;
     fill_weights();
     for (failing = 0; status && failing < 2000; failing++) {
-        struct model m;
+        struct test_model m;
         ot_session *s = NULL;
         ot_error err;
         size_t bytes;

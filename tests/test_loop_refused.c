@@ -29,8 +29,8 @@ static void note(void *context, ot_log_level level, const char *line) {
 }
 
 /* A loop from h0 to y; its body adds one, or does nothing. */
-static void add_loop(struct model *m, const char *inputs, const char *output, const char *condition,
-                     bool nodes) {
+static void add_loop(struct test_model *m, const char *inputs, const char *output,
+                     const char *condition, bool nodes) {
     model_loop_begin(m, "Loop", inputs, output);
     model_input(m, "i", OT_INT64, 0, NULL);
     model_input(m, "c", OT_BOOL, 0, NULL);
@@ -45,7 +45,7 @@ static void add_loop(struct model *m, const char *inputs, const char *output, co
     model_loop_end(m, "");
 }
 
-static void begin_other(struct model *m) {
+static void begin_other(struct test_model *m) {
     model_begin(m, 17);
     model_input(m, "h0", OT_FLOAT, 2, DIMS(BATCH, HIDDEN));
     model_floats(m, "size", 0, NULL, (const float[]){100});
@@ -56,7 +56,7 @@ static void data_may_not_decide(void **state) {
     (void)state;
     ot_session *s = NULL;
     ot_error err;
-    struct model m;
+    struct test_model m;
     refusals = 0;
     begin_other(&m);
     model_input(&m, "n", OT_INT64, 0, NULL);
@@ -76,7 +76,7 @@ static void iterations_are_counted(void **state) {
     for (int nodes = 0; nodes < 2; nodes++) {
         ot_session *s = NULL;
         ot_error err;
-        struct model m;
+        struct test_model m;
         size_t bytes;
         float h0[BATCH * HIDDEN] = {0};
         const ot_tensor in = {OT_FLOAT, 2, {BATCH, HIDDEN}, h0};
@@ -90,7 +90,7 @@ static void iterations_are_counted(void **state) {
     }
 }
 
-static void expect(struct model *m, ot_status status, const char *message) {
+static void expect(struct test_model *m, ot_status status, const char *message) {
     ot_session *s = NULL;
     ot_error err = {0};
     assert_int_equal(model_open(m, NULL, &s, &err), status);
@@ -100,7 +100,7 @@ static void expect(struct model *m, ot_status status, const char *message) {
 
 static void faulty_loops_are_refused(void **state) {
     (void)state;
-    struct model m;
+    struct test_model m;
     begin_other(&m);
     model_integer(&m, "n", 3);
     add_loop(&m, "n - h0 h0", "y", "c", true);
@@ -128,7 +128,7 @@ static void faulty_loops_are_refused(void **state) {
 static void loops_nest_so_deep_and_no_deeper(void **state) {
     (void)state;
     for (int depth = 8; depth <= 9; depth++) {
-        struct model m;
+        struct test_model m;
         ot_session *s = NULL;
         ot_error err;
         char in[32] = "n - h0", names[3][16];

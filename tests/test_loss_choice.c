@@ -68,7 +68,7 @@ static const struct choice choices[] = {
 
 /* y = tail(x w), w a matrix on the last axis. */
 static ot_session *open_tail(const char *tail, const struct choice *c) {
-    struct model m;
+    struct test_model m;
     float w[5 * 5];
     ot_session *s;
     int64_t dim[4];
@@ -211,7 +211,7 @@ static const struct tail_case tails[] = {
     {11, "Unsqueeze|z|u|axes=2,;Softmax|u|p|axis=0;Flatten|p|y|", 2, {-1, OUT}, CROSS, false},
 };
 
-static void add_nodes(struct model *m, const char *nodes) {
+static void add_nodes(struct test_model *m, const char *nodes) {
     char text[256], *next = text;
     snprintf(text, sizeof text, "%s", nodes);
     while (next) {
@@ -235,7 +235,7 @@ struct tail_step {
 /* A training step of y = nodes(x w); also_p: the probabilities are an output too. */
 static void step_tail(const struct tail_case *c, const char *nodes, bool also_p,
                       struct tail_step *step) {
-    struct model m;
+    struct test_model m;
     float w[IN * OUT], x[ROWS * IN], yes[ROWS * OUT];
     int64_t label[ROWS];
     ot_session *s;
@@ -318,7 +318,7 @@ static void softmax_along_another_axis_is_refused(void **state) {
 enum { TOKENS = 9, WORDS = 7, WIDTH = 4 };
 
 static ot_session *open_language(const ot_options *options) {
-    struct model m;
+    struct test_model m;
     float table[WORDS * WIDTH], head[WIDTH * WORDS];
     ot_session *s;
     ot_error err = {OT_OK, ""};

@@ -41,7 +41,7 @@ static const struct item {
     {"Add x c t", 3, 0, 0, NULL, true},
 };
 
-static void note(struct model *m, const char *kind) {
+static void note(struct test_model *m, const char *kind) {
     struct wire *w = &m->wire;
     const char *const entry[][2] = {{"pkg.torch.onnx.original_node_name", "b_c"},
                                     {"pkg.torch.export.graph_signature.InputSpec.kind", kind}};
@@ -56,7 +56,7 @@ static void note(struct model *m, const char *kind) {
     wire_end(w);
 }
 
-static void add_nodes(struct model *m, const char *nodes) {
+static void add_nodes(struct test_model *m, const char *nodes) {
     char buffer[256], *next = NULL;
     strcpy(buffer, nodes);
     for (char *line = strtok_r(buffer, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
@@ -68,7 +68,7 @@ static void add_nodes(struct model *m, const char *nodes) {
 
 static ot_session *opened(const struct item *item) {
     static const int64_t dim[] = {BATCH, ROWS, COLUMNS};
-    struct model m;
+    struct test_model m;
     float c[MOST], weight[COLUMNS * COLUMNS];
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};

@@ -119,7 +119,7 @@ static size_t fill(const char *name, int n, void *data, int *type) {
     return *type == OT_BOOL ? 1 : *type == OT_INT64 ? 8 : 4;
 }
 
-static void add_tensor(struct model *m, const char *name, const int64_t *dim) {
+static void add_tensor(struct test_model *m, const char *name, const int64_t *dim) {
     int64_t data[MOST];
     int type;
     const int n = count_of(dim);
@@ -129,7 +129,7 @@ static void add_tensor(struct model *m, const char *name, const int64_t *dim) {
     wire_end(&m->wire);
 }
 
-static void add_nodes(struct model *m, const char *nodes) {
+static void add_nodes(struct test_model *m, const char *nodes) {
     char buffer[1024], *next = NULL;
     snprintf(buffer, sizeof buffer, "%s", nodes);
     for (char *line = strtok_r(buffer, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
@@ -145,7 +145,7 @@ static bool is_weight(const char *name) { return *name == 'w' || *name == 'v'; }
 /* fed: masks are inputs. */
 static struct bytes model(const struct net *net, bool fed) {
     static const float zeros[120];
-    struct model m;
+    struct test_model m;
     struct bytes b;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, rank_of(net->x), net->x);
@@ -357,7 +357,7 @@ static void sparse_kernels_run(void **state) {
     static uint8_t mask[N * N];
     for (int i = 0; i < N * N; i++) w[i] = ot_random_normal(1, 2, (uint64_t)i);
     for (int i = 0; i < N * N; i++) mask[i] = ot_random_float(1, 3, (uint64_t)i) < 0.05f;
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(64, N));
     model_floats(&m, "w", 2, DIMS(N, N), w);

@@ -48,7 +48,7 @@ static const struct net nets[] = {
      {BATCH, WIDTH}, {{{6, 5}}}},
 };
 
-static void constants(struct model *m) {
+static void constants(struct test_model *m) {
     model_ints(m, "i0", 1, DIMS(0));
     model_ints(m, "i4", 1, DIMS(4));
     model_ints(m, "i8", 1, DIMS(8));
@@ -78,7 +78,7 @@ static int rank_of(const int64_t *dim) {
     return rank;
 }
 
-static void add_nodes(struct model *m, const char *nodes, bool hidden) {
+static void add_nodes(struct test_model *m, const char *nodes, bool hidden) {
     char buffer[1024], *next = NULL;
     snprintf(buffer, sizeof buffer, "%s", nodes);
     for (char *c = buffer; *c; c++) /* v0 is w0, or h0 = w0 * 1 */
@@ -92,7 +92,7 @@ static void add_nodes(struct model *m, const char *nodes, bool hidden) {
 }
 
 static struct bytes model(const struct net *net, bool hidden) {
-    struct model m;
+    struct test_model m;
     float v[MOST];
     struct bytes b;
     model_begin(&m, 13);

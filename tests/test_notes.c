@@ -37,7 +37,7 @@ static int make_run(void **state) {
     static const char *const names[] = {"x", "y"};
     (void)state;
     struct failure f;
-    struct model m;
+    struct test_model m;
     size_t size;
     if (!mkdtemp(folder) || chdir(folder)) return -1;
     for (int i = 0; i < 18; i++) x[i] = (float)(i % 5) - 2;

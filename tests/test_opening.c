@@ -30,7 +30,7 @@ static void meter_free(void *context, void *p) {
 
 /* One MatMul with a dense weight of 1 MiB. */
 static unsigned char *make_model(size_t *size) {
-    struct model m;
+    struct test_model m;
     float *w = malloc(sizeof(float) * WIDTH * WIDTH);
     for (int i = 0; i < WIDTH * WIDTH; i++) w[i] = (float)(i % 7 + 1);
     model_begin(&m, 17);

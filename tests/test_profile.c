@@ -14,7 +14,7 @@
 
 enum { BATCH = 17, INPUTS = 12, HIDDEN = 20, CLASSES = 5, MOST = INPUTS * HIDDEN };
 
-static void weight(struct model *m, const char *name, int rows, int cols, int keep_every) {
+static void weight(struct test_model *m, const char *name, int rows, int cols, int keep_every) {
     float v[MOST];
     for (int i = 0; i < rows * cols; i++)
         v[i] = i % keep_every ? 0 : 0.01f * (float)((i * 37) % 101 - 50) + 0.001f;
@@ -22,7 +22,7 @@ static void weight(struct model *m, const char *name, int rows, int cols, int ke
 }
 
 static ot_session *open_mlp(const ot_options *options) {
-    struct model m;
+    struct test_model m;
     float bias[HIDDEN] = {0};
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, INPUTS));
@@ -136,14 +136,14 @@ static void a_profile_changes_no_bit(void **state) {
 
 enum { IMAGES = 16, SIDE = 64, WIDE = 70, NARROW = 3 };
 
-static void sparse_weight(struct model *m, const char *name, int rows, int cols) {
+static void sparse_weight(struct test_model *m, const char *name, int rows, int cols) {
     float v[WIDE * NARROW] = {0};
     for (int i = 0; i < rows * cols; i += 2) v[i] = 0.05f * (float)(i % 11 - 5) + 0.01f;
     model_floats(m, name, 4, DIMS(rows, cols, 1, 1), v);
 }
 
 static ot_session *open_wide(void) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 4, DIMS(IMAGES, NARROW, SIDE, SIDE));
     sparse_weight(&m, "w1", NARROW, NARROW);

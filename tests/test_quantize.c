@@ -23,7 +23,7 @@ enum form { PLAIN, WEIGHT, ACTIVATION, BETWEEN, BROKEN };
 
 /* y = second * tanh(first * x), where `form` is quantized on the way. */
 static ot_session *open_form(enum form form, const float *w2, ot_status expected) {
-    struct model m;
+    struct test_model m;
     const float scale = 1.0f / 16, fine = 1.0f / 4096;
     model_begin(&m, 21);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(N, IN));

@@ -24,7 +24,7 @@ struct made {
 };
 
 struct maker {
-    struct model m;
+    struct test_model m;
     uint64_t seed, draws;
     struct made value[VALUES];
     int n, weights;

@@ -31,43 +31,27 @@ static const struct net nets[] = {
     {"SplitToSequence x two > s ; axis=-1\nSequenceAt s minus > y", NULL, 2, {2, 1}, {4, 9}},
     {"SplitToSequence x > s ; axis=1 keepdims=0\nSequenceAt s two > y", NULL, 1, {2}, {2, 7}},
     {"SplitToSequence x > s ; axis=1\nSequenceLength s > n\nCast n > y ; to=1", NULL, 0, {0}, {5}},
-    {"Neg x > t\nSplitToSequence t two > s ; axis=1\nSequenceAt s two > y",
-     NULL,
-     2,
-     {2, 1},
+    {"Neg x > t\nSplitToSequence t two > s ; axis=1\nSequenceAt s two > y", NULL, 2, {2, 1},
      {-4, -9}},
     {PARTS "SequenceAt s zero > t\nSequenceInsert s t > r\nConcatFromSequence r > y ; axis=1",
-     NULL,
-     2,
-     {2, 7},
-     {0, 1, 2, 3, 4, 0, 1, 5, 6, 7, 8, 9, 5, 6}},
+     NULL, 2, {2, 7}, {0, 1, 2, 3, 4, 0, 1, 5, 6, 7, 8, 9, 5, 6}},
     {PARTS "SequenceAt s zero > t\nSequenceInsert s t minus > r\nSequenceErase r zero > q\n"
-           "ConcatFromSequence q > y ; axis=1",
-     NULL,
-     2,
-     {2, 5},
-     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
+     "ConcatFromSequence q > y ; axis=1", NULL, 2, {2, 5}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
     {"SequenceEmpty - > s\nSequenceInsert s x > r\nSequenceErase r > q\nSequenceInsert q x > p\n"
-     "SequenceAt p zero > y",
-     NULL,
-     2,
-     {2, 5},
-     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
+     "SequenceAt p zero > y", NULL, 2, {2, 5}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
     {"Neg x > t\nSequenceConstruct t x > s\nConcatFromSequence s > y ; axis=-1 new_axis=1",
-     NULL,
-     3,
-     {2, 5, 2},
+     NULL, 3, {2, 5, 2},
      {0, 0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, -8, 8, -9, 9}},
     {PARTS "SequenceAt s two > y", "position 2 in a sequence of 2", 0, {0}, {0}},
     {PARTS "Relu s > y", "not supported with sequences", 0, {0}, {0}},
     {PARTS "SequenceConstruct s > r\nSequenceAt r zero > y", "'s' is a sequence", 0, {0}, {0}},
     {PARTS "Identity s > y", "it is a sequence", 0, {0}, {0}},
-    {"SequenceAt x zero > y", "not a sequence of known length", 0, {0}, {0}},
+    {"SequenceAt x zero > y", "no sequence of known length", 0, {0}, {0}},
     {"Cast x > n ; to=7\n" PARTS "SequenceAt s n > y", "'n' is not constant", 0, {0}, {0}},
     {"Exp x > t\nSplitToSequence t > s\nSequenceAt s one > y", "number of its parts", 0, {0}, {0}},
 };
 
-static void add_nodes(struct model *m, const char *nodes) {
+static void add_nodes(struct test_model *m, const char *nodes) {
     char buffer[512], *next = NULL;
     strcpy(buffer, nodes);
     for (char *line = strtok_r(buffer, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
@@ -79,7 +63,7 @@ static void add_nodes(struct model *m, const char *nodes) {
 }
 
 static unsigned char *model(const struct net *net, size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(ROWS, COLUMNS));
     model_ints(&m, "i23", 2, DIMS(2, 3));

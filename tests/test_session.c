@@ -189,7 +189,7 @@ static void a_cnn_enters_lanes_once(void **state) {
 }
 
 static unsigned char *token_model(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 16, 12));
     network_weight(&m, "w", 2, DIMS(12, CLASSES), 0.2);
@@ -230,7 +230,7 @@ static void frozen_weights_cost_nothing(void **state) {
 }
 
 static unsigned char *wide_mlp(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 2, DIMS(-1, 64));
     network_weight(&m, "w1", 2, DIMS(64, 64), 0.05);
@@ -325,7 +325,7 @@ static void a_failed_call_changes_nothing(void **state) {
     float before[8], after[8];
     int mean = -1;
     for (int i = 0; i < ot_parameter_count(f.s); i++)
-        if (!strcmp(f.s->parameter[i].name, "m1")) mean = i;
+        if (!strcmp(f.s->model->parameter[i].name, "m1")) mean = i;
     fixture_train(&f);
     ot_optimizer_step(f.s, NULL);
     ot_read_parameter(f.s, mean, before, NULL);
@@ -376,7 +376,7 @@ static void a_new_head_trains(void **state) {
 
 /* Classes that a Relu cuts off behind the layer, as in SqueezeNet. */
 static unsigned char *rectified(size_t *size) {
-    struct model m;
+    struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 3, 8, 8));
     network_weight(&m, "last", 4, DIMS(CLASSES, 3, 1, 1), 1);

@@ -181,7 +181,7 @@ static float element(const struct constant *c, int64_t i, int64_t n) {
     return ot_random_normal(3, (uint64_t)c->name[0], (uint64_t)i);
 }
 
-static void note(struct model *m, const struct constant *c) {
+static void note(struct test_model *m, const struct constant *c) {
     struct wire *w = &m->wire;
     wire_begin(w, 13);
     wire_string(w, 1, c->name);
@@ -190,7 +190,7 @@ static void note(struct model *m, const struct constant *c) {
     wire_end(w);
 }
 
-static void add_constant(struct model *m, const struct constant *c) {
+static void add_constant(struct test_model *m, const struct constant *c) {
     static const int64_t numbers[] = {1, 1, 1, 1, 1, 1, 1, 1};
     float value[MOST];
     bool truth[MOST];
@@ -221,7 +221,7 @@ static void add_constant(struct model *m, const struct constant *c) {
     if (c->kind && strchr("!~", c->kind)) note(m, c);
 }
 
-static void add_constants(struct model *m, const char *text) {
+static void add_constants(struct test_model *m, const char *text) {
     char copy[512], *rest = NULL;
     struct constant c;
     strcpy(copy, text);
@@ -231,7 +231,7 @@ static void add_constants(struct model *m, const char *text) {
     }
 }
 
-static void add_nodes(struct model *m, const char *text) {
+static void add_nodes(struct test_model *m, const char *text) {
     char copy[512], *rest = NULL;
     strcpy(copy, text);
     for (char *line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -245,7 +245,7 @@ static void add_nodes(struct model *m, const char *text) {
 
 static ot_session *opened(const struct row *row) {
     static const int64_t x[] = {BATCH, TIME, WIDTH}, image[] = {BATCH, WIDTH, 4, 4};
-    struct model m;
+    struct test_model m;
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
     model_begin(&m, 17);
