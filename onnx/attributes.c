@@ -156,7 +156,7 @@ static ot_status check_distinct(struct import *im, const struct attr *list, int 
     for (int i = 1; i < n; i++)
         for (int j = 0; j < i; j++)
             if (!strcmp(list[i].name, list[j].name))
-                return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' is there twice",
+                return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' occurs twice",
                                       list[i].name);
     return OT_OK;
 }

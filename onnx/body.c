@@ -34,9 +34,8 @@ static ot_status check(struct walker *w, const Onnx__NodeProto *p, const Onnx__G
     if (!g) return ot_import_fail(w->im, OT_ERROR_INVALID, "there is no body");
     if (!has_output(p)) return ot_import_fail(w->im, OT_ERROR_INVALID, "there is no output");
     if (nested > MOST_NESTED)
-        return ot_import_fail(w->im, OT_ERROR_LIMIT,
-                              "%d loops in each other, at most %d are allowed", nested,
-                              MOST_NESTED);
+        return ot_import_fail(w->im, OT_ERROR_LIMIT, "loops are nested %d deep, the limit is %d",
+                              nested, MOST_NESTED);
     return OT_OK;
 }
 

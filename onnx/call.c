@@ -7,7 +7,7 @@ ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
     struct function *fn = &im->function[number];
     const Onnx__FunctionProto *proto = fn->proto;
     if (w->top + 1 >= OT_MOST_FRAMES)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other too deep");
+        return ot_import_fail(im, OT_ERROR_LIMIT, "function calls are nested too deep");
     if (p->n_input > proto->n_input || p->n_output > proto->n_output)
         return ot_import_fail(im, OT_ERROR_INVALID,
                               "%zu inputs and %zu outputs, the function has %zu and %zu",
@@ -57,7 +57,7 @@ static ot_status leave_function(struct walker *w) {
         int v = ot_names_get(&im->names, f->scope, formal);
         if (v == OT_NO_NAME || v == VALUE_ABSENT)
             return ot_import_fail(im, OT_ERROR_INVALID,
-                                  "function '%.60s' does not make its output '%.60s'",
+                                  "function '%.60s' does not compute its output '%.60s'",
                                   f->function->proto->name, formal);
         OT_TRY(ot_walk_alias(w, scope, f->call->output[k], v));
     }

@@ -108,7 +108,7 @@ ot_status ot_export_place(struct export_job *job, const char *path) {
     const size_t size = onnx__model_proto__get_packed_size(job->model);
     return size <= INT32_MAX ? OT_OK
                              : ot_fail(job->err, OT_ERROR_LIMIT,
-                                       "the model takes %zu bytes beside its data file; an ONNX "
+                                       "the model takes %zu bytes without its data file; an ONNX "
                                        "file has at most 2 GiB - 1",
                                        size);
 }

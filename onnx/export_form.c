@@ -255,7 +255,7 @@ static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodePr
                           struct node_list *list) {
     if (f->training && f->uses.scope)
         return node_fail(f, node, OT_ERROR_UNSUPPORTED,
-                         "stands in a local function; form=as-is is possible");
+                         "is in a local function; only form=as-is is possible");
     if (form->by_input) return set_input(f, node);
     if (form->attribute) OT_TRY(set_attribute(f, form, node));
     return f->training ? add_outputs(f, node, form->output) : cut_outputs(f, form, node, list);

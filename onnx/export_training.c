@@ -216,8 +216,8 @@ static ot_status put_bindings(struct export_job *job, Onnx__TrainingInfoProto *t
         e->value = (char *)value_of(job, b->from)->name;
         if (b->key < job->g->n_values && !is_float_initializer(job->graph, e->key))
             return ot_fail(job->err, OT_ERROR_UNSUPPORTED,
-                           "training_info cannot be written: the weight '%.80s' is no initializer "
-                           "of floats",
+                           "training_info cannot be written: the weight '%.80s' is not an "
+                           "initializer of floats",
                            e->key);
     }
     return OT_OK;
@@ -248,8 +248,9 @@ ot_status ot_export_training(struct export_job *job) {
     if (job->form_changed && !job->request->algorithm) m->n_training_info = 0; /* of the old form */
     if (!job->request->algorithm) return OT_OK;
     if (job->form_changed)
-        return ot_fail(job->err, OT_ERROR_ARGUMENT,
-                       "training_info needs the form that the model has: export the form first");
+        return ot_fail(
+            job->err, OT_ERROR_ARGUMENT,
+            "training_info cannot be written together with another form: export the form first");
     void *graph;
     OT_TRY(ot_export_alloc(job, 1, sizeof(Onnx__GraphProto), &graph));
     OT_TRY(make_list(job, 1, sizeof **list, &list));

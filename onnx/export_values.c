@@ -177,7 +177,7 @@ static ot_status put_constant_dense(struct export_job *job, int v, Onnx__Attribu
     bool sparse = wants_sparse(job, v, false);
     if (sparse && ot_export_opset(job) < SPARSE_CONSTANT_OPSET) {
         ot_log(&job->request->log, OT_LOG_WARNING,
-               "Constant '%s' stays dense: sparse_value came with opset %d, the model has %lld",
+               "Constant '%s' stays dense: sparse_value needs opset %d, the model has %lld",
                job->g->value[v].name, SPARSE_CONSTANT_OPSET, (long long)ot_export_opset(job));
         sparse = false;
     }
@@ -276,9 +276,9 @@ static ot_status check_done(const struct values *all) {
     for (int v = 0; v < g->n_values; v++) {
         if (all->done[v] || !g->value[v].constant || !changed(all->job, v)) continue;
         return ot_fail(all->job->err, OT_ERROR_UNSUPPORTED,
-                       "weight '%s' has a new value that cannot be written back: it stands %s",
+                       "weight '%s' has a new value that cannot be written back: it is %s",
                        g->value[v].name,
-                       g->value[v].exportable ? "nowhere in the file" : "inside a local function");
+                       g->value[v].exportable ? "not in the file" : "inside a local function");
     }
     return OT_OK;
 }

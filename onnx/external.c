@@ -24,8 +24,8 @@ static ot_status parse_number(struct import *im, const char *key, const char *te
         good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(v, (uint64_t)10, &v) &&
                !__builtin_add_overflow(v, (uint64_t)(*p - '0'), &v);
     if (!good || v > INT64_MAX)
-        return ot_import_fail(im, OT_ERROR_INVALID, "external data: %s '%.60s' is no byte count",
-                              key, text);
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "external data: %s '%.60s' is not a number of bytes", key, text);
     *n = v;
     return OT_OK;
 }
@@ -33,7 +33,8 @@ static ot_status parse_number(struct import *im, const char *key, const char *te
 static ot_status check_checksum(struct import *im, const char *text) {
     if (strlen(text) != 40 || strspn(text, "0123456789abcdefABCDEF") != 40)
         return ot_import_fail(im, OT_ERROR_INVALID,
-                              "external data: checksum '%.60s' is no SHA-1 in hexadecimal", text);
+                              "external data: checksum '%.60s' is not a SHA-1 in hexadecimal",
+                              text);
     ot_log(&im->options->log, OT_LOG_WARNING, "external data: the checksum is not verified");
     return OT_OK;
 }
@@ -46,7 +47,7 @@ static ot_status parse_entry(struct import *im, const char *key, const char *val
     while (k < KEYS && strcmp(keys[k], key) != 0) k++;
     if (k == KEYS || *seen >> k & 1)
         return ot_import_fail(im, OT_ERROR_INVALID, "external data: key '%.60s' is %s", key,
-                              k == KEYS ? "unknown" : "there twice");
+                              k == KEYS ? "unknown" : "given twice");
     *seen |= 1u << k;
     switch (k) {
     case LOCATION:
@@ -73,8 +74,9 @@ static ot_status parse_location(struct import *im, const Onnx__TensorProto *t,
         const Onnx__StringStringEntryProto *e = t->external_data[i];
         OT_TRY(parse_entry(im, e->key ? e->key : "", e->value ? e->value : "", &seen, at));
     }
-    return at->path ? OT_OK
-                    : ot_import_fail(im, OT_ERROR_INVALID, "external data: there is no location");
+    return at->path
+               ? OT_OK
+               : ot_import_fail(im, OT_ERROR_INVALID, "external data: the location is missing");
 }
 
 /* Regular, of one name, and long enough. */
@@ -95,8 +97,10 @@ static ot_status check_file(struct import *im, int fd, const struct location *at
             "external data '%.200s' has %lld bytes, %zu from %llu on are expected", at->path,
             (long long)st.st_size, size, (unsigned long long)at->offset);
     if (!at->has_length && at->offset + size != (uint64_t)st.st_size)
-        return ot_import_fail(im, OT_ERROR_INVALID,
-                              "external data '%.200s': no length, and the file goes on", at->path);
+        return ot_import_fail(
+            im, OT_ERROR_INVALID,
+            "external data '%.200s': no length is given, and the file does not end with the tensor",
+            at->path);
     return OT_OK;
 }
 
@@ -107,7 +111,7 @@ ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t
     OT_TRY(parse_location(im, t, &at));
     if (at.has_length && at.length != size)
         return ot_import_fail(im, OT_ERROR_INVALID,
-                              "external data: length %llu, %zu bytes are expected",
+                              "external data: length is %llu, expected %zu bytes",
                               (unsigned long long)at.length, size);
     if (im->folder < 0)
         return ot_import_fail(im, OT_ERROR_PATH,

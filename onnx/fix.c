@@ -48,7 +48,7 @@ bool ot_fix_names(const struct import *im, const char *name) {
 enum { TEXT = 64 };
 
 static ot_status bad_value(struct import *im, const struct entry *e, ot_type type) {
-    return ot_import_fail(im, OT_ERROR_ARGUMENT, "fix: '%.*s' is no value of type %s",
+    return ot_import_fail(im, OT_ERROR_ARGUMENT, "fix: '%.*s' is not a value of type %s",
                           (int)(e->value_size < TEXT ? e->value_size : TEXT),
                           e->value ? e->value : "", ot_type_name(type));
 }
@@ -115,10 +115,9 @@ static ot_status check_shape(struct import *im, const struct value *declared) {
     if (declared->rank < 0) return ot_import_fail(im, OT_ERROR_ARGUMENT, "fix: it has no shape");
     for (int i = 0; i < declared->rank; i++)
         if (declared->dim[i] < 0)
-            return ot_import_fail(im, OT_ERROR_ARGUMENT,
-                                  "fix: dimension %d is free: only what has a whole shape can be "
-                                  "a constant",
-                                  i);
+            return ot_import_fail(
+                im, OT_ERROR_ARGUMENT,
+                "fix: dimension %d is free: only an input with a fixed shape can be a constant", i);
     return OT_OK;
 }
 
@@ -159,8 +158,8 @@ ot_status ot_fix_check(struct import *im) {
         char *name = ot_bump_strndup(&im->temporary, e.name, e.name_size);
         if (!name) return ot_import_no_room(im, &im->scratch, e.name_size);
         if (!e.value)
-            return ot_import_fail(im, OT_ERROR_ARGUMENT, "fix: '%.*s' is no NAME=VALUE", size,
-                                  e.name);
+            return ot_import_fail(im, OT_ERROR_ARGUMENT,
+                                  "fix: '%.*s' is not of the form NAME=VALUE", size, e.name);
         if (ot_names_get(&im->names, SCOPE_INPUT, name) == OT_NO_NAME)
             return ot_import_fail(im, OT_ERROR_ARGUMENT, "fix: the model has no input '%.*s'", size,
                                   e.name);

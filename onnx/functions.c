@@ -76,7 +76,7 @@ static ot_status check_distinct(struct import *im, int i, int kind, const char *
     const uint64_t scope = (uint64_t)1 << 60 | (uint64_t)i << 2 | (uint64_t)kind;
     for (size_t k = 0; k < n; k++) {
         if (!*name[k] || ot_names_get(&im->names, scope, name[k]) != OT_NO_NAME)
-            return ot_import_fail(im, OT_ERROR_INVALID, "%s '%s' is empty or there twice", what,
+            return ot_import_fail(im, OT_ERROR_INVALID, "%s '%s' is empty or occurs twice", what,
                                   name[k]);
         if (!ot_names_set(&im->names, scope, name[k], (int)k))
             return ot_import_no_room(im, &im->scratch, 0);
@@ -86,7 +86,7 @@ static ot_status check_distinct(struct import *im, int i, int kind, const char *
 
 static ot_status add_to_index(struct import *im, int i) {
     const Onnx__FunctionProto *p = im->function[i].proto;
-    if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "the name is missing");
     int domain = number_of(im, SCOPE_DOMAIN, ot_domain(p->domain), i);
     int overload =
         number_of(im, SCOPE_OVERLOAD, extra_string(im, &p->base, TAG_FUNCTION_OVERLOAD), i);
@@ -94,7 +94,7 @@ static ot_status add_to_index(struct import *im, int i) {
         return ot_import_no_room(im, &im->scratch, 0);
     uint64_t scope = SCOPE_FUNCTION(domain, overload);
     if (ot_names_get(&im->names, scope, p->name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "this function is there twice");
+        return ot_import_fail(im, OT_ERROR_INVALID, "this function occurs twice");
     if (!ot_names_set(&im->names, scope, p->name, i)) return ot_import_no_room(im, &im->scratch, 0);
     OT_TRY(check_distinct(im, i, 0, "input", p->input, p->n_input));
     OT_TRY(check_distinct(im, i, 1, "output", p->output, p->n_output));
@@ -236,7 +236,7 @@ static ot_status count_from(struct import *im, int start, struct edge **calls, i
             continue;
         }
         if (f->depth >= MOST_CALL_DEPTH)
-            return ot_import_fail(im, OT_ERROR_LIMIT, "functions call each other %d deep",
+            return ot_import_fail(im, OT_ERROR_LIMIT, "function calls are nested %d deep",
                                   MOST_CALL_DEPTH + 1);
         count_body(im, f->proto->node, f->proto->n_node, &f->nodes, &f->values);
         f->state = 2;

@@ -81,7 +81,7 @@ static ot_status check_versions(struct import *im) {
     g->ir_version = m->ir_version;
     if (!m->n_opset_import) {
         if (m->ir_version >= 3)
-            return ot_import_fail(im, OT_ERROR_INVALID, "there is no opset_import");
+            return ot_import_fail(im, OT_ERROR_INVALID, "opset_import is missing");
         if (!ot_names_set(&im->names, SCOPE_OPSET(-1), "", 1)) /* older files mean opset 1 */
             return ot_import_no_room(im, &im->scratch, 0);
     }
@@ -99,8 +99,8 @@ static ot_status check_metadata(struct import *im) {
     for (size_t i = 0; i < m->n_metadata_props; i++) {
         const char *key = m->metadata_props[i]->key ? m->metadata_props[i]->key : "";
         if (ot_names_get(&im->names, SCOPE_METADATA, key) != OT_NO_NAME)
-            return ot_import_fail(im, OT_ERROR_INVALID,
-                                  "metadata_props: key '%.80s' is there twice", key);
+            return ot_import_fail(im, OT_ERROR_INVALID, "metadata_props: key '%.80s' occurs twice",
+                                  key);
         if (!ot_names_set(&im->names, SCOPE_METADATA, key, 0))
             return ot_import_no_room(im, &im->scratch, 0);
     }
@@ -110,7 +110,7 @@ static ot_status check_metadata(struct import *im) {
 static ot_status check_header(struct import *im) {
     const Onnx__ModelProto *m = im->model;
     const char *producer = m->producer_name ? m->producer_name : "";
-    if (!m->graph) return ot_import_fail(im, OT_ERROR_INVALID, "there is no graph");
+    if (!m->graph) return ot_import_fail(im, OT_ERROR_INVALID, "the graph is missing");
     OT_TRY(check_versions(im));
     OT_TRY(check_metadata(im));
     if (!m->graph->name || !*m->graph->name)

@@ -40,7 +40,7 @@ ot_status ot_walk_add(struct walker *w, const Onnx__NodeProto *p, const struct n
     OT_TRY(ot_import_keep(im, name, &n.name));
     ot_weights_use(im, &n);
     if ((size_t)g->n_nodes >= im->max_nodes)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "more nodes than were counted");
+        return ot_import_fail(im, OT_ERROR_LIMIT, "internal error: more nodes than were counted");
     g->node[g->n_nodes++] = n;
     return OT_OK;
 }

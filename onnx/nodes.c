@@ -115,7 +115,7 @@ static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
     struct template *t = f->function && !f->branch ? &f->function->template[f->i - 1] : &local;
     struct attr *attr = NULL;
     if (!p->op_type || !*p->op_type)
-        return ot_import_fail(im, OT_ERROR_INVALID, "there is no op_type");
+        return ot_import_fail(im, OT_ERROR_INVALID, "op_type is missing");
     const int function = ot_functions_find(im, p);
     const bool constant = function < 0 && !strcmp(p->op_type, "Constant") && !*ot_domain(p->domain);
     if (constant && !(f->function && refers(p))) {

@@ -50,7 +50,8 @@ static ot_status check_type(struct import *im, const Onnx__TensorProto *t) {
     if ((size_t)type >= sizeof types / sizeof *types || types[type].family == NO_FAMILY)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "data_type %d (%s)", type,
                               ot_type_name((ot_type)type));
-    if (t->segment) return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "a tensor in segments");
+    if (t->segment)
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the tensor is stored in segments");
     return OT_OK;
 }
 
@@ -84,7 +85,7 @@ static ot_status check_inline(struct import *im, const Onnx__TensorProto *t, ot_
     for (int f = FLOATS; f <= UINT64S; f++)
         if (entries(t, (enum family)f) && ((enum family)f != own || raw))
             return ot_import_fail(im, OT_ERROR_INVALID,
-                                  raw ? "data in raw_data and in another field"
+                                  raw ? "data are both in raw_data and in another field"
                                       : "data in a field that is not for type %s",
                                   ot_type_name(type));
     if (raw || !entries(t, own)) {
@@ -112,7 +113,7 @@ ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct
         return ot_import_fail(im, OT_ERROR_INVALID, "data_location %d", (int)t->data_location);
     for (int f = FLOATS; f <= UINT64S; f++)
         if (entries(t, (enum family)f) || (t->has_raw_data && t->raw_data.len))
-            return ot_import_fail(im, OT_ERROR_INVALID, "external data and inline data");
+            return ot_import_fail(im, OT_ERROR_INVALID, "data are both external and inline");
     struct external e;
     OT_TRY(ot_external_open(im, t, (size_t)count * ot_type_size(*file_type), &e));
     ot_external_close(&e);

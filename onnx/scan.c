@@ -83,10 +83,10 @@ static ot_status check_packed(struct scan *s, const struct field *f, const uint8
     const uint8_t *end = p + n;
     const size_t unit = f->kind == FIELD_FLOATS ? 4 : f->kind == FIELD_DOUBLES ? 8 : 0;
     if (unit)
-        return n % unit ? fail(s, OT_ERROR_PARSE, f->name, "half a number at the end") : OT_OK;
+        return n % unit ? fail(s, OT_ERROR_PARSE, f->name, "the last number is incomplete") : OT_OK;
     while (p < end)
         if (!ot_read_varint(&p, end, 10, &value))
-            return fail(s, OT_ERROR_PARSE, f->name, "a number does not end");
+            return fail(s, OT_ERROR_PARSE, f->name, "a number is not terminated");
     return OT_OK;
 }
 
@@ -108,7 +108,7 @@ static ot_status enter(struct scan *s, const struct field *f, size_t index, size
     if (f->kind == FIELD_ONE) {
         /* the alternatives of a type are one field */
         const uint32_t bit = 1u << (up->message == TYPE ? 0 : index);
-        if (up->seen & bit) return fail(s, OT_ERROR_INVALID, f->name, "this field is there twice");
+        if (up->seen & bit) return fail(s, OT_ERROR_INVALID, f->name, "this field occurs twice");
         up->seen |= bit;
     }
     OT_TRY(count_message(s, f));
@@ -156,7 +156,7 @@ static ot_status length_delimited(struct scan *s, const struct field *f, size_t 
     const uint8_t *end = s->level[s->depth].end;
     const char *name = f->name ? f->name : "unknown field";
     if (!ot_read_varint(&s->p, end, 5, &n) || !ot_is_inside(0, n, (uint64_t)(end - s->p)))
-        return fail(s, OT_ERROR_PARSE, name, "it is longer than what holds it");
+        return fail(s, OT_ERROR_PARSE, name, "it is longer than the message that contains it");
     if (f->name) return known_bytes(s, f, index, (size_t)n);
     OT_TRY(check_text(s, name, s->p, (size_t)n, true));
     s->p += n;
@@ -169,7 +169,7 @@ static ot_status fixed(struct scan *s, const struct field *f, size_t n) {
     const char *name = f->name ? f->name : "unknown field";
     if (!fits) return fail(s, OT_ERROR_PARSE, name, "the wrong wire type");
     if ((size_t)(s->level[s->depth].end - s->p) < n)
-        return fail(s, OT_ERROR_PARSE, name, "it is longer than what holds it");
+        return fail(s, OT_ERROR_PARSE, name, "it is longer than the message that contains it");
     s->p += n;
     return OT_OK;
 }
@@ -178,7 +178,7 @@ static ot_status one_field(struct scan *s) {
     const struct level *level = &s->level[s->depth];
     uint64_t tag, value;
     if (!ot_read_varint(&s->p, level->end, 5, &tag) || tag > UINT32_MAX || !(tag >> 3))
-        return fail(s, OT_ERROR_PARSE, "field", "no valid field number");
+        return fail(s, OT_ERROR_PARSE, "field", "the field number is invalid");
     const struct field *first = ot_schema(level->message), *f = first;
     while (f->kind && f->number != tag >> 3) f++;
     switch (tag & 7) {
@@ -188,7 +188,7 @@ static ot_status one_field(struct scan *s) {
         return ot_read_varint(&s->p, level->end, 10, &value)
                    ? OT_OK
                    : fail(s, OT_ERROR_PARSE, f->name ? f->name : "unknown field",
-                          "a number does not end");
+                          "a number is not terminated");
     case OT_WIRE_64:
         return fixed(s, f, 8);
     case OT_WIRE_32:
@@ -196,7 +196,7 @@ static ot_status one_field(struct scan *s) {
     case OT_WIRE_BYTES:
         return length_delimited(s, f, (size_t)(f - first));
     default:
-        return fail(s, OT_ERROR_PARSE, "field", "a group, or no wire type");
+        return fail(s, OT_ERROR_PARSE, "field", "a group or an invalid wire type");
     }
 }
 
@@ -242,6 +242,6 @@ ot_status ot_scan(const void *bytes, size_t size, const ot_limits *limits, ot_er
         return *hint ? ot_fail(err, status, "the file is not an ONNX model%s", hint)
                      : ot_fail_in(err, status, "the file is not an ONNX model");
     }
-    if (!status && !s.level[0].seen) return ot_fail(err, OT_ERROR_INVALID, "there is no graph");
+    if (!status && !s.level[0].seen) return ot_fail(err, OT_ERROR_INVALID, "the graph is missing");
     return status;
 }

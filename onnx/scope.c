@@ -37,8 +37,8 @@ ot_status ot_walk_output(struct walker *w, const char *name, enum value_kind kin
     char buffer[2 * OT_SHORT_NAME + 16];
     const char *prefix;
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
-                              name);
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "output '%.80s' has a name that is already used", name);
     const char *own = name_in_graph(w, name, kind, &prefix, buffer, sizeof buffer);
     return ot_values_add(im, scope, name, prefix, own, kind, v);
 }
@@ -46,8 +46,8 @@ ot_status ot_walk_output(struct walker *w, const char *name, enum value_kind kin
 ot_status ot_walk_alias(struct walker *w, uint64_t scope, const char *name, int v) {
     struct import *im = w->im;
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "output '%.80s' has a name that is taken",
-                              name);
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "output '%.80s' has a name that is already used", name);
     return ot_names_set(&im->names, scope, name, v) ? OT_OK
                                                     : ot_import_no_room(im, &im->scratch, 0);
 }

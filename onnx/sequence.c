@@ -38,7 +38,7 @@ static ot_status sequence_input(const struct task *t, const struct sequence **s)
     if (t->p->n_input) OT_TRY(ot_walk_input(t->w, t->p->input[0], &v));
     *s = v < 0 ? NULL : im->source[v].sequence;
     if (*s) return OT_OK;
-    return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "input 0 is no sequence of known length");
+    return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "input 0 is not a sequence of known length");
 }
 
 /* Input i as an index into places -n to most, counted from the end where it is negative. */
@@ -133,7 +133,7 @@ static ot_status add(const struct task *t, const char *op, const struct attr *at
     memcpy(ends, in, (size_t)n_in * sizeof *ends);
     memcpy(ends + n_in, out, (size_t)n_out * sizeof *ends);
     if ((size_t)g->n_nodes >= im->max_nodes)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "more nodes than were counted");
+        return ot_import_fail(im, OT_ERROR_LIMIT, "internal error: more nodes than were counted");
     struct node *node = &g->node[g->n_nodes];
     *node = (struct node){.name = name, .op_type = op, .domain = "", .opset = OPSET,
                           .n_in = n_in, .n_out = n_out, .n_attr = n_attr, .in_body = im->body,

@@ -46,7 +46,7 @@ static ot_status find_key(struct import *im, const char *list, uint64_t scope, c
     if (*v < 0 || im->g->value[*v].kind != OT_VALUE_INITIALIZER)
         return fail_binding(im, list, key, "there is no such initializer");
     if (ot_names_get(&im->names, scope, key) != OT_NO_NAME)
-        return fail_binding(im, list, key, "it is there twice");
+        return fail_binding(im, list, key, "it occurs twice");
     return ot_names_set(&im->names, scope, key, 0) ? OT_OK
                                                    : ot_import_no_room(im, &im->scratch, 0);
 }
@@ -66,7 +66,7 @@ static ot_status read_updates(struct import *im, const Onnx__TrainingInfoProto *
         OT_TRY(find_key(im, list, SCOPE_UPDATE_KEY, key, &b->key));
         b->from = ot_names_get(&im->names, SCOPE_GRAPH, from);
         if (b->from < 0 || ot_names_get(&im->names, SCOPE_UPDATE, from) == OT_NO_NAME)
-            return fail_binding(im, list, key, "its value is no output of algorithm or graph");
+            return fail_binding(im, list, key, "its value is not an output of algorithm or graph");
     }
     return OT_OK;
 }
@@ -81,7 +81,7 @@ static ot_status check_initialization(struct import *im, const Onnx__TrainingInf
         const char *key = e->key ? e->key : "";
         OT_TRY(find_key(im, list, SCOPE_INITIALIZATION_KEY, key, &v));
         if (ot_names_get(&im->names, SCOPE_INITIALIZATION, e->value ? e->value : "") == OT_NO_NAME)
-            return fail_binding(im, list, key, "its value is no output of initialization");
+            return fail_binding(im, list, key, "its value is not an output of initialization");
     }
     return OT_OK;
 }

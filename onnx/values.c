@@ -12,21 +12,21 @@ ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as,
     memcpy(kept, prefix, n);
     memcpy(kept + n, name, m);
     if (n && ot_names_get(&im->names, SCOPE_GRAPH, kept) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%.160s' is taken", kept);
+        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%.160s' is already used", kept);
     if (!ot_names_set(&im->names, scope, known_as, g->n_values) ||
         (n && !ot_names_set(&im->names, SCOPE_GRAPH, kept, g->n_values)))
         return ot_import_no_room(im, &im->scratch, 0);
     if ((size_t)g->n_values >= im->max_values)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "more values than were counted");
+        return ot_import_fail(im, OT_ERROR_LIMIT, "internal error: more values than were counted");
     *value = g->n_values++;
     g->value[*value] = (struct value){.name = kept, .kind = kind, .producer = -1, .rank = -1};
     return OT_OK;
 }
 
 static ot_status check_new(struct import *im, uint64_t scope, const char *name) {
-    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "the name is missing");
     if (ot_names_get(&im->names, scope, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%s' is there twice", name);
+        return ot_import_fail(im, OT_ERROR_INVALID, "the name '%s' occurs twice", name);
     return OT_OK;
 }
 
@@ -95,7 +95,7 @@ static void note_misspelt(struct import *im, const char *what, const Onnx__Value
     for (size_t i = 0; shape && i < shape->n_dim; i++)
         if (is_misspelt(shape->dim[i]))
             ot_log(&im->options->log, OT_LOG_WARNING,
-                   "%s '%.80s': dimension %zu is %lld, which is read as free", what,
+                   "%s '%.80s': dimension %zu is %lld, which is treated as free", what,
                    p->name ? p->name : "", i, (long long)shape->dim[i]->dim_value);
 }
 
@@ -112,13 +112,13 @@ static ot_status read_shape(struct import *im, const Onnx__TensorShapeProto *sha
 /* Fills type, rank and dim of *v. */
 static ot_status read_type(struct import *im, const Onnx__TypeProto *type, struct value *v) {
     if (!type || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
-        return ot_import_fail(im, OT_ERROR_INVALID, "there is no type");
+        return ot_import_fail(im, OT_ERROR_INVALID, "the type is missing");
     if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
                               "its type is a sparse tensor, a sequence, a map or an optional");
     const Onnx__TypeProto__Tensor *t = type->tensor_type;
     if (!t->has_elem_type || t->elem_type <= 0)
-        return ot_import_fail(im, OT_ERROR_INVALID, "there is no element type");
+        return ot_import_fail(im, OT_ERROR_INVALID, "the element type is missing");
     v->type = (ot_type)t->elem_type;
     return t->shape ? read_shape(im, t->shape, v) : OT_OK;
 }
@@ -152,10 +152,10 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int
     struct graph *g = im->g;
     struct value declared = {.rank = -1};
     int v;
-    if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (!p->name || !*p->name) return ot_import_fail(im, OT_ERROR_INVALID, "the name is missing");
     int known = ot_names_get(&im->names, SCOPE_GRAPH, p->name);
     if (ot_names_get(&im->names, SCOPE_INPUT, p->name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "it is there twice");
+        return ot_import_fail(im, OT_ERROR_INVALID, "it occurs twice");
     if (!ot_names_set(&im->names, SCOPE_INPUT, p->name, 0))
         return ot_import_no_room(im, &im->scratch, 0);
     OT_TRY(read_type(im, p->type, &declared));
@@ -216,7 +216,7 @@ static void check_old_initializers(struct import *im) {
         if (p->initializer[i]->name &&
             ot_names_get(&im->names, SCOPE_INPUT, p->initializer[i]->name) == OT_NO_NAME) {
             ot_log(&im->options->log, OT_LOG_WARNING,
-                   "initializer '%.80s' is no graph input, as IR version %lld asks for",
+                   "initializer '%.80s' is not a graph input, which IR version %lld requires",
                    p->initializer[i]->name, (long long)im->g->ir_version);
             return;
         }
@@ -301,14 +301,14 @@ static ot_status rename_output(struct import *im, const char *name, int from, in
 
 static ot_status add_output(struct import *im, const char *name) {
     struct graph *g = im->g;
-    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "there is no name");
+    if (!name || !*name) return ot_import_fail(im, OT_ERROR_INVALID, "the name is missing");
     if (ot_names_get(&im->names, SCOPE_OUTPUT, name) != OT_NO_NAME)
-        return ot_import_fail(im, OT_ERROR_INVALID, "it is there twice");
+        return ot_import_fail(im, OT_ERROR_INVALID, "it occurs twice");
     if (!ot_names_set(&im->names, SCOPE_OUTPUT, name, 0))
         return ot_import_no_room(im, &im->scratch, 0);
     int v = ot_names_get(&im->names, SCOPE_GRAPH, name);
     if (v == VALUE_FAULTY) return OT_OK;
-    if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node makes it");
+    if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node computes it");
     if (g->value[v].kind == OT_VALUE_SEQUENCE)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "it is a sequence");
     if (strcmp(g->value[v].name, name) != 0) OT_TRY(rename_output(im, name, v, &v));

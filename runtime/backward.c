@@ -32,9 +32,9 @@ ot_status ot_get_input_gradient(const ot_session *s, int i, ot_tensor *gradient,
     OT_TRY(check_input(s, i, err));
     const struct bound *b = s->backward;
     if (!gradient) return ot_fail(err, OT_ERROR_ARGUMENT, "gradient is NULL");
-    if (!b) return ot_fail(err, OT_ERROR_STATE, "the last call was no training step");
+    if (!b) return ot_fail(err, OT_ERROR_STATE, "the last call was not a training step");
     if (!s->wants_input || !s->wants_input[i])
-        return ot_fail(err, OT_ERROR_STATE, "the gradient of input '%s' was not asked for",
+        return ot_fail(err, OT_ERROR_STATE, "the gradient of input '%s' was not requested",
                        s->model->graph->value[s->model->graph->input[i]].name);
     const struct entry *e = b->input_entry[i];
     *gradient = (ot_tensor){.type = OT_FLOAT,
@@ -50,7 +50,7 @@ ot_status ot_forward(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *o
     struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs < 0 || n_outputs > s->model->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
                        s->model->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_OUTPUTS, inputs, n, &b, err));
     OT_TRY(ot_session_need_gradients(s, b->plan, err));
@@ -93,7 +93,7 @@ static ot_status check_gradient(const struct bound *b, int i, const ot_tensor *g
 ot_status ot_backward(ot_session *s, const ot_tensor *gradients, int n, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct bound *b = s->forward;
-    if (!b) return ot_fail(err, OT_ERROR_STATE, "there is no ot_forward to go back through");
+    if (!b) return ot_fail(err, OT_ERROR_STATE, "ot_backward needs a call of ot_forward before it");
     if (!gradients || n != b->plan->n_outputs)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d gradients are given",
                        b->plan->n_outputs, gradients ? n : 0);

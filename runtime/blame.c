@@ -94,11 +94,12 @@ static void describe(const struct bound *b, const struct origin *o, char *text, 
     const struct op_node *n = b->step[o->step].node;
     const struct entry *largest = find_largest(b, o->step);
     int length = snprintf(text, size,
-                          "the first value that is not finite is '%.80s', made by node '%.80s' "
+                          "the first value that is not finite is '%.80s', computed by node '%.80s' "
                           "(%s): %s in %lld of %lld",
                           name, n->node->name, n->op->name, flaw, bad, all);
     if (!largest || length < 0 || (size_t)length >= size) return;
-    snprintf(text + length, size - (size_t)length, "; the largest before it is %.4g, in '%.60s'",
+    snprintf(text + length, size - (size_t)length,
+             "; the largest absolute value before it is %.4g, in '%.60s'",
              (double)largest->survey.largest, largest->name ? largest->name : "");
 }
 

@@ -193,8 +193,9 @@ static ot_status list_notes(const ot_note *notes, int n, ot_note *list, ot_error
         if (!notes[i].key || !notes[i].value)
             return ot_fail(err, OT_ERROR_ARGUMENT, "note %d has no key or no value", i);
         if (!strncmp(notes[i].key, reserved, strlen(reserved)))
-            return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s': keys with %s are taken",
-                           notes[i].key, reserved);
+            return ot_fail(err, OT_ERROR_ARGUMENT,
+                           "note '%s': keys that begin with %s are reserved", notes[i].key,
+                           reserved);
         for (int k = 0; k < i; k++)
             if (!strcmp(notes[i].key, notes[k].key))
                 return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s' is given twice", notes[i].key);
@@ -212,7 +213,8 @@ ot_status ot_save_checkpoint(const ot_session *s, const char *path, const ot_not
     struct arena arena;
     int count = 0;
     if (!path || !*path || n < 0 || (n && !notes))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "no path, or no notes where %d are announced", n);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL, or notes is NULL although n is %d",
+                       n);
     ot_status status = OT_ERROR_NO_MEMORY;
     ot_arena_init(&arena, &s->allocator, 0);
     struct safetensor *list =
@@ -256,7 +258,7 @@ static ot_status read_scalars(const struct safetensors *file, struct scalars *c,
         const struct safetensor *t = ot_safetensors_find(file, scalars[i].name);
         if (!t && scalars[i].between) continue;
         if (!t || t->type != scalars[i].type || t->rank)
-            return ot_fail(err, OT_ERROR_INVALID, "'%s' is missing or no %s scalar",
+            return ot_fail(err, OT_ERROR_INVALID, "'%s' is missing, or not a scalar of type %s",
                            scalars[i].name, ot_type_name(scalars[i].type));
         memcpy((char *)c + scalars[i].offset, t->data, ot_type_size(t->type));
         between |= scalars[i].between;
@@ -272,12 +274,13 @@ static ot_status check_model(const struct ot_session *s, const struct safetensor
     const char *format = ot_safetensors_note(file, format_key);
     const char *model = ot_safetensors_note(file, model_key);
     hex_of(s->model->graph->hash, here);
-    if (!format) return ot_fail(err, OT_ERROR_INVALID, "this is no checkpoint of onnx-train");
+    if (!format)
+        return ot_fail(err, OT_ERROR_INVALID, "the file is not a checkpoint of onnx-train");
     if (strcmp(format, FORMAT))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "format is '%s', expected '%s'", format, FORMAT);
     if (!model || strcmp(model, here))
         return ot_fail(err, OT_ERROR_STATE,
-                       "it belongs to the model with SHA-256 %s, this model has %s",
+                       "the checkpoint belongs to the model with SHA-256 %s, this model has %s",
                        model ? model : "(none)", here);
     return OT_OK;
 }
@@ -360,7 +363,8 @@ static ot_status check_all(struct ot_session *s, const struct safetensors *file,
     for (int i = 0; i < s->model->n_parameters; i++)
         OT_TRY(read_parameter(s, &s->model->parameter[i], file, all, err));
     if (all->used + found == file->n) return OT_OK;
-    return ot_fail(err, OT_ERROR_INVALID, "%d tensors, of which the model has %d", file->n,
+    return ot_fail(err, OT_ERROR_INVALID,
+                   "the checkpoint has %d tensors, of which the model has %d", file->n,
                    all->used + found);
 }
 

@@ -54,7 +54,8 @@ ot_status ot_plan_new_part(const struct compiler *c, const struct request *r, in
         input && divided ? make_part(c, r, rows, input, divided, &p, err) : ot_plan_no_memory(err);
     if (!status && !is_by_sample(p, rows))
         status = ot_fail(err, OT_ERROR_LIMIT,
-                         "the step does not fit into memory, and its output is not by sample");
+                         "the step does not fit into memory, and cannot be divided: its output "
+                         "does not have one row per sample");
     ot_block_free(al, input);
     ot_block_free(al, divided);
     if (status)

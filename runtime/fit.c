@@ -156,17 +156,20 @@ static ot_status choose(struct search *w, struct plan **plan, ot_error *err) {
 static void tell(const struct ot_session *s, const struct plan *p) {
     const double limit = (double)s->options.limits.memory_bytes / (1 << 20);
     if (p->request.frugal)
-        ot_log(&s->log, OT_LOG_INFO, "%d activations are computed again: memory limit %.1f MiB",
+        ot_log(&s->log, OT_LOG_INFO,
+               "%d activations are recomputed in the backward pass, to fit the memory limit of "
+               "%.1f MiB",
                p->n_again, limit);
     if (p->parts < 2) return;
     ot_log(&s->log, OT_LOG_INFO,
-           "a batch of %lld runs as %lld micro-batches of up to %lld: memory limit %.1f MiB",
+           "a batch of %lld samples runs as %lld micro-batches of up to %lld, to fit the memory "
+           "limit of %.1f MiB",
            (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
            limit);
     if (p->mixes)
         ot_log(&s->log, OT_LOG_WARNING,
-               "memory limit: statistics are those of micro-batches of up to %lld samples, not of "
-               "batches of %lld",
+               "memory limit: BatchNormalization takes statistics of micro-batches of up to %lld "
+               "samples, not of batches of %lld",
                (long long)ot_part_rows(p->batch, p->parts), (long long)p->batch);
 }
 

@@ -352,13 +352,11 @@ static ot_status try_attention(struct fuser *f, int k, ot_error *err) {
     int member[OT_ATTENTION_NODES], broken;
     if (!a) return ot_plan_no_memory(err);
     if (!ot_attention_find(&r, k, a, &broken))
-        return ot_missed_attention(p, k, broken,
-                                   broken < 0 ? "is read in other ways, too" : "is no part of it",
-                                   err);
+        return ot_missed_attention(
+            p, k, broken, broken < 0 ? "is also read in other ways" : "is not part of it", err);
     const int n = close_members(f, a, member);
     if (!is_whole(f, a, member, n))
-        return ot_missed_attention(p, k, a->softmax,
-                                   "or a node around it is read by others, too", err);
+        return ot_missed_attention(p, k, a->softmax, "or other nodes read a value inside it", err);
     struct fusion *fusion = ot_arena_alloc(&p->arena, 1, sizeof *fusion + (size_t)n * sizeof(int));
     int *out = ot_arena_alloc(&p->arena, 1, sizeof *out);
     if (!fusion || !out) return ot_plan_no_memory(err);

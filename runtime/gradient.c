@@ -29,8 +29,8 @@ ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error 
         const struct node *n = &g->node[k];
         if (!needed[k] || !is_gradient(n)) continue;
         if (p->request.kind != OT_PLAN_RUN)
-            return refuse(n, "training through it takes second derivatives", err);
-        if (p->gradient) return refuse(n, "it is the second one: one is possible", err);
+            return refuse(n, "training through it needs second derivatives", err);
+        if (p->gradient) return refuse(n, "it is the second one: only one is supported", err);
         p->gradient = n;
     }
     if (!p->gradient) return OT_OK;
@@ -38,7 +38,7 @@ ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error 
     if (!fault && ot_gradient_makes(p, *y)) fault = "attribute 'y' names its own output";
     for (int i = 0; !fault && i < p->gradient->n_out; i++)
         if (g->value[p->gradient->in[i]].producer >= 0)
-            fault = "xs names a value that a node computes, no input or initializer";
+            fault = "xs names a value that a node computes, not an input or initializer";
     return fault ? refuse(p->gradient, fault, err) : OT_OK;
 }
 
@@ -47,7 +47,7 @@ static ot_status check_uses(const struct plan *p, const bool *needed, ot_error *
     for (int k = 0; k < g->n_nodes; k++)
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0 && ot_gradient_makes(p, g->node[k].in[i]))
-                return refuse(p->gradient, "its outputs may be outputs of the graph alone", err);
+                return refuse(p->gradient, "its outputs may only be outputs of the graph", err);
     return OT_OK;
 }
 

@@ -164,7 +164,7 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
                        s->model->graph->value[s->model->graph->output[s->loss_output]].name);
     if (h.weight->mask)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "the mask '%s' of the weight '%s' has no place for other classes",
+                       "the mask '%s' of the weight '%s' does not fit another number of classes",
                        h.weight->mask, h.weight->name);
     if (!is_free(s, h.weight) || (h.bias && !is_free(s, h.bias)))
         return ot_fail(err, OT_ERROR_UNSUPPORTED,

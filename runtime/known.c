@@ -118,7 +118,7 @@ ot_status ot_known_number(struct known *k, int v, int64_t *number, bool *is_know
     *is_known = t->role == OT_ROLE_CONST;
     if (!*is_known) return OT_OK;
     if (ot_elements(t) != 1)
-        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, not one",
+        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, expected one",
                        k->g->value[v].name, (long long)ot_elements(t));
     switch (t->type) {
     case OT_INT64:

@@ -64,10 +64,11 @@ static ot_status check_output(const ot_loss_options *o, ot_loss_kind kind,
                        ot_type_name(output->type));
     if (!ot_loss_has_classes(kind)) return OT_OK;
     if (output->rank < 2 || !output->dim[1])
-        return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "%s needs an output with an axis of classes, as [N, C], this one is %s",
-                       kind == OT_LOSS_NEXT_TOKEN ? names[kind] : "cross entropy",
-                       ot_shape_text(output, shape, sizeof shape));
+        return ot_fail(
+            err, OT_ERROR_UNSUPPORTED,
+            "%s needs an output with an axis of classes, such as [N, C]; this output is %s",
+            kind == OT_LOSS_NEXT_TOKEN ? names[kind] : "cross entropy",
+            ot_shape_text(output, shape, sizeof shape));
     if (o->class_axis && !ot_loss_named_axis(o, output))
         return ot_fail(err, OT_ERROR_ARGUMENT,
                        "class_axis is %d, the output %s has the axes 1 to %d beside its samples",

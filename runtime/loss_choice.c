@@ -42,8 +42,8 @@ static ot_status choose_values(const ot_loss_options *o, const struct loss_outpu
         *kind = OT_LOSS_BCE;
     if (*kind != OT_LOSS_MSE || !integers || t->rank > 2 || each > 1) return OT_OK;
     return ot_fail(err, OT_ERROR_ARGUMENT,
-                   "label %.0f of sample %lld, but the output has one value a sample, which tells "
-                   "0 from 1; mse takes integers as values",
+                   "label %.0f of sample %lld, but the output has one value per sample, which can "
+                   "only tell 0 from 1; the loss mse takes integers as values",
                    v.where_other, (long long)v.at);
 }
 
@@ -52,8 +52,8 @@ static ot_status refuse(const struct loss_output *output, const ot_tensor *targe
     struct tensor given = {.rank = target->rank};
     memcpy(given.dim, target->dim, sizeof given.dim);
     return ot_fail(err, OT_ERROR_ARGUMENT,
-                   "targets %s %s go with no loss on the output %s: they are neither labels, "
-                   "integers of its shape without an axis of classes, nor of its shape",
+                   "targets %s %s fit no loss on the output %s: they are neither labels (integers "
+                   "of its shape without an axis of classes) nor of its shape",
                    ot_type_name(target->type), ot_shape_text(&given, have, sizeof have),
                    ot_shape_text(output->t, out, sizeof out));
 }

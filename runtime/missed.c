@@ -111,7 +111,7 @@ ot_status ot_missed_norms(struct plan *p, const bool *needed, ot_error *err) {
     int notes = 0;
     for (int k = 0; k < g->n_nodes && notes < MOST; k++) {
         if (!needed[k] || p->fused[k] || !is_deviation(g, &g->node[k])) continue;
-        OT_TRY(note(p, "normalisation", k, find_break(g, needed, k), "is no part of one", err));
+        OT_TRY(note(p, "normalisation", k, find_break(g, needed, k), "is not part of one", err));
         notes++;
     }
     return OT_OK;

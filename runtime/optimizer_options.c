@@ -56,7 +56,9 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
             return ot_fail(err, OT_ERROR_ARGUMENT, "%s is %g, not in [%g, %g]", ranges[i].name,
                            ranges[i].value, ranges[i].least, ranges[i].most);
     if ((unsigned)o->kind > OT_ADAM_ONNX || (unsigned)o->schedule > OT_SCHEDULE_COSINE)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown optimizer or schedule");
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "kind is %d or schedule is %d: unknown optimizer or schedule", (int)o->kind,
+                       (int)o->schedule);
     if (o->warmup_steps < 0 || o->total_steps < 0 || o->step_size < 0 || o->steps_before < 0)
         return ot_fail(err, OT_ERROR_ARGUMENT, "a number of steps is negative");
     if (o->schedule == OT_SCHEDULE_STEP && !o->step_size)

@@ -57,7 +57,8 @@ static ot_status check_options(const ot_options *o, ot_error *err) {
         return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
     if (o->plans < 0) return ot_fail(err, OT_ERROR_ARGUMENT, "plans is %d", o->plans);
     if ((unsigned)o->sparse > OT_SPARSE_LIVE || (unsigned)o->bn > OT_BN_AFFINE)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown sparse or bn mode");
+        return ot_fail(err, OT_ERROR_ARGUMENT, "sparse is %d or bn is %d: unknown mode",
+                       (int)o->sparse, (int)o->bn);
     if (!(o->mask_share >= 0 && o->mask_share <= 1))
         return ot_fail(err, OT_ERROR_ARGUMENT, "mask_share is %g, not in [0, 1]", o->mask_share);
     if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
@@ -72,9 +73,10 @@ static ot_status check_node(const struct node *node, const bool *known, ot_error
     if (ot_is_loop(node)) return ot_loop_check(node, known, why);
     if (op && !op->internal) return ot_op_check(op, node, why);
     const bool branches = !*node->domain && !strcmp(node->op_type, "If");
-    return ot_fail(why, OT_ERROR_UNSUPPORTED,
-                   branches ? "its condition is no constant; fix=NAME=VALUE makes one of an input"
-                            : "not supported");
+    return ot_fail(
+        why, OT_ERROR_UNSUPPORTED,
+        branches ? "its condition is not a constant; fix=NAME=VALUE turns an input into a constant"
+                 : "not supported");
 }
 
 /* Every node that no operator takes is logged; the first one is the error. */
@@ -125,7 +127,7 @@ static ot_status check_mask(const struct ot_session *s, ot_error *err) {
         if (!matches)
             return ot_fail(err, OT_ERROR_ARGUMENT, "mask: no matrix of weights matches '%s'", glob);
     }
-    return list && *list ? ot_fail(err, OT_ERROR_ARGUMENT, "mask: a glob of more than %d bytes",
+    return list && *list ? ot_fail(err, OT_ERROR_ARGUMENT, "mask: a glob has more than %d bytes",
                                    OT_GLOB_SIZE - 1)
                          : OT_OK;
 }

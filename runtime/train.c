@@ -285,7 +285,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
     struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs < 0 || n_outputs > s->model->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, asked for %d",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
                        s->model->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &b, err));
     OT_TRY(ot_bound_check(b, inputs, err));

@@ -98,13 +98,14 @@ static ot_status take(struct reader *r, int k, ot_loss_options o, int x, int t) 
         t = other;
     }
     if (!is_target(g, t))
-        return ot_training_refuse(r, k, "its target is no input of the algorithm");
+        return ot_training_refuse(r, k, "its target is not an input of the algorithm");
     const int output = find_output(g, o.kind, x);
     if (output < 0)
-        return ot_training_refuse(r, k, "the loss looks at a value that is no output of the "
-                                        "model (scores, not probabilities, with cross entropy)");
+        return ot_training_refuse(r, k,
+                                  "the loss reads a value that is not an output of the model "
+                                  "(cross entropy needs scores, not probabilities)");
     if (ranks_differ(g, o.kind, x, t))
-        return ot_training_refuse(r, k, "its target has another rank than the output");
+        return ot_training_refuse(r, k, "its target differs in rank from the output");
     if (ot_loss_check(&o, &why)) return ot_training_refuse(r, k, why.message);
     o.output = g->value[g->output[output]].name;
     r->t->loss = o;
@@ -119,7 +120,7 @@ ot_status ot_training_read_loss(struct reader *r, int y) {
         if (ot_training_match(r->g, forms[i].text, y, &m) && accept(r->g, i, &m, &o))
             return take(r, k, o, m.value[X], m.value[T]);
     }
-    return ot_training_refuse(r, k, "it ends no loss that this library knows");
+    return ot_training_refuse(r, k, "it is not a loss that this library knows");
 }
 
 /* ---- writing ---- */
@@ -161,7 +162,8 @@ static int write_cross_entropy(struct writer *w, const int *values) {
     const int loss = write_cross(w, values, smoothing > 0, &p);
     if (smoothing == 0) return loss;
     if (w->s->loss.use_ignore_index)
-        ot_write_fail(w, OT_ERROR_UNSUPPORTED, "label smoothing beside targets that do not count");
+        ot_write_fail(w, OT_ERROR_UNSUPPORTED,
+                      "label smoothing together with targets that are ignored");
     const int share = ot_write_number(w, "smoothing", smoothing);
     const int rest = ot_write_number(w, "rest", 1 - smoothing);
     return ot_write_expression(w, "loss", SMOOTHED("l"), (int[]){loss, rest, p, share});

@@ -30,8 +30,8 @@ static ot_status read_statistic(struct reader *r, const struct binding *b) {
     for (int k = 0; k < r->g->n_nodes; k++)
         if (is_own_statistic(r->g, &r->g->node[k], b->key, b->from)) return OT_OK;
     return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                   "training_info: running statistic '%.80s' gets the value '%.80s', which is not "
-                   "its own",
+                   "training_info: running statistic '%.80s' is updated with '%.80s', which is not "
+                   "its own value",
                    r->g->value[b->key].name, r->g->value[b->from].name);
 }
 
@@ -44,7 +44,8 @@ static ot_status check_statistics(struct reader *r) {
         if (!op || !op->statistics || !ot_node_trains(n)) continue;
         for (int i = 3; i < n->n_in && i < 5; i++)
             if (n->in[i] >= 0 && r->bound[n->in[i]] < 0)
-                return ot_training_refuse(r, k, "it trains, but its statistics are not kept");
+                return ot_training_refuse(
+                    r, k, "it is in training form, but its running statistics are not updated");
     }
     return OT_OK;
 }
@@ -59,8 +60,8 @@ static ot_status read_binding(struct reader *r, const struct binding *b) {
     r->t->trains[i] = true;
     if (k >= r->g->n_nodes) return ot_training_read_rule(r, i, k, b->from);
     return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                   "training_info: weight '%.80s' gets the value '%.80s', which the algorithm does "
-                   "not compute",
+                   "training_info: weight '%.80s' is updated with '%.80s', which the algorithm "
+                   "does not compute",
                    r->g->value[b->key].name, r->g->value[b->from].name);
 }
 
@@ -69,8 +70,8 @@ static ot_status check_understood(const struct reader *r) {
     for (int b = 0; b < a->n_bindings; b++)
         if (!r->understood[b])
             return ot_fail(r->err, OT_ERROR_UNSUPPORTED,
-                           "training_info: '%.80s' gets the value '%.80s', but is neither a weight "
-                           "nor a state of the optimizer",
+                           "training_info: '%.80s' is updated with '%.80s', but is neither a "
+                           "weight nor state of the optimizer",
                            r->g->value[a->binding[b].key].name,
                            r->g->value[a->binding[b].from].name);
     return OT_OK;
@@ -132,7 +133,8 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
     const int moments = ot_optimizer_moments(&s->training->optimizer);
     if (!s->optimizer.is_set || s->optimizer.options.kind != s->training->optimizer.kind ||
         ot_optimizer_moments(&s->optimizer.options) != moments)
-        return ot_fail(err, OT_ERROR_STATE, "the optimizer is another one than training_info's");
+        return ot_fail(err, OT_ERROR_STATE,
+                       "the optimizer is not of the kind that training_info has");
     s->optimizer.bound = 0;
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];

@@ -29,7 +29,8 @@ static ot_status read_count(struct reader *r, int k, int v, bool needed, int64_t
     const struct tensor *t = g->value[v].constant;
     if (!t || t->type != OT_INT64 || ot_elements(t) != 1 || *(const int64_t *)t->data < 0 ||
         *(const int64_t *)t->data > INT32_MAX)
-        return ot_training_refuse(r, k, "its count of steps is no initializer, or out of range");
+        return ot_training_refuse(r, k,
+                                  "its count of steps is not an initializer, or out of range");
     const int b = r->bound[v];
     *steps = 0;
     if (b < 0) return needed ? ot_training_refuse(r, k, "its count of steps never grows") : OT_OK;
@@ -47,7 +48,7 @@ static ot_status read_moment(struct reader *r, int i, int k, int which, int v, i
     const struct tensor *t = r->g->value[v].constant;
     const int b = r->bound[v];
     if (!t || t->type != OT_FLOAT || !ot_same_shape(t, &p->t))
-        return ot_training_refuse(r, k, "a moment is no initializer of its weight's shape");
+        return ot_training_refuse(r, k, "a moment is not an initializer of its weight's shape");
     if (b < 0 || r->understood[b] || r->g->algorithm->binding[b].from != after)
         return ot_training_refuse(r, k, "a moment is not kept for the next step");
     r->understood[b] = true;
@@ -67,7 +68,7 @@ static ot_status read_mask(struct reader *r, int i, int k, int v) {
     for (int64_t j = 0; !status && ones && j < ot_count(&p->t); j++) ones = kept[j] == 1;
     ot_block_free(al, kept);
     if (status || ones) return status;
-    return ot_training_refuse(r, k, "it scales or stops values that are not zero");
+    return ot_training_refuse(r, k, "it changes gradients of nonzero weights");
 }
 
 /* v has to be the gradient of parameter i, with a mask over it or without. */
@@ -78,7 +79,7 @@ static ot_status read_gradient(struct reader *r, int i, int k, int v) {
     if (ot_training_match(g, OT_FORM_MASK, v, &m)) {
         const bool swapped = g->value[m.value[0]].constant != NULL;
         if (!g->value[m.value[!swapped]].constant)
-            return ot_training_refuse(r, g->value[v].producer, "it is no mask of a gradient");
+            return ot_training_refuse(r, g->value[v].producer, "it is not a mask of a gradient");
         OT_TRY(read_mask(r, i, g->value[v].producer, m.value[!swapped]));
         v = m.value[swapped];
     }
@@ -86,7 +87,7 @@ static ot_status read_gradient(struct reader *r, int i, int k, int v) {
     const struct node *n = from < 0 ? NULL : &g->node[from];
     if (!n || strcmp(n->op_type, "Gradient") || strcmp(n->domain, OT_TRAINING_DOMAIN) ||
         ot_op_check(ot_op_of(n), n, NULL))
-        return ot_training_refuse(r, k, "what it takes as gradient comes from no Gradient node");
+        return ot_training_refuse(r, k, "its gradient does not come from a Gradient node");
     const struct attr *xs = ot_attr(n, "xs");
     int j = 0;
     while (j < n->n_out && n->out[j] != v) j++;
@@ -110,7 +111,8 @@ static ot_status adopt(struct reader *r, int k, const ot_optimizer_options *o) {
                       a->lr_decay == f.lr_decay && a->weight_decay == f.weight_decay &&
                       a->post_decay == f.post_decay && a->steps_before == f.steps_before;
     if (r->has_rule && !same)
-        return ot_training_refuse(r, k, "it differs from other updates: one rule is possible");
+        return ot_training_refuse(r, k,
+                                  "it differs from other updates: all weights need the same rule");
     r->t->optimizer = f;
     r->has_rule = true;
     return OT_OK;
@@ -164,7 +166,7 @@ static ot_status read_operator(struct reader *r, int i, int k, int from) {
     int j = 0;
     if (!op || ot_op_check(op, n, NULL) || n->n_in != 2 + (2 + moments) * many ||
         n->n_out != (1 + moments) * many)
-        return ot_training_refuse(r, k, "it is not as the standard has it");
+        return ot_training_refuse(r, k, "it does not follow the standard");
     for (int m = 0; m < n->n_in; m++)
         if (n->in[m] < 0) return ot_training_refuse(r, k, "an input is absent");
     while (j < many && n->out[j] != from) j++;
@@ -175,7 +177,7 @@ static ot_status read_operator(struct reader *r, int i, int k, int from) {
         OT_TRY(read_moment(r, i, k, m, n->in[2 + (2 + m) * many + j], n->out[(1 + m) * many + j]));
     OT_TRY(read_settings(r, k, &o));
     if (!is_fixed_number(r, n->in[0], &o.lr))
-        return ot_training_refuse(r, k, "its rate is no fixed number");
+        return ot_training_refuse(r, k, "its learning rate is not a constant");
     OT_TRY(read_count(r, k, n->in[1], counts(&o), &o.steps_before));
     return adopt(r, k, &o);
 }
@@ -207,7 +209,7 @@ static ot_status read_sgd(struct reader *r, int i, int k, const int *value) {
     ot_optimizer_options o = ot_optimizer_usual(OT_SGD);
     const bool swapped = !is_fixed_number(r, value[1], &o.lr);
     if (swapped && !is_fixed_number(r, value[2], &o.lr))
-        return ot_training_refuse(r, k, "its rate is no fixed number");
+        return ot_training_refuse(r, k, "its learning rate is not a constant");
     if (value[0] != r->s->model->parameter[i].value)
         return ot_training_refuse(r, k, "it updates another weight");
     OT_TRY(read_decayed(r, i, k, value[swapped ? 1 : 2], &o));
@@ -222,7 +224,7 @@ static ot_status read_average(struct reader *r, int i, int k, int which, int v, 
         !is_fixed_number(r, m.value[1], decay) || !is_number(r, m.value[3], 1 - *decay))
         return ot_training_refuse(r, k, "a moment is not updated as Adam's");
     if (*g >= 0 && *g != m.value[2])
-        return ot_training_refuse(r, k, "its moments are of two gradients");
+        return ot_training_refuse(r, k, "its moments come from different gradients");
     *g = m.value[2];
     return read_moment(r, i, k, which, m.value[0], v);
 }
@@ -246,11 +248,12 @@ static ot_status read_adam(struct reader *r, int i, int k, const int *value) {
     int w = value[0], g = -1;
     struct match m;
     if (!is_fixed_number(r, value[1], &o.lr) || !is_fixed_number(r, value[6], &o.eps))
-        return ot_training_refuse(r, k, "its rate or epsilon is no fixed number");
+        return ot_training_refuse(r, k, "its learning rate or epsilon is not a constant");
     if (ot_training_match(r->g, OT_FORM_SHRINK, w, &m)) {
         o.kind = OT_ADAMW;
         if (m.value[1] != value[1] || !is_fixed_number(r, m.value[2], &o.weight_decay))
-            return ot_training_refuse(r, k, "its weight decay is no fixed share of the rate");
+            return ot_training_refuse(
+                r, k, "its weight decay is not a constant share of the learning rate");
         w = m.value[0];
     }
     if (w != r->s->model->parameter[i].value)
@@ -259,7 +262,8 @@ static ot_status read_adam(struct reader *r, int i, int k, const int *value) {
     OT_TRY(read_average(r, i, k, 1, value[4], &o.beta2, &g));
     OT_TRY(read_correction(r, k, OT_FORM_FIRST, value[2], o.beta1, &o.steps_before));
     OT_TRY(read_correction(r, k, OT_FORM_SECOND, value[5], o.beta2, &steps));
-    if (steps != o.steps_before) return ot_training_refuse(r, k, "its corrections count apart");
+    if (steps != o.steps_before)
+        return ot_training_refuse(r, k, "its two corrections use different counts");
     OT_TRY(o.kind == OT_ADAM ? read_decayed(r, i, k, g, &o) : read_gradient(r, i, k, g));
     return adopt(r, k, &o);
 }
@@ -271,5 +275,5 @@ ot_status ot_training_read_rule(struct reader *r, int i, int k, int from) {
         return read_operator(r, i, k, from);
     if (ot_training_match(r->g, OT_FORM_ADAM, from, &m)) return read_adam(r, i, k, m.value);
     if (ot_training_match(r->g, OT_FORM_SGD, from, &m)) return read_sgd(r, i, k, m.value);
-    return ot_training_refuse(r, k, "it is no update of a weight that this library knows");
+    return ot_training_refuse(r, k, "it is not a weight update that this library knows");
 }

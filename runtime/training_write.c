@@ -107,7 +107,7 @@ static void write_statistics(struct writer *w) {
         const bool says = ot_node_trains(n), does = bn == OT_BN_AUTO ? says : bn == OT_BN_TRAIN;
         if (says != does || (does && (n->n_out < 3 || n->out[1] < 0 || n->out[2] < 0)))
             ot_write_fail(w, OT_ERROR_UNSUPPORTED,
-                          "node '%.80s' (%.40s) trains in another form than the file has it in",
+                          "node '%.80s' (%.40s) is trained in another form than the file has",
                           n->name, n->op_type);
         for (int i = 3; does && i < 5 && !w->status; i++) {
             char name[NAME];

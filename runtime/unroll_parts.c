@@ -48,7 +48,7 @@ static ot_status count_slices(struct unroller *u, struct level *l, const int *x)
         if (axis < 0) axis += t->rank;
         if (axis < 0 || axis >= t->rank)
             return ot_unroll_fail(u, l->loop, OT_ERROR_INVALID,
-                                  "an axis that its input does not have");
+                                  "it names an axis that its input does not have");
         if (l->count >= 0 && l->count != t->dim[axis])
             return ot_unroll_fail(u, l->loop, OT_ERROR_INVALID,
                                   "its inputs have different lengths");
@@ -149,7 +149,7 @@ ot_status ot_unroll_stack(struct unroller *u, const struct level *l, int k, int 
     if (!piece) return ot_unroll_no_memory(u);
     if (!n)
         return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED,
-                              "it runs no iteration, so that an output is empty");
+                              "it runs no iteration, so an output is empty");
     for (int64_t i = 0; i < n; i++) {
         int *to = &piece[reversed ? n - 1 - i : i];
         OT_TRY(ot_unroll_value(u, &part, to));

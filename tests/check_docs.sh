@@ -17,7 +17,7 @@ for page in *.md docs/*.md examples/*/*.md; do
     done
 done
 for file in $(grep -ohE '`(bench|tests|onnx|ops|runtime|tools|cmake|examples)/[a-z0-9_./*]+`' \
-    README.md docs/*.md | tr -d '\140' | sort -u); do
+    *.md docs/*.md | tr -d '\140' | sort -u); do
     ls -d $file > /dev/null 2>&1 || { echo "the guide names $file, which does not exist"; bad=1; }
 done
 exit $bad

@@ -93,7 +93,7 @@ for command in "export $model out=kept.onnx sparse=initializer" \
     [ -e "$file" ] || echo mine > "$file"
     cp "$file" was.bin
     expect 2 "$TRAIN" $command
-    stderr_has "out: '$file' is there already; force=1 replaces it"
+    stderr_has "out: '$file' already exists; force=1 replaces it"
     cmp was.bin "$file" || fail "$file was overwritten"
     expect 0 "$TRAIN" $command force=1
     cmp -s was.bin "$file" && fail "force=1 did not replace $file"
@@ -118,17 +118,17 @@ rule="optimizer=adagrad lr=0.02 label_smoothing=0.1"
 steps="max_steps=3 log_every=1"
 expect 0 "$TRAIN" export "$model" out=course.onnx training_info=1 $rule
 expect 0 "$TRAIN" inspect course.onnx
-stdout_has 'carries training_info'
+stdout_has 'has training_info'
 expect 0 "$TRAIN" train course.onnx "$GLYPHS" $steps out=told
 stdout_has 'training_info: adagrad lr=0.02 .*label_smoothing=0.1'
 expect 0 "$TRAIN" train "$model" "$GLYPHS" $steps $rule out=asked
 losses told/metrics.jsonl > told.txt
 losses asked/metrics.jsonl | cmp - told.txt || fail "training_info trains in another way"
 expect 0 "$TRAIN" train told/weights/last.onnx "$GLYPHS" $steps out=further lr=0.01
-stdout_has 'goes on after step 3'
-stdout_has 'given in its place: lr=0.01 \(0.02\)'
+stdout_has 'continues after step 3'
+stdout_has 'overridden by options: lr=0.01 \(0.02\)'
 expect 0 "$TRAIN" train told/weights/last.onnx "$GLYPHS" $steps optimizer=sgd schedule=cosine
-stdout_has 'moments begin anew'
+stdout_has 'moments start at zero'
 stderr_has "keep the model's own"
 expect 0 "$TRAIN" export "$model" out=later.onnx training_info=1 label_smoothing=0.1 \
     checkpoint=asked/checkpoints/last.otc
@@ -181,7 +181,7 @@ expect 6 "$TRAIN" train "$model" "$GLYPHS" memory_limit=500K out=limited
 echo "-- what is not finite"
 expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e17 out=diverged
 stderr_has 'diverged at step [0-9]+ \(epoch 1, batch [0-9]+ of [0-9]+\): the loss is'
-stderr_has 'made by node .*the largest before it is'
+stderr_has 'computed by node .*the largest absolute value before it is'
 grep -q '"reason":"diverged".*"message":"' diverged/metrics.jsonl || fail "no record of the end"
 expect 5 "$TRAIN" train "$model" "$GLYPHS" lr=1e38 momentum=0 \
     max_steps=1 save_every=1 out=over

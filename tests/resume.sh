@@ -143,7 +143,7 @@ grep -q '^epochs: 0$' steps/args.yaml || fail "max_steps alone is no limit on ep
 expect 0 "$TRAIN" train resume=steps epochs=3
 stdout_has 'epoch' && grep -q '"reason":"epochs","step":12' steps/metrics.jsonl || fail "epochs=3"
 expect 0 "$TRAIN" train resume=steps
-stdout_has 'nothing is left to do: epochs reached at step 12; epochs=N goes on'
+stdout_has 'epochs was reached at step 12; a larger epochs=N continues the run'
 expect 2 "$TRAIN" train resume=steps epochs=4 warmup=5
 stderr_has 'warmup: the first 5 steps of the run are behind it, at step 12'
 train "$model" tiny $common epochs=50 patience=2 lr=0 out=patient || fail "$(cat log.txt)"
@@ -171,7 +171,7 @@ echo "-- a run that has no checkpoint yet begins; one whose checkpoint was lost 
 cp -r whole lost
 rm lost/checkpoints/last.otc
 expect 2 "$TRAIN" train resume=lost
-stderr_has "resume: '.*last.otc' is not there"
+stderr_has "resume: '.*last.otc' does not exist"
 mkdir begun
 cp whole/args.yaml begun
 expect 0 "$TRAIN" train resume=begun
@@ -212,7 +212,7 @@ done
 rm -rf linked && cp -r end linked && mv linked/weights elsewhere &&
     ln -s "$PWD/elsewhere" linked/weights
 expect 1 "$TRAIN" train resume=linked epochs=2
-stderr_has 'is a link or no folder'
+stderr_has 'is a link, or not a folder'
 rm -rf linked && ln -s end linked
 expect 0 "$TRAIN" train resume=linked epochs=3
 

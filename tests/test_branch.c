@@ -183,7 +183,7 @@ static void a_condition_of_data_is_refused(void **state) {
     ot_session *s = NULL;
     ot_error err = {0};
     assert_int_equal(ot_open_buffer(b.data, b.size, NULL, &s, &err), OT_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "'n' operator If opset 13: its condition is no constant"));
+    assert_non_null(strstr(err.message, "If opset 13: its condition is not a constant"));
     free(b.data);
 }
 
@@ -255,9 +255,9 @@ static void what_cannot_be_fixed_is_refused(void **state) {
     static const struct {
         const char *fix, *message;
     } faults[] = {{"q=1", "fix: the model has no input 'q'"},
-                  {"k", "fix: '' is no value of type int64"},
-                  {"k=1.5", "input[1] 'k': fix: '1.5' is no value of type int64"},
-                  {"k=99999999999999999999", "is no value of type int64"},
+                  {"k", "fix: '' is not a value of type int64"},
+                  {"k=1.5", "input[1] 'k': fix: '1.5' is not a value of type int64"},
+                  {"k=99999999999999999999", "is not a value of type int64"},
                   {"x=1", "input[0] 'x': fix: dimension 0 is free"}};
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         struct bytes b = sample_with_input();
@@ -309,11 +309,11 @@ static void faulty_branches_are_refused(void **state) {
     m = simple(&a);
     rename_to(&a->g->initializer[0]->name, "q");
     rename_to(&a->g->node[0]->input[1], "q");
-    expect_invalid(m, "'q' has a name that is taken");
+    expect_invalid(m, "'q' has a name that is already used");
     m = simple(&a);
     rename_to(&m->graph->initializer[0]->name, "y/else_branch/w");
     rename_to(&m->graph->node[1]->input[0], "y/else_branch/w");
-    expect_invalid(m, "the name 'y/else_branch/w' is taken");
+    expect_invalid(m, "the name 'y/else_branch/w' is already used");
 }
 
 int main(void) {

@@ -144,7 +144,7 @@ static void outputs_that_have_to_be_there(void **state) {
 
 static void count_note(void *context, ot_log_level level, const char *line) {
     int *notes = context;
-    *notes += level == OT_LOG_WARNING && strstr(line, "which is read as free") != NULL;
+    *notes += level == OT_LOG_WARNING && strstr(line, "which is treated as free") != NULL;
 }
 
 /* An entry of the graph's field 11 (inputs) or 12 (outputs), whose shape is written as it is. */

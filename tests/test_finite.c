@@ -64,8 +64,8 @@ static void the_first_node_is_named(void **state) {
     assert_int_equal(ot_forward(s, &in, 1, &out, 1, &err[3]), OT_ERROR_NUMERIC);
     assert_true(r.loss == 7);
     for (int i = 0; i < 4; i++) {
-        has(&err[i], "'l', made by node 'l' (Log): NaN in 2 of 8");
-        has(&err[i], "largest before it is 3, in 'a'");
+        has(&err[i], "'l', computed by node 'l' (Log): NaN in 2 of 8");
+        has(&err[i], "largest absolute value before it is 3, in 'a'");
     }
     in = input(1);
     assert_int_equal(ot_run(s, &in, 1, &out, 1, NULL), OT_OK);

@@ -195,7 +195,7 @@ static const struct refused {
     const char *text;
 } refused[] = {
     {"two nodes", twice, "it is the second one"},
-    {"used", used, "outputs of the graph alone"},
+    {"used", used, "only be outputs of the graph"},
     {"inner value", inner, "xs names a value that a node computes"},
     {"y has many", vector, "'y' names a value that is not one float"},
     {"swapped", swapped, "not those of xs and zs"},

@@ -64,7 +64,7 @@ static void refuses_what_is_wrong(void **state)
                  {"zzzzzz=3", "unknown key 'zzzzzz'"},
                  {"lr=1 lr=2", "given twice"},
                  {"optimizer=sdg", "one of sgd|adam|adamw"},
-                 {"json=1", "no option of train"},
+                 {"json=1", "not an option of train"},
                  {"-x", "unknown option"},
                  {"--lr", "needs a value"},
                  {"a b c", "unexpected argument 'c'"},

@@ -82,7 +82,7 @@ static void bytes_that_differ_are_refused(void **state) {
                          0);
         close(fd);
         assert_int_equal(ot_out_finish(&o, true, &f), EXIT_RUNTIME);
-        assert_string_equal(f.text, "cannot write 'a': its bytes do not read back");
+        assert_string_equal(f.text, "cannot write 'a': its bytes read back differently");
         assert_int_equal(count_files(), 1);
         assert_int_equal(unlink("a"), 0);
     }

@@ -193,16 +193,16 @@ static void external_in_memory(struct wire *w) {
 
 static const struct hostile tensors[] = {
     {"T09 raw_data and float_data", INVALID, "raw_data and in another", both_fields},
-    {"T16 no name", INVALID, "no name", no_name},
+    {"T16 no name", INVALID, "name is missing", no_name},
     {"T16 the same name", INVALID, "twice", same_name},
-    {"T16 name of a node's output", INVALID, "taken", name_of_output},
+    {"T16 name of a node's output", INVALID, "already used", name_of_output},
     {"T17 input of another shape", INVALID, "shape", input_of_other_shape},
     {"T17 input of the same shape", OT_OK, "", input_of_same_shape},
     {"T18 rank 16", OT_OK, "", rank_16},
     {"T18 rank 17", LIMIT, "rank 17", rank_17},
     {"T22 segment", UNSUPPORTED, "segment", segment},
     {"T23 data_location 9", INVALID, "9", location_9},
-    {"T23 external and inline data", INVALID, "external data and inline", external_and_inline},
+    {"T23 external and inline data", INVALID, "external and inline", external_and_inline},
     {"X17 external data of a buffer", OT_ERROR_PATH, "not a file", external_in_memory},
 };
 
@@ -246,14 +246,14 @@ static const struct external externals[] = {
     {"X10 offset with blank", "w.bin", " 5", NULL, NULL, NULL, INVALID, "offset"},
     {"X10 offset 0x10", "w.bin", "0x10", NULL, NULL, NULL, INVALID, "offset"},
     {"X10 offset 2^64", "w.bin", "18446744073709551616", NULL, NULL, NULL, INVALID, "offset"},
-    {"X10 no length, more to come", "long.bin", NULL, NULL, NULL, NULL, INVALID, "goes on"},
+    {"X10 no length, more to come", "long.bin", NULL, NULL, NULL, NULL, INVALID, "not end with"},
     {"X11 offset beyond", "w.bin", "65", "64", NULL, NULL, INVALID, "64 bytes, 64 from 65"},
     {"X11 end beyond", "w.bin", "1", "64", NULL, NULL, INVALID, "64 from 1"},
     {"X11 end overflows", "w.bin", "9223372036854775807", "64", NULL, NULL, INVALID, ""},
-    {"X12 wrong length", "w.bin", "0", "60", NULL, NULL, INVALID, "length 60"},
+    {"X12 wrong length", "w.bin", "0", "60", NULL, NULL, INVALID, "length is 60"},
     {"X15 unknown key", "w.bin", NULL, NULL, "evil", "1", INVALID, "'evil' is unknown"},
-    {"X15 location twice", "w.bin", NULL, NULL, "location", "w.bin", INVALID, "there twice"},
-    {"X15 no location", NULL, "0", NULL, NULL, NULL, INVALID, "no location"},
+    {"X15 location twice", "w.bin", NULL, NULL, "location", "w.bin", INVALID, "given twice"},
+    {"X15 no location", NULL, "0", NULL, NULL, NULL, INVALID, "location is missing"},
     {"X16 malformed checksum", "w.bin", NULL, NULL, "checksum", "xyz", INVALID, "SHA-1"},
 };
 

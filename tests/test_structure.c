@@ -169,7 +169,7 @@ static void refused(void **state) {
         const char *why;
     } wrong[] = {{"v", 0, "no matrix of weights matches 'v'"},
                  {"w,,!v*", 0, "no matrix of weights matches 'v*'"},
-                 {long_glob, 0, "a glob of more than 511 bytes"},
+                 {long_glob, 0, "a glob has more than 511 bytes"},
                  {NULL, -1, "mask_share is -1, not in [0, 1]"},
                  {NULL, 1.5f, "mask_share is 1.5, not in [0, 1]"}};
     struct bytes b = model(&items[0]);

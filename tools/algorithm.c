@@ -173,7 +173,8 @@ int ot_algorithm_freeze(struct model *m, const struct settings *s, struct failur
     while (globs && *globs) {
         const size_t n = strcspn(globs, ",");
         if (n >= sizeof glob)
-            return ot_refuse(f, EXIT_USAGE, "freeze: a pattern of %zu characters", n);
+            return ot_refuse(f, EXIT_USAGE, "freeze: a glob has %zu characters, the limit is %zu",
+                             n, sizeof glob - 1);
         memcpy(glob, globs, n);
         glob[n] = '\0';
         const int train = *glob == '!';
@@ -190,10 +191,10 @@ void ot_algorithm_print(const struct algorithm *a, const struct model *m) {
     if (!a->is_read || ot_get_training_info(m->session, NULL, &said, NULL)) return;
     printf("        training_info: %s", a->text);
     if (!a->goes_on)
-        printf("; moments begin anew");
+        printf("; the optimizer's moments start at zero");
     else if (said.steps_before)
-        printf("; goes on after step %" PRId64, said.steps_before);
+        printf("; continues after step %" PRId64, said.steps_before);
     printf("\n");
     ot_make_safe(safe, sizeof safe, a->instead); /* names of outputs come from the file */
-    if (*safe) printf("        given in its place: %s\n", safe);
+    if (*safe) printf("        overridden by options: %s\n", safe);
 }

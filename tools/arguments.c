@@ -63,7 +63,8 @@ static int put_place(struct settings *s, const char *arg, const char **config, s
     }
     if (ot_has_suffix(arg, ".yaml") || ot_has_suffix(arg, ".yml") || ot_has_suffix(arg, ".json")) {
         if (*config)
-            return ot_refuse(f, EXIT_USAGE, "two configurations: '%s' and '%s'", *config, arg);
+            return ot_refuse(f, EXIT_USAGE, "two configuration files are given: '%s' and '%s'",
+                             *config, arg);
         *config = arg;
         return 0;
     }
@@ -92,7 +93,8 @@ static int read_resumed(struct settings *s, struct failure *f) {
     const bool folder_alone = S_ISDIR(info.st_mode);
     s->has_run = !code && stat(path, &info) == 0;
     if (!code && !s->has_run && folder_alone)
-        code = ot_refuse(f, EXIT_USAGE, "resume: '%s' holds no run: it has no args.yaml", resume);
+        code = ot_refuse(f, EXIT_USAGE, "resume: '%s' is not a run folder: it has no args.yaml",
+                         resume);
     if (s->has_run) code = ot_settings_read(s, path, f);
     s->resuming = false;
     free(path);

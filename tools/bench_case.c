@@ -152,7 +152,8 @@ static int run_round(const struct bench_case *c, struct sparse_layer *s, struct 
     let_threads_sleep(c);
     for (int pass = 0; pass < PASSES && !code; pass++) {
         if (m.pass[pass] <= 0)
-            return ot_refuse(f, EXIT_RUNTIME, "the layer's profile lacks a step");
+            return ot_refuse(f, EXIT_RUNTIME,
+                             "internal error: the profile of the layer lacks a step");
         r->sparse[pass][round] = m.pass[pass];
         code = ot_dense_layer_run(d, (enum pass)pass, &r->dense[pass][round], f);
     }

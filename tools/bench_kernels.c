@@ -283,9 +283,10 @@ static int read_plan(const struct settings *s, struct plan *p, struct failure *f
     p->n_sparsities = ot_list(s, OPTION_sparsity, p->sparsity);
     for (int i = 0; i < p->n_sparsities; i++)
         if (p->sparsity[i] < 0 || p->sparsity[i] >= 100)
-            return ot_refuse(f, EXIT_USAGE, "sparsity: %g is not in [0, 100)", p->sparsity[i]);
+            return ot_refuse(f, EXIT_USAGE, "sparsity: %g is not a percentage in [0, 100)",
+                             p->sparsity[i]);
     if (ot_is_given(s, OPTION_model))
-        return ot_refuse(f, EXIT_USAGE, "--kernels takes no model, given '%s'",
+        return ot_refuse(f, EXIT_USAGE, "--kernels takes no model, but '%s' is given",
                          ot_text(s, OPTION_model));
     return 0;
 }

@@ -90,10 +90,10 @@ static void compare(struct check_case *c, const struct check_input *in, const ch
     bool same = got->type == wanted->type && got->rank == wanted->rank;
     for (int i = 0; same && i < wanted->rank; i++) same = got->dim[i] == wanted->dim[i];
     if (!same) {
-        ot_check_fail(c,
-                      "output '%s' has another type or shape: type %d, rank %d, not type %d, "
-                      "rank %d",
-                      name, got->type, got->rank, wanted->type, wanted->rank);
+        ot_check_fail(
+            c,
+            "output '%s' has the wrong type or shape: type %d, rank %d, expected type %d, rank %d",
+            name, got->type, got->rank, wanted->type, wanted->rank);
         return;
     }
     const double largest = largest_of(wanted);
@@ -105,10 +105,10 @@ static void compare(struct check_case *c, const struct check_input *in, const ch
         first = i;
     }
     if (bad)
-        ot_check_fail(c,
-                      "output '%s': %zu of %zu elements are wrong; element %zu is %.9g, not %.9g",
-                      name, bad, wanted->count, first, number(got->type, got->data, first),
-                      number(got->type, wanted->data, first));
+        ot_check_fail(
+            c, "output '%s': %zu of %zu elements are wrong; element %zu is %.9g, expected %.9g",
+            name, bad, wanted->count, first, number(got->type, got->data, first),
+            number(got->type, wanted->data, first));
 }
 
 /* ---- running ------------------------------------------------------------------------------ */

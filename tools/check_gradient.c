@@ -140,7 +140,7 @@ static int compare_sparse(struct subject *u, const char *name, struct probe *p, 
     const char *what = compare_probes(&p[0], &p[1]);
     code = compare_weights(&p[0], &p[1], name, &equal, f);
     if (!code && (what || !equal))
-        ot_check_fail(c, "sparse weight '%s': its %s is not that of the dense run", name,
+        ot_check_fail(c, "sparse weight '%s': its %s differs from the dense run", name,
                       what ? what : "gradient");
     *sparse += 1;
     return code;
@@ -220,7 +220,7 @@ static int check_subject(struct subject *u, const ot_session *session, bool cast
                          struct failure *f) {
     struct check_case *c = u->c;
     if (casts) { /* such a node has steps: no difference says what its slope is */
-        ot_check_skip(c, "numbers are rounded to halves on the way");
+        ot_check_skip(c, "a node rounds to 16 bits, which finite differences cannot measure");
         return 0;
     }
     struct tally t = {0};
@@ -229,7 +229,7 @@ static int check_subject(struct subject *u, const ot_session *session, bool cast
     if (code || c->outcome != CHECK_PASSED) return code;
     if (!t.compared || !t.moves) {
         ot_check_skip(c, t.compared ? "the gradient is zero everywhere"
-                         : t.kinks  ? "kinks and jumps everywhere"
+                         : t.kinks  ? "every element is at a kink or a jump"
                                     : "nothing to differentiate");
         return 0;
     }

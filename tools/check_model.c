@@ -86,9 +86,10 @@ static void note(void *context, const ot_slopes *s) {
     d->name = s->input;
     if (d->count[verdict]++ || verdict != DIFFERS) return;
     char text[sizeof d->text];
-    snprintf(text, sizeof text,
-             "node '%.150s' (%.40s), input '%.150s': the gradient says %.6g, the difference %.6g",
-             s->node, s->op, s->input, s->gradient, difference);
+    snprintf(
+        text, sizeof text,
+        "node '%.150s' (%.40s), input '%.150s': the gradient is %.6g, the finite difference %.6g",
+        s->node, s->op, s->input, s->gradient, difference);
     ot_make_safe(d->text, sizeof d->text, text);
 }
 

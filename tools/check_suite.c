@@ -86,8 +86,9 @@ static void judge(struct suite *s, struct check_case *c) {
         strcpy(c->reason, text);
         c->outcome = CHECK_REFUSED;
     } else if (a && c->outcome == CHECK_PASSED && !(differs && s->gradients)) {
-        ot_check_fail(c, "it is on the list of refused cases ('%.60s'), and passes: strike it off",
-                      a->glob);
+        ot_check_fail(
+            c, "the list of refused cases has it ('%.60s'), but it passes: remove it from the list",
+            a->glob);
         s->unexpected++;
     } else if (s->has_list && c->outcome == CHECK_REFUSED) {
         snprintf(text, sizeof text, "not on the list: %.500s", c->reason);
@@ -212,8 +213,8 @@ static void print_text(const struct suite *s, const struct row *row, size_t n) {
         printf("%s %lld %s", k ? "," : "", (long long)s->count[k], outcome_names[k]);
     putchar('\n');
     if (s->gradients)
-        printf("gradients of %lld operators: %lld elements agree, %lld at kinks are left out; "
-               "%lld weights are the same sparse and dense\n",
+        printf("gradients of %lld operators: %lld elements agree, %lld at kinks are not compared; "
+               "%lld weights give the same results with sparse and dense kernels\n",
                covered(row, n), (long long)s->compared, (long long)s->kinks, (long long)s->sparse);
 }
 

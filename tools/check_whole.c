@@ -101,8 +101,8 @@ static int check_weight(struct probe *p, int index, ot_tensor *room, struct find
         if (verdict == DIFFERS && !v->first[0]) {
             char text[sizeof v->first];
             snprintf(text, sizeof text,
-                     "no single node, but the whole: the gradient of weight '%.150s' says %.6g, "
-                     "the difference %.6g",
+                     "every node is right by itself, but not the whole model: the gradient of "
+                     "weight '%.150s' is %.6g, the finite difference %.6g",
                      w.info.name, s.gradient, difference);
             ot_make_safe(v->first, sizeof v->first, text);
         }

@@ -5,13 +5,13 @@
 
 const struct command ot_commands[] = {
     {"inspect", INSPECT, "MODEL [key=value ...]",
-     "show a model's inputs, outputs and weights, and what training it takes",
+     "show a model's inputs, outputs and weights, and how it can be trained",
      "onnx-train inspect model.onnx\n"
      "onnx-train inspect model.onnx --plan batch=64\n"
      "onnx-train inspect model.onnx --json\n",
      ot_run_inspect},
     {"train", TRAIN, "MODEL DATA [config.yaml] [key=value ...]",
-     "train a model, keeping every zero of its sparse weights",
+     "train a model and keep every zero of its sparse weights",
      "onnx-train train model.onnx photos/ epochs=5 lr=0.01\n"
      "onnx-train train model.onnx data.npz optimizer=adamw freeze='features.*' out=run1\n"
      "onnx-train train resume=runs/train1\n",
@@ -23,34 +23,34 @@ const struct command ot_commands[] = {
      "onnx-train eval model.onnx mnist/ split=train batch=256\n",
      ot_run_eval},
     {"predict", PREDICT, "MODEL DATA [config.yaml] [key=value ...]",
-     "run a model and print or write what it answers",
+     "run a model, and print or write its outputs",
      "onnx-train predict model.onnx photo.jpg\n"
      "onnx-train predict model.onnx photos/ out=scores.csv\n"
      "onnx-train predict model.onnx x.npy out=y.npy\n",
      ot_run_predict},
     {"export", EXPORT, "MODEL out=FILE [key=value ...]",
-     "write a model again: other spelling of sparsity, form or weights, or how it is trained",
+     "write a model with another encoding of sparse weights, another form, or other weights",
      "onnx-train export model.onnx out=small.onnx sparse=initializer\n"
      "onnx-train export model.onnx out=served.onnx form=inference\n"
      "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n"
      "onnx-train export model.onnx training_info=1 optimizer=adagrad lr=0.01 out=course.onnx\n",
      ot_run_export},
     {"bench", BENCH, "MODEL [key=value ...] | --kernels [key=value ...]",
-     "time whole training steps of a model, or single layers against dense ones",
+     "time training steps of a model, or sparse layers against dense ones",
      "onnx-train bench model.onnx batch=16 threads=1 steps=20\n"
      "onnx-train bench model.onnx batch=16 sparse=never --json\n"
      "onnx-train bench --kernels suite=quick\n",
      ot_run_bench},
     {"check", CHECK, "MODEL | --onnx-tests DIR [key=value ...]",
-     "check a model's gradients against differences, or run an ONNX backend test suite",
+     "check a model's gradients against finite differences, or run an ONNX backend test suite",
      "onnx-train check model.onnx\n"
      "onnx-train check --onnx-tests /usr/share/libonnx-testdata/data\n"
      "onnx-train check --onnx-tests suite refused=refused.txt --json\n"
      "onnx-train check --onnx-tests suite --gradients\n",
      ot_run_check},
-    {"env", ENV, "[--json]", "print versions and what this machine offers, for bug reports",
+    {"env", ENV, "[--json]", "print versions and features of this machine, for bug reports",
      "onnx-train env\n", ot_run_env},
-    {"help", HELP, "[COMMAND | operators]", "explain a command, or list the operators",
+    {"help", HELP, "[COMMAND | operators]", "explain a command, or list the supported operators",
      "onnx-train help train\nonnx-train help operators\n", ot_run_help},
     {0}};
 

@@ -108,7 +108,9 @@ static open_fn *find_file_reader(const char *path, struct failure *f) {
     if (ot_is_image_name(path)) return ot_images_open;
     if (n >= 4 && head[0] == 0 && head[1] == 0 && head[3] > 0) return ot_idx_open;
     ot_refuse(f, EXIT_DATA,
-              "'%s' is none of .npy, .npz, IDX, CIFAR binary (.bin), JPEG, PNG, or a folder", path);
+              "'%s' is not a data set: expected .npy, .npz, IDX, CIFAR binary (.bin), JPEG, PNG, "
+              "or a folder",
+              path);
     return NULL;
 }
 

@@ -88,7 +88,7 @@ static int judge(struct data_source *d, int64_t *label, struct check *c,
     if (broken)
         return ot_refuse(f, EXIT_DATA, "%" PRId64 " of %" PRId64 " images of '%s' are broken%s",
                          broken, d->count, d->path,
-                         request->skip_broken ? "" : "; skip_broken=1 leaves them out");
+                         request->skip_broken ? "" : "; skip_broken=1 skips them");
     return 0;
 }
 
@@ -99,8 +99,7 @@ int ot_images_check(struct data_source *d, int64_t *label, const struct data_req
     const int64_t count = d->count;
     c.reason = ot_take((size_t)count, sizeof *c.reason, f);
     if (!c.reason) return f->code;
-    snprintf(line, sizeof line, "looking at %" PRId64 " images, once, before anything begins",
-             count);
+    snprintf(line, sizeof line, "decoding %" PRId64 " images once, to find broken ones", count);
     if (count >= MANY) tell(request, line);
     decode_all(&c, request->threads ? request->threads : ot_count_cpus());
     const int code = judge(d, label, &c, request, f);

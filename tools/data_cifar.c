@@ -19,8 +19,10 @@ static int append_file(struct data_source *d, const char *path, struct failure *
     const size_t record = PIXELS + labels, n = size / record, old = (size_t)d->input[0].dim[0];
     if (size % record || (d->classes && d->classes != (labels == 1 ? 10 : 100))) {
         free(bytes);
-        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes are no CIFAR records of 3073 or 3074", path,
-                         size);
+        return ot_refuse(
+            f, EXIT_DATA,
+            "'%s': %zu bytes are not a multiple of 3073 or 3074, the sizes of CIFAR records", path,
+            size);
     }
     d->classes = labels == 1 ? 10 : 100;
     uint8_t *images = realloc(d->input[0].data, (old + n) * PIXELS + 1);

@@ -22,7 +22,7 @@ static bool is_gzip(const unsigned char *bytes, size_t size) {
 static int read_header(const unsigned char *head, size_t n, const char *path, struct array *a,
                        struct element *e, struct failure *f) {
     if (n < 4 || head[0] || head[1])
-        return ot_refuse(f, EXIT_DATA, "'%s' does not begin as an IDX file", path);
+        return ot_refuse(f, EXIT_DATA, "'%s' does not begin with an IDX header", path);
     size_t k = 0;
     while (k < sizeof types / sizeof *types && types[k].code != head[2]) k++;
     if (k == sizeof types / sizeof *types)
@@ -54,8 +54,8 @@ static int take_elements(const unsigned char *bytes, size_t size, size_t header,
     }
     return *p ? 0
               : ot_refuse(f, EXIT_DATA,
-                          "'%s' has not the %llu bytes of elements that its header says, or is "
-                          "damaged",
+                          "'%s' is damaged, or does not have the %llu bytes of elements that its "
+                          "header announces",
                           path, (unsigned long long)wanted);
 }
 

@@ -121,7 +121,7 @@ int ot_npy_parse(const unsigned char *bytes, size_t size, const char *name, stru
                  struct failure *f) {
     static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
     if (size < 12 || memcmp(bytes, magic, 6))
-        return ot_refuse(f, EXIT_DATA, "'%s' does not begin as a .npy file", name);
+        return ot_refuse(f, EXIT_DATA, "'%s' does not begin with a .npy header", name);
     const int version = bytes[6];
     if (version < 1 || version > 3)
         return ot_refuse(f, EXIT_DATA, "'%s': .npy version %d; 1 to 3 are known", name, version);
@@ -140,10 +140,9 @@ int ot_npy_parse(const unsigned char *bytes, size_t size, const char *name, stru
     const bool good = take_header(&h) && strlen(text) == length;
     free(text);
     if (!good)
-        return ot_refuse(f, EXIT_DATA,
-                         "'%s': broken .npy header, or an element type of objects, "
-                         "text or records",
-                         name);
+        return ot_refuse(
+            f, EXIT_DATA,
+            "'%s': the .npy header is broken, or the elements are objects, text or records", name);
     *a = (struct array){.rank = h.rank};
     memcpy(a->dim, h.dim, sizeof h.dim);
     if (h.rank == 0)

@@ -47,7 +47,8 @@ static int concatenate(struct array *a, struct array *b, const char *name, struc
     }
     if (a->type != b->type || a->rank != b->rank ||
         memcmp(a->dim + 1, b->dim + 1, (size_t)(a->rank - 1) * sizeof *a->dim))
-        code = ot_refuse(f, EXIT_DATA, "'%s' has another shape or type than the set before", name);
+        code = ot_refuse(f, EXIT_DATA,
+                         "'%s' differs in shape or type from the test_data_set before it", name);
     if (!code) code = ot_array_count(a, name, &n, f);
     if (!code) code = ot_array_count(b, name, &m, f);
     const size_t size = width_of(a->type);

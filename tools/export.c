@@ -55,7 +55,9 @@ static int export_standard(const struct model *m, const ot_export_options *optio
         code = ot_refuse_status(f, EXIT_MODEL, &err);
     if (!code) code = ot_names_read(folder, &names, &n, f);
     if (!code && n != 1)
-        code = ot_refuse(f, EXIT_USAGE, "out: the model's weights need a second file; name one");
+        code = ot_refuse(f, EXIT_USAGE,
+                         "out: the model has a second file with its weights and cannot go to "
+                         "standard output; give a file name");
     if (!code) code = print_file(path, f);
     ot_names_free(names, n);
     ot_folder_remove(folder);

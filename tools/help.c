@@ -12,23 +12,23 @@ struct exit_text {
 
 static const struct exit_text exits[] = {
     {EXIT_OK, "success"},
-    {EXIT_RUNTIME, "the operating system refused something"},
-    {EXIT_USAGE, "wrong command line or configuration"},
+    {EXIT_RUNTIME, "a file cannot be read or written, or another system call failed"},
+    {EXIT_USAGE, "the command line or the configuration is wrong"},
     {EXIT_MODEL, "the model is broken or not supported"},
     {EXIT_DATA, "the data are broken or do not fit the model"},
-    {EXIT_DIVERGED, "loss, gradient or result is not finite"},
+    {EXIT_DIVERGED, "a loss, gradient or result is not finite"},
     {EXIT_MEMORY, "the memory limit is exceeded"},
     {EXIT_CHECK, "a check has found a failure"},
-    {EXIT_SPARSITY, "a mask of zeros has changed"},
+    {EXIT_SPARSITY, "a pruned weight is not zero, which must never happen"},
     {EXIT_SIGNAL + 2, "stopped by Ctrl-C; a checkpoint is saved"},
     {EXIT_SIGNAL + 15, "stopped by SIGTERM; a checkpoint is saved"}};
 
 static const char grammar[] =
-    "key=value may be written --key value or --key=value, and _ as -. The command line wins over "
-    "config.yaml, which wins over the defaults.";
+    "key=value may be written --key value or --key=value, and _ as -. The command line overrides "
+    "config.yaml, which overrides the defaults.";
 
 void ot_help_overview(void) {
-    puts("onnx-train - train ONNX models whose weights are sparse, sparse all the way\n");
+    puts("onnx-train - train ONNX models with sparse weights and keep every zero\n");
     puts("usage: onnx-train COMMAND MODEL [DATA] [config.yaml] [key=value ...]\n\ncommands:");
     for (const struct command *c = ot_commands; c->name; c++)
         printf("  %-9s %s\n", c->name, c->summary);
@@ -36,8 +36,8 @@ void ot_help_overview(void) {
     puts("  onnx-train inspect model.onnx");
     puts("  onnx-train train model.onnx photos/ epochs=5");
     puts("  onnx-train eval runs/train1/weights/best.onnx photos/");
-    puts("\n'onnx-train help COMMAND' lists the options of a command, 'help operators' what models "
-         "may use; --version prints the version.");
+    puts("\n'onnx-train help COMMAND' lists the options of a command, 'onnx-train help operators' "
+         "the supported ONNX operators; --version prints the version.");
 }
 
 /* What stands behind the help of an option: "[default]" and choices. */

@@ -8,8 +8,8 @@
 int ot_image_afford(uint64_t needed, size_t size, const char *name, struct failure *f) {
     if (needed <= ot_most_claimed(size)) return 0;
     return ot_refuse(f, EXIT_DATA,
-                     "'%s': %zu bytes say that they are an image of %llu bytes; at most %llu are "
-                     "believed",
+                     "'%s': a file of %zu bytes claims an image of %llu bytes; the limit for this "
+                     "size is %llu",
                      name, size, (unsigned long long)needed,
                      (unsigned long long)ot_most_claimed(size));
 }

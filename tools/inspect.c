@@ -74,7 +74,7 @@ static int print_text(const struct model *m, const struct settings *s, struct fa
     printf("model    %s\n", ot_text(s, OPTION_model));
     printf("         opset %" PRId64 ", ir %" PRId64 ", %" PRId64 " nodes, by '%s'\n", i->opset,
            i->ir_version, i->nodes, producer);
-    if (i->training_info) printf("         carries training_info: 'train' takes it\n");
+    if (i->training_info) printf("         has training_info, which 'train' uses\n");
     for (int k = 0; k < m->n_inputs; k++) print_value("input", &m->input[k]);
     ot_error err = {0};
     for (int k = 0; k < m->n_outputs; k++) {

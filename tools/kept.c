@@ -28,9 +28,10 @@ const char *ot_kept_text(const struct settings *s, enum option_id id) {
 }
 
 static int refuse(enum option_id id, const char *was, const char *is, struct failure *f) {
-    const char *why = is_kept(id, KEPT)
-                          ? "a run keeps it; begin a new one from its weights instead"
-                          : "it may change at the end of an epoch, and this checkpoint is in one";
+    const char *why =
+        is_kept(id, KEPT)
+            ? "it is fixed for the whole run; start a new run from its weights instead"
+            : "it can change only between epochs, and this checkpoint is in the middle of one";
     return ot_refuse(f, EXIT_USAGE, "resume: %s is %s in the run, %s is given: %s",
                      ot_option_table[id].key, *was ? was : "not set", *is ? is : "not set", why);
 }

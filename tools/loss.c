@@ -67,9 +67,9 @@ static int check_shares(const struct data_source *d, struct failure *f) {
         const double t = a->type == OT_FLOAT ? (double)((const float *)a->data)[i]
                                              : (double)ot_array_integer(a, (int64_t)i);
         if (t < 0 || t > 1)
-            code =
-                ot_refuse(f, EXIT_DATA, "'%s': bce takes targets from 0 to 1, not %g of sample %zu",
-                          d->path, t, i / (n / (size_t)a->dim[0]));
+            code = ot_refuse(f, EXIT_DATA,
+                             "'%s': the target of sample %zu is %g; bce needs targets from 0 to 1",
+                             d->path, i / (n / (size_t)a->dim[0]), t);
     }
     return code;
 }
@@ -155,8 +155,8 @@ int ot_loss_feed_more(struct feed *feed, const struct settings *s, const struct 
     if (info->target.rank && ot_array_count(&d->target, "targets", &n, f)) return f->code;
     if (n && n / (size_t)d->count != (size_t)feed->target_elements)
         return ot_refuse(f, EXIT_DATA,
-                         "'%s' has %zu target values a sample, the training data %" PRId64, d->path,
-                         n / (size_t)d->count, feed->target_elements);
+                         "'%s' has %zu target values per sample, the training data %" PRId64,
+                         d->path, n / (size_t)d->count, feed->target_elements);
     if (feed->target == TARGET_CLASSES && d->target.type == OT_FLOAT)
         return ot_refuse(f, EXIT_DATA, "'%s' has floats for targets, the training data integers",
                          d->path);

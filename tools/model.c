@@ -50,7 +50,7 @@ static int look_at_values(struct model *m, const struct settings *s, struct fail
     m->n_inputs = ot_input_count(m->session);
     m->n_outputs = ot_output_count(m->session);
     if (m->n_inputs > MAX_INPUTS)
-        return ot_refuse(f, EXIT_MODEL, "the model has %d inputs; the command feeds at most %d",
+        return ot_refuse(f, EXIT_MODEL, "the model has %d inputs; the command supports at most %d",
                          m->n_inputs, MAX_INPUTS);
     for (int i = 0; i < m->n_inputs; i++)
         if (ot_get_input(m->session, i, &m->input[i], &err))
@@ -101,7 +101,7 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
     if (status == OT_ERROR_LIMIT && ot_is_given(s, OPTION_memory_limit))
         return ot_refuse_status(f, EXIT_MEMORY, &err);
     if ((s->command & TRAIN) && strncmp(err.message, "training_info", 13) == 0)
-        return ot_refuse(f, EXIT_MODEL, "%s; training_info=0 leaves it aside", err.message);
+        return ot_refuse(f, EXIT_MODEL, "%s; training_info=0 ignores it", err.message);
     /* a model with values that are not finite is a broken model, not a diverged run */
     ot_refuse_status(f, EXIT_MODEL, &err);
     f->code = f->code == EXIT_MEMORY ? EXIT_MEMORY : EXIT_MODEL;
@@ -161,8 +161,7 @@ int ot_model_shapes(const struct model *m, const struct settings *s, ot_tensor *
     height = height ? height : width;
     for (int k = 0; k < m->n_inputs; k++) {
         const ot_value_info *v = &m->input[k];
-        if (v->rank < 0)
-            return ot_refuse(f, EXIT_MODEL, "input '%s' has no shape to plan for", v->name);
+        if (v->rank < 0) return ot_refuse(f, EXIT_MODEL, "input '%s' has no known shape", v->name);
         inputs[k] = (ot_tensor){.type = v->type, .rank = v->rank};
         const int64_t tokens = v->rank < 4 ? ot_integer(s, OPTION_length, 1) : 1;
         const int64_t free_dim[4] = {1, tokens, height, width};

@@ -213,7 +213,7 @@ int ot_settings_put(struct settings *s, const char *key, const char *value, cons
     const int id = ot_option_find(key, s->command);
     if (id < 0 && !on_line && ot_option_find(key, ~0u) >= 0) return 0;
     if (id < 0 && ot_option_find(key, ~0u) >= 0)
-        return ot_refuse(f, EXIT_USAGE, "'%s' is no option of %s", key, s->name);
+        return ot_refuse(f, EXIT_USAGE, "'%s' is not an option of %s", key, s->name);
     if (id < 0)
         return ot_refuse(f, EXIT_USAGE, "%s%sunknown key '%s'%s", on_line ? "" : where,
                          on_line ? "" : ": ", key,

@@ -19,9 +19,9 @@ int ot_out_check(const struct settings *s, struct failure *f) {
     struct stat info;
     if (!out || ot_out_is_standard(out) || lstat(out, &info)) return 0;
     if (!S_ISREG(info.st_mode))
-        return ot_refuse(f, EXIT_USAGE, "out: '%s' is there and is not a regular file", out);
+        return ot_refuse(f, EXIT_USAGE, "out: '%s' exists and is not a regular file", out);
     if (ot_integer(s, OPTION_force, 0)) return 0;
-    return ot_refuse(f, EXIT_USAGE, "out: '%s' is there already; force=1 replaces it", out);
+    return ot_refuse(f, EXIT_USAGE, "out: '%s' already exists; force=1 replaces it", out);
 }
 
 /* Removes what earlier, killed runs left beside path. */
@@ -128,5 +128,5 @@ int ot_out_finish(struct out_file *o, bool good, struct failure *f) {
     free(o->temporary);
     if (good) return 0;
     return ot_refuse(f, EXIT_RUNTIME, "cannot write '%s': %s", o->path,
-                     problem < 0 ? "its bytes do not read back" : strerror(problem));
+                     problem < 0 ? "its bytes read back differently" : strerror(problem));
 }

@@ -49,7 +49,8 @@ static int append(struct answers *a, const ot_tensor *outputs, int64_t count, st
         }
         if (!a->data[k]) return f->code;
         if (row != sample_elements(&a->tensor[k]) * bytes_of(t->type))
-            return ot_refuse(f, EXIT_MODEL, "output '%s' changes its shape", a->name[k]);
+            return ot_refuse(f, EXIT_MODEL, "output '%s' changes its shape between batches",
+                             a->name[k]);
         memcpy(a->data[k] + (size_t)a->count * row, t->data, (size_t)count * row);
     }
     a->count += count;
@@ -194,7 +195,7 @@ static int predict(struct model *m, const struct data_source *d, const struct se
     struct feed *feed = ot_take(1, sizeof *feed, f);
     int code = a && feed ? 0 : f->code;
     if (!code && m->n_outputs > MAX_OUTPUTS)
-        code = ot_refuse(f, EXIT_MODEL, "the model has %d outputs; at most %d are read",
+        code = ot_refuse(f, EXIT_MODEL, "the model has %d outputs; at most %d are supported",
                          m->n_outputs, MAX_OUTPUTS);
     for (int k = 0; k < m->n_outputs && !code; k++) {
         ot_value_info v;
@@ -225,7 +226,8 @@ int ot_run_predict(struct settings *s, struct failure *f) {
         return ot_refuse(f, EXIT_USAGE, "no data given; usage: onnx-train predict MODEL DATA");
     if (out && strcmp(out, "-") != 0 && !ot_has_suffix(out, ".npy") &&
         !ot_has_suffix(out, ".npz") && !ot_has_suffix(out, ".csv"))
-        return ot_refuse(f, EXIT_USAGE, "out: '%s' is none of .npy, .npz, .csv, -", out);
+        return ot_refuse(f, EXIT_USAGE,
+                         "out: '%s' does not end in .npy, .npz or .csv, and is not -", out);
     if (out && ot_text(s, OPTION_model) &&
         (ot_same_file(out, ot_text(s, OPTION_model)) || ot_same_file(out, ot_text(s, OPTION_data))))
         return ot_refuse(f, EXIT_USAGE, "out: '%s' is an input", out);

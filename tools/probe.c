@@ -188,7 +188,7 @@ static void compare_input(struct probe *p, int i, ot_slopes *a, struct tally *t,
         if (v != DIFFERS || c->outcome != CHECK_PASSED) continue;
         ot_value_info info = {0};
         ot_get_input(p->session, i, &info, NULL);
-        ot_check_fail(c, "gradient of input '%s': element %zu is %.6g, the difference says %.6g",
+        ot_check_fail(c, "gradient of input '%s': element %zu is %.6g, the finite difference %.6g",
                       info.name, e, g ? (double)g[e] : 0, difference);
     }
 }

@@ -214,7 +214,7 @@ static int widen(struct proto_tensor *t, struct failure *f) {
 int ot_proto_tensor(struct proto bytes, const char *name, struct proto_tensor *t,
                     struct failure *f) {
     struct reader r = {0};
-    if (!scan(bytes, &r)) return ot_refuse(f, EXIT_DATA, "'%s' is no TensorProto", name);
+    if (!scan(bytes, &r)) return ot_refuse(f, EXIT_DATA, "'%s' is not a TensorProto", name);
     for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
         if ((uint64_t)types[k].type != r.type) continue;
         r.t.type = r.t.file_type = types[k].type;
@@ -222,8 +222,8 @@ int ot_proto_tensor(struct proto bytes, const char *name, struct proto_tensor *t
         r.wanted = types[k].field;
     }
     if (!r.t.type)
-        return ot_refuse(f, EXIT_DATA, "'%s' is no TensorProto of numbers: element type %llu", name,
-                         (unsigned long long)r.type);
+        return ot_refuse(f, EXIT_DATA, "'%s' is not a TensorProto of numbers: element type %llu",
+                         name, (unsigned long long)r.type);
     struct array a = {.rank = r.t.rank};
     memcpy(a.dim, r.t.dim, sizeof a.dim);
     int code = ot_array_count(&a, name, &r.t.count, f);

@@ -44,7 +44,7 @@ static int make_subfolder(const struct run_folder *run, const char *name, struct
     if (!code && mkdir(path, 0777) && errno != EEXIST)
         code = ot_refuse(f, EXIT_RUNTIME, "cannot make folder '%s': %s", path, strerror(errno));
     if (!code && (lstat(path, &info) || !S_ISDIR(info.st_mode)))
-        code = ot_refuse(f, EXIT_RUNTIME, "'%s' is a link or no folder", path);
+        code = ot_refuse(f, EXIT_RUNTIME, "'%s' is a link, or not a folder", path);
     if (!code) ot_stale_remove(path, NULL);
     free(path);
     return code;
@@ -61,8 +61,8 @@ static int open_log(const struct run_folder *run, const char *name, FILE **file,
     if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) *file = fdopen(fd, "a+");
     if (fd >= 0 && !*file) close(fd);
     const int code = *file ? 0
-                           : ot_refuse(f, EXIT_RUNTIME, "cannot open '%s' as a file: %s", path,
-                                       errno ? strerror(errno) : "it is none");
+                           : ot_refuse(f, EXIT_RUNTIME, "cannot open '%s' as a regular file: %s",
+                                       path, errno ? strerror(errno) : "it is not a regular file");
     free(path);
     return code;
 }
@@ -74,7 +74,8 @@ static int lock(const struct run_folder *run, struct failure *f) {
     const int fd = fileno(run->metrics);
     if (fcntl(fd, F_SETLK, &request) == 0) return 0;
     if (errno != EACCES && errno != EAGAIN) {
-        fprintf(stderr, "onnx-train: '%s' cannot be locked: %s; nothing else may train there\n",
+        fprintf(stderr,
+                "onnx-train: cannot lock '%s': %s; make sure that no other process trains there\n",
                 run->path, strerror(errno));
         return 0;
     }
@@ -132,16 +133,16 @@ static int make_named(struct run_folder *run, const char *out, struct failure *f
     run->path = ot_copy_text(out, f);
     int code = run->path && args ? 0 : f->code;
     if (!code && lstat(args, &info) == 0)
-        code = ot_refuse(f, EXIT_USAGE,
-                         "out: '%s' holds a run already; continue it with "
-                         "resume=%s or name another folder",
-                         out, out);
+        code = ot_refuse(
+            f, EXIT_USAGE,
+            "out: '%s' already holds a run; continue it with resume=%s, or name another folder",
+            out, out);
     free(args);
     if (code) return code;
     while (n > 1 && run->path[n - 1] == '/') run->path[--n] = '\0';
     if (lstat(run->path, &info) && errno == ENOENT) return make_temporary(run, run->path, f);
     if (stat(run->path, &info) || !S_ISDIR(info.st_mode))
-        return ot_refuse(f, EXIT_RUNTIME, "out: '%s' is no folder", out);
+        return ot_refuse(f, EXIT_RUNTIME, "out: '%s' is not a folder", out);
     return 0;
 }
 
@@ -213,7 +214,7 @@ static int begin_again(struct run_folder *run, const char *checkpoint, struct fa
     const bool lost =
         lstat(best, &info) == 0 || fseek(run->metrics, 0, SEEK_END) || ftell(run->metrics) > 0;
     free(best);
-    if (lost) return ot_refuse(f, EXIT_USAGE, "resume: '%s' is not there", checkpoint);
+    if (lost) return ot_refuse(f, EXIT_USAGE, "resume: '%s' does not exist", checkpoint);
     return ot_run_rewind(run, 0, sizeof columns - 1, f);
 }
 
@@ -253,7 +254,8 @@ int ot_run_resume(struct run_folder *run, const struct settings *s, char **check
     if (!code && is_there(args)) {
         code = reopen(run, s, checkpoint, f);
     } else if (!code && !is_there(*checkpoint)) {
-        code = ot_refuse(f, EXIT_USAGE, "resume: '%s' holds no run: it has no args.yaml", resume);
+        code = ot_refuse(f, EXIT_USAGE, "resume: '%s' is not a run folder: it has no args.yaml",
+                         resume);
     } else if (!code) {
         free(run->path);
         code = ot_run_create(run, s, f);

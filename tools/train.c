@@ -36,28 +36,33 @@ void ot_trainer_print_header(const struct trainer *t) {
            ot_version(), ot_text(s, OPTION_isa) ? ot_text(s, OPTION_isa) : ot_isa_name(0),
            ot_integer(s, OPTION_threads, ot_count_cpus()), ot_dnnl_version(), t->seed);
     print_model(t);
-    printf("data    %s  %s, train %" PRId64, t->data.path, t->data.kind, t->feed.count);
+    printf("data    %s  %s, %" PRId64 " training samples", t->data.path, t->data.kind,
+           t->feed.count);
     if (t->has_val)
-        printf(" / val %" PRId64 "%s", t->val_feed.count, t->val_is_part ? " (cut off)" : "");
+        printf(t->val_is_part ? ", validation: %" PRId64 " samples held out"
+                              : ", %" PRId64 " validation samples",
+               t->val_feed.count);
     if (t->data.classes) printf(", %" PRId64 " classes", t->data.classes);
-    if (t->data.left_out) printf(", %" PRId64 " broken images left out", t->data.left_out);
+    if (t->data.left_out) printf(", %" PRId64 " broken images skipped", t->data.left_out);
     printf("\n");
     if (t->feed.input[0].note[0]) printf("        %s\n", t->feed.input[0].note);
     printf("loss    %s%s\n", ot_loss_text(&t->loss, text, sizeof text),
            ot_integer(s, OPTION_loss, 0) == OT_LOSS_AUTO ? ", chosen by the targets" : "");
-    printf("plan    batch %" PRId64 " x %" PRId64 ", %" PRId64 " steps, %.1f MiB for a step\n",
+    printf("plan    batch %" PRId64 ", accumulate %" PRId64 ", %" PRId64
+           " steps, %.1f MiB per step\n",
            t->size, t->accumulate, t->total_steps, (double)t->bytes / (1 << 20));
     if (t->memory.parts > 1)
-        printf("        %" PRId64 " micro-batches a batch, to fit the memory limit\n",
+        printf("        %" PRId64 " micro-batches per batch, to fit the memory limit\n",
                t->memory.parts);
     if (t->memory.recomputed)
-        printf("        %" PRId64 " activations computed again instead of kept\n",
+        printf("        %" PRId64
+               " activations are recomputed in the backward pass instead of stored\n",
                t->memory.recomputed);
-    printf("run     %s  Ctrl-C once: finish step, checkpoint, exit 130\n", t->run.path);
+    printf("run     %s  (Ctrl-C: finish the step, save a checkpoint, exit 130)\n", t->run.path);
     if (ot_text(s, OPTION_resume))
         printf("        resumed at step %" PRId64 ", epoch %" PRId64 "\n",
                ot_step_count(t->model.session), t->at.epoch + 1);
-    if (*t->changed) printf("        from here on: %s\n", t->changed);
+    if (*t->changed) printf("        options changed from here on: %s\n", t->changed);
     printf("\n");
     fflush(stdout);
 }

@@ -60,7 +60,7 @@ static double val_share(const struct settings *s, struct failure *f, int *code) 
     const double share = strtod(text, &end);
     if (end == text || *end) return -1;
     if (!(share >= 0 && share < 1))
-        *code = ot_refuse(f, EXIT_USAGE, "val: '%s' is not a share from 0 to below 1", text);
+        *code = ot_refuse(f, EXIT_USAGE, "val: '%s' is neither a path nor a share in [0, 1)", text);
     return share;
 }
 
@@ -105,7 +105,9 @@ static int asked_classes(const struct trainer *t, int64_t *classes, struct failu
     if (!text || strcmp(text, "model") == 0) return 0;
     if (strcmp(text, "auto") == 0) {
         *classes = has > held ? has : held;
-        return *classes > 0 ? 0 : ot_refuse(f, EXIT_DATA, "'%s' has no classes", t->data.path);
+        return *classes > 0
+                   ? 0
+                   : ot_refuse(f, EXIT_DATA, "classes=auto: '%s' has no classes", t->data.path);
     }
     const double number = strtod(text, &end);
     if (end == text || *end || !(number >= 1 && number <= 1e7) || number != floor(number))

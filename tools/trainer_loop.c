@@ -315,8 +315,9 @@ static int end(struct trainer *t, const char *reason, struct failure *f) {
 int ot_trainer_run(struct trainer *t, struct failure *f) {
     const char *reason = reason_to_stop(t);
     if (reason) {
-        printf("nothing is left to do: %s reached at step %" PRId64 "; %s=N goes on\n", reason,
-               step_count(t), reason);
+        printf("nothing is left to do: %s was reached at step %" PRId64
+               "; a larger %s=N continues the run\n",
+               reason, step_count(t), reason);
         const int code = ot_trainer_export(t, "last.onnx", f);
         return code ? code : log_end(t, reason, f);
     }

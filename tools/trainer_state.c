@@ -230,8 +230,8 @@ static int compare_data(const struct trainer *t, const struct memory *m, struct 
         snprintf(is, sizeof is, "%016" PRIx64, hashes[i].is);
         if (*hashes[i].was && strcmp(hashes[i].was, is) != 0)
             return ot_refuse(f, EXIT_USAGE,
-                             "resume: %s: these are not the %s that the run began with (sizes, "
-                             "labels or bytes differ); begin a new one from its weights instead",
+                             "resume: %s: these are not the %s that the run started with (sizes, "
+                             "labels or bytes differ); start a new run from its weights instead",
                              hashes[i].key, i ? "validation data" : "data");
     }
     if (m->samples == t->feed.count) return 0;

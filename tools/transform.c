@@ -73,13 +73,15 @@ static int plan_size(struct transform *t, const struct settings *s, const struct
     const bool fixed = t->height > 0 && t->width > 0;
     if (!size && !fixed && folder) {
         w = 224;
-        snprintf(t->note, sizeof t->note, "resized to 224x224 (the model leaves it free; size=)");
+        snprintf(t->note, sizeof t->note,
+                 "resized to 224x224 (the model leaves the size free; size= sets it)");
     }
     if (!size && fixed && !crop && (t->height != v->height || t->width != v->width || folder)) {
         w = t->width;
         h = folder && t->width == t->height ? 0 : t->height;
-        snprintf(t->note, sizeof t->note, "resized to %" PRId64 "x%" PRId64 ", as the model asks",
-                 t->width, t->height);
+        snprintf(t->note, sizeof t->note,
+                 "resized to %" PRId64 "x%" PRId64 ", the size that the model requires", t->width,
+                 t->height);
     }
     t->side = w && !h ? w : 0;
     t->resize_width = h ? w : 0;
@@ -93,7 +95,7 @@ static int plan_size(struct transform *t, const struct settings *s, const struct
     }
     if (fixed && (cw != t->width || ch != t->height))
         return ot_refuse(f, EXIT_USAGE,
-                         "size and crop give %" PRId64 "x%" PRId64 ", the model asks for %" PRId64
+                         "size and crop give %" PRId64 "x%" PRId64 ", the model requires %" PRId64
                          "x%" PRId64,
                          cw, ch, t->width, t->height);
     t->width = cw;
@@ -207,10 +209,11 @@ int ot_transform_make(struct transform *t, const struct settings *s, const ot_va
     for (int i = 1; i < input->rank; i++) want *= input->dim[i] > 0 ? input->dim[i] : 0;
     const bool picture = first.rank >= 2 && is_picture(t, input);
     if (!ot_element_size(t->type))
-        code = ot_refuse(f, EXIT_MODEL, "input '%s' has an element type that no data set gives",
-                         input->name);
+        code =
+            ot_refuse(f, EXIT_MODEL, "input '%s' has an element type that no data set can provide",
+                      input->name);
     else if (t->type != OT_FLOAT && first.type == OT_FLOAT)
-        code = ot_refuse(f, EXIT_DATA, "input '%s' asks for integers, the data are floats",
+        code = ot_refuse(f, EXIT_DATA, "input '%s' requires integers, but the data are floats",
                          input->name);
     else if (picture && (first.rank == 2 || first.rank == 3))
         code = make_picture(t, s, input, d, &first, f);

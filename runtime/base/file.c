@@ -88,7 +88,7 @@ ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err) 
     *w = (struct file_writer){.fd = -1, .path = path, .status = OT_ERROR_IO};
     if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
         w->status = OT_ERROR_PATH;
-        return ot_fail(err, w->status, "'%s' is there and is not a regular file", path);
+        return ot_fail(err, w->status, "'%s' exists and is not a regular file", path);
     }
     for (int i = 0; i < ATTEMPTS && w->fd < 0; i++) {
         int n =

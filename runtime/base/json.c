@@ -221,7 +221,7 @@ static ot_status close_containers(struct reader *r, bool *more) {
     for (;;) {
         skip_space(r);
         struct json *v = innermost(r);
-        if (!v) return r->p == r->end ? OT_OK : fail(r, "text behind the document");
+        if (!v) return r->p == r->end ? OT_OK : fail(r, "text after the document");
         bool fresh = v - r->value == r->n - 1 && !v->count;
         if (next_is(r, v->kind == OT_JSON_OBJECT ? '}' : ']')) {
             r->p++;
@@ -259,7 +259,7 @@ static ot_status check_keys(struct arena *arena, const struct reader *r) {
         for (; table[at]; at = (at + 1) & (slots - 1)) {
             const struct json *other = &r->value[table[at] - 1];
             if (other->parent == v->parent && !strcmp(other->key, v->key))
-                return ot_fail(r->err, OT_ERROR_PARSE, "JSON: key '%s' stands twice in one object",
+                return ot_fail(r->err, OT_ERROR_PARSE, "JSON: key '%s' occurs twice in one object",
                                v->key);
         }
         table[at] = i + 1;

@@ -56,19 +56,18 @@ static ot_status check_tensor(const struct safetensor *t, ot_error *err) {
     size_t bytes;
     if (!t->name || !*t->name || !strcmp(t->name, "__metadata__") ||
         !ot_json_is_text(t->name, strlen(t->name)))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "a tensor has an unusable name");
+        return ot_fail(err, OT_ERROR_ARGUMENT, "a tensor has an invalid name");
     bool known = false;
     for (int i = 0; i < TYPES; i++) known |= types[i].type == t->type;
     if (!known || t->rank < 0 || t->rank > OT_MAX_RANK || !tensor_bytes(t, &bytes))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "tensor '%s' has an unusable type or shape",
-                       t->name);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "tensor '%s' has an invalid type or shape", t->name);
     return OT_OK;
 }
 
 static ot_status check_note(const ot_note *note, ot_error *err) {
     if (!note->key || !note->value || !ot_json_is_text(note->key, strlen(note->key)) ||
         !ot_json_is_text(note->value, strlen(note->value)) || !strcmp(note->key, "crc32"))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s' has an unusable key or value",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "note '%s' has an invalid key or value",
                        note->key ? note->key : "(NULL)");
     return OT_OK;
 }
@@ -174,7 +173,7 @@ ot_status ot_safetensors_write(const ot_allocator *allocator, const char *path,
     if (header.failed) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the header of a file");
     } else if (header.size > header_most) {
-        status = ot_fail(err, OT_ERROR_LIMIT, "a header of %zu bytes; the format allows %llu",
+        status = ot_fail(err, OT_ERROR_LIMIT, "the header has %zu bytes; the format allows %llu",
                          header.size, (unsigned long long)header_most);
     } else {
         status = write_file(path, &header, order, n, err);
@@ -191,12 +190,13 @@ static ot_status read_dims(const struct json_tree *tree, int64_t at, struct safe
                            ot_error *err) {
     const struct json *list = &tree->value[at];
     if (list->kind != OT_JSON_ARRAY || list->count > OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': shape is no list of at most %d sizes",
-                       t->name, OT_MAX_RANK);
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "tensor '%s': shape is not a list of at most %d dimensions", t->name,
+                       OT_MAX_RANK);
     for (int64_t i = at + 1; i < list->after; i = tree->value[i].after) {
         uint64_t dim;
         if (!ot_json_u64(&tree->value[i], &dim) || dim > INT64_MAX)
-            return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': a size of the shape is none",
+            return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': the shape has an invalid dimension",
                            t->name);
         t->dim[t->rank++] = (int64_t)dim;
     }
@@ -219,14 +219,15 @@ static ot_status read_offsets(const struct json_tree *tree, int64_t at, const st
     size_t bytes;
     if (list->kind != OT_JSON_ARRAY || list->count != 2 || !ot_json_u64(list + 1, &begin) ||
         !ot_json_u64(list + 2, &stop))
-        return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data_offsets is no pair of numbers",
+        return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data_offsets is not a pair of numbers",
                        t->name);
     if (begin != *end)
         return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data begins at %llu, expected %llu",
                        t->name, (unsigned long long)begin, (unsigned long long)*end);
     if (!tensor_bytes(t, &bytes) || stop < begin || stop - begin != bytes)
-        return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data ends at %llu, its shape says else",
-                       t->name, (unsigned long long)stop);
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "tensor '%s': data ends at %llu, which does not fit its shape", t->name,
+                       (unsigned long long)stop);
     if (begin % ot_type_size(t->type))
         return ot_fail(err, OT_ERROR_INVALID, "tensor '%s': data at %llu is not aligned", t->name,
                        (unsigned long long)begin);
@@ -254,11 +255,11 @@ static ot_status read_notes(const struct json_tree *tree, struct safetensors *s,
     s->note = ot_arena_alloc(&s->arena, (size_t)n, sizeof *s->note);
     if (!s->note) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for metadata");
     if (at >= 0 && tree->value[at].kind != OT_JSON_OBJECT)
-        return ot_fail(err, OT_ERROR_INVALID, "__metadata__ is no object");
+        return ot_fail(err, OT_ERROR_INVALID, "__metadata__ is not an object");
     for (int64_t i = at + 1; at >= 0 && i < tree->value[at].after; i = tree->value[i].after) {
         const struct json *v = &tree->value[i];
         if (v->kind != OT_JSON_STRING)
-            return ot_fail(err, OT_ERROR_INVALID, "metadata '%s' is no string", v->key);
+            return ot_fail(err, OT_ERROR_INVALID, "metadata '%s' is not a string", v->key);
         if (!strcmp(v->key, "crc32")) {
             *crc = v->text;
         } else {
@@ -271,7 +272,7 @@ static ot_status read_notes(const struct json_tree *tree, struct safetensors *s,
 static ot_status read_header(struct safetensors *s, const struct json_tree *tree, const char **crc,
                              uint64_t data_bytes, ot_error *err) {
     if (tree->value[0].kind != OT_JSON_OBJECT)
-        return ot_fail(err, OT_ERROR_INVALID, "the header is no object");
+        return ot_fail(err, OT_ERROR_INVALID, "the header is not an object");
     OT_TRY(read_notes(tree, s, crc, err));
     if (tree->value[0].count > INT32_MAX / 2)
         return ot_fail(err, OT_ERROR_LIMIT, "too many tensors");
@@ -288,7 +289,8 @@ static ot_status read_header(struct safetensors *s, const struct json_tree *tree
         s->n++;
     }
     if (end != data_bytes)
-        return ot_fail(err, OT_ERROR_INVALID, "%llu bytes of data, the tensors take %llu",
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "the file has %llu bytes of data, the tensors need %llu",
                        (unsigned long long)data_bytes, (unsigned long long)end);
     return OT_OK;
 }
@@ -350,11 +352,12 @@ ot_status ot_safetensors_view(const ot_allocator *allocator, const void *bytes, 
     struct json_tree tree;
     *s = (struct safetensors){0};
     if (size < sizeof length)
-        return ot_fail(err, OT_ERROR_INVALID, "%zu bytes are no safetensors file", size);
+        return ot_fail(err, OT_ERROR_INVALID, "%zu bytes are too few for a safetensors file", size);
     memcpy(&length, bytes, sizeof length);
     if (length > header_most || !ot_is_inside(sizeof length, length, size) || length % 8)
         return ot_fail(err, OT_ERROR_INVALID,
-                       "a header of %llu bytes in a file of %zu: no safetensors file, or cut off",
+                       "the header claims %llu bytes in a file of %zu bytes: not a safetensors "
+                       "file, or truncated",
                        (unsigned long long)length, size);
     const char *header = (const char *)bytes + sizeof length;
     /* a record takes some 100 bytes of text and 10 entries of the tree; a hostile header more */
