@@ -9,7 +9,7 @@ ln -s "$SOURCE/examples" examples
 
 # Output with numbers, the instruction set and runs of blanks made equal.
 shape() {
-    sed -E -e 's/[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/N/g' -e 's/generic|avxN/ISA/' -e 's/ +/ /g' \
+    sed -E -e '/^epoch=/d' -e 's/[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/N/g' -e 's/generic|avxN/ISA/' -e 's/ +/ /g' \
         -e 's/ \*best$//' -e 's/(^| )best .*/best/' -e 's/ $//' "$1"
 }
 awk '/^## A first session/ { inside = 1; next } /^## / { inside = 0 }
