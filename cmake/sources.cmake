@@ -151,6 +151,7 @@ set(RUNTIME_SOURCES
   runtime/join.c
   runtime/known.c
   runtime/layout.c
+  runtime/logits.c
   runtime/look.c
   runtime/loop.c
   runtime/loss.c
@@ -179,6 +180,7 @@ set(RUNTIME_SOURCES
   runtime/plan.c
   runtime/print.c
   runtime/profile.c
+  runtime/profile_info.c
   runtime/recompute.c
   runtime/run.c
   runtime/schedule.c
@@ -190,6 +192,7 @@ set(RUNTIME_SOURCES
   runtime/target.c
   runtime/train.c
   runtime/trained.c
+  runtime/training_info.c
   runtime/training_loss.c
   runtime/training_node.c
   runtime/training_read.c
@@ -304,6 +307,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_kernels:sparse_case.c
   test_notes:model.c:wire.c
   test_ops:cases.c:case_run.c
+  test_work:cases.c:case_run.c
   test_opening:networks.c:model.c:wire.c
   test_optimizer
   test_options

@@ -153,14 +153,15 @@ int64_t ot_operand_angle_key(const struct operand *o, int64_t m) {
     return o->angle[0]->matrix[m] + o->angle[1]->matrix[m];
 }
 
-void ot_operand_angles(const struct operand *o, struct tensor *const *x, int64_t m, float *tables) {
+void ot_operand_angles(const struct operand *o, struct tensor *const angles[2], int64_t m,
+                       float *tables) {
     for (int i = 0; i < 2; i++) {
         const struct operand *a = o->angle[i];
-        const float *from = ot_f(x[i]) + a->matrix[m];
+        const float *x = ot_f(angles[i]) + a->matrix[m];
         const struct matrix c = packed(o, tables + (size_t)i * ot_operand_size(o));
         for (int64_t t = 0; t < o->tokens; t++)
             for (int64_t f = 0; f < o->features; f++)
-                c.p[t * c.row + f * c.col] = from[a->token[t] + a->feature[f]];
+                c.p[t * c.row + f * c.col] = x[a->token[t] + a->feature[f]];
     }
 }
 

@@ -41,8 +41,9 @@ static inline size_t ot_operand_size(const struct operand *o) {
 }
 /* Where its angles differ from those of matrix 0. */
 int64_t ot_operand_angle_key(const struct operand *o, int64_t m);
-/* Fills the tables of matrix m, which the calls below read; x: the tensors of cosines and sines. */
-void ot_operand_angles(const struct operand *o, struct tensor *const *x, int64_t m, float *tables);
+/* Fills the tables of matrix m, cosines and sines of these tensors, which the calls below read. */
+void ot_operand_angles(const struct operand *o, struct tensor *const angles[2], int64_t m,
+                       float *tables);
 
 /* Matrix m of x to read: in place, or in *room, which moves on. */
 struct matrix ot_operand_read(const struct operand *o, const struct tensor *x, int64_t m,

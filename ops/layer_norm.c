@@ -27,7 +27,7 @@ struct state {
     int64_t used;
     int64_t grain;    /* outer rows of a task */
     int tasks;
-    struct norm_affine *affine; /* NULL: they have the shape of the normalized axes */
+    const struct norm_affine *affine; /* NULL: they have the shape of the normalized axes */
 };
 
 static bool has_bias(const struct op_node *n) { return n->n_in > 2 && n->x[2]; }
@@ -99,10 +99,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (!ot_mul((size_t)s->tasks * 2 * sizeof(float), (size_t)s->length, &n->backward_scratch_size))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
     if (!check_affine(n, 1, axis, NULL) && !check_affine(n, 2, axis, NULL)) return OT_OK;
-    s->affine = ot_arena_alloc(n->arena, 1, sizeof *s->affine);
-    if (!s->affine) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    struct norm_affine *affine = ot_arena_alloc(n->arena, 1, sizeof *affine);
+    s->affine = affine;
+    if (!affine) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     n->backward_scratch_size += ot_bytes(x); /* dy scale */
-    return ot_norm_affine_prepare(n, s->length, s->affine, err);
+    return ot_norm_affine_prepare(n, s->length, affine, err);
 }
 
 /* What the kernels need for outer row r. dscale: 2 x length floats. */
@@ -186,10 +187,7 @@ static void affine_task(void *arg, int task, int worker) {
 
 static void backward(struct op_node *n) {
     const struct state *s = n->plan;
-    if (s->affine) {
-        s->affine->means = n->save;
-        ot_norm_affine_back(n, s->affine, scaled(n));
-    }
+    if (s->affine) ot_norm_affine_back(n, s->affine, n->save, scaled(n));
     if (!s->affine || n->dx[0]) ot_parallel_for(n->pool, s->tasks, backward_task, n);
     if (s->affine) return;
     ot_parallel_for(n->pool, ot_task_count(s->length, COLUMNS), affine_task, n);

@@ -5,6 +5,7 @@ struct work {
     const struct op_node *n;
     const struct norm_affine *a;
     int k; /* which input */
+    const float *means;
     float *g;
 };
 
@@ -53,9 +54,9 @@ static void apply_segment(void *arg, int64_t at, const int64_t *offset, const in
         for (int64_t j = 0; j < count; j++) y[j] += t[j * step[0]];
 }
 
-void ot_norm_affine_apply(struct op_node *n, struct norm_affine *a) {
+void ot_norm_affine_apply(struct op_node *n, const struct norm_affine *a) {
     for (int k = 1; k <= 2 && k < n->n_in; k++) {
-        struct work w = {n, a, k, NULL};
+        struct work w = {n, a, k, NULL, NULL};
         if (n->x[k]) ot_broadcast_each(n->pool, &a->operand[k - 1].whole, apply_segment, &w);
     }
 }
@@ -76,13 +77,14 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
     (void)step;
     if (!out) out = ot_f(w->n->dx[w->k]) + at;
     for (int64_t j = 0; j < count; j++) {
-        const float *mean = w->a->means + (at + j) / w->a->length * 2;
+        const float *mean = w->means + (at + j) / w->a->length * 2;
         out[j] = w->k == 1 ? dy[j] * (x[j] - mean[0]) * mean[1] : dy[j];
     }
 }
 
-void ot_norm_affine_back(struct op_node *n, struct norm_affine *a, float *g) {
-    struct work w = {n, a, 1, g};
+void ot_norm_affine_back(struct op_node *n, const struct norm_affine *a, const float *means,
+                         float *g) {
+    struct work w = {n, a, 1, means, g};
     ot_broadcast_each(n->pool, &a->operand[0].whole, product_segment, &w);
     for (w.k = 1; w.k <= 2 && w.k < n->n_in; w.k++) {
         const struct norm_operand *o = &a->operand[w.k - 1];

@@ -197,7 +197,7 @@ void ot_unbind(struct context *c, const struct plan *p) {
 ot_status ot_context_set_block(struct context *c, size_t bytes, ot_error *err) {
     ot_block_free(&c->allocator, c->block);
     c->block_bytes = 0;
-    c->block = ot_block_alloc(&c->allocator, 1, bytes);
+    c->block = ot_pool_block_alloc(c->pool, &c->allocator, bytes);
     if (!c->block)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory: the step needs %.1f MiB",
                        (double)bytes / (1 << 20));

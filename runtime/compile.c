@@ -1,5 +1,4 @@
 /* compile.c - makes a plan: the list of its stages. */
-#include "runtime/loop.h"
 #include "runtime/plan.h"
 
 static ot_status find_trained(struct plan *p, ot_error *err) {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
-#include "runtime/moved.h"
+#include "runtime/moved_find.h"
 
 enum { MOST_STEPS = 24 };
 

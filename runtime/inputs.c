@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/plan.h"
+#include "runtime/tail.h"
 
 /* The type in which the caller feeds an input: floating point is always float. */
 static ot_type fed_type(ot_type type) {

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "ops/op.h"
+
 /* ---- form ---- */
 
 static ot_status check_counts(const struct node *n, const struct loop_form *f, ot_error *err) {

@@ -1,8 +1,8 @@
-/* loop.h - Loop and Scan: their form, and the plan's graph, in which they are unrolled. */
+/* loop.h - Loop and Scan: their form, and what is known of them before data are. */
 #ifndef OT_RUNTIME_LOOP_H
 #define OT_RUNTIME_LOOP_H
 
-#include "runtime/plan.h"
+#include "runtime/base/graph.h"
 
 /* How the inputs and outputs of a node and of its body belong together. Carried values come first
  * among the outputs; `first_*` are the places of the first one elsewhere. */
@@ -25,8 +25,5 @@ ot_status ot_loop_form(const struct node *n, struct loop_form *form, ot_error *e
 void ot_loop_find_known(const struct graph *g, bool *known);
 /* The form, and that nothing but shapes and constants decides how often the loop runs. */
 ot_status ot_loop_check(const struct node *n, const bool *known, ot_error *err);
-
-/* p->graph becomes the session's graph with every loop unrolled for the shapes of the plan. */
-ot_status ot_unroll(struct plan *p, ot_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/session.h"
+#include "runtime/tail.h"
 
 /* Before a target is known. */
 static ot_loss_kind guess_loss(const struct ot_session *s) {

@@ -10,6 +10,7 @@
 
 #include "runtime/fuse.h"
 #include "runtime/missed.h"
+#include "runtime/tail.h"
 #include "runtime/moved.h"
 
 /* ---- one node ---- */

@@ -1,6 +1,7 @@
 /* moved_find.c - finds values that are made of constants by moving their elements. */
+#include "runtime/moved_find.h"
+
 #include "ops/op.h"
-#include "runtime/moved.h"
 
 bool ot_moves(const struct op *op, int i) { return op && op->moves >> (i < 15 ? i : 15) & 1; }
 

@@ -156,7 +156,8 @@ typedef struct ot_options {
     void *log_context;
     int plans;                        /* kept for other kinds of steps and shapes of inputs, as far
                                        * as limits.memory_bytes has room; 0: 16 */
-    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open calls it, too */
+    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and
+                                       * ot_prepare call it, too */
     void *parallel_context;
     const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of
                                        * their declared type and shape, every element VALUE, and no

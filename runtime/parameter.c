@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
-#include "runtime/moved.h"
+#include "runtime/moved_find.h"
 #include "runtime/trained.h"
 
 /* Calls visit for every (weight value, node, input) of the graph. */

@@ -14,7 +14,7 @@
 #include "runtime/finite.h"
 #include "runtime/model.h"
 #include "runtime/request.h"
-#include "runtime/tail.h"
+#include "runtime/logits.h"
 
 /* Lanes of a network with convolutions: one vector of the widest instruction set a pixel. */
 enum { OT_CONV_LANES = 16 };
@@ -176,6 +176,8 @@ bool ot_plan_fits(const struct plan *p, const struct request *r);
 
 /* The stages, in order. The first takes the shapes over, where the model has such inputs. */
 ot_status ot_plan_take_inputs(struct plan *p, ot_error *err);
+/* p->graph becomes the session's graph with every loop unrolled for the shapes of the plan. */
+ot_status ot_unroll(struct plan *p, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);

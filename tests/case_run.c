@@ -209,10 +209,10 @@ static ot_status build(struct case_run *r, void *const *data, ot_error *err) {
     n->bn = c->bn;
     n->batch_from = c->batch_from;
     n->batch_to = c->batch_to;
-    n->plan = block(r, c->op->plan_size);
+    n->plan = ot_block_alloc(&r->plan.allocator, 1, c->op->plan_size ? c->op->plan_size : 1);
     n->kernels = r->config.kernels;
     n->pool = r->config.pool;
-    n->arena = &r->arena;
+    n->arena = &r->plan;
     r->context = (struct step_context){.seed = 42, .step = 7};
     n->context = &r->context;
     return n->plan ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
@@ -327,6 +327,7 @@ ot_status ot_case_open(struct case_run *r, const struct op_case *c, struct case_
     r->allocator = ot_allocator_or_default(NULL);
     *declined = false;
     ot_arena_init(&r->arena, NULL, 0);
+    ot_arena_init(&r->plan, config.plan_memory, 0);
     ot_status status = ot_op_check(c->op, &c->node, err);
     if (!status) status = build(r, x, err);
     if (!status) *declined = !enter_lanes(r);
@@ -337,11 +338,47 @@ ot_status ot_case_open(struct case_run *r, const struct op_case *c, struct case_
     return status;
 }
 
+static struct tensor *twin(struct case_run *r, const struct tensor *t) {
+    struct tensor *copy = ot_arena_alloc(&r->arena, 1, sizeof *copy);
+    if (!copy) return NULL;
+    *copy = *t;
+    copy->data = NULL;
+    return copy;
+}
+
+ot_status ot_case_copy(const struct case_run *from, struct pool *pool, struct case_run *copy,
+                       ot_error *err) {
+    const struct op_case *c = from->c;
+    bool ok = true;
+    *copy = (struct case_run){.c = c, .config = from->config, .finite = true, .copied = true,
+                              .n = from->n, .context = from->context};
+    copy->allocator = from->allocator;
+    ot_arena_init(&copy->arena, NULL, 0);
+    ot_arena_init(&copy->plan, NULL, 0);
+    for (int i = 0; i < c->n_in; i++)
+        if (from->x[i]) ok = (copy->x[i] = twin(copy, from->x[i])) && ok;
+    for (int i = 0; i < c->n_out; i++)
+        if (from->y[i]) ok = (copy->y[i] = twin(copy, from->y[i])) && ok;
+    copy->n.x = copy->x;
+    copy->n.y = copy->y;
+    copy->n.dx = copy->dx;
+    copy->n.dy = copy->dy;
+    copy->n.context = &copy->context;
+    copy->n.pool = pool;
+    copy->n.work = NULL;
+    ot_status status = ok ? allocate(copy, err) : OT_ERROR_NO_MEMORY;
+    if (!status) status = ot_op_open(&copy->n, &copy->arena, err);
+    if (status) ot_case_close(copy);
+    return status;
+}
+
 void ot_case_close(struct case_run *r) {
     ot_op_close(&r->n);
-    if (r->c->op->release && r->n.plan) r->c->op->release(&r->n);
-    for (int i = 0; i < r->c->n_in; i++)
+    if (!r->copied && r->c->op->release && r->n.plan) r->c->op->release(&r->n);
+    for (int i = 0; !r->copied && i < r->c->n_in; i++)
         if (r->x[i]) ot_pattern_unref(r->x[i]->pattern);
+    if (!r->copied) ot_block_free(&r->plan.allocator, (void *)r->n.plan);
+    ot_arena_free(&r->plan);
     for (int i = 0; i < r->blocks; i++) ot_block_free(&r->allocator, r->block[i]);
     r->blocks = 0;
     ot_arena_free(&r->arena);

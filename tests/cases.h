@@ -57,6 +57,7 @@ struct case_config {
     int lanes, lane_rank; /* 0: rows */
     bool patterns;        /* false: sparse inputs are dense tensors with zeros */
     enum ot_form form;    /* of a product with a pattern */
+    const ot_allocator *plan_memory; /* of what prepare makes; NULL: the usual one */
     bool frugal;          /* results in the memory of inputs, dy in two parts, where op allows it */
     uint32_t want;
 };
@@ -65,7 +66,7 @@ struct case_config {
 struct case_run {
     const struct op_case *c;
     struct case_config config;
-    struct arena arena;
+    struct arena arena, plan; /* plan: what prepare makes */
     ot_allocator allocator;
     struct op_node n;
     struct step_context context;
@@ -76,12 +77,16 @@ struct case_run {
     int blocks;
     void *scratch_forward, *scratch_backward;
     bool finite; /* spare lanes of all results so far */
+    bool copied; /* the plan is another's */
 };
 
 /* Builds and prepares. x: the case's inputs, rows, dense; see ot_case_draw. On failure, and where
  * the operator declines the layout (*declined), nothing remains to be closed. */
 ot_status ot_case_open(struct case_run *r, const struct op_case *c, struct case_config config,
                        void *const *x, bool *declined, ot_error *err);
+/* Another node with the plan of `from`, which has to outlive it: tensors and memory of its own. */
+ot_status ot_case_copy(const struct case_run *from, struct pool *pool, struct case_run *copy,
+                       ot_error *err);
 void ot_case_forward(struct case_run *r, void *const *x);
 /* After forward: does the operator make the same y[0] again? True where it does not know how. */
 bool ot_case_again(struct case_run *r);

@@ -150,6 +150,41 @@ static void pool_uses_the_host(void **state) {
     ot_pool_free(pool);
 }
 
+static void *soiled_alloc(void *context, size_t size, size_t align) {
+    if (*(bool *)context) return NULL;
+    void *p = aligned_alloc(align, (size + align) / align * align);
+    return p ? memset(p, 0x5a, size + 1) : NULL;
+}
+
+static void soiled_free(void *context, void *p) {
+    (void)context;
+    free(p);
+}
+
+/* Pieces that threads clear meet without a gap, and nothing beyond the block is touched. */
+static void pool_clears_blocks(void **state) {
+    (void)state;
+    static const size_t sizes[] = {
+        1, 4095, 4 << 20, (4 << 20) + 1, (12 << 20) - 1, (16 << 20) + 64};
+    bool fails = false;
+    const ot_allocator al = {soiled_alloc, soiled_free, &fails};
+    for (int threads = 1; threads <= 4; threads++) {
+        struct pool *pool = NULL;
+        assert_int_equal(ot_pool_new(NULL, threads, NULL, NULL, &pool, NULL), OT_OK);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            const char *p = ot_pool_block_alloc(pool, &al, sizes[i]);
+            assert_non_null(p);
+            assert_true(!*p && !memcmp(p, p + 1, sizes[i] - 1));
+            assert_int_equal(p[sizes[i]], 0x5a);
+            ot_block_free(&al, (void *)p);
+        }
+        fails = true;
+        assert_null(ot_pool_block_alloc(pool, &al, 64));
+        fails = false;
+        ot_pool_free(pool);
+    }
+}
+
 /* Known answers of Random123's kat_vectors, philox4x32 10. */
 static void philox_gives_the_known_answers(void **state) {
     (void)state;
@@ -191,6 +226,7 @@ int main(void) {
         cmocka_unit_test(pool_wakes_its_threads_and_shares_what_is_left),
         cmocka_unit_test(pool_survives_a_fork),
         cmocka_unit_test(pool_uses_the_host),
+        cmocka_unit_test(pool_clears_blocks),
         cmocka_unit_test(philox_gives_the_known_answers),
         cmocka_unit_test(lanes_count_whole_blocks),
     };

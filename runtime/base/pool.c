@@ -14,11 +14,13 @@
  */
 #include "runtime/base/pool.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "runtime/base/clock.h"
@@ -235,4 +237,31 @@ void ot_parallel_for(struct pool *p, int tasks, ot_task_fn *fn, void *arg) {
     take_tasks(p, 0);
     atomic_fetch_add(&p->inside, CLOSED);
     wait_for_workers(p);
+}
+
+/* ---- large blocks ---- */
+
+enum { TOUCH = 4 << 20 }; /* bytes: pages of 2 MiB are touched by one thread, but at its ends */
+
+struct touch {
+    char *block;
+    size_t bytes;
+};
+
+static void touch(void *arg, int task, int worker) {
+    const struct touch *t = arg;
+    const size_t from = (size_t)task * TOUCH, left = t->bytes - from;
+    (void)worker;
+    memset(t->block + from, 0, left < TOUCH ? left : TOUCH);
+}
+
+void *ot_pool_block_alloc(struct pool *pool, const ot_allocator *allocator, size_t bytes) {
+    struct touch t = {ot_block_alloc_dirty(allocator, bytes, 1), bytes};
+    const size_t tasks = bytes / TOUCH + (bytes % TOUCH != 0);
+    if (!t.block || tasks > INT_MAX) {
+        ot_block_free(allocator, t.block);
+        return NULL;
+    }
+    ot_parallel_for(pool, (int)tasks, touch, &t);
+    return t.block;
 }

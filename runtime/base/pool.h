@@ -25,4 +25,8 @@ int ot_pool_workers(const struct pool *pool);
  * one, runs on the caller. Not to be called from inside a task. */
 void ot_parallel_for(struct pool *pool, int tasks, ot_task_fn *fn, void *arg);
 
+/* A block as ot_block_alloc gives it. All threads write its zeros: the first touch of a page, which
+ * is when the system finds memory for it, takes longer than anything that is later done to it. */
+void *ot_pool_block_alloc(struct pool *pool, const ot_allocator *allocator, size_t bytes);
+
 #endif
