@@ -28,57 +28,57 @@ set(BASE_SOURCES
 )
 
 set(OPS_SOURCES
-  ops/attention_operand.c
-  ops/attention_views.c
-  ops/binary.c
-  ops/broadcast.c
-  ops/channel_move.c
-  ops/channels.c
-  ops/contraction.c
-  ops/cost.c
-  ops/dense_gemm.c
-  ops/depthwise.c
-  ops/dnnl.c
-  ops/dnnl_conv.c
-  ops/dnnl_cut.c
-  ops/dnnl_exit.c
-  ops/dnnl_step.c
-  ops/flat.c
-  ops/fold.c
-  ops/fourier.c
-  ops/gate_function.c
-  ops/index.c
-  ops/indices.c
-  ops/integer_gemm.c
-  ops/integer_weight.c
-  ops/linear.c
-  ops/live.c
-  ops/live_find.c
-  ops/norm_affine.c
   ops/op.c
   ops/op_table.c
-  ops/pack.c
-  ops/pooling.c
-  ops/recurrent.c
-  ops/recurrent_move.c
-  ops/recurrent_product.c
-  ops/recurrent_run.c
-  ops/resample.c
-  ops/scale.c
-  ops/sparse.c
-  ops/sparse_gather.c
-  ops/sparse_prepare.c
-  ops/sparse_rows.c
-  ops/sparse_tile.c
-  ops/sparse_transpose.c
-  ops/sparse_view.c
-  ops/sparse_weight.c
-  ops/stream.c
-  ops/stream_shape.c
-  ops/strips.c
-  ops/tuples.c
-  ops/unary.c
-  ops/window.c
+  ops/product/channel_move.c
+  ops/product/cost.c
+  ops/product/dense_gemm.c
+  ops/product/depthwise.c
+  ops/product/dnnl.c
+  ops/product/dnnl_conv.c
+  ops/product/dnnl_cut.c
+  ops/product/dnnl_exit.c
+  ops/product/dnnl_step.c
+  ops/product/flat.c
+  ops/product/integer_gemm.c
+  ops/product/linear.c
+  ops/product/live.c
+  ops/product/live_find.c
+  ops/product/pack.c
+  ops/product/sparse.c
+  ops/product/sparse_gather.c
+  ops/product/sparse_prepare.c
+  ops/product/sparse_rows.c
+  ops/product/sparse_tile.c
+  ops/product/sparse_transpose.c
+  ops/product/sparse_view.c
+  ops/product/sparse_weight.c
+  ops/product/stream.c
+  ops/product/stream_shape.c
+  ops/product/window.c
+  ops/recurrent/gate_function.c
+  ops/recurrent/move.c
+  ops/recurrent/product.c
+  ops/recurrent/recurrent.c
+  ops/recurrent/run.c
+  ops/walk/attention_operand.c
+  ops/walk/attention_views.c
+  ops/walk/binary.c
+  ops/walk/broadcast.c
+  ops/walk/channels.c
+  ops/walk/contraction.c
+  ops/walk/fold.c
+  ops/walk/fourier.c
+  ops/walk/index.c
+  ops/walk/indices.c
+  ops/walk/integer_weight.c
+  ops/walk/norm_affine.c
+  ops/walk/pooling.c
+  ops/walk/resample.c
+  ops/walk/scale.c
+  ops/walk/strips.c
+  ops/walk/tuples.c
+  ops/walk/unary.c
 )
 
 set(ONNX_SOURCES
@@ -89,15 +89,16 @@ set(ONNX_SOURCES
   onnx/bump.c
   onnx/call.c
   onnx/constant.c
-  onnx/export.c
-  onnx/export_data.c
-  onnx/export_form.c
-  onnx/export_job.c
-  onnx/export_lazy.c
-  onnx/export_tensor.c
-  onnx/export_training.c
-  onnx/export_uses.c
-  onnx/export_values.c
+  onnx/export/data.c
+  onnx/export/export.c
+  onnx/export/form.c
+  onnx/export/job.c
+  onnx/export/lazy.c
+  onnx/export/readback.c
+  onnx/export/tensor.c
+  onnx/export/training.c
+  onnx/export/uses.c
+  onnx/export/values.c
   onnx/external.c
   onnx/fix.c
   onnx/functions.c
@@ -111,7 +112,6 @@ set(ONNX_SOURCES
   onnx/payload.c
   onnx/pieces.c
   onnx/raw_data.c
-  onnx/readback.c
   onnx/scan.c
   onnx/schema.c
   onnx/scope.c
@@ -127,151 +127,151 @@ set(ONNX_SOURCES
 )
 
 set(RUNTIME_SOURCES
-  runtime/access.c
-  runtime/attention_find.c
-  runtime/attention_move.c
-  runtime/attention_place.c
-  runtime/autodiff.c
-  runtime/backward.c
-  runtime/bind.c
-  runtime/blame.c
-  runtime/checkpoint.c
-  runtime/compile.c
-  runtime/const_value.c
-  runtime/divide.c
-  runtime/export.c
-  runtime/feature.c
-  runtime/finite.c
-  runtime/fit.c
-  runtime/fuse.c
-  runtime/gradient.c
-  runtime/gradient_fault.c
-  runtime/head.c
-  runtime/inputs.c
-  runtime/join.c
-  runtime/known.c
-  runtime/layout.c
-  runtime/logits.c
-  runtime/look.c
-  runtime/loop.c
-  runtime/loss.c
-  runtime/loss_axis.c
-  runtime/loss_choice.c
-  runtime/loss_run.c
-  runtime/loss_session.c
-  runtime/lower.c
-  runtime/made_up.c
-  runtime/mask.c
-  runtime/masked.c
-  runtime/masked_find.c
-  runtime/match.c
-  runtime/measure.c
-  runtime/memory.c
-  runtime/missed.c
-  runtime/model.c
-  runtime/moved.c
-  runtime/moved_find.c
-  runtime/node.c
-  runtime/optimizer.c
-  runtime/optimizer_options.c
-  runtime/optimizer_rules.c
-  runtime/parameter.c
-  runtime/place.c
-  runtime/plan.c
-  runtime/print.c
-  runtime/profile.c
-  runtime/profile_info.c
-  runtime/recompute.c
-  runtime/run.c
-  runtime/schedule.c
-  runtime/session.c
-  runtime/sources.c
-  runtime/step.c
-  runtime/table.c
-  runtime/tail.c
-  runtime/target.c
-  runtime/train.c
-  runtime/trained.c
-  runtime/training_info.c
-  runtime/training_loss.c
-  runtime/training_node.c
-  runtime/training_read.c
-  runtime/training_rule.c
-  runtime/training_update.c
-  runtime/training_values.c
-  runtime/training_write.c
-  runtime/unroll.c
-  runtime/unroll_graph.c
-  runtime/unroll_parts.c
-  runtime/update.c
-  runtime/values.c
+  runtime/api/access.c
+  runtime/api/head.c
+  runtime/api/host_loss.c
+  runtime/api/look.c
+  runtime/api/measure.c
+  runtime/api/open.c
+  runtime/api/operators.c
+  runtime/api/profile.c
+  runtime/api/train.c
+  runtime/api/training_info.c
+  runtime/base/finite.c
+  runtime/compile/attention_find.c
+  runtime/compile/attention_move.c
+  runtime/compile/attention_place.c
+  runtime/compile/autodiff.c
+  runtime/compile/compile.c
+  runtime/compile/fuse.c
+  runtime/compile/gradient.c
+  runtime/compile/inputs.c
+  runtime/compile/join.c
+  runtime/compile/known.c
+  runtime/compile/layout.c
+  runtime/compile/lifetimes.c
+  runtime/compile/lower.c
+  runtime/compile/missed.c
+  runtime/compile/moved.c
+  runtime/compile/node.c
+  runtime/compile/parts.c
+  runtime/compile/place.c
+  runtime/compile/plan.c
+  runtime/compile/recompute.c
+  runtime/compile/sources.c
+  runtime/compile/tail.c
+  runtime/compile/target.c
+  runtime/compile/unroll.c
+  runtime/compile/unroll_graph.c
+  runtime/compile/unroll_parts.c
+  runtime/compile/values.c
+  runtime/info/loss.c
+  runtime/info/node.c
+  runtime/info/read.c
+  runtime/info/rule.c
+  runtime/info/update.c
+  runtime/info/values.c
+  runtime/info/write.c
+  runtime/loss/axis.c
+  runtime/loss/choice.c
+  runtime/loss/loss.c
+  runtime/loss/run.c
+  runtime/model/const_value.c
+  runtime/model/feature.c
+  runtime/model/gradient_fault.c
+  runtime/model/logits.c
+  runtime/model/loop.c
+  runtime/model/made_up.c
+  runtime/model/mask.c
+  runtime/model/masked.c
+  runtime/model/masked_find.c
+  runtime/model/match.c
+  runtime/model/model.c
+  runtime/model/moved.c
+  runtime/model/parameter.c
+  runtime/model/trained.c
+  runtime/run/bind.c
+  runtime/run/blame.c
+  runtime/run/print.c
+  runtime/run/profile.c
+  runtime/run/run.c
+  runtime/run/step.c
+  runtime/run/store.c
+  runtime/train/checkpoint.c
+  runtime/train/export.c
+  runtime/train/loss.c
+  runtime/train/optimizer.c
+  runtime/train/options.c
+  runtime/train/rules.c
+  runtime/train/schedule.c
+  runtime/train/update.c
 )
 
 set(TOOL_SOURCES
-  tools/algorithm.c
   tools/arguments.c
-  tools/batch.c
-  tools/bench.c
-  tools/bench_case.c
-  tools/bench_dense.c
-  tools/bench_kernels.c
-  tools/bench_limits.c
-  tools/bench_share.c
-  tools/check.c
-  tools/check_case.c
-  tools/check_files.c
-  tools/check_gradient.c
-  tools/check_model.c
-  tools/check_suite.c
-  tools/check_whole.c
+  tools/bench/bench.c
+  tools/bench/case.c
+  tools/bench/dense.c
+  tools/bench/kernels.c
+  tools/bench/limits.c
+  tools/bench/model_writer.c
+  tools/bench/share.c
+  tools/check/case.c
+  tools/check/check.c
+  tools/check/files.c
+  tools/check/gradient.c
+  tools/check/model.c
+  tools/check/model_constants.c
+  tools/check/probe.c
+  tools/check/suite.c
+  tools/check/whole.c
   tools/command.c
-  tools/data.c
-  tools/data_array.c
-  tools/data_check.c
-  tools/data_cifar.c
-  tools/data_hash.c
-  tools/data_idx.c
-  tools/data_images.c
-  tools/data_npy.c
-  tools/data_onnx.c
+  tools/data/array.c
+  tools/data/batch.c
+  tools/data/check.c
+  tools/data/cifar.c
+  tools/data/data.c
+  tools/data/hash.c
+  tools/data/idx.c
+  tools/data/image.c
+  tools/data/image_jpeg.c
+  tools/data/image_png.c
+  tools/data/images.c
+  tools/data/inflate.c
+  tools/data/npy.c
+  tools/data/npy_write.c
+  tools/data/onnx.c
+  tools/data/proto.c
+  tools/data/resize.c
+  tools/data/transform.c
+  tools/data/zip.c
   tools/env.c
   tools/eval.c
-  tools/evaluate.c
   tools/export.c
   tools/file.c
   tools/help.c
-  tools/image.c
-  tools/image_jpeg.c
-  tools/image_png.c
-  tools/inflate.c
   tools/inspect.c
   tools/jsonout.c
-  tools/loss.c
-  tools/kept.c
   tools/model.c
-  tools/model_constants.c
-  tools/model_writer.c
-  tools/npy_write.c
   tools/operators.c
   tools/options.c
   tools/out_file.c
   tools/predict.c
-  tools/probe.c
   tools/progress.c
-  tools/proto.c
-  tools/resize.c
-  tools/run_args.c
-  tools/run_folder.c
   tools/stale.c
-  tools/stop.c
   tools/tool.c
-  tools/train.c
-  tools/trainer.c
-  tools/trainer_loop.c
-  tools/trainer_state.c
-  tools/transform.c
+  tools/train/algorithm.c
+  tools/train/evaluate.c
+  tools/train/kept.c
+  tools/train/loop.c
+  tools/train/loss.c
+  tools/train/run_args.c
+  tools/train/run_folder.c
+  tools/train/state.c
+  tools/train/stop.c
+  tools/train/train.c
+  tools/train/trainer.c
   tools/yaml.c
-  tools/zip.c
 )
 
 set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the test needs

@@ -1,6 +1,6 @@
 /* body.c - Loop and Scan: how often they run is known when a step is planned, if ever. So the graph
  * keeps the node, and its body once: nodes of bodies stand behind those of the graph, their values
- * among its values, and they see the names around them. runtime/unroll.c repeats them. */
+ * among its values, and they see the names around them. runtime/compile/unroll.c repeats them. */
 #include "onnx/walk.h"
 
 #include <string.h>

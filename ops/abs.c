@@ -1,7 +1,7 @@
 /* abs.c - y = |x|, for integers too; the gradient at 0 is 0. */
 #include <math.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

@@ -6,7 +6,7 @@
 
 #include "ops/kernels/exponential.h"
 #include "ops/number.h"
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
 

@@ -1,5 +1,5 @@
 /* add.c - y = a + b, broadcast; integers too, which wrap. */
-#include "ops/binary.h"
+#include "ops/walk/binary.h"
 
 static void value(const float *a, const float *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];

@@ -1,6 +1,6 @@
 /* add_relu.c - y = max(a + b, 0) in one pass, for operands of one shape and layout. */
 #include "ops/kernels/kernels.h"
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 enum { GRAIN = 16384 };
 

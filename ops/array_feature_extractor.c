@@ -2,7 +2,7 @@
  * last axis of x that the constant x[1] numbers. dx is the sum of dy where an element was taken. */
 #include <string.h>
 
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 struct state {
     int64_t rows, length, count;

@@ -13,9 +13,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/dnnl.h"
-#include "ops/index.h"
 #include "ops/number.h"
+#include "ops/product/dnnl.h"
+#include "ops/walk/index.h"
 
 enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS, VALID = OPERANDS };
 

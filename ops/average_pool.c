@@ -3,7 +3,7 @@
  * The mean is over the elements inside the input, or with count_include_pad over those inside the
  * padded input. A window with nothing but padding gives 0.
  */
-#include "ops/pooling.h"
+#include "ops/walk/pooling.h"
 
 #include <string.h>
 

@@ -19,7 +19,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/channels.h"
+#include "ops/walk/channels.h"
 
 struct state {
     bool batch; /* statistics of the batch */

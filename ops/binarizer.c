@@ -1,7 +1,7 @@
 /* binarizer.c - Binarizer of the domain ai.onnx.ml: y = 1 for x above the threshold, else 0. The
  * gradient is 0. */
 #include "ops/number.h"
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     const struct params p = *(const struct params *)state;

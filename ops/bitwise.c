@@ -2,9 +2,9 @@
  * BitwiseNot of one. Not differentiable. */
 #include <string.h>
 
-#include "ops/binary.h"
 #include "ops/number.h"
-#include "ops/unary.h"
+#include "ops/walk/binary.h"
+#include "ops/walk/unary.h"
 
 static int64_t and(int64_t a, int64_t b) { return a & b; }
 static int64_t or(int64_t a, int64_t b) { return a | b; }

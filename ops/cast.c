@@ -6,8 +6,8 @@
  *
  * Rounding passes its gradient straight through; so do integers that have one.
  */
-#include "ops/index.h"
 #include "ops/number.h"
+#include "ops/walk/index.h"
 #include "runtime/base/half.h"
 
 struct state {

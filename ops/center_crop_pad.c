@@ -1,5 +1,5 @@
 /* center_crop_pad.c - CenterCropPad: each axis cut, or padded with zeros, around its centre. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 static ot_status read_shape(const struct op_node *n, int64_t *dim, ot_error *err) {
     const struct tensor *x = n->x[0];

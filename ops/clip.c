@@ -6,7 +6,7 @@
 #include <float.h>
 
 #include "ops/number.h"
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 struct state {
     float low, high;

@@ -2,8 +2,8 @@
  * tensors in, bool out. Comparisons with NaN are false. Not differentiable. */
 #include <string.h>
 
-#include "ops/broadcast.h"
 #include "ops/number.h"
+#include "ops/walk/broadcast.h"
 
 /* sign: -1, 0, 1 for a < b, a == b, a > b; 2 for unordered. */
 static bool equal(int sign) { return sign == 0; }

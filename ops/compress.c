@@ -1,7 +1,7 @@
 /* compress.c - Compress: the elements, or the slices along an axis, whose condition holds. */
 #include <string.h>
 
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 struct state {
     int64_t outer, length, inner, count;

@@ -1,5 +1,5 @@
 /* concat.c - Concat: y is the inputs one behind the other along an axis. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 struct state {
     struct move *move; /* one an input */

@@ -1,5 +1,5 @@
 /* constant_of_shape.c - ConstantOfShape: y is `value` all over, in a given shape. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct attr *value = ot_attr(n->node, "value");

@@ -7,10 +7,10 @@
  * lanes: there are few channels to multiply, and turning them into rows and back costs as much.
  * Groups of single channels have kernels of their own in any layout.
  */
-#include "ops/depthwise.h"
-#include "ops/dnnl.h"
-#include "ops/linear.h"
-#include "ops/window.h"
+#include "ops/product/depthwise.h"
+#include "ops/product/dnnl.h"
+#include "ops/product/linear.h"
+#include "ops/product/window.h"
 
 struct state {
     struct conv_shape shape;

@@ -5,10 +5,10 @@
  * So dx is that convolution of dy, and dW its weight gradient with dy as input: dense on oneDNN in
  * rows, with a pattern (rows of W [C, M/group, k...]: its first dimension) on the sparse product.
  */
-#include "ops/channels.h"
-#include "ops/dnnl.h"
-#include "ops/linear.h"
-#include "ops/window.h"
+#include "ops/product/dnnl.h"
+#include "ops/product/linear.h"
+#include "ops/product/window.h"
+#include "ops/walk/channels.h"
 
 struct state {
     struct conv_shape shape; /* of the convolution: c channels of y, m channels of x */

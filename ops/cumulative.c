@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "ops/number.h"
-#include "ops/strips.h"
+#include "ops/walk/strips.h"
 
 struct state {
     struct strips strips;

@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/dnnl.h"
-#include "ops/window.h"
+#include "ops/product/dnnl.h"
+#include "ops/product/window.h"
 
 enum { X, W, OFFSET, B, MASK };
 

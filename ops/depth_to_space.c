@@ -1,6 +1,6 @@
 /* depth_to_space.c - DepthToSpace: blocksize^2 channels become the pixels of a block; SpaceToDepth
  * is the way back. Channels go by pixel first (mode DCR), or last (CRD). */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 #include <string.h>
 

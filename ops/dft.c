@@ -4,7 +4,7 @@
  *
  * One side: of a real x, only y[0] to y[N / 2], for the others are their mirror images; inverse: x
  * is that side, and y is real. Then what stands on both sides gets its gradient twice. */
-#include "ops/fourier.h"
+#include "ops/walk/fourier.h"
 
 struct state {
     struct fourier fourier;

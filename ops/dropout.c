@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 #include "runtime/base/rng.h"
 
 enum { GRAIN = 8192 }; /* a multiple of 4 */

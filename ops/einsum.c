@@ -8,8 +8,8 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "ops/contraction.h"
 #include "ops/number.h"
+#include "ops/walk/contraction.h"
 
 enum { LETTERS = 52, NAMES = LETTERS + OT_MAX_RANK, OPERANDS = 8, LABELS = OT_ARRAY_RANK };
 

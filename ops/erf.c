@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "ops/number.h"
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static int64_t integer(int64_t x, ot_type type, const void *state) {
     (void)state;

@@ -1,5 +1,5 @@
 /* exp.c - y = exp(x). */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
                      const void *state) {

@@ -2,7 +2,7 @@
  *
  * The gradient of an element is the sum over its copies.
  */
-#include "ops/fold.h"
+#include "ops/walk/fold.h"
 
 static void backward(struct op_node *n) {
     const struct move *m = n->plan;

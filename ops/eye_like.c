@@ -1,6 +1,6 @@
 /* eye_like.c - EyeLike: a matrix of the shape of x, 1 on its k-th diagonal and 0 elsewhere. */
-#include "ops/index.h"
 #include "ops/number.h"
+#include "ops/walk/index.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];

@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
-#include "ops/broadcast.h"
-#include "ops/scale.h"
-#include "ops/unary.h"
+#include "ops/walk/broadcast.h"
+#include "ops/walk/scale.h"
+#include "ops/walk/unary.h"
 
 enum { X, G };
 

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "ops/indices.h"
+#include "ops/walk/indices.h"
 #include "runtime/base/pattern.h"
 
 enum {

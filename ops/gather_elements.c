@@ -2,7 +2,7 @@
  * The gradient of an element is the sum over its copies in their order. */
 #include <string.h>
 
-#include "ops/indices.h"
+#include "ops/walk/indices.h"
 
 struct state {
     struct lines lines;

@@ -2,7 +2,7 @@
  * gradient of an element is the sum over its copies in the order of k. */
 #include <string.h>
 
-#include "ops/tuples.h"
+#include "ops/walk/tuples.h"
 
 struct state {
     struct tuples tuples;

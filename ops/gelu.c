@@ -3,7 +3,7 @@
  * arXiv 1606.08415). */
 #include <string.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const char *kind = ot_attr_string(n->node, "approximate", "none");

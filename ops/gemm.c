@@ -7,10 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/dnnl.h"
-#include "ops/integer_gemm.h"
-#include "ops/linear.h"
 #include "ops/number.h"
+#include "ops/product/dnnl.h"
+#include "ops/product/integer_gemm.h"
+#include "ops/product/linear.h"
 
 /* Rows or columns of y in one task. */
 enum { GRAIN = 64 };

@@ -1,6 +1,6 @@
 /* gradient.c - Gradient of the domain ai.onnx.preview.training: the derivatives of the one number
  * `y` with respect to the values that `xs` names, which are its inputs, followed by those of `zs`.
- * A plan makes backward steps of it (runtime/gradient.c), and no node. */
+ * A plan makes backward steps of it (runtime/compile/gradient.c), and no node. */
 #include "ops/op.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/channels.h"
 #include "ops/kernels/kernels.h"
+#include "ops/walk/channels.h"
 
 enum { X, SCALE, BIAS };
 

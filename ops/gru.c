@@ -1,7 +1,7 @@
 /* gru.c - GRU: z and r of x W^T + h R^T + biases; n of x W^T + (r h) R^T, or, inside
  * (linear_before_reset), of x W^T + r (h R^T + bias); h = (1 - z) n + z h (ONNX GRU-3, 7, 14). */
 #include "ops/kernels/kernels.h"
-#include "ops/recurrent.h"
+#include "ops/recurrent/recurrent.h"
 
 enum { TWO = 2 }; /* gates of the first group: z and r */
 

@@ -1,5 +1,5 @@
 /* hard_sigmoid.c - y = max(0, min(1, alpha x + beta)). */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 struct state {
     float alpha, beta;

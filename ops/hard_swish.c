@@ -1,5 +1,5 @@
 /* hard_swish.c - y = x max(0, min(1, x / 6 + 1 / 2)). */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void forward(struct op_node *n) {
     ot_unary_forward_kernel(n, OT_HARD_SWISH, (struct params){0, 0});

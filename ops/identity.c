@@ -1,5 +1,5 @@
 /* identity.c - Identity: y = x. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     (void)n;

@@ -4,10 +4,10 @@
  */
 #include <string.h>
 
-#include "ops/broadcast.h"
 #include "ops/number.h"
+#include "ops/product/window.h"
 #include "ops/quantize.h"
-#include "ops/window.h"
+#include "ops/walk/broadcast.h"
 
 /* Which input is what; -1: there is none. */
 struct inputs {

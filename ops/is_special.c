@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 struct state {
     bool nan, negative, positive; /* what is looked for */

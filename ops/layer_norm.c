@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "ops/kernels/kernels.h"
-#include "ops/norm_affine.h"
+#include "ops/walk/norm_affine.h"
 
 enum { COLUMNS = 64, GRAIN = 1 << 16 };
 

@@ -1,5 +1,5 @@
 /* leaky_relu.c - y = x for x > 0, else alpha x; so the slope at 0 is alpha. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 struct state {
     float alpha;

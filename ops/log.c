@@ -1,7 +1,7 @@
 /* log.c - y = log(x); NaN for x < 0, -inf for 0. */
 #include <math.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

@@ -12,7 +12,7 @@
 
 #include "ops/kernels/exponential.h"
 #include "ops/number.h"
-#include "ops/strips.h"
+#include "ops/walk/strips.h"
 
 enum { X, LABEL, WEIGHT };
 

@@ -3,7 +3,7 @@
  * y. */
 #include <math.h>
 
-#include "ops/strips.h"
+#include "ops/walk/strips.h"
 
 struct state {
     struct strips strips;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/pooling.h"
+#include "ops/walk/pooling.h"
 
 struct state {
     struct pooling p;

@@ -4,7 +4,7 @@
  * dx = dy d^-beta - 2 alpha beta / size x * sum of t over the channels whose window x is in. */
 #include <math.h>
 
-#include "ops/strips.h"
+#include "ops/walk/strips.h"
 
 struct state {
     struct strips strips;

@@ -1,7 +1,7 @@
 /* lstm.c - LSTM: gates i, o, f and c~ of x W^T + h R^T + biases; c = f c + i c~, h = o h(c), with
  * peepholes from c to the gates (ONNX LSTM-1, 7, 14). */
 #include "ops/kernels/kernels.h"
-#include "ops/recurrent.h"
+#include "ops/recurrent/recurrent.h"
 
 /* Weights of peepholes follow each other as i, o and f. */
 static void set_peepholes(const struct rec_step *t, int64_t from, struct lstm_cells *a) {

@@ -5,10 +5,10 @@
  */
 #include <string.h>
 
-#include "ops/dnnl.h"
-#include "ops/integer_gemm.h"
-#include "ops/linear.h"
 #include "ops/number.h"
+#include "ops/product/dnnl.h"
+#include "ops/product/integer_gemm.h"
+#include "ops/product/linear.h"
 
 /* Products that make up a result: see struct dense_gemm. */
 struct terms {

@@ -5,7 +5,7 @@
  * padding gives -inf. Integers of 8 bits go through floats, which hold them all; nothing but
  * padding gives the least of them.
  */
-#include "ops/pooling.h"
+#include "ops/walk/pooling.h"
 
 #include <math.h>
 #include <string.h>

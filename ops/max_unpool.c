@@ -3,7 +3,7 @@
  *
  * Of several x for one place the last one stays, and it alone gets the gradient.
  */
-#include "ops/indices.h"
+#include "ops/walk/indices.h"
 
 struct state {
     int64_t count;                /* of the tensor that indices count in */

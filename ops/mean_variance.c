@@ -2,7 +2,7 @@
  * deviation over some axes. dx = (dy - mean of dy - y mean of dy y) / (deviation + 1e-9). */
 #include <math.h>
 
-#include "ops/fold.h"
+#include "ops/walk/fold.h"
 
 struct state {
     struct move move; /* from x to its statistics */

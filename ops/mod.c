@@ -3,8 +3,8 @@
  * da = dy, db = -n dy: n is piecewise constant. */
 #include <math.h>
 
-#include "ops/binary.h"
 #include "ops/number.h"
+#include "ops/walk/binary.h"
 
 static void truncated(const float *a, const float *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = fmodf(a[i], b[i]);

@@ -1,7 +1,7 @@
 /* mul.c - y = a b, broadcast; integers too, which wrap. Gates and factors of channels have loops of
  * their own (scale.h). */
-#include "ops/binary.h"
-#include "ops/scale.h"
+#include "ops/walk/binary.h"
+#include "ops/walk/scale.h"
 
 static void value(const float *a, const float *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];

@@ -1,5 +1,5 @@
 /* not.c - y = !x, of bools. Not differentiable. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 0, OT_BOOL, err));

@@ -2,8 +2,8 @@
  * count from the end where negative; out of range they make nothing hot. */
 #include <string.h>
 
-#include "ops/index.h"
 #include "ops/number.h"
+#include "ops/walk/index.h"
 
 struct state {
     int64_t outer, depth, inner;

@@ -100,7 +100,7 @@ struct op_node {
     /* For those who read plans; prepare fills them in where it knows. */
     const char *kernel;  /* e.g. "spmm avx512", "dnnl conv"; NULL: plain loops */
     double flops;        /* of forward, useful ones */
-    double predicted[2]; /* milliseconds of forward and backward; 0: not known (ops/cost.h) */
+    double predicted[2]; /* milliseconds of forward and backward; 0: not known (product/cost.h) */
     double choice[OT_FORMS]; /* of all passes in each form, where the plan chose; else 0 */
     bool joint; /* one pass of backward makes the gradients of x[0] and x[1], and says here ... */
     double *weight_share; /* ... which part of its time the latter took; NULL: nobody asks */
@@ -153,8 +153,8 @@ struct op {
     int channel_lanes; /* of lane_rank 2 ([N, C] merged), lanes takes this width alone; 0: any */
     /* May x[i] keep its pattern although the node runs in rows? NULL: no. */
     bool (*sparse_rows)(const struct op_node *n, int i);
-    /* The product of x[0] and x[1] as ops/sparse.h has it, where their shapes make one; NULL: none.
-     * Asked before prepare, for the choice between sparse and dense kernels. */
+    /* The product of x[0] and x[1] as ops/product/sparse.h has it, where their shapes make one;
+     * NULL: none. Asked before prepare, for the choice between sparse and dense kernels. */
     bool (*product)(const struct op_node *n, struct conv_shape *s);
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
@@ -196,7 +196,7 @@ bool ot_pattern_is_sparse(const struct pattern *p);
 bool ot_op_has_forms(const struct op_node *n);
 /* Sets n->form to what is predicted to take the least time, n->choice to what each form would take:
  * the passes that n is asked for, and turning x into the layout of the form, sparse or dense, where
- * that is not its own. See ops/cost.h. */
+ * that is not its own. See ops/product/cost.h. */
 void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dense);
 /* Do so many samples of convolutions take less time in rows than in lanes, the last of which zeros
  * fill up? One answer for all layers of a network: from layout to layout all samples move. */

@@ -3,7 +3,7 @@
  * Modes: constant; reflect (the edge is not repeated), edge, wrap: there y[i] = x[source(i)] along
  * each axis, and elements of dx gather what all their copies got.
  */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 #include <string.h>
 

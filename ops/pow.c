@@ -2,8 +2,8 @@
  * negative base with a fractional exponent. */
 #include <math.h>
 
-#include "ops/binary.h"
 #include "ops/number.h"
+#include "ops/walk/binary.h"
 
 /* Squares are what most models ask for. */
 static inline float power(float a, float b) { return b == 2 ? a * a : powf(a, b); }

@@ -1,6 +1,6 @@
 /* prelu.c - y = x for x > 0, else slope x, so that the derivative at 0 is the slope; the slope is
  * broadcast to x, before opset 7 along its channels (He, Zhang, Ren, Sun, arXiv 1502.01852). */
-#include "ops/binary.h"
+#include "ops/walk/binary.h"
 
 static void value(const float *x, const float *slope, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = x[i] <= 0 ? slope[i] * x[i] : x[i];

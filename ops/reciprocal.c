@@ -1,5 +1,5 @@
 /* reciprocal.c - y = 1 / x. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

@@ -5,13 +5,13 @@
  * Equal extremes share the gradient in equal parts; of GlobalMaxPool the first one has it, as of
  * MaxPool.
  */
-#include "ops/fold.h"
+#include "ops/walk/fold.h"
 
 #include <string.h>
 
 #include "ops/kernels/exponential.h"
 #include "ops/number.h"
-#include "ops/scale.h"
+#include "ops/walk/scale.h"
 
 enum { RESULTS = 64 }; /* of a task */
 

@@ -1,5 +1,5 @@
 /* relu.c - y = max(x, 0), for integers too. NaN stays NaN. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

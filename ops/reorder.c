@@ -5,8 +5,8 @@
  */
 #include <string.h>
 
-#include "ops/cost.h"
 #include "ops/kernels/kernels.h"
+#include "ops/product/cost.h"
 
 /* STRIP elements of each of L samples are turned at a time, so that what is written stays in L1. */
 enum { STRIP = 16, GRAIN = 1 << 14 };

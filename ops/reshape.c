@@ -1,5 +1,5 @@
 /* reshape.c - Reshape and Flatten: y is x with another shape; nothing moves. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 /* ---- Reshape ---- */
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "ops/number.h"
-#include "ops/resample.h"
+#include "ops/walk/resample.h"
 
 struct pass {
     struct taps taps, back;

@@ -1,6 +1,6 @@
 /* rnn.c - RNN: h = f(x W^T + h R^T + biases) (ONNX RNN-1, 7, 14). */
 #include "ops/kernels/kernels.h"
-#include "ops/recurrent.h"
+#include "ops/recurrent/recurrent.h"
 
 static struct rnn_cells cells_at(const struct rec_step *t, int64_t unit, int64_t from) {
     const int64_t at = ot_rec_h(t, unit, from);

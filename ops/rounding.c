@@ -2,7 +2,7 @@
  * is 0. */
 #include <math.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 #define ROUNDING(word, function, first, texts)                                              \
     static void function##_value(const float *x, float *y, int64_t n, const void *state) {  \

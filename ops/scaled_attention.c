@@ -14,10 +14,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/attention_operand.h"
-#include "ops/attention_views.h"
-#include "ops/dnnl.h"
 #include "ops/kernels/kernels.h"
+#include "ops/product/dnnl.h"
+#include "ops/walk/attention_operand.h"
+#include "ops/walk/attention_views.h"
 
 enum { Q = OT_ATTENTION_Q, K, V, MASK, ANGLE = OT_ATTENTION_ANGLE, FACTOR = OT_ATTENTION_FACTOR };
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "ops/number.h"
-#include "ops/tuples.h"
+#include "ops/walk/tuples.h"
 
 enum reduction { NONE, ADD, MUL, MAX, MIN, REDUCTIONS };
 static const char *const reduction_names[] = {"none", "add", "mul", "max", "min"};

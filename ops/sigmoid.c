@@ -1,5 +1,5 @@
 /* sigmoid.c - y = 1 / (1 + exp(-x)). */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void forward(struct op_node *n) {
     ot_unary_forward_kernel(n, OT_SIGMOID, (struct params){0, 0});

@@ -1,5 +1,5 @@
 /* sign.c - y = -1, 0 or 1, for integers too; the gradient is 0. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

@@ -1,5 +1,5 @@
 /* slice.c - Slice: y[i] = x[start + i * step] along each axis that is named. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 /* What to take along one axis. */
 struct range {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "ops/kernels/exponential.h"
-#include "ops/strips.h"
+#include "ops/walk/strips.h"
 
 enum { WIDTH = 16 };
 

@@ -1,5 +1,5 @@
 /* split.c - Split: the inverse of Concat; y[k] is the k-th part of x along an axis. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 struct state {
     struct move *move; /* one an output, from x to y[i] */

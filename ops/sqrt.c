@@ -1,7 +1,7 @@
 /* sqrt.c - y = sqrt(x); NaN for x < 0. The gradient at 0 is infinite. */
 #include <math.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void value(const float *x, float *y, int64_t n, const void *state) {
     (void)state;

@@ -1,5 +1,5 @@
 /* squeeze.c - Squeeze and Unsqueeze: drop or insert dimensions of 1; nothing moves. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 /* Bit i: axis i is named. rank: that of the tensor the axes belong to. *any: the node names some.
  * Axes are an attribute before opset 13, an input from then on. */

@@ -4,7 +4,7 @@
  * in their order. */
 #include <string.h>
 
-#include "ops/fourier.h"
+#include "ops/walk/fourier.h"
 
 enum { X, STEP, WINDOW, LENGTH, BUFFERS = 3 };
 

@@ -1,6 +1,6 @@
 /* swi_glu.c - SwiGLU: y = b a sigmoid(alpha a), a gate times a value of the same shape (Shazeer,
  * arXiv 2002.05202). With s = sigmoid(alpha a): da = dy b s (1 + alpha a (1 - s)), db = dy a s. */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static bool lanes(const struct op_node *n, int lane_rank) {
     return n->x[0]->rank >= lane_rank && !ot_is_fixed(n->x[0]) && !ot_is_fixed(n->x[1]);

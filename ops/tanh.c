@@ -1,5 +1,5 @@
 /* tanh.c - y = tanh(x). */
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 static void forward(struct op_node *n) {
     ot_unary_forward_kernel(n, OT_TANH, (struct params){0, 0});

@@ -3,7 +3,7 @@
  * written, else 0; dupdate = dy where it was written. */
 #include <string.h>
 
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 enum { CACHE, UPDATE, INDICES };
 

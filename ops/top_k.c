@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/index.h"
 #include "ops/number.h"
+#include "ops/walk/index.h"
 
 struct state {
     int64_t outer, length, inner, k;

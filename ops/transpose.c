@@ -1,6 +1,6 @@
 /* transpose.c - Transpose: y[i[perm[0]], i[perm[1]], ...] = x[i[0], i[1], ...]. */
-#include "ops/index.h"
 #include "ops/kernels/kernels.h"
+#include "ops/walk/index.h"
 
 enum { LANES = 128 /* at most */, GRAIN = 16384 };
 

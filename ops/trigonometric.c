@@ -1,7 +1,7 @@
 /* trigonometric.c - Sin, Cos, Tan, Sinh, Cosh, their inverses, Atan and Atanh. */
 #include <math.h>
 
-#include "ops/unary.h"
+#include "ops/walk/unary.h"
 
 #define FUNCTION(name, value, derivative)                            \
     static inline float name##_of(float x, struct params p) {        \

@@ -1,5 +1,5 @@
 /* trilu.c - Trilu: y = x on and above (upper) or below its k-th diagonal, zero elsewhere. */
-#include "ops/index.h"
+#include "ops/walk/index.h"
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
  * and the inputs that gave the result share the gradient in equal parts. */
 #include <string.h>
 
-#include "ops/broadcast.h"
 #include "ops/number.h"
+#include "ops/walk/broadcast.h"
 
 /* Which inputs gave a result, as the save area keeps it: bits 0 to 30 for the first inputs; or,
  * with bit 31, the number of one, which stands behind them. */

@@ -1,5 +1,5 @@
 /* where.c - y = condition ? a : b, the three broadcast; a and b of any type of fixed size. */
-#include "ops/broadcast.h"
+#include "ops/walk/broadcast.h"
 
 struct state {
     struct broadcast whole, split;

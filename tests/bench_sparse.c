@@ -14,7 +14,7 @@
 #include <dnnl.h>
 
 #include "ops/kernels/kernels.h"
-#include "ops/sparse.h"
+#include "ops/product/sparse.h"
 #include "runtime/base/rng.h"
 
 struct layer {

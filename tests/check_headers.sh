@@ -5,7 +5,8 @@ cd "${SOURCE:?}" || exit 1
 bad=0
 warnings='-Wall -Wextra -Wpedantic -Wshadow -Wvla -Werror'
 
-for header in runtime/*.h runtime/base/*.h ops/*.h ops/kernels/*.h onnx/*.h tools/*.h tests/*.h; do
+for header in runtime/*.h runtime/*/*.h ops/*.h ops/*/*.h onnx/*.h onnx/*/*.h tools/*.h \
+    tools/*/*.h tests/*.h; do
     [ -e "$header" ] || continue
     case $header in
     ops/kernels/simd.h) define='-DOT_ISA=generic -DOT_ISA_generic' ;;

@@ -18,6 +18,13 @@ for file in $(echo "$sources" | grep -v '\.def$'); do
     [ "$file" = runtime/onnxtrain.h ] && longest=700 || longest=600
     [ "$length" -le "$longest" ] || complain 'longer than 600 lines' "$file: $length"
 done
+
+# A header's guard is its path, below runtime/: runtime/run/x.h has OT_RUN_X_H.
+for file in $(find runtime/*/ onnx ops tools -name '*.h'); do
+    guard=OT_$(echo "${file%.h}_H" | sed 's|^runtime/||' | tr 'a-z/' 'A-Z_')
+    [ "$(grep -cxE "#(ifndef|define) $guard" "$file")" = 2 ] ||
+        complain "no guard $guard" "$file"
+done
 complain 'longer than 100 columns' "$(LC_ALL=C.UTF-8 grep -nE '^.{101,}' $texts)"
 complain 'tabs' "$(grep -nP '\t' $sources)"
 complain 'spaces at the end of the line' "$(grep -nE ' +$' $texts)"

@@ -5,7 +5,7 @@
 #  - a kernel object defines one symbol, its table: nothing else can leak an instruction set;
 #  - no object calls what would print, exit, abort, read the environment, or allocate behind the
 #    session's back.
-# Usage: NM= SOURCE= BUILD= check_symbols.sh
+# Usage: NM= SOURCE= BUILD= OBJECTS=<list of object files> check_symbols.sh
 cd "${BUILD:?}" || exit 1
 nm=${NM:-nm}
 bad=0
@@ -21,12 +21,12 @@ complain 'exported, but not declared in onnxtrain.h' \
 complain 'declared in onnxtrain.h, but not exported' \
     "$(for s in $declared; do echo "$exported" | grep -qx "$s" || echo "$s"; done)"
 
-ours=$(find . -path './CMakeFiles/ot_objects.dir*' -name '*.o')
+ours=$(cat "${OBJECTS:?}")
 complain 'external symbols without ot_' \
     "$($nm -A --defined-only --extern-only $ours | grep -vE ' [A-Z] ot_')"
-# The end of a process concerns all its sessions: the gate of ops/dnnl_exit.c is the one exception.
+# The end of a process concerns all its sessions: the gate of dnnl_exit.c is the one exception.
 complain 'variables that could be written (size, section)' \
-    "$(for object in $(echo "$ours" | grep -v '/ops/dnnl_exit\.c\.o$'); do
+    "$(for object in $(echo "$ours" | grep -v '/product/dnnl_exit\.c\.o$'); do
         objdump -h "$object" | awk -v object="$object" \
             '$2 ~ /^\.(data|bss|tdata|tbss)(\.|$)/ && $2 !~ /^\.data\.rel\.ro/ && $3 !~ /^0+$/ {
                 print object, $3, $2 }'

@@ -2,7 +2,7 @@
 #ifndef OT_TESTS_EXPORT_CASE_H
 #define OT_TESTS_EXPORT_CASE_H
 
-#include "onnx/export.h"
+#include "onnx/export/export.h"
 #include "tests/onnx_build.h"
 
 struct bytes {

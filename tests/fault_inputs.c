@@ -1,6 +1,6 @@
 /* fault_inputs.c - fault_inputs FOLDER: writes net.onnx, a small sparse network, and data.npz. */
 #include "tests/networks.h"
-#include "tools/npy_write.h"
+#include "tools/data/npy_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>

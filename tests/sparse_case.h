@@ -2,7 +2,7 @@
 #ifndef OT_TESTS_SPARSE_CASE_H
 #define OT_TESTS_SPARSE_CASE_H
 
-#include "ops/sparse.h"
+#include "ops/product/sparse.h"
 
 struct sparse_case {
     const char *name;

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 #include "tests/model.h"
 
 enum { N = 36, IN = 5, CLASSES = 4, IGNORED = 9 };

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/data.h"
-#include "tools/zip.h"
+#include "tools/data/data.h"
+#include "tools/data/zip.h"
 
 /* Gradients are measured by the largest element of their tensor, or by LEAST of the largest of all
  * where one is zero but for rounding. */

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 #include "tests/model.h"
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})

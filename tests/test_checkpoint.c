@@ -14,7 +14,7 @@
 
 #include "runtime/base/rng.h"
 #include "runtime/base/safetensors.h"
-#include "runtime/session.h"
+#include "runtime/api/session.h"
 #include "tests/model.h"
 #include "tests/counter.h"
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 #include "tests/model.h"
 
 enum { N = 3, C = 4, MOST = 4096 };

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "ops/cost.h"
 #include "ops/kernels/kernels.h"
+#include "ops/product/cost.h"
 
 /* Dense over sparse time of forward and both gradients, measured with `bench --kernels batch=64` on
  * one core with AVX-512. */

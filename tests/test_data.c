@@ -1,9 +1,9 @@
 /* test_data.c - readers of data sets: what they understand, and broken files. */
-#include "tools/batch.h"
-#include "tools/data.h"
-#include "tools/loss.h"
-#include "tools/npy_write.h"
-#include "tools/zip.h"
+#include "tools/data/batch.h"
+#include "tools/data/data.h"
+#include "tools/data/npy_write.h"
+#include "tools/data/zip.h"
+#include "tools/train/loss.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "tests/feed_model.h"
-#include "tools/loss.h"
-#include "tools/npy_write.h"
+#include "tools/data/npy_write.h"
+#include "tools/train/loss.h"
 
 enum { N = 64, T = 6, WORDS = 9 };
 

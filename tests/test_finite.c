@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/session.h"
+#include "runtime/api/session.h"
 #include "tests/networks.h"
 
 enum { FLOAT = 1, N = 4, WIDTH = 3 };

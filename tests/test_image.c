@@ -1,7 +1,7 @@
 /* test_image.c - resizing against Pillow's results, grey conversion, broken JPEG and PNG files. */
-#include "tools/data.h"
+#include "tools/data/data.h"
+#include "tools/data/image.h"
 #include "tools/file.h"
-#include "tools/image.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/session.h"
+#include "runtime/api/session.h"
 #include "tests/export_case.h"
 
 enum { N = 6, IN = 3, OUT = 4 };

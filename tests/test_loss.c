@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/pool.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 #include "tests/export_case.h"
 #include "tests/model.h"
 

@@ -13,7 +13,7 @@
 
 #include "tests/model.h"
 #include "tools/command.h"
-#include "tools/npy_write.h"
+#include "tools/data/npy_write.h"
 #include "tools/stale.h"
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})

@@ -9,7 +9,7 @@
 
 #include "runtime/base/pool.h"
 #include "runtime/base/rng.h"
-#include "runtime/optimizer.h"
+#include "runtime/train/optimizer.h"
 
 static void fill(float *x, int n, uint64_t stream) {
     for (int i = 0; i < n; i++) x[i] = ot_random_normal(7, stream, (uint64_t)i);

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/rng.h"
-#include "runtime/place.h"
+#include "runtime/compile/place.h"
 
 static void place(struct buffer *b, int n, int steps, size_t *block, size_t *bound) {
     const ot_allocator al = ot_allocator_or_default(NULL);

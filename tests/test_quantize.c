@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/session.h"
+#include "runtime/api/session.h"
 #include "tests/model.h"
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})

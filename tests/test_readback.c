@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
+#include "onnx/export/readback.h"
 #include "onnx/import.h"
-#include "onnx/readback.h"
 #include "runtime/base/pattern.h"
 #include "tests/export_case.h"
 

@@ -1,12 +1,12 @@
 /* test_readers.c - files that claim what they do not hold, and files that are no files. */
 #include "tests/sanitized.h"
-#include "tools/data.h"
+#include "tools/data/data.h"
+#include "tools/data/image.h"
+#include "tools/data/inflate.h"
+#include "tools/data/proto.h"
+#include "tools/data/zip.h"
 #include "tools/file.h"
-#include "tools/image.h"
-#include "tools/inflate.h"
 #include "tools/options.h"
-#include "tools/proto.h"
-#include "tools/zip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/api/session.h"
 #include "runtime/base/rng.h"
-#include "runtime/session.h"
 #include "tests/counter.h"
 #include "tests/networks.h"
 

@@ -9,7 +9,7 @@
 
 #include "tests/export_case.h"
 #include "tests/suite_case.h"
-#include "tools/check.h"
+#include "tools/check/check.h"
 
 /* What becomes of a case with this input and expected output: see suite_case.h. */
 static enum check_outcome outcome_of(const char *nodes, int type, int n, const float *x, int parts,

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/rng.h"
-#include "runtime/made_up.h"
+#include "runtime/model/made_up.h"
 #include "runtime/onnxtrain.h"
 #include "tests/model.h"
 

@@ -1,6 +1,6 @@
 /* command.h - the subcommands of onnx-train: a table, one file each. */
-#ifndef TOOLS_COMMAND_H
-#define TOOLS_COMMAND_H
+#ifndef OT_TOOLS_COMMAND_H
+#define OT_TOOLS_COMMAND_H
 
 #include "tools/options.h"
 

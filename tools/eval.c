@@ -1,8 +1,8 @@
 /* eval.c - `onnx-train eval`: loss and accuracy on labelled data. */
 #include "tools/command.h"
-#include "tools/evaluate.h"
 #include "tools/jsonout.h"
-#include "tools/loss.h"
+#include "tools/train/evaluate.h"
+#include "tools/train/loss.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* export.c - `onnx-train export`: writes a model in another spelling, form, with the weights of a
  * checkpoint, or with training_info. */
-#include "tools/algorithm.h"
 #include "tools/command.h"
 #include "tools/out_file.h"
 #include "tools/stale.h"
+#include "tools/train/algorithm.h"
 
 #include <errno.h>
 #include <stdio.h>

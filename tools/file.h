@@ -1,6 +1,6 @@
 /* file.h - every file that the command reads itself goes through here. */
-#ifndef TOOLS_FILE_H
-#define TOOLS_FILE_H
+#ifndef OT_TOOLS_FILE_H
+#define OT_TOOLS_FILE_H
 
 #include "tools/tool.h"
 

@@ -1,6 +1,6 @@
 /* jsonout.h - pieces of JSON printed to a file. */
-#ifndef TOOLS_JSONOUT_H
-#define TOOLS_JSONOUT_H
+#ifndef OT_TOOLS_JSONOUT_H
+#define OT_TOOLS_JSONOUT_H
 
 #include "tools/tool.h"
 

@@ -1,8 +1,8 @@
 /* model.h - a model opened with the command's settings. */
-#ifndef TOOLS_MODEL_H
-#define TOOLS_MODEL_H
+#ifndef OT_TOOLS_MODEL_H
+#define OT_TOOLS_MODEL_H
 
-#include "tools/batch.h"
+#include "tools/data/batch.h"
 
 struct model {
     ot_session *session;

@@ -1,6 +1,6 @@
 /* operators.h - prints what the library knows of operators. */
-#ifndef TOOLS_OPERATORS_H
-#define TOOLS_OPERATORS_H
+#ifndef OT_TOOLS_OPERATORS_H
+#define OT_TOOLS_OPERATORS_H
 
 #include "tools/tool.h"
 

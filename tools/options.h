@@ -3,8 +3,8 @@
  * Values come from the command line, then from a configuration file, then from the arguments of
  * a run that is resumed, then from the table: what is set first stays.
  */
-#ifndef TOOLS_OPTIONS_H
-#define TOOLS_OPTIONS_H
+#ifndef OT_TOOLS_OPTIONS_H
+#define OT_TOOLS_OPTIONS_H
 
 #include "tools/tool.h"
 

@@ -1,7 +1,7 @@
 /* out_file.h - what out= names: a file that is written whole and replaces none unasked, or standard
  * output. */
-#ifndef TOOLS_OUT_FILE_H
-#define TOOLS_OUT_FILE_H
+#ifndef OT_TOOLS_OUT_FILE_H
+#define OT_TOOLS_OUT_FILE_H
 
 #include "tools/options.h"
 

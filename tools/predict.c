@@ -1,8 +1,8 @@
 /* predict.c - `onnx-train predict`: runs a model; prints a line a sample, or writes a file. */
 #include "tools/command.h"
-#include "tools/evaluate.h"
-#include "tools/npy_write.h"
+#include "tools/data/npy_write.h"
 #include "tools/out_file.h"
+#include "tools/train/evaluate.h"
 
 #include <errno.h>
 #include <inttypes.h>

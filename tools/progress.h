@@ -1,6 +1,6 @@
 /* progress.h - what a run shows: a table of epochs, and on a terminal a bar beneath it. */
-#ifndef TOOLS_PROGRESS_H
-#define TOOLS_PROGRESS_H
+#ifndef OT_TOOLS_PROGRESS_H
+#define OT_TOOLS_PROGRESS_H
 
 #include "tools/options.h"
 

@@ -1,6 +1,6 @@
 /* stale.h - temporaries that killed processes have left: "NAME.PID-I.tmp" beside NAME. */
-#ifndef TOOLS_STALE_H
-#define TOOLS_STALE_H
+#ifndef OT_TOOLS_STALE_H
+#define OT_TOOLS_STALE_H
 
 #include "tools/tool.h"
 

@@ -3,8 +3,8 @@
  * A function that can fail returns an exit code, 0 for success, and fills the caller's `struct
  * failure`; main prints its text as the one line "onnx-train: ..." and exits with its code.
  */
-#ifndef TOOLS_TOOL_H
-#define TOOLS_TOOL_H
+#ifndef OT_TOOLS_TOOL_H
+#define OT_TOOLS_TOOL_H
 
 #include "runtime/onnxtrain.h"
 

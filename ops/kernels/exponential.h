@@ -11,8 +11,8 @@
  * 1 - erf(a) = exp(-a^2) e(a), a >= 0: e(a) / t is a polynomial of t = 1 / (1 + 0.3 a), fitted to
  * the least relative error, 2e-8, for a up to 9.6.
  */
-#ifndef OT_OPS_EXPONENTIAL_H
-#define OT_OPS_EXPONENTIAL_H
+#ifndef OT_OPS_KERNELS_EXPONENTIAL_H
+#define OT_OPS_KERNELS_EXPONENTIAL_H
 
 #include <math.h>
 #include <stdint.h>

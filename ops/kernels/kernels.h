@@ -6,11 +6,11 @@
  *
  * The unit of all sparse products is OT_UNIT floats side by side: 16 samples of one pixel, or 16
  * lanes of one feature. A tile is h x w units of the output image, held in registers. The input is
- * packed (see ops/pack.h), so that unit (i, j) of the tile reads
+ * packed (see ops/product/pack.h), so that unit (i, j) of the tile reads
  * in[offset + i * in_line + j * OT_UNIT] for a nonzero with this offset.
  */
-#ifndef OT_OPS_KERNELS_H
-#define OT_OPS_KERNELS_H
+#ifndef OT_OPS_KERNELS_KERNELS_H
+#define OT_OPS_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>

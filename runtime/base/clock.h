@@ -1,6 +1,6 @@
 /* clock.h - a clock that only goes forward. */
-#ifndef OT_RUNTIME_BASE_CLOCK_H
-#define OT_RUNTIME_BASE_CLOCK_H
+#ifndef OT_BASE_CLOCK_H
+#define OT_BASE_CLOCK_H
 
 #include <time.h>
 

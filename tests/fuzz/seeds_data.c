@@ -2,7 +2,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/wire.h"
-#include "tools/npy_write.h"
+#include "tools/data/npy_write.h"
 #include "tools/options.h"
 
 #include <stdio.h>

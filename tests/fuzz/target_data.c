@@ -1,8 +1,8 @@
 /* target_data.c - data sets: .npy, .npz in zip archives, IDX and CIFAR records, TensorProtos. */
 #include "tests/fuzz/fuzz.h"
-#include "tools/data.h"
-#include "tools/proto.h"
-#include "tools/zip.h"
+#include "tools/data/data.h"
+#include "tools/data/proto.h"
+#include "tools/data/zip.h"
 
 #include <stdlib.h>
 #include <string.h>

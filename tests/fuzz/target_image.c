@@ -1,6 +1,6 @@
 /* target_image.c - JPEG and PNG files, and what is done with the image. */
 #include "tests/fuzz/fuzz.h"
-#include "tools/image.h"
+#include "tools/data/image.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,135 @@
+/* sparse_transpose.c - the stream of a sparse layer's data gradient: the transposed weight, one
+ * plane for each residue of the stride. */
+#include "ops/product/sparse_product.h"
+
+/* Nonzeros by input channel instead of by output row, and their roles swapped. count: c + 1 zeros.
+ */
+static void transpose(const struct nonzero *z, int nnz, int32_t *count, int channels,
+                      struct nonzero *t) {
+    for (int k = 0; k < nnz; k++) count[z[k].channel + 1]++;
+    for (int c = 0; c < channels; c++) count[c + 1] += count[c];
+    for (int k = 0; k < nnz; k++) {
+        struct nonzero *to = &t[count[z[k].channel]++];
+        *to = z[k];
+        to->row = z[k].channel;
+        to->channel = z[k].row;
+    }
+}
+
+/* One axis of the data gradient. The gradient at input position r + o * stride, r its residue, is
+ * fed through tap i by output o + tap if that lands on an integer: for one r only. */
+struct residue {
+    int residue; /* -1: beyond the image */
+    int64_t tap;
+};
+
+static void find_residues(struct residue *r, int taps, int stride, int dilation, int pad,
+                          int64_t size) {
+    for (int i = 0; i < taps; i++) {
+        int64_t distance = (int64_t)i * dilation - pad; /* of the input from stride * output */
+        int64_t residue = (distance % stride + stride) % stride;
+        r[i].residue = residue < size ? (int)residue : -1;
+        r[i].tap = (residue - distance) / stride;
+    }
+}
+
+/* Leaves out the taps that feed nothing: compact lists of taps, numbers into them. */
+static int compact(const struct residue *r, int taps, int64_t *tap, int *number) {
+    int n = 0;
+    for (int i = 0; i < taps; i++) {
+        number[i] = n;
+        if (r[i].residue >= 0) tap[n++] = r[i].tap;
+    }
+    return n;
+}
+
+struct backward_memory {
+    struct nonzero *z;
+    int32_t *count;
+    struct residue *residue; /* kh + kw */
+    int *number;             /* kh + kw */
+};
+
+/* The planes: input positions (a + oy * stride_h, b + ox * stride_w). */
+static bool set_planes(struct stream *f, struct arena *arena, const struct conv_shape *s,
+                       const struct sparse_view *v) {
+    const int planes_h = (int)(s->h < s->stride_h ? s->h : s->stride_h);
+    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
+    f->planes = planes_h * planes_w;
+    f->plane = ot_arena_alloc(arena, (size_t)f->planes, sizeof *f->plane);
+    if (!f->plane) return false;
+    for (int i = 0; i < f->planes; i++) {
+        int a = i / planes_w, b = i % planes_w;
+        f->plane[i].grid_h = (int)((s->h - a + s->stride_h - 1) / s->stride_h);
+        f->plane[i].grid_w = (int)((s->w - b + s->stride_w - 1) / s->stride_w);
+        f->plane[i].from = ((size_t)a * (size_t)s->w + (size_t)b) * v->pixel;
+    }
+    f->grid_h = f->planes ? f->plane[0].grid_h : 0;
+    f->grid_w = f->planes ? f->plane[0].grid_w : 0;
+    return true;
+}
+
+/* Gives nonzeros their plane and compact taps; drops those that feed nothing. */
+static int set_taps(const struct conv_shape *s, const struct backward_memory *m, int nnz) {
+    const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
+    int n = 0;
+    for (int k = 0; k < nnz; k++) {
+        struct nonzero z = m->z[k];
+        int a = m->residue[z.i].residue, b = m->residue[s->kh + z.j].residue;
+        if (a < 0 || b < 0) continue;
+        z.plane = a * planes_w + b;
+        z.i = m->number[z.i];
+        z.j = m->number[s->kh + z.j];
+        m->z[n++] = z;
+    }
+    return n;
+}
+
+static ot_status build_backward(struct op_node *n, struct sparse_product *p,
+                                const struct sparse_view *v, const struct nonzero *z, int nnz,
+                                int64_t *tap, const struct backward_memory *m, ot_error *err) {
+    const struct conv_shape *s = &v->s;
+    const struct image x = ot_sparse_image(v, s->c, s->h, s->w);
+    struct stream *f = &p->backward;
+    int64_t *tap_x = tap + s->kh;
+    find_residues(m->residue, s->kh, s->stride_h, s->dilation_h, s->pad_top, s->h);
+    find_residues(m->residue + s->kh, s->kw, s->stride_w, s->dilation_w, s->pad_left, s->w);
+    const int taps_y = compact(m->residue, s->kh, tap, m->number);
+    const int taps_x = compact(m->residue + s->kh, s->kw, tap_x, m->number + s->kh);
+    *f = (struct stream){
+        .in = ot_sparse_image(v, s->m, s->oh, s->ow),
+        .out = {x.channel, (size_t)s->stride_h * x.line, (size_t)s->stride_w * x.pixel},
+        .channels = (int)s->m,
+        .rows = (int)s->c,
+        .like = p->joint ? &p->forward : NULL};
+    if (!set_planes(f, n->arena, s, v) ||
+        !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
+        !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x) ||
+        !ot_sparse_set_grid(f, p, n->arena))
+        return ot_sparse_out_of_memory(n, err);
+    transpose(z, nnz, m->count, (int)s->c, m->z);
+    nnz = set_taps(s, m, nnz);
+    return ot_stream_build(f, n->kernels, n->arena, m->z, nnz, tap, taps_y, tap_x, taps_x,
+                           p->blocks, err);
+}
+
+ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
+                              const struct sparse_view *v, const struct nonzero *z, int nnz,
+                              int64_t *tap, ot_error *err) {
+    const ot_allocator *al = &n->arena->allocator;
+    const struct conv_shape *s = &v->s;
+    const size_t taps = (size_t)s->kh + (size_t)s->kw;
+    struct backward_memory m;
+    m.z = ot_block_alloc(al, (size_t)nnz, sizeof *m.z);
+    m.count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *m.count);
+    m.residue = ot_block_alloc(al, taps, sizeof *m.residue);
+    m.number = ot_block_alloc(al, taps, sizeof *m.number);
+    ot_status status = m.z && m.count && m.residue && m.number
+                           ? build_backward(n, p, v, z, nnz, tap, &m, err)
+                           : ot_sparse_out_of_memory(n, err);
+    ot_block_free(al, m.z);
+    ot_block_free(al, m.count);
+    ot_block_free(al, m.residue);
+    ot_block_free(al, m.number);
+    return status;
+}

@@ -1,0 +1,78 @@
+/* session.h - the inside of ot_session. */
+#ifndef OT_API_SESSION_H
+#define OT_API_SESSION_H
+
+#include "onnx/import.h"
+#include "runtime/run/context.h"
+#include "runtime/train/optimizer.h"
+
+/* What has been added to the gradients since the last optimizer step. The gradient of a batch is
+ * a sum over its targets that count, divided by `unit`: that number of the first batch that has
+ * any. So all targets count the same, and batches of one size add up their means. */
+struct accumulation {
+    int64_t steps;   /* ot_train_step and ot_backward */
+    int64_t host;    /* ot_backward alone: each counts as much as `unit` targets */
+    int64_t targets; /* of all batches together */
+    int64_t unit;    /* 0: no batch had a target that counts */
+};
+
+struct ot_session {
+    ot_allocator allocator;
+    ot_options options; /* strings and callbacks as given; limits with defaults filled in */
+    struct log log;
+    struct model *model;
+    const struct kernels *kernels;
+    struct context context;
+    int64_t head_classes; /* of a new head; 0: the model's own */
+
+    ot_loss_options loss;
+    int loss_output;        /* of the graph */
+    ot_loss_kind loss_kind; /* that plans are made for: never OT_LOSS_AUTO */
+    bool loss_is_chosen;    /* by the options, or by a target */
+    int loss_axis;          /* of classes, as shapes have told: -1 the last; 0: not yet */
+    struct optimizer optimizer;
+    struct accumulation accumulation;
+    double gradient_norm;
+    const struct training *training; /* what training_info says; NULL: none was read */
+    float *statistics; /* running statistics before the step, to go back to */
+
+    bool *wants_input; /* of each input: its gradient; NULL: of none */
+
+    struct plan *plan;      /* most recently used first */
+    struct bound *last;     /* of the first of them, or NULL */
+    struct bound *forward;  /* ot_forward has run it, and ot_backward may follow; or NULL */
+    struct bound *backward; /* the last call has run its backward half; or NULL */
+};
+
+/* The plan for these inputs, from the session's store or made now, within the memory limit. */
+ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          struct bound **bound, ot_error *err);
+/* A plan with a loss, and what it is to reach; chooses the loss where that is open. result is the
+ * caller's to set. */
+ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                          const ot_tensor *target, struct bound **bound, struct goal *goal,
+                          ot_error *err);
+/* Forgets what targets have told of the loss. */
+void ot_session_reset_loss(struct ot_session *s);
+/* All bytes that count against the memory limit when this plan runs. */
+size_t ot_session_need(const struct ot_session *s, const struct plan *p);
+/* What training steps of all kinds share. Gradients: memory for those of what the plan trains.
+ * Statistics: saved before a step, which changes them before it is known to succeed. */
+ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err);
+void ot_session_clear_gradients(struct ot_session *s);
+ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err);
+void ot_session_restore_statistics(struct ot_session *s);
+/* OT_ERROR_NUMERIC where a weight, moment or statistic that training changes is not finite. */
+ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err);
+/* The same of statistics alone, which a training step has just updated. */
+ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err);
+/* Refuses the NULL that a host may pass. */
+static inline ot_status ot_session_check(const struct ot_session *s, ot_error *err) {
+    return s ? OT_OK : ot_fail(err, OT_ERROR_ARGUMENT, "session is NULL");
+}
+/* With which its model is read; valid as long as the session. */
+struct import_options ot_session_import(const struct ot_session *s);
+/* Forgets all plans: what they were made from has changed. */
+void ot_session_drop_plans(struct ot_session *s);
+
+#endif

@@ -1,0 +1,18 @@
+/* model.h - what a file is, whoever runs or trains it: its graph, and the table of its parameters.
+ */
+#ifndef OT_MODEL_MODEL_H
+#define OT_MODEL_MODEL_H
+
+#include "runtime/model/parameter.h"
+
+struct model {
+    ot_allocator allocator;
+    struct graph *graph;
+    struct parameter *parameter;
+    int n_parameters;
+    int *parameter_of; /* value of the graph -> parameter, or -1 */
+};
+
+void ot_model_free(struct model *m); /* NULL and half-built are fine */
+
+#endif

@@ -1,0 +1,63 @@
+/* parameter.h - the floating-point weights of a model, with their gradients and moments.
+ *
+ * Weight, gradient and moments share one pattern: all hold ot_count(&t) floats, and nothing here
+ * but reading and writing in dense form knows of sparsity.
+ */
+#ifndef OT_MODEL_PARAMETER_H
+#define OT_MODEL_PARAMETER_H
+
+#include "runtime/base/glob.h"
+#include "runtime/base/graph.h"
+#include "runtime/base/pattern.h"
+
+enum { OT_MOMENTS = 2 };
+
+struct parameter {
+    int value;             /* in the graph */
+    const char *name;
+    const char *op;        /* operator of its first use */
+    int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
+    struct tensor t;       /* role PARAM; t.pattern is owned, */
+    ot_structure structure; /* where the pattern comes from, */
+    const char *mask;      /* and the tensor that it is, or NULL */
+    int64_t zeros;         /* slots that held zero in the file */
+    bool in_graph;         /* and so is t.data, but where it is the graph's own */
+    float *gradient;       /* NULL until a plan trains */
+    bool gradient_is_zero; /* whatever stands in its memory: see ot_parameter_gradient */
+    float *moment[OT_MOMENTS];
+    bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
+    bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
+    ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */
+    bool is_sparse;        /* a plan computes with its pattern */
+    bool is_number;        /* one element that is fixed: plans fold it, as the graph's constant */
+};
+
+static inline bool ot_is_trained(const struct parameter *p) { return p->fixed == OT_TRAINED; }
+
+/* Finds the parameters of the graph: float initializers at the places that operators name as
+ * weights, also through Reshape, Transpose and their like, integers behind DequantizeLinear, and
+ * trainable operands of Add, Mul, Sub and Div. Buffers of the exporter and masks are among them,
+ * but trained only where somebody asks for it. Takes over or copies their values. parameter_of:
+ * g->n_values entries, -1 elsewhere. */
+ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
+                             struct parameter **parameter, int *n, int *parameter_of,
+                             ot_error *err);
+void ot_parameters_free(const ot_allocator *allocator, struct parameter *parameter, int n);
+
+/* A number becomes a weight: it is to be trained or written. */
+void ot_parameter_wake(struct graph *g, struct parameter *parameter, int i, int *parameter_of);
+
+/* Gradients and moments on demand: zeroed blocks. */
+ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,
+                            ot_error *err);
+
+/* The gradient to be read or added to: zeros are written out where that has been put off. NULL:
+ * there is none. */
+float *ot_parameter_gradient(struct parameter *p);
+
+/* Training changes it: its values must be finite. */
+static inline bool ot_parameter_changes(const struct parameter *p) {
+    return ot_is_trained(p) || p->is_statistic;
+}
+
+#endif
