@@ -3,12 +3,12 @@
  * A session owns one model and everything made from it. There is no global state: sessions are
  * independent, and one session is used by one thread at a time. The library never exits, aborts,
  * prints, installs signal handlers or reads the environment. A process may end by exit() or by
- * returning from main while other threads are inside of calls: those of models with dense layers
- * then fail with OT_ERROR_STATE (by a handler of atexit, the one thing that sessions share).
+ * returning from main while other threads are inside calls: calls on models with dense layers then
+ * fail with OT_ERROR_STATE. (A handler of atexit does this; sessions share nothing else.)
  *
  * Every function that can fail returns an ot_status and takes an ot_error last (NULL is allowed).
  * On failure the message names the object at fault, and the session is as it was before the call.
- * Tensors passed in and handed out are views: nobody copies ownership.
+ * Tensors that are passed in or returned are views: ownership of the data does not change.
  *
  * Compiles as C99 and as C++.
  */
@@ -40,9 +40,9 @@ typedef enum ot_status {
     OT_ERROR_PARSE,       /* the file is not a well-formed ONNX file */
     OT_ERROR_LIMIT,       /* a size limit or the memory limit is exceeded */
     OT_ERROR_INVALID,     /* the file breaks the ONNX specification */
-    OT_ERROR_UNSUPPORTED, /* legal ONNX that this library does not run or train */
-    OT_ERROR_PATH,        /* a path that must not be followed */
-    OT_ERROR_IO,          /* the operating system refused to read or write */
+    OT_ERROR_UNSUPPORTED, /* valid ONNX that this library does not run or train */
+    OT_ERROR_PATH,        /* the file refers to a path outside its folder */
+    OT_ERROR_IO,          /* a file cannot be read or written */
     OT_ERROR_NO_MEMORY,   /* an allocation failed */
     OT_ERROR_NUMERIC,     /* a value is not finite or out of range */
     OT_ERROR_STATE        /* the call does not fit the session's state */
@@ -109,10 +109,10 @@ typedef void ot_task_fn(void *arg, int task, int worker);
 typedef void ot_parallel_for_fn(void *context, int tasks, ot_task_fn *task, void *arg);
 
 typedef enum ot_sparse_mode {
-    OT_SPARSE_AUTO = 0, /* sparse kernels where they are expected to win */
-    OT_SPARSE_ALWAYS,   /* sparse kernels for every weight whose zeros are structure */
-    OT_SPARSE_NEVER,    /* dense kernels; the zeros still stay zero */
-    OT_SPARSE_LIVE      /* dense kernels on those rows and channels of a weight with a nonzero */
+    OT_SPARSE_AUTO = 0, /* the form that is predicted to be the fastest, for each layer */
+    OT_SPARSE_ALWAYS,   /* sparse kernels for every pruned weight */
+    OT_SPARSE_NEVER,    /* dense kernels; pruned weights still stay zero */
+    OT_SPARSE_LIVE      /* dense kernels on the rows and channels that have a nonzero */
 } ot_sparse_mode;
 
 typedef enum ot_bn_mode {
@@ -122,52 +122,55 @@ typedef enum ot_bn_mode {
     OT_BN_AFFINE    /* running statistics; scale and bias are trained */
 } ot_bn_mode;
 
-/* What a file may ask for before it is refused with OT_ERROR_LIMIT. Zero takes the default. */
+/* A file that needs more than one of these limits is refused with OT_ERROR_LIMIT. Zero stands for
+ * the default. */
 typedef struct ot_limits {
-    uint64_t file_bytes;     /* 2 GiB - 1, which is also the most */
+    uint64_t file_bytes;     /* 2 GiB - 1, which is also the maximum */
     uint64_t nodes;          /* 1,000,000: also bounds initializers, and nodes after inlining */
     uint64_t tensor_elements; /* 2^40 */
-    uint64_t memory_bytes;   /* model, training state and plans (ot_prepare), and all that opening
-                              * a file holds at once; physical memory. Beside it, oneDNN takes from
-                              * malloc: some 0.2 MB a dense convolution that is prepared, 0.4 MB of
+    uint64_t memory_bytes;   /* of model, training state and plans together (ot_prepare), and of
+                              * opening a file; default: physical memory. oneDNN allocates more by
+                              * malloc: about 0.2 MB per dense convolution in ot_prepare, 0.4 MB of
                               * code in the first step, and 32 KiB while a dense step runs */
 } ot_limits;
 
 typedef struct ot_options {
     size_t size;                      /* sizeof(ot_options), or 0 */
-    int threads;                      /* 0: one a CPU that the process may use. Between calls they
-                                       * look out for the next for 0.2 ms, then sleep */
-    const char *isa;                  /* NULL: the best; "generic", "avx2", "avx512" */
+    int threads;                      /* 0: one per CPU that the process may use. After a call they
+                                       * wait 0.2 ms for the next one, then sleep */
+    const char *isa;                  /* NULL: the best available; "generic", "avx2", "avx512" */
     ot_sparse_mode sparse;
     ot_bn_mode bn;
-    uint64_t seed;                    /* of dropout and of new heads */
-    int allow_nonfinite;              /* ot_run, ot_forward and ot_eval_step give infinities and
-                                       * NaN as results; 0: they fail with OT_ERROR_NUMERIC, and
-                                       * the message names the node where the first came from */
-    int training_info;                /* read it, see ot_get_training_info; 0: it is only kept */
-    const char *mask;                 /* globs of weights whose zeros are structure, all of them,
-                                       * separated by commas; !glob: values; the last that matches
-                                       * counts. NULL: see ot_structure. Read by ot_open alone */
-    float mask_share;                 /* share of zeros from which on they are structure, in
-                                       * (0, 1]; 0: 0.1, and 0.4 where a file holds integers */
+    uint64_t seed;                    /* of dropout and of new last layers */
+    int allow_nonfinite;              /* 1: ot_run, ot_forward and ot_eval_step may return
+                                       * infinities and NaN; 0: they fail with OT_ERROR_NUMERIC,
+                                       * and the message names the first node with such a value */
+    int training_info;                /* 1: read it, see ot_get_training_info; 0: leave it unread */
+    const char *mask;                 /* globs of weights, separated by commas, all of whose zeros
+                                       * are pruned; !glob: whose zeros are values. The last glob
+                                       * that matches counts. NULL: see ot_structure. Only ot_open
+                                       * reads the string */
+    float mask_share;                 /* share of zeros, in (0, 1], from which on they are pruned;
+                                       * 0: 0.1, and 0.4 for weights stored as integers */
     ot_limits limits;
     ot_allocator allocator;           /* all NULL: the C library's */
-    ot_log_fn *log;                   /* NULL: silent. Every problem of a model is one line */
+    ot_log_fn *log;                   /* NULL: no log. Every problem of a model is one line */
     void *log_context;
-    int plans;                        /* kept for other kinds of steps and shapes of inputs, as far
-                                       * as limits.memory_bytes has room; 0: 16 */
-    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and
-                                       * ot_prepare call it, too */
+    int plans;                        /* number of plans that are kept for other kinds of steps and
+                                       * input shapes, as far as limits.memory_bytes allows; 0: 16
+                                       */
+    ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and ot_prepare
+                                       * call it too */
     void *parallel_context;
-    const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs are constants of
-                                       * their declared type and shape, every element VALUE, and no
-                                       * inputs of the session. What hangs on them alone, an If for
-                                       * instance, is decided when the model is opened; files that
-                                       * are written have the input. OT_ERROR_ARGUMENT where a name
-                                       * is unknown, a dimension free, or VALUE not of the type.
-                                       * NULL: none */
-    int apart;                        /* each node runs by itself; 0: nodes that spell attention,
-                                       * a normalisation, an activation run as one operator, and
+    const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs become constants of
+                                       * their declared type and shape with all elements VALUE;
+                                       * they are not inputs of the session. Nodes that depend only
+                                       * on them, such as an If, are decided when the model is
+                                       * opened. Exported files have the input. OT_ERROR_ARGUMENT
+                                       * if a name is unknown, a dimension free, or VALUE not of
+                                       * the type. NULL: none */
+    int apart;                        /* 1: each node runs by itself; 0: nodes that form attention,
+                                       * a normalization or an activation run as one operator, and
                                        * neighbours in one pass. Results differ in rounding */
     int parallel_workers;             /* number of workers of parallel_for */
 } ot_options;
@@ -177,7 +180,7 @@ typedef struct ot_session ot_session;
 OT_API const char *ot_version(void);
 OT_API const char *ot_status_name(ot_status status);
 
-/* The instruction sets that this machine runs, best first; NULL behind the last. */
+/* Name of the i-th instruction set that this machine runs, best first; NULL after the last. */
 OT_API const char *ot_isa_name(int i);
 
 /* The oneDNN version in use, as "2.6.3". */
@@ -187,12 +190,12 @@ OT_API const char *ot_dnnl_version(void);
 typedef struct ot_operator_info {
     const char *name;
     const char *domain; /* "" for the default one */
-    int opset;          /* the first whose form is understood */
+    int opset;          /* the first that is supported */
     int has_gradient;
-    int is_folded;      /* computed when a step is planned, from shapes alone */
-    int takes_sparse;   /* kernels compute with the nonzeros of a weight alone */
+    int is_folded;      /* computed from shapes when a step is planned */
+    int takes_sparse;   /* kernels compute only with the nonzeros of a weight */
     int runs_in_lanes;  /* in the layout of sparse kernels */
-    const char *limits; /* what of the standard is refused; "" */
+    const char *limits; /* what is supported of the standard, if not all; or "" */
 } ot_operator_info;
 
 /* The operators that models may use, in no particular order. */
@@ -201,13 +204,12 @@ OT_API ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err);
 
 /* ---- open, look, close ---- */
 
-/* Reads an ONNX file. External data is read only from beneath the file's folder. When nodes are
- * not supported, every one of them is logged and OT_ERROR_UNSUPPORTED comes back. */
+/* Reads an ONNX file. External data are read only from beneath the file's folder. If nodes are not
+ * supported, all of them are logged, and the result is OT_ERROR_UNSUPPORTED. */
 OT_API ot_status ot_open(const char *path, const ot_options *options, ot_session **session,
                          ot_error *err);
 
-/* The same from memory; the bytes may be freed afterwards. A model with external data is refused.
- */
+/* Reads a model from memory; the bytes may be freed afterwards. External data are refused. */
 OT_API ot_status ot_open_buffer(const void *bytes, size_t size, const ot_options *options,
                                 ot_session **session, ot_error *err);
 
@@ -220,13 +222,13 @@ typedef struct ot_model_info {
     int64_t nodes;           /* of the file, before inlining and folding */
     int training_info;       /* entries of the file's training_info */
     int64_t parameters;      /* elements of all weights */
-    int64_t nonzeros;        /* those that may differ from zero */
+    int64_t nonzeros;        /* elements that are not pruned */
     uint8_t hash[32];        /* SHA-256 of the file */
 } ot_model_info;
 
 OT_API void ot_get_model_info(const ot_session *session, ot_model_info *info);
 
-/* An input or output of the model. Dimensions that the file leaves free are -1. */
+/* An input or output of the model. Free dimensions are -1. */
 typedef struct ot_value_info {
     const char *name; /* lives as long as the session */
     ot_type type;
@@ -240,9 +242,9 @@ OT_API ot_status ot_get_input(const ot_session *session, int i, ot_value_info *i
 OT_API ot_status ot_get_output(const ot_session *session, int i, ot_value_info *info,
                                ot_error *err);
 
-/* A node, after local functions are inlined and Constant nodes are values. */
+/* A node of the graph in which local functions are inlined and Constant nodes are values. */
 typedef struct ot_node_info {
-    const char *name; /* "" where it has none; lives as long as the session, as the others */
+    const char *name; /* or "". All strings live as long as the session */
     const char *op, *domain;
     int opset;
 } ot_node_info;
@@ -250,36 +252,35 @@ typedef struct ot_node_info {
 OT_API int ot_node_count(const ot_session *session);
 OT_API ot_status ot_get_node(const ot_session *session, int i, ot_node_info *info, ot_error *err);
 
-/* Why the optimizer leaves a weight as it is. The rule is in docs/configuration.md under "What is
- * trained". */
+/* Why a weight is not trained. docs/configuration.md has the rules, under "What is trained". */
 typedef enum ot_fixed_reason {
     OT_TRAINED = 0,
-    OT_FIXED_STATISTIC, /* running mean or variance: training steps update it, no optimizer does */
-    OT_FIXED_MASK,      /* says which elements count: of a weight, or of the scores of attention */
-    OT_FIXED_CONSTANT,  /* a number of a formula, or what holds an infinity or a NaN */
-    OT_FIXED_TABLE,     /* numbers that an exporter has computed, as frequencies of positions */
+    OT_FIXED_STATISTIC, /* running mean or variance: updated by training steps, not the optimizer */
+    OT_FIXED_MASK,      /* selects elements of a weight, or scores of attention */
+    OT_FIXED_CONSTANT,  /* a constant of a formula, or a tensor that holds an infinity or a NaN */
+    OT_FIXED_TABLE,     /* numbers that an exporter has computed, such as sines of positions */
     OT_FIXED_FROZEN     /* by ot_set_trainable, or because training_info does not update it */
 } ot_fixed_reason;
 
 /* "trained", "statistic", "mask", "constant", "table", "frozen". */
 OT_API const char *ot_fixed_reason_name(ot_fixed_reason reason);
 
-/* Why zeros of a weight are structure, which stays zero. Zeros are values, trained like others,
- * where nothing below holds; in weights of less than two dimensions, and in operands of elementwise
- * operators, they always are. */
+/* Why zeros of a weight are pruned, and so stay zero. All other zeros are values, which are
+ * trained. In weights with fewer than two dimensions, and in operands of element-wise operators,
+ * zeros are always values. */
 typedef enum ot_structure {
-    OT_STRUCTURE_NONE = 0, /* the weight has none */
-    OT_STRUCTURE_ZEROS,    /* the file's zeros are ot_options.mask_share of it or more, not all */
-    OT_STRUCTURE_SPARSE,   /* the file spells the weight as a sparse tensor */
-    OT_STRUCTURE_MASK,     /* the graph masks it by a tensor of zeros and ones */
-    OT_STRUCTURE_OPTION    /* ot_options.mask asks for it */
+    OT_STRUCTURE_NONE = 0, /* no zero is pruned */
+    OT_STRUCTURE_ZEROS,    /* the share of zeros is at least ot_options.mask_share, and below 1 */
+    OT_STRUCTURE_SPARSE,   /* the file stores the weight as a sparse tensor */
+    OT_STRUCTURE_MASK,     /* the graph multiplies it by a mask of zeros and ones */
+    OT_STRUCTURE_OPTION    /* ot_options.mask matches its name */
 } ot_structure;
 
 /* "none", "zeros", "sparse", "mask", "option". */
 OT_API const char *ot_structure_name(ot_structure structure);
 
-/* A weight of the model: of floats, or of integers that a DequantizeLinear turns into floats. Of
- * those the values are floats here, rounded in each step and when they are written. */
+/* A weight of the model: floats, or integers that a DequantizeLinear turns into floats. Integer
+ * weights are floats here; they are rounded in each step and when they are written. */
 typedef struct ot_parameter_info {
     const char *name;
     const char *op;        /* operator that uses it first, as "Conv" */
@@ -287,91 +288,91 @@ typedef struct ot_parameter_info {
     int rank;
     int64_t dim[OT_MAX_RANK];
     int64_t elements;      /* product of dim */
-    int64_t nonzeros;      /* slots of the pattern; = elements for a weight without one */
-    int has_pattern;       /* zeros without a slot are structure and stay zero */
-    int is_sparse;         /* sparse kernels compute with it */
+    int64_t nonzeros;      /* slots of the pattern; = elements if there is no pattern */
+    int has_pattern;       /* 1: elements without a slot are pruned and stay zero */
+    int is_sparse;         /* 1: sparse kernels compute with it */
     int is_trainable;
-    ot_fixed_reason fixed; /* why it is not; OT_TRAINED where it is */
-    uint64_t mask_hash;    /* of shape and positions of the nonzero slots */
+    ot_fixed_reason fixed; /* why it is not trained, or OT_TRAINED */
+    uint64_t mask_hash;    /* hash of the shape and the positions of the slots */
     ot_structure structure; /* where the pattern comes from */
-    const char *mask;      /* OT_STRUCTURE_MASK: the tensor, first of several; else NULL */
-    int64_t zeros;         /* of the file's elements that are zero but have a slot, in a weight
-                            * that may have structure */
+    const char *mask;      /* OT_STRUCTURE_MASK: name of the (first) mask; else NULL */
+    int64_t zeros;         /* elements of the file that are zero but not pruned, in a weight that
+                            * may have pruned zeros */
 } ot_parameter_info;
 
 OT_API int ot_parameter_count(const ot_session *session);
 OT_API ot_status ot_get_parameter(const ot_session *session, int i, ot_parameter_info *info,
                                   ot_error *err);
 
-/* Copies a weight out, or in, row-major in the file's shape, dense: info.elements floats. Writing
- * a value that is not zero where the pattern has no slot is OT_ERROR_ARGUMENT, one that is not
- * finite, of a weight that is trained or a statistic, OT_ERROR_NUMERIC. */
+/* Copies a weight to or from `values`: info.elements floats, dense and row-major in the shape of
+ * the file. A pruned weight cannot be set to a nonzero value (OT_ERROR_ARGUMENT); a trained weight
+ * or a statistic cannot be set to a value that is not finite (OT_ERROR_NUMERIC). */
 OT_API ot_status ot_read_parameter(const ot_session *session, int i, float *values, ot_error *err);
 OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values,
                                     ot_error *err);
 
-/* The gradient that the last training steps have accumulated, in the same form: the sum over all
- * targets that count, divided by the number of those of the first batch; so of one batch, or of
- * batches of one size, the sum of the gradients of their losses. Zero where the pattern has no
- * slot. */
+/* The gradient that training steps have accumulated since the last optimizer step, dense as above,
+ * zero where the weight is pruned. It is the sum over all targets, divided by the number of targets
+ * of the first batch: for batches of equal size, the sum of the gradients of their losses. Ignored
+ * targets are not counted. */
 OT_API ot_status ot_get_gradient(const ot_session *session, int i, float *values, ot_error *err);
 
 /* ---- configure training ---- */
 
-/* C classes, N samples. Cross entropy and BCE take logits, as PyTorch's CrossEntropyLoss and
- * BCEWithLogitsLoss do. Where the output is a Softmax (cross entropy, next_token) or a Sigmoid
- * (BCE), the loss is computed from what goes into it, also where Identity, Cast, Reshape,
- * Transpose, Squeeze, Unsqueeze, Flatten or an inactive Dropout follows, or Log a Softmax. */
+/* C classes, N samples, T tokens. Cross entropy and BCE take logits, as PyTorch's CrossEntropyLoss
+ * and BCEWithLogitsLoss do. If the output is a Softmax (cross entropy, next_token) or a Sigmoid
+ * (BCE), the loss is computed from its input, also if Identity, Cast, Reshape, Transpose, Squeeze,
+ * Unsqueeze, Flatten or an inactive Dropout follows, or a Log follows a Softmax. */
 typedef enum ot_loss_kind {
-    OT_LOSS_AUTO = 0,      /* as the target says, see ot_choose_loss */
-    OT_LOSS_CROSS_ENTROPY, /* target: labels, integers of the output's shape without the class
-                            * axis; or probabilities of the classes, floats of the output's shape */
-    OT_LOSS_MSE,           /* target: the output's shape, here and in what follows to BCE */
+    OT_LOSS_AUTO = 0,      /* chosen by the target, see ot_choose_loss */
+    OT_LOSS_CROSS_ENTROPY, /* target: labels, integers with the output's shape without its axis
+                            * of classes; or probabilities, floats with the output's shape */
+    OT_LOSS_MSE,           /* target of this loss and of the next three: the output's shape */
     OT_LOSS_L1,
     OT_LOSS_HUBER,
     OT_LOSS_BCE,       /* target: from 0 to 1 */
-    OT_LOSS_NEXT_TOKEN /* cross entropy of a language model: output [N, T, C]; the label of position
-                        * t is token t + 1, the last position has none. The tokens are the model's
-                        * input of integers [N, T], the first whose name does not contain "mask".
-                        * Where an input [N, T] whose name contains "mask" is 0 at t or t + 1,
-                        * position t does not count. target: NULL; or labels [N, T] that stand in
-                        * the place of the tokens, shifted in the same way */
+    OT_LOSS_NEXT_TOKEN /* cross entropy of a language model with output [N, T, C]. The label of
+                        * position t is token t + 1; the last position has none. The tokens are the
+                        * first input of integers [N, T] whose name does not contain "mask". If an
+                        * input [N, T] whose name contains "mask" is 0 at t or t + 1, position t is
+                        * ignored. target: NULL, or labels [N, T] that replace the tokens and are
+                        * shifted in the same way */
 } ot_loss_kind;
 
-/* Dimensions of 1 behind the first may be left out of a target's shape, or added. */
+/* A target's shape may lack dimensions of size 1 after the first, or have more of them. */
 typedef struct ot_loss_options {
     size_t size;            /* sizeof(ot_loss_options), or 0 */
     ot_loss_kind kind;
     float label_smoothing;  /* cross entropy, next_token: PyTorch's label_smoothing, in [0, 1) */
-    int64_t ignore_index;   /* cross entropy, next_token: labels that do not count, where
-                             * use_ignore_index is not 0 ... */
-    int use_ignore_index;   /* ... else those of -100, PyTorch's default */
+    int64_t ignore_index;   /* cross entropy, next_token: this label is ignored if
+                             * use_ignore_index is 1 */
+    int use_ignore_index;   /* 0: the label -100 is ignored, as in PyTorch */
     float huber_delta;      /* 0: 1 */
-    int class_axis;         /* cross entropy, next_token: the output's axis of classes, negative
-                             * from the end. 0: the last or the second, whichever leaves the
-                             * target's shape. If both do: that of the model's Softmax; else the
-                             * one that an earlier step has found; else the last */
+    int class_axis;         /* cross entropy, next_token: axis of the output that holds the
+                             * classes, negative from the end. 0: the last or the second one,
+                             * whichever leaves the target's shape. If both do: the axis of the
+                             * model's Softmax, or that of an earlier step, or the last */
     const char *output;     /* name of the model's output that the loss reads; NULL: the first */
 } ot_loss_options;
 
 OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
 
-/* What the loss of steps is. */
+/* The loss that steps compute. */
 typedef struct ot_loss_info {
     ot_loss_kind kind;  /* never OT_LOSS_AUTO */
-    int class_axis;     /* of the output; 0: the loss knows no classes */
-    int64_t classes;    /* extent of that axis; 0 */
+    int class_axis;     /* of the output; 0: the loss has no classes */
+    int64_t classes;    /* size of that axis, or 0 */
     int soft_targets;   /* cross entropy: the targets are probabilities */
-    int tokens;         /* next_token: the input whose integers are the labels; -1: none */
-    ot_tensor target;   /* type and shape that steps on these inputs want; data is NULL. rank 0:
-                         * none is needed */
+    int tokens;         /* next_token: index of the input that holds the labels; -1: none */
+    ot_tensor target;   /* type and shape of the target for these inputs; data is NULL. rank 0: no
+                         * target is needed */
 } ot_loss_info;
 
-/* Finds the loss for inputs of these shapes (data is not read) and these targets, whose values
- * OT_LOSS_AUTO looks at: those of a batch or, better, of the whole data set, for their first
- * dimension need not be that of the inputs. NULL: there are none. Integers may be of any type here.
- * Where the kind is OT_LOSS_AUTO, what is found stands until ot_set_loss or ot_new_head; without
- * this call, the first step with a target decides by that. The rules, the first that applies:
+/* Finds the loss for inputs of these shapes (data is not read) and these targets, of any integer
+ * type or float; NULL: no targets. OT_LOSS_AUTO reads the values of the targets: pass those of a
+ * batch or, better, of the whole data set, since their first dimension need not be that of the
+ * inputs. If the kind is OT_LOSS_AUTO, the choice is kept until ot_set_loss or ot_new_head. Without
+ * this call, the target of the first step decides. The first rule that applies counts:
  *   no target, the output [N, T, C] and an input of integers [N, T]: NEXT_TOKEN
  *   integers, the output's shape without its last or second axis, that axis >= 2: CROSS_ENTROPY
  *   the output's shape, final Sigmoid, all 0 or 1:   BCE
@@ -379,9 +380,9 @@ typedef struct ot_loss_info {
  *     last or second axis >= 2, no final Sigmoid:    CROSS_ENTROPY with soft targets
  *   the output's shape, all 0 or 1 (floats: both):   BCE
  *   the output's shape, floats, or integers of more than one value a sample:   MSE
- * Others are OT_ERROR_ARGUMENT, and the message says what was found. A plan that ot_prepare makes
- * before a target is known is for BCE where the output is a Sigmoid, else for cross entropy where
- * the output has two classes or more, else for MSE. */
+ * Anything else is OT_ERROR_ARGUMENT, and the message says what was found. A plan that ot_prepare
+ * makes before a target is known is for BCE if the output is a Sigmoid, otherwise for cross entropy
+ * if the output has two classes or more, otherwise for MSE. */
 OT_API ot_status ot_choose_loss(ot_session *session, const ot_tensor *inputs, int n,
                                 const ot_tensor *targets, ot_loss_info *info, ot_error *err);
 
@@ -390,7 +391,7 @@ typedef enum ot_optimizer_kind {
     OT_ADAM,
     OT_ADAMW,
     OT_ADAGRAD,
-    OT_ADAM_ONNX /* as the operator Adam of ai.onnx.preview.training has it */
+    OT_ADAM_ONNX /* the operator Adam of ai.onnx.preview.training */
 } ot_optimizer_kind;
 typedef enum ot_schedule_kind {
     OT_SCHEDULE_CONSTANT = 0,
@@ -406,22 +407,22 @@ typedef struct ot_optimizer_options {
                          * ot_optimizer_defaults; 0: they stand for the defaults */
     float lr;
     float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
-    float dampening;    /* SGD: g counts 1 - dampening in v, but for the first step */
+    float dampening;    /* SGD: g is multiplied by 1 - dampening in v, except in the first step */
     int nesterov;
-    float beta1, beta2; /* Adam; 0: 0.9 and 0.999, see `exact` */
-    float eps;          /* Adam, Adagrad: added behind the root; 0: 1e-8, see `exact` */
+    float beta1, beta2; /* Adam; default 0.9 and 0.999, see `exact` */
+    float eps;          /* Adam, Adagrad: added after the root; default 1e-8, see `exact` */
     float lr_decay;     /* Adagrad: lr / (1 + lr_decay t) after t steps */
     float weight_decay; /* added to the gradient; AdamW: decoupled */
-    float post_decay;   /* ADAM_ONNX: weights times 1 - post_decay behind the step */
-    float clip_norm;    /* 0: off; global L2 norm of all trainable gradients */
+    float post_decay;   /* ADAM_ONNX: each step multiplies weights by 1 - post_decay */
+    float clip_norm;    /* limit on the L2 norm over all gradients; 0: off */
     ot_schedule_kind schedule;
-    int64_t warmup_steps; /* step s = 0, 1, ... of these has (s + 1) / warmup_steps of lr */
+    int64_t warmup_steps; /* step s = 0, 1, ... of them uses lr (s + 1) / warmup_steps */
     int64_t total_steps;  /* of LINEAR and COSINE */
     int64_t step_size;
-    float gamma;        /* STEP; 0: 0.1, see `exact` */
-    float final_factor; /* share of lr that is left at total_steps */
-    int64_t steps_before; /* taken before this optimizer was made, which begins with their moments:
-                           * corrections of Adam and the like count them, schedules do not */
+    float gamma;        /* STEP; default 0.1, see `exact` */
+    float final_factor; /* learning rate at total_steps, divided by lr */
+    int64_t steps_before; /* steps before this optimizer was set, whose moments it starts with.
+                           * Bias corrections of Adam count them, schedules do not */
 } ot_optimizer_options;
 
 /* The usual options of a kind, every number written out: lr is 0.01, or 0.001 for the forms of
@@ -430,14 +431,14 @@ typedef struct ot_optimizer_options {
 OT_API void ot_optimizer_defaults(ot_optimizer_kind kind, ot_optimizer_options *options,
                                   size_t size);
 
-/* Makes the optimizer afresh: its moments are zero and its step counter is 0. */
+/* Sets a new optimizer: its moments and its step counter are 0. */
 OT_API ot_status ot_set_optimizer(ot_session *session, const ot_optimizer_options *options,
                                   ot_error *err);
 
-/* Changes the options of the optimizer, which has to be of the same kind (else OT_ERROR_STATE), and
- * goes on: moments, the count of steps and steps_before stay. Schedules are functions of the step,
- * so that one with a later total_steps goes on in the middle of it. Momentum that SGD did not have
- * begins at zero, what it has no more is forgotten. */
+/* Changes the options of the optimizer; its kind has to stay the same (else OT_ERROR_STATE).
+ * Moments, the count of steps and steps_before stay. Schedules are functions of the step: a
+ * schedule with a larger total_steps continues in its middle. If SGD gets momentum, it starts at
+ * zero; if SGD loses momentum, it is dropped. */
 OT_API ot_status ot_change_optimizer(ot_session *session, const ot_optimizer_options *options,
                                      ot_error *err);
 
@@ -446,74 +447,75 @@ OT_API ot_status ot_change_optimizer(ot_session *session, const ot_optimizer_opt
 OT_API ot_status ot_get_optimizer(const ot_session *session, ot_optimizer_options *options,
                                   ot_error *err);
 
-/* What the model's training_info says, where ot_options.training_info asked for it: a model whose
- * algorithm these options do not express is refused by ot_open, and the message names the node.
- * Weights that the algorithm does not update are not trainable. OT_ERROR_STATE where nothing was
- * read. loss, optimizer: NULL is allowed; otherwise their size has to be set before the call. The
+/* Loss and optimizer of the model's training_info, if ot_options.training_info is 1. ot_open
+ * refuses a model whose algorithm these options cannot express, and names the node. Weights that
+ * the algorithm does not update are not trainable. OT_ERROR_STATE if no training_info was read.
+ * loss, optimizer: NULL is allowed; otherwise their size has to be set before the call. The
  * options refer to strings of the session. */
 OT_API ot_status ot_get_training_info(const ot_session *session, ot_loss_options *loss,
                                       ot_optimizer_options *optimizer, ot_error *err);
 
-/* Gives the optimizer the moments of training_info. It has to be of the same kind. */
+/* Gives the optimizer, which has to be of the same kind, the moments of training_info. */
 OT_API ot_status ot_take_training_state(ot_session *session, ot_error *err);
 
-/* Switches training on or off for all parameters whose name matches the glob (* ? [..]). */
+/* Switches training on or off for all weights whose name matches the glob (* ? [..]). */
 OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int trainable,
                                   ot_error *err);
 
-/* Gives the classifier that feeds the first output `classes` outputs and fresh weights. `name`
- * gets the name of the weight. OT_ERROR_UNSUPPORTED where no such layer is found. With
- * b = 1/sqrt(inputs of one output), weights and bias are uniform in [-b, b), PyTorch's default;
- * in [0, b/10) where a Relu or Clip follows, lest classes begin dead and never learn. */
+/* Replaces the last layer before the first output by a new one with `classes` outputs and random
+ * weights. *name becomes the name of its weight. OT_ERROR_UNSUPPORTED if there is no such layer.
+ * With b = 1/sqrt(inputs of one output), weights and bias are uniform in [-b, b), as in PyTorch;
+ * or in [0, b/10) if a Relu or Clip follows, because a class that starts below 0 would never
+ * learn. */
 OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **name,
                              ot_error *err);
 
 /* ---- train, evaluate, run ---- */
 
-/* What a batch gave. */
+/* Result of a step. */
 typedef struct ot_result {
-    double loss;      /* mean over the targets that count */
-    int64_t count;    /* targets that count */
-    int64_t correct;  /* cross entropy, next_token: those whose largest logit is right, of soft
-                       * targets the likeliest class; BCE: right signs */
+    double loss;      /* mean over the targets that are not ignored */
+    int64_t count;    /* number of these targets */
+    int64_t correct;  /* cross entropy, next_token: targets whose (most probable) class has the
+                       * largest logit; BCE: logits with the right sign */
 } ot_result;
 
-/* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and says what
- * memory it needs, all that counts against limits.memory_bytes, before anything runs. Steps of the
- * same shapes then allocate nothing.
+/* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and returns the
+ * memory that counts against limits.memory_bytes, before anything runs. Steps of the same shapes
+ * then allocate nothing.
  *
- * Where a training step does not fit the limit, it is divided: into the fewest micro-batches that
- * fit, as equal as possible, whose losses, gradients and random numbers are those of the whole
- * batch but for rounding, and which fill the vectors of sparse kernels (16 samples; of linear
- * layers 64, or tokens); if that does not help, the backward half computes cheap activations again,
- * which changes no bit; then micro-batches become as small as they must.
- * Where BatchNormalization trains on the statistics of the batch, which micro-batches change,
- * activations are computed again first, and a line of the log says if micro-batches were needed.
- * Steps with a loss alone are divided too; ot_run, ot_forward and steps that make gradients of
- * inputs are not. What does not fit at all is OT_ERROR_LIMIT, and the message says how many bytes
- * it takes. ot_get_memory_info tells what was chosen. Inputs count as a batch if they agree in
- * their first dimension with the first one. */
+ * If a training step does not fit the limit, these measures are tried in this order. 1. The batch
+ * is divided into as few micro-batches as possible, of nearly equal size, with at least 16 samples
+ * (or 64 samples or tokens of linear layers), which fill the SIMD registers of sparse kernels.
+ * Loss, gradients and random numbers are those of the whole batch, except for rounding. 2. Cheap
+ * activations are recomputed in the backward pass; no bit changes. 3. Micro-batches become as
+ * small as necessary. If BatchNormalization uses the statistics of the batch, which micro-batches
+ * change, measure 2 comes first, and the log says if micro-batches were needed. Evaluation steps
+ * are divided too. ot_run, ot_forward and steps that compute gradients of inputs are not. A step
+ * that does not fit at all is OT_ERROR_LIMIT, and the message says how many bytes it needs.
+ * ot_get_memory_info tells what was chosen. An input belongs to the batch if its first dimension
+ * is that of the first input. */
 OT_API ot_status ot_prepare(ot_session *session, int training, const ot_tensor *inputs, int n,
                             size_t *bytes, ot_error *err);
 
-/* Forward, loss, backward on one batch; gradients are added to those of earlier calls since the
- * last ot_optimizer_step. inputs: one a model input, in their order. target: of the type and shape
- * that the loss wants, labels of any integer type; NULL where OT_LOSS_NEXT_TOKEN needs none. Where
- * one of several micro-batches fails after others, the gradients of earlier calls are cleared too.
- */
+/* Forward, loss and backward on one batch. Gradients are added to those of earlier calls since the
+ * last ot_optimizer_step. inputs: one per input of the model, in their order. target: of the type
+ * and shape that the loss needs, labels of any integer type; NULL if OT_LOSS_NEXT_TOKEN needs
+ * none. If a micro-batch fails after another one succeeded, the gradients of earlier calls are
+ * cleared. */
 OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int n,
                                const ot_tensor *target, ot_result *result, ot_error *err);
 
-/* Clips, updates the weights with the mean of the accumulated gradients, clears them. The mean is
- * over targets that count, all alike, however they were divided into batches: three steps of 16, 16
- * and 4 targets give what one of 36 gives. A call of ot_backward counts as much as the first batch
- * of ot_train_step; without any, the mean is that over the calls.
- * Where a gradient or a moment after the step would not be finite, or a weight would grow beyond
- * 2^64, whose square is no float, it is OT_ERROR_NUMERIC: weights and moments are those of before,
- * and the gradients are still there to be looked at. */
+/* Clips the mean of the accumulated gradients, updates the weights with it, and clears the
+ * gradients. The mean is over all targets that are not ignored, however they were divided into
+ * batches: steps of 16, 16 and 4 targets give the result of one step of 36. A call of ot_backward
+ * has the weight of the first batch of ot_train_step; if there is none, the mean is over the calls.
+ * If a gradient or a new moment is not finite, or a new weight exceeds 2^64, whose square is not a
+ * float, the result is OT_ERROR_NUMERIC: weights and moments are unchanged, and the gradients can
+ * still be read. */
 OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
 
-/* Forgets what training steps have accumulated since the last ot_optimizer_step. */
+/* Clears the gradients that were accumulated since the last ot_optimizer_step. */
 OT_API ot_status ot_clear_gradients(ot_session *session, ot_error *err);
 
 /* Forward and loss in inference form: running statistics, no dropout. */
@@ -524,24 +526,24 @@ OT_API ot_status ot_eval_step(ot_session *session, const ot_tensor *inputs, int 
 OT_API ot_status ot_run(ot_session *session, const ot_tensor *inputs, int n, ot_tensor *outputs,
                         int n_outputs, ot_error *err);
 
-/* ---- a loss of the host's own ---- */
+/* ---- a loss that the program computes ---- */
 
-/* Forward in training form. outputs are views; the inputs' data must stay until ot_backward, which
- * may follow before any other call that runs something. */
+/* Forward in training form. outputs are views. The data of the inputs must stay unchanged until
+ * ot_backward, which has to come before any other call that runs a step. */
 OT_API ot_status ot_forward(ot_session *session, const ot_tensor *inputs, int n, ot_tensor *outputs,
                             int n_outputs, ot_error *err);
 
-/* Backward through the last ot_forward. gradients: of the loss with respect to each output, of its
- * type and shape; where data is NULL, none arrives. Gradients of weights are added up as by
- * ot_train_step, and ot_optimizer_step takes their mean over the calls. */
+/* Backward through the last ot_forward. gradients: the gradient of the loss with respect to each
+ * output, of its type and shape; data is NULL for a zero gradient. Gradients of weights are
+ * accumulated as by ot_train_step, and ot_optimizer_step uses their mean over the calls. */
 OT_API ot_status ot_backward(ot_session *session, const ot_tensor *gradients, int n,
                              ot_error *err);
 
-/* Says whether ot_train_step and ot_backward compute the gradient of input i, a float one. */
+/* Sets whether ot_train_step and ot_backward compute the gradient of input i, a float input. */
 OT_API ot_status ot_want_input_gradient(ot_session *session, int i, int wanted, ot_error *err);
 
-/* The gradient of input i that the last of these calls has made: a view, valid until the session's
- * next call. data is NULL where the loss does not depend on the input. */
+/* The gradient of input i from the last of these calls: a view, valid until the session's next
+ * call. data is NULL if the loss does not depend on the input. */
 OT_API ot_status ot_get_input_gradient(const ot_session *session, int i, ot_tensor *gradient,
                                        ot_error *err);
 
@@ -549,22 +551,22 @@ OT_API ot_status ot_get_input_gradient(const ot_session *session, int i, ot_tens
 
 enum { OT_SLOPE_LEVELS = 4 };
 
-/* How a random combination of one node's outputs changes when one of its inputs moves by h along a
- * direction of a few elements, divided by h; and what the node's gradients say. Level k has the
- * step h / 4^k, where h is 1/64 of the moved elements or more. */
+/* Finite differences of a random combination of one node's outputs, along a direction of a few
+ * elements of one of its inputs, and the node's gradient along it. The step of level k is h / 4^k,
+ * where h is at least 1/64 of the moved elements. */
 typedef struct ot_slopes {
-    const char *op, *node; /* as of ot_profile_step */
-    const char *input;     /* the value that moves */
+    const char *op, *node; /* as op and name of ot_profile_step */
+    const char *input;     /* the value that is moved */
     double gradient;       /* along the direction */
-    double size;           /* sum of the absolute values that it is the sum of */
+    double size;           /* sum of the absolute values of the terms of `gradient` */
     double left[OT_SLOPE_LEVELS], right[OT_SLOPE_LEVELS];
-    double noise[OT_SLOPE_LEVELS]; /* how far rounding may have moved a slope */
+    double noise[OT_SLOPE_LEVELS]; /* bound on the rounding error of a slope */
 } ot_slopes;
 
-/* Forward in training form; then calls write(context, slopes) a few times for each node and each of
- * its inputs that has a gradient, in the order in which nodes run: what leads from a trainable
- * weight, or an input whose gradient is wanted, to an output; nodes that round are left out, for
- * their gradient passes straight through. Weights and gradients stay. */
+/* Forward in training form; then calls write(context, slopes) a few times for each input that has a
+ * gradient, of each node between a trainable weight (or an input whose gradient is wanted) and an
+ * output, in the order in which nodes run. Nodes that round are left out, because their gradient
+ * passes straight through. Weights and gradients are unchanged. */
 typedef void ot_slopes_fn(void *context, const ot_slopes *slopes);
 OT_API ot_status ot_measure_gradients(ot_session *session, const ot_tensor *inputs, int n,
                                       ot_slopes_fn *write, void *context, ot_error *err);
@@ -576,66 +578,66 @@ OT_API double ot_gradient_norm(const ot_session *session); /* of the last optimi
 typedef struct ot_memory_info {
     size_t weights;   /* values and patterns */
     size_t gradients; /* of trainable parameters */
-    size_t moments;   /* the optimizer's */
+    size_t moments;   /* of the optimizer */
     size_t plan;      /* the largest plan: activations, their gradients, workspaces */
     int64_t parts;      /* micro-batches in which the plan of the last call runs; 1: undivided */
-    int64_t recomputed; /* activations that it computes again instead of keeping them */
+    int64_t recomputed; /* activations that it recomputes instead of storing them */
 } ot_memory_info;
 
 OT_API void ot_get_memory_info(const ot_session *session, ot_memory_info *info);
 
-/* Describes the plan of the last ot_prepare, a line a step, through `write`: shapes, layout,
- * kernel, predicted milliseconds of products, and measured ones where ot_set_profile was on. */
+/* Describes the plan of the last ot_prepare through `write`, one line per step: shapes, layout,
+ * kernel, predicted milliseconds of products, and measured ones if ot_set_profile is on. */
 typedef void ot_write_fn(void *context, const char *line);
 OT_API ot_status ot_print_plan(const ot_session *session, ot_write_fn *write, void *context,
                                ot_error *err);
 
-/* Type and shape of the target that the plan of the last ot_prepare or step wants; data is NULL.
- * OT_ERROR_STATE where that plan has no loss. */
+/* Type and shape of the target for the plan of the last ot_prepare or step; data is NULL.
+ * OT_ERROR_STATE if that plan has no loss. */
 OT_API ot_status ot_get_target(const ot_session *session, ot_tensor *target, ot_error *err);
 
-/* Where the time of steps went: a line of ot_print_plan's, or the optimizer. */
+/* Time of one line of ot_print_plan, or of the optimizer. */
 typedef struct ot_profile_step {
     const char *what;     /* "forward", "loss", "backward", "backward weight", "again" (forward
                            * in the backward half), "add", "zero", "collect", "optimizer" */
     const char *op;       /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
     const char *name;     /* of the node, or of the value */
     const char *kernel;   /* as "spmm avx512"; "" for plain loops */
-    double flops;         /* useful ones of one call; 0 where the operator does not say */
-    double bytes;         /* of the tensors that one call reads or writes, each counted once */
+    double flops;         /* of one call, counting nonzeros only; 0: unknown */
+    double bytes;         /* of the tensors that one call reads or writes */
     double seconds;       /* of all calls together */
     int64_t calls;
 } ot_profile_step;
 
-/* Switches the clocks on or off and forgets what they have counted. While they run, the backward
- * pass of a product is done in two parts, or clocks run inside of it, so that the gradient of its
- * weight ("backward weight") can be told from that of its input ("backward"); results are the same.
- */
+/* Switches profiling on or off and resets the times. While it is on, the two gradients of a product
+ * are computed one after the other, or timed inside the product, so that that of its weight
+ * ("backward weight") and that of its input ("backward") are separate; results are the same. */
 OT_API void ot_set_profile(ot_session *session, int on);
 
-/* Calls step(context, s) for each step of the plan that was used last, in order, then for the
- * optimizer. The strings live as long as the plan. */
+/* Calls step(context, s) for each step of the last used plan, in order, then for the optimizer. The
+ * strings live as long as the plan. */
 typedef void ot_profile_fn(void *context, const ot_profile_step *step);
 OT_API ot_status ot_get_profile(const ot_session *session, ot_profile_fn *step, void *context,
                                 ot_error *err);
 
-/* A permutation of 0..n-1 that depends on seed and epoch alone. */
+/* A permutation of 0..n-1 that depends only on seed and epoch. */
 OT_API void ot_permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t *index);
 
 /* ---- files ---- */
 
-/* A key and a string that a checkpoint carries for its host: data cursor, best metric, ... */
+/* A key and a string that a checkpoint stores for the program: position in the data, best metric.
+ */
 typedef struct ot_note {
     const char *key;
     const char *value;
 } ot_note;
 
-/* Weights, patterns, optimizer, counters and the host's notes in one safetensors file, written
- * beside the target and renamed over it when it is on disk. */
+/* Writes weights, patterns, optimizer, counters and the program's notes into one safetensors file,
+ * by way of a temporary file that is renamed when it is on disk. */
 OT_API ot_status ot_save_checkpoint(const ot_session *session, const char *path,
                                     const ot_note *notes, int n, ot_error *err);
 
-/* All or nothing. Calls note(context, key, value) for each of the host's notes after success. */
+/* Loads all or nothing. Calls note(context, key, value) for each note after success. */
 typedef void ot_note_fn(void *context, const char *key, const char *value);
 OT_API ot_status ot_load_checkpoint(ot_session *session, const char *path, ot_note_fn *note,
                                     void *context, ot_error *err);
@@ -656,21 +658,21 @@ typedef struct ot_export_options {
     size_t size;             /* sizeof(ot_export_options), or 0 */
     ot_export_sparse sparse; /* how weights with a pattern are written */
     ot_export_form form;     /* of BatchNormalization and Dropout nodes */
-    int training_info;       /* write loss and optimizer, with its state, as training_info; 0: the
-                              * file's own, if it has any, stays as it is */
+    int training_info;       /* 1: write loss and optimizer with its state as training_info; 0:
+                              * leave the training_info of the file as it is */
     int reserved;            /* 0 */
 } ot_export_options;
 
 /* Writes the model with its present weights: the same graph, names, opset, metadata and unknown
- * fields; atomic like a checkpoint. Before the rename the file is read as ot_open reads it, and
- * every value is compared: what does not read back is OT_ERROR_IO, and the old file stays. Data
- * that stood in other files, and all large ones where the model is larger than 2 GiB, go to a data
- * file beside path, NAME.DIGEST.data; the data file of the model that was there is removed. */
+ * fields; atomic like a checkpoint. Before the rename the file is read as by ot_open, and every
+ * value is compared; if one differs, the result is OT_ERROR_IO, and the old file stays. External
+ * data, and all large tensors of a model above 2 GiB, go to a data file NAME.DIGEST.data in the
+ * same folder; the data file of the old model is removed. */
 OT_API ot_status ot_export_onnx(const ot_session *session, const char *path,
                                 const ot_export_options *options, ot_error *err);
 
-/* Says at the start of a run what ot_export_onnx would refuse at its end: the same checks, and no
- * file. */
+/* Makes the checks of ot_export_onnx without writing a file: at the start of a run it tells whether
+ * the export at the end will work. */
 OT_API ot_status ot_check_export(const ot_session *session, const ot_export_options *options,
                                  ot_error *err);
 

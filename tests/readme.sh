@@ -7,10 +7,12 @@ mkdir build
 ln -s "$TRAIN" build/onnx-train
 ln -s "$SOURCE/examples" examples
 
-# Output with numbers, the instruction set and runs of blanks made equal.
+# Output with numbers, the instruction set and runs of blanks made equal, without the progress
+# lines that a slow machine prints.
 shape() {
-    sed -E -e '/^epoch=/d' -e 's/[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/N/g' -e 's/generic|avxN/ISA/' -e 's/ +/ /g' \
-        -e 's/ \*best$//' -e 's/(^| )best .*/best/' -e 's/ $//' "$1"
+    sed -E -e '/^epoch=/d' -e 's/[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/N/g' \
+        -e 's/generic|avxN/ISA/' -e 's/ +/ /g' -e 's/ \*best$//' \
+        -e 's/(^| )best .*/best/' -e 's/ $//' "$1"
 }
 awk '/^## A first session/ { inside = 1; next } /^## / { inside = 0 }
      inside && /^    / { print substr($0, 5) }
