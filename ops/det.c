@@ -24,7 +24,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (s->size > 1024)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "a matrix of %lld rows", (long long)s->size);
     n->forward_scratch_size = n->backward_scratch_size =
-        (size_t)ot_pool_workers(n->pool) * (size_t)(s->size * s->size) * sizeof(double);
+        (size_t)n->workers * (size_t)(s->size * s->size) * sizeof(double);
     n->flops = 2.0 / 3 * (double)s->matrices * pow((double)s->size, 3);
     return ot_op_set(n, n->y[0], OT_FLOAT, x->rank - 2, x->dim, err);
 }

@@ -13,8 +13,7 @@
  *  - prepare reads the shapes (and layout) of x, sets type, rank and dim of every y, and asks for
  *    scratch and save memory. The layout of y was set by the plan before: rows, or lanes if
  *    op->lanes said so; then x[i] is in lanes too (weights and constants excepted).
- *  - x[i]->data is readable in prepare only if role is CONST or PARAM; only CONST values may
- *    decide a shape.
+ *  - x[i]->data is readable in prepare only if role is CONST.
  *  - Data moves in parallel only through ot_parallel_for, cut by shape. Each output element is
  *    reduced in one fixed order.
  */
@@ -89,7 +88,8 @@ struct op_node {
     void *work, *save, *scratch; /* work: NULL where its size is 0 */
 
     const struct kernels *kernels;
-    struct pool *pool;
+    struct pool *pool; /* for forward and backward alone */
+    int workers; /* the most that a pool may have: prepare sizes scratch memory for them */
     struct arena *arena; /* for prepare: lives as long as the plan */
     const struct step_context *context;
 

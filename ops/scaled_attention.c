@@ -176,7 +176,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->room = (s->room + 15) / 16 * 16;
     if (s->keep) n->save_size = (size_t)s->matrices * p * sizeof(float);
     n->forward_scratch_size = n->backward_scratch_size =
-        (size_t)ot_pool_workers(n->pool) * s->room * sizeof(float);
+        (size_t)n->workers * s->room * sizeof(float);
     n->flops = 2.0 * (double)s->matrices * (double)p * (double)(s->q.features + s->v.features);
     n->kernel = "dnnl gemm";
     return OT_OK;
@@ -216,7 +216,7 @@ static void find_angles(const struct op_node *n, struct desk *d, int64_t m) {
 }
 
 static void clear_desks(struct op_node *n) {
-    for (int w = 0; w < ot_pool_workers(n->pool); w++) {
+    for (int w = 0; w < n->workers; w++) {
         const struct desk d = desk_of(n, w);
         d.key[0] = d.key[1] = 0;
     }

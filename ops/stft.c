@@ -64,7 +64,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
     n->flops = (double)(x->dim[0] * s->frames) * ot_fourier_flops(&s->fourier);
     n->forward_scratch_size =
-        (size_t)(BUFFERS * size * ot_pool_workers(n->pool)) * sizeof(struct number);
+        (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
 }

@@ -203,7 +203,7 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
     s->op.name = "Conv";
     s->node.name = l->name;
     s->n = (struct op_node){.op = &s->op, .node = &s->node, .arena = &s->arena, .pool = pool,
-                            .kernels = ot_kernels_at(o->isa)};
+                            .workers = ot_pool_workers(pool), .kernels = ot_kernels_at(o->isa)};
     if (ot_pattern_new(NULL, l->m, cols, false, position, nnz, NULL, &s->pattern, &err) ||
         ot_sparse_prepare(&s->n, s->pattern, &shape, lanes, OT_SPARSE_DATA | OT_SPARSE_WEIGHT,
                           &s->product, &forward, &backward, &err) ||

@@ -188,7 +188,8 @@ static ot_status build(struct case_run *r, void *const *data, ot_error *err) {
             bool small = ot_shape_count(x->dim, x->rank, 1 << 24, &count);
             x->data = block(r, small ? ot_bytes(x) : 64);
             if (!x->data) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
-            if (small) load(x, data[i]);
+            if (small && x->role == OT_ROLE_CONST) load(x, data[i]);
+            if (small && x->role == OT_ROLE_PARAM) memset(x->data, POISON, ot_bytes(x));
         }
     }
     for (int i = 0; i < c->n_out; i++)
@@ -211,7 +212,7 @@ static ot_status build(struct case_run *r, void *const *data, ot_error *err) {
     n->batch_to = c->batch_to;
     n->plan = ot_block_alloc(&r->plan.allocator, 1, c->op->plan_size ? c->op->plan_size : 1);
     n->kernels = r->config.kernels;
-    n->pool = r->config.pool;
+    n->workers = ot_pool_workers(r->config.pool);
     n->arena = &r->plan;
     r->context = (struct step_context){.seed = 42, .step = 7};
     n->context = &r->context;
@@ -314,6 +315,7 @@ static ot_status allocate(struct case_run *r, ot_error *err) {
         share_gradients(r);
     }
     n->more = r->more;
+    n->pool = r->config.pool;
     n->save = block(r, n->save_size);
     r->scratch_forward = block(r, n->forward_scratch_size);
     r->scratch_backward = block(r, n->backward_scratch_size);
@@ -364,7 +366,7 @@ ot_status ot_case_copy(const struct case_run *from, struct pool *pool, struct ca
     copy->n.dx = copy->dx;
     copy->n.dy = copy->dy;
     copy->n.context = &copy->context;
-    copy->n.pool = pool;
+    copy->config.pool = pool;
     copy->n.work = NULL;
     ot_status status = ok ? allocate(copy, err) : OT_ERROR_NO_MEMORY;
     if (!status) status = ot_op_open(&copy->n, &copy->arena, err);

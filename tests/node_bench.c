@@ -77,6 +77,7 @@ struct op_node *new_node(struct bench *b, const char *op, const struct attr *att
     n->plan = take(b, 1, n->op->plan_size);
     n->kernels = ot_kernels_at(0);
     n->pool = b->pool;
+    n->workers = ot_pool_workers(b->pool);
     n->arena = &b->arena;
     n->context = &b->context;
     for (int i = 0; i < n_in; i++)

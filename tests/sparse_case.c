@@ -97,7 +97,7 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
     l->op.name = "Conv";
     l->node.name = c->name;
     l->n = (struct op_node){.op = &l->op, .node = &l->node, .arena = &l->arena, .pool = pool,
-                            .kernels = kernels};
+                            .workers = ot_pool_workers(pool), .kernels = kernels};
     ot_error err = {OT_OK, ""};
     if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes > 1 ? c->lanes : 0,
                           OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER, &l->product,

@@ -3,9 +3,9 @@
  *
  * For each case of each operator, in rows and in lanes, with and without patterns: a node is
  * prepared, in memory that is read-only from then on, and never run. Its tensors become garbage.
- * Two copies of it, with pools, tensors and work memory of their own and with different inputs, run
- * in turns, then in two threads, and come to the bits that each comes to alone. Weights are others
- * than in prepare, which must not have read them.
+ * Two copies of it, with tensors, work memory and pools of their own (one of fewer threads), and
+ * with different inputs and weights, run in turns, then in two threads, and come to the bits that
+ * each comes to alone.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -337,7 +337,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     ready = !sigaction(SIGSEGV, &action, NULL);
     for (int i = 0; i < COPIES; i++)
-        ready = ready && !ot_pool_new(NULL, 2, NULL, NULL, &pool[i], &err);
+        ready = ready && !ot_pool_new(NULL, COPIES - i, NULL, NULL, &pool[i], &err);
     for (int i = 0; ready && ot_op_at(i); i++) {
         const struct op *op = ot_op_at(i);
         if (argc > 1 && strcmp(argv[1], op->name)) continue;

@@ -137,7 +137,7 @@ static int64_t room(const struct job *job) {
 
 void ot_depthwise_prepare(struct op_node *n, const struct conv_shape *s) {
     const struct job job = job_of(n, s);
-    const size_t workers = (size_t)ot_pool_workers(n->pool);
+    const size_t workers = (size_t)n->workers;
     n->kernel = "depthwise";
     n->flops = 2.0 * (double)ot_elements(n->x[1]) * (double)(s->n * s->oh * s->ow);
     n->forward_scratch_size = workers * (size_t)forward_room(&job) * sizeof(float);

@@ -22,8 +22,8 @@ int ot_dnnl_block(void);
 enum { OT_DENSE_DX = 1, OT_DENSE_DW = 2, OT_DENSE_DB = 4 };
 
 /* Makes the primitives for x [n,c,h,w], W [m,c/groups,kh,kw], y [n,m,oh,ow]; n, c, m >= 1. want:
- * OT_DENSE_ bits of the gradients that backward will be asked for. Sets both scratch sizes, for the
- * workers of n's pool, and asks for work memory. Memory of the object itself comes from n's arena;
+ * OT_DENSE_ bits of the gradients that backward will be asked for. Sets both scratch sizes, for
+ * n->workers, and asks for work memory. Memory of the object itself comes from n's arena;
  * ot_dense_conv_free returns what oneDNN holds. */
 ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, bool bias,
                             unsigned want, const struct dense_conv **conv,

@@ -176,7 +176,7 @@ size_t ot_dnnl_whole_bytes(const struct dense_conv *c, int kind) {
 /* Scratch: [packed W] [whole images] [partial dW and db, one a piece] [a part for each worker]. */
 static void count_scratch(const struct op_node *n, struct dense_conv *c, size_t *forward,
                           size_t *backward) {
-    const size_t workers = (size_t)ot_pool_workers(n->pool);
+    const size_t workers = (size_t)n->workers;
     const struct cut *weights = &c->cut[WEIGHTS];
     for (int kind = FORWARD; kind < PASSES; kind++) {
         size_t *most = &c->worker_bytes[kind != FORWARD];

@@ -52,7 +52,7 @@ void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const 
 }
 
 bool ot_sparse_is_joint(const struct op_node *n, const struct sparse_product *p) {
-    const int64_t workers = ot_pool_workers(n->pool); /* a share is one worker's */
+    const int64_t workers = n->workers; /* a share is one worker's */
     return p->joint && workers <= p->shares && !ot_sparse_uneven(p->shares, workers);
 }
 

@@ -54,7 +54,7 @@ struct sparse_product;
 /* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want:
  * which of dx and (dvalue, dbias) will be asked for. n gives arena, pool, kernels; lanes is x's L,
  * a multiple of 16, or 0 where x is in rows. Sets *forward_scratch and *backward_scratch in bytes,
- * for the workers of n's pool, and asks for work memory of n. Everything belongs to n's arena. */
+ * for n->workers, and asks for work memory of n. Everything belongs to n's arena. */
 ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
                             const struct sparse_product **product, size_t *forward_scratch,

@@ -14,7 +14,7 @@ bool ot_sparse_uneven(int64_t tasks, int64_t workers) {
 
 int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items,
                     int64_t least) {
-    const int64_t workers = ot_pool_workers(n->pool);
+    const int64_t workers = n->workers;
     int tasks = least < s->chunks && !ot_stream_packed(s) ? (int)least : s->chunks;
     while (tasks < s->chunks && ot_sparse_uneven(items * tasks, workers)) tasks++;
     return tasks;

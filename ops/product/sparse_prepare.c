@@ -102,7 +102,7 @@ static void joint_memory(struct sparse_product *p) {
 static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
                        size_t *backward, ot_error *err) {
     const struct stream *f = &p->forward;
-    const size_t workers = (size_t)ot_pool_workers(n->pool);
+    const size_t workers = (size_t)n->workers;
     worker_memory(p, f, want & OT_SPARSE_WEIGHT ? f->rows : 0);
     worker_memory(p, &p->backward, 0);
     if (p->joint) joint_memory(p);

@@ -167,7 +167,7 @@ void ot_sparse_weight(struct op_node *n, const struct sparse_product *p, const f
                              .dbias = dbias, .data = data};
     struct joint_time time[OT_SPARSE_SHARES] = {0};
     if (data && n->weight_share) job.time = time;
-    job.sums = ot_sparse_worker(p, scratch, ot_pool_workers(n->pool));
+    job.sums = ot_sparse_worker(p, scratch, n->workers);
     if (p->lanes) {
         job.tasks = ot_sparse_tasks(n, s, p->shares, s->nnz / RESIDENT + 1);
         ot_parallel_for(n->pool, p->shares * job.tasks, weight_task, &job);

@@ -18,7 +18,9 @@ void ot_const_end(struct const_work *e) { ot_arena_free(&e->arena); }
 
 bool ot_const_run(struct const_work *e, int k, struct tensor *const *x, struct tensor **y) {
     const struct node *node = &e->compiler->model->graph->node[k];
-    struct plan p = {.request = {.kind = OT_PLAN_RUN, .kernels = e->kernels},
+    struct plan p = {.request = {.kind = OT_PLAN_RUN,
+                                 .kernels = e->kernels,
+                                 .workers = ot_pool_workers(e->compiler->pool)},
                      .compiler = *e->compiler};
     struct plan_node *pn = ot_node_new(&p, &e->arena, ot_op_of(node), node, k);
     if (!pn) return false;
