@@ -120,7 +120,7 @@ ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
     const struct conv_shape *s = &v->s;
     const size_t taps = (size_t)s->kh + (size_t)s->kw;
     struct backward_memory m;
-    m.z = ot_block_alloc(al, (size_t)nnz, sizeof *m.z);
+    m.z = ot_block_alloc_dirty(al, (size_t)nnz, sizeof *m.z);
     m.count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *m.count);
     m.residue = ot_block_alloc(al, taps, sizeof *m.residue);
     m.number = ot_block_alloc(al, taps, sizeof *m.number);

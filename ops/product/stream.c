@@ -35,19 +35,30 @@ static bool find_live(struct stream *s, const struct kernels *k, struct arena *a
 
 /* ---- chunks and order ---- */
 
+/* Where a panel has a channel. */
+struct channel_place {
+    int32_t panel, offset;
+};
+
+/* A nonzero in the order of the lists. */
+struct placed {
+    int32_t row, slot, offset;
+};
+
 struct builder {
     struct stream *s;
     const struct nonzero *nonzero;
     int nnz;
-    int64_t tiles;    /* of all blocks */
-    int32_t *index;   /* channel -> live channel */
-    int lists;        /* chunks * panels * planes */
-    int32_t *from;    /* lists + 1: where the order of a list begins */
-    int32_t *order;   /* nonzeros by list, then row */
-    int32_t *segment; /* per row of a list: where it begins in order */
-    int32_t *sorted;  /* segments by length */
-    int32_t *visits;  /* per plane and row: lists that have it and come later */
-    bool *begun;      /* per plane and row: an earlier list has it */
+    int64_t tiles;               /* of all blocks */
+    int32_t *index;              /* channel -> live channel */
+    struct channel_place *place; /* per channel */
+    int lists;                   /* chunks * panels * planes */
+    int32_t *from;               /* lists + 1: where the order of a list begins */
+    struct placed *placed;       /* nonzeros by list, then row */
+    int32_t *segment;            /* per row of a list: where it begins in placed */
+    int32_t *sorted;             /* segments by length */
+    int32_t *visits;             /* per plane and row: lists that have it and come later */
+    bool *begun;                 /* per plane and row: an earlier list has it */
 };
 
 /* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
@@ -71,17 +82,25 @@ static bool cut_rows(const struct builder *b, struct arena *arena) {
     return true;
 }
 
+static void find_places(struct builder *b, int channels) {
+    const struct stream *s = b->s;
+    for (int c = 0; c < channels; c++)
+        b->place[c] = (struct channel_place){
+            b->index[c] / s->width, (int32_t)((size_t)(b->index[c] % s->width) * s->channel_size)};
+}
+
 /* Counting sort of the nonzeros into the lists. */
-static void sort_lists(struct builder *b) {
+static void sort_lists(struct builder *b, const int32_t *line, const int32_t *column) {
     struct stream *s = b->s;
     for (int pass = 0; pass < 2; pass++) {
         for (int k = 0, chunk = 0; k < b->nnz; k++) {
             const struct nonzero *z = &b->nonzero[k];
+            const struct channel_place at = b->place[z->channel];
             while (z->row >= s->chunk_row[chunk + 1]) chunk++;
-            int panel = b->index[z->channel] / s->width;
-            int list = (chunk * s->panels + panel) * s->planes + z->plane;
+            const int list = (chunk * s->panels + at.panel) * s->planes + z->plane;
             if (pass)
-                b->order[b->from[list]++] = k;
+                b->placed[b->from[list]++] =
+                    (struct placed){z->row, z->slot, at.offset + line[z->i] + column[z->j]};
             else
                 b->from[list + 1]++;
         }
@@ -92,13 +111,16 @@ static void sort_lists(struct builder *b) {
     b->from[0] = 0;
 }
 
-static int row_at(const struct builder *b, int i) { return b->nonzero[b->order[i]].row; }
+static int row_at(const struct builder *b, int i) { return b->placed[i].row; }
 
 /* Segments (rows) of a list; segment[n] is its end. */
 static int find_segments(struct builder *b, int list) {
     int n = 0;
-    for (int i = b->from[list]; i < b->from[list + 1]; i++)
-        if (i == b->from[list] || row_at(b, i) != row_at(b, i - 1)) b->segment[n++] = i;
+    for (int i = b->from[list], row = -1; i < b->from[list + 1]; i++) {
+        b->segment[n] = i;
+        n += row_at(b, i) != row;
+        row = row_at(b, i);
+    }
     b->segment[n] = b->from[list + 1];
     return n;
 }
@@ -135,23 +157,19 @@ static int emit_empty(struct builder *b, int chunk, int plane, int rows, int ent
     return rows;
 }
 
-static int emit_list(struct builder *b, int n, int plane, int rows, int *entries,
-                     const int32_t *line, const int32_t *column) {
+static int emit_list(struct builder *b, int n, int plane, int rows, int *entries) {
     struct stream *s = b->s;
     for (int i = 0; i < n; i++) {
         int segment = b->sorted[i], row = row_at(b, b->segment[segment]);
         size_t at = (size_t)plane * (size_t)s->rows + (size_t)row;
         s->row[rows] = row << OT_ROW_SHIFT | (b->begun[at] ? 0 : OT_ROW_FIRST) |
                        (--b->visits[at] ? 0 : OT_ROW_LAST);
-        s->at[rows] = s->slot ? *entries : b->nonzero[b->order[b->segment[segment]]].slot;
+        s->at[rows] = s->slot ? *entries : b->placed[b->segment[segment]].slot;
         s->ptr[rows++] = *entries;
         b->begun[at] = true;
         for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
-            const struct nonzero *z = &b->nonzero[b->order[o]];
-            size_t live = (size_t)b->index[z->channel] % (size_t)s->width;
-            if (s->slot) s->slot[*entries] = z->slot;
-            s->offset[(*entries)++] =
-                (int32_t)(live * s->channel_size) + line[z->i] + column[z->j];
+            if (s->slot) s->slot[*entries] = b->placed[o].slot;
+            s->offset[(*entries)++] = b->placed[o].offset;
         }
     }
     return rows;
@@ -190,18 +208,17 @@ static bool in_slot_order(const struct builder *b) {
     return b->s->planes == 1 && b->tiles < FEW && !b->s->often;
 }
 
-static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
-                 const int32_t *column) {
+static bool emit(struct builder *b, struct arena *arena) {
     struct stream *s = b->s;
     const size_t total = count_visits(b);
     s->list = ot_arena_alloc(arena, (size_t)b->lists + 1, sizeof *s->list);
-    s->row = ot_arena_alloc(arena, total, sizeof *s->row);
-    s->ptr = ot_arena_alloc(arena, total + 1, sizeof *s->ptr);
-    s->at = ot_arena_alloc(arena, total, sizeof *s->at);
-    s->offset = ot_arena_alloc(arena, (size_t)b->nnz + 1, sizeof *s->offset);
+    s->row = ot_arena_alloc_dirty(arena, total, sizeof *s->row);
+    s->ptr = ot_arena_alloc_dirty(arena, total + 1, sizeof *s->ptr);
+    s->at = ot_arena_alloc_dirty(arena, total, sizeof *s->at);
+    s->offset = ot_arena_alloc_dirty(arena, (size_t)b->nnz + 1, sizeof *s->offset);
     if (!s->list || !s->row || !s->ptr || !s->at || !s->offset) return false;
     if (!in_slot_order(b)) {
-        s->slot = ot_arena_alloc(arena, (size_t)b->nnz, sizeof *s->slot);
+        s->slot = ot_arena_alloc_dirty(arena, (size_t)b->nnz, sizeof *s->slot);
         if (!s->slot) return false;
     }
     int rows = 0, entries = 0;
@@ -211,7 +228,7 @@ static bool emit(struct builder *b, struct arena *arena, const int32_t *line,
         if (panel == 0) rows = emit_empty(b, i / s->planes / s->panels, plane, rows, entries);
         int n = find_segments(b, i);
         order_segments(b, n);
-        rows = emit_list(b, n, plane, rows, &entries, line, column);
+        rows = emit_list(b, n, plane, rows, &entries);
     }
     s->list[b->lists] = rows;
     s->ptr[rows] = entries;
@@ -274,9 +291,10 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     status = OT_ERROR_NO_MEMORY;
     b.lists = s->chunks * s->panels * s->planes;
     b.from = ot_block_alloc(al, (size_t)b.lists + 1, sizeof *b.from);
-    b.order = ot_block_alloc(al, (size_t)nnz, sizeof *b.order);
-    b.segment = ot_block_alloc(al, (size_t)s->rows + 1, sizeof *b.segment);
-    b.sorted = ot_block_alloc(al, (size_t)s->rows, sizeof *b.sorted);
+    b.place = ot_block_alloc_dirty(al, (size_t)s->channels, sizeof *b.place);
+    b.placed = ot_block_alloc_dirty(al, (size_t)nnz, sizeof *b.placed);
+    b.segment = ot_block_alloc_dirty(al, (size_t)s->rows + 1, sizeof *b.segment);
+    b.sorted = ot_block_alloc_dirty(al, (size_t)s->rows, sizeof *b.sorted);
     b.visits = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.visits);
     b.begun = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.begun);
     const size_t plane = s->flat.plane, line_runs = (size_t)s->columns.runs * plane;
@@ -284,16 +302,19 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     line = distances(&s->lines, al, tap_y, taps_y, line_runs,
                      flat ? (size_t)s->flat.pitch : (size_t)s->columns.length * OT_UNIT);
     column = distances(&s->columns, al, tap_x, taps_x, plane, flat ? 1 : OT_UNIT);
-    if (!b.from || !b.order || !b.segment || !b.sorted || !b.visits || !b.begun || !line || !column)
+    if (!b.from || !b.place || !b.placed || !b.segment || !b.sorted || !b.visits || !b.begun ||
+        !line || !column)
         goto done;
-    sort_lists(&b);
-    if (emit(&b, arena, line, column)) status = OT_OK;
+    find_places(&b, s->channels);
+    sort_lists(&b, line, column);
+    if (emit(&b, arena)) status = OT_OK;
 done:
     if (status) ot_fail(err, status, "out of memory for a sparse product");
 out:
     ot_block_free(al, b.index);
     ot_block_free(al, b.from);
-    ot_block_free(al, b.order);
+    ot_block_free(al, b.place);
+    ot_block_free(al, b.placed);
     ot_block_free(al, b.segment);
     ot_block_free(al, b.sorted);
     ot_block_free(al, b.visits);
