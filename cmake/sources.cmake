@@ -143,6 +143,7 @@ set(RUNTIME_SOURCES
   runtime/compile/attention_place.c
   runtime/compile/autodiff.c
   runtime/compile/compile.c
+  runtime/compile/const_value.c
   runtime/compile/fuse.c
   runtime/compile/gradient.c
   runtime/compile/inputs.c
@@ -151,6 +152,8 @@ set(RUNTIME_SOURCES
   runtime/compile/layout.c
   runtime/compile/lifetimes.c
   runtime/compile/lower.c
+  runtime/compile/masked.c
+  runtime/compile/masked_find.c
   runtime/compile/missed.c
   runtime/compile/moved.c
   runtime/compile/node.c
@@ -176,15 +179,12 @@ set(RUNTIME_SOURCES
   runtime/loss/choice.c
   runtime/loss/loss.c
   runtime/loss/run.c
-  runtime/model/const_value.c
   runtime/model/feature.c
   runtime/model/gradient_fault.c
   runtime/model/logits.c
   runtime/model/loop.c
   runtime/model/made_up.c
   runtime/model/mask.c
-  runtime/model/masked.c
-  runtime/model/masked_find.c
   runtime/model/match.c
   runtime/model/model.c
   runtime/model/moved.c

@@ -7,9 +7,9 @@
 
 #include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
+#include "runtime/compile/masked.h"
 #include "runtime/info/training.h"
 #include "runtime/model/loop.h"
-#include "runtime/model/masked.h"
 
 enum { PLANS_KEPT = 16 };
 

@@ -7,7 +7,7 @@
  *     takes have structure. Pruning tools leave vectors alone, and nothing is won there.
  *   - A weight that the file spells as a sparse tensor has its entries for slots, however many.
  *   - A weight that the graph multiplies by a tensor of zeros and ones, or selects by one, has the
- *     ones for slots; zeros of the weight under a one are values (runtime/model/masked.h).
+ *     ones for slots; zeros of the weight under a one are values (runtime/compile/masked.h).
  *   - Else zeros are structure where they are a tenth of the weight or more, -0.0 counted: pruning
  *     for less wins neither time nor memory, while rounding to zero, padded rows of embeddings and
  *     features that were never seen leave a few in dense weights.

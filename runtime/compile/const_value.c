@@ -1,6 +1,6 @@
 /* const_value.c - runs operators on constants while a model is opened: without a plan, and only
  * such that take time in proportion to what they make. */
-#include "runtime/model/const_value.h"
+#include "runtime/compile/const_value.h"
 
 #include <stdlib.h>
 #include <string.h>

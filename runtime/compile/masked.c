@@ -1,10 +1,10 @@
 /* masked.c - folds masks in two passes over the nodes: the first finds them (masked_find.c), the
  * second follows what of each weight is let through to those who use it. */
-#include "runtime/model/masked.h"
+#include "runtime/compile/masked.h"
 
 #include "ops/op.h"
 #include "runtime/base/pattern.h"
-#include "runtime/model/masked_parts.h"
+#include "runtime/compile/masked_parts.h"
 
 /* ---- the second pass ---- */
 

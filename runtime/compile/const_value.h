@@ -1,6 +1,6 @@
 /* const_value.h - values that are made of constants alone, computed before there is a plan. */
-#ifndef OT_MODEL_CONST_VALUE_H
-#define OT_MODEL_CONST_VALUE_H
+#ifndef OT_COMPILE_CONST_VALUE_H
+#define OT_COMPILE_CONST_VALUE_H
 
 #include "runtime/compile/plan.h"
 

@@ -12,8 +12,8 @@
  * the mask, and what W holds where the mask is closed. A mask that lets less through than another
  * use of W stays an operator, whose gradient is masked by itself. No mask is trained.
  */
-#ifndef OT_MODEL_MASKED_H
-#define OT_MODEL_MASKED_H
+#ifndef OT_COMPILE_MASKED_H
+#define OT_COMPILE_MASKED_H
 
 #include "runtime/compile/plan.h"
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "ops/op.h"
-#include "runtime/model/masked_parts.h"
+#include "runtime/compile/masked_parts.h"
 
 /* ---- what a node does with elements of a weight ---- */
 

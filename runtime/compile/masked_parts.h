@@ -1,11 +1,11 @@
 /* masked_parts.h - what masked.c and masked_find.c share. */
-#ifndef OT_MODEL_MASKED_PARTS_H
-#define OT_MODEL_MASKED_PARTS_H
+#ifndef OT_COMPILE_MASKED_PARTS_H
+#define OT_COMPILE_MASKED_PARTS_H
 
 #include <string.h>
 
 #include "onnx/import.h"
-#include "runtime/model/const_value.h"
+#include "runtime/compile/const_value.h"
 
 /* A node that lets some elements of input `input` through, and zeros elsewhere. */
 struct masking {
