@@ -46,6 +46,7 @@ set(OPS_SOURCES
   ops/product/live_find.c
   ops/product/pack.c
   ops/product/sparse.c
+  ops/product/sparse_few.c
   ops/product/sparse_gather.c
   ops/product/sparse_prepare.c
   ops/product/sparse_rows.c

@@ -110,6 +110,13 @@ static bool lanes(const struct op_node *n, int lane_rank) {
            ot_elements(c) == features && ot_attr_float(n->node, "beta", 1.0f) == 1.0f;
 }
 
+static bool sparse_rows(const struct op_node *n, int i) {
+    const struct tensor *x = n->x[0];
+    struct state s;
+    read_transposes(n, &s);
+    return x && lanes(n, x->rank - 1) && ot_linear_rows(n, s.tb, i);
+}
+
 /* y = beta C. */
 static void fill_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
@@ -303,6 +310,7 @@ const struct op ot_op_Gemm = {
     .plan_size = sizeof(struct state),
     .lanes = lanes,
     .product = product,
+    .sparse_rows = sparse_rows,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
@@ -329,6 +337,8 @@ static bool linear_product(const struct op_node *n, struct conv_shape *shape) {
 static bool linear_lanes(const struct op_node *n, int lane_rank) {
     return ot_linear_lanes(n, false, lane_rank);
 }
+
+static bool linear_rows(const struct op_node *n, int i) { return ot_linear_rows(n, false, i); }
 
 static ot_status linear_prepare(struct op_node *n, ot_error *err) {
     struct state *s = ot_op_plan(n);
@@ -369,6 +379,7 @@ const struct op ot_op_Linear = {
     .fits = linear_fits,
     .lanes = linear_lanes,
     .product = linear_product,
+    .sparse_rows = linear_rows,
     .prepare = linear_prepare,
     .forward = forward,
     .backward = backward,

@@ -131,6 +131,8 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return ot_linear_lanes(n, false, lane_rank);
 }
 
+static bool sparse_rows(const struct op_node *n, int i) { return ot_linear_rows(n, false, i); }
+
 static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const void *a,
                      const void *b, void *c) {
     const struct state *s = n->plan;
@@ -227,6 +229,7 @@ const struct op ot_op_MatMul = {
     .plan_size = sizeof(struct state),
     .lanes = lanes,
     .product = product,
+    .sparse_rows = sparse_rows,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

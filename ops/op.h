@@ -201,6 +201,9 @@ void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dens
 /* Do so many samples of convolutions take less time in rows than in lanes, the last of which zeros
  * fill up? One answer for all layers of a network: from layout to layout all samples move. */
 bool ot_op_rows_pay(int64_t samples, int lanes);
+/* The same for a linear layer, of which other kernels read up to so many samples in rows. */
+enum { OT_FEW_SAMPLES = 8 };
+bool ot_op_few_pay(const struct op_node *n);
 
 /* May this node run in so many lanes of this rank? */
 static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank) {

@@ -13,7 +13,7 @@
 #include "tests/model.h"
 
 #define DIMS(...) ((const int64_t[]){__VA_ARGS__})
-enum { N = 5, IN = 6, MID = 8, OUT = 3 };
+enum { N = 9, FEW = 5, IN = 6, MID = 8, OUT = 3 };
 
 /* h = tanh(x W1) is an output and goes into y = h W2, the other one; k only counts. */
 struct fixture {
@@ -140,7 +140,7 @@ static void gradients_of_inputs_are_differences(void **state) {
 struct slopes {
     int n;
     double worst;
-    bool sparse; /* a node with a sparse weight has run */
+    bool lanes; /* something was brought into lanes */
 };
 
 static void note(void *context, const ot_slopes *s) {
@@ -148,21 +148,25 @@ static void note(void *context, const ot_slopes *s) {
     double d = (16 * (s->left[1] + s->right[1]) - (s->left[0] + s->right[0])) / 30;
     all->n++;
     all->worst = fmax(all->worst, fabs(d - s->gradient) / (s->size + 1e-3));
-    all->sparse = all->sparse || !strcmp(s->op, "Reorder");
+    all->lanes = all->lanes || !strcmp(s->op, "Reorder");
 }
 
-/* MatMul twice for two inputs, Tanh, and what brings them into lanes; the weights stay. */
+/* MatMul twice for two inputs, Tanh, and what brings them into lanes; the weights stay. A few
+ * samples stay in rows. */
 static void each_node_is_measured(void **state) {
     (void)state;
     struct fixture f;
-    struct slopes all = {0};
+    struct slopes all = {0}, few = {0};
     float before[MID * IN], after[MID * IN];
     set_up(&f);
     assert_int_equal(ot_want_input_gradient(f.s, 0, 1, NULL), OT_OK);
     ot_read_parameter(f.s, 0, before, NULL);
     assert_int_equal(ot_measure_gradients(f.s, f.input, 2, note, &all, NULL), OT_OK);
-    assert_true(all.n >= 15 && all.sparse);
+    assert_true(all.n >= 15 && all.lanes);
     assert_true(all.worst < 2e-3);
+    f.input[0].dim[0] = f.input[1].dim[0] = FEW;
+    assert_int_equal(ot_measure_gradients(f.s, f.input, 2, note, &few, NULL), OT_OK);
+    assert_true(few.n >= 12 && !few.lanes && few.worst < 2e-3);
     ot_read_parameter(f.s, 0, after, NULL);
     assert_memory_equal(before, after, sizeof before);
     assert_int_equal(ot_measure_gradients(f.s, f.input, 2, NULL, NULL, NULL), OT_ERROR_ARGUMENT);

@@ -54,6 +54,10 @@ static const struct sparse_case cases[] = {
     {"more than 8192 channels", 16, 9000, 1, 1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.1},
     {"more than 32767 nonzeros a row", 3, 4200, 3, 3, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.9},
     {"many chunks", 32, 300, 1, 1, 500, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32, 0.3},
+    {"few samples", 6, 300, 1, 1, 200, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.3},
+    {"few samples of many channels", 7, 9000, 1, 1, 12, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.02},
+    {"a sample of many channels", 1, 70000, 1, 1, 9, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.001},
+    {"few samples, empty layer", 2, 9, 1, 1, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 0.0},
     {"one of everything", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 1.0},
 };
 
@@ -91,11 +95,13 @@ static void test_batches(void **state) {
     struct pool *pool = new_pool(1);
     for (int n = 1; n <= 35; n++) {
         struct sparse_case conv = {"conv", n, 3, 6, 7, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.5};
-        struct sparse_case rows = conv;
+        struct sparse_case rows = conv, linear_rows;
         struct sparse_case linear = {"linear", n, 9, 1, 1, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32,
                                      0.5};
-        rows.lanes = 1;
+        linear_rows = linear;
+        rows.lanes = linear_rows.lanes = 1;
         for (int i = 0; ot_kernels_at(i); i++) {
+            check_case(&linear_rows, ot_kernels_at(i), pool, n % 2);
             check_case(&conv, ot_kernels_at(i), pool, n % 2);
             check_case(&rows, ot_kernels_at(i), pool, n % 2);
             check_case(&linear, ot_kernels_at(i), pool, n % 2);
@@ -284,8 +290,14 @@ static void test_stacked(void **state) {
 /* The number of threads changes no bit, nor does a second run. */
 static void test_threads(void **state) {
     (void)state;
-    const char *const names[] = {"many chunks", "batch of 61", "stride 3, 7x7", "depthwise",
-                                 "linear, 128 lanes, two blocks", "many panels"};
+    const char *const names[] = {"many chunks",
+                                 "batch of 61",
+                                 "stride 3, 7x7",
+                                 "depthwise",
+                                 "linear, 128 lanes, two blocks",
+                                 "many panels",
+                                 "few samples",
+                                 "few samples of many channels"};
     for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) {
         bool wanted = false;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -383,12 +395,10 @@ static void failing_free(void *context, void *pointer) {
     al.free(al.context, pointer);
 }
 
-static void check_no_memory(int lanes) {
-    static const struct sparse_case c = {"conv", 2, 70, 4, 4, 60, 3, 3,  2,  2,
-                                         1,      1, 1,  1, 1, 1,  1, 16, 0.5};
+static void check_no_memory(const struct sparse_case *c, int lanes, int least) {
     struct sparse_layer l;
-    struct pool *pool = new_pool(1);
-    sparse_layer_make(&l, &c, ot_kernels_at(0), pool, true, true);
+    struct pool *pool = new_pool(2);
+    sparse_layer_make(&l, c, ot_kernels_at(0), pool, true, true);
     ot_status status = OT_ERROR_NO_MEMORY;
     int n = 0;
     for (; status && n < 1000; n++) {
@@ -406,15 +416,20 @@ static void check_no_memory(int lanes) {
         ot_arena_free(&arena);
     }
     assert_int_equal(status, OT_OK);
-    assert_true(n > 5);
+    assert_true(n > least);
     sparse_layer_free(&l);
     ot_pool_free(pool);
 }
 
 static void test_no_memory(void **state) {
     (void)state;
-    check_no_memory(16);
-    check_no_memory(0);
+    static const struct sparse_case conv = {"conv", 2, 70, 4, 4, 60, 3, 3,  2,  2,
+                                            1,      1, 1,  1, 1, 1,  1, 16, 0.5};
+    static const struct sparse_case few = {"few", 2, 70, 1, 1, 60, 1, 1,  1,  1,
+                                           1,     1, 0,  0, 0, 0,  1, 16, 0.5};
+    check_no_memory(&conv, 16, 5);
+    check_no_memory(&conv, 0, 5);
+    check_no_memory(&few, 0, 2);
 }
 
 int main(void) {

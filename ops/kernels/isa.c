@@ -20,6 +20,19 @@
 #include "ops/kernels/spmm_narrow.inc"
 #include "ops/kernels/unit_norm.inc"
 
+#define FEW 1
+#include "ops/kernels/few.inc"
+#undef FEW
+#define FEW 2
+#include "ops/kernels/few.inc"
+#undef FEW
+#define FEW 4
+#include "ops/kernels/few.inc"
+#undef FEW
+#define FEW 8
+#include "ops/kernels/few.inc"
+#undef FEW
+
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)
 #define ONE_LINE_7(F) ONE_LINE_3(F) F(1, 4) F(1, 5) F(1, 6) F(1, 7)
@@ -93,4 +106,6 @@ const struct kernels PASTE(ot_kernels_, OT_ISA) = {
     .row_sums = row_sums,
     .spmm = {TILES(SPMM)},
     .sddmm = {TILES(SDDMM)},
+    .few_forward = {few_forward_1, few_forward_2, few_forward_4, few_forward_8},
+    .few_backward = {few_backward_1, few_backward_2, few_backward_4, few_backward_8},
 };

@@ -87,6 +87,27 @@ struct sddmm {
     bool near;           /* dy is in the second-level cache, so that its rows need not be fetched */
 };
 
+enum { OT_FEWS = 4 }; /* widths of struct few: 1, 2, 4, 8 samples */
+
+/* A sparse matrix of `rows` rows times the features of some samples, a width of them side by side,
+ * zeros where there are fewer samples. Row r has the nonzeros [begin[r], end[r]) of col and value,
+ * whose columns differ; rows [from, to) are done.
+ * Forward: y[s * rows + r] = bias[r] + sum of value * x[col * width + s].
+ * Backward: pairs has for each column the features, where dvalue is wanted, and their gradients,
+ * where `data` is set: dvalue = <dy, features>, gradient += value * dy. */
+struct few {
+    const int32_t *begin, *end, *col;
+    const float *value;
+    int from, to, samples;
+    int nnz, ahead; /* nonzeros in all; rows from one to that whose columns are fetched; 0: none */
+    size_t rows;
+    const float *bias, *x; /* bias NULL: zero */
+    float *y;
+    const float *dy;
+    bool data;
+    float *pairs, *dvalue; /* dvalue NULL: not wanted */
+};
+
 enum { OT_ABREAST = 8 }; /* channels that are copied side by side */
 
 /* How a copy goes through memory. What stands `distance` floats behind the units that are copied,
@@ -189,6 +210,7 @@ typedef void pack_fn(const struct pack *a);
 typedef void pick_fn(const struct pick *a);
 typedef void spmm_fn(const struct spmm *a);
 typedef void sddmm_fn(const struct sddmm *a);
+typedef void few_fn(const struct few *a);
 typedef void max_pool_fn(const struct max_pool *a);
 
 /* What holds for each of OT_UNIT channels side by side. */
@@ -332,6 +354,7 @@ struct kernels {
     /* [h - 1][w - 1]; NULL where h * w > tile */
     spmm_fn *spmm[OT_TILE_LINES][OT_TILE_UNITS];
     sddmm_fn *sddmm[OT_TILE_LINES][OT_TILE_UNITS];
+    few_fn *few_forward[OT_FEWS], *few_backward[OT_FEWS]; /* [log2 of the width] */
 };
 
 /* The tables that this machine runs, best first; NULL behind the last. */

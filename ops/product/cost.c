@@ -50,6 +50,11 @@ static const double spread_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_by
  * MobileNetV1 take 1.35 to 1.42 with AVX2 and AVX-512. */
 static const double IN_ROWS = 1.4;
 
+/* Nanoseconds of a nonzero of a linear layer over a few samples: in a pass, and for each sample of
+ * one, beside features that the first-level cache holds; what is added if it holds none of them,
+ * and if the second-level one does not either. What the passes do is read, on every machine. */
+static const double few_slot = 0.8, few_sample = 0.06, few_far = 0.6, few_farther = 1.2;
+
 /* The densest weight that sparse kernels are taken for where nothing else is known. */
 static const double DENSITY = 0.4;
 
@@ -101,6 +106,11 @@ bool ot_op_rows_pay(int64_t samples, int lanes) {
     return IN_ROWS * (double)samples < filled(samples, lanes);
 }
 
+bool ot_op_few_pay(const struct op_node *n) {
+    struct conv_shape s;
+    return n->op->product && n->op->product(n, &s) && ot_sparse_few_fits(&s, 0);
+}
+
 /* Milliseconds; in, out, image: floats of a sample that are read, written, in the larger image. */
 static double pass_time(const struct pass *r, const struct conv_shape *s, double nnz,
                         double samples, double in, double out, double image) {
@@ -110,8 +120,22 @@ static double pass_time(const struct pass *r, const struct conv_shape *s, double
     return 1e-6 * (samples * (sample + strided) + r->slot[kind] * nnz);
 }
 
+/* The share of so many bytes that a cache does not hold. */
+static double missed(double bytes, double cache) { return bytes > cache ? 1 - cache / bytes : 0; }
+
+static struct cost few_cost(const struct conv_shape *s, double nnz) {
+    enum { CACHE = 32 << 10, CACHE_2 = 512 << 10 };
+    double width = 1;
+    while (width < (double)s->n) width *= 2;
+    const double bytes = 4 * width * (double)s->c;
+    const double far = few_far * missed(bytes, CACHE) + few_farther * missed(bytes, CACHE_2);
+    const double pass = 1e-6 * nnz * (few_slot + few_sample * width + far);
+    return (struct cost){pass, pass, pass};
+}
+
 struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, int64_t nnz,
                            int lanes) {
+    if (ot_sparse_few_fits(s, lanes)) return few_cost(s, (double)nnz);
     const struct rates *r = rates_of(k);
     const double n = filled(s->n, lanes), slots = (double)nnz, times = lanes ? 1 : IN_ROWS;
     const double x = inputs(s), dx = (double)ot_conv_inputs(s), y = (double)ot_conv_outputs(s);

@@ -26,6 +26,12 @@ bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank) {
            p->rows == w->dim[trans ? 0 : 1] && p->cols == w->dim[trans ? 1 : 0];
 }
 
+bool ot_linear_rows(const struct op_node *n, bool trans, int i) {
+    const struct tensor *x = n->x[0], *w = n->x[1];
+    return i == 1 && x && w && w->pattern && ot_linear_lanes(n, trans, x->rank - 1) &&
+           ot_op_few_pay(n);
+}
+
 struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features) {
     const struct tensor *x = n->x[0];
     return (struct conv_shape){

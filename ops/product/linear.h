@@ -27,6 +27,9 @@ void ot_product_backward(struct op_node *n, const struct product *p);
  * file order [N,K]. */
 bool ot_linear_lanes(const struct op_node *n, bool trans, int lane_rank);
 
+/* May it run in rows, with the pattern of x[i], since there are few samples? */
+bool ot_linear_rows(const struct op_node *n, bool trans, int i);
+
 /* The product of x[0], whose last dimension is summed over, with a matrix of `features` outputs. */
 struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features);
 

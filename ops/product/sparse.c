@@ -42,6 +42,10 @@ static void gather(struct gather_job *job, const float *value) {
 
 void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const float *x,
                        const float *value, const float *bias, float *y, void *scratch) {
+    if (p->few) {
+        ot_sparse_few_forward(n, p, x, value, bias, y, scratch);
+        return;
+    }
     if (!p->lanes) {
         ot_sparse_rows_forward(n, p, x, value, bias, y, scratch);
         return;
@@ -53,12 +57,17 @@ void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const 
 
 bool ot_sparse_is_joint(const struct op_node *n, const struct sparse_product *p) {
     const int64_t workers = n->workers; /* a share is one worker's */
+    if (p->few) return p->joint;
     return p->joint && workers <= p->shares && !ot_sparse_uneven(p->shares, workers);
 }
 
 void ot_sparse_backward(struct op_node *n, const struct sparse_product *p, const float *x,
                         const float *value, const float *dy, float *dx, float *dvalue,
                         float *dbias, void *scratch) {
+    if (p->few) {
+        ot_sparse_few_backward(n, p, x, value, dy, dx, dvalue, dbias, scratch);
+        return;
+    }
     struct gather_job job = {.n = n, .p = p, .s = &p->backward, .x = dy, .y = dx,
                              .x_block = p->y_block, .y_block = p->x_block, .scratch = scratch};
     const bool weight = dvalue || dbias;

@@ -6,7 +6,9 @@
  *   backward data    the same kernel on the transposed stream, one per residue of the stride
  *   backward weight  dW[slot] = sum over positions and samples of dy[row] * x[offset]
  * Strides, padding, dilation and groups only decide offsets and how x is packed: in lanes layout
- * as ops/product/pack.h has it; in rows, for few samples, as ops/product/flat.h has it.
+ * as ops/product/pack.h has it; in rows, for few samples, as ops/product/flat.h has it. A
+ * linear layer over few samples in rows has no streams: it reads the pattern itself, which then
+ * outlives the product.
  * (Method: kernels of Nikdan et al., SparseProp, arXiv 2302.04852, restated as gathers.)
  */
 #ifndef OT_OPS_PRODUCT_SPARSE_H
@@ -50,6 +52,9 @@ enum { OT_SPARSE_DATA = 1, OT_SPARSE_WEIGHT = 2, OT_SPARSE_TOGETHER = 4 };
 enum { OT_SPARSE_OFTEN = 8 };
 
 struct sparse_product;
+
+/* Does a linear layer over so few samples, in rows, read the pattern itself? */
+bool ot_sparse_few_fits(const struct conv_shape *s, int lanes);
 
 /* Builds the streams for this pattern (rows = m, cols = c / groups * kh * kw) and shape. want:
  * which of dx and (dvalue, dbias) will be asked for. n gives arena, pool, kernels; lanes is x's L,

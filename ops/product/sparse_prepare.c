@@ -139,6 +139,12 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
     const struct sparse_view v = ot_sparse_view(shape, lanes);
     const int units = lanes ? lanes / OT_UNIT : 1, samples = lanes ? lanes : 1;
     struct sparse_product *p = ot_arena_alloc(n->arena, 1, sizeof *p);
+    if (p && ot_sparse_few_fits(shape, lanes)) {
+        *p = (struct sparse_product){.kernels = n->kernels, .n = shape->n};
+        *product = p;
+        return ot_sparse_few_prepare(n, p, pattern, shape, want, forward_scratch, backward_scratch,
+                                     err);
+    }
     struct nonzero *z = ot_block_alloc_dirty(al, (size_t)pattern->nnz, sizeof *z);
     int64_t *tap = ot_block_alloc(al, (size_t)shape->kh + (size_t)shape->kw, sizeof *tap);
     ot_status status = OT_OK;

@@ -1,6 +1,7 @@
 /* sparse_product.h - a sparse layer between its prepare (sparse_prepare.c) and its runs: in lanes
  * (sparse.c, sparse_weight.c) or in rows (sparse_rows.c); sparse_gather.c is what these share. A
- * run gets its pool and work memory from the node that it is a part of.
+ * linear layer in rows is one of few samples (sparse_few.c). A run gets its pool and work memory
+ * from the node that it is a part of.
  *
  * A sub-block is 16 lanes of one block. Nobody else includes this.
  */
@@ -13,6 +14,15 @@
 /* Shares of the weight gradient's sum, where rows give too few tasks. */
 enum { OT_SPARSE_SHARES = 8 };
 
+/* A linear layer over a few samples in rows (sparse_few.c). */
+struct few_layer {
+    const struct pattern *pattern; /* of the weight */
+    int log;                       /* its width is 1 << log samples */
+    int pieces;                    /* of the columns; with several of them: */
+    int32_t *column;               /* pieces + 1: where each begins */
+    int32_t *cut;                  /* of each but the first, and row: its first slot */
+};
+
 struct sparse_product {
     const struct kernels *kernels;
     int64_t n;          /* samples */
@@ -21,6 +31,7 @@ struct sparse_product {
     int flat_units;     /* flat: units of a pixel, taken as neighbouring pixels; else 1 */
     int64_t blocks;     /* sub-blocks */
     size_t x_block, y_block; /* floats of a block; in rows of a sample */
+    struct few_layer *few;   /* NULL, or in place of all that follows */
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
@@ -143,6 +154,18 @@ const float *ot_sparse_values(const struct op_node *n, const struct sparse_produ
                               const struct stream *s, const float *value);
 /* The sums of a share; `clear`: with those of these chunks zeroed. */
 float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, bool clear);
+
+/* ---- few samples of a linear layer (sparse_few.c) ---- */
+
+/* Sets p->few, p->joint and the sizes of scratch. The pattern stays as long as p. */
+ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
+                                const struct pattern *w, const struct conv_shape *s, uint32_t want,
+                                size_t *forward, size_t *backward, ot_error *err);
+void ot_sparse_few_forward(struct op_node *n, const struct sparse_product *p, const float *x,
+                           const float *value, const float *bias, float *y, float *scratch);
+void ot_sparse_few_backward(struct op_node *n, const struct sparse_product *p, const float *x,
+                            const float *value, const float *dy, float *dx, float *dvalue,
+                            float *dbias, float *scratch);
 
 /* ---- rows (sparse_rows.c) ---- */
 

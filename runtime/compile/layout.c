@@ -37,6 +37,11 @@ bool ot_layout_sparse_rows(const struct plan *p, const struct op_node *n, int i)
     return (n->op->any_density || sparse_pays(p, n, i)) && n->op->sparse_rows(n, i);
 }
 
+/* Do so few samples stay in rows? */
+static bool rows_pay(const struct plan *p, const struct op_node *n) {
+    return p->few_samples || ot_op_few_pay(n);
+}
+
 /* The rank of lanes of samples that the node can run in; 0: none. */
 static int sample_rank(const struct plan *p, const struct op_node *n) {
     for (int rank = 1; moves(n) && rank < n->x[0]->rank; rank++)
@@ -70,8 +75,8 @@ struct lanes ot_layout_sparse_lanes(const struct plan *p, const struct op_node *
         if (!n->x[i] || !n->x[i]->pattern || !((n->op->sparse_in >> i) & 1)) continue;
         if (!sparse_pays(p, n, i)) continue;
         const struct lanes lanes = lanes_of(p, n, rank);
-        if (p->few_samples && lanes.count == p->lane_count && ot_layout_sparse_rows(p, n, i))
-            continue;
+        const bool rows = lanes.count == p->lane_count && rows_pay(p, n);
+        if (rows && ot_layout_sparse_rows(p, n, i)) continue;
         return lanes;
     }
     return OT_ROWS;
@@ -91,9 +96,12 @@ static struct lanes inherited_lanes(const struct op_node *n) {
     return widest;
 }
 
-/* In a network of convolutions a node before the first sparse one goes into lanes ahead of it. */
+/* In a network of convolutions a node before the first sparse one goes into lanes ahead of it; in
+ * one of linear layers, too, unless those stay in rows. */
 static struct lanes lanes_ahead(const struct plan *p, const struct op_node *n) {
     if (p->lane_count != OT_CONV_LANES || p->few_samples) return OT_ROWS;
+    if (!p->convolves && moves(n) && ot_dims_product(n->x[0], 0, 1) <= OT_FEW_SAMPLES)
+        return OT_ROWS;
     if (n->index < 0 || !p->leads_to_lanes[n->index]) return OT_ROWS;
     if (!moves(n) || !ot_op_lanes(n, p->lane_count, 1)) return OT_ROWS;
     return (struct lanes){p->lane_count, 1};
@@ -113,7 +121,7 @@ void ot_layout_choose_form(const struct plan *p, struct op_node *n) {
     const ot_sparse_mode mode = p->request.sparse;
     const int rank = sample_rank(p, n);
     if (!rank || !ot_op_has_forms(n)) return;
-    const bool rows = p->few_samples && n->op->sparse_rows && n->op->sparse_rows(n, 1);
+    const bool rows = rows_pay(p, n) && n->op->sparse_rows && n->op->sparse_rows(n, 1);
     n->form = OT_FORM_DENSE;
     const struct lanes dense = dense_lanes(n);
     ot_op_choose_form(n, rows ? OT_ROWS : lanes_of(p, n, rank), dense);
