@@ -233,7 +233,8 @@ static ot_status import_file(const char *path, const struct import_options *opti
     size_t size;
     const ot_allocator al = ot_allocator_or_default(&options->allocator);
     const uint64_t limit = options->limits.memory_bytes, most = most_bytes(options);
-    OT_TRY(ot_file_read(&al, path, limit && limit < most ? limit : most, &bytes, &size, err));
+    OT_TRY(ot_file_read(&al, options->pool, path, limit && limit < most ? limit : most, &bytes,
+                        &size, err));
     int folder = open_folder(path);
     ot_status status = import(bytes, size, folder, options, visit, graph, err);
     if (folder >= 0) close(folder);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/base/file.h"
+#include "runtime/base/pool.h"
 #include "runtime/base/range.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/sha256_x86.h"
@@ -103,11 +104,18 @@ static void test_write_then_read(void **state) {
         assert_int_equal(ot_file_commit(&w, &err), OT_OK);
     }
     assert_int_equal(entries(), 1);
-    assert_int_equal(ot_file_read(&al, path, 11, &bytes, &size, &err), OT_OK);
+    assert_int_equal(ot_file_read(&al, NULL, path, 11, &bytes, &size, &err), OT_OK);
     assert_int_equal(size, 11);
     assert_memory_equal(bytes, "hello there", 11);
     ot_block_free(&al, bytes);
-    assert_int_equal(ot_file_read(&al, path, 10, &bytes, &size, &err), OT_ERROR_LIMIT);
+    struct pool *pool;
+    assert_int_equal(ot_pool_new(NULL, 2, NULL, NULL, &pool, &err), OT_OK);
+    assert_int_equal(ot_file_read(&al, pool, path, 11, &bytes, &size, &err), OT_OK);
+    assert_int_equal(size, 11);
+    assert_memory_equal(bytes, "hello there", 11);
+    ot_block_free(&al, bytes);
+    ot_pool_free(pool);
+    assert_int_equal(ot_file_read(&al, NULL, path, 10, &bytes, &size, &err), OT_ERROR_LIMIT);
     unlink(path);
 }
 
@@ -163,7 +171,8 @@ static void test_W21_sources_that_are_no_files(void **state) {
     const char *const path[] = {folder, in_folder("fifo"), "/dev/zero", "/proc/self/mem",
                                 "/nonexistent"};
     for (size_t i = 0; i < sizeof path / sizeof *path; i++)
-        assert_int_equal(ot_file_read(NULL, path[i], 1 << 20, &bytes, &size, &err), OT_ERROR_IO);
+        assert_int_equal(ot_file_read(NULL, NULL, path[i], 1 << 20, &bytes, &size, &err),
+                         OT_ERROR_IO);
     unlink(in_folder("fifo"));
 }
 

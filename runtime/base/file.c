@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/base/pool.h"
+
 /* At most `size` bytes; fewer only at the end of the file. -1: errno says why. */
 static ssize_t read_all(int fd, char *p, size_t size) {
     size_t n = 0;
@@ -31,8 +33,8 @@ static ssize_t read_exactly(int fd, char *p, size_t size) {
     return rest < 0 ? -1 : n + rest;
 }
 
-ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t most, void **bytes,
-                       size_t *size, ot_error *err) {
+ot_status ot_file_read(const ot_allocator *allocator, struct pool *pool, const char *path,
+                       uint64_t most, void **bytes, size_t *size, ot_error *err) {
     ot_status status = OT_OK;
     void *block = NULL;
     struct stat st;
@@ -53,7 +55,8 @@ ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t
         goto done;
     }
     const ot_allocator al = ot_allocator_or_default(allocator);
-    block = ot_block_alloc_dirty(&al, (size_t)st.st_size, 1);
+    block = pool && ot_pool_workers(pool) > 1 ? ot_pool_block_alloc(pool, &al, (size_t)st.st_size)
+                                              : ot_block_alloc_dirty(&al, (size_t)st.st_size, 1);
     if (!block) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "'%s': out of memory for %lld bytes", path,
                          (long long)st.st_size);

@@ -5,9 +5,12 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/digest.h"
 
-/* Reads a regular file of at most `most` bytes into a block of `allocator` (ot_block_free). */
-ot_status ot_file_read(const ot_allocator *allocator, const char *path, uint64_t most, void **bytes,
-                       size_t *size, ot_error *err);
+struct pool;
+
+/* Reads a regular file of at most `most` bytes into a block of `allocator` (ot_block_free). pool:
+ * its threads touch the block first, see ot_pool_block_alloc; NULL: the caller alone reads. */
+ot_status ot_file_read(const ot_allocator *allocator, struct pool *pool, const char *path,
+                       uint64_t most, void **bytes, size_t *size, ot_error *err);
 
 /* A file being written: a temporary name in the target's folder until commit. */
 struct file_writer {

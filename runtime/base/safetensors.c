@@ -375,7 +375,7 @@ ot_status ot_safetensors_read(const ot_allocator *allocator, const char *path, u
     void *bytes;
     size_t size;
     *s = (struct safetensors){0};
-    OT_TRY(ot_file_read(allocator, path, most, &bytes, &size, err));
+    OT_TRY(ot_file_read(allocator, NULL, path, most, &bytes, &size, err));
     ot_status status = ot_safetensors_view(allocator, bytes, size, s, err);
     if (status) {
         ot_block_free(allocator, bytes);
