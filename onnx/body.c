@@ -31,8 +31,8 @@ static ot_status declare(struct walker *w, struct body *b) {
 static ot_status check(struct walker *w, const Onnx__NodeProto *p, const Onnx__GraphProto *g) {
     int nested = 1;
     for (int i = 1; i <= w->top; i++) nested += w->frame[i].loop != NULL;
-    if (!g) return ot_import_fail(w->im, OT_ERROR_INVALID, "there is no body");
-    if (!has_output(p)) return ot_import_fail(w->im, OT_ERROR_INVALID, "there is no output");
+    if (!g) return ot_import_fail(w->im, OT_ERROR_INVALID, "the body is missing");
+    if (!has_output(p)) return ot_import_fail(w->im, OT_ERROR_INVALID, "the body has no output");
     if (nested > MOST_NESTED)
         return ot_import_fail(w->im, OT_ERROR_LIMIT, "loops are nested %d deep, the limit is %d",
                               nested, MOST_NESTED);

@@ -115,7 +115,7 @@ static void faulty_loops_are_refused(void **state) {
     expect(&m, OT_ERROR_INVALID, "'nothing' is not defined");
     begin_other(&m);
     model_node(&m, "Loop", "- - h0", "y", "");
-    expect(&m, OT_ERROR_INVALID, "there is no body");
+    expect(&m, OT_ERROR_INVALID, "the body is missing");
     begin_other(&m);
     model_loop_begin(&m, "Scan", "h0", "y");
     model_input(&m, "h", OT_FLOAT, 1, DIMS(HIDDEN));

@@ -17,7 +17,7 @@ ot_status ot_export_add_lazy(struct export_job *job, const struct lazy *l, void 
         job->lazy = memory;
     }
     if (job->n_lazy == most)
-        return ot_fail(job->err, OT_ERROR_INVALID, "a weight stands in the file more than once");
+        return ot_fail(job->err, OT_ERROR_INVALID, "a weight is stored in the file more than once");
     job->lazy[job->n_lazy] = *l;
     *marker = &job->lazy[job->n_lazy++];
     return OT_OK;

@@ -105,8 +105,8 @@ ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err) 
     }
     if (w->fd < 0) {
         w->temporary[0] = 0; /* it is not ours to remove */
-        return ot_fail(err, OT_ERROR_IO, "'%s': cannot create a file beside it: %s", path,
-                       strerror(errno));
+        return ot_fail(err, OT_ERROR_IO, "'%s': cannot create a temporary file in its folder: %s",
+                       path, strerror(errno));
     }
     w->status = OT_OK;
     return OT_OK;

@@ -70,9 +70,10 @@ static ot_status check_output(const ot_loss_options *o, ot_loss_kind kind,
             kind == OT_LOSS_NEXT_TOKEN ? names[kind] : "cross entropy",
             ot_shape_text(output, shape, sizeof shape));
     if (o->class_axis && !ot_loss_named_axis(o, output))
-        return ot_fail(err, OT_ERROR_ARGUMENT,
-                       "class_axis is %d, the output %s has the axes 1 to %d beside its samples",
-                       o->class_axis, ot_shape_text(output, shape, sizeof shape), output->rank - 1);
+        return ot_fail(
+            err, OT_ERROR_ARGUMENT,
+            "class_axis is %d, but the output %s has its classes along one of axes 1 to %d",
+            o->class_axis, ot_shape_text(output, shape, sizeof shape), output->rank - 1);
     return OT_OK;
 }
 

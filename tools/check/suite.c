@@ -284,7 +284,7 @@ int ot_check_suite(const char *folder, check_fn *check, const struct settings *s
     int code = list ? read_list(&s, list, f) : 0;
     if (!code) code = walk(&s, folder, "", 0, f);
     if (!code && !s.n)
-        code = ot_refuse(f, EXIT_DATA, "there is no model.onnx beneath '%s'", folder);
+        code = ot_refuse(f, EXIT_DATA, "'%s' holds no model.onnx at any depth", folder);
     if (!code) code = report(&s, folder, f);
     for (size_t i = 0; i < s.n; i++) free(s.c[i].name);
     free(s.c);

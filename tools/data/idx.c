@@ -134,7 +134,7 @@ int ot_idx_open(struct data_source *d, const char *path, enum split split,
     else
         code = ot_refuse(f, EXIT_DATA, "'%s' has neither train-images* nor t10k-images*", path);
     if (!code && !d->target.rank)
-        code = ot_refuse(f, EXIT_DATA, "'%s' has no labels beside '%s'", path, chosen);
+        code = ot_refuse(f, EXIT_DATA, "'%s' has no labels that belong to '%s'", path, chosen);
     free(train);
     free(test);
     ot_names_free(names, n);
