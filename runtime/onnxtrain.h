@@ -482,7 +482,9 @@ typedef struct ot_result {
 
 /* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and returns the
  * memory that counts against limits.memory_bytes, before anything runs. Steps of the same shapes
- * then allocate nothing.
+ * then allocate nothing. The first step costs what the second costs: all threads have written to
+ * the memory of the plan, oneDNN has compiled its kernels, gradients and the optimizer's moments
+ * are there.
  *
  * If a training step does not fit the limit, these measures are tried in this order. 1. The batch
  * is divided into as few micro-batches as possible, of nearly equal size, with at least 16 samples
