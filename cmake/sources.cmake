@@ -191,6 +191,7 @@ set(RUNTIME_SOURCES
   runtime/model/moved.c
   runtime/model/parameter.c
   runtime/model/trained.c
+  runtime/model/weights.c
   runtime/run/bind.c
   runtime/run/blame.c
   runtime/run/print.c
@@ -205,6 +206,7 @@ set(RUNTIME_SOURCES
   runtime/train/options.c
   runtime/train/rules.c
   runtime/train/schedule.c
+  runtime/train/state.c
   runtime/train/update.c
 )
 
@@ -331,6 +333,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_safetensors
   test_scan:hostile.c:wire.c
   test_sequence:model.c:wire.c
+  test_context:networks.c:model.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c

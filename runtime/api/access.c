@@ -140,12 +140,7 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
             continue;
         }
         if (ot_is_trained(p)) p->fixed = OT_FIXED_FROZEN;
-        ot_block_free(&s->allocator, p->gradient);
-        p->gradient = NULL;
-        for (int k = 0; k < OT_MOMENTS; k++) {
-            ot_block_free(&s->allocator, p->moment[k]);
-            p->moment[k] = NULL;
-        }
+        ot_state_forget(p);
     }
     s->optimizer.bound = 0;
     ot_session_drop_plans(s);

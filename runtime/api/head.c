@@ -116,6 +116,7 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     *t = p->t;
     t->dim[axis] = classes;
     t->pattern = NULL;
+    t->data = NULL;
     float *values = ot_block_alloc(&s->allocator, (size_t)ot_elements(t), sizeof *values);
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
     uint64_t stream = 0x68656164u + (uint64_t)p->value;
@@ -126,21 +127,32 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     return OT_OK;
 }
 
-static void replace(struct ot_session *s, struct parameter *p, const struct tensor *t) {
+static void replace(struct parameter *p, const struct tensor *t) {
     ot_pattern_unref(p->t.pattern);
-    if (!p->in_graph) ot_block_free(&s->allocator, p->t.data);
+    ot_state_forget(p);
     p->in_graph = false;
-    ot_block_free(&s->allocator, p->gradient);
-    p->gradient = NULL;
-    for (int k = 0; k < OT_MOMENTS; k++) {
-        ot_block_free(&s->allocator, p->moment[k]);
-        p->moment[k] = NULL;
-    }
+    p->owns_data = true;
     p->t = *t;
     p->structure = OT_STRUCTURE_NONE;
     p->mask = NULL;
     p->zeros = 0;
     p->is_sparse = false;
+}
+
+/* All parameters move into new weights, where the new ones have room. */
+static ot_status replace_head(struct ot_session *s, struct head *h, const struct tensor *weight,
+                              const struct tensor *bias, ot_error *err) {
+    struct weights *old = s->context.weights;
+    struct parameter grown = {.t = *weight}, more = {.t = *bias};
+    const size_t room = ot_parameter_room(&grown) + (h->bias ? ot_parameter_room(&more) : 0);
+    struct weights *w = ot_weights_new(&s->allocator, ot_weights_size(s->model) + room);
+    if (!w) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
+    replace(h->weight, weight);
+    if (h->bias) replace(h->bias, bias);
+    ot_weights_fill(s->model, w);
+    s->context.weights = w;
+    ot_weights_unref(old);
+    return OT_OK;
 }
 
 /* The output's axis that had the old classes: a MatMul makes the last one, others the second. */
@@ -178,14 +190,16 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     if (h.bias && (h.bias->t.rank < 1 || h.bias->t.dim[bias_axis] != old))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "the bias '%s' does not fit a new head",
                        h.bias->name);
-    struct tensor weight, bias;
+    struct tensor weight, bias = {.data = NULL};
     OT_TRY(fresh_values(s, h.weight, h.class_axis, classes, range, &weight, err));
-    if (h.bias && fresh_values(s, h.bias, bias_axis, classes, range, &bias, err)) {
+    ot_status status = OT_OK;
+    if (h.bias) status = fresh_values(s, h.bias, bias_axis, classes, range, &bias, err);
+    if (!status) status = replace_head(s, &h, &weight, &bias, err);
+    if (status) {
         ot_block_free(&s->allocator, weight.data);
-        return OT_ERROR_NO_MEMORY;
+        ot_block_free(&s->allocator, bias.data);
+        return status;
     }
-    replace(s, h.weight, &weight);
-    if (h.bias) replace(s, h.bias, &bias);
     set_classes(output, old, classes, !strcmp(h.node->op_type, "MatMul"));
     s->head_classes = classes;
     ot_session_reset_loss(s);

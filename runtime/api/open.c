@@ -157,6 +157,10 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     OT_TRY(ot_parameters_find(s->model->graph, &s->allocator, &s->model->parameter,
                               &s->model->n_parameters, s->model->parameter_of, err));
     s->context.parameter = s->model->parameter;
+    s->context.weights = ot_weights_new(&s->allocator, ot_weights_size(s->model));
+    if (!s->context.weights)
+        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
+    ot_weights_fill(s->model, s->context.weights);
     OT_TRY(check_mask(s, err));
     for (int i = 0; i < s->model->n_parameters; i++)
         if (!s->model->parameter[i].is_number)
@@ -193,7 +197,7 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
     struct ot_session *s = ot_block_alloc(&al, 1, sizeof *s);
     if (!s) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory");
     s->allocator = al;
-    s->context.allocator = al;
+    s->context.allocator = s->state.allocator = al;
     s->context.allow_nonfinite = o.allow_nonfinite != 0;
     s->options = o;
     fill_limits(&s->options.limits);
@@ -229,6 +233,8 @@ void ot_close(ot_session *s) {
     if (!s) return;
     ot_allocator al = s->allocator;
     ot_session_drop_plans(s);
+    ot_state_free(&s->state);
+    ot_context_free(&s->context);
     ot_block_free(&al, s->statistics);
     ot_block_free(&al, s->wants_input);
     ot_pool_free(s->context.pool);

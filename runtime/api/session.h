@@ -5,6 +5,7 @@
 #include "onnx/import.h"
 #include "runtime/run/context.h"
 #include "runtime/train/optimizer.h"
+#include "runtime/train/state.h"
 
 /* What has been added to the gradients since the last optimizer step. The gradient of a batch is
  * a sum over its targets that count, divided by `unit`: that number of the first batch that has
@@ -34,6 +35,7 @@ struct ot_session {
     struct accumulation accumulation;
     double gradient_norm;
     const struct training *training; /* what training_info says; NULL: none was read */
+    struct state state;
     float *statistics; /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */

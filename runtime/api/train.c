@@ -39,7 +39,7 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];
         for (int k = 0; ot_is_trained(p) && p->gradient && k < moments; k++)
-            OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
+            OT_TRY(ot_state_need(&s->state, s->model, p, (enum state_part)k, err));
     }
     return OT_OK;
 }
@@ -49,7 +49,7 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
 ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];
-        if (plan->trains[i]) OT_TRY(ot_parameter_need(&s->allocator, p, &p->gradient, err));
+        if (plan->trains[i]) OT_TRY(ot_state_need(&s->state, s->model, p, OT_STATE_GRADIENT, err));
     }
     return need_moments(s, err);
 }
@@ -59,12 +59,7 @@ static void replace_optimizer(ot_session *s, const struct optimizer *o, int kept
     const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     if (before != ot_optimizer_moments(&o->options))
         ot_session_drop_plans(s); /* other memory is left for them */
-    for (int i = 0; i < s->model->n_parameters; i++) {
-        for (int k = kept; k < OT_MOMENTS; k++) {
-            ot_block_free(&s->allocator, s->model->parameter[i].moment[k]);
-            s->model->parameter[i].moment[k] = NULL;
-        }
-    }
+    for (int k = kept; k < OT_MOMENTS; k++) ot_state_drop_moment(&s->state, s->model, k);
     s->optimizer = *o;
 }
 
@@ -113,27 +108,16 @@ ot_status ot_get_optimizer(const ot_session *s, ot_optimizer_options *options, o
 
 /* Running statistics change in forward, before the loss is known to be finite. */
 ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err) {
-    size_t n = 0;
-    for (int i = 0; i < s->model->n_parameters; i++)
-        if (s->model->parameter[i].is_statistic) n += (size_t)ot_count(&s->model->parameter[i].t);
+    const size_t from = s->model->statistics, n = s->model->floats - from;
     if (!s->statistics) s->statistics = ot_block_alloc(&s->allocator, n, sizeof *s->statistics);
     if (!s->statistics) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for statistics");
-    float *to = s->statistics;
-    for (int i = 0; i < s->model->n_parameters; i++) {
-        if (!s->model->parameter[i].is_statistic) continue;
-        memcpy(to, s->model->parameter[i].t.data, ot_bytes(&s->model->parameter[i].t));
-        to += ot_count(&s->model->parameter[i].t);
-    }
+    memcpy(s->statistics, s->context.weights->value + from, n * sizeof *s->statistics);
     return OT_OK;
 }
 
 void ot_session_restore_statistics(struct ot_session *s) {
-    const float *from = s->statistics;
-    for (int i = 0; i < s->model->n_parameters; i++) {
-        if (!s->model->parameter[i].is_statistic) continue;
-        memcpy(s->model->parameter[i].t.data, from, ot_bytes(&s->model->parameter[i].t));
-        from += ot_count(&s->model->parameter[i].t);
-    }
+    const size_t from = s->model->statistics, n = s->model->floats - from;
+    memcpy(s->context.weights->value + from, s->statistics, n * sizeof *s->statistics);
 }
 
 static ot_status check_values(const struct ot_session *s, const struct parameter *p,

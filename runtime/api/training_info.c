@@ -30,7 +30,7 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
         for (int k = 0; ot_is_trained(p) && k < moments; k++) {
             const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
             if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
-            OT_TRY(ot_parameter_need(&s->allocator, p, &p->moment[k], err));
+            OT_TRY(ot_state_need(&s->state, s->model, p, (enum state_part)k, err));
             OT_TRY(ot_training_gather(s, p, from, p->moment[k], err));
         }
     }

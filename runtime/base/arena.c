@@ -120,6 +120,17 @@ void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size) {
     return take(a, count, size, true);
 }
 
+void ot_arena_give_back(struct arena *a, void *block) {
+    struct arena_chunk **link = &a->chunk;
+    while (*link && (char *)*link + ALIGN != block) link = &(*link)->next;
+    struct arena_chunk *c = *link;
+    if (!c || c->size <= CHUNK) return;
+    *link = c->next;
+    a->used -= c->used;
+    a->held -= c->size + ALIGN;
+    a->allocator.free(a->allocator.context, c);
+}
+
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n) {
     char *p = ot_arena_alloc(a, n + 1, 1);
     if (p) memcpy(p, s, n);

@@ -1,6 +1,6 @@
 /* arena.h - memory of one owner, freed in one call, with a budget.
  *
- * Blocks come zeroed and 64-byte aligned. Nothing is freed before the arena is.
+ * Blocks come zeroed and 64-byte aligned. Nothing but large blocks is freed before the arena is.
  */
 #ifndef OT_BASE_ARENA_H
 #define OT_BASE_ARENA_H
@@ -31,6 +31,9 @@ void *ot_arena_alloc(struct arena *a, size_t count, size_t size);
 void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size);
 /* Would budget or total, not the machine, refuse `bytes` more? */
 int ot_arena_refuses(const struct arena *a, size_t bytes);
+/* Returns a block to the allocator where it has a chunk of its own, as large ones have; else it
+ * stays until the arena is freed. */
+void ot_arena_give_back(struct arena *a, void *block);
 char *ot_arena_strdup(struct arena *a, const char *s);
 char *ot_arena_strndup(struct arena *a, const char *s, size_t n);
 

@@ -11,6 +11,8 @@ struct model {
     struct parameter *parameter;
     int n_parameters;
     int *parameter_of; /* value of the graph -> parameter, or -1 */
+    size_t floats;     /* that the values of all parameters take, ... */
+    size_t statistics; /* ... and where those of running statistics begin */
 };
 
 void ot_model_free(struct model *m); /* NULL and half-built are fine */

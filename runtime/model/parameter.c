@@ -83,12 +83,10 @@ static void walk(struct finder *f) {
     }
 }
 
-/* A large weight is trained where the graph has it: export writes the present values. What export
- * cannot write it compares with the file's, so there the graph keeps them, and with small ones,
- * which may not be aligned. */
-static bool may_stay(const struct graph *g, const struct parameter *p) {
-    return g->value[p->value].exportable && (uintptr_t)p->t.data % 64 == 0 &&
-           ot_bytes(&p->t) >= 4096;
+/* A large weight need not stand in the graph, too: export writes the present values. What export
+ * cannot write it compares with the file's, so there the graph keeps them. */
+static bool may_go(const struct graph *g, const struct parameter *p) {
+    return g->value[p->value].exportable && ot_bytes(&p->t) >= 4096;
 }
 
 /* Keeps the nonzero ones of `dense`, all elements of p->t, as slots of a pattern; dense may be
@@ -118,6 +116,7 @@ static ot_status keep_open(struct parameter *p, const struct graph *g,
     p->structure = OT_STRUCTURE_MASK;
     const int64_t n = ot_count(&p->t);
     float *slot = p->t.data = ot_block_alloc(allocator, (size_t)n, sizeof *slot);
+    p->owns_data = true;
     if (!slot) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     ot_pattern_gather(p->t.pattern, dense, slot);
     p->zeros = 0;
@@ -134,6 +133,7 @@ static ot_status own_integers(struct parameter *p, const struct graph *g,
     p->t.role = OT_ROLE_PARAM;
     float *values = ot_block_alloc(allocator, (size_t)count, sizeof *values);
     p->t.data = values;
+    p->owns_data = true;
     if (!values) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     ot_integer_weight_read(g, &g->node[p->dequantizer], values);
     for (int64_t i = 0; i < count && p->t.rank > 1; i++) zeros += values[i] == 0;
@@ -155,12 +155,7 @@ static ot_status own_values(struct parameter *p, const struct graph *g,
     p->t.role = OT_ROLE_PARAM;
     if (g->value[p->value].open) return keep_open(p, g, allocator, from.data, err);
     p->t.pattern = ot_pattern_ref(from.pattern);
-    p->in_graph = may_stay(g, p);
-    if (p->in_graph) return OT_OK;
-    p->t.data = ot_block_alloc(allocator, (size_t)ot_count(&from), sizeof(float));
-    if (!p->t.data)
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weight '%s'", p->name);
-    memcpy(p->t.data, from.data, ot_bytes(&from));
+    p->in_graph = may_go(g, p);
     return OT_OK;
 }
 
@@ -229,21 +224,10 @@ void ot_parameters_free(const ot_allocator *allocator, struct parameter *paramet
     if (!parameter) return;
     for (int i = 0; i < n; i++) {
         struct parameter *p = &parameter[i];
-        if (!p->in_graph) ot_block_free(allocator, p->t.data);
+        if (p->owns_data) ot_block_free(allocator, p->t.data);
         ot_pattern_unref(p->t.pattern);
-        ot_block_free(allocator, p->gradient);
-        for (int k = 0; k < OT_MOMENTS; k++) ot_block_free(allocator, p->moment[k]);
     }
     ot_block_free(allocator, parameter);
-}
-
-ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,
-                            ot_error *err) {
-    if (*block) return OT_OK;
-    *block = ot_block_alloc(allocator, (size_t)ot_count(&p->t), sizeof(float));
-    return *block ? OT_OK
-                  : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the gradient of '%s'",
-                            p->name);
 }
 
 float *ot_parameter_gradient(struct parameter *p) {

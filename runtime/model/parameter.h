@@ -10,21 +10,25 @@
 #include "runtime/base/graph.h"
 #include "runtime/base/pattern.h"
 
-enum { OT_MOMENTS = 2 };
+enum { OT_MOMENTS = 2, OT_PARAMETER_ALIGN = 16 /* floats */ };
 
 struct parameter {
     int value;             /* in the graph */
     const char *name;
     const char *op;        /* operator of its first use */
     int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
-    struct tensor t;       /* role PARAM; t.pattern is owned, */
+    struct tensor t;       /* role PARAM; t.pattern is owned; t.data is part of weights */
     ot_structure structure; /* where the pattern comes from, */
     const char *mask;      /* and the tensor that it is, or NULL */
     int64_t zeros;         /* slots that held zero in the file */
-    bool in_graph;         /* and so is t.data, but where it is the graph's own */
-    float *gradient;       /* NULL until a plan trains */
+    size_t offset;         /* of its values in weights, in floats */
+    bool in_graph;         /* the graph's constant has the same values, in the same memory */
+    bool owns_data;        /* t.data is a block of its own, while a model is opened */
+    float *gradient;       /* in the state; NULL until a plan trains it */
     bool gradient_is_zero; /* whatever stands in its memory: see ot_parameter_gradient */
     float *moment[OT_MOMENTS];
+    bool has_state;    /* it has some of these, trained or not */
+    size_t state;      /* where they stand in their blocks, in floats */
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
     bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
     ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */
@@ -37,8 +41,8 @@ static inline bool ot_is_trained(const struct parameter *p) { return p->fixed ==
 /* Finds the parameters of the graph: float initializers at the places that operators name as
  * weights, also through Reshape, Transpose and their like, integers behind DequantizeLinear, and
  * trainable operands of Add, Mul, Sub and Div. Buffers of the exporter and masks are among them,
- * but trained only where somebody asks for it. Takes over or copies their values. parameter_of:
- * g->n_values entries, -1 elsewhere. */
+ * but trained only where somebody asks for it. Values stay where they are, or are copied, until
+ * ot_weights_gather. parameter_of: g->n_values entries, -1 elsewhere. */
 ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocator,
                              struct parameter **parameter, int *n, int *parameter_of,
                              ot_error *err);
@@ -47,9 +51,8 @@ void ot_parameters_free(const ot_allocator *allocator, struct parameter *paramet
 /* A number becomes a weight: it is to be trained or written. */
 void ot_parameter_wake(struct graph *g, struct parameter *parameter, int i, int *parameter_of);
 
-/* Gradients and moments on demand: zeroed blocks. */
-ot_status ot_parameter_need(const ot_allocator *allocator, const struct parameter *p, float **block,
-                            ot_error *err);
+/* Floats that its values take in a block of all parameters: they begin at cache lines. */
+size_t ot_parameter_room(const struct parameter *p);
 
 /* The gradient to be read or added to: zeros are written out where that has been put off. NULL:
  * there is none. */

@@ -179,6 +179,10 @@ static ot_status bind(struct context *c, struct plan *p, struct bound **bound, o
 ot_status ot_bind(struct context *c, struct plan *p, struct bound **bound, ot_error *err) {
     for (*bound = c->bound; *bound; *bound = (*bound)->next)
         if ((*bound)->plan == p) return OT_OK;
+    const int workers = ot_pool_workers(c->pool);
+    if (workers > p->request.workers)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "a plan for %d workers in a context of %d",
+                       p->request.workers, workers);
     OT_TRY(bind(c, p, bound, err));
     (*bound)->next = c->bound;
     c->bound = *bound;
@@ -192,6 +196,16 @@ void ot_unbind(struct context *c, const struct plan *p) {
     if (!b) return;
     *link = b->next;
     unbind(b);
+}
+
+void ot_context_free(struct context *c) {
+    while (c->bound) {
+        struct bound *b = c->bound;
+        c->bound = b->next;
+        unbind(b);
+    }
+    ot_block_free(&c->allocator, c->block);
+    ot_weights_unref(c->weights);
 }
 
 ot_status ot_context_set_block(struct context *c, size_t bytes, ot_error *err) {
@@ -223,9 +237,11 @@ void ot_bound_aim(struct bound *b, const ot_tensor *inputs) {
     if (b->block != b->context->block) aim_at_block(b);
     for (int i = 0; i < b->plan->request.n_inputs; i++)
         b->input_entry[i]->t.data = (void *)inputs[i].data;
+    const struct parameter *parameter = b->plan->model->parameter;
     for (int i = 0; i < b->plan->n_entries; i++) {
         struct entry *e = &b->entry[i];
-        if (e->parameter >= 0) e->t.data = b->context->parameter[e->parameter].t.data;
+        if (e->parameter >= 0)
+            e->t.data = ot_weights_at(b->context->weights, &parameter[e->parameter]);
     }
     for (int i = 0; i < b->plan->n_entries; i++)
         if (b->entry[i].view) b->entry[i].t.data = b->entry[i].view->t.data;

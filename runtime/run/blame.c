@@ -61,7 +61,7 @@ static struct origin trace(const struct bound *b, struct origin o) {
         nan = o;
     }
     const bool fixed =
-        o.entry->parameter < 0 || !ot_is_trained(&b->context->parameter[o.entry->parameter]);
+        o.entry->parameter < 0 || !ot_is_trained(&b->plan->model->parameter[o.entry->parameter]);
     const bool mask =
         o.step < 0 && o.survey.flaw == OT_FLAW_INFINITY && fixed && o.entry->input < 0;
     return mask && nan.entry ? nan : o;

@@ -8,13 +8,15 @@
 #define OT_RUN_CONTEXT_H
 
 #include "runtime/compile/plan.h"
+#include "runtime/model/weights.h"
 #include "runtime/run/profile.h"
 
 struct context {
     ot_allocator allocator;
     struct pool *pool;
     struct step_context random;  /* keys of the random streams */
-    struct parameter *parameter; /* what plans read and train */
+    struct weights *weights;     /* what plans read; those that train write running statistics */
+    struct parameter *parameter; /* of plans that train: where gradients go; else NULL */
     struct profile profile;
     bool allow_nonfinite;
     struct bound *bound; /* of plans, in no order */
@@ -41,12 +43,15 @@ struct bound {
     int64_t done;          /* parts that the last run has done */
 };
 
-/* The plan's bound, made where it has none yet. */
+/* The plan in this context, made where it is not bound yet. The context has at most as many workers
+ * as the plan was made for. */
 ot_status ot_bind(struct context *c, struct plan *p, struct bound **bound, ot_error *err);
 /* Forgets the plan, if it is bound. */
 void ot_unbind(struct context *c, const struct plan *p);
 /* Bytes of the plan's bound beside the block. */
 size_t ot_bound_bytes(const struct plan *p);
+/* Forgets all plans, and gives back the block and the weights; zeroed is fine. */
+void ot_context_free(struct context *c);
 /* The block has so many bytes; bindings follow it when they run. */
 ot_status ot_context_set_block(struct context *c, size_t bytes, ot_error *err);
 

@@ -32,22 +32,16 @@ static size_t session_bytes(const struct ot_session *s) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         const struct parameter *p = &s->model->parameter[i];
         if (p->is_statistic) bytes += ot_bytes(&p->t); /* kept until a step is known to succeed */
-        if (p->in_graph) bytes -= ot_bytes(&p->t);     /* counted with the graph */
     }
-    return bytes + info.weights + info.gradients + info.moments;
+    return bytes + info.weights + ot_state_bytes(&s->state);
 }
 
 /* Gradients and moments that the plan asks for and nobody has asked for before. */
 static size_t missing_bytes(const struct ot_session *s, const struct plan *p) {
     const int moments = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
-    size_t bytes = 0;
-    for (int i = 0; p->trains && i < s->model->n_parameters; i++) {
-        const struct parameter *w = &s->model->parameter[i];
-        if (!p->trains[i]) continue;
-        bytes += w->gradient ? 0 : ot_bytes(&w->t);
-        for (int k = 0; k < moments; k++) bytes += w->moment[k] ? 0 : ot_bytes(&w->t);
-    }
-    return bytes;
+    bool trains = false;
+    for (int i = 0; p->trains && i < s->model->n_parameters; i++) trains |= p->trains[i];
+    return trains ? ot_state_missing(&s->state, s->model, moments) : 0;
 }
 
 /* Beside the block. */

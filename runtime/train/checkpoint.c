@@ -128,6 +128,7 @@ struct part {
     const void *data; /* NULL: the session does not hold it now */
     ot_type type;
     int64_t count; /* entries; -1: the shape of the parameter */
+    enum state_part state; /* which part of the state it is, if it is one */
     float **block; /* of what can be made on demand: gradient and moments */
     bool fixed;    /* the pattern: must be the same here and there */
 };
@@ -136,15 +137,18 @@ static int parts_of(struct parameter *p, struct part part[PARTS]) {
     const struct pattern *pattern = p->t.pattern;
     int64_t count = pattern ? pattern->nnz : -1;
     int n = 0;
-    part[n++] = (struct part){"value", p->t.data, OT_FLOAT, count, NULL, false};
-    part[n++] = (struct part){"moment0", p->moment[0], OT_FLOAT, count, &p->moment[0], false};
-    part[n++] = (struct part){"moment1", p->moment[1], OT_FLOAT, count, &p->moment[1], false};
+    part[n++] = (struct part){"value", p->t.data, OT_FLOAT, count, 0, NULL, false};
+    part[n++] = (struct part){"moment0",         p->moment[0],  OT_FLOAT, count,
+                              OT_STATE_MOMENT_0, &p->moment[0], false};
+    part[n++] = (struct part){"moment1",         p->moment[1],  OT_FLOAT, count,
+                              OT_STATE_MOMENT_1, &p->moment[1], false};
     const float *gradient = ot_parameter_gradient(p);
-    part[n++] = (struct part){"gradient", gradient, OT_FLOAT, count, &p->gradient, false};
+    part[n++] = (struct part){"gradient",        gradient,     OT_FLOAT, count,
+                              OT_STATE_GRADIENT, &p->gradient, false};
     if (!pattern) return n;
     int64_t rows = pattern->rows;
-    part[n++] = (struct part){"row", pattern->row, OT_INT32, rows + 1, NULL, true};
-    part[n++] = (struct part){"col", pattern->col, OT_INT32, pattern->nnz, NULL, true};
+    part[n++] = (struct part){"row", pattern->row, OT_INT32, rows + 1, 0, NULL, true};
+    part[n++] = (struct part){"col", pattern->col, OT_INT32, pattern->nnz, 0, NULL, true};
     return n;
 }
 
@@ -317,6 +321,7 @@ static ot_status check_finite(const struct ot_session *s, const struct safetenso
 struct copies {
     struct arena arena;
     struct copy {
+        float **block; /* of the state, which may still move; or NULL: */
         void *to;
         const void *from; /* NULL: zeros */
         size_t bytes;
@@ -342,11 +347,10 @@ static ot_status read_parameter(struct ot_session *s, struct parameter *p,
         if (found && ot_parameter_changes(p)) OT_TRY(check_finite(s, found, err));
         all->used += found != NULL;
         if (found && part[k].block) /* zeros are as good as none, should a later check fail */
-            OT_TRY(ot_parameter_need(&s->allocator, p, part[k].block, err));
-        void *to = part[k].block ? *part[k].block : p->t.data;
-        if (to && !part[k].fixed)
-            all->copy[all->n++] =
-                (struct copy){to, found ? found->data : NULL, bytes_of(&expected)};
+            OT_TRY(ot_state_need(&s->state, s->model, p, part[k].state, err));
+        if ((!part[k].block || *part[k].block) && !part[k].fixed)
+            all->copy[all->n++] = (struct copy){part[k].block, p->t.data,
+                                                found ? found->data : NULL, bytes_of(&expected)};
     }
     return OT_OK;
 }
@@ -375,8 +379,9 @@ static ot_status load(struct ot_session *s, const struct safetensors *file, ot_e
     ot_status status = check_all(s, file, &all, &c, err);
     for (int i = 0; !status && i < all.n; i++) {
         const struct copy *k = &all.copy[i];
-        if (k->from && k->bytes) memcpy(k->to, k->from, k->bytes);
-        if (!k->from) memset(k->to, 0, k->bytes);
+        void *to = k->block ? *k->block : k->to; /* blocks may have moved since */
+        if (k->from && k->bytes) memcpy(to, k->from, k->bytes);
+        if (!k->from) memset(to, 0, k->bytes);
     }
     if (!status) set_scalars(s, &c);
     ot_arena_free(&all.arena);

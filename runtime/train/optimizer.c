@@ -111,6 +111,30 @@ static bool aim(struct update *u, struct parameter *p) {
     return true;
 }
 
+static bool follows(const struct update *u, const struct update *next) {
+    const ptrdiff_t step = next->w - u->w;
+    return step >= u->n && step < u->n + OT_PARAMETER_ALIGN && next->g == u->g + step &&
+           (u->m ? next->m == u->m + step : !next->m) && (u->v ? next->v == u->v + step : !next->v);
+}
+
+/* Parameters from i on whose values and state stand side by side, as one update: mostly all of
+ * them. Between them are zeros, which stay zeros. The first that is not among them. */
+static int aim_run(struct update *u, struct parameter *parameter, int i, int n) {
+    u->n = 0;
+    for (; i < n; i++) {
+        struct update next = *u;
+        if (!aim(&next, &parameter[i])) continue;
+        if (!u->n) {
+            *u = next;
+        } else if (follows(u, &next)) {
+            u->n = next.w - u->w + next.n;
+        } else {
+            return i;
+        }
+    }
+    return i;
+}
+
 /* Nothing has been written yet. */
 static ot_status check_update(struct update u, struct parameter *parameter, int n, double norm,
                               struct pool *pool, ot_error *err) {
@@ -147,11 +171,12 @@ ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int
                        .largest = &largest};
     if (ot_update_may_overflow(&u, *norm, o->bound))
         OT_TRY(check_update(u, parameter, n, *norm, pool, err));
-    for (int i = 0; i < n; i++) {
-        if (!aim(&u, &parameter[i])) continue;
+    for (int i = 0; i < n;) {
+        i = aim_run(&u, parameter, i, n);
         ot_parallel_for(pool, (int)((u.n + GRAIN - 1) / GRAIN), update_task, &u);
-        parameter[i].gradient_is_zero = true;
     }
+    for (int i = 0; i < n; i++)
+        if (ot_is_trained(&parameter[i])) parameter[i].gradient_is_zero = true;
     const int bits = atomic_load(&largest);
     memcpy(&o->bound, &bits, sizeof o->bound);
     o->steps++;

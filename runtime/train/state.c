@@ -1,0 +1,121 @@
+/* state.c - blocks of gradients and moments. */
+#include "runtime/train/state.h"
+
+#include <string.h>
+
+/* Is there a place for the parameter's gradient and moments? */
+static bool has_place(const struct parameter *p) { return ot_is_trained(p) || p->has_state; }
+
+static size_t size_of(const struct model *m) {
+    size_t floats = 0;
+    for (int i = 0; i < m->n_parameters; i++)
+        if (has_place(&m->parameter[i])) floats += ot_parameter_room(&m->parameter[i]);
+    return floats;
+}
+
+static float **block_of(struct state *s, enum state_part part) {
+    return part == OT_STATE_GRADIENT ? &s->gradient : &s->moment[part];
+}
+
+static float **pointer_of(struct parameter *p, enum state_part part) {
+    return part == OT_STATE_GRADIENT ? &p->gradient : &p->moment[part];
+}
+
+/* Does each trained weight stand where it would stand now? */
+static bool is_laid_out(const struct state *s, const struct model *m) {
+    size_t at = 0;
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameter[i];
+        if (!has_place(p)) continue;
+        if (p->state != at) return false;
+        at += ot_parameter_room(p);
+    }
+    return s->floats == at;
+}
+
+/* What parameters have of this part goes into the block. */
+static void move_part(struct model *m, enum state_part part, float *block) {
+    for (int i = 0; i < m->n_parameters; i++) {
+        struct parameter *p = &m->parameter[i];
+        float **pointer = pointer_of(p, part);
+        if (!*pointer) continue;
+        memcpy(block + p->state, *pointer, ot_bytes(&p->t));
+        *pointer = block + p->state;
+    }
+}
+
+static void set_places(struct model *m) {
+    size_t at = 0;
+    for (int i = 0; i < m->n_parameters; i++) {
+        struct parameter *p = &m->parameter[i];
+        if (!has_place(p)) continue;
+        p->state = at;
+        at += ot_parameter_room(p);
+    }
+}
+
+/* New blocks in place of those that there are. */
+static ot_status lay_out(struct state *s, struct model *m, ot_error *err) {
+    float *block[OT_MOMENTS + 1] = {NULL};
+    const size_t floats = size_of(m);
+    bool good = true;
+    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++) {
+        if (!*block_of(s, part)) continue;
+        block[part + 1] = ot_block_alloc(&s->allocator, floats, sizeof(float));
+        good &= block[part + 1] != NULL;
+    }
+    for (int k = 0; k <= OT_MOMENTS && !good; k++) ot_block_free(&s->allocator, block[k]);
+    if (!good) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for gradients");
+    set_places(m);
+    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++) {
+        if (!block[part + 1]) continue;
+        move_part(m, part, block[part + 1]);
+        ot_block_free(&s->allocator, *block_of(s, part));
+        *block_of(s, part) = block[part + 1];
+    }
+    s->floats = floats;
+    return OT_OK;
+}
+
+ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, enum state_part part,
+                        ot_error *err) {
+    float **block = block_of(s, part), **pointer = pointer_of(p, part);
+    if (*pointer) return OT_OK;
+    p->has_state = true;
+    if (!is_laid_out(s, m)) OT_TRY(lay_out(s, m, err));
+    if (!*block) *block = ot_block_alloc(&s->allocator, s->floats, sizeof(float));
+    if (!*block)
+        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the gradient of '%s'", p->name);
+    *pointer = *block + p->state;
+    memset(*pointer, 0, ot_bytes(&p->t)); /* it may have had one before */
+    return OT_OK;
+}
+
+void ot_state_forget(struct parameter *p) {
+    p->has_state = false;
+    p->gradient = NULL;
+    for (int k = 0; k < OT_MOMENTS; k++) p->moment[k] = NULL;
+}
+
+void ot_state_drop_moment(struct state *s, struct model *m, int k) {
+    for (int i = 0; i < m->n_parameters; i++) m->parameter[i].moment[k] = NULL;
+    ot_block_free(&s->allocator, s->moment[k]);
+    s->moment[k] = NULL;
+}
+
+void ot_state_free(struct state *s) {
+    ot_block_free(&s->allocator, s->gradient);
+    for (int k = 0; k < OT_MOMENTS; k++) ot_block_free(&s->allocator, s->moment[k]);
+}
+
+size_t ot_state_bytes(const struct state *s) {
+    size_t blocks = s->gradient != NULL;
+    for (int k = 0; k < OT_MOMENTS; k++) blocks += s->moment[k] != NULL;
+    return blocks * s->floats * sizeof(float);
+}
+
+size_t ot_state_missing(const struct state *s, const struct model *m, int moments) {
+    const size_t bytes = size_of(m) * sizeof(float) * (size_t)(1 + moments);
+    const size_t have = ot_state_bytes(s);
+    return bytes > have ? bytes - have : 0;
+}
