@@ -77,7 +77,7 @@ struct rec_step {
     float *aux;                /* GRU: what R_h meets, or its gradient, for all steps */
 };
 
-/* Prepares x, y, save and scratch of an operator whose state is a struct recurrent. */
+/* Prepares x, y, save and scratch of an operator whose plan is a struct recurrent. */
 ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_error *err);
 bool ot_rec_sparse_rows(const struct op_node *n, int i);
 void ot_rec_forward(struct op_node *n);

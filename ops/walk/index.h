@@ -60,7 +60,7 @@ int64_t ot_array_product(const struct array *a, int from, int to);
 /* For prepare: refuses x[i] whose elements cannot be moved (strings); i is 0 mostly. */
 ot_status ot_movable(const struct op_node *n, int i, ot_error *err);
 
-/* Forward and backward of an operator whose state is a struct move from x[0] to y[0]; no two
+/* Forward and backward of an operator whose plan is a struct move from x[0] to y[0]; no two
  * elements come from one where there is a gradient. What nothing comes to is 0. */
 void ot_move_forward(struct op_node *n);
 void ot_move_backward(struct op_node *n);

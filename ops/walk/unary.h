@@ -41,7 +41,7 @@ void ot_unary_integers(struct op_node *n, ot_integer_fn *f);
 /* Floats by fn, integers by f. */
 void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *f);
 
-/* For operators that are one function of a float, whose state is struct params: NAME_of(x,
+/* For operators that are one function of a float, whose plan is struct params: NAME_of(x,
  * parameters) and its slope NAME_slope(x, parameters), both inline, become the loops NAME_value and
  * NAME_gradient, ... */
 #define OT_UNARY_LOOPS(name)                                                                       \
