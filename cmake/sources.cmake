@@ -129,12 +129,16 @@ set(ONNX_SOURCES
 
 set(RUNTIME_SOURCES
   runtime/api/access.c
+  runtime/api/checkpoint.c
+  runtime/api/export.c
+  runtime/api/goal.c
   runtime/api/head.c
   runtime/api/host_loss.c
   runtime/api/look.c
   runtime/api/measure.c
   runtime/api/open.c
   runtime/api/operators.c
+  runtime/api/plans.c
   runtime/api/profile.c
   runtime/api/train.c
   runtime/api/training_info.c
@@ -198,10 +202,6 @@ set(RUNTIME_SOURCES
   runtime/run/profile.c
   runtime/run/run.c
   runtime/run/step.c
-  runtime/run/store.c
-  runtime/train/checkpoint.c
-  runtime/train/export.c
-  runtime/train/loss.c
   runtime/train/optimizer.c
   runtime/train/options.c
   runtime/train/rules.c

@@ -23,7 +23,7 @@ struct served {
     atomic_int readers; /* that are not done */
 };
 
-struct reader {
+struct server_thread {
     struct served *shared;
     int workers, wrong, seen[VERSIONS];
     ot_error err;
@@ -64,7 +64,7 @@ static ot_status run(struct context *c, struct bound *b, struct served *s, ot_te
 }
 
 static void *read_on(void *arg) {
-    struct reader *r = arg;
+    struct server_thread *r = arg;
     struct served *s = r->shared;
     struct context c = {.allocator = s->f.s->allocator};
     struct bound *b = NULL;
@@ -106,7 +106,7 @@ static void find_right(struct served *s, int k) {
 
 static void serve(make_fn *make) {
     static struct served s;
-    struct reader reader[READERS];
+    struct server_thread reader[READERS];
     pthread_t thread[READERS], writer;
     const ot_options o = {.threads = 2};
     memset(&s, 0, sizeof s);
@@ -118,7 +118,7 @@ static void serve(make_fn *make) {
     assert_int_equal(pthread_mutex_init(&s.lock, NULL), 0);
     atomic_init(&s.readers, READERS);
     for (int i = 0; i < READERS; i++) {
-        reader[i] = (struct reader){.shared = &s, .workers = 1 + i % 2};
+        reader[i] = (struct server_thread){.shared = &s, .workers = 1 + i % 2};
         assert_int_equal(pthread_create(&thread[i], NULL, read_on, &reader[i]), 0);
     }
     assert_int_equal(pthread_create(&writer, NULL, write_on, &s), 0);

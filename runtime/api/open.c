@@ -165,7 +165,8 @@ static ot_status set_up(struct ot_session *s, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++)
         if (!s->model->parameter[i].is_number)
             ot_parameter_wake(s->model->graph, s->model->parameter, i, s->model->parameter_of);
-    return s->model->graph->algorithm ? ot_training_recognise(s, err) : OT_OK;
+    const struct recipe recipe = ot_session_recipe(s);
+    return s->model->graph->algorithm ? ot_training_recognise(&recipe, &s->training, err) : OT_OK;
 }
 
 struct import_options ot_session_import(const struct ot_session *s) {
@@ -176,6 +177,18 @@ struct import_options ot_session_import(const struct ot_session *s) {
                                    .log = s->log,
                                    .training = s->options.training_info != 0,
                                    .structure = {s->options.mask_share, s->options.mask}};
+}
+
+struct recipe ot_session_recipe(const struct ot_session *s) {
+    return (struct recipe){.model = s->model,
+                           .loss = s->loss,
+                           .loss_kind = s->loss_kind,
+                           .loss_output = s->loss_output,
+                           .loss_axis = s->loss_axis,
+                           .bn = s->options.bn,
+                           .has_optimizer = s->optimizer.is_set,
+                           .optimizer = s->optimizer.options,
+                           .steps = s->optimizer.steps};
 }
 
 /* path, or bytes where it is NULL. */

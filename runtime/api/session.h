@@ -3,6 +3,7 @@
 #define OT_API_SESSION_H
 
 #include "onnx/import.h"
+#include "runtime/info/training.h"
 #include "runtime/run/context.h"
 #include "runtime/train/optimizer.h"
 #include "runtime/train/state.h"
@@ -74,6 +75,8 @@ static inline ot_status ot_session_check(const struct ot_session *s, ot_error *e
 }
 /* With which its model is read; valid as long as the session. */
 struct import_options ot_session_import(const struct ot_session *s);
+/* What training_info says or is made of. */
+struct recipe ot_session_recipe(const struct ot_session *s);
 /* Forgets all plans: what they were made from has changed. */
 void ot_session_drop_plans(struct ot_session *s);
 

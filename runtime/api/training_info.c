@@ -1,6 +1,6 @@
 /* training_info.c - what a host may take from the training_info of its model. */
 #include "runtime/base/options.h"
-#include "runtime/info/training.h"
+#include "runtime/api/session.h"
 
 static ot_status check_training(const ot_session *s, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
@@ -31,7 +31,7 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
             const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
             if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
             OT_TRY(ot_state_need(&s->state, s->model, p, (enum state_part)k, err));
-            OT_TRY(ot_training_gather(s, p, from, p->moment[k], err));
+            OT_TRY(ot_training_gather(&s->allocator, p, from, p->moment[k], err));
         }
     }
     return OT_OK;

@@ -6,6 +6,7 @@
  *   bce             softplus(x) - x t
  */
 #include "runtime/info/training.h"
+#include "runtime/model/logits.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -171,7 +172,7 @@ static int write_cross_entropy(struct writer *w, const int *values) {
 
 /* SoftmaxCrossEntropyLoss takes scores and labels, its classes are the second axis. */
 static bool is_expressible(struct writer *w) {
-    const struct ot_session *s = w->s;
+    const struct recipe *s = w->s;
     const int axis = s->loss.class_axis ? s->loss.class_axis : s->loss_axis;
     const int rank = s->model->graph->value[s->model->graph->output[s->loss_output]].rank;
     struct tail tail;

@@ -36,7 +36,7 @@ static ot_status read_statistic(struct reader *r, const struct binding *b) {
 
 /* Where BatchNormalization trains, its statistics move, and have to be kept. */
 static ot_status check_statistics(struct reader *r) {
-    if (r->s->options.bn != OT_BN_AUTO) return OT_OK;
+    if (r->s->bn != OT_BN_AUTO) return OT_OK;
     for (int k = 0; k < r->g->n_nodes; k++) {
         const struct node *n = &r->g->node[k];
         const struct op *op = ot_op_of(n);
@@ -88,13 +88,15 @@ static ot_status read_all(struct reader *r) {
     return read_loss(r);
 }
 
-ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
+ot_status ot_training_recognise(const struct recipe *s, const struct training **training,
+                                ot_error *err) {
     struct arena *arena = &s->model->graph->arena;
     const size_t n = (size_t)s->model->n_parameters;
     struct reader r = {.s = s, .g = s->model->graph, .gradient = -1, .err = err};
     r.t = ot_arena_alloc(arena, 1, sizeof *r.t);
-    r.bound = ot_block_alloc(&s->allocator, (size_t)r.g->n_values, sizeof *r.bound);
-    r.understood = ot_block_alloc(&s->allocator, (size_t)r.g->algorithm->n_bindings, sizeof(bool));
+    r.bound = ot_block_alloc(&s->model->allocator, (size_t)r.g->n_values, sizeof *r.bound);
+    r.understood =
+        ot_block_alloc(&s->model->allocator, (size_t)r.g->algorithm->n_bindings, sizeof(bool));
     if (r.t) r.t->trains = ot_arena_alloc(arena, n, sizeof *r.t->trains);
     if (r.t) r.t->moment = ot_arena_alloc(arena, n * OT_MOMENTS, sizeof *r.t->moment);
     ot_status status = OT_OK;
@@ -104,8 +106,8 @@ ot_status ot_training_recognise(struct ot_session *s, ot_error *err) {
     for (size_t i = 0; !status && i < n; i++)
         if (!r.t->trains[i] && ot_is_trained(&s->model->parameter[i]))
             s->model->parameter[i].fixed = OT_FIXED_FROZEN;
-    if (!status) s->training = r.t;
-    ot_block_free(&s->allocator, r.bound);
-    ot_block_free(&s->allocator, r.understood);
+    if (!status) *training = r.t;
+    ot_block_free(&s->model->allocator, r.bound);
+    ot_block_free(&s->model->allocator, r.understood);
     return status;
 }

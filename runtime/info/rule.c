@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/info/training.h"
+#include "runtime/train/optimizer.h"
 
 /* ---- reading: the parts of a rule ---- */
 
@@ -60,10 +61,10 @@ static ot_status read_moment(struct reader *r, int i, int k, int which, int v, i
 static ot_status read_mask(struct reader *r, int i, int k, int v) {
     const struct parameter *p = &r->s->model->parameter[i];
     const struct tensor *t = r->g->value[v].constant;
-    const ot_allocator *al = &r->s->allocator;
+    const ot_allocator *al = &r->s->model->allocator;
     float *kept = ot_block_alloc(al, (size_t)ot_count(&p->t), sizeof *kept);
     if (!kept) return ot_fail(r->err, OT_ERROR_NO_MEMORY, "out of memory for a mask");
-    ot_status status = ot_training_gather(r->s, p, t, kept, r->err);
+    ot_status status = ot_training_gather(al, p, t, kept, r->err);
     bool ones = true;
     for (int64_t j = 0; !status && ones && j < ot_count(&p->t); j++) ones = kept[j] == 1;
     ot_block_free(al, kept);

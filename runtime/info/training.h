@@ -1,15 +1,16 @@
-/* training.h - training_info: an algorithm as a graph, and what it means to a session.
+/* training.h - training_info: an algorithm as a graph, and what it means to a model.
  *
  * The standard keeps a step of training as nodes behind those of the model: a loss, one Gradient,
  * for each weight an optimizer, and a count of steps; bindings say which output becomes the content
  * of which initializer. Such a graph is not run but recognised, and refused by the name of a node
  * where it does anything that a loss and an optimizer of ours do not: read.c. The same
- * expressions (match.h) make such a graph of a session: write.c.
+ * expressions (match.h) make such a graph of a recipe: write.c.
  */
 #ifndef OT_INFO_TRAINING_H
 #define OT_INFO_TRAINING_H
 
-#include "runtime/api/session.h"
+#include "runtime/loss/loss.h"
+#include "runtime/model/model.h"
 #include "runtime/model/match.h"
 
 /* Optimizers as expressions. SGD with momentum, Adagrad and ONNX's form of Adam are operators of
@@ -27,6 +28,19 @@
 #define OT_FORM_ADAM   "Sub(w, Mul(Div(r, c), Div(m, Add(Div(Sqrt(v), s), e))))"
 #define OT_FORM_SHRINK "Sub(w, Mul(Mul(r, d), w))"
 
+/* How a model is trained, as far as an algorithm says it. */
+struct recipe {
+    const struct model *model;
+    ot_loss_options loss;
+    ot_loss_kind loss_kind; /* never OT_LOSS_AUTO */
+    int loss_output;        /* of the graph */
+    int loss_axis;          /* of classes: -1 the last; 0: not known */
+    ot_bn_mode bn;
+    bool has_optimizer;
+    ot_optimizer_options optimizer;
+    int64_t steps; /* of the optimizer, so far */
+};
+
 /* What was recognised. */
 struct training {
     ot_loss_options loss;
@@ -35,13 +49,16 @@ struct training {
     const struct tensor **moment; /* OT_MOMENTS of each; NULL: none */
 };
 
-/* The graph's algorithm, which becomes s->training; weights that it does not update are frozen. */
-ot_status ot_training_recognise(struct ot_session *s, ot_error *err);
+/* What the graph's algorithm does, in the graph's arena; weights that it does not update are
+ * frozen.
+ */
+ot_status ot_training_recognise(const struct recipe *s, const struct training **training,
+                                ot_error *err);
 
 /* ---- recognising ---- */
 
 struct reader {
-    struct ot_session *s;
+    const struct recipe *s;
     const struct graph *g;
     struct training *t;
     int *bound;       /* of each value: the binding that changes it, or -1 */
@@ -61,7 +78,7 @@ bool ot_training_match(const struct graph *g, const char *expression, int v, str
 bool ot_training_scalar(const struct graph *g, int v, float *number);
 
 /* The slots of p out of a tensor of its shape, which may have a pattern of its own. */
-ot_status ot_training_gather(const struct ot_session *s, const struct parameter *p,
+ot_status ot_training_gather(const ot_allocator *allocator, const struct parameter *p,
                              const struct tensor *from, float *to, ot_error *err);
 
 /* ---- what the files of it share ---- */
@@ -76,7 +93,7 @@ ot_status ot_training_read_loss(struct reader *r, int y);
 /* A graph under construction: its values are those of a model with those of the algorithm behind
  * them; nodes are the algorithm's alone. */
 struct writer {
-    const struct ot_session *s;
+    const struct recipe *s;
     struct arena *arena;
     struct graph *g;
     int value_room, node_room;
@@ -102,11 +119,11 @@ int ot_write_expression(struct writer *w, const char *name, const char *expressi
 void ot_write_binding(struct writer *w, int key, int from);
 void ot_write_fail(struct writer *w, ot_status status, const char *format, ...) OT_FORMAT(3, 4);
 
-/* The algorithm of the session's loss and optimizer, for struct export_request. */
-ot_status ot_training_write(const struct ot_session *s, struct arena *arena,
+/* The algorithm of this loss and optimizer, for struct export_request. */
+ot_status ot_training_write(const struct recipe *s, struct arena *arena,
                             const struct graph **algorithm, ot_error *err);
 
-/* loss.c: the nodes of the session's loss; the target becomes the graph's input. */
+/* loss.c: the nodes of the loss; the target becomes the graph's input. */
 int ot_training_write_loss(struct writer *w);
 /* update.c: those of its optimizer. weight, gradient: values of each parameter; -1: it is
  * not trained. */

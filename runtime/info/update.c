@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/info/training.h"
+#include "runtime/train/optimizer.h"
 
 enum { NAME = 64 };
 
@@ -25,7 +26,7 @@ static void write_count(struct update *u) {
     struct writer *w = u->w;
     int64_t *number = ot_write_take(w, 2, sizeof *number);
     if (!number) return;
-    number[0] = u->o->steps_before + w->s->optimizer.steps;
+    number[0] = u->o->steps_before + w->s->steps;
     number[1] = 1;
     const struct tensor t = {.type = OT_INT64, .data = number},
                         one = {.type = OT_INT64, .data = number + 1};
@@ -181,7 +182,7 @@ static const float *zeros(struct writer *w) {
 }
 
 void ot_training_write_rules(struct writer *w, const int *weight, const int *gradient) {
-    const ot_optimizer_options *o = &w->s->optimizer.options;
+    const ot_optimizer_options *o = &w->s->optimizer;
     struct update u = {.w = w, .o = o, .weight = weight, .gradient = gradient};
     const bool plain = o->kind == OT_SGD && o->momentum == 0;
     u.zeros = zeros(w);

@@ -48,11 +48,11 @@ bool ot_training_scalar(const struct graph *g, int v, float *number) {
     return true;
 }
 
-ot_status ot_training_gather(const struct ot_session *s, const struct parameter *p,
+ot_status ot_training_gather(const ot_allocator *allocator, const struct parameter *p,
                              const struct tensor *from, float *to, ot_error *err) {
     float *dense = NULL;
     if (from->pattern) {
-        dense = ot_block_alloc(&s->allocator, (size_t)ot_elements(from), sizeof *dense);
+        dense = ot_block_alloc(allocator, (size_t)ot_elements(from), sizeof *dense);
         if (!dense) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a moment");
         ot_pattern_scatter(from->pattern, from->data, dense);
     }
@@ -61,6 +61,6 @@ ot_status ot_training_gather(const struct ot_session *s, const struct parameter 
         ot_pattern_gather(p->t.pattern, values, to);
     else
         memcpy(to, values, ot_bytes(&p->t));
-    ot_block_free(&s->allocator, dense);
+    ot_block_free(allocator, dense);
     return OT_OK;
 }

@@ -4,6 +4,7 @@
  * dense weights. Moments and masks are spelled as their weight is.
  */
 #include "runtime/info/training.h"
+#include "runtime/model/logits.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,13 +25,13 @@ static void find_ways(const struct graph *g, int loss, bool *leads) {
     }
 }
 
-static bool is_trained(const struct ot_session *s, const struct parameter *p) {
-    return ot_is_trained(p) && !(p->is_norm && s->options.bn == OT_BN_FROZEN);
+static bool is_trained(const struct recipe *s, const struct parameter *p) {
+    return ot_is_trained(p) && !(p->is_norm && s->bn == OT_BN_FROZEN);
 }
 
 /* weight[i]: the value of parameter i, -1 where it is not trained; returns how many are. */
 static int find_weights(struct writer *w, int *weight) {
-    const struct ot_session *s = w->s;
+    const struct recipe *s = w->s;
     const struct graph *g = s->model->graph;
     int n = 0;
     bool *leads = ot_write_take(w, (size_t)g->n_values, sizeof *leads);
@@ -99,7 +100,7 @@ static void write_gradients(struct writer *w, int loss, const int *weight, int n
 /* A BatchNormalization that trains moves its statistics; the file has to say so itself. */
 static void write_statistics(struct writer *w) {
     const struct graph *m = w->s->model->graph;
-    const ot_bn_mode bn = w->s->options.bn;
+    const ot_bn_mode bn = w->s->bn;
     for (int k = 0; k < m->n_nodes; k++) {
         const struct node *n = &m->node[k];
         const struct op *op = ot_op_of(n);
@@ -120,9 +121,9 @@ static void write_statistics(struct writer *w) {
 
 /* ---- all of it ---- */
 
-static void check_session(struct writer *w) {
-    const struct optimizer *o = &w->s->optimizer;
-    if (!o->is_set) ot_write_fail(w, OT_ERROR_STATE, "there is no optimizer");
+static void check_recipe(struct writer *w) {
+    const ot_optimizer_options *o = &w->s->optimizer;
+    if (!w->s->has_optimizer) ot_write_fail(w, OT_ERROR_STATE, "there is no optimizer");
     if (w->s->model->graph->opset < TRAINING_OPSET)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "it needs opset %d, the model has %d",
                       TRAINING_OPSET, (int)w->s->model->graph->opset);
@@ -130,9 +131,9 @@ static void check_session(struct writer *w) {
         if (w->s->model->graph->node[k].body)
             ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the model has loops: '%.80s'",
                           w->s->model->graph->node[k].name);
-    if (o->options.schedule != OT_SCHEDULE_CONSTANT || o->steps < o->options.warmup_steps)
+    if (o->schedule != OT_SCHEDULE_CONSTANT || w->s->steps < o->warmup_steps)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "the learning rate changes: schedule or warm-up");
-    if (o->options.clip_norm > 0)
+    if (o->clip_norm > 0)
         ot_write_fail(w, OT_ERROR_UNSUPPORTED, "gradients are clipped: clip_norm");
 }
 
@@ -152,7 +153,7 @@ static const char *find_prefix(struct writer *w) {
 }
 
 static void begin(struct writer *w) {
-    const struct ot_session *s = w->s;
+    const struct recipe *s = w->s;
     const size_t n = (size_t)s->model->graph->n_values;
     w->prefix = find_prefix(w);
     w->g = ot_write_take(w, 1, sizeof *w->g);
@@ -169,10 +170,10 @@ static void begin(struct writer *w) {
     w->value_room = (int)n + 64;
 }
 
-ot_status ot_training_write(const struct ot_session *s, struct arena *arena,
+ot_status ot_training_write(const struct recipe *s, struct arena *arena,
                             const struct graph **algorithm, ot_error *err) {
     struct writer w = {.s = s, .arena = arena, .err = err};
-    check_session(&w);
+    check_recipe(&w);
     begin(&w);
     int *weight = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *weight);
     int *gradient = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *gradient);

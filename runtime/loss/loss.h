@@ -2,7 +2,7 @@
  *
  * loss.c: names, and what a loss asks of output and target; axis.c: which axis the classes
  * have; choice.c: which loss a target asks for; run.c: values and gradients;
- * runtime/train/loss.c: the loss of a session's steps.
+ * runtime/api/goal.c: the loss of a session's steps.
  */
 #ifndef OT_LOSS_LOSS_H
 #define OT_LOSS_LOSS_H

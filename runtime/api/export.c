@@ -5,15 +5,17 @@
 
 #include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
-#include "runtime/info/training.h"
+#include "runtime/api/session.h"
 
 /* Values at the slots; elsewhere zeros, or under a mask of the graph what the file holds. */
 static void fill(const ot_session *s, const struct parameter *p, float *values) {
     const struct tensor *file = s->model->graph->value[p->value].constant;
     const struct pattern *q = p->t.pattern;
     if (p->structure != OT_STRUCTURE_MASK) {
-        if (q) ot_pattern_scatter(q, p->t.data, values);
-        else memcpy(values, p->t.data, ot_bytes(&p->t));
+        if (q)
+            ot_pattern_scatter(q, p->t.data, values);
+        else
+            memcpy(values, p->t.data, ot_bytes(&p->t));
         return;
     }
     if (p->dequantizer >= 0)
@@ -67,10 +69,11 @@ static ot_status export_session(const ot_session *s, const char *path,
                                      .head_classes = s->head_classes,
                                      .import = &import,
                                      .log = s->log};
+    const struct recipe recipe = ot_session_recipe(s);
     struct arena arena;
     ot_arena_init(&arena, &s->allocator, 0);
     if (!status && request.options.training_info)
-        status = ot_training_write(s, &arena, &request.algorithm, err);
+        status = ot_training_write(&recipe, &arena, &request.algorithm, err);
     if (!status)
         status = path ? ot_export_file(g, &request, path, err) : ot_export_check(g, &request, err);
     ot_arena_free(&arena);

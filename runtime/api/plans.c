@@ -1,4 +1,4 @@
-/* store.c - the plan that a call runs: one that is kept, or a new one that fits into memory.
+/* plans.c - the plan that a call runs: one that is kept, or a new one that fits into memory.
  *
  * Where a training step does not fit, it is divided into micro-batches, which cost next to nothing
  * as long as they fill the lanes of sparse kernels, with samples or tokens. Then what is cheap

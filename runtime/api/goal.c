@@ -1,4 +1,4 @@
-/* loss.c - the loss of a session's steps: chosen by the target, held against the plan. */
+/* goal.c - the loss of a session's steps: chosen by the target, held against the plan. */
 #include <string.h>
 
 #include "runtime/api/session.h"

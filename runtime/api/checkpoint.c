@@ -127,10 +127,10 @@ struct part {
     const char *prefix;
     const void *data; /* NULL: the session does not hold it now */
     ot_type type;
-    int64_t count; /* entries; -1: the shape of the parameter */
+    int64_t count;         /* entries; -1: the shape of the parameter */
     enum state_part state; /* which part of the state it is, if it is one */
-    float **block; /* of what can be made on demand: gradient and moments */
-    bool fixed;    /* the pattern: must be the same here and there */
+    float **block;         /* of what can be made on demand: gradient and moments */
+    bool fixed;            /* the pattern: must be the same here and there */
 };
 
 static int parts_of(struct parameter *p, struct part part[PARTS]) {
