@@ -13,8 +13,7 @@ enum { BATCH = 16, STEPS = 10 };
 static void make_batch(float *x, int64_t *y, int64_t size, int64_t classes) {
     for (int n = 0; n < BATCH; n++) {
         y[n] = n % (classes < 4 ? classes : 4);
-        for (int64_t i = 0; i < size; i++)
-            x[n * size + i] = (float)((i * (y[n] + 3) + n) % 7) / 7;
+        for (int64_t i = 0; i < size; i++) x[n * size + i] = (float)((i * (y[n] + 3) + n) % 7) / 7;
     }
 }
 

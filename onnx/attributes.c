@@ -92,12 +92,8 @@ static ot_status read_value(struct import *im, const Onnx__AttributeProto *a, st
     ot_type type;
     struct tensor *t = NULL;
     switch (out->kind) {
-    case OT_ATTR_INT:
-        out->i = a->i;
-        break;
-    case OT_ATTR_FLOAT:
-        out->f = a->f;
-        break;
+    case OT_ATTR_INT: out->i = a->i; break;
+    case OT_ATTR_FLOAT: out->f = a->f; break;
     case OT_ATTR_STRING:
         out->n = a->has_s ? (int64_t)a->s.len : 0;
         status = copy(im, a->s.data, (size_t)out->n, 1, &p);
@@ -113,16 +109,13 @@ static ot_status read_value(struct import *im, const Onnx__AttributeProto *a, st
         status = copy(im, a->floats, a->n_floats, sizeof *a->floats, &p);
         out->floats = p;
         break;
-    case OT_ATTR_STRINGS:
-        status = read_strings(im, a, out);
-        break;
+    case OT_ATTR_STRINGS: status = read_strings(im, a, out); break;
     case OT_ATTR_TENSOR:
         if (!a->t) return ot_import_fail(im, OT_ERROR_INVALID, "there is no tensor");
         status = ot_payload_tensor(im, a->t, &t, &type);
         out->t = t;
         break;
-    default:
-        break;
+    default: break;
     }
     return status;
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_STEPS = 8 }; /* nodes between a constant and a condition */
+enum { MOST_STEPS = 8 };    /* nodes between a constant and a condition */
 enum { MOST_COUNTED = 64 }; /* elements of a constant whose Size decides: a shape */
 
 bool ot_branch_is_if(const Onnx__NodeProto *p) {

@@ -25,14 +25,10 @@ static ot_status from_attr(struct import *im, const struct attr *a, struct sourc
         if (!source->ready) return ot_import_no_room(im, &im->g->arena, sizeof *source->ready);
         *source->ready = *a->t;
         return OT_OK;
-    case OT_ATTR_FLOAT:
-        return make(im, OT_FLOAT, 0, 1, &a->f, &source->ready);
-    case OT_ATTR_INT:
-        return make(im, OT_INT64, 0, 1, &a->i, &source->ready);
-    case OT_ATTR_FLOATS:
-        return make(im, OT_FLOAT, 1, a->n, a->floats, &source->ready);
-    case OT_ATTR_INTS:
-        return make(im, OT_INT64, 1, a->n, a->ints, &source->ready);
+    case OT_ATTR_FLOAT: return make(im, OT_FLOAT, 0, 1, &a->f, &source->ready);
+    case OT_ATTR_INT: return make(im, OT_INT64, 0, 1, &a->i, &source->ready);
+    case OT_ATTR_FLOATS: return make(im, OT_FLOAT, 1, a->n, a->floats, &source->ready);
+    case OT_ATTR_INTS: return make(im, OT_INT64, 1, a->n, a->ints, &source->ready);
     default:
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "attribute '%.40s' is not supported",
                               a->name);

@@ -50,16 +50,10 @@ static ot_status parse_entry(struct import *im, const char *key, const char *val
                               k == KEYS ? "unknown" : "given twice");
     *seen |= 1u << k;
     switch (k) {
-    case LOCATION:
-        at->path = value;
-        return OT_OK;
-    case OFFSET:
-        return parse_number(im, key, value, &at->offset);
-    case LENGTH:
-        at->has_length = true;
-        return parse_number(im, key, value, &at->length);
-    case CHECKSUM:
-        return check_checksum(im, value);
+    case LOCATION: at->path = value; return OT_OK;
+    case OFFSET: return parse_number(im, key, value, &at->offset);
+    case LENGTH: at->has_length = true; return parse_number(im, key, value, &at->length);
+    case CHECKSUM: return check_checksum(im, value);
     default:
         return *value ? ot_import_fail(im, OT_ERROR_UNSUPPORTED, "external data: a basepath")
                       : OT_OK;

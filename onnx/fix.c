@@ -56,35 +56,16 @@ static ot_status bad_value(struct import *im, const struct entry *e, ot_type typ
 /* The bounds of an integer type that a model may have; false: it is none. */
 static bool bounds(ot_type type, int64_t *least, int64_t *most) {
     switch (type) {
-    case OT_INT64:
-        *least = INT64_MIN, *most = INT64_MAX;
-        return true;
-    case OT_INT32:
-        *least = INT32_MIN, *most = INT32_MAX;
-        return true;
-    case OT_INT16:
-        *least = INT16_MIN, *most = INT16_MAX;
-        return true;
-    case OT_INT8:
-        *least = INT8_MIN, *most = INT8_MAX;
-        return true;
-    case OT_UINT64:
-        *least = 0, *most = INT64_MAX;
-        return true;
-    case OT_UINT32:
-        *least = 0, *most = UINT32_MAX;
-        return true;
-    case OT_UINT16:
-        *least = 0, *most = UINT16_MAX;
-        return true;
-    case OT_UINT8:
-        *least = 0, *most = UINT8_MAX;
-        return true;
-    case OT_BOOL:
-        *least = 0, *most = 1;
-        return true;
-    default:
-        return false;
+    case OT_INT64: *least = INT64_MIN, *most = INT64_MAX; return true;
+    case OT_INT32: *least = INT32_MIN, *most = INT32_MAX; return true;
+    case OT_INT16: *least = INT16_MIN, *most = INT16_MAX; return true;
+    case OT_INT8: *least = INT8_MIN, *most = INT8_MAX; return true;
+    case OT_UINT64: *least = 0, *most = INT64_MAX; return true;
+    case OT_UINT32: *least = 0, *most = UINT32_MAX; return true;
+    case OT_UINT16: *least = 0, *most = UINT16_MAX; return true;
+    case OT_UINT8: *least = 0, *most = UINT8_MAX; return true;
+    case OT_BOOL: *least = 0, *most = 1; return true;
+    default: return false;
     }
 }
 

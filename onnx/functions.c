@@ -279,8 +279,7 @@ ot_status ot_functions_prepare(struct import *im) {
     OT_TRY(count_calls(im));
     count_body(im, m->graph->node, m->graph->n_node, &im->max_nodes, &im->max_values);
     if (im->algorithm)
-        count_body(im, im->algorithm->node, im->algorithm->n_node, &im->max_nodes,
-                   &im->max_values);
+        count_body(im, im->algorithm->node, im->algorithm->n_node, &im->max_nodes, &im->max_values);
     if (im->max_nodes > im->options->limits.nodes)
         return ot_import_fail(im, OT_ERROR_LIMIT,
                               "more than %llu nodes, those of local functions counted",

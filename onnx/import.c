@@ -130,9 +130,8 @@ static ot_status check_header(struct import *im) {
 
 static ot_status stages(struct import *im, const void *bytes, size_t size) {
     static ot_status (*const stage[])(struct import *) = {
-        check_header,  ot_training_find,  ot_functions_prepare, ot_values_declare,
-        ot_nodes_walk, ot_values_outputs, ot_bodies_gather,     ot_training_read,
-        ot_weights_read};
+        check_header,      ot_training_find, ot_functions_prepare, ot_values_declare, ot_nodes_walk,
+        ot_values_outputs, ot_bodies_gather, ot_training_read,     ot_weights_read};
     OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
     OT_TRY(unpack_and_hash(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;
@@ -174,8 +173,7 @@ static struct graph *new_graph(const struct import_options *options) {
 static ot_status import(const void *bytes, size_t size, int folder,
                         const struct import_options *options, const struct import_visit *visit,
                         struct graph **graph, ot_error *err) {
-    struct import im = {
-        .options = options, .file_bytes = size, .folder = folder, .visit = visit};
+    struct import im = {.options = options, .file_bytes = size, .folder = folder, .visit = visit};
     im.allocator = ot_allocator_or_default(&options->allocator);
     im.g = new_graph(options);
     if (!im.g) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a model");

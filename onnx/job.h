@@ -37,7 +37,7 @@ struct function {
     struct attr *preset;       /* attributes with default values */
     int n_preset;
     size_t nodes, values, depth; /* when inlined, nested calls included */
-    int state;                    /* of the search for cycles: 0 new, 1 open, 2 done */
+    int state;                   /* of the search for cycles: 0 new, 1 open, 2 done */
 };
 
 /* What a name can stand for besides a value: an optional one that is absent, or one whose fault has
@@ -81,13 +81,13 @@ struct import {
     struct source *source; /* one a value */
     struct function *function;
     int n_functions;
-    size_t max_values, max_nodes;  /* room in the graph, */
+    size_t max_values, max_nodes;     /* room in the graph, */
     size_t spare_values, spare_nodes; /* and of it what is not counted for the file's own */
     bool hints_named;
-    uint64_t file_bytes, expanded; /* bytes made from less of the file; see ot_import_expand */
-    int folder;                    /* beneath it external data lies; -1: there is none */
+    uint64_t file_bytes, expanded;    /* bytes made from less of the file; see ot_import_expand */
+    int folder;                       /* beneath it external data lies; -1: there is none */
     const struct import_visit *visit; /* NULL: constants are read */
-    ot_error last, first;          /* the failure at hand, and the one that is reported */
+    ot_error last, first;             /* the failure at hand, and the one that is reported */
     int problems;
 };
 

@@ -148,10 +148,8 @@ ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, cons
     struct walker w = {.im = im};
     w.frame = ot_bump_alloc(&im->temporary, OT_MOST_FRAMES, sizeof *w.frame);
     if (!w.frame) return ot_import_no_room(im, &im->scratch, OT_MOST_FRAMES * sizeof *w.frame);
-    w.frame[0] = (struct frame){.number = -1,
-                                .node = p->node,
-                                .n = p->n_node,
-                                .scope = SCOPE_GRAPH};
+    w.frame[0] =
+        (struct frame){.number = -1, .node = p->node, .n = p->n_node, .scope = SCOPE_GRAPH};
     while (w.top > 0 || w.frame[0].i < w.frame[0].n) {
         struct frame *f = &w.frame[w.top];
         const Onnx__NodeProto *node = f->i < f->n ? f->node[f->i] : f->call;

@@ -26,9 +26,8 @@ void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p) {
     if (v < 0 || im->g->value[v].kind != OT_VALUE_INITIALIZER) return;
     const size_t n = ot_late_count(&p->base, TAG_METADATA);
     for (size_t i = 0; i < n && i < MOST_NOTES; i++) {
-        const ProtobufCMessage *m =
-            ot_late_message(&p->base, TAG_METADATA, i,
-                            &onnx__string_string_entry_proto__descriptor, &im->tree);
+        const ProtobufCMessage *m = ot_late_message(
+            &p->base, TAG_METADATA, i, &onnx__string_string_entry_proto__descriptor, &im->tree);
         if (m) take(&im->g->value[v], (const Onnx__StringStringEntryProto *)(const void *)m);
     }
 }

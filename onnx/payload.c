@@ -146,8 +146,7 @@ static void convert_raw(ot_type type, const char *raw, size_t n, void *dst) {
     case OT_BOOL: /* any byte but 0 is true */
         for (size_t i = 0; i < n; i++) b[i] = raw[i] != 0;
         break;
-    default:
-        memcpy(dst, raw, n * ot_type_size(type));
+    default: memcpy(dst, raw, n * ot_type_size(type));
     }
 }
 
@@ -188,21 +187,14 @@ static ot_status convert_uint64s(const Onnx__TensorProto *t, size_t first, size_
 static ot_status convert_typed(const Onnx__TensorProto *t, size_t first, size_t n, void *dst,
                                ot_error *err) {
     switch (types[t->data_type].family) {
-    case FLOATS:
-        memcpy(dst, t->float_data + first, n * sizeof *t->float_data);
-        break;
-    case INT64S:
-        memcpy(dst, t->int64_data + first, n * sizeof *t->int64_data);
-        break;
+    case FLOATS: memcpy(dst, t->float_data + first, n * sizeof *t->float_data); break;
+    case INT64S: memcpy(dst, t->int64_data + first, n * sizeof *t->int64_data); break;
     case DOUBLES:
         for (size_t i = 0; i < n; i++) ((float *)dst)[i] = (float)t->double_data[first + i];
         break;
-    case INT32S:
-        return convert_int32s(t, first, n, dst, err);
-    case UINT64S:
-        return convert_uint64s(t, first, n, dst, err);
-    default:
-        break;
+    case INT32S: return convert_int32s(t, first, n, dst, err);
+    case UINT64S: return convert_uint64s(t, first, n, dst, err);
+    default: break;
     }
     return OT_OK;
 }

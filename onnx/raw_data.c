@@ -49,14 +49,9 @@ static bool read_field(const uint8_t *p, const uint8_t *end, struct field *f) {
     case OT_WIRE_BYTES:
         if (!ot_read_varint(&p, end, 5, &n)) return false;
         break;
-    case OT_WIRE_64:
-        n = 8;
-        break;
-    case OT_WIRE_32:
-        n = 4;
-        break;
-    default:
-        return false;
+    case OT_WIRE_64: n = 8; break;
+    case OT_WIRE_32: n = 4; break;
+    default: return false;
     }
     if (!ot_is_inside(0, n, (uint64_t)(end - p))) return false;
     f->body = p;

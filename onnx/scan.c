@@ -128,24 +128,15 @@ static ot_status known_bytes(struct scan *s, const struct field *f, size_t index
     ot_status status = OT_OK;
     switch (f->kind) {
     case FIELD_ONE:
-    case FIELD_MANY:
-        return enter(s, f, index, n); /* s->p stays: the contents come next */
-    case FIELD_NAME:
-        status = check_name(s, f, p, n);
-        break;
+    case FIELD_MANY: return enter(s, f, index, n); /* s->p stays: the contents come next */
+    case FIELD_NAME: status = check_name(s, f, p, n); break;
     case FIELD_VALUE:
-    case FIELD_TEXT:
-        status = check_text(s, f->name, p, n, f->kind == FIELD_TEXT);
-        break;
+    case FIELD_TEXT: status = check_text(s, f->name, p, n, f->kind == FIELD_TEXT); break;
     case FIELD_VARINTS:
     case FIELD_FLOATS:
-    case FIELD_DOUBLES:
-        status = check_packed(s, f, p, n);
-        break;
-    case FIELD_BYTES:
-        break;
-    default:
-        status = fail(s, OT_ERROR_PARSE, f->name, "the wrong wire type");
+    case FIELD_DOUBLES: status = check_packed(s, f, p, n); break;
+    case FIELD_BYTES: break;
+    default: status = fail(s, OT_ERROR_PARSE, f->name, "the wrong wire type");
     }
     s->p += n;
     return status;
@@ -189,14 +180,10 @@ static ot_status one_field(struct scan *s) {
                    ? OT_OK
                    : fail(s, OT_ERROR_PARSE, f->name ? f->name : "unknown field",
                           "a number is not terminated");
-    case OT_WIRE_64:
-        return fixed(s, f, 8);
-    case OT_WIRE_32:
-        return fixed(s, f, 4);
-    case OT_WIRE_BYTES:
-        return length_delimited(s, f, (size_t)(f - first));
-    default:
-        return fail(s, OT_ERROR_PARSE, "field", "a group or an invalid wire type");
+    case OT_WIRE_64: return fixed(s, f, 8);
+    case OT_WIRE_32: return fixed(s, f, 4);
+    case OT_WIRE_BYTES: return length_delimited(s, f, (size_t)(f - first));
+    default: return fail(s, OT_ERROR_PARSE, "field", "a group or an invalid wire type");
     }
 }
 

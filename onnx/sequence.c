@@ -135,9 +135,17 @@ static ot_status add(const struct task *t, const char *op, const struct attr *at
     if ((size_t)g->n_nodes >= im->max_nodes)
         return ot_import_fail(im, OT_ERROR_LIMIT, "internal error: more nodes than were counted");
     struct node *node = &g->node[g->n_nodes];
-    *node = (struct node){.name = name, .op_type = op, .domain = "", .opset = OPSET,
-                          .n_in = n_in, .n_out = n_out, .n_attr = n_attr, .in_body = im->body,
-                          .in = ends, .out = ends + n_in, .attr = a};
+    *node = (struct node){.name = name,
+                          .op_type = op,
+                          .domain = "",
+                          .opset = OPSET,
+                          .n_in = n_in,
+                          .n_out = n_out,
+                          .n_attr = n_attr,
+                          .in_body = im->body,
+                          .in = ends,
+                          .out = ends + n_in,
+                          .attr = a};
     for (int i = 0; i < n_out; i++) g->value[out[i]].producer = g->n_nodes;
     ot_weights_use(im, node);
     g->n_nodes++;
@@ -272,8 +280,8 @@ static ot_status concat(const struct task *t) {
     int y;
     OT_TRY(sequence_input(t, &s));
     if (!s->n || !ot_attr(t->node, "axis"))
-        return ot_import_fail(im, OT_ERROR_INVALID, s->n ? "attribute 'axis' is missing"
-                                                         : "the sequence is empty");
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              s->n ? "attribute 'axis' is missing" : "the sequence is empty");
     const bool new_axis = ot_attr_int(t->node, "new_axis", 0) != 0;
     const size_t extra = new_axis ? (size_t)s->n : 0;
     const struct attr attr = {.name = "axis", .kind = OT_ATTR_INT, .i = axis};
@@ -296,10 +304,14 @@ static ot_status same(const struct task *t) {
 static const struct {
     const char *op;
     ot_status (*run)(const struct task *t);
-} operators[] = {{"SequenceConstruct", construct}, {"SequenceEmpty", construct},
-                 {"SequenceInsert", insert},       {"SequenceErase", erase},
-                 {"SequenceAt", at},               {"SequenceLength", length},
-                 {"SplitToSequence", split},       {"ConcatFromSequence", concat},
+} operators[] = {{"SequenceConstruct", construct},
+                 {"SequenceEmpty", construct},
+                 {"SequenceInsert", insert},
+                 {"SequenceErase", erase},
+                 {"SequenceAt", at},
+                 {"SequenceLength", length},
+                 {"SplitToSequence", split},
+                 {"ConcatFromSequence", concat},
                  {"Identity", same}};
 
 static bool is_sequence(const struct import *im, int v) {

@@ -14,14 +14,10 @@
 static inline float ot_slot_least(ot_type type) {
     switch (type) {
     case OT_FLOAT:
-    case OT_DOUBLE:
-        return 0x1p-149f;
-    case OT_FLOAT16:
-        return 0x1p-24f;
-    case OT_BFLOAT16:
-        return 0x1p-133f;
-    default:
-        return 0; /* integers, whose weights have no slots where they are written */
+    case OT_DOUBLE: return 0x1p-149f;
+    case OT_FLOAT16: return 0x1p-24f;
+    case OT_BFLOAT16: return 0x1p-133f;
+    default: return 0; /* integers, whose weights have no slots where they are written */
     }
 }
 

@@ -67,17 +67,10 @@ static int64_t index_at(const char *data, ot_type type, int64_t i) {
     int32_t word;
     int16_t half;
     switch (type) {
-    case OT_INT64:
-        memcpy(&wide, data + 8 * i, sizeof wide);
-        return wide;
-    case OT_INT32:
-        memcpy(&word, data + 4 * i, sizeof word);
-        return word;
-    case OT_INT16:
-        memcpy(&half, data + 2 * i, sizeof half);
-        return half;
-    default:
-        return (signed char)data[i];
+    case OT_INT64: memcpy(&wide, data + 8 * i, sizeof wide); return wide;
+    case OT_INT32: memcpy(&word, data + 4 * i, sizeof word); return word;
+    case OT_INT16: memcpy(&half, data + 2 * i, sizeof half); return half;
+    default: return (signed char)data[i];
     }
 }
 

@@ -47,8 +47,7 @@ static ot_status find_key(struct import *im, const char *list, uint64_t scope, c
         return fail_binding(im, list, key, "there is no such initializer");
     if (ot_names_get(&im->names, scope, key) != OT_NO_NAME)
         return fail_binding(im, list, key, "it occurs twice");
-    return ot_names_set(&im->names, scope, key, 0) ? OT_OK
-                                                   : ot_import_no_room(im, &im->scratch, 0);
+    return ot_names_set(&im->names, scope, key, 0) ? OT_OK : ot_import_no_room(im, &im->scratch, 0);
 }
 
 static ot_status read_updates(struct import *im, const Onnx__TrainingInfoProto *p,

@@ -21,8 +21,8 @@ static bool is_recurrent(const struct node *n) {
 enum weight_use ot_weight_use(const struct node *n, int input, int rank) {
     if (*n->domain || rank < 2) return USE_NONE;
     if (input == 0)
-        return !strcmp(n->op_type, "Gather") && rank == 2 && !ot_attr_int(n, "axis", 0)
-                   ? USE_ROWS : USE_NONE;
+        return !strcmp(n->op_type, "Gather") && rank == 2 && !ot_attr_int(n, "axis", 0) ? USE_ROWS
+                                                                                        : USE_NONE;
     if (is_recurrent(n)) return rank == 3 ? USE_STACKED : USE_NONE;
     if (input != 1) return USE_NONE;
     if (!strcmp(n->op_type, "Conv") || !strcmp(n->op_type, "ConvTranspose") ||

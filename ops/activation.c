@@ -64,9 +64,9 @@ static ot_status shrink_prepare(struct op_node *n, ot_error *err) {
     return ot_unary_prepare_number(n, err);
 }
 
-#define PREPARE(name, a, default_a, b, default_b)                                 \
-    static ot_status name##_prepare(struct op_node *n, ot_error *err) {           \
-        return prepare_with(n, a, default_a, b, default_b, err);                  \
+#define PREPARE(name, a, default_a, b, default_b)                                                  \
+    static ot_status name##_prepare(struct op_node *n, ot_error *err) {                            \
+        return prepare_with(n, a, default_a, b, default_b, err);                                   \
     }
 PREPARE(alpha_of_one, "alpha", 1, "", 1)
 PREPARE(selu, "alpha", 1.67326319f, "gamma", 1.05070102f)
@@ -74,26 +74,27 @@ PREPARE(selu, "alpha", 1.67326319f, "gamma", 1.05070102f)
 static const char *const elu_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
                                         "f{-1,0,1} alpha=2 @6 -> f{-1.2642411,0,1}",
                                         "f{-1,0,-0,1}:x alpha=1.5 -> f{-0.948181,0,0,1} "
-                                        "d0=f{0.551819,1.5,1.5,1}", NULL};
+                                        "d0=f{0.551819,1.5,1.5,1}",
+                                        NULL};
 static const char *const selu_cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]", "f{-1,0,1} alpha=2 gamma=3 @6 -> f{-3.7927234,0,3}",
     "f{-1,1} -> f{-1.1113307,1.050701}",
     "f{-1,0,-0,1}:x -> f{-1.1113307,0,0,1.050701} d0=f{0.646769,1.758099,1.758099,1.050701}", NULL};
 static const char *const celu_cases[] = {"X[2,3,5] alpha=2 lanes -> Y[2,3,5]",
                                          "f{-1,0,1}:x alpha=2 -> f{-0.7869387,0,1} "
-                                         "d0=f{0.606531,1,1}", NULL};
-static const char *const threshold_cases[] = {
-    "X[2,3,5] alpha=0.5 lanes -> Y[2,3,5]",
-    "f{-1.5,0,1,1.2,2.2,-inf} -> f{0,0,0,1.2,2.2,0}",
-    "f{0,1,2}:x -> f{0,0,2} d0=f{0,0,1}", NULL};
+                                         "d0=f{0.606531,1,1}",
+                                         NULL};
+static const char *const threshold_cases[] = {"X[2,3,5] alpha=0.5 lanes -> Y[2,3,5]",
+                                              "f{-1.5,0,1,1.2,2.2,-inf} -> f{0,0,0,1.2,2.2,0}",
+                                              "f{0,1,2}:x -> f{0,0,2} d0=f{0,0,1}", NULL};
 static const char *const softplus_cases[] = {
     "X[2,3,5] lanes -> Y[2,3,5]",
     "f{-1,0,1,100,-100,inf} -> f{0.31326166,0.69314718,1.3132616,100,0,inf}", NULL};
 static const char *const softsign_cases[] = {"X[2,3,5] lanes -> Y[2,3,5]",
                                              "f{-1,0,3} @6 -> f{-0.5,0,0.75}", NULL};
-static const char *const mish_cases[] = {
-    "X[2,3,5] range=-4,4 lanes -> Y[2,3,5]",
-    "f{-1,0,1,90,-90} -> f{-0.30340146,0,0.86509839,90,0}", NULL};
+static const char *const mish_cases[] = {"X[2,3,5] range=-4,4 lanes -> Y[2,3,5]",
+                                         "f{-1,0,1,90,-90} -> f{-0.30340146,0,0.86509839,90,0}",
+                                         NULL};
 static const char *const swish_cases[] = {"X[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
                                           "f{-1,0,1,3} -> f{-0.26894142,0,0.73105858,2.8577224}",
                                           "X[2] @23 -> error: opset 23", NULL};

@@ -5,7 +5,7 @@
 enum { MOST = 3 };
 
 struct state {
-    int rank; /* 2 or 3 spatial axes */
+    int rank;                            /* 2 or 3 spatial axes */
     int64_t samples, places, size[MOST]; /* size: in the order of p */
     bool corners;
 };
@@ -30,8 +30,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         dim[i + 1] = s->size[s->rank - 1 - i] = size[i + 2];
         if (size[i + 2] < 1 ||
             !ot_shape_count((int64_t[]){s->places, size[i + 2]}, 2, (int64_t)1 << 40, &s->places))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "size holds %lld",
-                              (long long)size[i + 2]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "size holds %lld", (long long)size[i + 2]);
     }
     dim[s->rank + 1] = s->rank;
     s->corners = ot_attr_int(n->node, "align_corners", 0) != 0;

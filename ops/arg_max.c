@@ -61,9 +61,8 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(s->outer * s->inner, 1 + 4096 / s->length, number, &from, &to);
     for (int64_t i = from; i < to; i++) {
         const int64_t at = i / s->inner * s->length * s->inner + i % s->inner;
-        ((int64_t *)n->y[0]->data)[i] = n->x[0]->type == OT_FLOAT
-                                            ? find(s, ot_f(n->x[0]) + at)
-                                            : find_integer(s, n->x[0], at);
+        ((int64_t *)n->y[0]->data)[i] =
+            n->x[0]->type == OT_FLOAT ? find(s, ot_f(n->x[0]) + at) : find_integer(s, n->x[0], at);
     }
 }
 
@@ -88,21 +87,22 @@ static const char *const cases[] = {
 
 static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{0,1}",
                                         "u8[2,3]{1,5,5,9,2,2} axis=1 select_last_index=1 -> "
-                                        "i64[2,1]{0,2}", NULL};
+                                        "i64[2,1]{0,2}",
+                                        NULL};
 
-#define ARG(Name, ready, texts)                              \
-    const struct op ot_op_##Name = {                         \
-        .name = #Name,                                       \
-        .since = 1,                                          \
-        .min_in = 1,                                         \
-        .max_in = 1,                                         \
-        .min_out = 1,                                        \
-        .max_out = 1,                                        \
-        .attributes = "axis:i keepdims:i select_last_index:i", \
-        .plan_size = sizeof(struct state),                  \
-        .prepare = ready,                                    \
-        .forward = forward,                                  \
-        .cases = texts,                                      \
+#define ARG(Name, ready, texts)                                                                    \
+    const struct op ot_op_##Name = {                                                               \
+        .name = #Name,                                                                             \
+        .since = 1,                                                                                \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "axis:i keepdims:i select_last_index:i",                                     \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = ready,                                                                          \
+        .forward = forward,                                                                        \
+        .cases = texts,                                                                            \
     };
 
 ARG(ArgMax, prepare, cases)

@@ -24,8 +24,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->at = list->data;
     for (int64_t k = 0; k < s->count; k++)
         if (s->at[k] < 0 || s->at[k] >= s->length)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "element %lld of %lld",
-                              (long long)s->at[k], (long long)s->length);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "element %lld of %lld", (long long)s->at[k],
+                              (long long)s->length);
     int rank = 0;
     if (x->rank == 1) dim[rank++] = 1;
     for (int i = 0; i < x->rank - 1; i++) dim[rank++] = x->dim[i];
@@ -55,13 +55,23 @@ static void backward(struct op_node *n) {
 }
 
 static const char *const cases[] = {
-    "X[2,3,4] i64{3,0,3} -> Y[2,3,3]", "f{5,6,7} i64{2,0} -> f[1,2]{7,5}",
+    "X[2,3,4] i64{3,0,3} -> Y[2,3,3]",           "f{5,6,7} i64{2,0} -> f[1,2]{7,5}",
     "i64[2,2]{1,2,3,4} i64{1} -> i64[2,1]{2,4}", "X[2,3] i64{3} -> error: element 3 of 3",
-    "X[2,3] I[2]:i64 -> error: not constant", NULL};
+    "X[2,3] I[2]:i64 -> error: not constant",    NULL};
 
 const struct op ot_op_ArrayFeatureExtractor = {
-    .name = "ArrayFeatureExtractor", .domain = "ai.onnx.ml", .since = 1, .min_in = 2, .max_in = 2,
-    .min_out = 1, .max_out = 1, .attributes = "", .plan_size = sizeof(struct state),
-    .prepare = prepare, .forward = forward, .backward = backward,
-    .limits = "constant elements", .cases = cases,
+    .name = "ArrayFeatureExtractor",
+    .domain = "ai.onnx.ml",
+    .since = 1,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "constant elements",
+    .cases = cases,
 };

@@ -21,14 +21,14 @@ enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS, VALID = OPERANDS };
 
 struct state {
     int64_t batch, heads, kv_heads, queries, past, keys, depth, v_depth; /* keys: past and new */
-    int64_t scores; /* of all heads */
+    int64_t scores;                                                      /* of all heads */
     float scale, cap;
     bool causal, masked;
     int64_t left, right; /* sizes of the window */
-    int mode; /* qk_matmul_output_mode */
+    int mode;            /* qk_matmul_output_mode */
     int64_t mask_keys, mask_stride[4];
     struct move in[OPERANDS], out; /* to and from the packed form; MASK is not used */
-    const int64_t *each, *first, *shared, *group; /* lists for ot_dense_gemm */
+    const int64_t *each, *first, *shared, *group;      /* lists for ot_dense_gemm */
     size_t q_at, k_at, v_at, o_at, d_at, dk_at, dv_at; /* in scratch, in floats */
 };
 
@@ -77,8 +77,8 @@ static ot_status read_shapes(const struct op_node *n, struct state *s, ot_error 
     OT_TRY(read_heads(n, Q, ot_attr_int(n->node, "q_num_heads", 0), q, err));
     OT_TRY(read_heads(n, K, kv_heads, k, err));
     OT_TRY(read_heads(n, V, kv_heads, v, err));
-    if (q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3] ||
-        k[1] < 1 || q[1] % k[1] || n->x[Q]->rank != n->x[K]->rank)
+    if (q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3] || k[1] < 1 ||
+        q[1] % k[1] || n->x[Q]->rank != n->x[K]->rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "Q [%lld,%lld,%lld,%lld], K [%lld,%lld,%lld,%lld] and V with %lld heads "
                           "of %lld do not fit",
@@ -178,11 +178,12 @@ static ot_status set_outputs(struct op_node *n, const struct state *s, ot_error 
 static struct move pack_move(const struct tensor *t, int64_t heads, int64_t tokens, int64_t depth,
                              int64_t all, int64_t from) {
     const bool by_token = t->rank == 3;
-    struct move m = {
-        .rank = 4, .dim = {t->dim[0], heads, tokens, depth},
-        .from_stride = {heads * tokens * depth, by_token ? depth : tokens * depth,
-                        by_token ? heads * depth : depth, 1},
-        .to_stride = {heads * all * depth, all * depth, depth, 1}, .to = from * depth};
+    struct move m = {.rank = 4,
+                     .dim = {t->dim[0], heads, tokens, depth},
+                     .from_stride = {heads * tokens * depth, by_token ? depth : tokens * depth,
+                                     by_token ? heads * depth : depth, 1},
+                     .to_stride = {heads * all * depth, all * depth, depth, 1},
+                     .to = from * depth};
     ot_move_simplify(&m);
     return m;
 }
@@ -272,9 +273,8 @@ static float bias_of(const struct op_node *n, const struct state *s, int64_t row
     if (key < position - s->left || key > position + s->right) return -INFINITY;
     if (!s->masked) return 0;
     if (key >= s->mask_keys) return -INFINITY;
-    const int64_t at = head / s->heads * s->mask_stride[0] +
-                       head % s->heads * s->mask_stride[1] + query * s->mask_stride[2] +
-                       key * s->mask_stride[3];
+    const int64_t at = head / s->heads * s->mask_stride[0] + head % s->heads * s->mask_stride[1] +
+                       query * s->mask_stride[2] + key * s->mask_stride[3];
     if (n->x[MASK]->type == OT_FLOAT) return ot_f(n->x[MASK])[at];
     const int64_t number = ot_load_integer(n->x[MASK]->data, n->x[MASK]->type, at);
     if (n->x[MASK]->type == OT_BOOL) return number ? 0 : -INFINITY;
@@ -360,14 +360,27 @@ static void forward(struct op_node *n) {
     float *scratch = n->scratch, *p = n->save;
     const int64_t heads = s->batch * s->heads, keys = s->batch * s->kv_heads * s->keys;
     pack_inputs(n);
-    ot_dense_gemm(n, &(struct dense_gemm){.tb = true, .m = s->queries, .n = s->keys, .k = s->depth,
-                                          .alpha = s->scale, .outputs = heads, .first = s->first,
-                                          .a = s->each, .b = s->shared},
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.tb = true,
+                                       .m = s->queries,
+                                       .n = s->keys,
+                                       .k = s->depth,
+                                       .alpha = s->scale,
+                                       .outputs = heads,
+                                       .first = s->first,
+                                       .a = s->each,
+                                       .b = s->shared},
                   scratch + s->q_at, scratch + s->k_at, p);
     ot_parallel_for(n->pool, (int)(heads * s->queries), forward_row, n);
-    ot_dense_gemm(n, &(struct dense_gemm){.m = s->queries, .n = s->v_depth, .k = s->keys,
-                                          .alpha = 1, .outputs = heads, .first = s->first,
-                                          .a = s->each, .b = s->shared},
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.m = s->queries,
+                                       .n = s->v_depth,
+                                       .k = s->keys,
+                                       .alpha = 1,
+                                       .outputs = heads,
+                                       .first = s->first,
+                                       .a = s->each,
+                                       .b = s->shared},
                   p, scratch + s->v_at, scratch + s->o_at);
     ot_move_run(n->pool, &s->out, sizeof(float), scratch + s->o_at, n->y[0]->data);
     if (n->n_out > 1 && n->y[1])
@@ -395,21 +408,51 @@ static void backward(struct op_node *n) {
     const struct move dy = ot_move_reverse(&s->out);
     pack_inputs(n);
     ot_move_run(n->pool, &dy, sizeof(float), n->dy[0]->data, o);
-    ot_dense_gemm(n, &(struct dense_gemm){.ta = true, .m = s->keys, .n = s->v_depth,
-                                          .k = s->queries, .alpha = 1, .outputs = few,
-                                          .first = s->group, .a = s->each, .b = s->each}, p, o, dv);
-    ot_dense_gemm(n, &(struct dense_gemm){.tb = true, .m = s->queries, .n = s->keys,
-                                          .k = s->v_depth, .alpha = 1, .outputs = heads,
-                                          .first = s->first, .a = s->each, .b = s->shared},
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.ta = true,
+                                       .m = s->keys,
+                                       .n = s->v_depth,
+                                       .k = s->queries,
+                                       .alpha = 1,
+                                       .outputs = few,
+                                       .first = s->group,
+                                       .a = s->each,
+                                       .b = s->each},
+                  p, o, dv);
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.tb = true,
+                                       .m = s->queries,
+                                       .n = s->keys,
+                                       .k = s->v_depth,
+                                       .alpha = 1,
+                                       .outputs = heads,
+                                       .first = s->first,
+                                       .a = s->each,
+                                       .b = s->shared},
                   o, scratch + s->v_at, d);
     ot_parallel_for(n->pool, (int)(heads * s->queries), backward_row, n);
     if (mask_gradient(n)) backward_mask(n);
-    ot_dense_gemm(n, &(struct dense_gemm){.ta = true, .m = s->keys, .n = s->depth,
-                                          .k = s->queries, .alpha = s->scale, .outputs = few,
-                                          .first = s->group, .a = s->each, .b = s->each}, d, q, dk);
-    ot_dense_gemm(n, &(struct dense_gemm){.m = s->queries, .n = s->depth, .k = s->keys,
-                                          .alpha = s->scale, .outputs = heads, .first = s->first,
-                                          .a = s->each, .b = s->shared}, d, scratch + s->k_at, o);
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.ta = true,
+                                       .m = s->keys,
+                                       .n = s->depth,
+                                       .k = s->queries,
+                                       .alpha = s->scale,
+                                       .outputs = few,
+                                       .first = s->group,
+                                       .a = s->each,
+                                       .b = s->each},
+                  d, q, dk);
+    ot_dense_gemm(n,
+                  &(struct dense_gemm){.m = s->queries,
+                                       .n = s->depth,
+                                       .k = s->keys,
+                                       .alpha = s->scale,
+                                       .outputs = heads,
+                                       .first = s->first,
+                                       .a = s->each,
+                                       .b = s->shared},
+                  d, scratch + s->k_at, o);
     unpack(n, Q, OPERANDS, o);
     unpack(n, K, PAST_K, dk);
     unpack(n, V, PAST_V, dv);

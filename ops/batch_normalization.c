@@ -44,7 +44,8 @@ bool ot_node_trains(const struct node *n) {
 }
 
 static enum follow what_follows(const struct op *op) {
-    static const char *const names[] = {[OT_FOLLOW_RELU] = "Relu", [OT_FOLLOW_SWISH] = "Swish",
+    static const char *const names[] = {[OT_FOLLOW_RELU] = "Relu",
+                                        [OT_FOLLOW_SWISH] = "Swish",
                                         [OT_FOLLOW_HARD_SWISH] = "HardSwish"};
     const char *last = strrchr(op->name, '+');
     for (int f = OT_FOLLOW_RELU; last && f <= OT_FOLLOW_HARD_SWISH; f++)
@@ -65,8 +66,8 @@ static ot_status read_attributes(const struct op_node *n, struct state *s, ot_er
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'spatial' is not 1");
     if (n->node->opset >= 14 && n->n_out > 3)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%d outputs", n->n_out);
-    s->batch = n->training &&
-               (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && ot_node_trains(n->node)));
+    s->batch =
+        n->training && (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && ot_node_trains(n->node)));
     return OT_OK;
 }
 
@@ -172,8 +173,11 @@ static void normalize(void *arg, int group, int worker) {
     struct norm_unit unit;
     float inverse[OT_UNIT];
     describe(n, group, &unit, inverse);
-    const struct norm whole = {.unit = s->x.units ? &unit : NULL, .x0 = unit.x0[0],
-                               .gain = unit.gain[0], .shift = unit.shift[0], .follow = s->follow,
+    const struct norm whole = {.unit = s->x.units ? &unit : NULL,
+                               .x0 = unit.x0[0],
+                               .gain = unit.gain[0],
+                               .shift = unit.shift[0],
+                               .follow = s->follow,
                                .alpha = s->alpha};
     for (int64_t o = 0; o < s->x.outer; o++) {
         const int64_t at = (o * s->x.channels + group) * s->x.inner;
@@ -296,7 +300,7 @@ static void backward(struct op_node *n) {
 
 #define STATE_16 "S[16]:p B[16]:p M[16]:p V[16]:p range=0.3,2"
 #define STATE_32 "S[32]:p B[32]:p M[32]:p V[32]:p range=0.3,2"
-#define STATE "S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2"
+#define STATE    "S[3]:p B[3]:p M[3]:p V[3]:p range=0.3,2"
 
 static const char *const cases[] = {
     "X[2,3,4,5] " STATE " -> Y[2,3,4,5]",
@@ -330,20 +334,18 @@ static const char *const cases[] = {
     NULL};
 
 /* Values on both sides of Relu's kink, none near it: 17 samples of 2 channels. */
-#define FAR                                                                                       \
-    "f[17,2,1]{-0.9,-0.9,0.8,1.2,-1.1,-1.1,1.2,0.8,-0.9,-0.9,1.2,1.2,1.2,-0.9,-0.9,-0.9,1.2,"     \
-    "-1.1,-1.1,-0.9,-1.1,0.8,-1.1,0.8,1.2,1.2,1.2,1.2,1.2,-0.9,0.8,-1.1,-1.1,-0.9}:x f{1.5,"      \
+#define FAR                                                                                        \
+    "f[17,2,1]{-0.9,-0.9,0.8,1.2,-1.1,-1.1,1.2,0.8,-0.9,-0.9,1.2,1.2,1.2,-0.9,-0.9,-0.9,1.2,"      \
+    "-1.1,-1.1,-0.9,-1.1,0.8,-1.1,0.8,1.2,1.2,1.2,1.2,1.2,-0.9,0.8,-1.1,-1.1,-0.9}:x f{1.5,"       \
     "-0.7}:p f{0.3,0.2}:p f{0.1,-0.1}:p f{1.2,0.9}:p "
-#define FAR_Z                                                                                     \
-    "f[17,2,1]{0.3,-0.1,0,0.3,0,0.3,0.3,0,0.3,-0.1,0,-0.2,0,-0.1,0,-0.2,-0.1,0,0,-0.2,-0.2,"      \
+#define FAR_Z                                                                                      \
+    "f[17,2,1]{0.3,-0.1,0,0.3,0,0.3,0.3,0,0.3,-0.1,0,-0.2,0,-0.1,0,-0.2,-0.1,0,0,-0.2,-0.2,"       \
     "0.3,0.3,-0.2,0,-0.2,0.3,-0.1,-0.2,0,0.3,0.3,-0.2,-0.2}:x "
 
 static const char *const relu_cases[] = {
-    FAR "lanes -> Y[17,2,1]",
-    FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
+    FAR "lanes -> Y[17,2,1]", FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
     FAR "bn=frozen train training_mode=1 -> Y[17,2,1]",
-    "f[1,1,3]{1,2,nan} f{2} f{-2.5} f{1} f{4} epsilon=0 -> f[1,1,3]{0,0,nan}",
-    NULL};
+    "f[1,1,3]{1,2,nan} f{2} f{-2.5} f{1} f{4} epsilon=0 -> f[1,1,3]{0,0,nan}", NULL};
 
 static const char *const swish_cases[] = {
     "X[2,3,4,5] " STATE " alpha=1.5 -> Y[2,3,4,5]",
@@ -355,51 +357,47 @@ static const char *const swish_cases[] = {
 
 /* What Relu's cases stay away from are kinks of HardSwish as well, at -3 and 3. */
 static const char *const hard_swish_cases[] = {
-    FAR "lanes -> Y[17,2,1]",
-    FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
+    FAR "lanes -> Y[17,2,1]", FAR "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
     FAR "bn=frozen train training_mode=1 -> Y[17,2,1]",
-    "f[1,1,4]{1,3,9,nan} f{2} f{-2} f{1} f{4} epsilon=0 -> f[1,1,4]{-0.33333333,0,6,nan}",
-    NULL};
+    "f[1,1,4]{1,3,9,nan} f{2} f{-2} f{1} f{4} epsilon=0 -> f[1,1,4]{-0.33333333,0,6,nan}", NULL};
 
 static const char *const add_cases[] = {
     "X[3,16,2,5] " STATE_16 " Z[3,16,2,5] train training_mode=1 -> Y[3,16,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] -> Y[3,3,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] train training_mode=1 lanes -> Y[3,3,2,5] RM[3]:n RV[3]:n",
-    "X[2,3,2] " STATE " Z[2,3,3] -> error: input 5",
-    NULL};
+    "X[2,3,2] " STATE " Z[2,3,3] -> error: input 5", NULL};
 
 static const char *const add_relu_cases[] = {
     FAR FAR_Z "lanes -> Y[17,2,1]",
     FAR FAR_Z "train training_mode=1 lanes -> Y[17,2,1] RM[2]:n RV[2]:n",
     FAR FAR_Z "bn=frozen train training_mode=1 -> Y[17,2,1]",
-    "f[1,1,3]{1,2,3} f{2} f{-3} f{1} f{4} f[1,1,3]{1,4,nan} epsilon=0 -> f[1,1,3]{0,2,nan}",
-    NULL};
+    "f[1,1,3]{1,2,3} f{2} f{-3} f{1} f{4} f[1,1,3]{1,4,nan} epsilon=0 -> f[1,1,3]{0,2,nan}", NULL};
 
-#define NORM(Id, Name, inputs, reads, inner, more, texts)                                   \
-    const struct op ot_op_##Id = {                                                          \
-        .name = Name,                                                                       \
-        .since = 6,                                                                         \
-        .min_in = inputs,                                                                   \
-        .max_in = inputs,                                                                   \
-        .min_out = 1,                                                                       \
-        .max_out = 5,                                                                       \
-        .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i" more,      \
-        .needs = OT_X(X) | OT_X(SCALE) | OT_X(MEAN) | OT_X(VAR) | (reads),                  \
-        .parameters = OT_X(SCALE) | OT_X(BIAS),                                             \
-        .statistics = OT_X(MEAN) | OT_X(VAR),                                               \
-        .y_over_x = OT_X(X) | OT_X(Z),                                                      \
-        .dx_over_x = OT_X(X),                                                               \
-        .dx_over_dy = OT_X(X) | OT_X(Z),                                                    \
-        .takes_more = true,                                                                 \
-        .internal = inner,                                                                  \
-        .plan_size = sizeof(struct state),                                                 \
-        .lanes = lanes,                                                                     \
-        .channel_lanes = OT_CHANNEL_LANES,                                                  \
-        .prepare = prepare,                                                                 \
-        .forward = forward,                                                                 \
-        .again = again,                                                                     \
-        .backward = backward,                                                               \
-        .cases = texts,                                                                     \
+#define NORM(Id, Name, inputs, reads, inner, more, texts)                                          \
+    const struct op ot_op_##Id = {                                                                 \
+        .name = Name,                                                                              \
+        .since = 6,                                                                                \
+        .min_in = inputs,                                                                          \
+        .max_in = inputs,                                                                          \
+        .min_out = 1,                                                                              \
+        .max_out = 5,                                                                              \
+        .attributes = "epsilon:f momentum:f spatial:i is_test:i training_mode:i" more,             \
+        .needs = OT_X(X) | OT_X(SCALE) | OT_X(MEAN) | OT_X(VAR) | (reads),                         \
+        .parameters = OT_X(SCALE) | OT_X(BIAS),                                                    \
+        .statistics = OT_X(MEAN) | OT_X(VAR),                                                      \
+        .y_over_x = OT_X(X) | OT_X(Z),                                                             \
+        .dx_over_x = OT_X(X),                                                                      \
+        .dx_over_dy = OT_X(X) | OT_X(Z),                                                           \
+        .takes_more = true,                                                                        \
+        .internal = inner,                                                                         \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = lanes,                                                                            \
+        .channel_lanes = OT_CHANNEL_LANES,                                                         \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .again = again,                                                                            \
+        .backward = backward,                                                                      \
+        .cases = texts,                                                                            \
     };
 
 NORM(BatchNormalization, "BatchNormalization", 5, 0, false, "", cases)
@@ -409,5 +407,4 @@ NORM(BatchNormalizationSwish, "BatchNormalization+Swish", 5, OT_X(BIAS), true, "
 NORM(BatchNormalizationHardSwish, "BatchNormalization+HardSwish", 5, OT_X(BIAS), true, "",
      hard_swish_cases)
 NORM(BatchNormalizationAdd, "BatchNormalization+Add", 6, 0, true, "", add_cases)
-NORM(BatchNormalizationAddRelu, "BatchNormalization+Add+Relu", 6, OT_Y(0), true, "",
-     add_relu_cases)
+NORM(BatchNormalizationAddRelu, "BatchNormalization+Add+Relu", 6, OT_Y(0), true, "", add_relu_cases)

@@ -30,8 +30,19 @@ static const char *const cases[] = {"X[2,3,5] threshold=0.5 lanes -> Y[2,3,5]",
                                     "i64{3,-4,1} threshold=1.5 -> i64{1,0,0}", NULL};
 
 const struct op ot_op_Binarizer = {
-    .name = "Binarizer", .domain = "ai.onnx.ml", .since = 1, .min_in = 1, .max_in = 1,
-    .min_out = 1, .max_out = 1, .attributes = "threshold:f", .plan_size = sizeof(struct params),
-    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward,
-    .backward = ot_unary_backward_zero, .again = forward, .cases = cases,
+    .name = "Binarizer",
+    .domain = "ai.onnx.ml",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "threshold:f",
+    .plan_size = sizeof(struct params),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = ot_unary_backward_zero,
+    .again = forward,
+    .cases = cases,
 };

@@ -46,10 +46,14 @@ static void store_bits(ot_type type, void *data, int64_t i, uint64_t bits) {
     double wide;
     const size_t size = ot_type_size(type);
     memcpy(&wide, &bits, sizeof wide);
-    if (type == OT_FLOAT16) ((float *)data)[i] = ot_float16_to_float((uint16_t)bits);
-    else if (type == OT_BFLOAT16) ((float *)data)[i] = ot_bfloat16_to_float((uint16_t)bits);
-    else if (type == OT_DOUBLE) ((float *)data)[i] = (float)wide;
-    else memcpy((char *)data + (size_t)i * size, &bits, size);
+    if (type == OT_FLOAT16)
+        ((float *)data)[i] = ot_float16_to_float((uint16_t)bits);
+    else if (type == OT_BFLOAT16)
+        ((float *)data)[i] = ot_bfloat16_to_float((uint16_t)bits);
+    else if (type == OT_DOUBLE)
+        ((float *)data)[i] = (float)wide;
+    else
+        memcpy((char *)data + (size_t)i * size, &bits, size);
 }
 
 static void forward(struct op_node *n) {
@@ -72,7 +76,16 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_BitCast = {
-    .name = "BitCast", .since = 26, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "to:i", .plan_size = sizeof(struct state), .prepare = prepare,
-    .forward = forward, .limits = "not of doubles", .cases = cases,
+    .name = "BitCast",
+    .since = 26,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "to:i",
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .limits = "not of doubles",
+    .cases = cases,
 };

@@ -6,10 +6,10 @@
 #include "ops/walk/binary.h"
 #include "ops/walk/unary.h"
 
-static int64_t and(int64_t a, int64_t b) { return a & b; }
-static int64_t or(int64_t a, int64_t b) { return a | b; }
-static int64_t xor(int64_t a, int64_t b) { return a ^ b; }
-static int64_t not(int64_t x, ot_type type, const void *state) {
+static int64_t and (int64_t a, int64_t b) { return a & b; }
+static int64_t or (int64_t a, int64_t b) { return a | b; }
+static int64_t xor (int64_t a, int64_t b) { return a ^ b; } static int64_t
+    not(int64_t x, ot_type type, const void *state) {
     (void)type;
     (void)state;
     return ~x;
@@ -31,8 +31,10 @@ static const struct {
     const char *name, *direction;
     struct binary functions;
 } table[] = {
-    {"BitwiseAnd", NULL, {.integer = and}},   {"BitwiseOr", NULL, {.integer = or}},
-    {"BitwiseXor", NULL, {.integer = xor}},   {"BitShift", "LEFT", {.integer = left}},
+    {"BitwiseAnd", NULL, {.integer = and}},
+    {"BitwiseOr", NULL, {.integer = or }},
+    {"BitwiseXor", NULL, {.integer = xor}},
+    {"BitShift", "LEFT", {.integer = left}},
     {"BitShift", "RIGHT", {.integer = right, .of_uint64 = right_of_uint64}},
 };
 
@@ -62,7 +64,7 @@ static ot_status not_prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static void not_forward(struct op_node *n) { ot_unary_integers(n, not); }
+static void not_forward(struct op_node *n) { ot_unary_integers(n, not ); }
 
 static const char *const and_cases[] = {"i32{12,-1} i32{10,5} -> i32{8,5}",
                                         "u8[2,1]{6,3} u8{4,1} -> u8[2,2]{4,0,0,1}",
@@ -77,15 +79,24 @@ static const char *const shift_cases[] = {
     "i32{3,-3,1,1} i32{30,1,32,-1} direction=LEFT @28 -> i32{-1073741824,-6,0,0}",
     "i64{-9223372036854775808} i64{63} direction=RIGHT @28 -> i64{-1}",
     "u64{18446744073709551615} u64{63} direction=RIGHT @28 -> u64{1}",
-    "u8{1} u8{1} direction=UP -> error: attribute 'direction' is 'UP'", NULL};
+    "u8{1} u8{1} direction=UP -> error: attribute 'direction' is 'UP'",
+    NULL};
 static const char *const not_cases[] = {"i32{12,-1} -> i32{-13,0}", "u8{0,254} -> u8{255,1}",
                                         "f{1} -> error: input 0 is float", NULL};
 
-#define BITWISE(word, first, list, texts)                                                   \
-    const struct op ot_op_##word = {                                                        \
-        .name = #word, .since = first, .min_in = 2, .max_in = 2, .min_out = 1,              \
-        .max_out = 1, .attributes = list, .plan_size = sizeof(struct binary_state),        \
-        .prepare = prepare, .forward = ot_binary_forward, .cases = texts,                   \
+#define BITWISE(word, first, list, texts)                                                          \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 2,                                                                               \
+        .max_in = 2,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .plan_size = sizeof(struct binary_state),                                                  \
+        .prepare = prepare,                                                                        \
+        .forward = ot_binary_forward,                                                              \
+        .cases = texts,                                                                            \
     }
 BITWISE(BitwiseAnd, 18, "", and_cases);
 BITWISE(BitwiseOr, 18, "", or_cases);
@@ -93,6 +104,14 @@ BITWISE(BitwiseXor, 18, "", xor_cases);
 BITWISE(BitShift, 11, "direction:s", shift_cases);
 
 const struct op ot_op_BitwiseNot = {
-    .name = "BitwiseNot", .since = 18, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .prepare = not_prepare, .forward = not_forward, .cases = not_cases,
+    .name = "BitwiseNot",
+    .since = 18,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .prepare = not_prepare,
+    .forward = not_forward,
+    .cases = not_cases,
 };

@@ -20,9 +20,9 @@ static bool is_floating(ot_type t) { return t == OT_FLOAT || t == OT_DOUBLE; }
 
 static bool is_known(ot_type t) {
     static const bool known[] = {
-        [OT_FLOAT] = true, [OT_DOUBLE] = true, [OT_UINT8] = true,  [OT_INT8] = true,
-        [OT_UINT16] = true, [OT_INT16] = true, [OT_UINT32] = true, [OT_INT32] = true,
-        [OT_UINT64] = true, [OT_INT64] = true, [OT_BOOL] = true};
+        [OT_FLOAT] = true,  [OT_DOUBLE] = true, [OT_UINT8] = true,  [OT_INT8] = true,
+        [OT_UINT16] = true, [OT_INT16] = true,  [OT_UINT32] = true, [OT_INT32] = true,
+        [OT_UINT64] = true, [OT_INT64] = true,  [OT_BOOL] = true};
     return (unsigned)t < sizeof known && known[t];
 }
 
@@ -64,9 +64,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-#define LOAD(T) \
+#define LOAD(T)                                                                                    \
     for (int64_t i = 0; i < n; i++) out[i] = ((const T *)data)[at + i]
-#define STORE(T) \
+#define STORE(T)                                                                                   \
     for (int64_t i = 0; i < n; i++) ((T *)data)[at + i] = (T)in[i]
 
 static void load_floats(ot_type type, const void *data, int64_t at, int64_t n, double *out) {

@@ -43,8 +43,8 @@ static ot_status check_shapes(struct op_node *n, ot_error *err) {
     if (x->rank != 3 || w->rank != 3 || !w->dim[2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs of rank %d and %d, expected 3 and 3",
                           x->rank, w->rank);
-    *s = (struct state){.batch = x->dim[0], .channels = x->dim[1], .length = x->dim[2],
-                        .taps = w->dim[2]};
+    *s = (struct state){
+        .batch = x->dim[0], .channels = x->dim[1], .length = x->dim[2], .taps = w->dim[2]};
     const int64_t weight[] = {s->channels, 1, s->taps};
     const int64_t past[] = {s->batch, s->channels, s->taps - 1};
     OT_TRY(check(n, X, 3, x->dim, err));
@@ -77,8 +77,10 @@ static void join(const struct op_node *n, int64_t b, int64_t c, float *p) {
     const struct state *s = n->plan;
     const int64_t row = b * s->channels + c, before = s->taps - 1;
     const struct tensor *past = input(n, PAST);
-    if (past) memcpy(p, ot_f(past) + row * before, (size_t)before * sizeof *p);
-    else memset(p, 0, (size_t)before * sizeof *p);
+    if (past)
+        memcpy(p, ot_f(past) + row * before, (size_t)before * sizeof *p);
+    else
+        memset(p, 0, (size_t)before * sizeof *p);
     memcpy(p + before, ot_f(n->x[X]) + row * s->length, (size_t)s->length * sizeof *p);
 }
 
@@ -187,10 +189,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_CausalConvWithState = {
-    .name = "CausalConvWithState", .since = 27, .min_in = 2, .max_in = 4, .min_out = 1,
-    .max_out = 2, .attributes = "activation:s",
+    .name = "CausalConvWithState",
+    .since = 27,
+    .min_in = 2,
+    .max_in = 4,
+    .min_out = 1,
+    .max_out = 2,
+    .attributes = "activation:s",
     .needs = OT_X(X) | OT_X(WEIGHT) | OT_X(BIAS) | OT_X(PAST),
-    .parameters = OT_X(WEIGHT) | OT_X(BIAS), .all_outputs = true,
-    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
-    .backward = backward, .cases = cases,
+    .parameters = OT_X(WEIGHT) | OT_X(BIAS),
+    .all_outputs = true,
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

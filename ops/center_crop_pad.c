@@ -55,15 +55,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static const char *const cases[] = {
-    "X[5,3,4] i64{3,3,7} -> Y[3,3,7]",
-    "X[2,3,4,5] i64{7,2} axes=2,-1 lanes -> Y[2,3,7,2]",
-    "f{1,2,3,4} i64{1} -> f{2}",
-    "i64{1,2} i64{5} -> i64{0,1,2,0,0}",
-    "X[5,3] i64{3} -> error: 1 extents for 2 axes",
-    "X[5,3] i64{3,3} axes=1,1 -> error: axis 1 is named twice",
-    "X[5,3] i64{3,-1} -> error: dimension 1",
-    NULL};
+static const char *const cases[] = {"X[5,3,4] i64{3,3,7} -> Y[3,3,7]",
+                                    "X[2,3,4,5] i64{7,2} axes=2,-1 lanes -> Y[2,3,7,2]",
+                                    "f{1,2,3,4} i64{1} -> f{2}",
+                                    "i64{1,2} i64{5} -> i64{0,1,2,0,0}",
+                                    "X[5,3] i64{3} -> error: 1 extents for 2 axes",
+                                    "X[5,3] i64{3,3} axes=1,1 -> error: axis 1 is named twice",
+                                    "X[5,3] i64{3,-1} -> error: dimension 1",
+                                    NULL};
 
 const struct op ot_op_CenterCropPad = {
     .name = "CenterCropPad",

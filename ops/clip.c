@@ -25,8 +25,7 @@ static void gradient(const float *x, const float *y, const float *dy, float *dx,
                      const void *state) {
     const struct state s = *(const struct state *)state;
     (void)y;
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = ot_pass((x[i] >= s.low) & (x[i] <= s.high), dy[i]);
+    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((x[i] >= s.low) & (x[i] <= s.high), dy[i]);
 }
 
 /* Reads bound i if the node has it. */
@@ -38,7 +37,8 @@ static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
     if (ot_elements(t) != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a scalar", i);
-    if (t->type == OT_FLOAT) *f = ot_f(t)[0];
+    if (t->type == OT_FLOAT)
+        *f = ot_f(t)[0];
     else
         *integer = ot_load_ordered(t->data, t->type, 0);
     return OT_OK;
@@ -89,9 +89,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Clip = {
-    .name = "Clip", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "min:f max:f", .needs = OT_X(0), .plan_size = sizeof(struct state),
-    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .name = "Clip",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "min:f max:f",
+    .needs = OT_X(0),
+    .plan_size = sizeof(struct state),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .limits = "constant limits",
     .cases = cases,

@@ -98,8 +98,10 @@ static void walk(const struct state *s, float *image, float *blocks, bool back) 
         for (int64_t b = 0; b < s->blocks; b++) {
             const int64_t at = place(s, e, b);
             float *x = blocks + e * s->blocks + b;
-            if (back) *x = at < 0 ? 0 : image[at];
-            else if (at >= 0) image[at] += *x;
+            if (back)
+                *x = at < 0 ? 0 : image[at];
+            else if (at >= 0)
+                image[at] += *x;
         }
 }
 

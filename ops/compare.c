@@ -12,11 +12,11 @@ static bool greater(int sign) { return sign == 1; }
 static bool less_or_equal(int sign) { return sign == -1 || sign == 0; }
 static bool greater_or_equal(int sign) { return sign == 1 || sign == 0; }
 
-static bool and(bool a, bool b) { return a && b; }
-static bool or(bool a, bool b) { return a || b; }
-static bool xor(bool a, bool b) { return a != b; }
+static bool and (bool a, bool b) { return a && b; }
+static bool or (bool a, bool b) { return a || b; }
+static bool xor (bool a, bool b) { return a != b; }
 
-static const struct {
+    static const struct {
     const char *name;
     bool (*of_order)(int sign);
     bool (*of_bools)(bool a, bool b);
@@ -27,7 +27,7 @@ static const struct {
     {"LessOrEqual", less_or_equal, NULL},
     {"GreaterOrEqual", greater_or_equal, NULL},
     {"And", NULL, and},
-    {"Or", NULL, or},
+    {"Or", NULL, or },
     {"Xor", NULL, xor},
 };
 
@@ -65,8 +65,10 @@ static void segment(void *arg, int64_t at, const int64_t *offset, const int *ste
 
 static ot_status check_types(const struct op_node *n, bool bools, ot_error *err) {
     ot_type type = n->x[0]->type;
-    if (bools) OT_TRY(ot_op_type(n, 0, OT_BOOL, err));
-    else if (!ot_is_integer(type) && type != OT_BOOL) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
+    if (bools)
+        OT_TRY(ot_op_type(n, 0, OT_BOOL, err));
+    else if (!ot_is_integer(type) && type != OT_BOOL)
+        OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     return ot_op_type(n, 1, type, err);
 }
 
@@ -108,11 +110,20 @@ static const char *const or_cases[] = {"b{0,0,1,1} b{0,1,0,1} -> b{0,1,1,1}",
                                        "i64{1} b{1} -> error: input 0 is int64", NULL};
 static const char *const xor_cases[] = {"b{0,0,1,1} b{0,1,0,1} -> b{0,1,1,0}", NULL};
 
-#define COMPARISON(word, first, list)                                                           \
-    const struct op ot_op_##word = {                                                            \
-        .name = #word, .since = first, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,    \
-        .attributes = "broadcast:i axis:i", .plan_size = sizeof(struct state),                 \
-        .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .cases = list,     \
+#define COMPARISON(word, first, list)                                                              \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 2,                                                                               \
+        .max_in = 2,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "broadcast:i axis:i",                                                        \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = ot_broadcast_lanes,                                                               \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .cases = list,                                                                             \
     }
 COMPARISON(Equal, 1, equal_cases);
 COMPARISON(Less, 1, less_cases);

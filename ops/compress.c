@@ -54,15 +54,14 @@ static void backward(struct op_node *n) {
     }
 }
 
-static const char *const cases[] = {
-    "X[3,4] b{0,1,1} axis=0 -> Y[2,4]",
-    "X[3,4] b{1,0,0,1} axis=-1 -> Y[3,2]",
-    "X[3,2] b{0,1,0,0,1} -> Y[2]",
-    "i64[3,2]{1,2,3,4,5,6} b{0,1} axis=1 -> i64[3,1]{2,4,6}",
-    "X[3,2] b{0,0} axis=0 -> Y[0,2]",
-    "X[3,2] b{0,1,1} axis=1 -> error: 3 conditions",
-    "X[3,2] C[2]:b -> error: not constant",
-    NULL};
+static const char *const cases[] = {"X[3,4] b{0,1,1} axis=0 -> Y[2,4]",
+                                    "X[3,4] b{1,0,0,1} axis=-1 -> Y[3,2]",
+                                    "X[3,2] b{0,1,0,0,1} -> Y[2]",
+                                    "i64[3,2]{1,2,3,4,5,6} b{0,1} axis=1 -> i64[3,1]{2,4,6}",
+                                    "X[3,2] b{0,0} axis=0 -> Y[0,2]",
+                                    "X[3,2] b{0,1,1} axis=1 -> error: 3 conditions",
+                                    "X[3,2] C[2]:b -> error: not constant",
+                                    NULL};
 
 const struct op ot_op_Compress = {
     .name = "Compress",

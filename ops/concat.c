@@ -80,19 +80,18 @@ static void backward(struct op_node *n) {
     }
 }
 
-static const char *const cases[] = {
-    "A[2,3] B[2,4] axis=1 -> Y[2,7]",
-    "A[2,3,4,4] B[2,1,4,4] C[2,5,4,4] axis=1 -> Y[2,9,4,4]",
-    "A[2,3] B[1,3] axis=-2 -> Y[3,3]",
-    "A[3] axis=0 -> Y[3]",
-    "A[2,0] B[2,3] axis=1 -> Y[2,3]",
-    "f[2,1]{1,2} f[2,2]{3,4,5,6} axis=1 -> f[2,3]{1,3,4,2,5,6}",
-    "i64{1} i64{2,3} axis=0 -> i64{1,2,3}",
-    "A[2,3] B[3,3] axis=1 -> error: input 1 is float [3,3]",
-    "A[2,3] B[2] axis=1 -> error: input 1 is float [2]",
-    "A[2,3] axis=2 -> error: axis 2",
-    "A[2,3] -> error: 'axis'",
-    NULL};
+static const char *const cases[] = {"A[2,3] B[2,4] axis=1 -> Y[2,7]",
+                                    "A[2,3,4,4] B[2,1,4,4] C[2,5,4,4] axis=1 -> Y[2,9,4,4]",
+                                    "A[2,3] B[1,3] axis=-2 -> Y[3,3]",
+                                    "A[3] axis=0 -> Y[3]",
+                                    "A[2,0] B[2,3] axis=1 -> Y[2,3]",
+                                    "f[2,1]{1,2} f[2,2]{3,4,5,6} axis=1 -> f[2,3]{1,3,4,2,5,6}",
+                                    "i64{1} i64{2,3} axis=0 -> i64{1,2,3}",
+                                    "A[2,3] B[3,3] axis=1 -> error: input 1 is float [3,3]",
+                                    "A[2,3] B[2] axis=1 -> error: input 1 is float [2]",
+                                    "A[2,3] axis=2 -> error: axis 2",
+                                    "A[2,3] -> error: 'axis'",
+                                    NULL};
 
 const struct op ot_op_Concat = {
     .name = "Concat",

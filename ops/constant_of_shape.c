@@ -17,15 +17,14 @@ static void forward(struct op_node *n) {
     ot_fill(n->pool, y->data, ot_count(y), ot_type_size(y->type), value ? value->t->data : NULL);
 }
 
-static const char *const cases[] = {
-    "i64{2,2} -> f[2,2]{0,0,0,0}",
-    "i64{3} value=i64{7} -> i64{7,7,7}",
-    "i64{} value=f{0.5} -> f(0.5)",
-    "i64{0} -> f[0]{}",
-    "i64{2} value=f{1,2} -> error: 'value'",
-    "i64{2,-1} -> error: dimension 1 of the result is -1",
-    "i64{1073741824,1073741824} -> error: more than 2^40",
-    NULL};
+static const char *const cases[] = {"i64{2,2} -> f[2,2]{0,0,0,0}",
+                                    "i64{3} value=i64{7} -> i64{7,7,7}",
+                                    "i64{} value=f{0.5} -> f(0.5)",
+                                    "i64{0} -> f[0]{}",
+                                    "i64{2} value=f{1,2} -> error: 'value'",
+                                    "i64{2,-1} -> error: dimension 1 of the result is -1",
+                                    "i64{1073741824,1073741824} -> error: more than 2^40",
+                                    NULL};
 
 const struct op ot_op_ConstantOfShape = {
     .name = "ConstantOfShape",

@@ -64,8 +64,8 @@ static ot_status read_shape(const struct op_node *n, struct window *w, struct co
     int64_t groups = 1;
     OT_TRY(ot_conv_window(n, n->x[1], false, w, err));
     OT_TRY(check_groups(n, &groups, err));
-    *s = (struct conv_shape){.n = n->x[0]->dim[0], .c = n->x[0]->dim[1], .m = n->x[1]->dim[0],
-                             .groups = (int)groups};
+    *s = (struct conv_shape){
+        .n = n->x[0]->dim[0], .c = n->x[0]->dim[1], .m = n->x[1]->dim[0], .groups = (int)groups};
     ot_window_shape(w, s);
     return OT_OK;
 }
@@ -136,9 +136,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return w->pattern ? takes_pattern(w) : is_flat(w) && few_taps(w) && is_short(w);
 }
 
-static bool sparse_rows(const struct op_node *n, int i) {
-    return i == 1 && takes_pattern(n->x[1]);
-}
+static bool sparse_rows(const struct op_node *n, int i) { return i == 1 && takes_pattern(n->x[1]); }
 
 static void forward(struct op_node *n) {
     const struct state *state = n->plan;

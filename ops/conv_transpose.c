@@ -131,8 +131,10 @@ static void forward(struct op_node *n) {
     else
         ot_dense_conv_backward(n, state->dense, NULL, w, x, y, NULL, NULL, n->scratch);
     if (bias_of(n))
-        ot_parallel_for(n->pool, (int)(ot_lane_blocks(n->y[0]) * state->shape.c *
-                                       (n->y[0]->lanes ? 1 : state->shape.n)), add_bias, n);
+        ot_parallel_for(
+            n->pool,
+            (int)(ot_lane_blocks(n->y[0]) * state->shape.c * (n->y[0]->lanes ? 1 : state->shape.n)),
+            add_bias, n);
 }
 
 static void backward(struct op_node *n) {

@@ -64,8 +64,8 @@ static ot_status read_shape(const struct op_node *n, struct state *s, ot_error *
                           "%lld channels in, %lld out, in groups of %lld, %lld groups of offsets",
                           (long long)x->dim[1], (long long)w->dim[0], (long long)w->dim[1],
                           (long long)shared);
-    s->shape = (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0],
-                                   .groups = (int)groups};
+    s->shape =
+        (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0], .groups = (int)groups};
     ot_window_shape(&window, &s->shape);
     s->taps = w->dim[2] * w->dim[3];
     s->group = x->dim[1] / shared;
@@ -223,15 +223,18 @@ static void multiply(const struct work *w, enum product kind, bool accumulate) {
     const struct dense_gemm gemm[] = {
         [FORWARD] = {.m = m, .n = s->places, .k = k, .alpha = 1, .accumulate = accumulate},
         [DATA] = {.ta = true, .m = k, .n = s->places, .k = m, .alpha = 1},
-        [WEIGHT] = {.tb = true, .m = m, .n = k, .k = s->places, .alpha = 1,
-                    .accumulate = accumulate}};
+        [WEIGHT] = {
+            .tb = true, .m = m, .n = k, .k = s->places, .alpha = 1, .accumulate = accumulate}};
     for (int64_t i = 0; i < g; i++) {
         const float *weight = ot_f(n->x[W]) + i * m * k;
         float *c = w->columns + i * k * s->places;
         const int64_t y = w->sample * s->y_size + i * m * s->places;
-        if (kind == FORWARD) ot_dense_gemm(n, &gemm[kind], weight, c, ot_f(n->y[0]) + y);
-        else if (kind == DATA) ot_dense_gemm(n, &gemm[kind], weight, ot_f(n->dy[0]) + y, c);
-        else ot_dense_gemm(n, &gemm[kind], ot_f(n->dy[0]) + y, c, ot_f(n->dx[W]) + i * m * k);
+        if (kind == FORWARD)
+            ot_dense_gemm(n, &gemm[kind], weight, c, ot_f(n->y[0]) + y);
+        else if (kind == DATA)
+            ot_dense_gemm(n, &gemm[kind], weight, ot_f(n->dy[0]) + y, c);
+        else
+            ot_dense_gemm(n, &gemm[kind], ot_f(n->dy[0]) + y, c, ot_f(n->dx[W]) + i * m * k);
     }
 }
 
@@ -294,9 +297,19 @@ static const char *const cases[] = {
     NULL};
 
 const struct op ot_op_DeformConv = {
-    .name = "DeformConv", .since = 19, .min_in = 3, .max_in = 5, .min_out = 1, .max_out = 1,
+    .name = "DeformConv",
+    .since = 19,
+    .min_in = 3,
+    .max_in = 5,
+    .min_out = 1,
+    .max_out = 1,
     .attributes = "dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I",
-    .needs = OT_X(X) | OT_X(W) | OT_X(OFFSET) | OT_X(MASK), .parameters = OT_X(W) | OT_X(B),
-    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
-    .backward = backward, .limits = "2 spatial dimensions", .cases = cases,
+    .needs = OT_X(X) | OT_X(W) | OT_X(OFFSET) | OT_X(MASK),
+    .parameters = OT_X(W) | OT_X(B),
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "2 spatial dimensions",
+    .cases = cases,
 };

@@ -35,8 +35,10 @@ static void move_lines(const struct move *m, struct tile *t) {
     for (int c = 0; c < t->columns; c++) {
         const int64_t at = (t->column + c) * m->pattern->rows + t->row;
         const size_t bytes = (size_t)t->rows * sizeof(float);
-        if (m->gather) memcpy(t->value[c], m->in + at, bytes);
-        else memcpy(m->out + at, t->value[c], bytes);
+        if (m->gather)
+            memcpy(t->value[c], m->in + at, bytes);
+        else
+            memcpy(m->out + at, t->value[c], bytes);
     }
 }
 
@@ -47,8 +49,10 @@ static int move_slots(const struct move *m, struct tile *t, int i, int k) {
     const int64_t behind = t->column + t->columns;
     for (; k < end && p->col[k] < behind; k++) {
         float *value = &t->value[p->col[k] - t->column][i];
-        if (m->gather) m->out[k] = *value;
-        else *value = m->in[k];
+        if (m->gather)
+            m->out[k] = *value;
+        else
+            *value = m->in[k];
     }
     return k;
 }
@@ -61,8 +65,10 @@ static void move_block(const struct move *m, int64_t from, int64_t to) {
     for (int i = 0; i < t.rows; i++) slot[i] = p->row[from + i];
     for (; t.column < p->cols; t.column += BLOCK) {
         t.columns = p->cols - t.column < BLOCK ? (int)(p->cols - t.column) : BLOCK;
-        if (m->gather) move_lines(m, &t);
-        else memset(t.value, 0, sizeof t.value);
+        if (m->gather)
+            move_lines(m, &t);
+        else
+            memset(t.value, 0, sizeof t.value);
         for (int i = 0; i < t.rows; i++) slot[i] = move_slots(m, &t, i, slot[i]);
         if (!m->gather) move_lines(m, &t);
     }
@@ -88,8 +94,10 @@ static void move_rows(void *arg, int task, int worker) {
     (void)worker;
     ot_task_range(m->pattern->rows, m->rows, task, &from, &to);
     for (int64_t r = from; r < to; r += transposed ? BLOCK : 1) {
-        if (transposed) move_block(m, r, r + BLOCK < to ? r + BLOCK : to);
-        else (m->gather ? gather_row : scatter_row)(m, r);
+        if (transposed)
+            move_block(m, r, r + BLOCK < to ? r + BLOCK : to);
+        else
+            (m->gather ? gather_row : scatter_row)(m, r);
     }
 }
 

@@ -13,18 +13,16 @@ static void make_move(struct move *m, const struct tensor *deep, const struct te
     const int64_t channels = wide->dim[1], pixel = from.stride[1];
     const int64_t step = pixels_last ? pixel : pixel * channels; /* from one pixel to the next */
     const int64_t lanes = deep->lanes ? deep->lanes : 1;
-    *m = (struct move){
-        .rank = 7,
-        .dim = {from.dim[0], channels, deep->dim[2], b, deep->dim[3], b, lanes},
-        .from_stride = {from.stride[0], pixels_last ? pixel * b * b : pixel, from.stride[2],
-                        step * b, from.stride[3], step, 1},
-        .to_stride = {to.stride[0], to.stride[1], to.stride[2] * b, to.stride[2],
-                      to.stride[3] * b, to.stride[3], 1}};
+    *m = (struct move){.rank = 7,
+                       .dim = {from.dim[0], channels, deep->dim[2], b, deep->dim[3], b, lanes},
+                       .from_stride = {from.stride[0], pixels_last ? pixel * b * b : pixel,
+                                       from.stride[2], step * b, from.stride[3], step, 1},
+                       .to_stride = {to.stride[0], to.stride[1], to.stride[2] * b, to.stride[2],
+                                     to.stride[3] * b, to.stride[3], 1}};
     ot_move_simplify(m);
 }
 
-static ot_status read_form(const struct op_node *n, int64_t *b, bool *pixels_last,
-                           ot_error *err) {
+static ot_status read_form(const struct op_node *n, int64_t *b, bool *pixels_last, ot_error *err) {
     const struct tensor *x = n->x[0];
     const char *mode = ot_attr_string(n->node, "mode", "DCR");
     *b = ot_attr_int(n->node, "blocksize", 0);
@@ -33,8 +31,7 @@ static ot_status read_form(const struct op_node *n, int64_t *b, bool *pixels_las
     if (x->rank != 4)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 4", x->rank);
     if (*b < 1 || *b > 1 << 15)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'blocksize' is %lld",
-                          (long long)*b);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'blocksize' is %lld", (long long)*b);
     if (!*pixels_last && strcmp(mode, "DCR") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
     return OT_OK;

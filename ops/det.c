@@ -93,14 +93,13 @@ static void backward(struct op_node *n) {
     if (n->dx[0]) ot_parallel_for(n->pool, (int)s->matrices, backward_matrix, n);
 }
 
-static const char *const cases[] = {
-    "X[3,3] -> Y[]",
-    "X[2,3,4,4] range=-1,1 -> Y[2,3]",
-    "X[5,1,1] -> Y[5]",
-    "f[2,2,2]{1,2,3,4,1,2,2,4}:x -> f{-2,0}",
-    "X[0,0] -> f[]{1}",
-    "X[2,3] -> error: [2,3] holds no square",
-    NULL};
+static const char *const cases[] = {"X[3,3] -> Y[]",
+                                    "X[2,3,4,4] range=-1,1 -> Y[2,3]",
+                                    "X[5,1,1] -> Y[5]",
+                                    "f[2,2,2]{1,2,3,4,1,2,2,4}:x -> f{-2,0}",
+                                    "X[0,0] -> f[]{1}",
+                                    "X[2,3] -> error: [2,3] holds no square",
+                                    NULL};
 
 const struct op ot_op_Det = {
     .name = "Det",

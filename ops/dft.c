@@ -79,8 +79,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
     n->flops = (double)(s->outer * s->inner) * ot_fourier_flops(&s->fourier);
-    n->forward_scratch_size =
-        (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
+    n->forward_scratch_size = (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
 }
@@ -97,12 +96,11 @@ static void mirror(const struct state *s, struct number *to) {
 
 static void load(const struct state *s, const struct tensor *t, int64_t line, struct number *to) {
     const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
-    const float *from =
-        ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
+    const float *from = ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
     for (int64_t k = 0; k < s->fourier.size; k++, from += s->inner * parts) {
         const bool there = k < length;
-        to[k] = (struct number){there ? (double)from[0] : 0,
-                                there && parts == 2 ? (double)from[1] : 0};
+        to[k] =
+            (struct number){there ? (double)from[0] : 0, there && parts == 2 ? (double)from[1] : 0};
     }
     if (s->mirrored && parts == 2) mirror(s, to);
 }
@@ -181,8 +179,17 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_DFT = {
-    .name = "DFT", .since = 17, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "axis:i inverse:i onesided:i", .plan_size = sizeof(struct state),
-    .prepare = prepare, .forward = forward, .backward = backward,
-    .limits = "constant length and axis", .cases = cases,
+    .name = "DFT",
+    .since = 17,
+    .min_in = 1,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "axis:i inverse:i onesided:i",
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "constant length and axis",
+    .cases = cases,
 };

@@ -115,8 +115,10 @@ static void apply_task(void *arg, int task, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(ot_count(w->from), GRAIN, task, &from, &to);
-    if (!s->active) memcpy(y + from, x + from, (size_t)(to - from) * sizeof *y);
-    else for (; from < to; from++) y[from] = ot_pass(keep[from], x[from] * scale);
+    if (!s->active)
+        memcpy(y + from, x + from, (size_t)(to - from) * sizeof *y);
+    else
+        for (; from < to; from++) y[from] = ot_pass(keep[from], x[from] * scale);
 }
 
 static void apply(struct op_node *n, const struct tensor *from, const struct tensor *to) {
@@ -129,8 +131,10 @@ static void write_mask(struct op_node *n, struct tensor *mask) {
     const uint8_t *keep = n->save;
     for (int64_t k = 0, count = ot_count(mask); k < count; k++) {
         bool kept = !s->active || keep[k];
-        if (mask->type == OT_BOOL) ((uint8_t *)mask->data)[k] = kept;
-        else ot_f(mask)[k] = kept;
+        if (mask->type == OT_BOOL)
+            ((uint8_t *)mask->data)[k] = kept;
+        else
+            ot_f(mask)[k] = kept;
     }
 }
 
@@ -172,9 +176,20 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Dropout = {
-    .name = "Dropout", .since = 6, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2,
-    .attributes = "ratio:f is_test:i seed:i consumed_inputs:I", .needs = 0,
-    .plan_size = sizeof(struct state), .lanes = ot_unary_lanes, .prepare = prepare,
-    .forward = forward, .backward = backward, .limits = "constant ratio and mode", .cases = cases,
+    .name = "Dropout",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 2,
+    .attributes = "ratio:f is_test:i seed:i consumed_inputs:I",
+    .needs = 0,
+    .plan_size = sizeof(struct state),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "constant ratio and mode",
+    .cases = cases,
     .again = again,
 };

@@ -39,6 +39,14 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_DynamicQuantizeLinear = {
-    .name = "DynamicQuantizeLinear", .since = 11, .min_in = 1, .max_in = 1, .min_out = 3,
-    .max_out = 3, .attributes = "", .prepare = prepare, .forward = forward, .cases = cases,
+    .name = "DynamicQuantizeLinear",
+    .since = 11,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 3,
+    .max_out = 3,
+    .attributes = "",
+    .prepare = prepare,
+    .forward = forward,
+    .cases = cases,
 };

@@ -114,7 +114,7 @@ static ot_status find_labels(const struct op_node *n, struct state *s, const str
             const int64_t dim = n->x[i]->dim[k];
             if (*l < 0 && s->labels == LABELS)
                 return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than %d labels", LABELS);
-            if (*l < 0) s->dim[*l = s->labels++] = dim;
+            if (*l < 0) s->dim[ *l = s->labels++] = dim;
             if (s->dim[*l] == 1) s->dim[*l] = dim;
             if (dim != s->dim[*l] && dim != 1)
                 return ot_op_fail(n, err, OT_ERROR_INVALID,
@@ -133,7 +133,8 @@ static ot_status set_output(struct op_node *n, const struct state *s, const stru
         if (l < 0 || seen >> l & 1)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
                               "attribute 'equation': axis %d of the result is not one of the "
-                              "inputs, or comes twice", k);
+                              "inputs, or comes twice",
+                              k);
         seen |= 1u << l;
         dim[k] = s->dim[l];
     }
@@ -252,8 +253,7 @@ static const void *left(const struct op_node *n, int step) {
 }
 
 static const void *right(const struct op_node *n, int step) {
-    return n->n_in > 1 ? n->x[step + 1]->data
-                       : (const void *)&((const struct state *)n->plan)->one;
+    return n->n_in > 1 ? n->x[step + 1]->data : (const void *)&((const struct state *)n->plan)->one;
 }
 
 static void forward(struct op_node *n) {

@@ -22,15 +22,14 @@ static void forward(struct op_node *n) {
         ot_store_number(y->data, y->type, i * y->dim[1] + i + k, 1);
 }
 
-static const char *const cases[] = {
-    "X[2,3] k=1 -> f[2,3]{0,1,0,0,0,1}",
-    "I[3,2]:i64 k=-1 -> i64[3,2]{0,0,1,0,0,1}",
-    "X[2,2] dtype=6 -> i32[2,2]{1,0,0,1}",
-    "I[2,2]:i32 dtype=11 -> f[2,2]{1,0,0,1}",
-    "X[2,2] k=-9223372036854775808 -> f[2,2]{0,0,0,0}",
-    "X[2,2] dtype=8 -> error: 'dtype'",
-    "X[2] -> error: rank 1",
-    NULL};
+static const char *const cases[] = {"X[2,3] k=1 -> f[2,3]{0,1,0,0,0,1}",
+                                    "I[3,2]:i64 k=-1 -> i64[3,2]{0,0,1,0,0,1}",
+                                    "X[2,2] dtype=6 -> i32[2,2]{1,0,0,1}",
+                                    "I[2,2]:i32 dtype=11 -> f[2,2]{1,0,0,1}",
+                                    "X[2,2] k=-9223372036854775808 -> f[2,2]{0,0,0,0}",
+                                    "X[2,2] dtype=8 -> error: 'dtype'",
+                                    "X[2] -> error: rank 1",
+                                    NULL};
 
 const struct op ot_op_EyeLike = {
     .name = "EyeLike",

@@ -35,9 +35,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Gelu = {
-    .name = "Gelu", .since = 20, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "approximate:s", .needs = OT_X(0),
-    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .name = "Gelu",
+    .since = 20,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "approximate:s",
+    .needs = OT_X(0),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .cases = cases,
 };

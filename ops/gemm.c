@@ -23,9 +23,7 @@ struct state {
     struct product product;
 };
 
-static const struct tensor *addend(const struct op_node *n) {
-    return n->n_in > 2 ? n->x[2] : NULL;
-}
+static const struct tensor *addend(const struct op_node *n) { return n->n_in > 2 ? n->x[2] : NULL; }
 
 static ot_status check_addend(const struct op_node *n, struct state *s, ot_error *err) {
     const struct tensor *c = addend(n);
@@ -162,8 +160,8 @@ static void forward(struct op_node *n) {
         return;
     }
     if (c) ot_parallel_for(n->pool, ot_task_count(s->m, GRAIN), fill_rows, n);
-    const struct dense_gemm g = {s->ta, s->tb, s->m, s->n, s->k, s->alpha, c != NULL, 1, NULL,
-                                 NULL, NULL};
+    const struct dense_gemm g = {s->ta,     s->tb, s->m, s->n, s->k, s->alpha,
+                                 c != NULL, 1,     NULL, NULL, NULL};
     ot_dense_gemm(n, &g, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->y[0]));
 }
 
@@ -217,10 +215,14 @@ static void sum_all(void *arg, int task, int worker) {
 static void backward_addend(struct op_node *n) {
     const struct state *s = n->plan;
     int by_rows = ot_task_count(s->m, GRAIN);
-    if (s->c_row && s->c_col) ot_parallel_for(n->pool, by_rows, scale_rows, n);
-    else if (s->c_row) ot_parallel_for(n->pool, by_rows, sum_rows, n);
-    else if (s->c_col) ot_parallel_for(n->pool, ot_task_count(s->n, GRAIN), sum_columns, n);
-    else ot_parallel_for(n->pool, 1, sum_all, n);
+    if (s->c_row && s->c_col)
+        ot_parallel_for(n->pool, by_rows, scale_rows, n);
+    else if (s->c_row)
+        ot_parallel_for(n->pool, by_rows, sum_rows, n);
+    else if (s->c_col)
+        ot_parallel_for(n->pool, ot_task_count(s->n, GRAIN), sum_columns, n);
+    else
+        ot_parallel_for(n->pool, 1, sum_all, n);
 }
 
 static void backward(struct op_node *n) {
@@ -344,8 +346,12 @@ static ot_status linear_prepare(struct op_node *n, ot_error *err) {
     struct state *s = ot_op_plan(n);
     const struct tensor *a = n->x[0], *b = n->x[1];
     int64_t dim[OT_MAX_RANK];
-    *s = (struct state){.m = ot_dims_product(a, 0, a->rank - 1), .n = b->dim[1], .k = b->dim[0],
-                        .alpha = 1, .beta = 1, .c_col = 1};
+    *s = (struct state){.m = ot_dims_product(a, 0, a->rank - 1),
+                        .n = b->dim[1],
+                        .k = b->dim[0],
+                        .alpha = 1,
+                        .beta = 1,
+                        .c_col = 1};
     memcpy(dim, a->dim, sizeof dim);
     dim[a->rank - 1] = s->n;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, a->rank, dim, err));
@@ -355,14 +361,13 @@ static ot_status linear_prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static const char *const linear_cases[] = {
-    "A[5,3] B[3,4]:p C[4]:p -> Y[5,4]",
-    "A[2,1,5,3] B[3,70]:p C[70]:p -> Y[2,1,5,70]",
-    "A[9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[9,7]",
-    "A[2,9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[2,9,7]",
-    "A[2,9,20] B[20,70]~0.8tl:p C[70]:p lanes -> Y[2,9,70]",
-    "A[2,0] B[0,3]:p C[3]:p -> Y[2,3]",
-    NULL};
+static const char *const linear_cases[] = {"A[5,3] B[3,4]:p C[4]:p -> Y[5,4]",
+                                           "A[2,1,5,3] B[3,70]:p C[70]:p -> Y[2,1,5,70]",
+                                           "A[9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[9,7]",
+                                           "A[2,9,20] B[20,7]~0.3t:p C[7]:p lanes -> Y[2,9,7]",
+                                           "A[2,9,20] B[20,70]~0.8tl:p C[70]:p lanes -> Y[2,9,70]",
+                                           "A[2,0] B[0,3]:p C[3]:p -> Y[2,3]",
+                                           NULL};
 
 const struct op ot_op_Linear = {
     .name = "Linear",

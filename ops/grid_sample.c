@@ -22,22 +22,29 @@ struct state {
     enum padding padding;
     bool corners;
     int rank;
-    int64_t channels, in, out; /* elements of a channel of x, of y */
+    int64_t channels, in, out;        /* elements of a channel of x, of y */
     int64_t size[MOST], stride[MOST]; /* of x; the axis that comes first in the grid first */
 };
 
 static ot_status read_mode(const struct op_node *n, struct state *s, ot_error *err) {
     const char *mode = ot_attr_string(n->node, "mode", "linear");
     const char *padding = ot_attr_string(n->node, "padding_mode", "zeros");
-    if (!strcmp(mode, "nearest")) s->mode = NEAREST;
-    else if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear")) s->mode = LINEAR;
-    else if (!strcmp(mode, "cubic") || !strcmp(mode, "bicubic")) s->mode = CUBIC;
-    else return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
-    if (!strcmp(padding, "zeros")) s->padding = ZEROS;
-    else if (!strcmp(padding, "border")) s->padding = BORDER;
-    else if (!strcmp(padding, "reflection")) s->padding = REFLECTION;
-    else return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'padding_mode' is '%.40s'",
-                           padding);
+    if (!strcmp(mode, "nearest"))
+        s->mode = NEAREST;
+    else if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear"))
+        s->mode = LINEAR;
+    else if (!strcmp(mode, "cubic") || !strcmp(mode, "bicubic"))
+        s->mode = CUBIC;
+    else
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+    if (!strcmp(padding, "zeros"))
+        s->padding = ZEROS;
+    else if (!strcmp(padding, "border"))
+        s->padding = BORDER;
+    else if (!strcmp(padding, "reflection"))
+        s->padding = REFLECTION;
+    else
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'padding_mode' is '%.40s'", padding);
     s->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
     return OT_OK;
 }
@@ -80,7 +87,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 struct taps {
     int n;
-    int64_t index[TAPS]; /* -1: outside, 0 there */
+    int64_t index[TAPS];             /* -1: outside, 0 there */
     float weight[TAPS], slope[TAPS]; /* slope: of the weight, by the grid's coordinate */
 };
 
@@ -183,8 +190,7 @@ static int points_at(const struct state *s, const float *grid, struct point *poi
             there = there && t[a].index[k] >= 0;
             p.at += t[a].index[k] * s->stride[a];
             p.weight *= t[a].weight[k];
-            for (int b = 0; b < s->rank; b++)
-                p.slope[b] *= a == b ? t[a].slope[k] : t[a].weight[k];
+            for (int b = 0; b < s->rank; b++) p.slope[b] *= a == b ? t[a].slope[k] : t[a].weight[k];
         }
         if (there) point[n++] = p;
     }
@@ -263,8 +269,7 @@ static void backward_sample(void *arg, int sample, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0] || n->dx[1])
-        ot_parallel_for(n->pool, (int)n->x[0]->dim[0], backward_sample, n);
+    if (n->dx[0] || n->dx[1]) ot_parallel_for(n->pool, (int)n->x[0]->dim[0], backward_sample, n);
 }
 
 static const char *const cases[] = {

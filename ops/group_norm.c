@@ -64,8 +64,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
     s->used = x->lanes && x->dim[0] % x->lanes ? x->dim[0] % x->lanes : s->lanes;
     const int64_t cells = s->outer * x->dim[1];
-    s->cells = (struct channels){.channels = cells, .outer = 1, .inner = s->size,
-                                 .spare_block = -1, .count = s->size};
+    s->cells = (struct channels){
+        .channels = cells, .outer = 1, .inner = s->size, .spare_block = -1, .count = s->size};
     ot_op_like(n->y[0], x);
     n->save_size = (size_t)(s->outer * s->groups * s->lanes) * 2 * sizeof(float);
     n->backward_scratch_size = (size_t)(cells * s->lanes) * 2 * sizeof(double);
@@ -148,8 +148,14 @@ static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, c
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[X]) + at;
     if (s->width == 1) {
-        const struct norm_gradient a = {.dy = dy, .x = x, .x0 = *mean, .gain = *gain,
-                                        .batch = true, .slope = *slope, .rest = *shift, .dx = dx};
+        const struct norm_gradient a = {.dy = dy,
+                                        .x = x,
+                                        .x0 = *mean,
+                                        .gain = *gain,
+                                        .batch = true,
+                                        .slope = *slope,
+                                        .rest = *shift,
+                                        .dx = dx};
         n->kernels->norm_gradient(&a, (size_t)s->size);
         return;
     }
@@ -343,12 +349,24 @@ static const char *const instance_cases[] = {
     NULL,
 };
 
-#define NORMALIZATION(word, first, list, texts)                                               \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = first, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,  \
-        .attributes = list, .needs = OT_X(X) | OT_X(SCALE), .parameters = 6,                  \
-        .plan_size = sizeof(struct state), .lanes = lanes, .prepare = prepare,               \
-        .forward = forward, .backward = backward, .again = forward, .cases = texts,           \
+#define NORMALIZATION(word, first, list, texts)                                                    \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 3,                                                                               \
+        .max_in = 3,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .needs = OT_X(X) | OT_X(SCALE),                                                            \
+        .parameters = 6,                                                                           \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = lanes,                                                                            \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .again = forward,                                                                          \
+        .cases = texts,                                                                            \
     }
 NORMALIZATION(GroupNormalization, 18, "num_groups:i epsilon:f stash_type:i", group_cases);
 NORMALIZATION(InstanceNormalization, 6, "epsilon:f", instance_cases);

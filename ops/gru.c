@@ -70,8 +70,11 @@ static void backward_step(const struct rec_step *t) {
     ot_rec_each(t, add_part);
 }
 
-static const struct rec_cell cell = {.groups = 2, .gates = {TWO, 1}, .functions = 2,
-                                     .names = {"Sigmoid", "Tanh"}, .forward = forward_step,
+static const struct rec_cell cell = {.groups = 2,
+                                     .gates = {TWO, 1},
+                                     .functions = 2,
+                                     .names = {"Sigmoid", "Tanh"},
+                                     .forward = forward_step,
                                      .backward = backward_step};
 
 static const char *const cases[] = {

@@ -37,9 +37,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_HardSigmoid = {
-    .name = "HardSigmoid", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f beta:f", .needs = OT_Y(0), .plan_size = sizeof(struct state),
-    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .name = "HardSigmoid",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "alpha:f beta:f",
+    .needs = OT_Y(0),
+    .plan_size = sizeof(struct state),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .cases = cases,
 };

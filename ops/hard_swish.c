@@ -16,9 +16,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_HardSwish = {
-    .name = "HardSwish", .since = 14, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = OT_X(0),
-    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare, .forward = forward, .backward = backward,
+    .name = "HardSwish",
+    .since = 14,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_X(0),
+    .lanes = ot_unary_lanes,
+    .prepare = ot_unary_prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .cases = cases,
 };

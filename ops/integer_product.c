@@ -118,11 +118,10 @@ static ot_status conv_prepare(struct op_node *n, ot_error *err) {
     const int64_t groups = ot_attr_int(n->node, "group", 1);
     OT_TRY(ot_conv_window(n, w, false, &window, err));
     if (groups < 1 || groups > INT32_MAX || w->dim[0] % groups || w->dim[1] * groups != x->dim[1])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'group' is %lld",
-                          (long long)groups);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'group' is %lld", (long long)groups);
     OT_TRY(check_inputs(n, 1, w->dim[0], &type, err));
-    s->shape = (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0],
-                                   .groups = (int)groups};
+    s->shape =
+        (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0], .groups = (int)groups};
     ot_window_shape(&window, &s->shape);
     int64_t dim[2 + OT_WINDOW_MAX] = {x->dim[0], w->dim[0]};
     for (int i = 0; i < window.rank; i++) dim[i + 2] = window.out[i];
@@ -194,8 +193,7 @@ static int64_t window_sum(const struct op_node *n, int64_t i, int64_t m, int64_t
         const int64_t line = r * p->stride_h - p->pad_top + k / p->kw % p->kh * p->dilation_h;
         const int64_t column = c * p->stride_w - p->pad_left + k % p->kw * p->dilation_w;
         if (line < 0 || line >= p->h || column < 0 || column >= p->w) continue;
-        const int64_t at =
-            ((i * p->c + first + k / (p->kw * p->kh)) * p->h + line) * p->w + column;
+        const int64_t at = ((i * p->c + first + k / (p->kw * p->kh)) * p->h + line) * p->w + column;
         sum += (ot_load_integer(x->data, x->type, at) - x0) *
                (ot_load_integer(w->data, w->type, m * channels * p->kh * p->kw + k) - w0);
     }
@@ -253,11 +251,19 @@ static const char *const qlinear_conv_cases[] = {
 };
 
 #define WINDOW "auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I"
-#define PRODUCT(word, fn, least, most, list, texts)                                           \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = 10, .min_in = least, .max_in = most, .min_out = 1,            \
-        .max_out = 1, .attributes = list, .plan_size = sizeof(struct state),                 \
-        .prepare = fn##_prepare, .forward = fn##_forward, .cases = texts,                     \
+#define PRODUCT(word, fn, least, most, list, texts)                                                \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 10,                                                                               \
+        .min_in = least,                                                                           \
+        .max_in = most,                                                                            \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = fn##_prepare,                                                                   \
+        .forward = fn##_forward,                                                                   \
+        .cases = texts,                                                                            \
     }
 PRODUCT(MatMulInteger, matmul, 2, 4, "", matmul_cases);
 PRODUCT(QLinearMatMul, matmul, 8, 8, "", qlinear_matmul_cases);

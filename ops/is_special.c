@@ -30,15 +30,24 @@ static void forward(struct op_node *n) {
 static const char *const nan_cases[] = {"f{1,nan,inf,-inf} -> b{0,1,0,0}",
                                         "X[2,3] lanes -> Y[2,3]:b",
                                         "i64{1} -> error: input 0 is int64", NULL};
-static const char *const inf_cases[] = {
-    "f{1,nan,inf,-inf} -> b{0,0,1,1}", "f{1,nan,inf,-inf} detect_negative=0 -> b{0,0,1,0}",
-    "f{1,nan,inf,-inf} detect_positive=0 -> b{0,0,0,1}", NULL};
+static const char *const inf_cases[] = {"f{1,nan,inf,-inf} -> b{0,0,1,1}",
+                                        "f{1,nan,inf,-inf} detect_negative=0 -> b{0,0,1,0}",
+                                        "f{1,nan,inf,-inf} detect_positive=0 -> b{0,0,0,1}", NULL};
 
-#define IS_SPECIAL(word, first, list, texts)                                                \
-    const struct op ot_op_##word = {                                                        \
-        .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
-        .max_out = 1, .attributes = list, .plan_size = sizeof(struct state),               \
-        .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .cases = texts,    \
+#define IS_SPECIAL(word, first, list, texts)                                                       \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = ot_unary_lanes,                                                                   \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .cases = texts,                                                                            \
     }
 IS_SPECIAL(IsNaN, 9, "", nan_cases);
 IS_SPECIAL(IsInf, 10, "detect_negative:i detect_positive:i", inf_cases);

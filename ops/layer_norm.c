@@ -20,12 +20,12 @@
 enum { COLUMNS = 64, GRAIN = 1 << 16 };
 
 struct state {
-    bool centred;     /* the mean is subtracted */
+    bool centred; /* the mean is subtracted */
     float epsilon;
     int64_t outer, length, inner;
-    int64_t full;     /* outer rows whose lanes are all in use; those behind use `used` */
+    int64_t full; /* outer rows whose lanes are all in use; those behind use `used` */
     int64_t used;
-    int64_t grain;    /* outer rows of a task */
+    int64_t grain; /* outer rows of a task */
     int tasks;
     const struct norm_affine *affine; /* NULL: they have the shape of the normalized axes */
 };
@@ -111,13 +111,17 @@ static struct layer_norm describe(const struct op_node *n, int64_t r, float *dsc
     const struct state *s = n->plan;
     const int64_t at = r * s->length * s->inner;
     float *mean = (float *)n->save + r * 2 * s->inner;
-    return (struct layer_norm){.length = (size_t)s->length, .lanes = (size_t)s->inner,
+    return (struct layer_norm){.length = (size_t)s->length,
+                               .lanes = (size_t)s->inner,
                                .used = (size_t)(r < s->full ? s->inner : s->used),
-                               .centred = s->centred, .epsilon = s->epsilon,
+                               .centred = s->centred,
+                               .epsilon = s->epsilon,
                                .x = ot_f(n->x[0]) + at,
-                               .scale = s->affine ? s->affine->ones : ot_f(n->x[1]), .mean = mean,
+                               .scale = s->affine ? s->affine->ones : ot_f(n->x[1]),
+                               .mean = mean,
                                .inverse = mean + s->inner,
-                               .dscale = dscale, .dbias = dscale ? dscale + s->length : NULL};
+                               .dscale = dscale,
+                               .dbias = dscale ? dscale + s->length : NULL};
 }
 
 static void forward_task(void *arg, int task, int worker) {
@@ -231,17 +235,41 @@ static const char *const rms_cases[] = {
 };
 
 const struct op ot_op_RMSNormalization = {
-    .name = "RMSNormalization", .since = 23, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1), .parameters = 2,
-    .plan_size = sizeof(struct state), .fits = fits, .lanes = lanes, .prepare = prepare,
-    .forward = forward, .backward = backward, .cases = rms_cases,
+    .name = "RMSNormalization",
+    .since = 23,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "axis:i epsilon:f stash_type:i",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = 2,
+    .plan_size = sizeof(struct state),
+    .fits = fits,
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = rms_cases,
     .again = forward,
 };
 
 const struct op ot_op_LayerNormalization = {
-    .name = "LayerNormalization", .since = 17, .min_in = 2, .max_in = 3, .min_out = 1,
-    .max_out = 3, .attributes = "axis:i epsilon:f stash_type:i", .needs = OT_X(0) | OT_X(1),
-    .parameters = 6, .plan_size = sizeof(struct state), .fits = fits, .lanes = lanes,
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .name = "LayerNormalization",
+    .since = 17,
+    .min_in = 2,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 3,
+    .attributes = "axis:i epsilon:f stash_type:i",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = 6,
+    .plan_size = sizeof(struct state),
+    .fits = fits,
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
     .again = forward,
 };

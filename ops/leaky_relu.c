@@ -35,9 +35,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_LeakyRelu = {
-    .name = "LeakyRelu", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f", .needs = OT_X(0), .plan_size = sizeof(struct state),
-    .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .name = "LeakyRelu",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "alpha:f",
+    .needs = OT_X(0),
+    .plan_size = sizeof(struct state),
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .cases = cases,
 };

@@ -190,8 +190,10 @@ static void forward_head(void *arg, int head, int worker) {
     float *kept = n->save_size ? (float *)n->save + head * (s->tokens + 1) * size : NULL;
     float *before = kept ? kept : work;
     (void)worker;
-    if (input(n, PAST)) memcpy(before, ot_f(n->x[PAST]) + head * size, bytes);
-    else memset(before, 0, bytes);
+    if (input(n, PAST))
+        memcpy(before, ot_f(n->x[PAST]) + head * size, bytes);
+    else
+        memset(before, 0, bytes);
     for (int64_t i = 0; i < s->tokens; i++) {
         const struct token t = token_of(n, n->x, n->y[0], head, i);
         float *now = kept ? before + size : before == work ? work + size : work;
@@ -220,8 +222,12 @@ static struct back back_of(const struct op_node *n, int64_t head) {
     const struct state *s = n->plan;
     const int64_t size = area(s);
     float *p = (float *)n->scratch + head * (2 * size + 3 * s->dv + s->tokens);
-    return (struct back){p, p + size, p + 2 * size, p + 2 * size + s->dv,
-                         p + 2 * size + 2 * s->dv, p + 2 * size + 3 * s->dv};
+    return (struct back){p,
+                         p + size,
+                         p + 2 * size,
+                         p + 2 * size + s->dv,
+                         p + 2 * size + 2 * s->dv,
+                         p + 2 * size + 3 * s->dv};
 }
 
 /* G += scale q do^T, dq = scale S do. */
@@ -298,14 +304,18 @@ static void backward_head(void *arg, int head, int worker) {
     const float *kept = (const float *)n->save + head * (s->tokens + 1) * size;
     const struct back b = back_of(n, head);
     (void)worker;
-    if (n->n_out > 1 && n->dy[1]) memcpy(b.g, ot_f(n->dy[1]) + head * size, bytes);
-    else memset(b.g, 0, bytes);
+    if (n->n_out > 1 && n->dy[1])
+        memcpy(b.g, ot_f(n->dy[1]) + head * size, bytes);
+    else
+        memset(b.g, 0, bytes);
     for (int64_t i = s->tokens - 1; i >= 0; i--) {
         const struct token t = token_of(n, n->x, n->dy[0], head, i);
         const struct token d = token_of(n, n->dx, NULL, head, i);
         decay_and_read(s, &t, kept + i * size, b.d, b.u);
-        if (t.o) answer_back(s, &t, t.o, kept + (i + 1) * size, b.g, (float *)d.q);
-        else if (d.q) memset((float *)d.q, 0, (size_t)(s->group * s->dk) * sizeof *d.q);
+        if (t.o)
+            answer_back(s, &t, t.o, kept + (i + 1) * size, b.g, (float *)d.q);
+        else if (d.q)
+            memset((float *)d.q, 0, (size_t)(s->group * s->dk) * sizeof *d.q);
         update_back(s, &t, &b, i, (float *)d.k, (float *)d.v);
         if (t.g) decay_back(s, &t, &b, (float *)d.g);
     }
@@ -349,10 +359,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_LinearAttention = {
-    .name = "LinearAttention", .since = 27, .min_in = 3, .max_in = INPUTS, .min_out = 1,
+    .name = "LinearAttention",
+    .since = 27,
+    .min_in = 3,
+    .max_in = INPUTS,
+    .min_out = 1,
     .max_out = 2,
     .attributes = "chunk_size:i kv_num_heads:i q_num_heads:i scale:f update_rule:s",
     .needs = OT_X(QUERY) | OT_X(KEY) | OT_X(VALUE) | OT_X(DECAY) | OT_X(BETA),
-    .all_outputs = true, .plan_size = sizeof(struct state), .prepare = prepare,
-    .forward = forward, .backward = backward, .cases = cases,
+    .all_outputs = true,
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

@@ -169,8 +169,10 @@ static void forward(struct op_node *n) {
         weights += (double)weight[k];
     }
     *sum_of_weights(n) = (float)weights;
-    if (s->mean || s->sum) *ot_f(n->y[0]) = (float)(s->mean ? sum / weights : sum);
-    else if (count) memcpy(n->y[0]->data, loss, (size_t)count * sizeof *loss);
+    if (s->mean || s->sum)
+        *ot_f(n->y[0]) = (float)(s->mean ? sum / weights : sum);
+    else if (count)
+        memcpy(n->y[0]->data, loss, (size_t)count * sizeof *loss);
 }
 
 /* In the order of the labels, on one thread: there are few, and their sums have one order. */
@@ -186,8 +188,8 @@ static void weight_gradient(const struct op_node *n) {
     for (int64_t k = 0; k < label_count(n); k++) {
         const int64_t class = class_of(n, k);
         const double slope = (double)dy[s->mean || s->sum ? 0 : k];
-        const double d = s->mean ? ((double)-p[k] - mean) / (double)*sum_of_weights(n)
-                                 : (double)-p[k];
+        const double d =
+            s->mean ? ((double)-p[k] - mean) / (double)*sum_of_weights(n) : (double)-p[k];
         if (class >= 0) dw[class] += (float)(slope * d);
     }
 }
@@ -198,19 +200,18 @@ static void backward(struct op_node *n) {
     if (n->dx[X]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
 }
 
-#define COMMON                                                                                 \
-    "X[3,4] L[3]:i64 range=0,3 -> Y[]",                                                        \
-    "X[3,4] L[3]:i32 range=0,3 reduction=sum -> Y[]",                                          \
-    "X[3,4,5] L[3,5]:i64 range=0,3 reduction=none -> Y[3,5]",                                  \
-    "X[2,4,3,5] L[2,3,5]:i64 W[4]:c range=0,3 -> Y[]",                                         \
-    "X[2,4,70] L[2,70]:i64 W[4]:c range=0,3 ignore_index=2 -> Y[]",                            \
-    "X[2,4] i64{-100,1} W[4]:c range=0,3 ignore_index=-100 reduction=sum -> Y[]",              \
-    "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 ignore_index=2 -> Y[]",                              \
-    "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 reduction=none -> Y[3,5]",                           \
-    "X[2,4] L[3]:i64 -> error: labels are [3], not [2]",                                       \
-    "X[2,4] L[2]:i64 W[3] -> error: not one weight for each of 4 classes",                     \
-    "X[2,4] L[2]:i64 reduction=max -> error: attribute 'reduction' is 'max'",                  \
-    "X[2,4] L[2] -> error: input 1 is float"
+#define COMMON                                                                                     \
+    "X[3,4] L[3]:i64 range=0,3 -> Y[]", "X[3,4] L[3]:i32 range=0,3 reduction=sum -> Y[]",          \
+        "X[3,4,5] L[3,5]:i64 range=0,3 reduction=none -> Y[3,5]",                                  \
+        "X[2,4,3,5] L[2,3,5]:i64 W[4]:c range=0,3 -> Y[]",                                         \
+        "X[2,4,70] L[2,70]:i64 W[4]:c range=0,3 ignore_index=2 -> Y[]",                            \
+        "X[2,4] i64{-100,1} W[4]:c range=0,3 ignore_index=-100 reduction=sum -> Y[]",              \
+        "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 ignore_index=2 -> Y[]",                              \
+        "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 reduction=none -> Y[3,5]",                           \
+        "X[2,4] L[3]:i64 -> error: labels are [3], not [2]",                                       \
+        "X[2,4] L[2]:i64 W[3] -> error: not one weight for each of 4 classes",                     \
+        "X[2,4] L[2]:i64 reduction=max -> error: attribute 'reduction' is 'max'",                  \
+        "X[2,4] L[2] -> error: input 1 is float"
 
 static const char *const likelihood_cases[] = {
     COMMON,
@@ -226,12 +227,21 @@ static const char *const entropy_cases[] = {
     NULL,
 };
 
-#define LOSS(word, outputs, reads, texts)                                                     \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = 12, .min_in = 2, .max_in = 3, .min_out = 1,                   \
-        .max_out = outputs, .attributes = "ignore_index:i reduction:s", .needs = reads,       \
-        .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,           \
-        .backward = backward, .cases = texts,                                                 \
+#define LOSS(word, outputs, reads, texts)                                                          \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 12,                                                                               \
+        .min_in = 2,                                                                               \
+        .max_in = 3,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = outputs,                                                                        \
+        .attributes = "ignore_index:i reduction:s",                                                \
+        .needs = reads,                                                                            \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .cases = texts,                                                                            \
     }
 LOSS(NegativeLogLikelihoodLoss, 1, OT_X(LABEL) | OT_X(WEIGHT), likelihood_cases);
 LOSS(SoftmaxCrossEntropyLoss, 2, OT_X(X) | OT_X(LABEL) | OT_X(WEIGHT), entropy_cases);

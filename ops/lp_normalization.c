@@ -105,7 +105,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_LpNormalization = {
-    .name = "LpNormalization", .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "axis:i p:i", .needs = OT_Y(0), .plan_size = sizeof(struct state),
-    .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .name = "LpNormalization",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "axis:i p:i",
+    .needs = OT_Y(0),
+    .plan_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

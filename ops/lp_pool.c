@@ -32,16 +32,19 @@ static ot_status prepare_global(struct op_node *n, ot_error *err) {
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_power(n, s, err));
-    if (x->rank < 3)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
+    if (x->rank < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
     for (int i = 0; i < x->rank; i++) dim[i] = i < 2 ? x->dim[i] : 1;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     const int64_t all = ot_dims_product(x, 2, x->rank);
-    s->p = (struct pooling){
-        .w = {.rank = 3, .in = {1, all, 1}, .out = {1, 1, 1}, .kernel = {1, all, 1},
-              .stride = {1, 1, 1}, .dilation = {1, 1, 1}},
-        .planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1],
-        .inner = x->lanes ? x->lanes : 1, .grain = 1 + 16384 / (all + 1)};
+    s->p = (struct pooling){.w = {.rank = 3,
+                                  .in = {1, all, 1},
+                                  .out = {1, 1, 1},
+                                  .kernel = {1, all, 1},
+                                  .stride = {1, 1, 1},
+                                  .dilation = {1, 1, 1}},
+                            .planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1],
+                            .inner = x->lanes ? x->lanes : 1,
+                            .grain = 1 + 16384 / (all + 1)};
     return OT_OK;
 }
 
@@ -75,10 +78,10 @@ static void each_tap(const struct op_node *n, int64_t plane, tap_fn *fn) {
     const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
     for (int64_t o = 0; o < ot_pooling_out(p); o++)
         for (int64_t t = 0; t < taps; t++) {
-            const int64_t i = ot_pooling_at(p, 2, o / w->out[1] / w->out[0],
-                                            t / w->kernel[1] / w->kernel[0]);
-            const int64_t j = ot_pooling_at(p, 0, o / w->out[1] % w->out[0],
-                                            t / w->kernel[1] % w->kernel[0]);
+            const int64_t i =
+                ot_pooling_at(p, 2, o / w->out[1] / w->out[0], t / w->kernel[1] / w->kernel[0]);
+            const int64_t j =
+                ot_pooling_at(p, 0, o / w->out[1] % w->out[0], t / w->kernel[1] % w->kernel[0]);
             const int64_t k = ot_pooling_at(p, 1, o % w->out[1], t % w->kernel[1]);
             if (i < 0 || i >= w->in[2] || j < 0 || j >= w->in[0] || k < 0 || k >= w->in[1])
                 continue;
@@ -122,11 +125,8 @@ static const char *const cases[] = {
     NULL};
 
 static const char *const global_cases[] = {
-    "X[2,3,4,5] lanes -> Y[2,3,1,1]",
-    "X[2,3,2,2,2] p=3 lanes -> Y[2,3,1,1,1]",
-    "f[1,1,3]{1,-2,2} -> f[1,1,1]{3}",
-    "X[2,3] -> error: rank 2",
-    NULL};
+    "X[2,3,4,5] lanes -> Y[2,3,1,1]", "X[2,3,2,2,2] p=3 lanes -> Y[2,3,1,1,1]",
+    "f[1,1,3]{1,-2,2} -> f[1,1,1]{3}", "X[2,3] -> error: rank 2", NULL};
 
 static bool global_lanes(const struct op_node *n, int lane_rank) {
     return lane_rank == 1 && n->x[0]->rank >= 3;

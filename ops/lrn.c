@@ -112,8 +112,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_LRN = {
-    .name = "LRN", .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f beta:f bias:f size:i", .needs = OT_X(0) | OT_Y(0),
-    .plan_size = sizeof(struct state), .lanes = lanes, .prepare = prepare, .forward = forward,
-    .backward = backward, .cases = cases,
+    .name = "LRN",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "alpha:f beta:f bias:f size:i",
+    .needs = OT_X(0) | OT_Y(0),
+    .plan_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

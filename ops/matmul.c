@@ -151,7 +151,8 @@ static void multiply(struct op_node *n, struct dense_gemm g, const struct terms 
 
 static void forward(struct op_node *n) {
     const struct state *s = n->plan;
-    if (ot_product_is(&s->product)) ot_product_forward(n, &s->product);
+    if (ot_product_is(&s->product))
+        ot_product_forward(n, &s->product);
     else
         multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, n->x[0]->data,
                  n->x[1]->data, n->y[0]->data);
@@ -166,11 +167,11 @@ static void backward(struct op_node *n) {
         return;
     }
     if (da)
-        multiply(n, (struct dense_gemm){.tb = true, .m = s->m, .n = s->k, .k = s->n}, &s->da, dy,
-                 b, da);
+        multiply(n, (struct dense_gemm){.tb = true, .m = s->m, .n = s->k, .k = s->n}, &s->da, dy, b,
+                 da);
     if (db)
-        multiply(n, (struct dense_gemm){.ta = true, .m = s->k, .n = s->n, .k = s->m}, &s->db, a,
-                 dy, db);
+        multiply(n, (struct dense_gemm){.ta = true, .m = s->k, .n = s->n, .k = s->m}, &s->db, a, dy,
+                 db);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {

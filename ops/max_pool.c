@@ -32,8 +32,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
                           (long long)order);
     if (is_small(n->x[0])) {
         OT_TRY(ot_pooling_shape(n, &s->p, err));
-        n->forward_scratch_size =
-            (size_t)(ot_count(n->x[0]) + ot_count(n->y[0])) * sizeof(float);
+        n->forward_scratch_size = (size_t)(ot_count(n->x[0]) + ot_count(n->y[0])) * sizeof(float);
     } else {
         OT_TRY(ot_pooling_prepare(n, &s->p, err));
     }
@@ -42,8 +41,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
                           "attribute 'storage_order' is 1 for 3 spatial dimensions");
     const bool indices = n->n_out > 1 && n->y[1];
-    if (indices)
-        OT_TRY(ot_op_set(n, n->y[1], OT_INT64, n->y[0]->rank, n->y[0]->dim, err));
+    if (indices) OT_TRY(ot_op_set(n, n->y[1], OT_INT64, n->y[0]->rank, n->y[0]->dim, err));
     if (ot_training_wants(n, 0) || indices)
         n->save_size = (size_t)ot_count(n->y[0]) * sizeof(int32_t);
     return OT_OK;
@@ -128,10 +126,13 @@ static struct hop move_by(const struct pooling *p, int64_t places) {
 /* The same in lanes. */
 static void pool_lanes(const struct pooling *p, const struct kernels *k, const float *x, float *y,
                        int32_t *at) {
-    const struct max_pool a = {.x = x, .line = move_by(p, p->w.dilation[0] * p->w.in[1]),
+    const struct max_pool a = {.x = x,
+                               .line = move_by(p, p->w.dilation[0] * p->w.in[1]),
                                .column = move_by(p, p->w.dilation[1]),
-                               .next = move_by(p, p->w.stride[1]), .lanes = (size_t)p->inner,
-                               .y = y, .at = at};
+                               .next = move_by(p, p->w.stride[1]),
+                               .lanes = (size_t)p->inner,
+                               .y = y,
+                               .at = at};
     int64_t from, to, last_from, last_to; /* outputs with all columns inside */
     ot_pooling_span(p, 1, 0, &from, &last_to);
     ot_pooling_span(p, 1, p->w.kernel[1] - 1, &last_from, &to);
@@ -172,8 +173,7 @@ static void forward_plane(const struct op_node *n, int64_t plane) {
     int64_t *index = (int64_t *)n->y[1]->data + plane * size;
     for (int64_t i = 0; i < size; i++) {
         const int64_t row = at[i] / p->w.in[1], column = at[i] % p->w.in[1];
-        index[i] = plane * ot_pooling_in(p) +
-                   (s->column_major ? column * p->w.in[0] + row : at[i]);
+        index[i] = plane * ot_pooling_in(p) + (s->column_major ? column * p->w.in[0] + row : at[i]);
     }
 }
 

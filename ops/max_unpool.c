@@ -6,7 +6,7 @@
 #include "ops/walk/indices.h"
 
 struct state {
-    int64_t count;                /* of the tensor that indices count in */
+    int64_t count; /* of the tensor that indices count in */
     int64_t inferred[OT_MAX_RANK];
 };
 

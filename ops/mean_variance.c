@@ -89,8 +89,11 @@ static void backward(struct op_node *n) {
     const struct state *s = n->plan;
     float *mean = n->scratch, *dot = mean + s->count;
     if (!n->dx[0]) return;
-    struct back b = {.y = ot_f(n->y[0]), .dy = ot_f(n->dy[0]), .dx = ot_f(n->dx[0]),
-                     .inverse = (const float *)n->save + s->count, .mean = mean};
+    struct back b = {.y = ot_f(n->y[0]),
+                     .dy = ot_f(n->dy[0]),
+                     .dx = ot_f(n->dx[0]),
+                     .inverse = (const float *)n->save + s->count,
+                     .mean = mean};
     ot_fold(n->pool, &s->move, OT_FOLD_SUM, b.dy, NULL, s->share, mean);
     ot_move_each(n->pool, &s->move, gradient_run, &b);
     ot_fold(n->pool, &s->move, OT_FOLD_SUM, b.dx, NULL, s->share, dot);
@@ -111,7 +114,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_MeanVarianceNormalization = {
-    .name = "MeanVarianceNormalization", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1,
-    .max_out = 1, .attributes = "axes:I", .needs = OT_Y(0), .plan_size = sizeof(struct state),
-    .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .name = "MeanVarianceNormalization",
+    .since = 9,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "axes:I",
+    .needs = OT_Y(0),
+    .plan_size = sizeof(struct state),
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

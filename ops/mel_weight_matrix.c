@@ -86,7 +86,16 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_MelWeightMatrix = {
-    .name = "MelWeightMatrix", .since = 17, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1,
-    .attributes = "output_datatype:i", .plan_size = sizeof(struct state), .prepare = prepare,
-    .forward = forward, .limits = "constant inputs", .cases = cases,
+    .name = "MelWeightMatrix",
+    .since = 17,
+    .min_in = 5,
+    .max_in = 5,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "output_datatype:i",
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .limits = "constant inputs",
+    .cases = cases,
 };

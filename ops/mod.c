@@ -76,9 +76,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Mod = {
-    .name = "Mod", .since = 10, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "fmod:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
-    .plan_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .name = "Mod",
+    .since = 10,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "fmod:i",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = 3,
+    .plan_size = sizeof(struct binary_state),
+    .lanes = ot_broadcast_lanes,
+    .prepare = prepare,
+    .forward = ot_binary_forward,
+    .backward = ot_binary_backward,
     .cases = cases,
 };

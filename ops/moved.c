@@ -52,8 +52,10 @@ static void task(void *arg, int number, int worker) {
     for (int64_t i = from; i < to; i++) {
         float sum = 0;
         for (int t = r->first[i]; t >= 0; t = next[t]) {
-            if (r->back) sum += y[t];
-            else y[t] = x[i];
+            if (r->back)
+                sum += y[t];
+            else
+                y[t] = x[i];
         }
         if (r->back) ot_f(r->n->dx[r->input])[i] = sum;
     }

@@ -56,8 +56,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 0; i < 2 && !s->scales; i++) {
         const struct tensor *x = n->x[i];
         s->scales = ot_same_shape(x, n->y[0]) && x->lanes == n->y[0]->lanes &&
-                    x->lane_rank == n->y[0]->lane_rank &&
-                    ot_scale_find(x, n->x[1 - i], &s->view) && ot_scale_pays(&s->view);
+                    x->lane_rank == n->y[0]->lane_rank && ot_scale_find(x, n->x[1 - i], &s->view) &&
+                    ot_scale_pays(&s->view);
         s->large = i;
     }
     return OT_OK;
@@ -87,9 +87,20 @@ static void backward(struct op_node *n) {
 }
 
 const struct op ot_op_Mul = {
-    .name = "Mul", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1),
-    .parameters = OT_X(0) | OT_X(1), .plan_size = sizeof(struct state),
-    .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .backward = backward,
-    .again = forward, .cases = cases,
+    .name = "Mul",
+    .since = 6,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "broadcast:i axis:i",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = OT_X(0) | OT_X(1),
+    .plan_size = sizeof(struct state),
+    .lanes = ot_broadcast_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .again = forward,
+    .cases = cases,
 };

@@ -32,9 +32,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Neg = {
-    .name = "Neg", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = 0,
-    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare_number, .forward = forward,
+    .name = "Neg",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = 0,
+    .lanes = ot_unary_lanes,
+    .prepare = ot_unary_prepare_number,
+    .forward = forward,
     .again = forward,
-    .backward = backward, .cases = cases,
+    .backward = backward,
+    .cases = cases,
 };

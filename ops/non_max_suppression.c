@@ -15,8 +15,7 @@ struct state {
 };
 
 /* The one number of input i, which may be absent. */
-static ot_status number(const struct op_node *n, int i, float *value, bool *given,
-                        ot_error *err) {
+static ot_status number(const struct op_node *n, int i, float *value, bool *given, ot_error *err) {
     *given = i < n->n_in && n->x[i] && ot_elements(n->x[i]) > 0;
     *value = 0;
     if (!*given) return OT_OK;
@@ -60,8 +59,7 @@ struct box {
 static struct box box_at(const struct state *s, const float *b) {
     if (s->centred)
         return (struct box){b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2};
-    return (struct box){fminf(b[0], b[2]), fminf(b[1], b[3]), fmaxf(b[0], b[2]),
-                        fmaxf(b[1], b[3])};
+    return (struct box){fminf(b[0], b[2]), fminf(b[1], b[3]), fmaxf(b[0], b[2]), fmaxf(b[1], b[3])};
 }
 
 static float area(struct box b) {

@@ -36,12 +36,9 @@ static void forward(struct op_node *n) {
     }
 }
 
-static const char *const cases[] = {
-    "i64[2,2]{1,0,3,4} -> i64[2,3]{0,1,1,0,0,1}",
-    "f{0,2,nan,-0.0} -> i64[1,2]{1,2}",
-    "b{0,0} -> i64[1,0]{}",
-    "X[3] -> error: not constant",
-    NULL};
+static const char *const cases[] = {"i64[2,2]{1,0,3,4} -> i64[2,3]{0,1,1,0,0,1}",
+                                    "f{0,2,nan,-0.0} -> i64[1,2]{1,2}", "b{0,0} -> i64[1,0]{}",
+                                    "X[3] -> error: not constant", NULL};
 
 const struct op ot_op_NonZero = {
     .name = "NonZero",

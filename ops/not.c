@@ -21,7 +21,15 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Not = {
-    .name = "Not", .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .lanes = ot_unary_lanes, .prepare = prepare, .forward = forward,
+    .name = "Not",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .lanes = ot_unary_lanes,
+    .prepare = prepare,
+    .forward = forward,
     .cases = cases,
 };

@@ -66,8 +66,9 @@ static inline int64_t ot_whole(ot_type type, double v) {
     const double low = is_signed ? -high : 0;
     if (type == OT_BOOL) return v != 0;
     if (isnan(v)) return 0;
-    if (v >= high) return is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
-                                    : (int64_t)(UINT64_MAX >> (64 - bits));
+    if (v >= high)
+        return is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
+                         : (int64_t)(UINT64_MAX >> (64 - bits));
     if (v <= low) return (int64_t)low;
     return v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v;
 }

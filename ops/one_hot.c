@@ -39,8 +39,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->depth = number_at(depth, 0);
     s->outer = ot_dims_product(x, 0, axis);
     s->inner = ot_dims_product(x, axis, x->rank);
-    for (int i = 0; i <= x->rank; i++)
-        dim[i] = i == axis ? s->depth : x->dim[i < axis ? i : i - 1];
+    for (int i = 0; i <= x->rank; i++) dim[i] = i == axis ? s->depth : x->dim[i < axis ? i : i - 1];
     return ot_op_set(n, n->y[0], values->type, x->rank + 1, dim, err);
 }
 

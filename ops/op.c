@@ -18,9 +18,9 @@ const struct kernels *ot_kernels_find(const char *isa) {
     return NULL;
 }
 
-static const char kinds[] = {[OT_ATTR_INT] = 'i',  [OT_ATTR_FLOAT] = 'f',  [OT_ATTR_STRING] = 's',
-                             [OT_ATTR_TENSOR] = 't', [OT_ATTR_INTS] = 'I', [OT_ATTR_FLOATS] = 'F',
-                             [OT_ATTR_STRINGS] = 'S', [OT_ATTR_VIEW] = 'v', [OT_ATTR_OTHER] = '?'};
+static const char kinds[] = {[OT_ATTR_INT] = 'i',     [OT_ATTR_FLOAT] = 'f', [OT_ATTR_STRING] = 's',
+                             [OT_ATTR_TENSOR] = 't',  [OT_ATTR_INTS] = 'I',  [OT_ATTR_FLOATS] = 'F',
+                             [OT_ATTR_STRINGS] = 'S', [OT_ATTR_VIEW] = 'v',  [OT_ATTR_OTHER] = '?'};
 
 /* The kind that the operator's list gives for an attribute; 0: not in the list. */
 static char listed_kind(const char *list, const char *name) {
@@ -103,11 +103,10 @@ void ot_op_close(struct op_node *n) {
     n->work = NULL;
 }
 
-ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
-                    const int64_t *dim, ot_error *err) {
+ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank, const int64_t *dim,
+                    ot_error *err) {
     int64_t count;
-    if (rank > OT_MAX_RANK)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "result of rank %d", rank);
+    if (rank > OT_MAX_RANK) return ot_op_fail(n, err, OT_ERROR_LIMIT, "result of rank %d", rank);
     for (int i = 0; i < rank; i++)
         if (dim[i] < 0)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "dimension %d of the result is %lld", i,

@@ -32,8 +32,8 @@ struct kernels;
 struct conv_shape;
 
 /* Bits of op.needs: what backward reads besides dy. */
-#define OT_X(i) (1u << (i))
-#define OT_Y(i) (1u << (16 + (i)))
+#define OT_X(i)  (1u << (i))
+#define OT_Y(i)  (1u << (16 + (i)))
 #define OT_X_ALL 0xffffu
 
 /* Lanes of channels: lane_rank 2, so many lanes, and a multiple of them channels. In memory
@@ -52,8 +52,8 @@ enum ot_form { OT_FORM_SPARSE = 0, OT_FORM_DENSE, OT_FORM_LIVE, OT_FORMS };
 /* What a step knows beyond its tensors. */
 struct step_context {
     uint64_t seed;
-    uint64_t step; /* training steps so far: with the element's number in the batch, ... */
-    int64_t first; /* ... which micro-batches begin at this sample of it, ... */
+    uint64_t step;   /* training steps so far: with the element's number in the batch, ... */
+    int64_t first;   /* ... which micro-batches begin at this sample of it, ... */
     int64_t samples; /* ... being this large (0: undivided), it keys the random streams */
 };
 
@@ -65,11 +65,11 @@ struct op_node {
     int index;               /* of the node in the graph: keys its random stream */
     int n_in, n_out;
     struct tensor **x, **y;
-    struct tensor **dx, **dy; /* set before backward; dx[i] NULL: not wanted */
+    struct tensor **dx, **dy;  /* set before backward; dx[i] NULL: not wanted */
     const struct tensor *more; /* of an op that takes_more: the gradient is dy[0] + more; or NULL */
-    uint32_t want;            /* bit i: the gradient of x[i] will be asked for; known in prepare */
-    enum ot_form form;        /* of a product whose weight has a pattern; the plan sets it */
-    bool training;            /* false: inference form (running statistics, no dropout) */
+    uint32_t want;             /* bit i: the gradient of x[i] will be asked for; known in prepare */
+    enum ot_form form;         /* of a product whose weight has a pattern; the plan sets it */
+    bool training;             /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
     bool mixes;   /* prepare sets it where a sample's y depends on the others of its batch; */
@@ -81,15 +81,15 @@ struct op_node {
     const void *plan;
 
     /* Memory that prepare asks for, in bytes; the pointers are set later, 64-byte aligned. */
-    size_t work_size;             /* of this node alone, from run to run; zeroed when it is made */
-    size_t save_size;             /* written by forward, read by backward */
-    size_t forward_scratch_size;  /* undefined contents, for the time of one call */
+    size_t work_size;            /* of this node alone, from run to run; zeroed when it is made */
+    size_t save_size;            /* written by forward, read by backward */
+    size_t forward_scratch_size; /* undefined contents, for the time of one call */
     size_t backward_scratch_size;
     void *work, *save, *scratch; /* work: NULL where its size is 0 */
 
     const struct kernels *kernels;
-    struct pool *pool; /* for forward and backward alone */
-    int workers; /* the most that a pool may have: prepare sizes scratch memory for them */
+    struct pool *pool;   /* for forward and backward alone */
+    int workers;         /* the most that a pool may have: prepare sizes scratch memory for them */
     struct arena *arena; /* for prepare: lives as long as the plan */
     const struct step_context *context;
 
@@ -116,9 +116,9 @@ enum ot_straight {
 };
 
 struct op {
-    const char *name;   /* ONNX op_type */
-    const char *domain; /* NULL: the default one */
-    int since;        /* first opset whose form it understands */
+    const char *name;                     /* ONNX op_type */
+    const char *domain;                   /* NULL: the default one */
+    int since;                            /* first opset whose form it understands */
     int min_in, max_in, min_out, max_out; /* max_in -1: any number */
     const char *attributes; /* "alpha:f axis:i pads:I mode:s value:t": kinds i f s t I F S; others
                              * are refused. "" for none */
@@ -136,12 +136,12 @@ struct op {
     bool takes_more;     /* backward adds up two parts of dy[0] */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
     enum ot_straight straight; /* its integers too may have a gradient, which is of floats */
-    bool shape_only;     /* y depends on the shape of x alone: computed when the plan is made */
-    bool internal;           /* no operator of ONNX: only plans make such nodes */
-    bool random;         /* y differs from step to step: never computed when the plan is made */
-    bool any_density;    /* sparse_rows beats zeros written out however few they are */
-    bool all_outputs;    /* gradients come to every float output, not to y[0] alone; those that
-                          * nobody uses are NULL */
+    bool shape_only;  /* y depends on the shape of x alone: computed when the plan is made */
+    bool internal;    /* no operator of ONNX: only plans make such nodes */
+    bool random;      /* y differs from step to step: never computed when the plan is made */
+    bool any_density; /* sparse_rows beats zeros written out however few they are */
+    bool all_outputs; /* gradients come to every float output, not to y[0] alone; those that
+                       * nobody uses are NULL */
     size_t plan_size;
 
     /* Of an operator that stands for several nodes: does it take their inputs? Asked with types and
@@ -162,7 +162,7 @@ struct op {
     /* Makes y[0] once more after forward, bit for bit, from x and save; cheap enough to be done
      * instead of keeping y[0]. Often the same function as forward; NULL: no. */
     void (*again)(struct op_node *n);
-    void (*release)(struct op_node *n);  /* frees what belongs to the plan; NULL: nothing to free */
+    void (*release)(struct op_node *n); /* frees what belongs to the plan; NULL: nothing to free */
     /* Called once for each copy of a node before its first run, with n->work there: makes what a
      * copy cannot share, and can fail. Only where prepare asked for work memory. NULL: nothing. */
     ot_status (*open)(struct op_node *n, ot_error *err);
@@ -244,8 +244,8 @@ static inline void *ot_op_plan(struct op_node *n) { return (void *)n->plan; }
 size_t ot_op_ask_work(struct op_node *n, size_t bytes);
 
 /* y = a tensor of this type and shape; fails where it has too many elements. */
-ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank,
-                    const int64_t *dim, ot_error *err);
+ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank, const int64_t *dim,
+                    ot_error *err);
 /* y = shape and type of x. */
 void ot_op_like(struct tensor *y, const struct tensor *x);
 /* Refuses x[i] that is absent or not of this type (OT_FLOAT mostly). */
@@ -306,9 +306,7 @@ static inline void ot_op_bad_index(struct op_node *n, int64_t k) {
     atomic_store_explicit(&n->fault, -1 - (int)(k < INT32_MAX - 1 ? k : INT32_MAX - 1),
                           memory_order_relaxed);
 }
-static inline bool ot_training_wants(const struct op_node *n, int i) {
-    return (n->want >> i) & 1;
-}
+static inline bool ot_training_wants(const struct op_node *n, int i) { return (n->want >> i) & 1; }
 
 /* Zeroes the spare lanes of a float tensor; nothing to do in rows. For operators whose function may
  * make infinities or NaN of the finite garbage that stands there. */

@@ -12,11 +12,11 @@ static const char *const mode_names[] = {"constant", "reflect", "edge", "wrap"};
 
 struct state {
     enum mode mode;
-    struct move move;    /* constant: what is copied */
-    int64_t value;       /* constant before opset 11: the bits of the float to fill with */
+    struct move move; /* constant: what is copied */
+    int64_t value;    /* constant before opset 11: the bits of the float to fill with */
     struct array x, y;
     int64_t *source[OT_ARRAY_RANK]; /* other modes: offset in x by index in y, along a dimension */
-    int free;            /* leading dimensions of y that are not padded */
+    int free;                       /* leading dimensions of y that are not padded */
 };
 
 static ot_status read_mode(const struct op_node *n, enum mode *mode, ot_error *err) {

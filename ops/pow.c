@@ -20,8 +20,7 @@ static void da(const float *a, const float *b, const float *dy, float *dx, int64
 }
 
 static void db(const float *a, const float *b, const float *dy, float *dx, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = a[i] == 0 ? 0 : dy[i] * power(a[i], b[i]) * logf(a[i]);
+    for (int64_t i = 0; i < n; i++) dx[i] = a[i] == 0 ? 0 : dy[i] * power(a[i], b[i]) * logf(a[i]);
 }
 
 static uint64_t of_uint64(uint64_t a, uint64_t b) {
@@ -79,9 +78,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Pow = {
-    .name = "Pow", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "broadcast:i axis:i", .needs = OT_X(0) | OT_X(1), .parameters = 3,
-    .plan_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .name = "Pow",
+    .since = 6,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "broadcast:i axis:i",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = 3,
+    .plan_size = sizeof(struct binary_state),
+    .lanes = ot_broadcast_lanes,
+    .prepare = prepare,
+    .forward = ot_binary_forward,
+    .backward = ot_binary_backward,
     .cases = cases,
 };

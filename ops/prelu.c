@@ -46,10 +46,20 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_PRelu = {
-    .name = "PRelu", .since = 6, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = OT_X(0) | OT_X(1), .parameters = 2,
-    .plan_size = sizeof(struct binary_state), .lanes = ot_broadcast_lanes,
-    .prepare = prepare, .forward = ot_binary_forward, .backward = ot_binary_backward,
+    .name = "PRelu",
+    .since = 6,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_X(0) | OT_X(1),
+    .parameters = 2,
+    .plan_size = sizeof(struct binary_state),
+    .lanes = ot_broadcast_lanes,
+    .prepare = prepare,
+    .forward = ot_binary_forward,
+    .backward = ot_binary_backward,
     .again = ot_binary_forward,
     .cases = cases,
 };

@@ -163,9 +163,9 @@ static inline float passed(const struct state *s, float x, const struct factors 
     return ((v >= s->range.low) & (v <= s->range.high)) ? g : 0;
 }
 
-#define LOAD(T) \
+#define LOAD(T)                                                                                    \
     for (int64_t i = 0; i < n; i++) out[i] = (float)((const T *)t->data)[at + i]
-#define STORE(T) \
+#define STORE(T)                                                                                   \
     for (int64_t i = 0; i < n; i++) ((T *)t->data)[at + i] = (T)(int32_t)in[i]
 
 /* n elements as floats. */
@@ -241,8 +241,7 @@ static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
         const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
         float *dx = ot_f(n->dx[X]) + place;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; s->master && j < columns; j++)
-            dx[j] = passed(s, x[j], &f, j, dy[j]);
+        for (int64_t j = 0; s->master && j < columns; j++) dx[j] = passed(s, x[j], &f, j, dy[j]);
         for (int64_t j = 0; !s->master && j < columns; j++) dx[j] = dy[j] * f.scale[j];
     }
 }
@@ -304,16 +303,26 @@ static const char *const dequantize_cases[] = {
     NULL,
 };
 
-#define QUANTIZATION(word, fn, list, reads, weights, texts)                                   \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = 10, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,     \
-        .attributes = list, .needs = reads, .parameters = weights,                            \
-        .straight = OT_STRAIGHT_MADE,                                                         \
-        .plan_size = sizeof(struct state), .lanes = lanes, .prepare = fn##_prepare,        \
-        .forward = fn##_forward, .backward = fn##_backward, .cases = texts,               \
+#define QUANTIZATION(word, fn, list, reads, weights, texts)                                        \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 10,                                                                               \
+        .min_in = 2,                                                                               \
+        .max_in = 3,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .needs = reads,                                                                            \
+        .parameters = weights,                                                                     \
+        .straight = OT_STRAIGHT_MADE,                                                              \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = lanes,                                                                            \
+        .prepare = fn##_prepare,                                                                   \
+        .forward = fn##_forward,                                                                   \
+        .backward = fn##_backward,                                                                 \
+        .cases = texts,                                                                            \
     }
-QUANTIZATION(QuantizeLinear, quantize,
-             "axis:i saturate:i block_size:i output_dtype:i precision:i",
+QUANTIZATION(QuantizeLinear, quantize, "axis:i saturate:i block_size:i output_dtype:i precision:i",
              OT_X(X) | OT_X(SCALE) | OT_X(ZERO), OT_X(X), quantize_cases);
 QUANTIZATION(DequantizeLinear, dequantize, "axis:i block_size:i output_dtype:i",
              OT_X(X) | OT_X(SCALE) | OT_X(ZERO), OT_X(X), dequantize_cases);

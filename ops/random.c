@@ -95,9 +95,12 @@ static int64_t choose(const float *x, int64_t classes, float u) {
 static void put_whole(const struct tensor *y, int64_t k, int64_t value) {
     static const double one = 1;
     char *to = (char *)y->data + (size_t)k * ot_type_size(y->type);
-    if (y->type == OT_FLOAT) *(float *)(void *)to = (float)value;
-    else if (y->type == OT_DOUBLE) memcpy(to, value ? &one : &(double){0}, sizeof one);
-    else memcpy(to, &value, ot_type_size(y->type)); /* little-endian */
+    if (y->type == OT_FLOAT)
+        *(float *)(void *)to = (float)value;
+    else if (y->type == OT_DOUBLE)
+        memcpy(to, value ? &one : &(double){0}, sizeof one);
+    else
+        memcpy(to, &value, ot_type_size(y->type)); /* little-endian */
 }
 
 static void task(void *arg, int number, int worker) {
@@ -135,29 +138,28 @@ static const char *const uniform_cases[] = {"shape=2,3 low=-1 high=2 -> Y[2,3]",
                                             "shape=2 low=0.5 high=0.5 -> f{0.5,0.5}", NULL};
 static const char *const like_cases[] = {"X[2,3] seed=4 -> Y[2,3]", "X[2]:i64 dtype=1 -> Y[2]",
                                          "X[2]:i64 -> error: int64", NULL};
-static const char *const bernoulli_cases[] = {"f{0,1,-3,2} -> f{0,1,0,1}",
-                                              "f{0,1} dtype=7 -> i64{0,1}",
-                                              "f{0,1} dtype=9 -> b{0,1}",
-                                              "X[2] dtype=8 -> error: 'dtype'", NULL};
+static const char *const bernoulli_cases[] = {
+    "f{0,1,-3,2} -> f{0,1,0,1}", "f{0,1} dtype=7 -> i64{0,1}", "f{0,1} dtype=9 -> b{0,1}",
+    "X[2] dtype=8 -> error: 'dtype'", NULL};
 static const char *const multinomial_cases[] = {
     "f[2,3]{-99,0,-99,3,-99,-99} sample_size=4 -> i32[2,4]{1,1,1,1,0,0,0,0}",
     "f[1,1]{5} dtype=7 -> i64[1,1]{0}", "X[2] -> error: rank 1",
     "X[2,3] dtype=1 -> error: 'dtype' is float", NULL};
 
-#define RANDOM(Name, first, inputs, prepares, list, texts) \
-    const struct op ot_op_##Name = {                       \
-        .name = #Name,                                     \
-        .since = first,                                    \
-        .min_in = inputs,                                  \
-        .max_in = inputs,                                  \
-        .min_out = 1,                                      \
-        .max_out = 1,                                      \
-        .attributes = list,                                \
-        .random = true,                                    \
-        .plan_size = sizeof(struct state),                \
-        .prepare = prepares,                               \
-        .forward = forward,                                \
-        .cases = texts,                                    \
+#define RANDOM(Name, first, inputs, prepares, list, texts)                                         \
+    const struct op ot_op_##Name = {                                                               \
+        .name = #Name,                                                                             \
+        .since = first,                                                                            \
+        .min_in = inputs,                                                                          \
+        .max_in = inputs,                                                                          \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .random = true,                                                                            \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = prepares,                                                                       \
+        .forward = forward,                                                                        \
+        .cases = texts,                                                                            \
     };
 
 RANDOM(RandomNormal, 1, 0, prepare_numbers, "dtype:i mean:f scale:f seed:f shape:I", normal_cases)

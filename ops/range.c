@@ -23,8 +23,7 @@ static ot_status read(struct op_node *n, int i, struct state *s, ot_error *err) 
     case OT_INT32: s->integer[i] = *(const int32_t *)t->data; break;
     case OT_INT64: s->integer[i] = *(const int64_t *)t->data; break;
     default:
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i,
-                          ot_type_name(t->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t->type));
     }
     return OT_OK;
 }
@@ -33,8 +32,8 @@ static ot_status read(struct op_node *n, int i, struct state *s, ot_error *err) 
 static uint64_t count_integers(const int64_t v[3]) {
     const uint64_t step = v[2] < 0 ? 0 - (uint64_t)v[2] : (uint64_t)v[2];
     if (v[2] > 0 ? v[0] >= v[1] : v[0] <= v[1]) return 0;
-    const uint64_t distance = v[2] > 0 ? (uint64_t)v[1] - (uint64_t)v[0]
-                                       : (uint64_t)v[0] - (uint64_t)v[1];
+    const uint64_t distance =
+        v[2] > 0 ? (uint64_t)v[1] - (uint64_t)v[0] : (uint64_t)v[0] - (uint64_t)v[1];
     return (distance - 1) / step + 1;
 }
 
@@ -44,8 +43,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const bool real = n->x[0]->type == OT_FLOAT || n->x[0]->type == OT_DOUBLE;
     if (real ? s->real[2] == 0 : s->integer[2] == 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "delta is 0");
-    double count = real ? ceil((s->real[1] - s->real[0]) / s->real[2])
-                        : (double)count_integers(s->integer);
+    double count =
+        real ? ceil((s->real[1] - s->real[0]) / s->real[2]) : (double)count_integers(s->integer);
     if (isnan(count))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "limits or delta are not numbers");
     if (count > 0x1p40) return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");

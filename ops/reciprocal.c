@@ -23,9 +23,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Reciprocal = {
-    .name = "Reciprocal", .since = 6, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = OT_Y(0),
-    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare, .forward = forward, .backward = backward,
+    .name = "Reciprocal",
+    .since = 6,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_Y(0),
+    .lanes = ot_unary_lanes,
+    .prepare = ot_unary_prepare,
+    .forward = forward,
+    .backward = backward,
     .again = forward,
     .cases = cases,
 };

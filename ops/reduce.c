@@ -39,7 +39,7 @@ static const struct kind {
 struct state {
     struct move move; /* from x to y, to_stride 0 where it is reduced */
     enum fold fold;
-    int64_t divisor; /* of a mean: how many elements make one result; else 1 */
+    int64_t divisor;        /* of a mean: how many elements make one result; else 1 */
     bool trails;            /* sums of all that stands behind some leading axes: */
     struct scale_view view; /* pieces of x, with these sums beside them */
     float scale;
@@ -241,8 +241,12 @@ static void backward(struct op_node *n) {
     }
     const float *x = n->x[0]->data;
     float *scratch = n->scratch;
-    struct back b = {.x = x, .y = n->y[0]->data, .dy = n->dy[0]->data, .dx = n->dx[0]->data,
-                     .scale = s->scale, .fold = s->fold};
+    struct back b = {.x = x,
+                     .y = n->y[0]->data,
+                     .dy = n->dy[0]->data,
+                     .dx = n->dx[0]->data,
+                     .scale = s->scale,
+                     .fold = s->fold};
     if (s->fold == OT_FOLD_MAX || s->fold == OT_FOLD_MIN) {
         ot_fold(n->pool, &s->move, OT_FOLD_TIES, x, b.y, 1, scratch);
         b.a = scratch;
@@ -283,53 +287,48 @@ static const char *const mean_cases[] = {
     "b{1} -> error: input 0 is bool",
     NULL};
 
-static const char *const sum_cases[] = {
-    "X[2,3] i64{1} -> Y[2,1]",
-    "i64[2,3]{1,2,3,4,5,6} i64{1} keepdims=0 -> i64{6,15}",
-    "i32[2,3]{1,2,3,4,5,6} -> i32[1,1]{21}",
-    "b{1} -> error: input 0 is bool",
-    "X[2,0] i64{1} -> f[2,1]{0,0}",
-    NULL};
+static const char *const sum_cases[] = {"X[2,3] i64{1} -> Y[2,1]",
+                                        "i64[2,3]{1,2,3,4,5,6} i64{1} keepdims=0 -> i64{6,15}",
+                                        "i32[2,3]{1,2,3,4,5,6} -> i32[1,1]{21}",
+                                        "b{1} -> error: input 0 is bool",
+                                        "X[2,0] i64{1} -> f[2,1]{0,0}",
+                                        NULL};
 
 /* No ties within reach of a difference quotient. */
-#define EXTREME                                                          \
-    "X[2,3,4] axes=1 distinct @11 -> Y[2,1,4]",                          \
-    "X[2,3,4] distinct -> Y[1,1,1]",                                     \
-    "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]", \
-    "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",                     \
-    "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",                 \
-    "X[2,3] axes=1,-1 @11 -> error: named twice"
-static const char *const max_cases[] = {
-    EXTREME,
-    "f[1,3]{2,2,1}:x axes=1 -> f[1,1]{2} d0=f[1,3]{0.5,0.5,0}",
-    "f[2,2]{1,nan,-3,-inf} axes=1 keepdims=0 -> f{nan,-3}",
-    "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-7,3}",
-    "u8[2,2]{200,3,100,7} i64{1} keepdims=0 @20 -> u8{200,100}",
-    "b[2,2]{1,0,0,0} i64{1} keepdims=0 @20 -> b{1,0}",
-    "u64[1,0]{} axes=1 keepdims=0 -> u64{0}",
-    "i8[1,0]{} axes=1 keepdims=0 -> i8{-128}",
-    NULL};
-static const char *const min_cases[] = {
-    EXTREME,
-    "f[1,3]{2,1,1}:x axes=1 -> f[1,1]{1} d0=f[1,3]{0,0.5,0.5}",
-    "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-9,-2}",
-    "b[2,2]{1,0,1,1} i64{1} keepdims=0 @20 -> b{0,1}",
-    "u32[1,0]{} axes=1 keepdims=0 -> u32{4294967295}",
-    "i16[1,0]{} axes=1 keepdims=0 -> i16{32767}",
-    NULL};
+#define EXTREME                                                                                    \
+    "X[2,3,4] axes=1 distinct @11 -> Y[2,1,4]", "X[2,3,4] distinct -> Y[1,1,1]",                   \
+        "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]",                      \
+        "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",                                           \
+        "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",                                       \
+        "X[2,3] axes=1,-1 @11 -> error: named twice"
+static const char *const max_cases[] = {EXTREME,
+                                        "f[1,3]{2,2,1}:x axes=1 -> f[1,1]{2} d0=f[1,3]{0.5,0.5,0}",
+                                        "f[2,2]{1,nan,-3,-inf} axes=1 keepdims=0 -> f{nan,-3}",
+                                        "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-7,3}",
+                                        "u8[2,2]{200,3,100,7} i64{1} keepdims=0 @20 -> u8{200,100}",
+                                        "b[2,2]{1,0,0,0} i64{1} keepdims=0 @20 -> b{1,0}",
+                                        "u64[1,0]{} axes=1 keepdims=0 -> u64{0}",
+                                        "i8[1,0]{} axes=1 keepdims=0 -> i8{-128}",
+                                        NULL};
+static const char *const min_cases[] = {EXTREME,
+                                        "f[1,3]{2,1,1}:x axes=1 -> f[1,1]{1} d0=f[1,3]{0,0.5,0.5}",
+                                        "i64[2,2]{-7,-9,3,-2} axes=1 keepdims=0 -> i64{-9,-2}",
+                                        "b[2,2]{1,0,1,1} i64{1} keepdims=0 @20 -> b{0,1}",
+                                        "u32[1,0]{} axes=1 keepdims=0 -> u32{4294967295}",
+                                        "i16[1,0]{} axes=1 keepdims=0 -> i16{32767}",
+                                        NULL};
 
 #define PLAIN "X[2,3,4] axes=1 @11 -> Y[2,1,4]", "X[2,3,5] i64{2} keepdims=0 @18 lanes -> Y[2,3]"
-static const char *const l1_cases[] = {PLAIN,
-                                       "f[1,2]{0,-1}:x axes=1 -> f[1,1]{1} d0=f[1,2]{0,-1}",
+static const char *const l1_cases[] = {PLAIN, "f[1,2]{0,-1}:x axes=1 -> f[1,1]{1} d0=f[1,2]{0,-1}",
                                        "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{3,7}",
                                        "i32{3,-4} keepdims=0 -> i32(7)", NULL};
 static const char *const l2_cases[] = {
     PLAIN, "X[3,70] axes=0 @11 -> Y[1,70]",
     "f[2,2]{0,0,3,4}:x axes=1 -> f[2,1]{0,5} d0=f[2,2]{0,0,0.6,0.8}",
     "i32[2,3]{7,-4,-2,60000,0,0} axes=1 keepdims=0 -> i32{8,60000}", NULL};
-static const char *const sum_square_cases[] = {
-    PLAIN, "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{5,25}", "i32{3,-4} keepdims=0 -> i32(25)",
-    NULL};
+static const char *const sum_square_cases[] = {PLAIN,
+                                               "f[2,2]{1,-2,3,-4} axes=1 keepdims=0 -> f{5,25}",
+                                               "i32{3,-4} keepdims=0 -> i32(25)", NULL};
 static const char *const prod_cases[] = {
     PLAIN, "X[2,3,4] @11 -> Y[1,1,1]", "X[3,70] axes=0 @11 -> Y[1,70]",
     "f[2,3]{0,2,3,0,0,3}:x axes=1 -> f[2,1]{0,0} d0=f[2,3]{6,0,0,0,0,0}", NULL};
@@ -360,12 +359,22 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
                                            "X[2,3,2,3,4] -> Y[2,3,1,1,1]",
                                            "X[2,3] -> error: rank 2", NULL};
 
-#define REDUCE(word, reads, inputs, list, texts)                                              \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = 1, .min_in = 1, .max_in = inputs, .min_out = 1, .max_out = 1, \
-        .attributes = list, .needs = reads, .plan_size = sizeof(struct state),               \
-        .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,         \
-        .cases = texts,                                                                       \
+#define REDUCE(word, reads, inputs, list, texts)                                                   \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 1,                                                                                \
+        .min_in = 1,                                                                               \
+        .max_in = inputs,                                                                          \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .needs = reads,                                                                            \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = lanes,                                                                            \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .cases = texts,                                                                            \
     };
 #define AXES "axes:I keepdims:i noop_with_empty_axes:i"
 

@@ -73,7 +73,8 @@ static void turn_floats(const struct turn *t, int64_t block, int64_t from, int64
     const int64_t rows = first + from, lanes = first + from * t->lanes;
     const float *in = (const float *)(const void *)t->in + (t->to_lanes ? rows : lanes);
     float *out = (float *)(void *)t->out + (t->to_lanes ? lanes : rows);
-    const struct transpose a = {.in = in, .out = out,
+    const struct transpose a = {.in = in,
+                                .out = out,
                                 .in_pitch = (size_t)(t->to_lanes ? t->size : t->lanes),
                                 .out_pitch = (size_t)(t->to_lanes ? t->lanes : t->size),
                                 .rows = t->to_lanes ? full : (int)(to - from),
@@ -100,9 +101,13 @@ static void run_turn(void *arg, int task, int worker) {
 /* out = in; their shapes are the same, one is in lanes. */
 static void turn(struct op_node *n, const struct tensor *in, const struct tensor *out) {
     const struct tensor *lanes = out->lanes ? out : in;
-    struct turn t = {.kernels = n->kernels, .in = in->data, .out = out->data,
-                     .width = ot_type_size(in->type), .samples = ot_lane_samples(lanes),
-                     .size = ot_sample_elements(lanes), .lanes = lanes->lanes,
+    struct turn t = {.kernels = n->kernels,
+                     .in = in->data,
+                     .out = out->data,
+                     .width = ot_type_size(in->type),
+                     .samples = ot_lane_samples(lanes),
+                     .size = ot_sample_elements(lanes),
+                     .lanes = lanes->lanes,
                      .to_lanes = out->lanes != 0};
     t.grain = GRAIN / t.lanes;
     t.tasks_per_block = ot_task_count(t.size, t.grain);

@@ -17,8 +17,10 @@ static ot_status read_entry(const struct op_node *n, struct request *r, int i, b
     const struct tensor *x = n->x[0];
     if (r->dim[i] == 0 && zeros) {
         if (i >= x->rank)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "entry %d of the shape is 0, input 0 has "
-                              "rank %d", i, x->rank);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "entry %d of the shape is 0, input 0 has "
+                              "rank %d",
+                              i, x->rank);
         r->dim[i] = x->dim[i];
         r->copied |= 1u << i;
         return OT_OK;
@@ -96,7 +98,8 @@ static ot_status target(const struct op_node *n, int *rank, int64_t *dim, ot_err
     if (!multiply(&r)) return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape is too large");
     rebatch(n, &r, count);
     if (!fits(&r, count))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s has %lld elements, the shape asks for "
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "%s has %lld elements, the shape asks for "
                           "%lld%s",
                           ot_shape_text(n->x[0], text, sizeof text), (long long)count,
                           (long long)r.known, r.open < 0 ? "" : " times -1");
@@ -204,13 +207,12 @@ static ot_status flatten_prepare(struct op_node *n, ot_error *err) {
     return ot_op_set(n, n->y[0], x->type, 2, dim, err);
 }
 
-static const char *const flatten_cases[] = {
-    "X[2,3,4,5] -> Y[2,60]",
-    "X[2,3,4,5] axis=0 -> Y[1,120]",
-    "X[2,3,4,5] axis=-1 @11 -> Y[24,5]",
-    "X[2,3] axis=2 -> Y[6,1]",
-    "X[2,3] axis=3 -> error: axis 3",
-    NULL};
+static const char *const flatten_cases[] = {"X[2,3,4,5] -> Y[2,60]",
+                                            "X[2,3,4,5] axis=0 -> Y[1,120]",
+                                            "X[2,3,4,5] axis=-1 @11 -> Y[24,5]",
+                                            "X[2,3] axis=2 -> Y[6,1]",
+                                            "X[2,3] axis=3 -> error: axis 3",
+                                            NULL};
 
 const struct op ot_op_Flatten = {
     .name = "Flatten",

@@ -66,8 +66,8 @@ static ot_status read_axes(const struct op_node *n, int *axis, int *count, ot_er
     return OT_OK;
 }
 
-static ot_status read_scales(const struct op_node *n, const float *scale, const int *axis,
-                             int axes, struct wanted *w, ot_error *err) {
+static ot_status read_scales(const struct op_node *n, const float *scale, const int *axis, int axes,
+                             struct wanted *w, ot_error *err) {
     for (int i = 0; i < axes; i++) {
         const int64_t in = n->x[0]->dim[axis[i]];
         const float out = floorf((float)in * scale[i]);
@@ -103,8 +103,8 @@ static ot_status keep_ratio(const struct op_node *n, const int *axis, int axes, 
     return OT_OK;
 }
 
-static ot_status read_sizes(const struct op_node *n, const int64_t *size, const int *axis,
-                            int axes, struct wanted *w, ot_error *err) {
+static ot_status read_sizes(const struct op_node *n, const int64_t *size, const int *axis, int axes,
+                            struct wanted *w, ot_error *err) {
     for (int i = 0; i < axes; i++) {
         const int64_t in = n->x[0]->dim[axis[i]];
         const bool batch = axis[i] == 0 && in == n->batch_to && size[i] == n->batch_from;
@@ -142,8 +142,8 @@ static ot_status read_wanted(const struct op_node *n, struct wanted *w, ot_error
     const int64_t *size;
     const float *scale = NULL;
     int axis[OT_MAX_RANK], axes, scales = 0, sizes = 0;
-    const bool crop = !strcmp(attribute(n, "coordinate_transformation_mode", ""),
-                              "tf_crop_and_resize");
+    const bool crop =
+        !strcmp(attribute(n, "coordinate_transformation_mode", ""), "tf_crop_and_resize");
     for (int i = 0; i < x->rank; i++) {
         w->scale[i] = 1;
         w->size[i] = x->dim[i];
@@ -170,16 +170,20 @@ static ot_status read_form(const struct op_node *n, struct resample *r, ot_error
     const bool old = n->node->opset < 11 || n->op->max_in == 2;
     const char *mode = attribute(n, "mode", "nearest");
     *r = (struct resample){
-        .coordinates = old ? "asymmetric"
-                           : attribute(n, "coordinate_transformation_mode", "half_pixel"),
+        .coordinates =
+            old ? "asymmetric" : attribute(n, "coordinate_transformation_mode", "half_pixel"),
         .rounding = old ? "floor" : attribute(n, "nearest_mode", "round_prefer_floor"),
         .antialias = ot_attr_int(n->node, "antialias", 0) != 0,
         .exclude_outside = ot_attr_int(n->node, "exclude_outside", 0) != 0,
         .cubic = ot_attr_float(n->node, "cubic_coeff_a", -0.75f)};
-    if (!strcmp(mode, "nearest")) r->mode = OT_NEAREST;
-    else if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear")) r->mode = OT_LINEAR;
-    else if (!strcmp(mode, "cubic") && !old) r->mode = OT_CUBIC;
-    else return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+    if (!strcmp(mode, "nearest"))
+        r->mode = OT_NEAREST;
+    else if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear"))
+        r->mode = OT_LINEAR;
+    else if (!strcmp(mode, "cubic") && !old)
+        r->mode = OT_CUBIC;
+    else
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
     return OT_OK;
 }
 

@@ -33,8 +33,11 @@ static void backward_step(const struct rec_step *t) {
     ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
 }
 
-static const struct rec_cell cell = {.groups = 1, .gates = {1, 0}, .functions = 1,
-                                     .names = {"Tanh"}, .forward = forward_step,
+static const struct rec_cell cell = {.groups = 1,
+                                     .gates = {1, 0},
+                                     .functions = 1,
+                                     .names = {"Tanh"},
+                                     .forward = forward_step,
                                      .backward = backward_step};
 
 static const char *const cases[] = {

@@ -9,7 +9,7 @@
 struct state {
     int64_t channels, height, width, regions, bins_h, bins_w;
     bool largest, half_pixel;
-    int64_t samples;   /* sampling_ratio; 0: by the size of the region */
+    int64_t samples; /* sampling_ratio; 0: by the size of the region */
     float scale;
 };
 
@@ -174,8 +174,7 @@ static void forward_region(void *arg, int number, int worker) {
     const int64_t bins = s->bins_h * s->bins_w;
     float *y = ot_f(n->y[0]) + number * s->channels * bins, weight;
     for (int64_t i = 0; i < s->channels * bins; i++) {
-        const float *x = ot_f(n->x[0]) +
-                         (r.sample * s->channels + i / bins) * s->height * s->width;
+        const float *x = ot_f(n->x[0]) + (r.sample * s->channels + i / bins) * s->height * s->width;
         int64_t at;
         y[i] = s->largest ? largest(s, &r, i % bins, x, &at, &weight) : mean(s, &r, i % bins, x);
     }

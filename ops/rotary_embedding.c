@@ -7,7 +7,7 @@
 struct state {
     int64_t batch, heads, tokens, depth, pairs; /* pairs: that are turned, of depth / 2 */
     int64_t head_stride, token_stride;          /* in x */
-    int64_t positions; /* of the caches; 0: they come by token */
+    int64_t positions;                          /* of the caches; 0: they come by token */
     bool interleaved;
 };
 
@@ -42,14 +42,13 @@ static ot_status check_caches(const struct op_node *n, struct state *s, ot_error
     for (int i = 1; i < 3; i++) {
         OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
         const struct tensor *c = n->x[i];
-        const bool fits = ids ? c->rank == 2 && c->dim[1] == s->pairs && c->dim[0] == cos->dim[0] &&
-                                    c->dim[0] > 0
-                              : c->rank == 3 && c->dim[0] == s->batch &&
-                                    c->dim[1] == s->tokens && c->dim[2] == s->pairs;
+        const bool fits =
+            ids ? c->rank == 2 && c->dim[1] == s->pairs && c->dim[0] == cos->dim[0] && c->dim[0] > 0
+                : c->rank == 3 && c->dim[0] == s->batch && c->dim[1] == s->tokens &&
+                      c->dim[2] == s->pairs;
         if (!fits)
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                              "input %d of shape %s for %lld pairs", i,
-                              ot_shape_text(c, text, sizeof text), (long long)s->pairs);
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d of shape %s for %lld pairs",
+                              i, ot_shape_text(c, text, sizeof text), (long long)s->pairs);
     }
     if (!ids) return OT_OK;
     OT_TRY(ot_op_type(n, 3, OT_INT64, err));

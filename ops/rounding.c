@@ -4,19 +4,26 @@
 
 #include "ops/walk/unary.h"
 
-#define ROUNDING(word, function, first, texts)                                              \
-    static void function##_value(const float *x, float *y, int64_t n, const void *state) {  \
-        (void)state;                                                                        \
-        for (int64_t i = 0; i < n; i++) y[i] = function(x[i]);                              \
-    }                                                                                       \
-    static void function##_forward(struct op_node *n) {                                     \
-        ot_unary_forward(n, function##_value);                                              \
-    }                                                                                       \
-    const struct op ot_op_##word = {                                                        \
-        .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
-        .max_out = 1, .attributes = "", .needs = 0, .lanes = ot_unary_lanes,                \
-        .prepare = ot_unary_prepare, .forward = function##_forward,                         \
-        .backward = ot_unary_backward_zero, .cases = texts,                                 \
+#define ROUNDING(word, function, first, texts)                                                     \
+    static void function##_value(const float *x, float *y, int64_t n, const void *state) {         \
+        (void)state;                                                                               \
+        for (int64_t i = 0; i < n; i++) y[i] = function(x[i]);                                     \
+    }                                                                                              \
+    static void function##_forward(struct op_node *n) { ot_unary_forward(n, function##_value); }   \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "",                                                                          \
+        .needs = 0,                                                                                \
+        .lanes = ot_unary_lanes,                                                                   \
+        .prepare = ot_unary_prepare,                                                               \
+        .forward = function##_forward,                                                             \
+        .backward = ot_unary_backward_zero,                                                        \
+        .cases = texts,                                                                            \
     }
 
 static const char *const floor_cases[] = {"X[2,3,5] lanes -> Y[2,3,5]",

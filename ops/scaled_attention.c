@@ -94,8 +94,7 @@ static void share_out(const struct op_node *n, struct state *s) {
     s->tasks = (int)(s->period ? s->period : s->matrices / s->share);
 }
 
-static ot_status prepare_masks(struct op_node *n, const struct attention_views *w,
-                               ot_error *err) {
+static ot_status prepare_masks(struct op_node *n, const struct attention_views *w, ot_error *err) {
     struct state *s = ot_op_plan(n);
     int count;
     const int64_t *modes = ot_attr_ints(n->node, "masks", &count);
@@ -110,8 +109,7 @@ static ot_status prepare_masks(struct op_node *n, const struct attention_views *
     return OT_OK;
 }
 
-static ot_status prepare_angles(struct op_node *n, const struct attention_views *w,
-                                ot_error *err) {
+static ot_status prepare_angles(struct op_node *n, const struct attention_views *w, ot_error *err) {
     struct state *s = ot_op_plan(n);
     for (int i = 0; i < 4; i++) {
         struct operand *const o = i < 2 ? &s->q : &s->k;

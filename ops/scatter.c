@@ -66,14 +66,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 static int64_t reduce_integer(enum reduction reduction, ot_type type, int64_t y, int64_t u) {
     const int64_t p = ot_ordered(type, y), q = ot_ordered(type, u);
     switch (reduction) {
-    case ADD:
-        return (int64_t)((uint64_t)y + (uint64_t)u);
-    case MUL:
-        return (int64_t)((uint64_t)y * (uint64_t)u);
-    case MAX:
-        return q > p ? u : y;
-    default:
-        return q < p ? u : y;
+    case ADD: return (int64_t)((uint64_t)y + (uint64_t)u);
+    case MUL: return (int64_t)((uint64_t)y * (uint64_t)u);
+    case MAX: return q > p ? u : y;
+    default: return q < p ? u : y;
     }
 }
 
@@ -184,22 +180,25 @@ static void forward(struct op_node *n) {
     const struct state *s = n->plan;
     copy(n, n->x[0], n->y[0]->data);
     ot_indices_watch(n, s->by_tuples ? &s->tuples.ranges : &(struct ranges){1, {s->lines.extent}});
-    if (s->by_tuples) ot_tuples_run(n, &s->tuples, put_piece);
-    else ot_lines_run(n, &s->lines, put_line);
+    if (s->by_tuples)
+        ot_tuples_run(n, &s->tuples, put_piece);
+    else
+        ot_lines_run(n, &s->lines, put_line);
 }
 
 static void backward(struct op_node *n) {
     const struct state *s = n->plan;
     if (!n->dx[0] && !n->dx[2]) return;
     copy(n, n->dy[0], rest(n));
-    if (s->by_tuples) ot_tuples_run(n, &s->tuples, undo_piece);
-    else ot_lines_run(n, &s->lines, undo_line);
+    if (s->by_tuples)
+        ot_tuples_run(n, &s->tuples, undo_piece);
+    else
+        ot_lines_run(n, &s->lines, undo_line);
 }
 
 static const char *const old_cases[] = {
     "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[2,3] @9 -> Y[3,4]",
-    "f[1,5]{1,2,3,4,5} i64[1,2]{1,3} f[1,2]{1.1,2.1} axis=1 @9 -> f[1,5]{1,1.1,3,2.1,5}",
-    NULL};
+    "f[1,5]{1,2,3,4,5} i64[1,2]{1,3} f[1,2]{1.1,2.1} axis=1 @9 -> f[1,5]{1,1.1,3,2.1,5}", NULL};
 
 static const char *const element_cases[] = {
     "X[3,4] i64[2,3]{0,2,-1,1,2,2} U[2,3] @16 -> Y[3,4]",
@@ -239,22 +238,22 @@ static const char *const nd_cases[] = {
     "X[4,3] i64[2,1]{2,1} U[2,4] -> error: updates [2,4]",
     NULL};
 
-#define SCATTER(Name, first, list, texts)      \
-    const struct op ot_op_##Name = {           \
-        .name = #Name,                         \
-        .since = first,                        \
-        .min_in = 3,                           \
-        .max_in = 3,                           \
-        .min_out = 1,                          \
-        .max_out = 1,                          \
-        .attributes = list,                    \
-        .needs = OT_X(1) | OT_X(2),            \
-        .parameters = OT_X(0),                 \
-        .plan_size = sizeof(struct state),    \
-        .prepare = prepare,                    \
-        .forward = forward,                    \
-        .backward = backward,                  \
-        .cases = texts,                        \
+#define SCATTER(Name, first, list, texts)                                                          \
+    const struct op ot_op_##Name = {                                                               \
+        .name = #Name,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 3,                                                                               \
+        .max_in = 3,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .needs = OT_X(1) | OT_X(2),                                                                \
+        .parameters = OT_X(0),                                                                     \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .cases = texts,                                                                            \
     };
 
 SCATTER(Scatter, 9, "axis:i", old_cases)

@@ -53,12 +53,10 @@ static ot_status size_prepare(struct op_node *n, ot_error *err) {
     return ot_op_set(n, n->y[0], OT_INT64, 0, &none, err);
 }
 
-static void size_forward(struct op_node *n) {
-    *(int64_t *)n->y[0]->data = ot_elements(n->x[0]);
-}
+static void size_forward(struct op_node *n) { *(int64_t *)n->y[0]->data = ot_elements(n->x[0]); }
 
-static const char *const size_cases[] = {"X[2,3,4] -> i64(24)", "X[] -> i64(1)",
-                                         "X[2,0] -> i64(0)", NULL};
+static const char *const size_cases[] = {"X[2,3,4] -> i64(24)", "X[] -> i64(1)", "X[2,0] -> i64(0)",
+                                         NULL};
 
 const struct op ot_op_Size = {
     .name = "Size",

@@ -22,8 +22,17 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Sign = {
-    .name = "Sign", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = 0,
-    .lanes = ot_unary_lanes, .prepare = ot_unary_prepare_number, .forward = forward,
-    .backward = ot_unary_backward_zero, .cases = cases,
+    .name = "Sign",
+    .since = 9,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = 0,
+    .lanes = ot_unary_lanes,
+    .prepare = ot_unary_prepare_number,
+    .forward = forward,
+    .backward = ot_unary_backward_zero,
+    .cases = cases,
 };

@@ -129,8 +129,7 @@ static void columns_value(const struct state *s, const float *x, float *y, int64
     }
     for (int64_t j = 0; j < m; j++) sum[j] = logf(sum[j]);
     for (int64_t k = 0; k < length; k++)
-        for (int64_t j = 0; j < m; j++)
-            y[k * pitch + j] = x[k * pitch + j] - most[j] - sum[j];
+        for (int64_t j = 0; j < m; j++) y[k * pitch + j] = x[k * pitch + j] - most[j] - sum[j];
 }
 
 static void columns_gradient(const struct state *s, const float *y, const float *dy, float *dx,
@@ -168,9 +167,12 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct state *s = n->plan;
     const float *x = ot_f(n->x[0]) + at;
     float *y = ot_f(n->y[0]) + at;
-    if (s->hard) columns_hard(s, x, y, columns);
-    else if (s->strips.inner == 1) row_value(s, x, y);
-    else columns_value(s, x, y, columns);
+    if (s->hard)
+        columns_hard(s, x, y, columns);
+    else if (s->strips.inner == 1)
+        row_value(s, x, y);
+    else
+        columns_value(s, x, y, columns);
 }
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
@@ -178,8 +180,10 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct state *s = n->plan;
     const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[0]) + at;
-    if (s->strips.inner == 1) row_gradient(s, y, dy, dx);
-    else columns_gradient(s, y, dy, dx, columns);
+    if (s->strips.inner == 1)
+        row_gradient(s, y, dy, dx);
+    else
+        columns_gradient(s, y, dy, dx, columns);
 }
 
 static void forward(struct op_node *n) {
@@ -214,12 +218,9 @@ static const char *const softmax_cases[] = {
     NULL,
 };
 static const char *const log_softmax_cases[] = {
-    "X[4,10] lanes -> Y[4,10]",
-    "X[2,3,4] axis=1 lanes -> Y[2,3,4]",
-    "X[2,3,4] @11 lanes -> Y[2,3,4]",
-    "f{0,0} -> f{-0.6931472,-0.6931472}",
-    "f{0,1000} -> f{-1000,0}",
-    NULL,
+    "X[4,10] lanes -> Y[4,10]",       "X[2,3,4] axis=1 lanes -> Y[2,3,4]",
+    "X[2,3,4] @11 lanes -> Y[2,3,4]", "f{0,0} -> f{-0.6931472,-0.6931472}",
+    "f{0,1000} -> f{-1000,0}",        NULL,
 };
 
 static const char *const hardmax_cases[] = {
@@ -231,12 +232,22 @@ static const char *const hardmax_cases[] = {
     NULL,
 };
 
-#define SOFTMAX(word, gradient, list)                                                          \
-    const struct op ot_op_##word = {                                                           \
-        .name = #word, .since = 1, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,       \
-        .attributes = "axis:i", .needs = OT_Y(0), .plan_size = sizeof(struct state),          \
-        .lanes = lanes, .prepare = prepare, .forward = forward, .backward = gradient,          \
-        .cases = list,                                                                         \
+#define SOFTMAX(word, gradient, list)                                                              \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 1,                                                                                \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "axis:i",                                                                    \
+        .needs = OT_Y(0),                                                                          \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = lanes,                                                                            \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = gradient,                                                                      \
+        .cases = list,                                                                             \
     }
 SOFTMAX(Softmax, backward, softmax_cases);
 SOFTMAX(LogSoftmax, backward, log_softmax_cases);

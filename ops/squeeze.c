@@ -57,15 +57,14 @@ static ot_status squeeze_prepare(struct op_node *n, ot_error *err) {
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
-static const char *const squeeze_cases[] = {
-    "X[1,3,1,5] -> Y[3,5]",
-    "X[2,3,1,1] axes=2,3 @11 -> Y[2,3]",
-    "X[2,3,1,1] i64{-1,2} -> Y[2,3]",
-    "X[1,1] i64{0} -> Y[1]",
-    "X[2,3] i64{1} -> error: extent 3",
-    "X[2,1] i64{1,-1} -> error: named twice",
-    "X[2,1] i64{2} -> error: axis 2",
-    NULL};
+static const char *const squeeze_cases[] = {"X[1,3,1,5] -> Y[3,5]",
+                                            "X[2,3,1,1] axes=2,3 @11 -> Y[2,3]",
+                                            "X[2,3,1,1] i64{-1,2} -> Y[2,3]",
+                                            "X[1,1] i64{0} -> Y[1]",
+                                            "X[2,3] i64{1} -> error: extent 3",
+                                            "X[2,1] i64{1,-1} -> error: named twice",
+                                            "X[2,1] i64{2} -> error: axis 2",
+                                            NULL};
 
 const struct op ot_op_Squeeze = {
     .name = "Squeeze",
@@ -108,14 +107,10 @@ static ot_status unsqueeze_prepare(struct op_node *n, ot_error *err) {
 }
 
 static const char *const unsqueeze_cases[] = {
-    "X[2,3] axes=0,3 @11 -> Y[1,2,3,1]",
-    "X[2,3] i64{2,3} -> Y[2,3,1,1]",
-    "X[2,3] i64{-1} -> Y[2,3,1]",
-    "X[] i64{0} -> Y[1]",
-    "X[2,3] i64{3} -> error: axis 3",
-    "X[2,3] i64{0,-4} -> error: named twice",
-    "X[2,3] -> error: no axes",
-    NULL};
+    "X[2,3] axes=0,3 @11 -> Y[1,2,3,1]", "X[2,3] i64{2,3} -> Y[2,3,1,1]",
+    "X[2,3] i64{-1} -> Y[2,3,1]",        "X[] i64{0} -> Y[1]",
+    "X[2,3] i64{3} -> error: axis 3",    "X[2,3] i64{0,-4} -> error: named twice",
+    "X[2,3] -> error: no axes",          NULL};
 
 const struct op ot_op_Unsqueeze = {
     .name = "Unsqueeze",

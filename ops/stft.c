@@ -63,8 +63,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
     OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
     n->flops = (double)(x->dim[0] * s->frames) * ot_fourier_flops(&s->fourier);
-    n->forward_scratch_size =
-        (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
+    n->forward_scratch_size = (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
 }
@@ -164,9 +163,18 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_STFT = {
-    .name = "STFT", .since = 17, .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1,
-    .attributes = "onesided:i", .needs = OT_X(X) | OT_X(WINDOW),
+    .name = "STFT",
+    .since = 17,
+    .min_in = 2,
+    .max_in = 4,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "onesided:i",
+    .needs = OT_X(X) | OT_X(WINDOW),
     .plan_size = sizeof(struct state),
-    .prepare = prepare, .forward = forward, .backward = backward,
-    .limits = "constant step and length", .cases = cases,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .limits = "constant step and length",
+    .cases = cases,
 };

@@ -41,8 +41,20 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_SwiGLU = {
-    .name = "SwiGLU", .since = 28, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attributes = "alpha:f", .needs = OT_X(0) | OT_X(1), .plan_size = sizeof(struct params),
-    .fits = fits, .lanes = lanes, .prepare = prepare, .forward = forward, .backward = backward,
-    .again = forward, .cases = cases,
+    .name = "SwiGLU",
+    .since = 28,
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "alpha:f",
+    .needs = OT_X(0) | OT_X(1),
+    .plan_size = sizeof(struct params),
+    .fits = fits,
+    .lanes = lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .again = forward,
+    .cases = cases,
 };

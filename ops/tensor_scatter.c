@@ -75,8 +75,10 @@ static void move(struct op_node *n, size_t size, char *cache, char *update, bool
             const int64_t b = k / s->outer, at = place(n, b, i);
             char *to = update + (size_t)(k * s->written + i) * run;
             if (at < 0) {
-                if (back) memset(to, 0, run);
-                else ot_op_bad_index(n, b);
+                if (back)
+                    memset(to, 0, run);
+                else
+                    ot_op_bad_index(n, b);
                 continue;
             }
             char *from = cache + (size_t)(k * s->length + at) * run;
@@ -117,7 +119,17 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_TensorScatter = {
-    .name = "TensorScatter", .since = 24, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "mode:s axis:i", .needs = OT_X(INDICES), .plan_size = sizeof(struct state),
-    .prepare = prepare, .forward = forward, .backward = backward, .cases = cases,
+    .name = "TensorScatter",
+    .since = 24,
+    .min_in = 2,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "mode:s axis:i",
+    .needs = OT_X(INDICES),
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .cases = cases,
 };

@@ -90,8 +90,8 @@ static int64_t occurrences(const struct op_node *n, int64_t row, const int64_t *
     int64_t found = 0;
     for (int64_t i = 0; i < s->length && (size - 1) <= (s->length - 1 - i) / step; i++) {
         int64_t k = 0;
-        while (k < size && ot_load_integer(x->data, x->type, row * s->length + i + k * step) ==
-                               gram[k])
+        while (k < size &&
+               ot_load_integer(x->data, x->type, row * s->length + i + k * step) == gram[k])
             k++;
         found += k == size;
     }
@@ -125,15 +125,14 @@ static void forward(struct op_node *n) {
     ot_parallel_for(n->pool, (int)s->rows, row_task, n);
 }
 
-#define GRAMS                                                                             \
-    "ngram_counts=0,4 ngram_indexes=0,1,2,3,4,5,6 pool_int64s=2,3,5,4,5,6,7,8,6,7 "
+#define GRAMS "ngram_counts=0,4 ngram_indexes=0,1,2,3,4,5,6 pool_int64s=2,3,5,4,5,6,7,8,6,7 "
 static const char *const cases[] = {
-    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=TF min_gram_length=2 max_gram_length=2 max_skip_count=0 "
-    GRAMS "-> f{0,0,0,0,1,1,1}",
+    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=TF min_gram_length=2 max_gram_length=2 "
+    "max_skip_count=0 " GRAMS "-> f{0,0,0,0,1,1,1}",
     "i32[2,6]{1,1,3,3,3,7,8,6,7,5,6,8} mode=TF min_gram_length=2 max_gram_length=2 "
     "max_skip_count=5 " GRAMS "-> f[2,7]{0,0,0,0,0,0,0,0,0,0,0,1,1,1}",
-    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=IDF min_gram_length=1 max_gram_length=1 max_skip_count=0 "
-    GRAMS "weights=0.5,2,1,1,1,1,1 -> f{0,2,1,0,0,0,0}",
+    "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=IDF min_gram_length=1 max_gram_length=1 "
+    "max_skip_count=0 " GRAMS "weights=0.5,2,1,1,1,1,1 -> f{0,2,1,0,0,0,0}",
     "i64{1} mode=TF min_gram_length=1 max_gram_length=3 max_skip_count=0 " GRAMS
     "-> error: n-grams of 1 to 3",
     "i64{1} mode=TF max_gram_length=1 ngram_counts=0,9 ngram_indexes=0 pool_int64s=1,2 -> "
@@ -142,9 +141,17 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_TfIdfVectorizer = {
-    .name = "TfIdfVectorizer", .since = 9, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
+    .name = "TfIdfVectorizer",
+    .since = 9,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
     .attributes = "max_gram_length:i max_skip_count:i min_gram_length:i mode:s ngram_counts:I "
                   "ngram_indexes:I pool_int64s:I pool_strings:S weights:F",
-    .plan_size = sizeof(struct state), .prepare = prepare, .forward = forward,
-    .limits = "integers", .cases = cases,
+    .plan_size = sizeof(struct state),
+    .prepare = prepare,
+    .forward = forward,
+    .limits = "integers",
+    .cases = cases,
 };

@@ -124,8 +124,7 @@ static bool find_planes(const struct move *m, size_t size, struct planes *p) {
     p->row = m->to_stride[last] == 1 ? last - 1 : last;
     p->column = m->to_stride[last] == 1 ? last : last - 1;
     return m->to_stride[p->column] == 1 && m->from_stride[p->row] == 1 &&
-           m->from_stride[p->column] > 0 && m->dim[p->column] > 0 &&
-           m->dim[p->column] <= INT32_MAX;
+           m->from_stride[p->column] > 0 && m->dim[p->column] > 0 && m->dim[p->column] <= INT32_MAX;
 }
 
 static void turn_task(void *arg, int task, int worker) {

@@ -3,15 +3,15 @@
 
 #include "ops/walk/unary.h"
 
-#define FUNCTION(name, value, derivative)                            \
-    static inline float name##_of(float x, struct params p) {        \
-        (void)p;                                                     \
-        return value;                                                \
-    }                                                                \
-    static inline float name##_slope(float x, struct params p) {     \
-        (void)p;                                                     \
-        return derivative;                                           \
-    }                                                                \
+#define FUNCTION(name, value, derivative)                                                          \
+    static inline float name##_of(float x, struct params p) {                                      \
+        (void)p;                                                                                   \
+        return value;                                                                              \
+    }                                                                                              \
+    static inline float name##_slope(float x, struct params p) {                                   \
+        (void)p;                                                                                   \
+        return derivative;                                                                         \
+    }                                                                                              \
     OT_UNARY_FUNCTION(name)
 FUNCTION(sin, sinf(x), cosf(x))
 FUNCTION(cos, cosf(x), -sinf(x))
@@ -26,8 +26,8 @@ FUNCTION(acosh, acoshf(x), 1 / sqrtf((x - 1) * (x + 1)))
 FUNCTION(atanh, atanhf(x), 1 / ((1 - x) * (1 + x)))
 
 #define LINE(range) "X[2,3,5] lanes " range " -> Y[2,3,5]"
-#define RECORD(word, fn, first, range, values)                                         \
-    static const char *const fn##_cases[] = {LINE(range), values, NULL};               \
+#define RECORD(word, fn, first, range, values)                                                     \
+    static const char *const fn##_cases[] = {LINE(range), values, NULL};                           \
     OT_UNARY_OP(word, fn, first, "", ot_unary_prepare, fn##_cases)
 RECORD(Sin, sin, 7, "", "f{0,1,-2} -> f{0,0.84147098,-0.90929743}");
 RECORD(Cos, cos, 7, "", "f{0,1,-2} -> f{1,0.54030231,-0.41614684}");

@@ -61,8 +61,7 @@ static void task(void *arg, int number, int worker) {
 static void run(struct op_node *n, const void *from, void *to) {
     const struct state *s = n->plan;
     struct job j = {s, from, to, 1 + 16384 / (s->rows * s->columns + 1)};
-    if (s->matrices > 0)
-        ot_parallel_for(n->pool, ot_task_count(s->matrices, j.grain), task, &j);
+    if (s->matrices > 0) ot_parallel_for(n->pool, ot_task_count(s->matrices, j.grain), task, &j);
 }
 
 static void forward(struct op_node *n) { run(n, n->x[0]->data, n->y[0]->data); }
@@ -71,16 +70,15 @@ static void backward(struct op_node *n) {
     if (n->dx[0]) run(n, n->dy[0]->data, n->dx[0]->data);
 }
 
-static const char *const cases[] = {
-    "f[2,3]{1,2,3,4,5,6} -> f[2,3]{1,2,3,0,5,6}",
-    "f[2,3]{1,2,3,4,5,6} upper=0 -> f[2,3]{1,0,0,4,5,0}",
-    "f[2,3]{1,2,3,4,5,6} i64(1) -> f[2,3]{0,2,3,0,0,6}",
-    "i64[2,2]{1,2,3,4} i64(-1) upper=0 -> i64[2,2]{0,0,3,0}",
-    "X[2,3,4,5] i64(-2) -> Y[2,3,4,5]",
-    "X[4,5] i64(9223372036854775807) upper=0 -> Y[4,5]",
-    "X[4,5] i64(-9223372036854775808) upper=0 -> Y[4,5]",
-    "X[4] -> error: rank 1",
-    NULL};
+static const char *const cases[] = {"f[2,3]{1,2,3,4,5,6} -> f[2,3]{1,2,3,0,5,6}",
+                                    "f[2,3]{1,2,3,4,5,6} upper=0 -> f[2,3]{1,0,0,4,5,0}",
+                                    "f[2,3]{1,2,3,4,5,6} i64(1) -> f[2,3]{0,2,3,0,0,6}",
+                                    "i64[2,2]{1,2,3,4} i64(-1) upper=0 -> i64[2,2]{0,0,3,0}",
+                                    "X[2,3,4,5] i64(-2) -> Y[2,3,4,5]",
+                                    "X[4,5] i64(9223372036854775807) upper=0 -> Y[4,5]",
+                                    "X[4,5] i64(-9223372036854775808) upper=0 -> Y[4,5]",
+                                    "X[4] -> error: rank 1",
+                                    NULL};
 
 const struct op ot_op_Trilu = {
     .name = "Trilu",

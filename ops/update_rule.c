@@ -39,8 +39,7 @@ static void adam(const struct state *s, const struct run *r, int64_t from, int64
         const float h = s->beta * r->h[i] + (1 - s->beta) * g * g;
         r->new_v[i] = v;
         r->new_h[i] = h;
-        r->new_x[i] =
-            (1 - s->norm_post) * (r->x[i] - r->rate * v / (sqrtf(h) + s->epsilon));
+        r->new_x[i] = (1 - s->norm_post) * (r->x[i] - r->rate * v / (sqrtf(h) + s->epsilon));
     }
 }
 
@@ -101,8 +100,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     s->tensors = tensors;
     OT_TRY(one_number(n, 0, OT_FLOAT, err));
     OT_TRY(one_number(n, 1, OT_INT64, err));
-    for (int i = 2; i < n->n_in; i++)
-        OT_TRY(same_shape(n, i, n->x[2 + (i - 2) % tensors], err));
+    for (int i = 2; i < n->n_in; i++) OT_TRY(same_shape(n, i, n->x[2 + (i - 2) % tensors], err));
     for (int i = 0; i < n->n_out; i++)
         if (n->y[i])
             ot_op_like(n->y[i], n->x[2 + i % tensors]);
@@ -156,16 +154,14 @@ static const char *const adagrad_cases[] = {
     "f(0.5) i64(1) f{1,2}:x f{3,4}:x f{16,0}:x decay_factor=1 epsilon=0 -> f{0.85,1.75} f{25,16}",
     "f(1) i64(0) f{1}:x f{2}:x f{0}:x norm_coefficient=2 epsilon=4 -> f{0.5} f{16}",
     "f(1) i64(0) X[40000] X[40000] X[40000] range=0.5,1 -> Y[40000] Y[40000]",
-    "f(1) i64(0) X[2] X[3] X[2] -> error: input 3 has another shape",
-    NULL};
+    "f(1) i64(0) X[2] X[3] X[2] -> error: input 3 has another shape", NULL};
 
 static const char *const adam_cases[] = {
     "f(1) i64(0) f{1}:x f{2}:x f{4}:x f{0}:x alpha=0.5 beta=0.75 epsilon=1 -> f{-0.5} f{3} f{1}",
     "f(1) i64(2) f{1}:x f{2}:x f{4}:x f{0}:x alpha=0.5 beta=0.75 epsilon=1 "
     "norm_coefficient_post=0.5 -> f{-0.1614378} f{3} f{1}",
     "f(1) i64(0) X[2] X[2] X[2] -> error: 5 inputs",
-    "f(1) i32(0) X[2] X[2] X[2] X[2] -> error: input 1",
-    NULL};
+    "f(1) i32(0) X[2] X[2] X[2] X[2] -> error: input 1", NULL};
 
 #define MOMENTUM "alpha=0.5 beta=0.25 norm_coefficient=1.0 "
 static const char *const momentum_cases[] = {
@@ -188,7 +184,7 @@ static const char *const momentum_cases[] = {
         .min_out = LISTS - 1,                                                                      \
         .max_out = -1,                                                                             \
         .attributes = ATTRIBUTES,                                                                  \
-        .plan_size = sizeof(struct state),                                                        \
+        .plan_size = sizeof(struct state),                                                         \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .limits = "float",                                                                         \
@@ -196,6 +192,6 @@ static const char *const momentum_cases[] = {
     };
 
 UPDATE_RULE(Adagrad, 3, "decay_factor:f epsilon:f norm_coefficient:f", adagrad_cases)
-UPDATE_RULE(Adam, 4,
-            "alpha:f beta:f epsilon:f norm_coefficient:f norm_coefficient_post:f", adam_cases)
+UPDATE_RULE(Adam, 4, "alpha:f beta:f epsilon:f norm_coefficient:f norm_coefficient_post:f",
+            adam_cases)
 UPDATE_RULE(Momentum, 3, "alpha:f beta:f mode:s norm_coefficient:f", momentum_cases)

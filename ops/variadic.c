@@ -25,8 +25,8 @@ struct operand {
 };
 
 struct state {
-    bool max, sum;  /* Max; Sum or Mean */
-    float scale;    /* of a sum */
+    bool max, sum;           /* Max; Sum or Mean */
+    float scale;             /* of a sum */
     struct operand *operand; /* one an input */
 };
 
@@ -92,8 +92,7 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
     (void)step;
     if (!out) out = ot_f(w->n->dx[w->k]) + at;
     for (int64_t j = 0; s->sum && j < count; j++) out[j] = dy[j] * s->scale;
-    for (int64_t j = 0; winners && j < count; j++)
-        out[j] = share(winners[j], w->k) * dy[j];
+    for (int64_t j = 0; winners && j < count; j++) out[j] = share(winners[j], w->k) * dy[j];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -128,7 +127,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 static void forward(struct op_node *n) {
     const struct state *s = n->plan;
-    ot_segment_fn *fn = s->sum                       ? sum_segment
+    ot_segment_fn *fn = s->sum                      ? sum_segment
                         : n->y[0]->type != OT_FLOAT ? integer_segment
                                                     : float_segment;
     for (int k = 0; k < n->n_in; k++) {
@@ -143,8 +142,10 @@ static void backward(struct op_node *n) {
         const struct operand *o = &s->operand[k];
         struct work w = {n, k};
         if (!n->dx[k]) continue;
-        if (o->full) ot_broadcast_each(n->pool, &o->whole, gradient_segment, &w);
-        else ot_broadcast_reduce(n->pool, &o->split, 0, gradient_segment, &w, ot_f(n->dx[k]));
+        if (o->full)
+            ot_broadcast_each(n->pool, &o->whole, gradient_segment, &w);
+        else
+            ot_broadcast_reduce(n->pool, &o->split, 0, gradient_segment, &w, ot_f(n->dx[k]));
     }
 }
 
@@ -188,12 +189,22 @@ static const char *const mean_cases[] = {
     NULL,
 };
 
-#define VARIADIC(word, list)                                                                   \
-    const struct op ot_op_##word = {                                                           \
-        .name = #word, .since = 6, .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1,      \
-        .attributes = "", .needs = 0, .plan_size = sizeof(struct state),                      \
-        .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward,                   \
-        .backward = backward, .cases = list,                                                   \
+#define VARIADIC(word, list)                                                                       \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 6,                                                                                \
+        .min_in = 1,                                                                               \
+        .max_in = -1,                                                                              \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "",                                                                          \
+        .needs = 0,                                                                                \
+        .plan_size = sizeof(struct state),                                                         \
+        .lanes = ot_broadcast_lanes,                                                               \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .cases = list,                                                                             \
     }
 VARIADIC(Max, max_cases);
 VARIADIC(Min, min_cases);

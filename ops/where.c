@@ -7,11 +7,11 @@ struct state {
 };
 
 /* y[j] = one of two elements of `size` bytes, as an unsigned integer of that size. */
-#define SELECT(type)                                                                 \
-    for (int64_t j = 0; j < count; j++)                                              \
-        ((type *)y)[at + j] = c[offset[0] + j * step[0]]                             \
-                                  ? ((const type *)a)[offset[1] + j * step[1]]       \
-                                  : ((const type *)b)[offset[2] + j * step[2]];      \
+#define SELECT(type)                                                                               \
+    for (int64_t j = 0; j < count; j++)                                                            \
+        ((type *)y)[at + j] = c[offset[0] + j * step[0]]                                           \
+                                  ? ((const type *)a)[offset[1] + j * step[1]]                     \
+                                  : ((const type *)b)[offset[2] + j * step[2]];                    \
     break
 
 static void select_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
@@ -73,8 +73,10 @@ static void backward(struct op_node *n) {
     for (int k = 1; k < 3; k++) {
         struct work w = {n, k};
         if (!n->dx[k]) continue;
-        if (s->full[k]) ot_broadcast_each(n->pool, &s->whole, gradient_segment, &w);
-        else ot_broadcast_reduce(n->pool, &s->split, k, gradient_segment, &w, ot_f(n->dx[k]));
+        if (s->full[k])
+            ot_broadcast_each(n->pool, &s->whole, gradient_segment, &w);
+        else
+            ot_broadcast_reduce(n->pool, &s->split, k, gradient_segment, &w, ot_f(n->dx[k]));
         ot_op_clear_spare(n->dx[k]);
     }
 }
@@ -93,8 +95,19 @@ static const char *const cases[] = {
 };
 
 const struct op ot_op_Where = {
-    .name = "Where", .since = 9, .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attributes = "", .needs = OT_X(0), .parameters = 6, .plan_size = sizeof(struct state),
-    .lanes = ot_broadcast_lanes, .prepare = prepare, .forward = forward, .backward = backward,
+    .name = "Where",
+    .since = 9,
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 1,
+    .max_out = 1,
+    .attributes = "",
+    .needs = OT_X(0),
+    .parameters = 6,
+    .plan_size = sizeof(struct state),
+    .lanes = ot_broadcast_lanes,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
     .cases = cases,
 };

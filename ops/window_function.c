@@ -60,15 +60,22 @@ static const char *const hann_cases[] = {
     "i64(4) output_datatype=9 -> error: attribute 'output_datatype' is 9",
     "A[]:i64 -> error: input 0 is not constant",
     NULL};
-static const char *const hamming_cases[] = {"i32(4) -> f{0.08695652,0.5434783,1,0.5434783}",
-                                            NULL};
+static const char *const hamming_cases[] = {"i32(4) -> f{0.08695652,0.5434783,1,0.5434783}", NULL};
 static const char *const blackman_cases[] = {"i32(4) -> f{0,0.34,1,0.34}", NULL};
 
-#define WINDOW(word, texts)                                                                   \
-    const struct op ot_op_##word = {                                                          \
-        .name = #word, .since = 17, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,     \
-        .attributes = "output_datatype:i periodic:i", .plan_size = sizeof(struct state),     \
-        .prepare = prepare, .forward = forward, .cases = texts,                               \
+#define WINDOW(word, texts)                                                                        \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 17,                                                                               \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = "output_datatype:i periodic:i",                                              \
+        .plan_size = sizeof(struct state),                                                         \
+        .prepare = prepare,                                                                        \
+        .forward = forward,                                                                        \
+        .cases = texts,                                                                            \
     }
 WINDOW(HannWindow, hann_cases);
 WINDOW(HammingWindow, hamming_cases);

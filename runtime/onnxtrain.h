@@ -125,36 +125,36 @@ typedef enum ot_bn_mode {
 /* A file that needs more than one of these limits is refused with OT_ERROR_LIMIT. Zero stands for
  * the default. */
 typedef struct ot_limits {
-    uint64_t file_bytes;     /* 2 GiB - 1, which is also the maximum */
-    uint64_t nodes;          /* 1,000,000: also bounds initializers, and nodes after inlining */
+    uint64_t file_bytes;      /* 2 GiB - 1, which is also the maximum */
+    uint64_t nodes;           /* 1,000,000: also bounds initializers, and nodes after inlining */
     uint64_t tensor_elements; /* 2^40 */
-    uint64_t memory_bytes;   /* of model, training state and plans together (ot_prepare), and of
-                              * opening a file; default: physical memory. oneDNN allocates more by
-                              * malloc: about 0.2 MB per dense convolution in ot_prepare, 0.4 MB of
-                              * code in the first step, and 32 KiB while a dense step runs */
+    uint64_t memory_bytes;    /* of model, training state and plans together (ot_prepare), and of
+                               * opening a file; default: physical memory. oneDNN allocates more by
+                               * malloc: about 0.2 MB per dense convolution in ot_prepare, 0.4 MB of
+                               * code in the first step, and 32 KiB while a dense step runs */
 } ot_limits;
 
 typedef struct ot_options {
-    size_t size;                      /* sizeof(ot_options), or 0 */
-    int threads;                      /* 0: one per CPU that the process may use. After a call they
-                                       * wait 0.2 ms for the next one, then sleep */
-    const char *isa;                  /* NULL: the best available; "generic", "avx2", "avx512" */
+    size_t size;     /* sizeof(ot_options), or 0 */
+    int threads;     /* 0: one per CPU that the process may use. After a call they
+                      * wait 0.2 ms for the next one, then sleep */
+    const char *isa; /* NULL: the best available; "generic", "avx2", "avx512" */
     ot_sparse_mode sparse;
     ot_bn_mode bn;
-    uint64_t seed;                    /* of dropout and of new last layers */
-    int allow_nonfinite;              /* 1: ot_run, ot_forward and ot_eval_step may return
-                                       * infinities and NaN; 0: they fail with OT_ERROR_NUMERIC,
-                                       * and the message names the first node with such a value */
-    int training_info;                /* 1: read it, see ot_get_training_info; 0: leave it unread */
-    const char *mask;                 /* globs of weights, separated by commas, all of whose zeros
-                                       * are pruned; !glob: whose zeros are values. The last glob
-                                       * that matches counts. NULL: see ot_structure. Only ot_open
-                                       * reads the string */
-    float mask_share;                 /* share of zeros, in (0, 1], from which on they are pruned;
-                                       * 0: 0.1, and 0.4 for weights stored as integers */
+    uint64_t seed;       /* of dropout and of new last layers */
+    int allow_nonfinite; /* 1: ot_run, ot_forward and ot_eval_step may return
+                          * infinities and NaN; 0: they fail with OT_ERROR_NUMERIC,
+                          * and the message names the first node with such a value */
+    int training_info;   /* 1: read it, see ot_get_training_info; 0: leave it unread */
+    const char *mask;    /* globs of weights, separated by commas, all of whose zeros
+                          * are pruned; !glob: whose zeros are values. The last glob
+                          * that matches counts. NULL: see ot_structure. Only ot_open
+                          * reads the string */
+    float mask_share;    /* share of zeros, in (0, 1], from which on they are pruned;
+                          * 0: 0.1, and 0.4 for weights stored as integers */
     ot_limits limits;
-    ot_allocator allocator;           /* all NULL: the C library's */
-    ot_log_fn *log;                   /* NULL: no log. Every problem of a model is one line */
+    ot_allocator allocator; /* all NULL: the C library's */
+    ot_log_fn *log;         /* NULL: no log. Every problem of a model is one line */
     void *log_context;
     int plans;                        /* number of plans that are kept for other kinds of steps and
                                        * input shapes, as far as limits.memory_bytes allows; 0: 16
@@ -162,17 +162,17 @@ typedef struct ot_options {
     ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and ot_prepare
                                        * call it too */
     void *parallel_context;
-    const char *fix;                  /* "NAME=VALUE,NAME=VALUE": these inputs become constants of
-                                       * their declared type and shape with all elements VALUE;
-                                       * they are not inputs of the session. Nodes that depend only
-                                       * on them, such as an If, are decided when the model is
-                                       * opened. Exported files have the input. OT_ERROR_ARGUMENT
-                                       * if a name is unknown, a dimension free, or VALUE not of
-                                       * the type. NULL: none */
-    int apart;                        /* 1: each node runs by itself; 0: nodes that form attention,
-                                       * a normalization or an activation run as one operator, and
-                                       * neighbours in one pass. Results differ in rounding */
-    int parallel_workers;             /* number of workers of parallel_for */
+    const char *fix;      /* "NAME=VALUE,NAME=VALUE": these inputs become constants of
+                           * their declared type and shape with all elements VALUE;
+                           * they are not inputs of the session. Nodes that depend only
+                           * on them, such as an If, are decided when the model is
+                           * opened. Exported files have the input. OT_ERROR_ARGUMENT
+                           * if a name is unknown, a dimension free, or VALUE not of
+                           * the type. NULL: none */
+    int apart;            /* 1: each node runs by itself; 0: nodes that form attention,
+                           * a normalization or an activation run as one operator, and
+                           * neighbours in one pass. Results differ in rounding */
+    int parallel_workers; /* number of workers of parallel_for */
 } ot_options;
 
 typedef struct ot_session ot_session;
@@ -217,13 +217,13 @@ OT_API void ot_close(ot_session *session); /* NULL is allowed */
 
 typedef struct ot_model_info {
     int64_t ir_version;
-    int64_t opset;           /* of the default domain */
-    const char *producer;    /* "" where the file names none */
-    int64_t nodes;           /* of the file, before inlining and folding */
-    int training_info;       /* entries of the file's training_info */
-    int64_t parameters;      /* elements of all weights */
-    int64_t nonzeros;        /* elements that are not pruned */
-    uint8_t hash[32];        /* SHA-256 of the file */
+    int64_t opset;        /* of the default domain */
+    const char *producer; /* "" where the file names none */
+    int64_t nodes;        /* of the file, before inlining and folding */
+    int training_info;    /* entries of the file's training_info */
+    int64_t parameters;   /* elements of all weights */
+    int64_t nonzeros;     /* elements that are not pruned */
+    uint8_t hash[32];     /* SHA-256 of the file */
 } ot_model_info;
 
 OT_API void ot_get_model_info(const ot_session *session, ot_model_info *info);
@@ -283,21 +283,21 @@ OT_API const char *ot_structure_name(ot_structure structure);
  * weights are floats here; they are rounded in each step and when they are written. */
 typedef struct ot_parameter_info {
     const char *name;
-    const char *op;        /* operator that uses it first, as "Conv" */
-    ot_type file_type;     /* type in the file; computation is always OT_FLOAT */
+    const char *op;    /* operator that uses it first, as "Conv" */
+    ot_type file_type; /* type in the file; computation is always OT_FLOAT */
     int rank;
     int64_t dim[OT_MAX_RANK];
-    int64_t elements;      /* product of dim */
-    int64_t nonzeros;      /* slots of the pattern; = elements if there is no pattern */
-    int has_pattern;       /* 1: elements without a slot are pruned and stay zero */
-    int is_sparse;         /* 1: sparse kernels compute with it */
+    int64_t elements; /* product of dim */
+    int64_t nonzeros; /* slots of the pattern; = elements if there is no pattern */
+    int has_pattern;  /* 1: elements without a slot are pruned and stay zero */
+    int is_sparse;    /* 1: sparse kernels compute with it */
     int is_trainable;
-    ot_fixed_reason fixed; /* why it is not trained, or OT_TRAINED */
-    uint64_t mask_hash;    /* hash of the shape and the positions of the slots */
+    ot_fixed_reason fixed;  /* why it is not trained, or OT_TRAINED */
+    uint64_t mask_hash;     /* hash of the shape and the positions of the slots */
     ot_structure structure; /* where the pattern comes from */
-    const char *mask;      /* OT_STRUCTURE_MASK: name of the (first) mask; else NULL */
-    int64_t zeros;         /* elements of the file that are zero but not pruned, in a weight that
-                            * may have pruned zeros */
+    const char *mask;       /* OT_STRUCTURE_MASK: name of the (first) mask; else NULL */
+    int64_t zeros;          /* elements of the file that are zero but not pruned, in a weight that
+                             * may have pruned zeros */
 } ot_parameter_info;
 
 OT_API int ot_parameter_count(const ot_session *session);
@@ -308,8 +308,7 @@ OT_API ot_status ot_get_parameter(const ot_session *session, int i, ot_parameter
  * the file. A pruned weight cannot be set to a nonzero value (OT_ERROR_ARGUMENT); a trained weight
  * or a statistic cannot be set to a value that is not finite (OT_ERROR_NUMERIC). */
 OT_API ot_status ot_read_parameter(const ot_session *session, int i, float *values, ot_error *err);
-OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values,
-                                    ot_error *err);
+OT_API ot_status ot_write_parameter(ot_session *session, int i, const float *values, ot_error *err);
 
 /* The gradient that training steps have accumulated since the last optimizer step, dense as above,
  * zero where the weight is pruned. It is the sum over all targets, divided by the number of targets
@@ -341,31 +340,31 @@ typedef enum ot_loss_kind {
 
 /* A target's shape may lack dimensions of size 1 after the first, or have more of them. */
 typedef struct ot_loss_options {
-    size_t size;            /* sizeof(ot_loss_options), or 0 */
+    size_t size; /* sizeof(ot_loss_options), or 0 */
     ot_loss_kind kind;
-    float label_smoothing;  /* cross entropy, next_token: PyTorch's label_smoothing, in [0, 1) */
-    int64_t ignore_index;   /* cross entropy, next_token: this label is ignored if
-                             * use_ignore_index is 1 */
-    int use_ignore_index;   /* 0: the label -100 is ignored, as in PyTorch */
-    float huber_delta;      /* 0: 1 */
-    int class_axis;         /* cross entropy, next_token: axis of the output that holds the
-                             * classes, negative from the end. 0: the last or the second one,
-                             * whichever leaves the target's shape. If both do: the axis of the
-                             * model's Softmax, or that of an earlier step, or the last */
-    const char *output;     /* name of the model's output that the loss reads; NULL: the first */
+    float label_smoothing; /* cross entropy, next_token: PyTorch's label_smoothing, in [0, 1) */
+    int64_t ignore_index;  /* cross entropy, next_token: this label is ignored if
+                            * use_ignore_index is 1 */
+    int use_ignore_index;  /* 0: the label -100 is ignored, as in PyTorch */
+    float huber_delta;     /* 0: 1 */
+    int class_axis;        /* cross entropy, next_token: axis of the output that holds the
+                            * classes, negative from the end. 0: the last or the second one,
+                            * whichever leaves the target's shape. If both do: the axis of the
+                            * model's Softmax, or that of an earlier step, or the last */
+    const char *output;    /* name of the model's output that the loss reads; NULL: the first */
 } ot_loss_options;
 
 OT_API ot_status ot_set_loss(ot_session *session, const ot_loss_options *options, ot_error *err);
 
 /* The loss that steps compute. */
 typedef struct ot_loss_info {
-    ot_loss_kind kind;  /* never OT_LOSS_AUTO */
-    int class_axis;     /* of the output; 0: the loss has no classes */
-    int64_t classes;    /* size of that axis, or 0 */
-    int soft_targets;   /* cross entropy: the targets are probabilities */
-    int tokens;         /* next_token: index of the input that holds the labels; -1: none */
-    ot_tensor target;   /* type and shape of the target for these inputs; data is NULL. rank 0: no
-                         * target is needed */
+    ot_loss_kind kind; /* never OT_LOSS_AUTO */
+    int class_axis;    /* of the output; 0: the loss has no classes */
+    int64_t classes;   /* size of that axis, or 0 */
+    int soft_targets;  /* cross entropy: the targets are probabilities */
+    int tokens;        /* next_token: index of the input that holds the labels; -1: none */
+    ot_tensor target;  /* type and shape of the target for these inputs; data is NULL. rank 0: no
+                        * target is needed */
 } ot_loss_info;
 
 /* Finds the loss for inputs of these shapes (data is not read) and these targets, of any integer
@@ -401,13 +400,13 @@ typedef enum ot_schedule_kind {
 } ot_schedule_kind;
 
 typedef struct ot_optimizer_options {
-    size_t size;        /* sizeof(ot_optimizer_options), or 0 */
+    size_t size; /* sizeof(ot_optimizer_options), or 0 */
     ot_optimizer_kind kind;
-    int exact;          /* 1: zeros of beta1, beta2, eps and gamma are zeros, as after
-                         * ot_optimizer_defaults; 0: they stand for the defaults */
+    int exact; /* 1: zeros of beta1, beta2, eps and gamma are zeros, as after
+                * ot_optimizer_defaults; 0: they stand for the defaults */
     float lr;
-    float momentum;     /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
-    float dampening;    /* SGD: g is multiplied by 1 - dampening in v, except in the first step */
+    float momentum;  /* SGD, as PyTorch: v = momentum v + g; w -= lr v */
+    float dampening; /* SGD: g is multiplied by 1 - dampening in v, except in the first step */
     int nesterov;
     float beta1, beta2; /* Adam; default 0.9 and 0.999, see `exact` */
     float eps;          /* Adam, Adagrad: added after the root; default 1e-8, see `exact` */
@@ -419,8 +418,8 @@ typedef struct ot_optimizer_options {
     int64_t warmup_steps; /* step s = 0, 1, ... of them uses lr (s + 1) / warmup_steps */
     int64_t total_steps;  /* of LINEAR and COSINE */
     int64_t step_size;
-    float gamma;        /* STEP; default 0.1, see `exact` */
-    float final_factor; /* learning rate at total_steps, divided by lr */
+    float gamma;          /* STEP; default 0.1, see `exact` */
+    float final_factor;   /* learning rate at total_steps, divided by lr */
     int64_t steps_before; /* steps before this optimizer was set, whose moments it starts with.
                            * Bias corrections of Adam count them, schedules do not */
 } ot_optimizer_options;
@@ -474,10 +473,10 @@ OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **
 
 /* Result of a step. */
 typedef struct ot_result {
-    double loss;      /* mean over the targets that are not ignored */
-    int64_t count;    /* number of these targets */
-    int64_t correct;  /* cross entropy, next_token: targets whose (most probable) class has the
-                       * largest logit; BCE: logits with the right sign */
+    double loss;     /* mean over the targets that are not ignored */
+    int64_t count;   /* number of these targets */
+    int64_t correct; /* cross entropy, next_token: targets whose (most probable) class has the
+                      * largest logit; BCE: logits with the right sign */
 } ot_result;
 
 /* Plans the step for inputs of these shapes (type, rank, dim; data is not read) and returns the
@@ -538,8 +537,7 @@ OT_API ot_status ot_forward(ot_session *session, const ot_tensor *inputs, int n,
 /* Backward through the last ot_forward. gradients: the gradient of the loss with respect to each
  * output, of its type and shape; data is NULL for a zero gradient. Gradients of weights are
  * accumulated as by ot_train_step, and ot_optimizer_step uses their mean over the calls. */
-OT_API ot_status ot_backward(ot_session *session, const ot_tensor *gradients, int n,
-                             ot_error *err);
+OT_API ot_status ot_backward(ot_session *session, const ot_tensor *gradients, int n, ot_error *err);
 
 /* Sets whether ot_train_step and ot_backward compute the gradient of input i, a float input. */
 OT_API ot_status ot_want_input_gradient(ot_session *session, int i, int wanted, ot_error *err);
@@ -573,15 +571,15 @@ typedef void ot_slopes_fn(void *context, const ot_slopes *slopes);
 OT_API ot_status ot_measure_gradients(ot_session *session, const ot_tensor *inputs, int n,
                                       ot_slopes_fn *write, void *context, ot_error *err);
 
-OT_API int64_t ot_step_count(const ot_session *session); /* optimizer steps taken */
+OT_API int64_t ot_step_count(const ot_session *session);   /* optimizer steps taken */
 OT_API double ot_learning_rate(const ot_session *session); /* of the next optimizer step */
 OT_API double ot_gradient_norm(const ot_session *session); /* of the last optimizer step */
 
 typedef struct ot_memory_info {
-    size_t weights;   /* values and patterns */
-    size_t gradients; /* of trainable parameters */
-    size_t moments;   /* of the optimizer */
-    size_t plan;      /* the largest plan: activations, their gradients, workspaces */
+    size_t weights;     /* values and patterns */
+    size_t gradients;   /* of trainable parameters */
+    size_t moments;     /* of the optimizer */
+    size_t plan;        /* the largest plan: activations, their gradients, workspaces */
     int64_t parts;      /* micro-batches in which the plan of the last call runs; 1: undivided */
     int64_t recomputed; /* activations that it recomputes instead of storing them */
 } ot_memory_info;
@@ -600,14 +598,14 @@ OT_API ot_status ot_get_target(const ot_session *session, ot_tensor *target, ot_
 
 /* Time of one line of ot_print_plan, or of the optimizer. */
 typedef struct ot_profile_step {
-    const char *what;     /* "forward", "loss", "backward", "backward weight", "again" (forward
-                           * in the backward half), "add", "zero", "collect", "optimizer" */
-    const char *op;       /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
-    const char *name;     /* of the node, or of the value */
-    const char *kernel;   /* as "spmm avx512"; "" for plain loops */
-    double flops;         /* of one call, counting nonzeros only; 0: unknown */
-    double bytes;         /* of the tensors that one call reads or writes */
-    double seconds;       /* of all calls together */
+    const char *what;   /* "forward", "loss", "backward", "backward weight", "again" (forward
+                         * in the backward half), "add", "zero", "collect", "optimizer" */
+    const char *op;     /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
+    const char *name;   /* of the node, or of the value */
+    const char *kernel; /* as "spmm avx512"; "" for plain loops */
+    double flops;       /* of one call, counting nonzeros only; 0: unknown */
+    double bytes;       /* of the tensors that one call reads or writes */
+    double seconds;     /* of all calls together */
     int64_t calls;
 } ot_profile_step;
 

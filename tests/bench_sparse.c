@@ -96,10 +96,9 @@ static dnnl_memory_t buffer(const_dnnl_primitive_desc_t pd, dnnl_query_t what,
 static void dense_pass(struct dense *d, int pass, const_dnnl_op_desc_t cd,
                        const_dnnl_primitive_desc_t hint, dnnl_engine_t engine,
                        dnnl_primitive_desc_t *pd) {
-    static const int arg[PASSES][3] = {
-        {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
-        {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC},
-        {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS}};
+    static const int arg[PASSES][3] = {{DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+                                       {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC},
+                                       {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS}};
     static const dnnl_query_t query[PASSES][3] = {
         {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md},
         {dnnl_query_diff_dst_md, dnnl_query_weights_md, dnnl_query_diff_src_md},
@@ -202,8 +201,12 @@ static void sparse_make(struct sparse *s, const struct layer *l, const struct op
     ot_arena_init(&s->arena, NULL, 0);
     s->op.name = "Conv";
     s->node.name = l->name;
-    s->n = (struct op_node){.op = &s->op, .node = &s->node, .arena = &s->arena, .pool = pool,
-                            .workers = ot_pool_workers(pool), .kernels = ot_kernels_at(o->isa)};
+    s->n = (struct op_node){.op = &s->op,
+                            .node = &s->node,
+                            .arena = &s->arena,
+                            .pool = pool,
+                            .workers = ot_pool_workers(pool),
+                            .kernels = ot_kernels_at(o->isa)};
     if (ot_pattern_new(NULL, l->m, cols, false, position, nnz, NULL, &s->pattern, &err) ||
         ot_sparse_prepare(&s->n, s->pattern, &shape, lanes, OT_SPARSE_DATA | OT_SPARSE_WEIGHT,
                           &s->product, &forward, &backward, &err) ||
@@ -293,8 +296,8 @@ int main(int argc, char **argv) {
     if (ot_pool_new(NULL, o.threads, NULL, NULL, &pool, NULL)) return 1;
     must(dnnl_engine_create(&engine, dnnl_cpu, 0));
     printf("batch %d, density %g, %d thread(s), %s; ms dense, ms sparse, ratio of forward | data "
-           "gradient | weight gradient | all\n", o.batch, o.density, o.threads,
-           ot_kernels_at(o.isa)->name);
+           "gradient | weight gradient | all\n",
+           o.batch, o.density, o.threads, ot_kernels_at(o.isa)->name);
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         if (strstr(layers[i].name, o.only)) bench(&layers[i], &o, pool, engine);
     ot_pool_free(pool);

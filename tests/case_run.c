@@ -18,9 +18,12 @@ static void store(void *data, ot_type type, int64_t k, struct number v) {
     switch (type) {
     case OT_FLOAT: ((float *)data)[k] = (float)v.f; break;
     case OT_DOUBLE: ((double *)data)[k] = v.f; break;
-    case OT_INT64: case OT_UINT64: ((int64_t *)data)[k] = v.i; break;
-    case OT_INT32: case OT_UINT32: ((uint32_t *)data)[k] = (uint32_t)v.i; break;
-    case OT_INT16: case OT_UINT16: ((uint16_t *)data)[k] = (uint16_t)v.i; break;
+    case OT_INT64:
+    case OT_UINT64: ((int64_t *)data)[k] = v.i; break;
+    case OT_INT32:
+    case OT_UINT32: ((uint32_t *)data)[k] = (uint32_t)v.i; break;
+    case OT_INT16:
+    case OT_UINT16: ((uint16_t *)data)[k] = (uint16_t)v.i; break;
     default: ((uint8_t *)data)[k] = (uint8_t)v.i;
     }
 }
@@ -166,8 +169,8 @@ static ot_status make_pattern(struct case_run *r, const struct case_tensor *t, i
         if (ot_case_has_slot(t, i, j)) position[k++] = j;
     struct pattern *p;
     const int64_t rows = t->dim[0] * (t->stacked ? t->dim[1] : 1);
-    OT_TRY(ot_pattern_new(&r->allocator, rows, n / rows, t->transposed, position, k, NULL, &p,
-                          err));
+    OT_TRY(
+        ot_pattern_new(&r->allocator, rows, n / rows, t->transposed, position, k, NULL, &p, err));
     x->pattern = p;
     return OT_OK;
 }
@@ -352,8 +355,12 @@ ot_status ot_case_copy(const struct case_run *from, struct pool *pool, struct ca
                        ot_error *err) {
     const struct op_case *c = from->c;
     bool ok = true;
-    *copy = (struct case_run){.c = c, .config = from->config, .finite = true, .copied = true,
-                              .n = from->n, .context = from->context};
+    *copy = (struct case_run){.c = c,
+                              .config = from->config,
+                              .finite = true,
+                              .copied = true,
+                              .n = from->n,
+                              .context = from->context};
     copy->allocator = from->allocator;
     ot_arena_init(&copy->arena, NULL, 0);
     ot_arena_init(&copy->plan, NULL, 0);
@@ -420,8 +427,7 @@ static void poison_unread(struct case_run *r) {
     uint32_t needs = r->c->op->needs;
     if (r->c->op->view) return;
     for (int i = 0; i < r->c->n_in; i++)
-        if (r->x[i] && !(needs & OT_X(i)) && in_lanes(r->x[i], 0) &&
-            r->x[i]->data != r->y[0]->data)
+        if (r->x[i] && !(needs & OT_X(i)) && in_lanes(r->x[i], 0) && r->x[i]->data != r->y[0]->data)
             memset(r->x[i]->data, POISON, ot_bytes(r->x[i]));
     for (int i = 0; i < r->c->n_out; i++)
         if (r->y[i] && !(needs & OT_Y(i))) memset(r->y[i]->data, POISON, ot_bytes(r->y[i]));

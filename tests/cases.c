@@ -8,8 +8,8 @@
 static const struct {
     const char *name;
     ot_type type;
-} types[] = {{"f", OT_FLOAT},   {"i64", OT_INT64}, {"i32", OT_INT32}, {"u8", OT_UINT8},
-             {"i8", OT_INT8},   {"b", OT_BOOL},    {"f64", OT_DOUBLE}, {"i16", OT_INT16},
+} types[] = {{"f", OT_FLOAT},    {"i64", OT_INT64},  {"i32", OT_INT32},  {"u8", OT_UINT8},
+             {"i8", OT_INT8},    {"b", OT_BOOL},     {"f64", OT_DOUBLE}, {"i16", OT_INT16},
              {"u16", OT_UINT16}, {"u32", OT_UINT32}, {"u64", OT_UINT64}, {"f16", OT_FLOAT16}};
 
 static ot_status syntax(const struct op_case *c, const char *at, ot_error *err) {
@@ -92,12 +92,18 @@ static ot_status parse_suffixes(struct op_case *c, struct case_tensor *t, const 
         } else if (*p == ':') {
             size_t n = strcspn(++p, ":~");
             ot_type type = type_named(p, n);
-            if (type) t->type = type;
-            else if (!strncmp(p, "p", n)) t->role = OT_ROLE_PARAM;
-            else if (!strncmp(p, "c", n)) t->role = OT_ROLE_CONST;
-            else if (!strncmp(p, "x", n)) t->role = OT_ROLE_ACTIVATION;
-            else if (!strncmp(p, "n", n)) t->silent = true;
-            else return syntax(c, start, err);
+            if (type)
+                t->type = type;
+            else if (!strncmp(p, "p", n))
+                t->role = OT_ROLE_PARAM;
+            else if (!strncmp(p, "c", n))
+                t->role = OT_ROLE_CONST;
+            else if (!strncmp(p, "x", n))
+                t->role = OT_ROLE_ACTIVATION;
+            else if (!strncmp(p, "n", n))
+                t->silent = true;
+            else
+                return syntax(c, start, err);
             p += n;
         } else {
             return syntax(c, start, err);
@@ -139,10 +145,14 @@ static const struct tensor *attribute_tensor(struct op_case *c, const char *text
     int64_t n = ot_elements(t);
     t->data = ot_arena_alloc(&c->arena, (size_t)n, 8);
     for (int64_t i = 0; t->data && i < n; i++) {
-        if (t->type == OT_FLOAT) ((float *)t->data)[i] = (float)parsed.value[i].f;
-        else if (t->type == OT_INT64) ((int64_t *)t->data)[i] = parsed.value[i].i;
-        else if (t->type == OT_INT32) ((int32_t *)t->data)[i] = (int32_t)parsed.value[i].i;
-        else ((uint8_t *)t->data)[i] = (uint8_t)parsed.value[i].i;
+        if (t->type == OT_FLOAT)
+            ((float *)t->data)[i] = (float)parsed.value[i].f;
+        else if (t->type == OT_INT64)
+            ((int64_t *)t->data)[i] = parsed.value[i].i;
+        else if (t->type == OT_INT32)
+            ((int32_t *)t->data)[i] = (int32_t)parsed.value[i].i;
+        else
+            ((uint8_t *)t->data)[i] = (uint8_t)parsed.value[i].i;
     }
     return t->data ? t : NULL;
 }
@@ -297,8 +307,10 @@ ot_status ot_case_parse(struct op_case *c, const struct op *op, const char *text
     bool output = false;
     char *save = NULL;
     for (char *t = strtok_r(copy, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
-        if (!strcmp(t, "->")) output = true;
-        else OT_TRY(parse_token(c, t, output, err));
+        if (!strcmp(t, "->"))
+            output = true;
+        else
+            OT_TRY(parse_token(c, t, output, err));
     }
     if (!output && !c->error) return ot_fail(err, OT_ERROR_ARGUMENT, "no '->' in: %s", text);
     return finish(c, err);

@@ -15,9 +15,9 @@ struct number {
 };
 
 struct case_tensor {
-    bool absent;  /* "-" */
-    bool silent;  /* :n, an output without a gradient */
-    bool sparse;  /* ~density */
+    bool absent;     /* "-" */
+    bool silent;     /* :n, an output without a gradient */
+    bool sparse;     /* ~density */
     bool transposed; /* ~density followed by t */
     bool stacked;    /* ~density followed by s */
     bool gaps;       /* followed by l */
@@ -38,12 +38,12 @@ struct op_case {
     struct case_tensor in[CASE_TENSORS], out[CASE_TENSORS];
     struct case_tensor slope[CASE_TENSORS]; /* d0=: gradients that are stated */
     bool stated;                            /* there are such */
-    const char *error; /* text that the refusal must contain; NULL: it must run */
-    bool training;     /* train */
-    bool lanes;        /* lanes: must run in lanes layout */
-    bool distinct;     /* all random values differ by at least 0.06 */
-    double low, high;  /* range= */
-    ot_bn_mode bn;     /* bn= */
+    const char *error;            /* text that the refusal must contain; NULL: it must run */
+    bool training;                /* train */
+    bool lanes;                   /* lanes: must run in lanes layout */
+    bool distinct;                /* all random values differ by at least 0.06 */
+    double low, high;             /* range= */
+    ot_bn_mode bn;                /* bn= */
     int64_t batch_from, batch_to; /* batch= */
 };
 
@@ -54,11 +54,11 @@ ot_status ot_case_parse(struct op_case *c, const struct op *op, const char *text
 struct case_config {
     const struct kernels *kernels;
     struct pool *pool;
-    int lanes, lane_rank; /* 0: rows */
-    bool patterns;        /* false: sparse inputs are dense tensors with zeros */
-    enum ot_form form;    /* of a product with a pattern */
+    int lanes, lane_rank;            /* 0: rows */
+    bool patterns;                   /* false: sparse inputs are dense tensors with zeros */
+    enum ot_form form;               /* of a product with a pattern */
     const ot_allocator *plan_memory; /* of what prepare makes; NULL: the usual one */
-    bool frugal;          /* results in the memory of inputs, dy in two parts, where op allows it */
+    bool frugal; /* results in the memory of inputs, dy in two parts, where op allows it */
     uint32_t want;
 };
 
@@ -71,7 +71,7 @@ struct case_run {
     struct op_node n;
     struct step_context context;
     struct tensor *x[CASE_TENSORS], *y[CASE_TENSORS], *dx[CASE_TENSORS], *dy[CASE_TENSORS];
-    struct tensor *more; /* of dy[0] */
+    struct tensor *more;                 /* of dy[0] */
     bool y_shares, shares[CASE_TENSORS]; /* y[0], dx[i] stand in the memory of something else */
     void *block[6 * CASE_TENSORS]; /* one allocation each, so that sanitizers see their ends */
     int blocks;

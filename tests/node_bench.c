@@ -54,14 +54,19 @@ struct tensor *random_tensor(struct bench *b, int stream, int rank, const int64_
     return t;
 }
 
-struct op_node *new_node(struct bench *b, const char *op, const struct attr *attr,
-                                int n_attr, int n_in, struct tensor *const *x) {
+struct op_node *new_node(struct bench *b, const char *op, const struct attr *attr, int n_attr,
+                         int n_in, struct tensor *const *x) {
     struct op_node *n = take(b, 1, sizeof *n);
     struct node *node = take(b, 1, sizeof *node);
     n->op = ot_op_find(op);
     assert_non_null(n->op);
-    *node = (struct node){.name = "n", .op_type = op, .domain = "", .opset = 13, .n_in = n_in,
-                          .n_out = 1, .n_attr = n_attr};
+    *node = (struct node){.name = "n",
+                          .op_type = op,
+                          .domain = "",
+                          .opset = 13,
+                          .n_in = n_in,
+                          .n_out = 1,
+                          .n_attr = n_attr};
     node->attr = take(b, MOST_ATTR, sizeof *attr);
     if (n_attr) memcpy(node->attr, attr, (size_t)n_attr * sizeof *attr);
     n->node = node;
@@ -119,8 +124,7 @@ struct tensor *reordered(struct bench *b, struct tensor *x, int lanes, int lane_
     return n->y[0];
 }
 
-struct tensor *sparsified(struct bench *b, const struct tensor *w, bool transposed,
-                                 float density) {
+struct tensor *sparsified(struct bench *b, const struct tensor *w, bool transposed, float density) {
     int64_t n = ot_elements(w), count = 0, *position = take(b, (size_t)n, sizeof *position);
     for (int64_t i = 0; i < n; i++)
         if (ot_random_float(3, 99, (uint64_t)i) < density) position[count++] = i;

@@ -65,7 +65,7 @@ static void add_name(size_t *n, char ***list, const char *name) {
 }
 
 Onnx__NodeProto *add_node(Onnx__ModelProto *m, const char *op, const char *inputs,
-                                 const char *outputs) {
+                          const char *outputs) {
     Onnx__NodeProto *node = ADD(Onnx__NodeProto, init_node, m->graph->n_node, m->graph->node);
     char buffer[256];
     node->op_type = text(op);
@@ -89,8 +89,7 @@ Onnx__AttributeProto *add_attribute(Onnx__NodeProto *node, const char *name, int
 }
 
 void add_int(Onnx__NodeProto *node, const char *name, int64_t i) {
-    Onnx__AttributeProto *a =
-        add_attribute(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+    Onnx__AttributeProto *a = add_attribute(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
     a->has_i = 1;
     a->i = i;
 }
@@ -110,8 +109,8 @@ void set_raw(Onnx__TensorProto *t, int type, const void *bytes, size_t size) {
     if (size) memcpy(t->raw_data.data, bytes, size);
 }
 
-Onnx__TensorProto *add_raw(Onnx__ModelProto *m, const char *name, int type, int64_t a,
-                                  int64_t b, const void *bytes, size_t size) {
+Onnx__TensorProto *add_raw(Onnx__ModelProto *m, const char *name, int type, int64_t a, int64_t b,
+                           const void *bytes, size_t size) {
     Onnx__TensorProto *t = add_initializer(m, name);
     set_dims(t, a, b);
     set_raw(t, type, bytes, size);
@@ -138,24 +137,24 @@ static Onnx__ValueInfoProto *add_info(size_t *n, Onnx__ValueInfoProto ***list, c
             ADD(Onnx__TensorShapeProto__Dimension, init_dimension, shape->n_dim, shape->dim);
         d->value_case = dim[i] < 0 ? ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
                                    : ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-        if (dim[i] < 0) d->dim_param = text("N");
-        else d->dim_value = dim[i];
+        if (dim[i] < 0)
+            d->dim_param = text("N");
+        else
+            d->dim_value = dim[i];
     }
     return v;
 }
 
-Onnx__ValueInfoProto *add_input(Onnx__ModelProto *m, const char *name, int64_t a,
-                                       int64_t b) {
+Onnx__ValueInfoProto *add_input(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b) {
     return add_info(&m->graph->n_input, &m->graph->input, name, a, b);
 }
 
-Onnx__ValueInfoProto *add_output(Onnx__ModelProto *m, const char *name, int64_t a,
-                                        int64_t b) {
+Onnx__ValueInfoProto *add_output(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b) {
     return add_info(&m->graph->n_output, &m->graph->output, name, a, b);
 }
 
 void set_sparse(Onnx__SparseTensorProto *s, int64_t a, int64_t b, const float *value,
-                       const int64_t *index, size_t n, bool coo) {
+                const int64_t *index, size_t n, bool coo) {
     s->values = zeroed(1, sizeof *s->values);
     onnx__tensor_proto__init(s->values);
     set_dims(s->values, (int64_t)n, 0);
@@ -183,9 +182,8 @@ Onnx__TensorProto *add_initializer(Onnx__ModelProto *m, const char *name) {
 
 Onnx__SparseTensorProto *add_sparse(Onnx__ModelProto *m, const char *name, int64_t a, int64_t b,
                                     const float *value, const int64_t *index, size_t n, bool coo) {
-    Onnx__SparseTensorProto *s =
-        ADD(Onnx__SparseTensorProto, init_sparse, m->graph->n_sparse_initializer,
-            m->graph->sparse_initializer);
+    Onnx__SparseTensorProto *s = ADD(Onnx__SparseTensorProto, init_sparse,
+                                     m->graph->n_sparse_initializer, m->graph->sparse_initializer);
     set_sparse(s, a, b, value, index, n, coo);
     s->values->name = text(name);
     return s;

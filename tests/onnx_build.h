@@ -18,8 +18,7 @@ Onnx__NodeProto *add_node(Onnx__ModelProto *m, const char *op, const char *input
                           const char *outputs);
 Onnx__AttributeProto *add_attribute(Onnx__NodeProto *node, const char *name, int type);
 void add_int(Onnx__NodeProto *node, const char *name, int64_t i);
-Onnx__StringStringEntryProto *add_metadata(Onnx__ModelProto *m, const char *key,
-                                           const char *value);
+Onnx__StringStringEntryProto *add_metadata(Onnx__ModelProto *m, const char *key, const char *value);
 
 /* Shape [a, b], or [a] where b is 0. */
 void set_dims(Onnx__TensorProto *t, int64_t a, int64_t b);

@@ -96,8 +96,12 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
     ot_arena_init(&l->arena, NULL, 0);
     l->op.name = "Conv";
     l->node.name = c->name;
-    l->n = (struct op_node){.op = &l->op, .node = &l->node, .arena = &l->arena, .pool = pool,
-                            .workers = ot_pool_workers(pool), .kernels = kernels};
+    l->n = (struct op_node){.op = &l->op,
+                            .node = &l->node,
+                            .arena = &l->arena,
+                            .pool = pool,
+                            .workers = ot_pool_workers(pool),
+                            .kernels = kernels};
     ot_error err = {OT_OK, ""};
     if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes > 1 ? c->lanes : 0,
                           OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER, &l->product,
@@ -122,8 +126,8 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
         poison_spare(c, l->x, (int64_t)c->c * c->h * c->w, 1e30f);
         poison_spare(c, l->dy, c->m * l->shape.oh * l->shape.ow, NAN);
     }
-    size_t scratch = l->forward_scratch > l->backward_scratch ? l->forward_scratch
-                                                              : l->backward_scratch;
+    size_t scratch =
+        l->forward_scratch > l->backward_scratch ? l->forward_scratch : l->backward_scratch;
     l->scratch = guarded(scratch / sizeof(float), back);
     memset(l->scratch, 0xff, scratch);
 }
@@ -140,15 +144,14 @@ void sparse_layer_free(struct sparse_layer *l) {
     float *block[] = {l->x, l->dx, l->y, l->dy, l->value, l->dvalue, l->bias, l->dbias};
     const size_t size[] = {l->x_size, l->x_size, l->y_size, l->y_size, nnz, nnz, m, m};
     for (int i = 0; i < 8; i++) guarded_free(block[i], size[i], back);
-    size_t scratch = l->forward_scratch > l->backward_scratch ? l->forward_scratch
-                                                              : l->backward_scratch;
+    size_t scratch =
+        l->forward_scratch > l->backward_scratch ? l->forward_scratch : l->backward_scratch;
     guarded_free(l->scratch, scratch / sizeof(float), back);
     ot_pattern_unref(l->pattern);
     ot_arena_free(&l->arena);
 }
 
 /* ---- reference ---- */
-
 
 /* All that sample i contributes through one slot. */
 static void add_slot(const struct sparse_layer *l, int64_t i, int r, int k, double *y, double *dx,

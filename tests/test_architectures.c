@@ -62,11 +62,11 @@ struct golden {
     ot_session *session;
 };
 
-#define FAIL(g, ...)                                                                              \
-    do {                                                                                          \
-        print_error("%s, %s, %s, sparse mode %d: ", (g)->name, (g)->mode, (g)->isa,               \
-                    (int)(g)->sparse);                                                            \
-        fail_msg(__VA_ARGS__);                                                                    \
+#define FAIL(g, ...)                                                                               \
+    do {                                                                                           \
+        print_error("%s, %s, %s, sparse mode %d: ", (g)->name, (g)->mode, (g)->isa,                \
+                    (int)(g)->sparse);                                                             \
+        fail_msg(__VA_ARGS__);                                                                     \
     } while (0)
 
 static void check(const struct golden *g, ot_status status, const ot_error *err) {
@@ -181,7 +181,9 @@ static int read_inputs(const struct golden *g, struct array x[2]) {
 }
 
 static void one_step(struct golden *g) {
-    const ot_options options = {.threads = 2, .isa = g->isa, .sparse = g->sparse,
+    const ot_options options = {.threads = 2,
+                                .isa = g->isa,
+                                .sparse = g->sparse,
                                 .bn = strcmp(g->mode, "train") ? OT_BN_AFFINE : OT_BN_TRAIN};
     char member[32];
     size_t size;
@@ -194,8 +196,7 @@ static void one_step(struct golden *g) {
     const int n_inputs = read_inputs(g, x);
     const float *wanted = summary.data;
     const ot_tensor input[] = {view(&x[0]), view(&x[1])}, target = view(&y);
-    const ot_loss_options loss = {.kind = y.type == OT_FLOAT ? OT_LOSS_MSE
-                                                             : OT_LOSS_CROSS_ENTROPY};
+    const ot_loss_options loss = {.kind = y.type == OT_FLOAT ? OT_LOSS_MSE : OT_LOSS_CROSS_ENTROPY};
     const ot_optimizer_options sgd = {.kind = OT_SGD};
     check(g, ot_set_loss(g->session, &loss, &err), &err);
     check(g, ot_set_optimizer(g->session, &sgd, &err), &err);

@@ -69,7 +69,10 @@ static ot_session *open_model(int64_t channels, const ot_options *o) {
 static const ot_optimizer_options optimizers[] = {
     {.lr = 0.1f},
     {.lr = 0.1f, .momentum = 0.9f, .nesterov = 1, .weight_decay = 1e-3f, .clip_norm = 0.5f},
-    {.kind = OT_ADAMW, .lr = 0.01f, .schedule = OT_SCHEDULE_COSINE, .warmup_steps = 3,
+    {.kind = OT_ADAMW,
+     .lr = 0.01f,
+     .schedule = OT_SCHEDULE_COSINE,
+     .warmup_steps = 3,
      .total_steps = 20},
 };
 enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers };
@@ -268,17 +271,18 @@ static void count_note(void *context, const char *key, const char *value) {
 
 static void notes_come_back(void **state) {
     (void)state;
-    static const ot_note bad[][2] = {
-        {{"onnx_train.x", "1"}, {"a", "1"}}, {{"a", "1"}, {"a", "2"}}, {{NULL, "1"}, {"a", "1"}},
-        {{"a", NULL}, {"b", "1"}},           {{"\xff", "1"}, {"a", "1"}}};
+    static const ot_note bad[][2] = {{{"onnx_train.x", "1"}, {"a", "1"}},
+                                     {{"a", "1"}, {"a", "2"}},
+                                     {{NULL, "1"}, {"a", "1"}},
+                                     {{"a", NULL}, {"b", "1"}},
+                                     {{"\xff", "1"}, {"a", "1"}}};
     ot_session *s = open_training(0);
     int n = 0;
     save(s);
     assert_int_equal(ot_load_checkpoint(s, in_folder("c"), count_note, &n, NULL), OT_OK);
     assert_int_equal(n, 2);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(ot_save_checkpoint(s, in_folder("d"), bad[i], 2, NULL),
-                         OT_ERROR_ARGUMENT);
+        assert_int_equal(ot_save_checkpoint(s, in_folder("d"), bad[i], 2, NULL), OT_ERROR_ARGUMENT);
     assert_int_equal(ot_save_checkpoint(s, NULL, NULL, 0, NULL), OT_ERROR_ARGUMENT);
     assert_int_equal(ot_load_checkpoint(s, "", NULL, NULL, NULL), OT_ERROR_ARGUMENT);
     assert_int_not_equal(access(in_folder("d"), F_OK), 0);

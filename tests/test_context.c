@@ -154,8 +154,8 @@ static void a_context_copies_no_weights(void **state) {
     for (int i = 0; i < p->n_entries; i++) {
         const struct entry *e = &b->entry[i];
         if (e->parameter < 0) continue;
-        assert_ptr_equal(e->t.data, ot_weights_at(f.s->context.weights,
-                                                  &f.s->model->parameter[e->parameter]));
+        assert_ptr_equal(e->t.data,
+                         ot_weights_at(f.s->context.weights, &f.s->model->parameter[e->parameter]));
         assert_null(p->entries[i]->t.data);
     }
     ot_close(f.s);

@@ -195,8 +195,8 @@ static void test_conv_threads(void **state) {
         same_bits(&conv_cases[i], 1);
         same_bits(&conv_cases[i], 0.3f);
     }
-    const struct conv_case large = {
-        2, 32, 64, {28, 28}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, true};
+    const struct conv_case large = {2,      32,     64,           {28, 28}, 64,  {3, 3},
+                                    {1, 1}, {1, 1}, {1, 1, 1, 1}, 1,        true};
     same_bits(&large, 1);
 }
 
@@ -256,14 +256,14 @@ static void test_conv_auto_pad(void **state) {
     }
 }
 
-#define LIST(...) ((const int64_t[]){__VA_ARGS__}), \
-                  (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+#define LIST(...)                                                                                  \
+    ((const int64_t[]){__VA_ARGS__}),                                                              \
+        (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 
 static ot_status conv_refusal(struct bench *b, const struct attr *attr, int n_attr,
                               const int64_t *xd, int xr, const int64_t *wd, int wr) {
-    struct op_node *n =
-        new_node(b, "Conv", attr, n_attr, 2,
-                 (struct tensor *[]){new_tensor(b, xr, xd), new_tensor(b, wr, wd)});
+    struct op_node *n = new_node(b, "Conv", attr, n_attr, 2,
+                                 (struct tensor *[]){new_tensor(b, xr, xd), new_tensor(b, wr, wd)});
     ot_status status = n->op->prepare(n, &b->err);
     n->op->release(n);
     return status;
@@ -297,10 +297,8 @@ static void test_conv_hostile(void **state) {
          "'pads'"},
         {{"pads", OT_ATTR_INTS, .n = 4, .ints = (const int64_t[]){INT64_MAX, 0, INT64_MAX, 0}},
          "'pads'"},
-        {{"kernel_shape", OT_ATTR_INTS, .n = 2, .ints = (const int64_t[]){3, 2}},
-         "'kernel_shape'"},
-        {{"kernel_shape", OT_ATTR_INTS, .n = 2, .ints = (const int64_t[]){0, 3}},
-         "'kernel_shape'"},
+        {{"kernel_shape", OT_ATTR_INTS, .n = 2, .ints = (const int64_t[]){3, 2}}, "'kernel_shape'"},
+        {{"kernel_shape", OT_ATTR_INTS, .n = 2, .ints = (const int64_t[]){0, 3}}, "'kernel_shape'"},
         {{"auto_pad", OT_ATTR_STRING, .n = 11, .s = "SAME_UPPERX"}, "'auto_pad'"},
         {{"auto_pad", OT_ATTR_STRING, .n = 0, .s = ""}, "'auto_pad'"},
         {{"auto_pad", OT_ATTR_STRING, .n = 6, .s = "VALID"}, "'auto_pad'"},
@@ -337,9 +335,9 @@ static void test_conv_hostile_shapes(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bench b;
         open_bench(&b, 1);
-        assert_int_equal(conv_refusal(&b, NULL, 0, cases[i].x, cases[i].xr, cases[i].w,
-                                      cases[i].wr),
-                         cases[i].status);
+        assert_int_equal(
+            conv_refusal(&b, NULL, 0, cases[i].x, cases[i].xr, cases[i].w, cases[i].wr),
+            cases[i].status);
         close_bench(&b);
     }
     struct bench b;

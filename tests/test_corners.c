@@ -33,8 +33,10 @@ static ot_session *opened(struct test_model *m, const ot_options *o, ot_status *
     ot_session *s = NULL;
     ot_error err = {OT_OK, ""};
     ot_status got = model_open(m, o, &s, &err);
-    if (status) *status = got;
-    else if (got) fail_msg("%s", err.message);
+    if (status)
+        *status = got;
+    else if (got)
+        fail_msg("%s", err.message);
     return s;
 }
 
@@ -317,8 +319,10 @@ static void a_moved_weight_keeps_its_mask(void **state) {
         weight(&m, "w", 2, DIMS(C, 10), 0.4);
         model_node(&m, "Transpose", "w", "t", "perm=1,0");
         model_node(&m, "Flatten", "w", "f", "");
-        if (k == 2) model_node(&m, "Gemm", "x f", "y", "transB=1");
-        else model_node(&m, k ? "MatMul" : "Gemm", "x t", "y", "");
+        if (k == 2)
+            model_node(&m, "Gemm", "x f", "y", "transB=1");
+        else
+            model_node(&m, k ? "MatMul" : "Gemm", "x t", "y", "");
         model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, C));
         fill_input();
         const ot_tensor x = floats(in, 2, DIMS(N, 10));
@@ -432,8 +436,7 @@ static void an_absent_first_output_is_refused(void **state) {
         model_input(&m, "x", OT_FLOAT, 3, DIMS(-1, 20, C));
         weight(&m, "g", 1, DIMS(C), 1);
         model_node(&m, nodes[i][0], nodes[i][1], "- y", i == 2 ? "kernel_shape=2," : "");
-        model_output(&m, "y", i == 0 ? OT_BOOL : i == 2 ? OT_INT64 : OT_FLOAT, 3,
-                     DIMS(-1, 20, C));
+        model_output(&m, "y", i == 0 ? OT_BOOL : i == 2 ? OT_INT64 : OT_FLOAT, 3, DIMS(-1, 20, C));
         ot_session *s = opened(&m, NULL, &status);
         assert_int_equal(status, OT_ERROR_INVALID);
         assert_null(s);

@@ -29,10 +29,20 @@ static double total(struct cost c) { return c.forward + c.data + c.weight; }
 
 static double predicted(const struct kernels *k, const struct measured *m) {
     const int out = (m->size - 1) / m->stride + 1;
-    const struct conv_shape s = {.n = 64, .c = m->c, .h = m->size, .w = m->size, .m = m->m,
-                                 .oh = out, .ow = out, .kh = m->k, .kw = m->k,
-                                 .stride_h = m->stride, .stride_w = m->stride, .dilation_h = 1,
-                                 .dilation_w = 1, .groups = 1};
+    const struct conv_shape s = {.n = 64,
+                                 .c = m->c,
+                                 .h = m->size,
+                                 .w = m->size,
+                                 .m = m->m,
+                                 .oh = out,
+                                 .ow = out,
+                                 .kh = m->k,
+                                 .kw = m->k,
+                                 .stride_h = m->stride,
+                                 .stride_w = m->stride,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .groups = 1};
     const double nnz = (1 - m->sparsity) * m->m * m->c * m->k * m->k;
     return total(ot_cost_dense(k, &s)) / total(ot_cost_sparse(k, &s, (int64_t)nnz, 16));
 }
@@ -192,8 +202,19 @@ static void test_few(void **state) {
 static void test_monotone(void **state) {
     (void)state;
     const struct kernels *k = ot_kernels_at(0);
-    struct conv_shape s = {.n = 16, .c = 256, .h = 1, .w = 1, .m = 256, .oh = 1, .ow = 1, .kh = 1,
-                           .kw = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
+    struct conv_shape s = {.n = 16,
+                           .c = 256,
+                           .h = 1,
+                           .w = 1,
+                           .m = 256,
+                           .oh = 1,
+                           .ow = 1,
+                           .kh = 1,
+                           .kw = 1,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
                            .groups = 1};
     for (int64_t nnz = 1; nnz < 60000; nnz *= 2)
         assert_true(total(ot_cost_sparse(k, &s, nnz, 16)) <
@@ -253,8 +274,7 @@ static struct pattern *pattern_of(const struct layer *l) {
     assert_non_null(at);
     for (int64_t i = 0; i < (int64_t)l->m * cols; i++) {
         const int64_t row = i / cols, channel = i % cols / (l->taps * l->taps);
-        if (row % l->rows == 0 && channel % l->channels == 0 && i % l->step == 0)
-            at[n++] = i;
+        if (row % l->rows == 0 && channel % l->channels == 0 && i % l->step == 0) at[n++] = i;
     }
     assert_int_equal(ot_pattern_new(NULL, l->m, cols, false, at, n, NULL, &p, NULL), OT_OK);
     free(at);
@@ -266,17 +286,36 @@ static enum ot_form choice(const struct layer *l, struct lanes x_in) {
     const struct lanes samples = {16, 1}, channels = {OT_CHANNEL_LANES, 2};
     struct arena arena;
     ot_arena_init(&arena, NULL, 0);
-    struct attr pads = {.name = "pads", .kind = OT_ATTR_INTS, .n = 4,
+    struct attr pads = {.name = "pads",
+                        .kind = OT_ATTR_INTS,
+                        .n = 4,
                         .ints = (int64_t[]){l->taps / 2, l->taps / 2, l->taps / 2, l->taps / 2}};
-    struct node node = {.name = "conv", .op_type = "Conv", .n_in = 2, .n_out = 1, .opset = 13,
-                        .attr = &pads, .n_attr = 1};
-    struct tensor x = {.type = OT_FLOAT, .rank = 4, .dim = {16, l->c, l->size, l->size},
-                       .lanes = x_in.count, .lane_rank = x_in.rank};
-    struct tensor w = {.type = OT_FLOAT, .role = OT_ROLE_PARAM, .rank = 4,
-                       .dim = {l->m, l->c, l->taps, l->taps}, .pattern = pattern_of(l)};
+    struct node node = {.name = "conv",
+                        .op_type = "Conv",
+                        .n_in = 2,
+                        .n_out = 1,
+                        .opset = 13,
+                        .attr = &pads,
+                        .n_attr = 1};
+    struct tensor x = {.type = OT_FLOAT,
+                       .rank = 4,
+                       .dim = {16, l->c, l->size, l->size},
+                       .lanes = x_in.count,
+                       .lane_rank = x_in.rank};
+    struct tensor w = {.type = OT_FLOAT,
+                       .role = OT_ROLE_PARAM,
+                       .rank = 4,
+                       .dim = {l->m, l->c, l->taps, l->taps},
+                       .pattern = pattern_of(l)};
     struct tensor *in[] = {&x, &w};
-    struct op_node n = {.op = ot_op_find("Conv"), .node = &node, .n_in = 2, .n_out = 1, .x = in,
-                        .want = 3, .kernels = ot_kernels_at(0), .arena = &arena};
+    struct op_node n = {.op = ot_op_find("Conv"),
+                        .node = &node,
+                        .n_in = 2,
+                        .n_out = 1,
+                        .x = in,
+                        .want = 3,
+                        .kernels = ot_kernels_at(0),
+                        .arena = &arena};
     assert_true(ot_op_has_forms(&n));
     ot_op_choose_form(&n, samples, channels);
     for (int f = 0; f < OT_FORMS; f++) assert_true(n.choice[f] >= n.choice[n.form]);
@@ -311,8 +350,8 @@ static void test_live(void **state) {
     struct live live;
     ot_arena_init(&arena, NULL, 0);
     const struct layer l = {48, 64, 8, 1, 1, 4, 2}; /* 16 of 64 rows, 24 of 48 channels */
-    const struct conv_shape s = {.n = 1, .c = 48, .h = 8, .w = 8, .m = 64, .oh = 8, .ow = 8,
-                                 .kh = 1, .kw = 1, .groups = 1};
+    const struct conv_shape s = {
+        .n = 1, .c = 48, .h = 8, .w = 8, .m = 64, .oh = 8, .ow = 8, .kh = 1, .kw = 1, .groups = 1};
     struct pattern *p = pattern_of(&l);
     assert_true(ot_live_find(&arena, p, &s, 0, &live));
     assert_int_equal(live.part.m, 16);

@@ -19,31 +19,27 @@
 
 static const struct data_request one_input = {.n_inputs = 1, .input = {"x"}, .output = "y"};
 
-static int make_folder(void **state)
-{
+static int make_folder(void **state) {
     static char folder[32];
     strcpy(folder, "/tmp/test_data_XXXXXX");
     *state = mkdtemp(folder);
     return *state && chdir(folder) == 0 ? 0 : -1;
 }
 
-static int remove_folder(void **state)
-{
+static int remove_folder(void **state) {
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", (const char *)*state);
     return system(command);
 }
 
-static void write_file(const char *path, const void *bytes, size_t size)
-{
+static void write_file(const char *path, const void *bytes, size_t size) {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     fclose(file);
 }
 
-static int open_data(struct data_source *d, const char *path, enum split split, struct failure *f)
-{
+static int open_data(struct data_source *d, const char *path, enum split split, struct failure *f) {
     *f = (struct failure){0};
     return ot_data_open(d, path, split, &one_input, f);
 }
@@ -52,22 +48,19 @@ static int open_data(struct data_source *d, const char *path, enum split split, 
 
 /* Parses a .npy 1.0 file with this header text and these data bytes. */
 static int parse(const char *header, const void *data, size_t size, struct array *a,
-                 struct failure *f)
-{
+                 struct failure *f) {
     unsigned char file[1024] = "\x93NUMPY\1";
     const size_t length = strlen(header);
     file[8] = (unsigned char)length;
     file[9] = (unsigned char)(length >> 8);
     memcpy(file + 10, header, length);
-    if (size)
-        memcpy(file + 10 + length, data, size);
+    if (size) memcpy(file + 10 + length, data, size);
     *a = (struct array){0};
     *f = (struct failure){0};
     return ot_npy_parse(file, 10 + length + size, "test", a, f);
 }
 
-static void reads_every_element_type(void **state)
-{
+static void reads_every_element_type(void **state) {
     (void)state;
     static const struct {
         const char *descr, *bytes;
@@ -90,8 +83,7 @@ static void reads_every_element_type(void **state)
         struct array a;
         struct failure f;
         snprintf(header, sizeof header,
-                 "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }\n",
-                 cases[i].descr);
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }\n", cases[i].descr);
         assert_int_equal(parse(header, cases[i].bytes, cases[i].size, &a, &f), 0);
         assert_int_equal(a.type, cases[i].type);
         const double value = a.type == OT_FLOAT   ? (double)((float *)a.data)[1]
@@ -102,22 +94,22 @@ static void reads_every_element_type(void **state)
     }
 }
 
-static void transposes_columns(void **state)
-{
+static void transposes_columns(void **state) {
     (void)state;
     struct array a;
     struct failure f;
-    assert_int_equal(parse("{'shape': (2, 3), 'fortran_order': True, 'descr': '|u1'}", "adbecf", 6,
-                           &a, &f), 0);
+    assert_int_equal(
+        parse("{'shape': (2, 3), 'fortran_order': True, 'descr': '|u1'}", "adbecf", 6, &a, &f), 0);
     assert_memory_equal(a.data, "abcdef", 6);
     free(a.data);
 }
 
-static void refuses_broken_npy(void **state)
-{
+static void refuses_broken_npy(void **state) {
     (void)state;
     static const char *const headers[] = {
-        "", "{", "{'descr': '|u1', 'fortran_order': False, 'shape': (2,)",
+        "",
+        "{",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (2,)",
         "{'descr': '|u1', 'fortran_order': False}",
         "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), 'more': 1}",
         "{'descr': '|u1', 'descr': '|u1', 'fortran_order': False, 'shape': (2,)}",
@@ -136,22 +128,22 @@ static void refuses_broken_npy(void **state)
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         struct array a;
         struct failure f;
-        if (parse(headers[i], "ab", 2, &a, &f) != EXIT_DATA)
-            fail_msg("accepted: %s", headers[i]);
+        if (parse(headers[i], "ab", 2, &a, &f) != EXIT_DATA) fail_msg("accepted: %s", headers[i]);
         assert_true(f.text[0] && !a.data);
     }
     struct failure f;
     struct array a;
-    assert_int_equal(ot_npy_parse((const unsigned char *)"\x93NUMPY\4\0\0\0\0\0\0\0\0", 14, "v4",
-                                  &a, &f), EXIT_DATA);
+    assert_int_equal(
+        ot_npy_parse((const unsigned char *)"\x93NUMPY\4\0\0\0\0\0\0\0\0", 14, "v4", &a, &f),
+        EXIT_DATA);
     assert_int_equal(ot_npy_parse((const unsigned char *)"\x93NUMPY\2\0\xff\xff\xff\xff\0\0", 14,
-                                  "long", &a, &f), EXIT_DATA);
+                                  "long", &a, &f),
+                     EXIT_DATA);
 }
 
 /* ---- .npz --------------------------------------------------------------------------------- */
 
-static void write_npz(const char *path, const char *x, const char *y)
-{
+static void write_npz(const char *path, const char *x, const char *y) {
     static const float values[6] = {1, 2, 3, 4, 5, 6};
     static const int64_t labels[3] = {0, 2, 1};
     const ot_tensor t[2] = {{OT_FLOAT, 2, {3, 2}, values}, {OT_INT64, 1, {3}, labels}};
@@ -160,8 +152,7 @@ static void write_npz(const char *path, const char *x, const char *y)
     assert_int_equal(ot_npz_write(path, t, names, 2, &f), 0);
 }
 
-static void reads_archives(void **state)
-{
+static void reads_archives(void **state) {
     (void)state;
     struct data_source d;
     struct failure f;
@@ -181,10 +172,11 @@ static void reads_archives(void **state)
 }
 
 /* One member "x.npy", deflated, in a zip of `size` bytes; returns the size. */
-static size_t make_zip(unsigned char *zip, const void *data, size_t n)
-{
+static size_t make_zip(unsigned char *zip, const void *data, size_t n) {
     unsigned char packed[4096];
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)n, .next_out = packed,
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)data,
+                  .avail_in = (uInt)n,
+                  .next_out = packed,
                   .avail_out = sizeof packed};
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
     assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
@@ -210,8 +202,7 @@ static size_t make_zip(unsigned char *zip, const void *data, size_t n)
     return directory + 51 + 22;
 }
 
-static size_t make_npy(unsigned char *npy)
-{
+static size_t make_npy(unsigned char *npy) {
     static const char header[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (200, 2), }\n";
     memcpy(npy, "\x93NUMPY\1\0", 8);
     npy[8] = sizeof header - 1;
@@ -221,8 +212,7 @@ static size_t make_npy(unsigned char *npy)
     return 10 + sizeof header - 1 + 400;
 }
 
-static void survives_broken_archives(void **state)
-{
+static void survives_broken_archives(void **state) {
     (void)state;
     unsigned char npy[1024], zip[2048];
     const size_t size = make_zip(zip, npy, make_npy(npy));
@@ -246,8 +236,7 @@ static void survives_broken_archives(void **state)
 }
 
 /* Sets bytes of the good archive and expects a refusal with this text. */
-static void expect_zip(size_t at, const void *bytes, size_t n, const char *text)
-{
+static void expect_zip(size_t at, const void *bytes, size_t n, const char *text) {
     unsigned char npy[1024], zip[2048];
     const size_t size = make_zip(zip, npy, make_npy(npy));
     const size_t directory = size - 22 - 51;
@@ -256,12 +245,10 @@ static void expect_zip(size_t at, const void *bytes, size_t n, const char *text)
     memcpy(zip + directory + at, bytes, n);
     write_file("lie.npz", zip, size);
     assert_int_equal(open_data(&d, "lie.npz", SPLIT_AUTO, &f), EXIT_DATA);
-    if (!strstr(f.text, text))
-        fail_msg("%s", f.text);
+    if (!strstr(f.text, text)) fail_msg("%s", f.text);
 }
 
-static void refuses_lying_archives(void **state)
-{
+static void refuses_lying_archives(void **state) {
     (void)state;
     expect_zip(24, "\xff\xff\xff\x7f", 4, "two sizes differ"); /* unpacked size */
     expect_zip(10, "\x63", 1, "method 99");
@@ -273,18 +260,15 @@ static void refuses_lying_archives(void **state)
 
 /* ---- IDX, CIFAR, ONNX --------------------------------------------------------------------- */
 
-static void write_idx(const char *images, const char *labels, int n)
-{
+static void write_idx(const char *images, const char *labels, int n) {
     unsigned char bytes[64] = {0, 0, 8, 3, 0, 0, 0, (unsigned char)n, 0, 0, 0, 2, 0, 0, 0, 2};
-    for (int i = 0; i < 4 * n; i++)
-        bytes[16 + i] = (unsigned char)i;
+    for (int i = 0; i < 4 * n; i++) bytes[16 + i] = (unsigned char)i;
     write_file(images, bytes, 16 + 4 * (size_t)n);
     unsigned char label[32] = {0, 0, 8, 1, 0, 0, 0, (unsigned char)n, 1, 0, 2};
     write_file(labels, label, 8 + (size_t)n);
 }
 
-static void reads_idx_folders(void **state)
-{
+static void reads_idx_folders(void **state) {
     (void)state;
     struct data_source d;
     struct failure f;
@@ -313,8 +297,7 @@ static void reads_idx_folders(void **state)
     assert_int_equal(open_data(&d, "type.idx", SPLIT_AUTO, &f), EXIT_DATA);
 }
 
-static void reads_cifar_records(void **state)
-{
+static void reads_cifar_records(void **state) {
     (void)state;
     static unsigned char record[2 * 3073];
     struct data_source d;
@@ -337,8 +320,7 @@ static void reads_cifar_records(void **state)
     assert_int_equal(open_data(&d, "cifar", SPLIT_AUTO, &f), EXIT_DATA);
 }
 
-static void reads_onnx_test_data(void **state)
-{
+static void reads_onnx_test_data(void **state) {
     (void)state;
     static const char x[] = "\10\2\10\2\20\1\x4a\20\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40";
     static const char y[] = "\12\1\2\20\7\x3a\2\1\0"; /* packed dims, int64_data */
@@ -360,8 +342,7 @@ static void reads_onnx_test_data(void **state)
 
 /* ---- folders of images; batches ----------------------------------------------------------- */
 
-static void names_the_broken_image(void **state)
-{
+static void names_the_broken_image(void **state) {
     (void)state;
     struct data_source d;
     struct failure f;
@@ -388,10 +369,12 @@ static void names_the_broken_image(void **state)
 
 /* A feed of the folder's IDX data for a model's input of this shape. */
 static int make_feed(struct feed *feed, struct data_source *d, const char *line,
-                     const ot_value_info *input, struct failure *f)
-{
-    static const ot_loss_info loss = {.kind = OT_LOSS_CROSS_ENTROPY, .class_axis = 1, .classes = 3,
-                                      .tokens = -1, .target = {OT_INT64, 1, {1}, NULL}};
+                     const ot_value_info *input, struct failure *f) {
+    static const ot_loss_info loss = {.kind = OT_LOSS_CROSS_ENTROPY,
+                                      .class_axis = 1,
+                                      .classes = 3,
+                                      .tokens = -1,
+                                      .target = {OT_INT64, 1, {1}, NULL}};
     static struct settings s;
     struct model m = {.n_inputs = 1, .input = {*input}};
     char copy[256], *argv[8];
@@ -399,16 +382,14 @@ static int make_feed(struct feed *feed, struct data_source *d, const char *line,
     ot_settings_free(&s);
     s = (struct settings){.command = EVAL, .name = "eval"};
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-        argv[n++] = word;
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) argv[n++] = word;
     assert_int_equal(ot_settings_parse(&s, n, argv, f), 0);
     const int code = ot_loss_feed_more(feed, &s, &m, d, &loss, f);
     ot_settings_free(&s);
     return code;
 }
 
-static void preprocesses(void **state)
-{
+static void preprocesses(void **state) {
     (void)state;
     static const ot_value_info picture = {"x", OT_FLOAT, 4, {-1, 1, 2, 2}};
     static const ot_value_info flat = {"x", OT_FLOAT, 2, {-1, 4}};
@@ -442,8 +423,7 @@ static void preprocesses(void **state)
     ot_data_close(&d);
 }
 
-static void refuses_labels_out_of_range(void **state)
-{
+static void refuses_labels_out_of_range(void **state) {
     (void)state;
     static const ot_value_info input = {"x", OT_FLOAT, 2, {-1, 2}};
     static const float values[4] = {0, 0, 0, NAN};
@@ -472,14 +452,18 @@ static void refuses_labels_out_of_range(void **state)
     ot_data_close(&d);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_element_type), cmocka_unit_test(transposes_columns),
-        cmocka_unit_test(refuses_broken_npy),       cmocka_unit_test(reads_archives),
-        cmocka_unit_test(survives_broken_archives), cmocka_unit_test(refuses_lying_archives),
-        cmocka_unit_test(reads_idx_folders),        cmocka_unit_test(reads_cifar_records),
-        cmocka_unit_test(reads_onnx_test_data),     cmocka_unit_test(names_the_broken_image),
-        cmocka_unit_test(preprocesses),             cmocka_unit_test(refuses_labels_out_of_range)};
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reads_every_element_type),
+                                       cmocka_unit_test(transposes_columns),
+                                       cmocka_unit_test(refuses_broken_npy),
+                                       cmocka_unit_test(reads_archives),
+                                       cmocka_unit_test(survives_broken_archives),
+                                       cmocka_unit_test(refuses_lying_archives),
+                                       cmocka_unit_test(reads_idx_folders),
+                                       cmocka_unit_test(reads_cifar_records),
+                                       cmocka_unit_test(reads_onnx_test_data),
+                                       cmocka_unit_test(names_the_broken_image),
+                                       cmocka_unit_test(preprocesses),
+                                       cmocka_unit_test(refuses_labels_out_of_range)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -324,12 +324,9 @@ static void test_densify(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_gemm_hostile),
-        cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_matmul_hostile),
-        cmocka_unit_test(test_reorder),
-        cmocka_unit_test(test_densify),
+        cmocka_unit_test(test_gemm),    cmocka_unit_test(test_gemm_hostile),
+        cmocka_unit_test(test_matmul),  cmocka_unit_test(test_matmul_hostile),
+        cmocka_unit_test(test_reorder), cmocka_unit_test(test_densify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@
 /* ---- the sample: every spelling and type of a weight ---- */
 
 static const float w_dense[12] = {1, 0, -2, 0, 0.5f, 0, 0, -0.0f, 3e-40f, 0, 7, 0}; /* [3,4] */
-static const float w_values[4] = {1.5f, 0, -3, 4};                                 /* [4,3] */
+static const float w_values[4] = {1.5f, 0, -3, 4};                                  /* [4,3] */
 static const int64_t w_linear[4] = {0, 4, 5, 11};
 static const int64_t w_coo[8] = {0, 0, 1, 1, 1, 2, 3, 2};
 static const uint16_t w_half[12] = {0x3c00, 0, 1, 0xfbff, 0, 0x8001, 0x7bff, 0, 0x3555, 0, 0, 1};
@@ -67,13 +67,13 @@ static Onnx__ModelProto *sample_model(void) {
     memcpy(t->float_data, bias, sizeof bias);
     add_sparse(m, "w_linear", 4, 3, w_values, w_linear, 4, false);
     add_sparse(m, "w_coo", 4, 3, w_values, w_coo, 4, true);
-    add_int(add_node(m, "Gemm", "x w_raw bias", "a"), "transB", 1);     /* [N,3] */
-    add_int(add_node(m, "Gemm", "a w_half", "b"), "transA", 0);         /* [N,4] */
-    add_node(m, "MatMul", "b w_linear", "c");                           /* [N,3] */
-    add_node(m, "MatMul", "c c_dense", "d");                            /* [N,4] */
-    add_node(m, "MatMul", "d w_coo", "e");                              /* [N,3] */
-    add_node(m, "MatMul", "e w_double", "f");                           /* [N,4] */
-    add_node(m, "MatMul", "f c_sparse", "h");                           /* [N,3] */
+    add_int(add_node(m, "Gemm", "x w_raw bias", "a"), "transB", 1); /* [N,3] */
+    add_int(add_node(m, "Gemm", "a w_half", "b"), "transA", 0);     /* [N,4] */
+    add_node(m, "MatMul", "b w_linear", "c");                       /* [N,3] */
+    add_node(m, "MatMul", "c c_dense", "d");                        /* [N,4] */
+    add_node(m, "MatMul", "d w_coo", "e");                          /* [N,3] */
+    add_node(m, "MatMul", "e w_double", "f");                       /* [N,4] */
+    add_node(m, "MatMul", "f c_sparse", "h");                       /* [N,3] */
     add_node(m, "Mul", "h c_float", "y");
     add_hint(m, "a", -1, 3);
     add_hint(m, "h", -1, 3);
@@ -121,8 +121,8 @@ static struct tensor *changed_copy(const struct tensor *t, float scale, float of
     return copy;
 }
 
-static const char *const weights[] = {"w_raw", "w_half", "w_double", "w_linear", "w_coo",
-                                      "c_sparse", "c_dense", "bias", "c_float"};
+static const char *const weights[] = {"w_raw",    "w_half",  "w_double", "w_linear", "w_coo",
+                                      "c_sparse", "c_dense", "bias",     "c_float"};
 enum { WEIGHTS = sizeof weights / sizeof *weights };
 
 /* Slots and values are there after an export with values scale * x + even, or + odd, by the number
@@ -255,9 +255,9 @@ static void sixteen_bits_there_and_back(void **state) {
         float f;
         uint16_t half;
     } cases[] = {
-        {2049, 0x6800},        {2051, 0x6802},       {65519, 0x7bff},      {65520, 0x7c00},
-        {0x1p-25f, 0},         {0x1.000002p-25f, 1}, {0x1.8p-24f, 2},      {0x1.7ffffep-24f, 1},
-        {0x1.ffcp-15f, 0x400}, {-1e-30f, 0x8000},    {-INFINITY, 0xfc00},  {0x1.ff8p-15f, 0x3ff},
+        {2049, 0x6800},        {2051, 0x6802},       {65519, 0x7bff},     {65520, 0x7c00},
+        {0x1p-25f, 0},         {0x1.000002p-25f, 1}, {0x1.8p-24f, 2},     {0x1.7ffffep-24f, 1},
+        {0x1.ffcp-15f, 0x400}, {-1e-30f, 0x8000},    {-INFINITY, 0xfc00}, {0x1.ff8p-15f, 0x3ff},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(ot_float16_of_float(cases[i].f), cases[i].half);
@@ -315,8 +315,8 @@ static void targets_that_cannot_be_written(void **state) {
     struct bytes in = pack_built(sample_model());
     struct export_request r = {0};
     snprintf(paths[0], sizeof paths[0], "%s", test_folder());               /* a directory */
-    snprintf(paths[1], sizeof paths[1], "%s/none/out.onnx", test_folder());   /* no such folder */
-    snprintf(paths[2], sizeof paths[2], "%s/loop", test_folder());            /* a loop of links */
+    snprintf(paths[1], sizeof paths[1], "%s/none/out.onnx", test_folder()); /* no such folder */
+    snprintf(paths[2], sizeof paths[2], "%s/loop", test_folder());          /* a loop of links */
     snprintf(paths[3], sizeof paths[3], "%s", "");
     snprintf(link, sizeof link, "%s/loop", test_folder());
     assert_int_equal(symlink("loop", link), 0);
@@ -369,8 +369,8 @@ static void every_allocation_may_fail(void **state) {
     struct counter f = {0};
     struct bytes in = pack_built(sample_model());
     struct graph *g = import_with(in, counting_allocator(&f));
-    struct export_request r = {.options = {.sparse = OT_EXPORT_SPARSE_INITIALIZER,
-                                           .form = OT_EXPORT_FORM_TRAINING}};
+    struct export_request r = {
+        .options = {.sparse = OT_EXPORT_SPARSE_INITIALIZER, .form = OT_EXPORT_FORM_TRAINING}};
     long live = f.live;
     ot_status status = OT_ERROR_NO_MEMORY;
     for (int k = 0; status; k++) {

@@ -53,8 +53,7 @@ static void use(struct test_model *m, const ot_tensor *x) {
     ot_result result;
     size_t bytes;
     int lines = 0, steps = 0, judged = 0;
-    if (model_open(m, &(ot_options){.threads = 1}, &s, &err))
-        fail_msg("%s", err.message);
+    if (model_open(m, &(ot_options){.threads = 1}, &s, &err)) fail_msg("%s", err.message);
     assert_int_equal(ot_set_loss(s, &(ot_loss_options){.kind = OT_LOSS_MSE}, NULL), OT_OK);
     assert_int_equal(ot_set_optimizer(s, &(ot_optimizer_options){.lr = 0.01f}, NULL), OT_OK);
     if (ot_prepare(s, 1, x, 1, &bytes, &err)) fail_msg("%s", err.message);
@@ -203,8 +202,7 @@ static void train_and_write(struct test_model *m, ot_session **s) {
     ot_error err = {0};
     ot_result result;
     ot_tensor y;
-    if (model_open(m, &(ot_options){.threads = 1}, s, &err))
-        fail_msg("%s", err.message);
+    if (model_open(m, &(ot_options){.threads = 1}, s, &err)) fail_msg("%s", err.message);
     assert_int_equal(ot_set_loss(*s, &(ot_loss_options){.kind = OT_LOSS_MSE}, NULL), OT_OK);
     assert_int_equal(ot_set_optimizer(*s, &(ot_optimizer_options){.lr = 0.1f}, NULL), OT_OK);
     if (ot_run(*s, &image, 1, &y, 1, &err)) fail_msg("%s", err.message);

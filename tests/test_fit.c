@@ -160,8 +160,7 @@ static void must_agree(make_fn *make, ot_bn_mode bn, const ot_loss_options *loss
         ot_tensor target = f[k].target;
         assert_int_equal(ot_set_loss(f[k].s, loss, NULL), OT_OK);
         if (loss->kind != OT_LOSS_CROSS_ENTROPY)
-            target = (ot_tensor){
-                .type = OT_FLOAT, .rank = 2, .dim = {n, CLASSES}, .data = values};
+            target = (ot_tensor){.type = OT_FLOAT, .rank = 2, .dim = {n, CLASSES}, .data = values};
         r[k] = gradients(&f[k], &target, g[k], &count);
         assert_true(count <= MOST);
         assert_int_equal(memory(&f[k]).parts > 1, k);

@@ -41,9 +41,7 @@ static double elu_slope(double x) { return 0.75 * (x > 0 ? 1 : 1.5 * exp(x)); }
 static double celu_of(double x) { return x > 0 ? x : 1.5 * expm1(x / 1.5); }
 static double celu_slope(double x) { return x > 0 ? 1 : exp(x / 1.5); }
 static double hard_sigmoid_of(double x) { return fmax(0, fmin(1, 1.5 * x + 0.75)); }
-static double hard_sigmoid_slope(double x) {
-    return x > -0.5 && x < 1.0 / 6 ? 1.5 : 0;
-}
+static double hard_sigmoid_slope(double x) { return x > -0.5 && x < 1.0 / 6 ? 1.5 : 0; }
 static double hard_swish_of(double x) { return x * fmax(0, fmin(1, x / 6 + 0.5)); }
 static double hard_swish_slope(double x) { return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5; }
 
@@ -168,7 +166,10 @@ static void test_factors(void **state) {
             value_of(k, f, x, NULL, alone, N);
             gradient_of(k, f, x, dy, slope, N);
             for (int want = 1; want < 4; want++) {
-                const struct function_gradient a = {.x = x, .z = z, .dy = dy, .p = p,
+                const struct function_gradient a = {.x = x,
+                                                    .z = z,
+                                                    .dy = dy,
+                                                    .p = p,
                                                     .dx = want & 1 ? dx : NULL,
                                                     .dz = want & 2 ? dz : NULL};
                 k->gradient[f](&a, N);
@@ -195,8 +196,8 @@ static void test_past_cache(void **state) {
         for (int f = 0; f < OT_FUNCTIONS; f++) {
             const struct kernels *k = ot_kernels_at(t);
             struct function_value v = {.x = x, .y = past[0], .p = p, .past_cache = true};
-            struct function_gradient g = {.x = x, .dy = dy, .dx = past[1], .p = p,
-                                          .past_cache = true};
+            struct function_gradient g = {
+                .x = x, .dy = dy, .dx = past[1], .p = p, .past_cache = true};
             k->value[f](&v, N);
             k->gradient[f](&g, N);
             value_of(k, f, x, NULL, near[0], N);
@@ -209,8 +210,7 @@ static void test_past_cache(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_limits),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_limits),
                                        cmocka_unit_test(test_factors),
                                        cmocka_unit_test(test_past_cache),
                                        cmocka_unit_test(test_lengths)};

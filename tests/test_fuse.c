@@ -7,24 +7,24 @@
 
 #include "tests/net.h"
 
-#define FORWARD(nodes) "MatMul x w > u\nAdd u b > v\n" nodes "MatMul t o > y\n"
+#define FORWARD(nodes)  "MatMul x w > u\nAdd u b > v\n" nodes "MatMul t o > y\n"
 #define FORWARD_WEIGHTS "w:8,6 b:6 o:6,4 half=0.5 root=1.4142135 inverse=0.70710677 one=1 three=3 "
-#define ERF "Div v root > e1\nErf e1 > e2\nAdd e2 one > e3\n"
-#define SIX FORWARD_WEIGHTS "nought=0 six=6 sixth=0.16666667 "
-#define NORMALISED FORWARD_WEIGHTS "scale:5 shift:5 mean:5 deviation:5 "
-#define CHANNELS                                                                            \
-    "Mul deviation deviation > variance\n"                                                 \
+#define ERF             "Div v root > e1\nErf e1 > e2\nAdd e2 one > e3\n"
+#define SIX             FORWARD_WEIGHTS "nought=0 six=6 sixth=0.16666667 "
+#define NORMALISED      FORWARD_WEIGHTS "scale:5 shift:5 mean:5 deviation:5 "
+#define CHANNELS                                                                                   \
+    "Mul deviation deviation > variance\n"                                                         \
     "BatchNormalization v scale shift mean variance > n ; epsilon=0.5\n"
-#define GATES SIX "p:8,6 c:8,1 f:6 "
-#define RELU_6(g) "Add " g " three > e1\nClip e1 nought six > e2\n"
-#define BENT "Mul c k > e1\nAdd v e1 > e2\nMul r e2 > e3\nTanh e3 > e4\nAdd e4 one > e5\n"
+#define GATES        SIX "p:8,6 c:8,1 f:6 "
+#define RELU_6(g)    "Add " g " three > e1\nClip e1 nought six > e2\n"
+#define BENT         "Mul c k > e1\nAdd v e1 > e2\nMul r e2 > e3\nTanh e3 > e4\nAdd e4 one > e5\n"
 #define NORM_WEIGHTS FORWARD_WEIGHTS "g:6 h:6 epsilon=0.00001 two=2 "
-#define DEVIATION(s)                                                                        \
-    "ReduceMean v > n1 ; axes=-1,\nSub v n1 > d\n" s "ReduceMean q > n2 ; axes=-1,\n"      \
+#define DEVIATION(s)                                                                               \
+    "ReduceMean v > n1 ; axes=-1,\nSub v n1 > d\n" s "ReduceMean q > n2 ; axes=-1,\n"              \
     "Add n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\n"
 
 #define SQUARES "Pow v two > q\nReduceMean q > n2 ; axes=-1,\n"
-#define ROOT "Add n2 epsilon > n3\nSqrt n3 > n4\nReciprocal n4 > n5\n"
+#define ROOT    "Add n2 epsilon > n3\nSqrt n3 > n4\nReciprocal n4 > n5\n"
 
 static const struct net nets[] = {
     {"Gelu", 1, 13, FORWARD_WEIGHTS, FORWARD(ERF "Mul v e3 > e4\nMul e4 half > t\n")},
@@ -42,8 +42,7 @@ static const struct net nets[] = {
     {"Swish", 1, 13, FORWARD_WEIGHTS, FORWARD("Sigmoid v > e\nMul e v > t\n")},
     {"Swish", 1, 13, FORWARD_WEIGHTS "k=1.702",
      FORWARD("Mul k v > e1\nSigmoid e1 > e\nMul e v > t\n")},
-    {"Swish", 0, 13, FORWARD_WEIGHTS "k:6",
-     FORWARD("Mul k v > e1\nSigmoid e1 > e\nMul e v > t\n")},
+    {"Swish", 0, 13, FORWARD_WEIGHTS "k:6", FORWARD("Mul k v > e1\nSigmoid e1 > e\nMul e v > t\n")},
     {"HardSwish", 1, 14, FORWARD_WEIGHTS,
      FORWARD("HardSigmoid v > e ; alpha=0.16666667 beta=0.5\nMul e v > t\n")},
     {"HardSwish", 1, 14, SIX, FORWARD(RELU_6("v") "Mul v e2 > e3\nDiv e3 six > t\n")},
@@ -57,32 +56,29 @@ static const struct net nets[] = {
     /* a gate of the shape of what it holds back, and one for each token */
     {"Gate", 1, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul v e > t\n")},
     {"Gate", 1, 13, GATES, FORWARD("MatMul x c > g\nSigmoid g > e\nMul e v > t\n")},
-    {"Gate", 1, 13, GATES,
-     FORWARD("MatMul x c > g\nHardSigmoid g > e ; alpha=0.4\nMul v e > t\n")},
+    {"Gate", 1, 13, GATES, FORWARD("MatMul x c > g\nHardSigmoid g > e ; alpha=0.4\nMul v e > t\n")},
     {"Gate", 1, 13, GATES,
      FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Div e2 six > e3\nMul e3 v > t\n")},
     {"Gate", 1, 13, GATES,
      FORWARD("ReduceMean v > g ; axes=-1,\n" RELU_6("g") "Mul sixth e2 > e3\nMul e3 v > t\n")},
     {"Gate", 1, 20, GATES, FORWARD("MatMul x p > g\nGelu g > e\nMul v e > t\n")},
-    {"Gate", 1, 20, GATES,
-     FORWARD("MatMul x c > g\nGelu g > e ; approximate=tanh\nMul e v > t\n")},
-    {"Gate", 1, 13, GATES, FORWARD(ERF "Mul v e3 > e4\nMul e4 half > e5\nMatMul x p > g\n"
-                                       "Mul e5 g > t\n")},
+    {"Gate", 1, 20, GATES, FORWARD("MatMul x c > g\nGelu g > e ; approximate=tanh\nMul e v > t\n")},
+    {"Gate", 1, 13, GATES,
+     FORWARD(ERF "Mul v e3 > e4\nMul e4 half > e5\nMatMul x p > g\n"
+                 "Mul e5 g > t\n")},
     {"Gate", 1, 13, SIX "p:8,6 k=0.044715 r=0.7978845 ",
      FORWARD("Pow v three > c\n" BENT "Mul v half > e6\nMul e6 e5 > e7\n"
              "MatMul x p > g\nMul g e7 > t\n")},
     /* not what is the same for all samples, a weight, or a gate that somebody else reads */
     {"Gate", 0, 13, GATES, FORWARD("Sigmoid f > e\nMul v e > t\n")},
     {"Gate", 0, 13, GATES, FORWARD("MatMul x p > g\nSigmoid g > e\nMul e f > r\nAdd r v > t\n")},
-    {"Gate", 0, 13, GATES,
-     FORWARD("MatMul x c > g\nSigmoid g > e\nMul v e > r\nAdd r e > t\n")},
-    {"Gate", 0, 13, GATES,
-     FORWARD("ReduceMean v > g ; axes=1,\nSigmoid g > e\nMul v e > t\n")},
+    {"Gate", 0, 13, GATES, FORWARD("MatMul x c > g\nSigmoid g > e\nMul v e > r\nAdd r e > t\n")},
+    {"Gate", 0, 13, GATES, FORWARD("ReduceMean v > g ; axes=1,\nSigmoid g > e\nMul v e > t\n")},
     {"LayerNormalization", 1, 13, NORM_WEIGHTS,
      FORWARD(DEVIATION("Pow d two > q\n") "Mul n5 g > n6\nAdd n6 h > t\n")},
     {"LayerNormalization", 1, 13, NORM_WEIGHTS,
-     FORWARD("ReduceMean v > m2 ; axes=-1,\nSub v m2 > d2\n" DEVIATION("Mul d2 d2 > q\n")
-             "Mul g n5 > n6\nAdd h n6 > t\n")},
+     FORWARD("ReduceMean v > m2 ; axes=-1,\nSub v m2 > d2\n" DEVIATION(
+         "Mul d2 d2 > q\n") "Mul g n5 > n6\nAdd h n6 > t\n")},
     {"LayerNormalization", 1, 18, NORM_WEIGHTS "last#-1",
      FORWARD("ReduceMean v last > n1\nSub v n1 > d\nPow d two > q\nReduceMean q last > n2\n"
              "Add n2 epsilon > n3\nSqrt n3 > n4\nDiv d n4 > n5\nMul n5 g > n6\nAdd n6 h > t\n")},
@@ -126,13 +122,11 @@ static const struct net nets[] = {
      FORWARD("MatMul x k > m\nSwish v > e ; alpha=0.5\nMul e m > t\n")},
     {"SwiGLU", 0, 17, FORWARD_WEIGHTS "k:6",
      FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
-    {"Swish", 1, 17, FORWARD_WEIGHTS "k:6",
-     FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
+    {"Swish", 1, 17, FORWARD_WEIGHTS "k:6", FORWARD("Sigmoid v > e\nMul e v > e2\nMul k e2 > t\n")},
     {"Linear", 2, 17, "g:8 w:8,6 b:6 v:6,4 c:4",
      "Mul x g > t\nMatMul t w > u\nAdd u b > r\nMatMul r v > s\nAdd c s > y"},
     /* not the one whose product somebody else reads, nor a sum of two products */
-    {"Linear", 0, 17, "w:8,6 b:6",
-     "MatMul x w > u\nAdd u b > r\nMul r u > y"},
+    {"Linear", 0, 17, "w:8,6 b:6", "MatMul x w > u\nAdd u b > r\nMul r u > y"},
     {"Linear", 0, 17, "w:8,6 v:8,6", "MatMul x w > u\nMatMul x v > r\nAdd u r > y"},
     {"Linear", 0, 17, "w:8,6", "MatMul x w > u\nAdd u u > y"},
     {"Linear", 0, 17, "w:8,6 b:5,6", "MatMul x w > u\nAdd u b > y"},

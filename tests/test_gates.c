@@ -17,28 +17,17 @@ static double value_of(const struct gate_function *f, double x) {
     const double a = (double)f->alpha, b = (double)f->beta;
     x = limited(x, (double)f->clip);
     switch (f->kind) {
-    case OT_GATE_SIGMOID:
-        return 1 / (1 + exp(-x));
-    case OT_GATE_TANH:
-        return tanh(x);
-    case OT_GATE_RELU:
-        return fmax(0, x);
-    case OT_GATE_AFFINE:
-        return a * x + b;
-    case OT_GATE_LEAKY_RELU:
-        return x > 0 ? x : a * x;
-    case OT_GATE_THRESHOLDED_RELU:
-        return x > a ? x : 0;
-    case OT_GATE_SCALED_TANH:
-        return a * tanh(b * x);
-    case OT_GATE_HARD_SIGMOID:
-        return fmax(0, fmin(1, a * x + b));
-    case OT_GATE_ELU:
-        return x > 0 ? x : a * expm1(x);
-    case OT_GATE_SOFTSIGN:
-        return x / (1 + fabs(x));
-    default:
-        return fmax(0, x) + log1p(exp(-fabs(x)));
+    case OT_GATE_SIGMOID: return 1 / (1 + exp(-x));
+    case OT_GATE_TANH: return tanh(x);
+    case OT_GATE_RELU: return fmax(0, x);
+    case OT_GATE_AFFINE: return a * x + b;
+    case OT_GATE_LEAKY_RELU: return x > 0 ? x : a * x;
+    case OT_GATE_THRESHOLDED_RELU: return x > a ? x : 0;
+    case OT_GATE_SCALED_TANH: return a * tanh(b * x);
+    case OT_GATE_HARD_SIGMOID: return fmax(0, fmin(1, a * x + b));
+    case OT_GATE_ELU: return x > 0 ? x : a * expm1(x);
+    case OT_GATE_SOFTSIGN: return x / (1 + fabs(x));
+    default: return fmax(0, x) + log1p(exp(-fabs(x)));
     }
 }
 

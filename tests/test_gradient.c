@@ -31,8 +31,7 @@ static void import_domain(Onnx__ModelProto *m) {
     id->domain = text("ai.onnx.preview.training");
     id->has_version = 1;
     id->version = 1;
-    m->opset_import =
-        realloc(m->opset_import, (m->n_opset_import + 1) * sizeof *m->opset_import);
+    m->opset_import = realloc(m->opset_import, (m->n_opset_import + 1) * sizeof *m->opset_import);
     m->opset_import[m->n_opset_import++] = id;
 }
 

@@ -13,17 +13,14 @@
 #include <jpeglib.h>
 #include <png.h>
 
-static uint64_t take(const unsigned char **p, int n)
-{
+static uint64_t take(const unsigned char **p, int n) {
     uint64_t v = 0;
-    for (int i = 0; i < n; i++)
-        v |= (uint64_t)(*p)[i] << (8 * i);
+    for (int i = 0; i < n; i++) v |= (uint64_t)(*p)[i] << (8 * i);
     *p += n;
     return v;
 }
 
-static void resizes_as_pillow(void **state)
-{
+static void resizes_as_pillow(void **state) {
     (void)state;
     struct failure f = {0};
     unsigned char *bytes;
@@ -50,8 +47,7 @@ static void resizes_as_pillow(void **state)
     free(bytes);
 }
 
-static void converts_grey_and_colour(void **state)
-{
+static void converts_grey_and_colour(void **state) {
     (void)state;
     struct failure f = {0};
     struct image image;
@@ -65,8 +61,7 @@ static void converts_grey_and_colour(void **state)
     free(image.pixels);
 }
 
-static void refuses_too_many_pixels(void **state)
-{
+static void refuses_too_many_pixels(void **state) {
     (void)state;
     struct failure f = {0};
     struct image image;
@@ -76,8 +71,7 @@ static void refuses_too_many_pixels(void **state)
 }
 
 /* A JPEG of 16x16 pixels in fresh memory. */
-static unsigned char *make_jpeg(unsigned long *size)
-{
+static unsigned char *make_jpeg(unsigned long *size) {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
     unsigned char *bytes = NULL, row[48];
@@ -100,13 +94,11 @@ static unsigned char *make_jpeg(unsigned long *size)
 }
 
 /* A PNG of 16x16 grey pixels in fresh memory. */
-static unsigned char *make_png(png_alloc_size_t *size)
-{
-    png_image image = {.version = PNG_IMAGE_VERSION, .width = 16, .height = 16,
-                       .format = PNG_FORMAT_GRAY};
+static unsigned char *make_png(png_alloc_size_t *size) {
+    png_image image = {
+        .version = PNG_IMAGE_VERSION, .width = 16, .height = 16, .format = PNG_FORMAT_GRAY};
     unsigned char pixels[256];
-    for (int i = 0; i < 256; i++)
-        pixels[i] = (unsigned char)i;
+    for (int i = 0; i < 256; i++) pixels[i] = (unsigned char)i;
     *size = 0;
     assert_true(png_image_write_to_memory(&image, NULL, size, 0, pixels, 0, NULL));
     unsigned char *bytes = malloc(*size);
@@ -118,8 +110,7 @@ typedef int decode_fn(const unsigned char *bytes, size_t size, const char *name,
                       struct image *image, struct failure *f);
 
 /* The file cut at every length is refused; damaged bytes end in an image or a message. */
-static void attack(decode_fn *decode, unsigned char *bytes, size_t size)
-{
+static void attack(decode_fn *decode, unsigned char *bytes, size_t size) {
     struct failure f = {0};
     struct image image = {0};
     assert_int_equal(decode(bytes, size, "good", &image, &f), 0);
@@ -143,8 +134,7 @@ static void attack(decode_fn *decode, unsigned char *bytes, size_t size)
     }
 }
 
-static void survives_broken_jpegs(void **state)
-{
+static void survives_broken_jpegs(void **state) {
     (void)state;
     unsigned long size = 0;
     unsigned char *bytes = make_jpeg(&size);
@@ -152,8 +142,7 @@ static void survives_broken_jpegs(void **state)
     free(bytes);
 }
 
-static void survives_broken_pngs(void **state)
-{
+static void survives_broken_pngs(void **state) {
     (void)state;
     png_alloc_size_t size;
     unsigned char *bytes = make_png(&size);
@@ -161,10 +150,9 @@ static void survives_broken_pngs(void **state)
     free(bytes);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resizes_as_pillow),       cmocka_unit_test(converts_grey_and_colour),
+        cmocka_unit_test(resizes_as_pillow), cmocka_unit_test(converts_grey_and_colour),
         cmocka_unit_test(refuses_too_many_pixels), cmocka_unit_test(survives_broken_jpegs),
         cmocka_unit_test(survives_broken_pngs)};
     return cmocka_run_group_tests(tests, NULL, NULL);

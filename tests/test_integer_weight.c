@@ -88,8 +88,7 @@ static void parameters(void **state) {
     assert_int_equal(info.nonzeros, OUT * IN - 5);
     assert_true(info.has_pattern && info.is_trainable);
     assert_int_equal(ot_read_parameter(s, 0, values, NULL), OT_OK);
-    for (int i = 0; i < OUT * IN; i++)
-        assert_true(values[i] == (float)weight[i] * scale[i / IN]);
+    for (int i = 0; i < OUT * IN; i++) assert_true(values[i] == (float)weight[i] * scale[i / IN]);
     ot_close(s);
 }
 

@@ -75,11 +75,18 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
     job_make(&was, h, w, back);
     for (int i = 0; i < ROWS; i++) bias[i] = noise(6, (uint64_t)i);
     const size_t tile = (size_t)(h * w) * OT_UNIT;
-    struct ahead ahead = {.in = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20,
-                                 .units = 3, .lines = 2, .per_row = 2, .left = 5}, .out = 1 << 30};
+    struct ahead ahead = {.in = {.at = 64,
+                                 .unit = 64,
+                                 .line = 1 << 12,
+                                 .channel = 1 << 20,
+                                 .units = 3,
+                                 .lines = 2,
+                                 .per_row = 2,
+                                 .left = 5},
+                          .out = 1 << 30};
     assert_int_equal((uintptr_t)j.image % (OT_UNIT * sizeof(float)), 0);
-    const struct spmm a = {j.e, j.value, j.in, LINE * OT_UNIT, bias, j.part, j.image, tile, j.place,
-                           far, far ? &ahead : NULL};
+    const struct spmm a = {j.e,  j.value, j.in, LINE * OT_UNIT,     bias, j.part, j.image,
+                           tile, j.place, far,  far ? &ahead : NULL};
     k->spmm[h - 1][w - 1](&a);
     assert_int_equal(ahead.in.left, far ? 0 : 5);
     for (int i = 0; i < ROWS; i++) {
@@ -105,15 +112,21 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
 static void check_sddmm(const struct kernels *k, int h, int w, bool back, bool look) {
     struct job j;
     struct ahead ahead = {.in = {.at = 64, .units = 2, .lines = 1, .per_row = 1, .left = 3},
-                          .dy = {.at = 64, .unit = 64, .line = 1 << 12, .channel = 1 << 20,
-                                 .units = 3, .lines = 2, .per_row = 1, .left = 12}};
+                          .dy = {.at = 64,
+                                 .unit = 64,
+                                 .line = 1 << 12,
+                                 .channel = 1 << 20,
+                                 .units = 3,
+                                 .lines = 2,
+                                 .per_row = 1,
+                                 .left = 12}};
     float *sum = guarded(ENTRIES, back), bias[ROWS];
     double want[ENTRIES], want_bias[ROWS];
     job_make(&j, h, w, back);
     for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
     for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
-    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT, j.image, j.place, sum, bias,
-                            look ? &ahead : NULL, look};
+    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT,       j.image, j.place,
+                            sum, bias, look ? &ahead : NULL, look};
     k->sddmm[h - 1][w - 1](&a);
     assert_int_equal(ahead.in.left, look ? 0 : 3);
     assert_int_equal(ahead.dy.left, look ? 12 - ROWS : 12);
@@ -269,9 +282,12 @@ static float follow(enum follow f, float alpha, float v, float *slope) {
     const float s = 1 / (1 + expf(-alpha * v)), h = fmaxf(0, fminf(1, v / 6 + 0.5f));
     *slope = 1;
     if (f == OT_FOLLOW_NOTHING) return v;
-    if (f == OT_FOLLOW_SWISH) *slope = s + alpha * v * s * (1 - s);
-    else if (f == OT_FOLLOW_HARD_SWISH) *slope = v <= -3 ? 0 : v >= 3 ? 1 : v / 3 + 0.5f;
-    else *slope = v > 0;
+    if (f == OT_FOLLOW_SWISH)
+        *slope = s + alpha * v * s * (1 - s);
+    else if (f == OT_FOLLOW_HARD_SWISH)
+        *slope = v <= -3 ? 0 : v >= 3 ? 1 : v / 3 + 0.5f;
+    else
+        *slope = v > 0;
     return f == OT_FOLLOW_SWISH ? v * s : f == OT_FOLLOW_RELU ? fmaxf(v, 0) : v * h;
 }
 
@@ -281,17 +297,32 @@ static void check_norm(const struct kernels *k, const struct pieces *p, int form
     const enum follow f = (enum follow)(form >> 5);
     const bool z = form & 1 && f <= OT_FOLLOW_RELU, more = form & 2, batch = form & 4;
     const struct norm_unit u = some_unit(), *unit = channels > 1 ? &u : NULL;
-    const struct norm a = {.unit = unit, .x = p->x, .z = z ? p->z : NULL, .x0 = u.x0[0],
-                           .gain = u.gain[0], .shift = u.shift[0], .follow = f, .alpha = 0.7f,
+    const struct norm a = {.unit = unit,
+                           .x = p->x,
+                           .z = z ? p->z : NULL,
+                           .x0 = u.x0[0],
+                           .gain = u.gain[0],
+                           .shift = u.shift[0],
+                           .follow = f,
+                           .alpha = 0.7f,
                            .y = p->y,
                            .past_cache = form & 16 && !p->back};
     assert_true(!a.past_cache || (uintptr_t)p->y % (OT_UNIT * sizeof(float)) == 0);
-    const struct norm_gradient g = {.unit = unit, .dy = p->dy, .more = more ? p->more : NULL,
-                                    .x = p->x, .y = z && f ? p->y : NULL, .x0 = u.x0[0],
-                                    .gain = u.gain[0], .shift = u.shift[0], .follow = f,
+    const struct norm_gradient g = {.unit = unit,
+                                    .dy = p->dy,
+                                    .more = more ? p->more : NULL,
+                                    .x = p->x,
+                                    .y = z && f ? p->y : NULL,
+                                    .x0 = u.x0[0],
+                                    .gain = u.gain[0],
+                                    .shift = u.shift[0],
+                                    .follow = f,
                                     .alpha = 0.7f,
-                                    .batch = batch, .slope = u.slope[0], .rest = u.rest[0],
-                                    .dx = p->dx, .dz = form & 8 ? p->dz : NULL};
+                                    .batch = batch,
+                                    .slope = u.slope[0],
+                                    .rest = u.rest[0],
+                                    .dx = p->dx,
+                                    .dz = form & 8 ? p->dz : NULL};
     double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
     float found[OT_UNIT], found_product[OT_UNIT];
     k->norm(&a, p->n);
@@ -346,9 +377,16 @@ static void test_max_pool(void **state) {
             const uint32_t r = ot_random_u32(9, 1, (uint64_t)i) % 8;
             x[i] = r ? (float)r : NAN;
         }
-        const struct max_pool a = {.x = x, .line = {WIDE * LANES, WIDE}, .column = {LANES, 1},
-                                   .next = {2 * LANES, 2}, .lines = 2, .columns = 2,
-                                   .outputs = OUTPUTS, .lanes = LANES, .y = y, .at = at};
+        const struct max_pool a = {.x = x,
+                                   .line = {WIDE * LANES, WIDE},
+                                   .column = {LANES, 1},
+                                   .next = {2 * LANES, 2},
+                                   .lines = 2,
+                                   .columns = 2,
+                                   .outputs = OUTPUTS,
+                                   .lanes = LANES,
+                                   .y = y,
+                                   .at = at};
         ot_kernels_at(t)->max_pool(&a);
         for (int i = 0; i < OUTPUTS * LANES; i++) {
             int best = i / LANES * 2;

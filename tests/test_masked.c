@@ -31,57 +31,136 @@ static const struct net {
         int64_t dim[4];
     } tensor[TENSORS];
 } nets[] = {
-    {"right", "Mul w m > a\nGemm x a > y ; transB=1", 100, {BATCH, 12}, {{"w", {10, 12}},
-     {"m", {10, 12}}}},
+    {"right",
+     "Mul w m > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"m", {10, 12}}}},
     {"left", "Mul m w > a\nMatMul x a > y", 100, {BATCH, 10}, {{"w", {10, 12}}, {"m", {10, 12}}}},
-    {"select", "Where b w zero > a\nGemm x a > y ; transB=1", 100, {BATCH, 12},
+    {"select",
+     "Where b w zero > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"b", {10, 12}}}},
-    {"reject", "Where n zeros w > a\nGemm x a > y", 100, {BATCH, 10},
+    {"reject",
+     "Where n zeros w > a\nGemm x a > y",
+     100,
+     {BATCH, 10},
      {{"w", {10, 12}}, {"n", {10, 12}}}},
-    {"cast", "Cast b > c ; to=1\nMul w c > a\nGemm x a > y ; transB=1", 100, {BATCH, 12},
+    {"cast",
+     "Cast b > c ; to=1\nMul w c > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"b", {10, 12}}}},
-    {"not", "Not n > t\nCast t > c ; to=1\nIdentity c > d\nMul d w > a\nMatMul x a > y", 100,
-     {BATCH, 10}, {{"w", {10, 12}}, {"n", {10, 12}}}},
-    {"compared", "Cast i > f ; to=1\nGreater f half > t\nCast t > c ; to=1\nMul w c > a\n"
-     "Gemm x a > y ; transB=1", 100, {BATCH, 12}, {{"w", {10, 12}}, {"i", {10, 12}}}},
-    {"rows", "Mul w m > a\nGemm x a > y ; transB=1", 100, {BATCH, 12},
+    {"not",
+     "Not n > t\nCast t > c ; to=1\nIdentity c > d\nMul d w > a\nMatMul x a > y",
+     100,
+     {BATCH, 10},
+     {{"w", {10, 12}}, {"n", {10, 12}}}},
+    {"compared",
+     "Cast i > f ; to=1\nGreater f half > t\nCast t > c ; to=1\nMul w c > a\n"
+     "Gemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"i", {10, 12}}}},
+    {"rows",
+     "Mul w m > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10, 1}}}},
-    {"columns", "Mul w m > a\nGemm x a > y ; transB=1", 100, {BATCH, 12},
+    {"columns",
+     "Mul w m > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {12}}}},
-    {"lifted", "Unsqueeze m one > c\nMul c w > a\nGemm x a > y ; transB=1", 100, {BATCH, 12},
+    {"lifted",
+     "Unsqueeze m one > c\nMul c w > a\nGemm x a > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10}}}},
-    {"filters", "Mul w m > a\nConv x a > y ; pads=1,1,1,1", 100, {BATCH, 3, 5, 5},
+    {"filters",
+     "Mul w m > a\nConv x a > y ; pads=1,1,1,1",
+     100,
+     {BATCH, 3, 5, 5},
      {{"w", {6, 3, 3, 3}}, {"m", {6, 1, 1, 1}}}},
-    {"channels", "Mul w m > a\nConv x a > y", 100, {BATCH, 4, 5, 5},
+    {"channels",
+     "Mul w m > a\nConv x a > y",
+     100,
+     {BATCH, 4, 5, 5},
      {{"w", {6, 4, 3, 3}}, {"m", {1, 4, 1, 1}}}},
-    {"twice", "Mul w m > a\nMul k a > b2\nGemm x b2 > y ; transB=1", 40, {BATCH, 12},
+    {"twice",
+     "Mul w m > a\nMul k a > b2\nGemm x b2 > y ; transB=1",
+     40,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10, 12}}, {"k", {10, 12}}}},
-    {"moved first", "Transpose w > t ; perm=1,0\nMul t m > a\nMatMul x a > y", 100, {BATCH, 12},
+    {"moved first",
+     "Transpose w > t ; perm=1,0\nMul t m > a\nMatMul x a > y",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {12, 10}}}},
-    {"moved then", "Mul w m > a\nTranspose a > t ; perm=1,0\nMatMul x t > y", 100, {BATCH, 12},
+    {"moved then",
+     "Mul w m > a\nTranspose a > t ; perm=1,0\nMatMul x t > y",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10, 12}}}},
-    {"halves", "Slice w i0 i5 i0 > p\nSlice w i5 i10 i0 > q\nMul p m > a\nMul q k > c\n"
-     "Concat a c > d ; axis=0\nGemm x d > y ; transB=1", 100, {BATCH, 12},
+    {"halves",
+     "Slice w i0 i5 i0 > p\nSlice w i5 i10 i0 > q\nMul p m > a\nMul q k > c\n"
+     "Concat a c > d ; axis=0\nGemm x d > y ; transB=1",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {5, 12}}, {"k", {5, 12}}}},
-    {"shared mask", "Mul w m > a\nMul v m > c\nGemm x a > t ; transB=1\nRelu t > r\n"
-     "MatMul r c > y", 100, {BATCH, 12}, {{"w", {10, 12}}, {"v", {10, 12}}, {"m", {10, 12}}}},
-    {"shared weight", "Mul w m > a\nMul w m > c\nGemm x a > t ; transB=1\nRelu t > r\n"
-     "MatMul r c > y", 100, {BATCH, 12}, {{"w", {10, 12}}, {"m", {10, 12}}}},
-    {"two masks", "Mul w m > a\nMul w k > c\nGemm x a > t ; transB=1\nRelu t > r\n"
-     "MatMul r c > y", -1, {BATCH, 12}, {{"w", {10, 12}}, {"m", {10, 12}}, {"k", {10, 12}}}},
-    {"also bare", "Mul w m > a\nGemm x a > t ; transB=1\nRelu t > r\nMatMul r w > y", -1,
-     {BATCH, 12}, {{"w", {10, 12}}, {"m", {10, 12}}}},
-    {"soft", "Mul w s > a\nGemm x a > y ; transB=1", -1, {BATCH, 12},
-     {{"w", {10, 12}}, {"s", {10, 12}}}},
-    {"ones", "Mul w o > a\nGemm x a > y ; transB=1", -1, {BATCH, 12},
-     {{"w", {10, 12}}, {"o", {10, 12}}}},
-    {"closed", "Mul w e > a\nGemm x a > y ; transB=1", 0, {BATCH, 12},
-     {{"w", {10, 12}}, {"e", {10, 12}}}},
-    {"shown", "Mul w m > a\nGemm x a > t ; transB=1\nMatMul t a > y", 100, {BATCH, 12},
+    {"shared mask",
+     "Mul w m > a\nMul v m > c\nGemm x a > t ; transB=1\nRelu t > r\n"
+     "MatMul r c > y",
+     100,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"v", {10, 12}}, {"m", {10, 12}}}},
+    {"shared weight",
+     "Mul w m > a\nMul w m > c\nGemm x a > t ; transB=1\nRelu t > r\n"
+     "MatMul r c > y",
+     100,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10, 12}}}},
-    {"bias", "Mul v m > c\nGemm x w c > y ; transB=1", -1, {BATCH, 12},
+    {"two masks",
+     "Mul w m > a\nMul w k > c\nGemm x a > t ; transB=1\nRelu t > r\n"
+     "MatMul r c > y",
+     -1,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"m", {10, 12}}, {"k", {10, 12}}}},
+    {"also bare",
+     "Mul w m > a\nGemm x a > t ; transB=1\nRelu t > r\nMatMul r w > y",
+     -1,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"m", {10, 12}}}},
+    {"soft",
+     "Mul w s > a\nGemm x a > y ; transB=1",
+     -1,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"s", {10, 12}}}},
+    {"ones",
+     "Mul w o > a\nGemm x a > y ; transB=1",
+     -1,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"o", {10, 12}}}},
+    {"closed",
+     "Mul w e > a\nGemm x a > y ; transB=1",
+     0,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"e", {10, 12}}}},
+    {"shown",
+     "Mul w m > a\nGemm x a > t ; transB=1\nMatMul t a > y",
+     100,
+     {BATCH, 12},
+     {{"w", {10, 12}}, {"m", {10, 12}}}},
+    {"bias",
+     "Mul v m > c\nGemm x w c > y ; transB=1",
+     -1,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"v", {10}}, {"m", {10}}}},
-    {"gate", "Gemm x w > t ; transB=1\nMul t m > y", -1, {BATCH, 12},
+    {"gate",
+     "Gemm x w > t ; transB=1\nMul t m > y",
+     -1,
+     {BATCH, 12},
      {{"w", {10, 12}}, {"m", {10}}}},
 };
 
@@ -108,12 +187,18 @@ static size_t fill(const char *name, int n, void *data, int *type) {
     float *f = data;
     *type = strchr("bn", *name) ? OT_BOOL : *name == 'i' ? OT_INT64 : OT_FLOAT;
     for (int i = 0; i < n; i++) {
-        if (strchr("wvs", *name)) f[i] = ot_random_normal(4, (uint64_t)*name, (uint64_t)i);
-        else if (strchr("oe", *name)) f[i] = (float)(*name == 'o');
-        else if (*name == 'i') ((int64_t *)data)[i] = is_open("m", i);
-        else if (*name == 'b') ((uint8_t *)data)[i] = is_open("m", i);
-        else if (*name == 'n') ((uint8_t *)data)[i] = !is_open("m", i);
-        else f[i] = is_open(name, i);
+        if (strchr("wvs", *name))
+            f[i] = ot_random_normal(4, (uint64_t)*name, (uint64_t)i);
+        else if (strchr("oe", *name))
+            f[i] = (float)(*name == 'o');
+        else if (*name == 'i')
+            ((int64_t *)data)[i] = is_open("m", i);
+        else if (*name == 'b')
+            ((uint8_t *)data)[i] = is_open("m", i);
+        else if (*name == 'n')
+            ((uint8_t *)data)[i] = !is_open("m", i);
+        else
+            f[i] = is_open(name, i);
     }
     if (strchr("wv", *name) && n > 1) f[1] = 0; /* under a one, it is a value */
     return *type == OT_BOOL ? 1 : *type == OT_INT64 ? 8 : 4;
@@ -155,8 +240,10 @@ static struct bytes model(const struct net *net, bool fed) {
         int64_t data[MOST];
         int type;
         fill(name, 0, data, &type);
-        if (fed && !is_weight(name)) model_input(&m, name, type, rank_of(dim), dim);
-        else add_tensor(&m, name, dim);
+        if (fed && !is_weight(name))
+            model_input(&m, name, type, rank_of(dim), dim);
+        else
+            add_tensor(&m, name, dim);
     }
     model_ints(&m, "i0", 1, DIMS(0));
     model_ints(&m, "i5", 1, DIMS(5));
@@ -337,8 +424,7 @@ static void masks_can_be_left_aside(void **state) {
     find(s, "w", &info);
     assert_int_equal(info.structure, OT_STRUCTURE_NONE);
     assert_true(find(s, "m", &info) >= 0 && info.fixed == OT_FIXED_MASK);
-    for (int i = 0; i < STEPS; i++)
-        assert_true(fabs(step(s, net) - step(ordinary, net)) < 1e-5);
+    for (int i = 0; i < STEPS; i++) assert_true(fabs(step(s, net) - step(ordinary, net)) < 1e-5);
     ot_close(s);
     ot_close(ordinary);
     s = open_bytes(b, NULL);

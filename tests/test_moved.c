@@ -31,21 +31,33 @@ struct net {
 };
 
 static const struct net nets[] = {
-    {"gates", "Slice v0 i0 i4 i0 > a\nSlice v0 i4 i8 i0 > b\nConcat b v1 a > c ; axis=0\n"
-              "Transpose c > d ; perm=1,0\nMatMul x d > y",
-     1, {BATCH, WIDTH}, {{{8, 6}}, {{4, 6}}}},
+    {"gates",
+     "Slice v0 i0 i4 i0 > a\nSlice v0 i4 i8 i0 > b\nConcat b v1 a > c ; axis=0\n"
+     "Transpose c > d ; perm=1,0\nMatMul x d > y",
+     1,
+     {BATCH, WIDTH},
+     {{{8, 6}}, {{4, 6}}}},
     {"twice", "Concat v0 v0 > a ; axis=1\nMatMul x a > y", 1, {BATCH, WIDTH}, {{{6, 5}}}},
     {"part", "Split v0 > a b ; axis=0\nGemm x b > y ; transB=1", 1, {BATCH, WIDTH}, {{{10, 6}}}},
-    {"kernel", "Reshape v0 shape > a\nConv x a > y ; pads=1,1,1,1", 1,
-     {16, 2, 5, 5}, {{{4, 18}}}},
-    {"table", "Slice v0 i4 i8 i0 > a\nGemm x a > t ; transB=1\nTranspose v0 > b ; perm=1,0\n"
-              "MatMul t factor > u\nMatMul u b > y", 2, {BATCH, WIDTH}, {{{8, 6}}}},
-    {"lstm", "Slice v0 i0 i4 i0 > a\nSlice v0 i4 i8 i0 > b\nSlice v0 i8 i16 i0 > c\n"
-             "Concat a c b > d ; axis=0\nUnsqueeze d i0 > w\nUnsqueeze v1 i0 > r\n"
-             "LSTM x w r > t ; hidden_size=4\nReshape t flat > y",
-     2, {STEPS, BATCH, WIDTH}, {{{16, 6}}, {{16, 4}}}},
-    {"dense", "Transpose v0 > a ; perm=1,0\nSlice a i0 i4 i0 > b\nGemm x b > y ; transB=1", 0,
-     {BATCH, WIDTH}, {{{6, 5}}}},
+    {"kernel", "Reshape v0 shape > a\nConv x a > y ; pads=1,1,1,1", 1, {16, 2, 5, 5}, {{{4, 18}}}},
+    {"table",
+     "Slice v0 i4 i8 i0 > a\nGemm x a > t ; transB=1\nTranspose v0 > b ; perm=1,0\n"
+     "MatMul t factor > u\nMatMul u b > y",
+     2,
+     {BATCH, WIDTH},
+     {{{8, 6}}}},
+    {"lstm",
+     "Slice v0 i0 i4 i0 > a\nSlice v0 i4 i8 i0 > b\nSlice v0 i8 i16 i0 > c\n"
+     "Concat a c b > d ; axis=0\nUnsqueeze d i0 > w\nUnsqueeze v1 i0 > r\n"
+     "LSTM x w r > t ; hidden_size=4\nReshape t flat > y",
+     2,
+     {STEPS, BATCH, WIDTH},
+     {{{16, 6}}, {{16, 4}}}},
+    {"dense",
+     "Transpose v0 > a ; perm=1,0\nSlice a i0 i4 i0 > b\nGemm x b > y ; transB=1",
+     0,
+     {BATCH, WIDTH},
+     {{{6, 5}}}},
 };
 
 static void constants(struct test_model *m) {
@@ -68,7 +80,8 @@ static int weight(const struct net *net, int i, float *v) {
     for (int k = 0; k < 4 && d[k]; k++) n *= (int)d[k];
     for (int k = 0; k < n; k++)
         v[k] = strcmp(net->name, "dense") && ot_random_float(3, (uint64_t)i, (uint64_t)k) > 0.33f
-                   ? 0 : 0.5f * ot_random_normal(4, (uint64_t)i, (uint64_t)k);
+                   ? 0
+                   : 0.5f * ot_random_normal(4, (uint64_t)i, (uint64_t)k);
     return n;
 }
 
@@ -167,8 +180,8 @@ static void compare(const struct net *net, ot_session *a, ot_session *b) {
         for (int k = 0; k < n; k++) {
             const float want = v[k] != 0 ? gb[k] : 0;
             if (!(fabsf(ga[k] - want) <= 1e-5f * largest))
-                fail_msg("%s: gradient of %s[%d] is %g, not %g", net->name, name, k,
-                         (double)ga[k], (double)want);
+                fail_msg("%s: gradient of %s[%d] is %g, not %g", net->name, name, k, (double)ga[k],
+                         (double)want);
         }
     }
 }

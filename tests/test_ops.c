@@ -59,8 +59,7 @@ static bool run(struct trial *t, struct case_config config, struct results *out)
     bool declined;
     ot_error err = {0};
     memset(out, 0, sizeof *out);
-    if (ot_case_open(&r, &t->c, config, t->x, &declined, &err))
-        return check(t, false, err.message);
+    if (ot_case_open(&r, &t->c, config, t->x, &declined, &err)) return check(t, false, err.message);
     if (declined) return false;
     ot_case_forward(&r, t->x);
     for (int i = 0; i < t->c.n_out; i++) keep(t, &r, r.y[i], &out->y[i]);
@@ -123,9 +122,12 @@ static bool value_equal(const struct tensor *y, int64_t k, struct number v) {
         return f == v.f || (isnan(f) && isnan(v.f)) || fabs(f - v.f) <= 2e-6 + 2e-5 * fabs(v.f);
     }
     case OT_DOUBLE: return ((double *)y->data)[k] == v.f;
-    case OT_INT64: case OT_UINT64: return ((int64_t *)y->data)[k] == v.i;
-    case OT_INT32: case OT_UINT32: return ((int32_t *)y->data)[k] == (int32_t)v.i;
-    case OT_INT16: case OT_UINT16: return ((int16_t *)y->data)[k] == (int16_t)v.i;
+    case OT_INT64:
+    case OT_UINT64: return ((int64_t *)y->data)[k] == v.i;
+    case OT_INT32:
+    case OT_UINT32: return ((int32_t *)y->data)[k] == (int32_t)v.i;
+    case OT_INT16:
+    case OT_UINT16: return ((int16_t *)y->data)[k] == (int16_t)v.i;
     default: return ((int8_t *)y->data)[k] == (int8_t)v.i;
     }
 }
@@ -152,8 +154,7 @@ static bool check_values(struct trial *t, const char *name, int i, const struct 
 static bool check_outputs(struct trial *t, const struct results *r) {
     bool ok = true;
     for (int i = 0; i < t->c.n_out; i++)
-        if (!t->c.out[i].absent)
-            ok = check_values(t, "output", i, &r->y[i], &t->c.out[i]) && ok;
+        if (!t->c.out[i].absent) ok = check_values(t, "output", i, &r->y[i], &t->c.out[i]) && ok;
     return ok;
 }
 
@@ -351,8 +352,8 @@ static void draw_gradients(struct trial *t, const struct results *a) {
         int64_t n = ot_elements(&a->y[i]);
         float *dy = t->dy[i] = ot_arena_alloc(&t->c.arena, (size_t)n, sizeof *dy);
         for (int64_t k = 0; dy && k < n; k++)
-            dy[k] = t->c.stated ? 1
-                                : (float)(2 * ot_case_random(500 + (uint64_t)i, (uint64_t)k) - 1);
+            dy[k] =
+                t->c.stated ? 1 : (float)(2 * ot_case_random(500 + (uint64_t)i, (uint64_t)k) - 1);
     }
 }
 

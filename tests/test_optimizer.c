@@ -181,9 +181,12 @@ static void bad_options_are_named(void **state) {
         ot_optimizer_options options;
         const char *word;
     } cases[] = {
-        {{.lr = -1}, "lr"},           {{.lr = NAN}, "lr"},
-        {{.momentum = 2}, "momentum"}, {{.schedule = OT_SCHEDULE_LINEAR}, "total_steps"},
-        {{.nesterov = 1}, "nesterov"}, {{.schedule = OT_SCHEDULE_STEP}, "step_size"},
+        {{.lr = -1}, "lr"},
+        {{.lr = NAN}, "lr"},
+        {{.momentum = 2}, "momentum"},
+        {{.schedule = OT_SCHEDULE_LINEAR}, "total_steps"},
+        {{.nesterov = 1}, "nesterov"},
+        {{.schedule = OT_SCHEDULE_STEP}, "step_size"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ot_optimizer_options filled;

@@ -13,26 +13,26 @@
 enum { MOST = 12 };
 
 /* Parses words separated by blanks as the arguments of a command. */
-static int parse(struct settings *s, unsigned command, const char *line, struct failure *f)
-{
+static int parse(struct settings *s, unsigned command, const char *line, struct failure *f) {
     static char copy[1024];
     char *argv[MOST];
     int n = 0;
     *s = (struct settings){.command = command, .name = "train"};
     *f = (struct failure){0};
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-        argv[n++] = word;
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) argv[n++] = word;
     return ot_settings_parse(s, n, argv, f);
 }
 
-static void accepts_every_spelling(void **state)
-{
+static void accepts_every_spelling(void **state) {
     (void)state;
     struct settings s;
     struct failure f;
-    assert_int_equal(parse(&s, TRAIN, "m.onnx d/ --lr 0.5 --weight-decay=1e-4 max_steps=7 "
-                           "--nesterov --shuffle 0 scale=1/127.5 memory_limit=2G", &f), 0);
+    assert_int_equal(parse(&s, TRAIN,
+                           "m.onnx d/ --lr 0.5 --weight-decay=1e-4 max_steps=7 "
+                           "--nesterov --shuffle 0 scale=1/127.5 memory_limit=2G",
+                           &f),
+                     0);
     assert_string_equal(ot_text(&s, OPTION_model), "m.onnx");
     assert_string_equal(ot_text(&s, OPTION_data), "d/");
     assert_float_equal(ot_number(&s, OPTION_lr, 0), 0.5, 0);
@@ -47,8 +47,7 @@ static void accepts_every_spelling(void **state)
     ot_settings_free(&s);
 }
 
-static void refuses_what_is_wrong(void **state)
-{
+static void refuses_what_is_wrong(void **state) {
     static const struct {
         const char *line, *text;
     } cases[] = {{"lr=nan", "lr: 'nan' is not a number"},
@@ -75,15 +74,13 @@ static void refuses_what_is_wrong(void **state)
         struct settings s;
         struct failure f;
         assert_int_equal(parse(&s, TRAIN, cases[i].line, &f), EXIT_USAGE);
-        if (!strstr(f.text, cases[i].text))
-            fail_msg("%s: %s", cases[i].line, f.text);
+        if (!strstr(f.text, cases[i].text)) fail_msg("%s: %s", cases[i].line, f.text);
         ot_settings_free(&s);
     }
 }
 
 /* Writes text to a file of its own and parses "m d <file> <more>". */
-static int parse_yaml(struct settings *s, const char *text, const char *more, struct failure *f)
-{
+static int parse_yaml(struct settings *s, const char *text, const char *more, struct failure *f) {
     char path[] = "/tmp/test_options_XXXXXX.yaml", line[512];
     const int fd = mkstemps(path, 5);
     assert_true(fd >= 0);
@@ -95,13 +92,15 @@ static int parse_yaml(struct settings *s, const char *text, const char *more, st
     return code;
 }
 
-static void reads_yaml_by_type(void **state)
-{
+static void reads_yaml_by_type(void **state) {
     (void)state;
     struct settings s;
     struct failure f;
-    assert_int_equal(parse_yaml(&s, "# a comment\nlr: 1e-5\nepochs: '7'\nmean: [0.1, 0.2]\n"
-                                "freeze: null\nseed: 4\n", "seed=5", &f), 0);
+    assert_int_equal(parse_yaml(&s,
+                                "# a comment\nlr: 1e-5\nepochs: '7'\nmean: [0.1, 0.2]\n"
+                                "freeze: null\nseed: 4\n",
+                                "seed=5", &f),
+                     0);
     double mean[MAX_LIST];
     assert_float_equal(ot_number(&s, OPTION_lr, 0), 1e-5, 0);
     assert_int_equal(ot_integer(&s, OPTION_epochs, 0), 7);
@@ -114,8 +113,7 @@ static void reads_yaml_by_type(void **state)
     ot_settings_free(&s);
 }
 
-static void places_errors_in_yaml(void **state)
-{
+static void places_errors_in_yaml(void **state) {
     static const struct {
         const char *yaml, *text;
     } cases[] = {{"lr: 1\nepoch: 3\n", ".yaml:2:1: unknown key 'epoch'; did you mean 'epochs'?"},
@@ -131,22 +129,19 @@ static void places_errors_in_yaml(void **state)
         struct settings s;
         struct failure f;
         assert_int_equal(parse_yaml(&s, cases[i].yaml, "", &f), EXIT_USAGE);
-        if (!strstr(f.text, cases[i].text))
-            fail_msg("%s: %s", cases[i].yaml, f.text);
+        if (!strstr(f.text, cases[i].text)) fail_msg("%s: %s", cases[i].yaml, f.text);
         ot_settings_free(&s);
     }
 }
 
-static void escapes_messages(void **state)
-{
+static void escapes_messages(void **state) {
     (void)state;
     struct failure f;
     assert_int_equal(ot_refuse(&f, 4, "a\nb\x1b[31m\xff\xc3\xa9"), 4);
     assert_string_equal(f.text, "a\\x0ab\\x1b[31m\\xff\xc3\xa9");
 }
 
-static void knows_extents(void **state)
-{
+static void knows_extents(void **state) {
     (void)state;
     int64_t w, h;
     assert_true(ot_parse_extent("224", &w, &h) && w == 224 && h == 0);
@@ -156,8 +151,7 @@ static void knows_extents(void **state)
     assert_false(ot_parse_extent("99999", &w, &h));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_every_spelling), cmocka_unit_test(refuses_what_is_wrong),
         cmocka_unit_test(reads_yaml_by_type),     cmocka_unit_test(places_errors_in_yaml),

@@ -130,8 +130,8 @@ static void train_like_pytorch(const char *model, int rank, const int64_t *dim, 
 static void every_way(const char *model, int rank, const int64_t *dim, float lr) {
     for (int i = 0; ot_isa_name(i); i++)
         for (int sparse = OT_SPARSE_AUTO; sparse <= OT_SPARSE_LIVE; sparse++) {
-            ot_options options = {.threads = 2, .isa = ot_isa_name(i),
-                                  .sparse = (ot_sparse_mode)sparse};
+            ot_options options = {
+                .threads = 2, .isa = ot_isa_name(i), .sparse = (ot_sparse_mode)sparse};
             print_message("%s, %s, sparse mode %d\n", model, options.isa, sparse);
             train_like_pytorch(model, rank, dim, lr, &options);
         }

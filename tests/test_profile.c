@@ -226,10 +226,8 @@ static void a_plan_knows_its_target(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clocks_tell_parts_apart),
-        cmocka_unit_test(clocks_that_are_off_stand),
-        cmocka_unit_test(a_profile_changes_no_bit),
-        cmocka_unit_test(joint_passes_are_told_apart),
+        cmocka_unit_test(clocks_tell_parts_apart),  cmocka_unit_test(clocks_that_are_off_stand),
+        cmocka_unit_test(a_profile_changes_no_bit), cmocka_unit_test(joint_passes_are_told_apart),
         cmocka_unit_test(a_plan_knows_its_target),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

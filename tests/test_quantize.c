@@ -14,8 +14,8 @@
 
 enum { N = 5, IN = 3, HIDDEN = 4, OUT = 2 };
 
-static const float first[HIDDEN * IN] = {0.5f,  -0.25f, 1,     0.75f, -1, 0.125f,
-                                         -0.5f, 0.25f,  -0.75f, 1,    0.5f, -0.125f};
+static const float first[HIDDEN * IN] = {0.5f,  -0.25f, 1,      0.75f, -1,   0.125f,
+                                         -0.5f, 0.25f,  -0.75f, 1,     0.5f, -0.125f};
 /* Two slots are absent; 8 and -9 are beyond the range of 8 bits at a scale of 1/16. */
 static const float second[OUT * HIDDEN] = {0.52f, 0, 8, -0.31f, 0, 0.77f, -9, 0.4f};
 
@@ -47,8 +47,11 @@ static ot_session *open_form(enum form form, const float *w2, ot_status expected
         if (form == BROKEN) model_node(&m, "Abs", "aq", "ai", "");
         model_node(&m, "DequantizeLinear", form >= BETWEEN ? "ai fine" : "aq fine", "ad", "");
     }
-    model_node(&m, "Gemm", form >= ACTIVATION ? "ad w2" : form == WEIGHT ? "a w" : "a w2", "y",
-               "transB=1");
+    model_node(&m, "Gemm",
+               form >= ACTIVATION ? "ad w2"
+               : form == WEIGHT   ? "a w"
+                                  : "a w2",
+               "y", "transB=1");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(N, OUT));
     const ot_options options = {.threads = 2};
     ot_session *s = NULL;

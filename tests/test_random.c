@@ -97,8 +97,8 @@ static void conv(struct maker *k, const struct made *a) {
     weight(k, 4, DIMS(c, a->c / group, size, size), scale, draw(k, 4) > 0, w);
     weight(k, 1, DIMS(c), 0.2, false, b);
     snprintf(in, sizeof in, "%s %s %s", a->name, w, b);
-    struct made *y = add(k, c, (a->h + 2 * pad - size) / stride + 1,
-                         (a->w + 2 * pad - size) / stride + 1);
+    struct made *y =
+        add(k, c, (a->h + 2 * pad - size) / stride + 1, (a->w + 2 * pad - size) / stride + 1);
     node(k, "Conv", in, y->name, "strides=%d,%d pads=%d,%d,%d,%d group=%d", stride, stride, pad,
          pad, pad, pad, group);
 }

@@ -47,12 +47,49 @@ static void json_reads_what_the_standard_allows(void **state) {
 static void json_refuses_what_it_does_not(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}",
-        "{\"a\":1,}", "{a:1}", "{1:2}", "01", "1.", ".5", "-", "+1", "1e", "0x1", "NaN", "Infinity",
-        "tru", "'a'",
-        "\"a", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
-        "\"\\u0000\"", "\"\n\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "1 1", "[1]]",
-        "[}", "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}", "[1]x", "/**/1",
+        "",
+        " ",
+        "{",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{1:2}",
+        "01",
+        "1.",
+        ".5",
+        "-",
+        "+1",
+        "1e",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "tru",
+        "'a'",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\u0000\"",
+        "\"\n\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "1 1",
+        "[1]]",
+        "[}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\"\\u0061\":2}",
+        "[1]x",
+        "/**/1",
     };
     struct arena a;
     struct json_tree t;
@@ -74,8 +111,12 @@ static void json_numbers(void **state) {
     static const struct {
         const char *text;
         bool ok;
-    } cases[] = {{"0", true},   {"18446744073709551615", true}, {"18446744073709551616", false},
-                 {"-1", false}, {"1.0", false},                 {"1e2", false}};
+    } cases[] = {{"0", true},
+                 {"18446744073709551615", true},
+                 {"18446744073709551616", false},
+                 {"-1", false},
+                 {"1.0", false},
+                 {"1e2", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint64_t n = 7;
         struct json v = {.kind = OT_JSON_NUMBER, .text = cases[i].text};
@@ -227,7 +268,11 @@ static ot_status view_header(const char *header, size_t data) {
 static void C03_lies_in_the_header_are_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "[]", "1", "{\"a\":1}", "{\"a\":{}}", "{\"__metadata__\":[]}",
+        "[]",
+        "1",
+        "{\"a\":1}",
+        "{\"a\":{}}",
+        "{\"__metadata__\":[]}",
         "{\"__metadata__\":{\"a\":1}}",
         /* beyond the file, holes, overlaps, wrong size, overflow, unaligned */
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
@@ -270,10 +315,10 @@ static void C03_lies_in_the_header_are_refused(void **state) {
 static void unusable_arguments_are_refused(void **state) {
     (void)state;
     static const struct safetensor bad[] = {
-        {"", OT_FLOAT, 0, {0}, w},        {NULL, OT_FLOAT, 0, {0}, w},
-        {"\xff", OT_FLOAT, 0, {0}, w},    {"__metadata__", OT_FLOAT, 0, {0}, w},
-        {"s", OT_STRING, 0, {0}, w},      {"r", OT_FLOAT, 17, {0}, w},
-        {"d", OT_FLOAT, 1, {-1}, w},      {"o", OT_FLOAT, 2, {INT64_MAX, 8}, w},
+        {"", OT_FLOAT, 0, {0}, w},     {NULL, OT_FLOAT, 0, {0}, w},
+        {"\xff", OT_FLOAT, 0, {0}, w}, {"__metadata__", OT_FLOAT, 0, {0}, w},
+        {"s", OT_STRING, 0, {0}, w},   {"r", OT_FLOAT, 17, {0}, w},
+        {"d", OT_FLOAT, 1, {-1}, w},   {"o", OT_FLOAT, 2, {INT64_MAX, 8}, w},
     };
     static const ot_note bad_notes[] = {{"crc32", "0"}, {"a", "\xff"}, {"a", NULL}};
     ot_allocator a = ot_allocator_or_default(NULL);

@@ -96,8 +96,8 @@ static void test_batches(void **state) {
     for (int n = 1; n <= 35; n++) {
         struct sparse_case conv = {"conv", n, 3, 6, 7, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.5};
         struct sparse_case rows = conv, linear_rows;
-        struct sparse_case linear = {"linear", n, 9, 1, 1, 7, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32,
-                                     0.5};
+        struct sparse_case linear = {"linear", n, 9, 1, 1, 7, 1, 1,  1,  1,
+                                     1,        1, 0, 0, 0, 0, 1, 32, 0.5};
         linear_rows = linear;
         rows.lanes = linear_rows.lanes = 1;
         for (int i = 0; ot_kernels_at(i); i++) {
@@ -130,14 +130,23 @@ static void test_random(void **state) {
         int groups = pick(t, 0, 0, 3) ? 1 : pick(t, 1, 2, 4);
         char name[32];
         snprintf(name, sizeof name, "random %d", t);
-        struct sparse_case c = {
-            .name = name, .n = pick(t, 2, 1, 40), .c = groups * pick(t, 3, 1, 12),
-            .m = groups * pick(t, 4, 1, 12), .kh = pick(t, 5, 1, 5), .kw = pick(t, 6, 1, 5),
-            .stride_h = pick(t, 7, 1, 3), .stride_w = pick(t, 8, 1, 3),
-            .dilation_h = pick(t, 9, 1, 2), .dilation_w = pick(t, 10, 1, 3),
-            .top = pick(t, 11, 0, 3), .left = pick(t, 12, 0, 3), .bottom = pick(t, 13, 0, 3),
-            .right = pick(t, 14, 0, 3), .groups = groups,
-            .lanes = t % 3 ? 1 : 16 * pick(t, 15, 1, 2), .density = densities[pick(t, 16, 0, 4)]};
+        struct sparse_case c = {.name = name,
+                                .n = pick(t, 2, 1, 40),
+                                .c = groups * pick(t, 3, 1, 12),
+                                .m = groups * pick(t, 4, 1, 12),
+                                .kh = pick(t, 5, 1, 5),
+                                .kw = pick(t, 6, 1, 5),
+                                .stride_h = pick(t, 7, 1, 3),
+                                .stride_w = pick(t, 8, 1, 3),
+                                .dilation_h = pick(t, 9, 1, 2),
+                                .dilation_w = pick(t, 10, 1, 3),
+                                .top = pick(t, 11, 0, 3),
+                                .left = pick(t, 12, 0, 3),
+                                .bottom = pick(t, 13, 0, 3),
+                                .right = pick(t, 14, 0, 3),
+                                .groups = groups,
+                                .lanes = t % 3 ? 1 : 16 * pick(t, 15, 1, 2),
+                                .density = densities[pick(t, 16, 0, 4)]};
         c.h = (c.kh - 1) * c.dilation_h + pick(t, 17, 1, 9);
         c.w = (c.kw - 1) * c.dilation_w + pick(t, 18, 1, 18);
         for (int i = 0; ot_kernels_at(i); i++) check_case(&c, ot_kernels_at(i), pool, t % 2);
@@ -151,12 +160,12 @@ static void test_widths(void **state) {
     struct pool *pool = new_pool(1);
     for (int w = 1; w <= 40; w++) {
         const int stride = 1 + w % 2;
-        struct sparse_case same = {"width", 2, 3, 5, w, 4, 3, 3, 1, stride, 1, 1, 1, 1, 1, 1, 1, 1,
-                                   0.5};
-        struct sparse_case pointwise = {"width, 1x1", 3, 9, 3, w, 7, 1, 1, stride, stride, 1, 1, 0,
-                                        0, 0, 0, 1, 1, 0.4};
-        struct sparse_case wide = {"width, 3x5", 1, 2, 4, w, 3, 3, 5, stride, 1, 2, 2, 2, 4, 1, 5,
-                                   1, 1, 0.4};
+        struct sparse_case same = {"width", 2, 3, 5, w, 4, 3, 3, 1,  stride,
+                                   1,       1, 1, 1, 1, 1, 1, 1, 0.5};
+        struct sparse_case pointwise = {
+            "width, 1x1", 3, 9, 3, w, 7, 1, 1, stride, stride, 1, 1, 0, 0, 0, 0, 1, 1, 0.4};
+        struct sparse_case wide = {
+            "width, 3x5", 1, 2, 4, w, 3, 3, 5, stride, 1, 2, 2, 2, 4, 1, 5, 1, 1, 0.4};
         for (int i = 0; ot_kernels_at(i); i++) {
             check_case(&same, ot_kernels_at(i), pool, w % 2);
             check_case(&pointwise, ot_kernels_at(i), pool, w % 2);
@@ -213,8 +222,7 @@ static void test_joint(void **state) {
                                two.dbias, two.scratch);
             if (large[i].n % large[i].lanes == 0)
                 assert_memory_equal(one.dx, two.dx, one.x_size * sizeof(float));
-            assert_memory_equal(one.dvalue, two.dvalue,
-                                (size_t)one.pattern->nnz * sizeof(float));
+            assert_memory_equal(one.dvalue, two.dvalue, (size_t)one.pattern->nnz * sizeof(float));
             assert_memory_equal(one.dbias, two.dbias, (size_t)one.c.m * sizeof(float));
             sparse_layer_free(&one);
             sparse_layer_free(&two);
@@ -350,17 +358,17 @@ static void test_small_stack(void **state) {
 /* What does not fit is refused, with a message that names the node. */
 static void test_refused(void **state) {
     (void)state;
-    static const struct sparse_case small = {"conv", 2, 2, 4, 4, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                             16, 0.5};
+    static const struct sparse_case small = {"conv", 2, 2, 4, 4, 2, 3, 3,  1,  1,
+                                             1,      1, 1, 1, 1, 1, 1, 16, 0.5};
     struct sparse_layer l;
     struct pool *pool = new_pool(1);
     sparse_layer_make(&l, &small, ot_kernels_at(0), pool, true, true);
     struct {
         int64_t h, c;
         int dilation, stride, lanes;
-    } bad[] = {{1 << 30, 2, 1, 1, 16}, {4, 2, 1 << 29, 1, 16}, {4, 2, 1, 0, 16}, {4, 2, 1, 1, 8},
-               {4, 3, 1, 1, 16}, {-1, 2, 1, 1, 16}, {1 << 30, 2, 1, 1, 0}, {4, 2, 1 << 29, 1, 0},
-               {4, 2, 1, 0, 0}};
+    } bad[] = {{1 << 30, 2, 1, 1, 16}, {4, 2, 1 << 29, 1, 16}, {4, 2, 1, 0, 16},
+               {4, 2, 1, 1, 8},        {4, 3, 1, 1, 16},       {-1, 2, 1, 1, 16},
+               {1 << 30, 2, 1, 1, 0},  {4, 2, 1 << 29, 1, 0},  {4, 2, 1, 0, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct conv_shape s = l.shape;
         s.h = bad[i].h;
@@ -371,7 +379,8 @@ static void test_refused(void **state) {
         size_t forward, backward;
         ot_error err = {OT_OK, ""};
         assert_int_not_equal(ot_sparse_prepare(&l.n, l.pattern, &s, bad[i].lanes, 3, &product,
-                                               &forward, &backward, &err), OT_OK);
+                                               &forward, &backward, &err),
+                             OT_OK);
         assert_non_null(strstr(err.message, "'conv'"));
     }
     sparse_layer_free(&l);

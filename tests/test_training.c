@@ -90,13 +90,13 @@ static void train_like_reference(void **state) {
     const uint64_t mask = masks(s);
     for (int k = 0; k < STEPS; k++) {
         ot_result r;
-        const ot_tensor in = {.type = OT_FLOAT, .rank = 2, .dim = {SAMPLES, IN},
-                              .data = x + k * SAMPLES * IN * 4};
-        ot_tensor target = {.type = OT_FLOAT, .rank = 2, .dim = {SAMPLES, OUT},
-                            .data = t + k * SAMPLES * OUT * 4};
+        const ot_tensor in = {
+            .type = OT_FLOAT, .rank = 2, .dim = {SAMPLES, IN}, .data = x + k * SAMPLES * IN * 4};
+        ot_tensor target = {
+            .type = OT_FLOAT, .rank = 2, .dim = {SAMPLES, OUT}, .data = t + k * SAMPLES * OUT * 4};
         if (classes)
-            target = (ot_tensor){.type = OT_INT64, .rank = 1, .dim = {SAMPLES},
-                                 .data = y + k * SAMPLES * 8};
+            target = (ot_tensor){
+                .type = OT_INT64, .rank = 1, .dim = {SAMPLES}, .data = y + k * SAMPLES * 8};
         check(ot_train_step(s, &in, 1, &target, &r, &err), &err);
         check(ot_optimizer_step(s, &err), &err);
         if (!(fabs(r.loss - expected[k]) <= 2e-5 * expected[k]))
@@ -282,9 +282,7 @@ static Onnx__TensorProto *tensor_of(Onnx__ModelProto *m, const char *name) {
 static void no_key(Onnx__ModelProto *m) { rename_to(&binding(m, 0)->key, "nothing"); }
 static void no_value(Onnx__ModelProto *m) { rename_to(&binding(m, 0)->value, "nothing"); }
 static void key_is_input(Onnx__ModelProto *m) { rename_to(&binding(m, 0)->key, "x"); }
-static void key_twice(Onnx__ModelProto *m) {
-    rename_to(&binding(m, 0)->key, binding(m, 1)->key);
-}
+static void key_twice(Onnx__ModelProto *m) { rename_to(&binding(m, 0)->key, binding(m, 1)->key); }
 static void crossed(Onnx__ModelProto *m) {
     char *value = binding(m, 1)->value;
     binding(m, 1)->value = binding(m, 3)->value;
@@ -348,9 +346,8 @@ static void gradient_of_more(Onnx__ModelProto *m) {
     free(node_of(m, "Gradient")->input[node_of(m, "Gradient")->n_input]);
 }
 static void summed_loss(Onnx__ModelProto *m) {
-    Onnx__AttributeProto *a =
-        add_attribute(node_of(m, "SoftmaxCrossEntropyLoss"), "reduction",
-                      ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+    Onnx__AttributeProto *a = add_attribute(node_of(m, "SoftmaxCrossEntropyLoss"), "reduction",
+                                            ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
     a->has_s = 1;
     a->s.data = (uint8_t *)text("sum");
     a->s.len = 3;

@@ -61,10 +61,10 @@ static void print_weight(const ot_parameter_info *p) {
     ot_make_safe(name, sizeof name, p->name);
     shape_text(shape, sizeof shape, p->rank, p->dim);
     zeros_text(zeros, sizeof zeros, p);
-    printf("%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s%s\n", name, p->op, shape,
-           p->elements, p->nonzeros, 100 * density(p), p->has_pattern ? "sparse" : "dense", zeros,
-           p->is_trainable ? "" : ", fixed: ",
-           p->is_trainable ? "" : ot_fixed_reason_name(p->fixed));
+    printf(
+        "%-36s %-18s %-18s %10" PRId64 " %10" PRId64 " %7.2f%%  %s%s%s%s\n", name, p->op, shape,
+        p->elements, p->nonzeros, 100 * density(p), p->has_pattern ? "sparse" : "dense", zeros,
+        p->is_trainable ? "" : ", fixed: ", p->is_trainable ? "" : ot_fixed_reason_name(p->fixed));
 }
 
 static int print_text(const struct model *m, const struct settings *s, struct failure *f) {

@@ -51,8 +51,8 @@ static void print_operator(const ot_operator_info *o, bool markdown) {
     printf(markdown ? "| %s | %d | %s | %s | %s | %s | %s%s%s |\n"
                     : "%-26s %4d %-10s %-8s %-6s %-6s %s%s%s\n",
            o->name, o->opset, o->is_folded ? "at planning" : "yes", yes(o->has_gradient),
-           yes(o->takes_sparse), yes(o->runs_in_lanes), o->limits,
-           *o->domain ? "; domain " : "", o->domain);
+           yes(o->takes_sparse), yes(o->runs_in_lanes), o->limits, *o->domain ? "; domain " : "",
+           o->domain);
 }
 
 int ot_print_operators(bool markdown, struct failure *f) {

@@ -166,21 +166,15 @@ static bool take_value(const struct option *o, const char *text, struct setting 
     double list[MAX_LIST];
     int n;
     switch (o->type) {
-    case TYPE_TEXT:
-        return *text != '\0';
-    case TYPE_LIST:
-        return parse_list(text, list, &n);
+    case TYPE_TEXT: return *text != '\0';
+    case TYPE_LIST: return parse_list(text, list, &n);
     case TYPE_NUMBER:
         return parse_number(text, '\0', &item->number) && item->number >= o->least &&
                item->number <= o->most;
-    case TYPE_CHOICE:
-        return parse_choice(o->choices, text, &item->integer);
-    case TYPE_FLAG:
-        return parse_flag(text, &item->integer);
-    case TYPE_SIZE:
-        return parse_size(text, &item->integer) && item->integer >= 1;
-    case TYPE_INTEGER:
-        break;
+    case TYPE_CHOICE: return parse_choice(o->choices, text, &item->integer);
+    case TYPE_FLAG: return parse_flag(text, &item->integer);
+    case TYPE_SIZE: return parse_size(text, &item->integer) && item->integer >= 1;
+    case TYPE_INTEGER: break;
     }
     return parse_integer(text, &item->integer) && (double)item->integer >= o->least &&
            (double)item->integer <= o->most;

@@ -203,8 +203,7 @@ static int predict(struct model *m, const struct data_source *d, const struct se
         if (ot_get_output(m->session, k, &v, &err)) code = ot_refuse_status(f, EXIT_MODEL, &err);
         a->name[k] = code ? NULL : v.name;
     }
-    if (!code)
-        code = ot_feed_make(feed, s, d, m->input, m->n_inputs, f);
+    if (!code) code = ot_feed_make(feed, s, d, m->input, m->n_inputs, f);
     if (!code) {
         a->n = m->n_outputs;
         a->room = d->count;

@@ -20,8 +20,8 @@ struct export_job {
     char *piece;
     struct placed *placed, **last_placed; /* see data.c */
     uint64_t data_bytes;
-    char *location; /* name of the data file */
-    bool form_changed;       /* a node trains that did not, or the other way round */
+    char *location;    /* name of the data file */
+    bool form_changed; /* a node trains that did not, or the other way round */
     ot_error *err;
 };
 

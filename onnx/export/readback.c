@@ -140,16 +140,11 @@ static ot_status compare_floats(struct comparison *c, int64_t first, int64_t n,
 
 static float float_of(ot_type type, const void *data, int64_t i) {
     switch (type) {
-    case OT_UINT8:
-        return ((const uint8_t *)data)[i];
-    case OT_INT8:
-        return ((const int8_t *)data)[i];
-    case OT_UINT16:
-        return ((const uint16_t *)data)[i];
-    case OT_INT16:
-        return ((const int16_t *)data)[i];
-    default:
-        return (float)((const int32_t *)data)[i];
+    case OT_UINT8: return ((const uint8_t *)data)[i];
+    case OT_INT8: return ((const int8_t *)data)[i];
+    case OT_UINT16: return ((const uint16_t *)data)[i];
+    case OT_INT16: return ((const int16_t *)data)[i];
+    default: return (float)((const int32_t *)data)[i];
     }
 }
 

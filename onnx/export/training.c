@@ -69,8 +69,7 @@ static bool is_sparse(const struct export_job *job, const struct value *v) {
            (sparse == OT_EXPORT_SPARSE_INITIALIZER || v->spelling != OT_SPELL_DENSE);
 }
 
-static ot_status put_integer(struct export_job *job, const struct tensor *t,
-                             Onnx__TensorProto *p) {
+static ot_status put_integer(struct export_job *job, const struct tensor *t, Onnx__TensorProto *p) {
     void *data;
     OT_TRY(ot_export_alloc(job, 1, sizeof(int64_t), &data));
     memcpy(data, t->data, sizeof(int64_t));
@@ -196,8 +195,7 @@ static ot_status put_graph(struct export_job *job, Onnx__GraphProto *graph) {
 
 static bool is_float_initializer(const Onnx__GraphProto *g, const char *name) {
     for (size_t i = 0; i < g->n_initializer; i++)
-        if (!strcmp(g->initializer[i]->name, name))
-            return g->initializer[i]->data_type == OT_FLOAT;
+        if (!strcmp(g->initializer[i]->name, name)) return g->initializer[i]->data_type == OT_FLOAT;
     for (size_t i = 0; i < g->n_sparse_initializer; i++)
         if (!strcmp(g->sparse_initializer[i]->values->name, name))
             return g->sparse_initializer[i]->values->data_type == OT_FLOAT;
@@ -227,8 +225,7 @@ static ot_status import_domain(struct export_job *job) {
     Onnx__ModelProto *m = job->model;
     void *list, *memory;
     for (size_t i = 0; i < m->n_opset_import; i++)
-        if (m->opset_import[i]->domain && !strcmp(m->opset_import[i]->domain, DOMAIN))
-            return OT_OK;
+        if (m->opset_import[i]->domain && !strcmp(m->opset_import[i]->domain, DOMAIN)) return OT_OK;
     OT_TRY(ot_export_alloc(job, m->n_opset_import + 1, sizeof *m->opset_import, &list));
     OT_TRY(ot_export_alloc(job, 1, sizeof **m->opset_import, &memory));
     if (m->n_opset_import)

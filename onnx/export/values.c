@@ -82,12 +82,9 @@ static ot_status find_values(struct values *all) {
 static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
     const struct tensor *t = present(job, v);
     switch (job->request->options.sparse) {
-    case OT_EXPORT_SPARSE_INITIALIZER:
-        return t->pattern || is_sparse;
-    case OT_EXPORT_SPARSE_DENSE:
-        return false;
-    case OT_EXPORT_SPARSE_AS_IS:
-        break;
+    case OT_EXPORT_SPARSE_INITIALIZER: return t->pattern || is_sparse;
+    case OT_EXPORT_SPARSE_DENSE: return false;
+    case OT_EXPORT_SPARSE_AS_IS: break;
     }
     /* a fresh weight in the place of a sparse one has no zeros to leave out */
     return is_sparse && (t->pattern || ot_same_shape(t, job->g->value[v].constant));

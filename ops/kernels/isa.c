@@ -36,9 +36,8 @@
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)
 #define ONE_LINE_7(F) ONE_LINE_3(F) F(1, 4) F(1, 5) F(1, 6) F(1, 7)
-#define ONE_LINE_16(F)                                                                      \
-    ONE_LINE_7(F) F(1, 8) F(1, 9) F(1, 10) F(1, 11) F(1, 12) F(1, 13) F(1, 14) F(1, 15)     \
-    F(1, 16)
+#define ONE_LINE_16(F)                                                                             \
+    ONE_LINE_7(F) F(1, 8) F(1, 9) F(1, 10) F(1, 11) F(1, 12) F(1, 13) F(1, 14) F(1, 15) F(1, 16)
 #define TWO_LINES_1(F) F(2, 1)
 #define TWO_LINES_3(F) TWO_LINES_1(F) F(2, 2) F(2, 3)
 #define TWO_LINES_8(F) TWO_LINES_3(F) F(2, 4) F(2, 5) F(2, 6) F(2, 7) F(2, 8)
@@ -51,20 +50,22 @@
 #define TILES(F) ONE_LINE_3(F) TWO_LINES_1(F)
 #endif
 
-#define BODY(h, w)                                                                          \
-    static void spmm_##h##x##w(const struct spmm *a) {                                      \
-        if (ABREAST_ROWS((h) * (w) * UNIT_VECS) > 1) spmm_narrow(a, h, w);                  \
-        else spmm_tile(a, h, w);                                                            \
-    }                                                                                       \
+#define BODY(h, w)                                                                                 \
+    static void spmm_##h##x##w(const struct spmm *a) {                                             \
+        if (ABREAST_ROWS(UNIT_VECS * (h) * (w)) > 1)                                               \
+            spmm_narrow(a, h, w);                                                                  \
+        else                                                                                       \
+            spmm_tile(a, h, w);                                                                    \
+    }                                                                                              \
     static void sddmm_##h##x##w(const struct sddmm *a) { sddmm_tile(a, h, w); }
 TILES(BODY)
 
 #define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define STRING_(s) #s
-#define STRING(s) STRING_(s)
-#define SPMM(h, w) [h - 1][w - 1] = spmm_##h##x##w,
-#define SDDMM(h, w) [h - 1][w - 1] = sddmm_##h##x##w,
+#define PASTE(a, b)  PASTE_(a, b)
+#define STRING_(s)   #s
+#define STRING(s)    STRING_(s)
+#define SPMM(h, w)   [h - 1][w - 1] = spmm_##h##x##w,
+#define SDDMM(h, w)  [h - 1][w - 1] = sddmm_##h##x##w,
 
 extern const struct kernels PASTE(ot_kernels_, OT_ISA);
 const struct kernels PASTE(ot_kernels_, OT_ISA) = {

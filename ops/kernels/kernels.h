@@ -68,9 +68,9 @@ struct spmm {
     size_t in_line;
     const float *bias; /* NULL: zero */
     float *part, *out;
-    size_t part_pitch; /* of rows, in floats */
-    struct place place; /* in out */
-    bool past_cache;    /* out is too large to be found there again; then it is aligned */
+    size_t part_pitch;   /* of rows, in floats */
+    struct place place;  /* in out */
+    bool past_cache;     /* out is too large to be found there again; then it is aligned */
     struct ahead *ahead; /* NULL: nothing */
 };
 
@@ -166,7 +166,7 @@ struct depthwise {
     float *y;
     size_t y_line, y_step;
     bool past_cache; /* y is too large to be found there again; then it is aligned */
-    float *sum; /* (taps + 1) x OT_UNIT */
+    float *sum;      /* (taps + 1) x OT_UNIT */
 };
 
 /* Pieces of a tensor: out = g factor, sum += g x, over the units of a piece and, with `one` factor
@@ -226,7 +226,7 @@ enum follow { OT_FOLLOW_NOTHING, OT_FOLLOW_RELU, OT_FOLLOW_SWISH, OT_FOLLOW_HARD
  * element i of channel i % OT_UNIT, that has x0, gain and so on there. */
 struct norm {
     const struct norm_unit *unit; /* NULL: one channel */
-    const float *x, *z; /* z NULL: zero */
+    const float *x, *z;           /* z NULL: zero */
     float x0, gain, shift;
     enum follow follow;
     float alpha; /* of Swish */

@@ -99,13 +99,13 @@ static __attribute__((noinline)) void fetch_lines(struct fetch *p) {
 
 /* Per group of four: (a0 + a2, b0 + b2, a1 + a3, b1 + b3), then the quarters of two such. */
 #if defined(OT_ISA_avx512)
-#define INTERLEAVE_LOW(a, b) \
+#define INTERLEAVE_LOW(a, b)                                                                       \
     __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define INTERLEAVE_HIGH(a, b) \
+#define INTERLEAVE_HIGH(a, b)                                                                      \
     __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define PAIRS_LOW(a, b) \
+#define PAIRS_LOW(a, b)                                                                            \
     __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define PAIRS_HIGH(a, b) \
+#define PAIRS_HIGH(a, b)                                                                           \
     __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 typedef float vec8 __attribute__((vector_size(32)));
 INLINE vec4 fold(vec v) {
@@ -114,18 +114,18 @@ INLINE vec4 fold(vec v) {
     return __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
 }
 #elif defined(OT_ISA_avx2)
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define INTERLEAVE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define PAIRS_LOW(a, b) __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define PAIRS_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define PAIRS_LOW(a, b)       __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define PAIRS_HIGH(a, b)      __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
 INLINE vec4 fold(vec v) {
     return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
 }
 #else
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define INTERLEAVE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#define PAIRS_LOW(a, b) __builtin_shufflevector(a, b, 0, 1, 4, 5)
-#define PAIRS_HIGH(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+#define PAIRS_LOW(a, b)       __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define PAIRS_HIGH(a, b)      __builtin_shufflevector(a, b, 2, 3, 6, 7)
 INLINE vec4 fold(vec v) { return v; }
 #endif
 

@@ -23,8 +23,10 @@ static int64_t find(const struct channel_move *m, int64_t c) {
     int64_t from = 0, to = m->kept;
     while (from < to) {
         const int64_t middle = from + (to - from) / 2;
-        if (m->channel[middle] < c) from = middle + 1;
-        else to = middle;
+        if (m->channel[middle] < c)
+            from = middle + 1;
+        else
+            to = middle;
     }
     return from;
 }
@@ -46,8 +48,10 @@ static void move_vector(const struct job *job, const float *in, float *out, int6
         return;
     }
     const size_t bytes = (size_t)(to - from) * sizeof *out;
-    if (job->fill) memcpy(out + from, job->fill + from, bytes);
-    else memset(out + from, 0, bytes);
+    if (job->fill)
+        memcpy(out + from, job->fill + from, bytes);
+    else
+        memset(out + from, 0, bytes);
     for (int64_t i = find(m, from); i < m->kept && m->channel[i] < to; i++)
         out[m->channel[i]] = in[i];
 }
@@ -60,8 +64,10 @@ static void move_planes(const struct job *job, const float *in, float *out, int6
         const int64_t s = source(job, c, &at);
         const float fill = s < 0 && job->fill ? job->fill[c] : 0;
         float *plane = out + c * pixels;
-        if (s >= 0) memcpy(plane, in + s * pixels, (size_t)pixels * sizeof *plane);
-        else for (int64_t i = 0; i < pixels; i++) plane[i] = fill;
+        if (s >= 0)
+            memcpy(plane, in + s * pixels, (size_t)pixels * sizeof *plane);
+        else
+            for (int64_t i = 0; i < pixels; i++) plane[i] = fill;
     }
 }
 
@@ -89,8 +95,10 @@ static void move_sample(const struct job *job, int64_t sample, int64_t from, int
     const struct channel_move *m = job->m;
     const float *in = job->in + sample * job->in_channels * m->pixels;
     float *out = job->out + sample * job->out_channels * m->pixels;
-    if (m->pixels == 1) move_vector(job, in, out, from, to);
-    else if (m->lanes == 1) move_planes(job, in, out, from, to);
+    if (m->pixels == 1)
+        move_vector(job, in, out, from, to);
+    else if (m->lanes == 1)
+        move_planes(job, in, out, from, to);
     else
         for (int64_t b = from / m->lanes; b < to / m->lanes; b++) move_block(job, in, out, b);
 }

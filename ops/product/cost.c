@@ -150,8 +150,7 @@ double ot_dense_flops(const struct conv_shape *s) {
 
 struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s) {
     const double pass = 1e-6 * ot_dense_flops(s) / rates_of(k)->dense[kind_of(s)];
-    const double moved =
-        1e-6 * (activations(s, (double)s->n) + 4 * weights(s)) / dense_bytes;
+    const double moved = 1e-6 * (activations(s, (double)s->n) + 4 * weights(s)) / dense_bytes;
     const double most = pass > moved ? pass : moved, back = pass / dense_back_rate;
     const double gradient = back > moved ? back : moved;
     return (struct cost){most, gradient, gradient};
@@ -198,8 +197,8 @@ static double total(const struct op_node *n, const struct conv_shape *s, struct 
     const double gradient = ot_training_wants(n, 0) ? 1 : 0;
     const bool leaves = n->x[0]->lanes && n->x[0]->lane_rank == 1 && dense;
     const int times = turns(n->x[0], to);
-    const double floats = (double)s->n *
-                          (double)(ot_conv_inputs(s) + (leaves ? ot_conv_outputs(s) : 0));
+    const double floats =
+        (double)s->n * (double)(ot_conv_inputs(s) + (leaves ? ot_conv_outputs(s) : 0));
     return c.forward + gradient * c.data + (ot_training_wants(n, 1) ? c.weight : 0) +
            (1 + gradient) * times * ot_cost_turn(floats);
 }
@@ -236,6 +235,6 @@ void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dens
 
 void ot_cost_note(struct op_node *n, struct cost c) {
     n->predicted[0] = c.forward;
-    n->predicted[1] = (ot_training_wants(n, 0) ? c.data : 0) +
-                      (ot_training_wants(n, 1) ? c.weight : 0);
+    n->predicted[1] =
+        (ot_training_wants(n, 0) ? c.data : 0) + (ot_training_wants(n, 1) ? c.weight : 0);
 }

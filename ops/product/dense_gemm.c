@@ -34,9 +34,16 @@ static void run_gemm(void *arg, int task, int worker) {
     if (!g->k) end = begin;
     if (begin == end && !g->accumulate)
         for (int64_t i = 0; i < rows; i++) memset(c + i * g->n, 0, (size_t)cols * sizeof *c);
-    struct sgemm_call call = {.ta = g->ta, .tb = g->tb, .m = rows, .n = cols, .k = g->k,
-                              .alpha = g->alpha, .lda = g->ta ? g->m : g->k,
-                              .ldb = g->tb ? g->k : g->n, .c = c, .ldc = g->n};
+    struct sgemm_call call = {.ta = g->ta,
+                              .tb = g->tb,
+                              .m = rows,
+                              .n = cols,
+                              .k = g->k,
+                              .alpha = g->alpha,
+                              .lda = g->ta ? g->m : g->k,
+                              .ldb = g->tb ? g->k : g->n,
+                              .c = c,
+                              .ldc = g->n};
     for (int64_t t = begin; t < end; t++) {
         int64_t ia = g->first ? g->a[t] : 0, ib = g->first ? g->b[t] : 0;
         call.a = job->a + ia * g->m * g->k + (g->ta ? i0 : i0 * g->k);

@@ -29,11 +29,11 @@ int ot_dnnl_block(void) {
 }
 
 #define DNNL_TEXT_(x) #x
-#define DNNL_TEXT(x) DNNL_TEXT_(x)
+#define DNNL_TEXT(x)  DNNL_TEXT_(x)
 
 const char *ot_dnnl_version(void) {
-    return DNNL_TEXT(DNNL_VERSION_MAJOR) "." DNNL_TEXT(DNNL_VERSION_MINOR) "."
-        DNNL_TEXT(DNNL_VERSION_PATCH);
+    return DNNL_TEXT(DNNL_VERSION_MAJOR) "." DNNL_TEXT(DNNL_VERSION_MINOR) "." DNNL_TEXT(
+        DNNL_VERSION_PATCH);
 }
 
 void ot_dnnl_fault(struct op_node *n, dnnl_status_t status) {
@@ -56,9 +56,9 @@ dnnl_status_t ot_dnnl_conv_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
             pd, engine, dnnl_forward_training, alg, md[X], md[W], md[B], md[Y], g->stride,
             g->dilate, g->begin, g->end, attr);
     if (kind == DATA)
-        return dnnl_convolution_backward_data_primitive_desc_create(
-            pd, engine, alg, md[X], md[W], md[Y], g->stride, g->dilate, g->begin, g->end, hint,
-            attr);
+        return dnnl_convolution_backward_data_primitive_desc_create(pd, engine, alg, md[X], md[W],
+                                                                    md[Y], g->stride, g->dilate,
+                                                                    g->begin, g->end, hint, attr);
     return dnnl_convolution_backward_weights_primitive_desc_create(
         pd, engine, alg, md[X], md[W], md[B], md[Y], g->stride, g->dilate, g->begin, g->end, hint,
         attr);

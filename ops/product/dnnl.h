@@ -26,8 +26,8 @@ enum { OT_DENSE_DX = 1, OT_DENSE_DW = 2, OT_DENSE_DB = 4 };
  * n->workers, and asks for work memory. Memory of the object itself comes from n's arena;
  * ot_dense_conv_free returns what oneDNN holds. */
 ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, bool bias,
-                            unsigned want, const struct dense_conv **conv,
-                            size_t *forward_scratch, size_t *backward_scratch, ot_error *err);
+                            unsigned want, const struct dense_conv **conv, size_t *forward_scratch,
+                            size_t *backward_scratch, ot_error *err);
 void ot_dense_conv_free(const struct dense_conv *conv); /* NULL and half-built are fine */
 /* For op.open and op.close: oneDNN's objects in n's work memory. */
 ot_status ot_dense_conv_open(struct op_node *n, const struct dense_conv *conv, ot_error *err);

@@ -221,19 +221,18 @@ static ot_status make_all(struct op_node *n, struct dense_conv *c, ot_error *err
         if (!ot_dnnl_has_pass(c, kind)) continue;
         status = make_cut(c, kind);
         if (status)
-            return ot_op_fail(n, err,
-                              status == dnnl_out_of_memory ? OT_ERROR_NO_MEMORY
-                                                           : OT_ERROR_UNSUPPORTED,
-                              "oneDNN makes no convolution (%s): status %d",
-                              ot_dnnl_pass[kind].name, (int)status);
+            return ot_op_fail(
+                n, err, status == dnnl_out_of_memory ? OT_ERROR_NO_MEMORY : OT_ERROR_UNSUPPORTED,
+                "oneDNN makes no convolution (%s): status %d", ot_dnnl_pass[kind].name,
+                (int)status);
     }
     c->same_dy = has_same_dy(c);
     return OT_OK;
 }
 
 ot_status ot_dense_conv_new(struct op_node *n, const struct conv_shape *shape, bool bias,
-                            unsigned want, const struct dense_conv **conv,
-                            size_t *forward_scratch, size_t *backward_scratch, ot_error *err) {
+                            unsigned want, const struct dense_conv **conv, size_t *forward_scratch,
+                            size_t *backward_scratch, ot_error *err) {
     struct dense_conv *c = ot_arena_alloc(n->arena, 1, sizeof *c);
     if (!c) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     *conv = c;

@@ -144,8 +144,7 @@ static void run_any(void *arg, int task, int worker) {
         run_piece(run, task, scratch, false);
     else
         run_piece(run + 1, task - first, scratch, false);
-    if (job->together)
-        run_piece(run + 1, task, scratch, job->c->same_dy);
+    if (job->together) run_piece(run + 1, task, scratch, job->c->same_dy);
     ot_dnnl_end(before);
 }
 

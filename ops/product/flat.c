@@ -39,8 +39,12 @@ bool ot_flat_init(struct flat *f, struct axis *lines, struct axis *columns, int 
         if (groups > 0) samples = (n + groups - 1) / groups;
         positions = ((samples - 1) * all + height - 1) * pitch + width;
     }
-    *f = (struct flat){.samples = (int)samples, .lines = (int)all, .pitch = (int)pitch,
-                       .height = height, .width = width, .reach = (int)reach};
+    *f = (struct flat){.samples = (int)samples,
+                       .lines = (int)all,
+                       .pitch = (int)pitch,
+                       .height = height,
+                       .width = width,
+                       .reach = (int)reach};
     *units = (int)((positions + OT_UNIT - 1) / OT_UNIT);
     return true;
 }
@@ -76,8 +80,8 @@ static void copy(float *to, size_t to_step, const float *from, size_t from_step,
         for (size_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
 }
 
-void ot_flat_pack(const struct flat *f, const struct flat_part *part, const float *x,
-                  size_t sample, int samples, float *out, size_t size) {
+void ot_flat_pack(const struct flat *f, const struct flat_part *part, const float *x, size_t sample,
+                  int samples, float *out, size_t size) {
     const size_t n = (size_t)(part->right - part->left);
     float *end = out;
     for (int s = 0; s < samples; s++)
@@ -103,8 +107,8 @@ static void unpack_row(const struct flat *f, const struct flat_rows *a, int line
         const int end = first + a->width < to ? first + a->width : to;
         if (i < a->height && from < end)
             copy(y + (size_t)sample * a->sample + (size_t)i * a->place.line +
-                     (size_t)(from - first) * a->place.step, a->place.step,
-                 in + (from - a->from), 1, (size_t)(end - from));
+                     (size_t)(from - first) * a->place.step,
+                 a->place.step, in + (from - a->from), 1, (size_t)(end - from));
         if (++i < f->lines) continue;
         i = 0;
         sample++;

@@ -13,12 +13,12 @@
 #include "ops/product/pack.h"
 
 struct flat {
-    int samples;  /* one behind the other; 0: not this form */
-    int lines;    /* from sample to sample */
-    int pitch;    /* from line to line, in floats */
+    int samples;       /* one behind the other; 0: not this form */
+    int lines;         /* from sample to sample */
+    int pitch;         /* from line to line, in floats */
     int height, width; /* of the output image */
-    int reach;    /* floats from a position to the farthest that a tap reads */
-    size_t plane; /* floats of a plane */
+    int reach;         /* floats from a position to the farthest that a tap reads */
+    size_t plane;      /* floats of a plane */
 };
 
 /* Part of an image that a plane holds: its lines [top, bottom) and columns [left, right) come from
@@ -40,8 +40,8 @@ void ot_flat_tile(struct flat *f, int units);
 struct flat_part ot_flat_part(const struct axis *lines, int i, const struct axis *columns, int j,
                               const struct image *image);
 /* One plane, `size` floats, of so many samples, which stand `sample` floats apart. */
-void ot_flat_pack(const struct flat *f, const struct flat_part *part, const float *x,
-                  size_t sample, int samples, float *out, size_t size);
+void ot_flat_pack(const struct flat *f, const struct flat_part *part, const float *x, size_t sample,
+                  int samples, float *out, size_t size);
 
 /* Positions [from, from + count) of some rows, which stand `pitch` floats apart in `in`, to their
  * places in images of height x width: pixel (i, j) of sample s is at

@@ -34,10 +34,20 @@ bool ot_linear_rows(const struct op_node *n, bool trans, int i) {
 
 struct conv_shape ot_linear_shape(const struct op_node *n, int64_t features) {
     const struct tensor *x = n->x[0];
-    return (struct conv_shape){
-        .n = ot_dims_product(x, 0, x->rank - 1), .c = x->dim[x->rank - 1], .h = 1, .w = 1,
-        .m = features, .oh = 1, .ow = 1, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1,
-        .dilation_h = 1, .dilation_w = 1, .groups = 1};
+    return (struct conv_shape){.n = ot_dims_product(x, 0, x->rank - 1),
+                               .c = x->dim[x->rank - 1],
+                               .h = 1,
+                               .w = 1,
+                               .m = features,
+                               .oh = 1,
+                               .ow = 1,
+                               .kh = 1,
+                               .kw = 1,
+                               .stride_h = 1,
+                               .stride_w = 1,
+                               .dilation_h = 1,
+                               .dilation_w = 1,
+                               .groups = 1};
 }
 
 bool ot_linear_product(const struct op_node *n, bool trans, struct conv_shape *s) {
@@ -54,8 +64,11 @@ ot_status ot_full_pattern(struct op_node *n, const struct pattern **full, ot_err
     int *row = ot_arena_alloc(n->arena, (size_t)w->dim[0] + 1, sizeof *row);
     int *col = ot_arena_alloc(n->arena, (size_t)count, sizeof *col);
     if (!p || !row || !col) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    *p = (struct pattern){.references = 1, .rows = (int)w->dim[0],
-                          .cols = (int)(count / w->dim[0]), .nnz = (int)count, .row = row,
+    *p = (struct pattern){.references = 1,
+                          .rows = (int)w->dim[0],
+                          .cols = (int)(count / w->dim[0]),
+                          .nnz = (int)count,
+                          .row = row,
                           .col = col};
     for (int r = 0; r <= p->rows; r++) row[r] = r * p->cols;
     for (int k = 0; k < p->nnz; k++) col[k] = k % p->cols;
@@ -135,14 +148,18 @@ void ot_product_close(struct op_node *n, const struct product *p) {
 
 void ot_product_forward(struct op_node *n, const struct product *p) {
     const float *x = ot_f(n->x[0]), *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
-    if (p->live) ot_live_forward(n, p->live);
-    else ot_sparse_forward(n, p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
+    if (p->live)
+        ot_live_forward(n, p->live);
+    else
+        ot_sparse_forward(n, p->sparse, x, ot_f(n->x[1]), bias, ot_f(n->y[0]), n->scratch);
 }
 
 void ot_product_backward(struct op_node *n, const struct product *p) {
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
-    if (p->live) ot_live_backward(n, p->live);
-    else ot_sparse_backward(n, p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
-                            d[2], n->scratch);
+    if (p->live)
+        ot_live_backward(n, p->live);
+    else
+        ot_sparse_backward(n, p->sparse, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0], d[1],
+                           d[2], n->scratch);
 }

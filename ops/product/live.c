@@ -22,7 +22,7 @@ struct live_product {
     struct channel_move in, out; /* channel NULL: all */
     int32_t *column; /* of each group of W and each of its columns: the column of the part */
     int64_t columns; /* of the part */
-    const struct dense_conv *conv;  /* NULL: a matrix product */
+    const struct dense_conv *conv; /* NULL: a matrix product */
     struct room forward, backward;
     bool keeps;     /* backward finds the part of W in save memory */
     bool sums_bias; /* the dense kernels make its gradient */
@@ -129,15 +129,22 @@ static void add_bias(const struct live_product *p, const float *bias, float *y) 
 static void multiply(struct op_node *n, const struct live_product *p, const float *x,
                      const float *w, const float *bias, float *y) {
     if (bias) add_bias(p, bias, y);
-    const struct dense_gemm g = {.tb = true, .m = p->part.n, .n = p->part.m, .k = p->part.c,
-                                 .alpha = 1, .accumulate = bias != NULL};
+    const struct dense_gemm g = {.tb = true,
+                                 .m = p->part.n,
+                                 .n = p->part.m,
+                                 .k = p->part.c,
+                                 .alpha = 1,
+                                 .accumulate = bias != NULL};
     ot_dense_gemm(n, &g, x, w, y);
 }
 
 static void multiply_back(struct op_node *n, const struct live_product *p, const float *x,
                           const float *w, const float *dy, float *dx, float *dw) {
     const struct dense_gemm data = {.m = p->part.n, .n = p->part.c, .k = p->part.m, .alpha = 1},
-                            weight = {.ta = true, .m = p->part.m, .n = p->part.c, .k = p->part.n,
+                            weight = {.ta = true,
+                                      .m = p->part.m,
+                                      .n = p->part.c,
+                                      .k = p->part.n,
                                       .alpha = 1};
     if (dx) ot_dense_gemm(n, &data, dy, w, dx);
     if (dw) ot_dense_gemm(n, &weight, dy, x, dw);
@@ -161,10 +168,11 @@ void ot_live_forward(struct op_node *n, const struct live_product *p) {
     run_rows(n, fill_rows, &job);
     const float *x = gathered(n, &p->in, ot_f(n->x[0]), p->forward.x);
     const float *bias = part_bias(n, p, scratch + p->forward.side);
-    if (p->conv) ot_dense_conv_forward(n, p->conv, x, w, bias, part, rest);
-    else multiply(n, p, x, w, bias, part);
-    if (p->out.channel)
-        ot_channels_spread(n, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
+    if (p->conv)
+        ot_dense_conv_forward(n, p->conv, x, w, bias, part, rest);
+    else
+        multiply(n, p, x, w, bias, part);
+    if (p->out.channel) ot_channels_spread(n, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
 }
 
 void ot_live_backward(struct op_node *n, const struct live_product *p) {
@@ -181,8 +189,10 @@ void ot_live_backward(struct op_node *n, const struct live_product *p) {
     if (!dx && !dw && !dbias) return;
     const float *dy = gathered(n, &p->out, ot_f(n->dy[0]), p->backward.y);
     const float *x = dw || dbias ? gathered(n, &p->in, ot_f(n->x[0]), p->backward.x) : NULL;
-    if (p->conv) ot_dense_conv_backward(n, p->conv, x, n->save, dy, part, dw, dbias, rest);
-    else multiply_back(n, p, x, n->save, dy, part, dw);
+    if (p->conv)
+        ot_dense_conv_backward(n, p->conv, x, n->save, dy, part, dw, dbias, rest);
+    else
+        multiply_back(n, p, x, n->save, dy, part, dw);
     if (dx && p->in.channel) ot_channels_spread(n, &p->in, part, NULL, dx);
     struct weight_job job = {.p = p, .part = dw, .dvalue = dw ? ot_f(n->dx[1]) : NULL};
     if (dw) run_rows(n, read_rows, &job);
@@ -256,11 +266,12 @@ ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
     size_t forward = 0, backward = 0;
     if (!p) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     *product = p;
-    *p = (struct live_product){
-        .pattern = n->x[1]->pattern, .shape = *shape, .part = *s,
-        .in = {live->channel, s->c, shape->c, s->n, s->h * s->w, lanes},
-        .out = {live->row, s->m, shape->m, s->n, s->oh * s->ow, lanes},
-        .columns = s->c / s->groups * s->kh * s->kw};
+    *p = (struct live_product){.pattern = n->x[1]->pattern,
+                               .shape = *shape,
+                               .part = *s,
+                               .in = {live->channel, s->c, shape->c, s->n, s->h * s->w, lanes},
+                               .out = {live->row, s->m, shape->m, s->n, s->oh * s->ow, lanes},
+                               .columns = s->c / s->groups * s->kh * s->kw};
     if (!map_columns(n, p)) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     if (!is_linear(s)) OT_TRY(make_conv(n, p, &forward, &backward, err));
     lay_out(n, p, forward, backward);

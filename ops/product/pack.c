@@ -89,15 +89,18 @@ void ot_pack(const struct kernels *k, const struct axis *lines, const struct axi
              const struct image *image, const float *x, const int32_t *channel, int n,
              struct pack_way way, int oy, int ox, float *out) {
     const size_t length = (size_t)columns->length * OT_UNIT;
-    struct pack p = {.channel = channel, .channels = n,
-                     .in_channel = image->channel, .in_line = (size_t)lines->step * image->line,
+    struct pack p = {.channel = channel,
+                     .channels = n,
+                     .in_channel = image->channel,
+                     .in_line = (size_t)lines->step * image->line,
                      .in_step = (size_t)columns->step * image->pixel,
-                     .out_channel = (size_t)lines->length * length, .out_line = length,
+                     .out_channel = (size_t)lines->length * length,
+                     .out_line = length,
                      .way = way};
     for (int i = 0; i < lines->runs; i++)
         for (int j = 0; j < columns->runs; j++) {
-            p.out = out + (size_t)lines->run[i].base * length +
-                    (size_t)columns->run[j].base * OT_UNIT;
+            p.out =
+                out + (size_t)lines->run[i].base * length + (size_t)columns->run[j].base * OT_UNIT;
             pack_runs(k, lines, &lines->run[i], columns, &columns->run[j], image, oy, ox, x, &p);
         }
 }

@@ -19,10 +19,10 @@ struct axis_run {
 
 /* One axis (lines or columns) of a packed tile. */
 struct axis {
-    int size;   /* of the image */
-    int step;   /* input positions per output position */
-    int first;  /* input position that the first tap reads for output position 0; may be < 0 */
-    int reach;  /* packed positions without the tile: length = reach + runs * tile */
+    int size;  /* of the image */
+    int step;  /* input positions per output position */
+    int first; /* input position that the first tap reads for output position 0; may be < 0 */
+    int reach; /* packed positions without the tile: length = reach + runs * tile */
     int length;
     int runs;
     struct axis_run *run;

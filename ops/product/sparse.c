@@ -50,8 +50,15 @@ void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const 
         ot_sparse_rows_forward(n, p, x, value, bias, y, scratch);
         return;
     }
-    struct gather_job job = {.n = n, .p = p, .s = &p->forward, .x = x, .bias = bias, .y = y,
-                             .x_block = p->x_block, .y_block = p->y_block, .scratch = scratch};
+    struct gather_job job = {.n = n,
+                             .p = p,
+                             .s = &p->forward,
+                             .x = x,
+                             .bias = bias,
+                             .y = y,
+                             .x_block = p->x_block,
+                             .y_block = p->y_block,
+                             .scratch = scratch};
     gather(&job, value);
 }
 
@@ -62,18 +69,27 @@ bool ot_sparse_is_joint(const struct op_node *n, const struct sparse_product *p)
 }
 
 void ot_sparse_backward(struct op_node *n, const struct sparse_product *p, const float *x,
-                        const float *value, const float *dy, float *dx, float *dvalue,
-                        float *dbias, void *scratch) {
+                        const float *value, const float *dy, float *dx, float *dvalue, float *dbias,
+                        void *scratch) {
     if (p->few) {
         ot_sparse_few_backward(n, p, x, value, dy, dx, dvalue, dbias, scratch);
         return;
     }
-    struct gather_job job = {.n = n, .p = p, .s = &p->backward, .x = dy, .y = dx,
-                             .x_block = p->y_block, .y_block = p->x_block, .scratch = scratch};
+    struct gather_job job = {.n = n,
+                             .p = p,
+                             .s = &p->backward,
+                             .x = dy,
+                             .y = dx,
+                             .x_block = p->y_block,
+                             .y_block = p->x_block,
+                             .scratch = scratch};
     const bool weight = dvalue || dbias;
     const bool joint = dx && weight && ot_sparse_is_joint(n, p);
-    if (joint) begin(&job, value);
-    else if (dx && p->lanes) gather(&job, value);
-    else if (dx) ot_sparse_rows_backward(n, p, value, dy, dx, scratch);
+    if (joint)
+        begin(&job, value);
+    else if (dx && p->lanes)
+        gather(&job, value);
+    else if (dx)
+        ot_sparse_rows_backward(n, p, value, dy, dx, scratch);
     if (weight) ot_sparse_weight(n, p, x, dy, dvalue, dbias, joint ? &job : NULL, scratch);
 }

@@ -27,9 +27,9 @@ struct conv_depth {
  * Outputs that the pads do not cover read zeros; a negative pad crops. Stacked products are sparse
  * 1x1 ones of one block of lanes. */
 struct conv_shape {
-    int64_t n;          /* samples (tokens) */
-    int64_t c, h, w;    /* input; a 1-D convolution has h = 1 */
-    int64_t m, oh, ow;  /* output */
+    int64_t n;         /* samples (tokens) */
+    int64_t c, h, w;   /* input; a 1-D convolution has h = 1 */
+    int64_t m, oh, ow; /* output */
     int kh, kw;
     int stride_h, stride_w, dilation_h, dilation_w;
     int pad_top, pad_left, pad_bottom, pad_right;
@@ -80,7 +80,7 @@ bool ot_sparse_is_joint(const struct op_node *n, const struct sparse_product *p)
 /* dx, dvalue, dbias: NULL where not wanted. Spare lanes of dy count as zero in dvalue and dbias,
  * whatever they hold; those of x are finite. A joint pass sets *n->weight_share. */
 void ot_sparse_backward(struct op_node *n, const struct sparse_product *p, const float *x,
-                        const float *value, const float *dy, float *dx, float *dvalue,
-                        float *dbias, void *scratch);
+                        const float *value, const float *dy, float *dx, float *dvalue, float *dbias,
+                        void *scratch);
 
 #endif

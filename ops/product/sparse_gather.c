@@ -12,8 +12,7 @@ bool ot_sparse_uneven(int64_t tasks, int64_t workers) {
     return most * workers * 8 > tasks * 9;
 }
 
-int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items,
-                    int64_t least) {
+int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items, int64_t least) {
     const int64_t workers = n->workers;
     int tasks = least < s->chunks && !ot_stream_packed(s) ? (int)least : s->chunks;
     while (tasks < s->chunks && ot_sparse_uneven(items * tasks, workers)) tasks++;
@@ -48,10 +47,13 @@ void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct ch
     }
     float *buffer = ot_sparse_worker(job->p, job->scratch, worker);
     float *part = buffer + job->p->packed;
-    struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .value = job->value,
+    struct spmm a = {.in_line = (size_t)s->columns.length * OT_UNIT,
+                     .value = job->value,
                      .bias = job->bias,
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
-                     .place = s->out, .past_cache = job->past_cache, .ahead = &ahead};
+                     .place = s->out,
+                     .past_cache = job->past_cache,
+                     .ahead = &ahead};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = packed ? packed + (size_t)(panel * s->width) * s->channel_size
                       : ot_panel_input(k, s, x, &whole, panel, buffer);

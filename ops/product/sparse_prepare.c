@@ -12,7 +12,9 @@ static void list_nonzeros(const struct pattern *p, const struct conv_shape *s, s
             int tap = p->col[k] % area;
             z[k] = (struct nonzero){.row = r,
                                     .channel = r / group_rows * group_channels + p->col[k] / area,
-                                    .i = tap / s->kw, .j = tap % s->kw, .slot = k};
+                                    .i = tap / s->kw,
+                                    .j = tap % s->kw,
+                                    .slot = k};
         }
 }
 
@@ -60,8 +62,8 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
     int64_t cols, pixels, floats;
     const int64_t most = INT32_MAX / 4;
     if (s->n < 0 || s->c < 0 || s->m < 0 || s->kh < 1 || s->kw < 1 || s->groups < 1 ||
-        s->stride_h < 1 || s->stride_w < 1 || s->dilation_h < 1 || s->dilation_w < 1 ||
-        lanes < 0 || lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
+        s->stride_h < 1 || s->stride_w < 1 || s->dilation_h < 1 || s->dilation_w < 1 || lanes < 0 ||
+        lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of a sparse product is not valid");
     if (__builtin_mul_overflow(s->c / s->groups, (int64_t)s->kh * s->kw, &cols) ||
         p->rows != s->m || p->cols != cols)
@@ -71,8 +73,7 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
     const int pixel = lanes ? lanes : 1;
     const int64_t area[2][3] = {{s->h, s->w, pixel}, {s->oh, s->ow, pixel}};
     if (s->c > most || s->m > most || !ot_shape_count(area[0], 3, most, &pixels) ||
-        !ot_shape_count(area[1], 3, most, &pixels) ||
-        __builtin_mul_overflow(s->n, s->c, &floats) ||
+        !ot_shape_count(area[1], 3, most, &pixels) || __builtin_mul_overflow(s->n, s->c, &floats) ||
         __builtin_mul_overflow(s->n, s->m, &floats) || s->n > most)
         return ot_op_fail(n, err, OT_ERROR_LIMIT,
                           "%lld channels of %lld x %lld are too many for a sparse product",
@@ -85,8 +86,8 @@ static ot_status check(struct op_node *n, const struct pattern *p, const struct 
 static void worker_memory(struct sparse_product *p, const struct stream *s, int dy) {
     const size_t shared = s->channel_size * (size_t)s->live + (size_t)dy * ot_sparse_dy_size(p);
     const size_t packed = p->lanes ? s->channel_size * (size_t)s->width : 0;
-    size_t rows = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT * (size_t)s->rows *
-                  (size_t)s->planes;
+    size_t rows =
+        (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT * (size_t)s->rows * (size_t)s->planes;
     if (!p->lanes && shared > p->shared) p->shared = shared;
     if (packed > p->packed) p->packed = packed;
     if (rows > p->rows) p->rows = rows;
@@ -115,8 +116,7 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
         sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);
     }
     if (!ot_mul(p->packed + p->rows, workers, &floats) || !ot_add(floats, sums, &floats) ||
-        !ot_add(floats, p->shared, &floats) ||
-        !ot_mul(floats, sizeof(float), backward))
+        !ot_add(floats, p->shared, &floats) || !ot_mul(floats, sizeof(float), backward))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory for a sparse product");
     *forward = (p->shared + (p->packed + p->rows) * workers) * sizeof(float);
     return OT_OK;
@@ -152,7 +152,9 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
         status = ot_sparse_out_of_memory(n, err);
         goto done;
     }
-    *p = (struct sparse_product){.kernels = n->kernels, .n = shape->n, .lanes = lanes,
+    *p = (struct sparse_product){.kernels = n->kernels,
+                                 .n = shape->n,
+                                 .lanes = lanes,
                                  .units = v.flat ? 1 : units,
                                  .flat_units = v.flat ? units : 1};
     p->blocks = lanes ? (shape->n + lanes - 1) / lanes * p->units : 1;

@@ -25,22 +25,22 @@ struct few_layer {
 
 struct sparse_product {
     const struct kernels *kernels;
-    int64_t n;          /* samples */
-    int lanes;          /* 0: rows */
-    int units;          /* sub-blocks per block that stand side by side in a pixel; 1 if flat */
-    int flat_units;     /* flat: units of a pixel, taken as neighbouring pixels; else 1 */
-    int64_t blocks;     /* sub-blocks */
+    int64_t n;      /* samples */
+    int lanes;      /* 0: rows */
+    int units;      /* sub-blocks per block that stand side by side in a pixel; 1 if flat */
+    int flat_units; /* flat: units of a pixel, taken as neighbouring pixels; else 1 */
+    int64_t blocks; /* sub-blocks */
     size_t x_block, y_block; /* floats of a block; in rows of a sample */
     struct few_layer *few;   /* NULL, or in place of all that follows */
     struct stream forward;
     struct stream backward; /* a plane for each residue of the stride */
     int shares;
-    bool joint;         /* one pass over dy may give both gradients */
-    size_t work;        /* where its struct sparse_work stands in the node's work memory */
-    size_t packed;      /* floats of scratch of a worker: a packed panel, ... */
-    size_t rows;        /* ... and a tile of each row, partial sums or dy, ... */
-    size_t dy;          /* ... or one and the other, where dy begins so far behind the first */
-    size_t shared;      /* floats of scratch of all workers: in rows, all packed inputs */
+    bool joint;    /* one pass over dy may give both gradients */
+    size_t work;   /* where its struct sparse_work stands in the node's work memory */
+    size_t packed; /* floats of scratch of a worker: a packed panel, ... */
+    size_t rows;   /* ... and a tile of each row, partial sums or dy, ... */
+    size_t dy;     /* ... or one and the other, where dy begins so far behind the first */
+    size_t shared; /* floats of scratch of all workers: in rows, all packed inputs */
 };
 
 /* A product's part of the work memory of its node. */
@@ -90,9 +90,9 @@ struct weight_job {
     const float *x, *dy;
     float *scratch, *sums; /* sums: shares x (nnz + rows) */
     float *dvalue, *dbias;
-    int tasks; /* in lanes, for each share */
+    int tasks;                     /* in lanes, for each share */
     const struct gather_job *data; /* the data gradient that is made along with it; or NULL */
-    struct joint_time *time; /* of each share; NULL: nobody asks */
+    struct joint_time *time;       /* of each share; NULL: nobody asks */
 };
 
 /* ---- prepare (sparse_view.c, sparse_prepare.c, sparse_transpose.c) ---- */
@@ -128,8 +128,7 @@ static inline size_t ot_sparse_block(const struct sparse_product *p, size_t bloc
 bool ot_sparse_uneven(int64_t tasks, int64_t workers);
 /* Tasks that share the chunks of each item, at least `least`: as few as keep all workers busy,
  * since each packs the inputs of its tiles. */
-int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items,
-                    int64_t least);
+int ot_sparse_tasks(const struct op_node *n, const struct stream *s, int64_t items, int64_t least);
 
 /* Those of one of these tasks. */
 static inline struct chunks ot_sparse_chunks(const struct stream *s, int task, int tasks) {

@@ -20,15 +20,15 @@ struct pack_job {
     const struct flat *flat;
     const struct flat_part *part; /* of each plane */
     int planes;
-    size_t plane;                 /* floats */
-    const int32_t *channel;       /* NULL: all of them */
+    size_t plane;           /* floats */
+    const int32_t *channel; /* NULL: all of them */
     int channels;
-    size_t pitch;                 /* from channel to channel in x */
+    size_t pitch; /* from channel to channel in x */
     const float *x;
     size_t sample;
     int samples;
     float *out;
-    size_t size;                  /* from channel to channel in out */
+    size_t size; /* from channel to channel in out */
 };
 
 static int64_t channels_a_task(const struct pack_job *job) {
@@ -57,11 +57,17 @@ static void run_pack(const struct op_node *n, struct pack_job *job) {
 static void pack_input(const struct op_node *n, const struct sparse_product *p,
                        const struct stream *s, const float *x, size_t sample, int64_t from,
                        float *out) {
-    struct pack_job job = {.flat = &s->flat, .part = s->part,
-                           .planes = s->lines.runs * s->columns.runs, .plane = s->flat.plane,
-                           .channel = s->channel, .channels = s->live, .pitch = s->in.channel,
-                           .x = x + (size_t)from * sample, .sample = sample,
-                           .samples = samples_from(p, s, from), .out = out,
+    struct pack_job job = {.flat = &s->flat,
+                           .part = s->part,
+                           .planes = s->lines.runs * s->columns.runs,
+                           .plane = s->flat.plane,
+                           .channel = s->channel,
+                           .channels = s->live,
+                           .pitch = s->in.channel,
+                           .x = x + (size_t)from * sample,
+                           .sample = sample,
+                           .samples = samples_from(p, s, from),
+                           .out = out,
                            .size = s->channel_size};
     run_pack(n, &job);
 }
@@ -70,12 +76,18 @@ static void pack_input(const struct op_node *n, const struct sparse_product *p,
 static void pack_dy(const struct op_node *n, const struct sparse_product *p, const float *dy,
                     int64_t from, float *out) {
     const struct stream *s = &p->forward;
-    const struct flat_part all = {.bottom = s->flat.height, .right = s->flat.width,
-                                  .line = s->out.line, .step = 1};
-    struct pack_job job = {.flat = &s->flat, .part = &all, .planes = 1,
-                           .plane = ot_sparse_dy_size(p), .channels = s->rows,
-                           .pitch = s->out.pitch, .x = dy + (size_t)from * p->y_block,
-                           .sample = p->y_block, .samples = samples_from(p, s, from), .out = out,
+    const struct flat_part all = {
+        .bottom = s->flat.height, .right = s->flat.width, .line = s->out.line, .step = 1};
+    struct pack_job job = {.flat = &s->flat,
+                           .part = &all,
+                           .planes = 1,
+                           .plane = ot_sparse_dy_size(p),
+                           .channels = s->rows,
+                           .pitch = s->out.pitch,
+                           .x = dy + (size_t)from * p->y_block,
+                           .sample = p->y_block,
+                           .samples = samples_from(p, s, from),
+                           .out = out,
                            .size = ot_sparse_dy_size(p)};
     run_pack(n, &job);
 }
@@ -99,12 +111,18 @@ static void write_tile(const struct flat_job *job, int chunk, int from, const fl
     const int row = s->chunk_row[chunk];
     for (int i = 0; i < s->planes; i++) {
         const struct plane *plane = &s->plane[i];
-        const struct flat_rows rows = {
-            .in = part + ((size_t)i * (size_t)s->rows + (size_t)row) * pitch, .pitch = pitch,
-            .from = from, .count = s->tile_w * OT_UNIT, .rows = s->chunk_row[chunk + 1] - row,
-            .height = plane->grid_h, .width = plane->grid_w, .samples = job->samples,
-            .y = job->y + plane->from + (size_t)row * s->out.pitch, .sample = job->y_sample,
-            .place = s->out};
+        const struct flat_rows rows = {.in = part +
+                                             ((size_t)i * (size_t)s->rows + (size_t)row) * pitch,
+                                       .pitch = pitch,
+                                       .from = from,
+                                       .count = s->tile_w * OT_UNIT,
+                                       .rows = s->chunk_row[chunk + 1] - row,
+                                       .height = plane->grid_h,
+                                       .width = plane->grid_w,
+                                       .samples = job->samples,
+                                       .y = job->y + plane->from + (size_t)row * s->out.pitch,
+                                       .sample = job->y_sample,
+                                       .place = s->out};
         ot_flat_unpack(&s->flat, &rows);
     }
 }
@@ -115,8 +133,8 @@ static void gather_task(void *arg, int task, int worker) {
     const int chunk = task % s->chunks, from = task / s->chunks * s->tile_w * OT_UNIT;
     const size_t pitch = (size_t)s->tile_w * OT_UNIT;
     float *part = ot_sparse_worker(job->p, job->scratch, worker);
-    struct spmm a = {.value = job->value, .bias = job->bias, .part_pitch = pitch,
-                     .place = {pitch, 0, OT_UNIT}};
+    struct spmm a = {
+        .value = job->value, .bias = job->bias, .part_pitch = pitch, .place = {pitch, 0, OT_UNIT}};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = job->scratch + (size_t)(panel * s->width) * s->channel_size + from;
         for (int plane = 0; plane < s->planes; plane++) {
@@ -141,16 +159,21 @@ static void gather(struct flat_job *job, const float *x, size_t x_sample) {
 
 void ot_sparse_rows_forward(struct op_node *n, const struct sparse_product *p, const float *x,
                             const float *value, const float *bias, float *y, float *scratch) {
-    struct flat_job job = {.n = n, .p = p, .s = &p->forward, .bias = bias, .y = y,
-                           .scratch = scratch, .y_sample = p->y_block};
+    struct flat_job job = {.n = n,
+                           .p = p,
+                           .s = &p->forward,
+                           .bias = bias,
+                           .y = y,
+                           .scratch = scratch,
+                           .y_sample = p->y_block};
     job.value = ot_sparse_values(n, p, &p->forward, value);
     gather(&job, x, p->x_block);
 }
 
 void ot_sparse_rows_backward(struct op_node *n, const struct sparse_product *p, const float *value,
                              const float *dy, float *dx, float *scratch) {
-    struct flat_job job = {.n = n, .p = p, .s = &p->backward, .y = dx, .scratch = scratch,
-                           .y_sample = p->x_block};
+    struct flat_job job = {
+        .n = n, .p = p, .s = &p->backward, .y = dx, .scratch = scratch, .y_sample = p->x_block};
     job.value = ot_sparse_values(n, p, &p->backward, value);
     gather(&job, dy, p->y_block);
 }
@@ -171,7 +194,8 @@ static void weight_task(void *arg, int task, int worker) {
     const int chunk = task % s->chunks, share = task / s->chunks;
     const int64_t tiles = s->tiles_w;
     float *sum = ot_sparse_sums(r->job, (struct chunks){chunk, chunk + 1}, share, r->first);
-    struct sddmm a = {.place = {ot_sparse_dy_size(p), 0, OT_UNIT}, .sum = sum,
+    struct sddmm a = {.place = {ot_sparse_dy_size(p), 0, OT_UNIT},
+                      .sum = sum,
                       .bias = r->job->dbias ? sum + s->nnz : NULL};
     for (int64_t i = tiles * share / p->shares; i < tiles * (share + 1) / p->shares; i++) {
         const size_t from = (size_t)i * (size_t)s->tile_w * OT_UNIT;

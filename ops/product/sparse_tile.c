@@ -8,7 +8,8 @@ enum { DY_AHEAD = (256 << 10) / sizeof(float) };
 struct tile ot_tile_at(const struct stream *s, int64_t item) {
     const int64_t per_block = (int64_t)s->tiles_h * s->tiles_w;
     const int i = (int)(item % per_block);
-    struct tile t = {.block = item / per_block, .oy = i / s->tiles_w * s->tile_h,
+    struct tile t = {.block = item / per_block,
+                     .oy = i / s->tiles_w * s->tile_h,
                      .ox = i % s->tiles_w * s->tile_w};
     t.h = s->grid_h - t.oy < s->tile_h ? s->grid_h - t.oy : s->tile_h;
     t.w = s->grid_w - t.ox < s->tile_w ? s->grid_w - t.ox : s->tile_w;
@@ -69,7 +70,8 @@ void ot_fetch_input(const struct stream *s, const struct tile *next, const float
     *p = (struct fetch){.at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float)),
                         .unit = s->in.pixel * (size_t)(r->step / r->runs) * sizeof(float),
                         .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
-                        .units = next->w * r->runs, .lines = next->h * l->runs};
+                        .units = next->w * r->runs,
+                        .lines = next->h * l->runs};
     spread(s, c, s->in.channel, s->channels, p);
 }
 
@@ -78,12 +80,14 @@ bool ot_dy_fits(const struct stream *s, struct chunks c) {
     return rows * s->tile_h * s->tile_w * OT_UNIT <= DY_AHEAD;
 }
 
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy,
-                 struct chunks c, struct fetch *p) {
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, struct chunks c,
+                 struct fetch *p) {
     const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
     if (!ot_dy_fits(s, c)) return;
     *p = (struct fetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
-                        .unit = s->out.step * sizeof(float), .line = s->out.line * sizeof(float),
-                        .units = next->w, .lines = next->h};
+                        .unit = s->out.step * sizeof(float),
+                        .line = s->out.line * sizeof(float),
+                        .units = next->w,
+                        .lines = next->h};
     spread(s, c, s->out.pitch, rows, p);
 }

@@ -39,7 +39,7 @@ void ot_fetch_input(const struct stream *s, const struct tile *next, const float
 /* Does the second-level cache hold what a tile reads of dy beside its other data? */
 bool ot_dy_fits(const struct stream *s, struct chunks c);
 /* Likewise what `next` reads of dy for the weight gradient, if that fits; dy: where it begins. */
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy,
-                 struct chunks c, struct fetch *p);
+void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, struct chunks c,
+                 struct fetch *p);
 
 #endif

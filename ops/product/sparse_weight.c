@@ -13,8 +13,8 @@ enum { GRAIN = 1 << 12, RESIDENT = 1 << 16 };
 
 /* Samples that a sub-block really has, for the unit of a flat row at position `at`. */
 static int valid_lanes(const struct sparse_product *p, int64_t block, int at) {
-    int64_t from = block / p->units * p->lanes +
-                   (block % p->units + at % p->flat_units) * (int64_t)OT_UNIT;
+    int64_t from =
+        block / p->units * p->lanes + (block % p->units + at % p->flat_units) * (int64_t)OT_UNIT;
     int64_t n = p->n - from;
     return n < 0 ? 0 : n < OT_UNIT ? (int)n : OT_UNIT;
 }
@@ -123,8 +123,10 @@ static void weight_task(void *arg, int task, int worker) {
     const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
     float *sum = ot_sparse_sums(job, c, share, true);
     struct ahead ahead;
-    struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT, .sum = sum,
-                      .bias = job->dbias ? sum + s->nnz : NULL, .ahead = &ahead};
+    struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT,
+                      .sum = sum,
+                      .bias = job->dbias ? sum + s->nnz : NULL,
+                      .ahead = &ahead};
     struct joint_time *time = job->time ? &job->time[share] : NULL;
     const double start = time ? ot_clock() : 0;
     const int64_t to = items * (share + 1) / p->shares;
@@ -163,8 +165,14 @@ void ot_sparse_weight(struct op_node *n, const struct sparse_product *p, const f
                       const float *dy, float *dvalue, float *dbias, const struct gather_job *data,
                       float *scratch) {
     const struct stream *s = &p->forward;
-    struct weight_job job = {.n = n, .p = p, .x = x, .dy = dy, .scratch = scratch, .dvalue = dvalue,
-                             .dbias = dbias, .data = data};
+    struct weight_job job = {.n = n,
+                             .p = p,
+                             .x = x,
+                             .dy = dy,
+                             .scratch = scratch,
+                             .dvalue = dvalue,
+                             .dbias = dbias,
+                             .data = data};
     struct joint_time time[OT_SPARSE_SHARES] = {0};
     if (data && n->weight_share) job.time = time;
     job.sums = ot_sparse_worker(p, scratch, n->workers);

@@ -30,15 +30,15 @@ struct stream {
     struct flat flat;           /* and, in that form, what its planes hold: */
     struct flat_part *part;     /* lines.runs * columns.runs */
     struct image in;
-    int channels;           /* of the input */
-    int rows;               /* output rows (features) */
+    int channels; /* of the input */
+    int rows;     /* output rows (features) */
     int planes;
     struct plane *plane;
-    int grid_h, grid_w;     /* of the largest plane */
+    int grid_h, grid_w; /* of the largest plane */
     struct place out;
-    bool weight;            /* the stream of weight gradients, too: a forward one, in training or
-                             * not, so that both sum up alike */
-    bool often;             /* it runs many times with the same values */
+    bool weight;               /* the stream of weight gradients, too: a forward one, in training or
+                                * not, so that both sum up alike */
+    bool often;                /* it runs many times with the same values */
     const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
                                 * live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
@@ -51,10 +51,10 @@ struct stream {
     int32_t *row, *ptr, *at;   /* as in kernels.h, over all lists */
     int32_t *chunk_row;        /* chunks + 1 */
     int nnz;
-    int32_t *offset;           /* nnz + 1 */
-    int32_t *slot;             /* of the weight's value; NULL: `at` numbers the slots themselves */
-    size_t value;              /* else where a copy of them in the order of the offsets stands in
-                                * the node's work memory */
+    int32_t *offset; /* nnz + 1 */
+    int32_t *slot;   /* of the weight's value; NULL: `at` numbers the slots themselves */
+    size_t value;    /* else where a copy of them in the order of the offsets stands in
+                      * the node's work memory */
 };
 
 /* Fills in the second half from nonzeros that ascend by row; the first half (up to like) and the

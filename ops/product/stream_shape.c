@@ -15,14 +15,32 @@ struct cost {
 
 /* Fitted to sweeps over the layers of bench --kernels, on Sapphire Rapids and on Zen 3; the generic
  * kernels go by the latter. */
-static const struct cost avx512 = {
-    .nonzero = 0.9, .row = 10, .output = 2.4, .packed = 2.5, .packed_2 = 4, .strip = 6,
-    .miss = 0.45, .miss_2 = 0.26, .fetched = 8, .most_fetched = 4, .copy = 0,
-    .cache = 46 * 1024, .cache_2 = 300 * 1024};
-static const struct cost avx2 = {
-    .nonzero = 0.9, .row = 10, .output = 2.4, .packed = 3.7, .packed_2 = 4, .strip = 7,
-    .miss = 0.77, .miss_2 = 0.26, .fetched = 1, .most_fetched = 1, .copy = 2.5,
-    .cache = 30 * 1024, .cache_2 = 300 * 1024};
+static const struct cost avx512 = {.nonzero = 0.9,
+                                   .row = 10,
+                                   .output = 2.4,
+                                   .packed = 2.5,
+                                   .packed_2 = 4,
+                                   .strip = 6,
+                                   .miss = 0.45,
+                                   .miss_2 = 0.26,
+                                   .fetched = 8,
+                                   .most_fetched = 4,
+                                   .copy = 0,
+                                   .cache = 46 * 1024,
+                                   .cache_2 = 300 * 1024};
+static const struct cost avx2 = {.nonzero = 0.9,
+                                 .row = 10,
+                                 .output = 2.4,
+                                 .packed = 3.7,
+                                 .packed_2 = 4,
+                                 .strip = 7,
+                                 .miss = 0.77,
+                                 .miss_2 = 0.26,
+                                 .fetched = 1,
+                                 .most_fetched = 1,
+                                 .copy = 2.5,
+                                 .cache = 30 * 1024,
+                                 .cache_2 = 300 * 1024};
 
 struct shape_choice {
     int h, w, width;

@@ -26,8 +26,8 @@ static ot_status read_list(const struct op_node *n, const char *name, int count,
     return OT_OK;
 }
 
-static ot_status read_kernel(const struct op_node *n, const struct tensor *weight,
-                             struct window *w, ot_error *err) {
+static ot_status read_kernel(const struct op_node *n, const struct tensor *weight, struct window *w,
+                             ot_error *err) {
     bool given = ot_attr(n->node, "kernel_shape") != NULL;
     if (!given && !weight)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'kernel_shape' is missing");
@@ -53,8 +53,8 @@ static ot_status read_auto_pad(const struct op_node *n, enum auto_pad *mode, ot_
     const struct attr *a = ot_attr(n->node, "auto_pad");
     *mode = NOTSET;
     if (!a) return OT_OK;
-    while (*mode < UNKNOWN && ((size_t)a->n != strlen(names[*mode]) ||
-                               memcmp(a->s, names[*mode], (size_t)a->n) != 0))
+    while (*mode < UNKNOWN &&
+           ((size_t)a->n != strlen(names[*mode]) || memcmp(a->s, names[*mode], (size_t)a->n) != 0))
         ++*mode;
     if (*mode == UNKNOWN)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
@@ -120,8 +120,8 @@ static ot_status set_output(const struct op_node *n, struct window *w, int i, bo
 }
 
 /* Kernel, strides and dilations; x[0]'s extents into `size`. */
-static ot_status read_window(const struct op_node *n, const struct tensor *weight,
-                             struct window *w, int64_t *size, ot_error *err) {
+static ot_status read_window(const struct op_node *n, const struct tensor *weight, struct window *w,
+                             int64_t *size, ot_error *err) {
     const struct tensor *x = n->x[0];
     memset(w, 0, sizeof *w);
     w->rank = x->rank - 2;
@@ -217,6 +217,7 @@ void ot_window_shape(const struct window *w, struct conv_shape *s) {
     s->pad_top = (int)w->begin[j - 1];
     s->pad_bottom = (int)w->end[j - 1];
     if (w->rank == 2) return;
-    s->depth = (struct conv_depth){w->in[0], w->out[0], (int)w->kernel[0], (int)w->stride[0],
-                                   (int)w->dilation[0], (int)w->begin[0], (int)w->end[0]};
+    s->depth = (struct conv_depth){w->in[0],          w->out[0],           (int)w->kernel[0],
+                                   (int)w->stride[0], (int)w->dilation[0], (int)w->begin[0],
+                                   (int)w->end[0]};
 }

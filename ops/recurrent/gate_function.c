@@ -54,7 +54,7 @@ static void take(const struct attr *list, int64_t *at, float *value) {
 }
 
 ot_status ot_gate_functions_read(const struct op_node *n, const char *const *names, int count,
-                              struct gate_function *f, ot_error *err) {
+                                 struct gate_function *f, ot_error *err) {
     const struct attr *given = ot_attr(n->node, "activations");
     const struct attr *alpha = ot_attr(n->node, "activation_alpha");
     const struct attr *beta = ot_attr(n->node, "activation_beta");
@@ -64,8 +64,8 @@ ot_status ot_gate_functions_read(const struct op_node *n, const char *const *nam
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "attribute 'activations' has %lld names, expected %d",
                           (long long)given->n, count);
-    if (!(clip > 0)) return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'clip' is %g",
-                                       (double)clip);
+    if (!(clip > 0))
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'clip' is %g", (double)clip);
     for (int i = 0; i < count; i++) {
         OT_TRY(find(n, given ? given->strings[i] : names[i], &f[i], err));
         if (table[f[i].kind].uses_alpha) take(alpha, &alphas, &f[i].alpha);

@@ -8,6 +8,6 @@
 /* Reads attributes activations, activation_alpha, activation_beta and clip into f[0..n). names: the
  * functions without such attributes, n of them. */
 ot_status ot_gate_functions_read(const struct op_node *n, const char *const *names, int count,
-                              struct gate_function *f, ot_error *err);
+                                 struct gate_function *f, ot_error *err);
 
 #endif

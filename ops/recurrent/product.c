@@ -19,8 +19,12 @@ static ot_status part_of(struct op_node *n, const struct pattern *p, int64_t fro
     if (!q || !row) return no_memory(n, err);
     const int first = p->row[from];
     for (int64_t i = 0; i <= rows; i++) row[i] = p->row[from + i] - first;
-    *q = (struct pattern){.references = 1, .rows = (int)rows, .cols = p->cols,
-                          .nnz = row[rows], .row = row, .col = p->col + first};
+    *q = (struct pattern){.references = 1,
+                          .rows = (int)rows,
+                          .cols = p->cols,
+                          .nnz = row[rows],
+                          .row = row,
+                          .col = p->col + first};
     return OT_OK;
 }
 
@@ -69,14 +73,14 @@ static ot_status make(struct op_node *n, const struct recurrent *s, int weight, 
                       int64_t rows, struct rec_product *p, size_t *scratch, ot_error *err) {
     const struct tensor *w = n->x[weight];
     const bool data = n->want != 0, own = ot_training_wants(n, weight);
-    *p = (struct rec_product){.rows = rows, .cols = w->dim[2], .from = from * w->dim[2],
-                              .units = s->units};
+    *p = (struct rec_product){
+        .rows = rows, .cols = w->dim[2], .from = from * w->dim[2], .units = s->units};
     if (!w->pattern) return s->inner > 1 ? list_units(n, s, p, err) : OT_OK;
     struct pattern *part;
     p->from = w->pattern->row[from];
     OT_TRY(part_of(n, w->pattern, from, rows, &part, err));
-    const uint32_t whole = (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) |
-                           (own ? OT_SPARSE_WEIGHT : 0);
+    const uint32_t whole =
+        (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) | (own ? OT_SPARSE_WEIGHT : 0);
     OT_TRY(make_sparse(n, s, part, true, whole, &p->all, scratch, err));
     if (weight == OT_REC_W) return OT_OK;
     const uint32_t step = OT_SPARSE_OFTEN | (data ? OT_SPARSE_DATA : 0);
@@ -127,15 +131,25 @@ void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight,
         return;
     }
     if (bias) fill_bias(s, p, units, bias, y);
-    struct dense_gemm g = {.tb = true, .m = units, .n = p->rows, .k = p->cols, .alpha = 1.0f,
+    struct dense_gemm g = {.tb = true,
+                           .m = units,
+                           .n = p->rows,
+                           .k = p->cols,
+                           .alpha = 1.0f,
                            .accumulate = bias != NULL};
     if (s->inner == 1) {
         ot_dense_gemm(n, &g, x, w, y);
         return;
     }
-    g = (struct dense_gemm){.m = p->rows, .n = s->inner, .k = p->cols, .alpha = 1.0f,
-                            .accumulate = bias != NULL, .outputs = units, .first = p->first,
-                            .a = p->same, .b = p->next};
+    g = (struct dense_gemm){.m = p->rows,
+                            .n = s->inner,
+                            .k = p->cols,
+                            .alpha = 1.0f,
+                            .accumulate = bias != NULL,
+                            .outputs = units,
+                            .first = p->first,
+                            .a = p->same,
+                            .b = p->next};
     ot_dense_gemm(n, &g, w, x, y);
 }
 
@@ -154,8 +168,15 @@ void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int we
         ot_dense_gemm(n, &g, dy, w, dx);
         return;
     }
-    g = (struct dense_gemm){.ta = true, .m = p->cols, .n = s->inner, .k = p->rows, .alpha = 1.0f,
-                            .outputs = units, .first = p->first, .a = p->same, .b = p->next};
+    g = (struct dense_gemm){.ta = true,
+                            .m = p->cols,
+                            .n = s->inner,
+                            .k = p->rows,
+                            .alpha = 1.0f,
+                            .outputs = units,
+                            .first = p->first,
+                            .a = p->same,
+                            .b = p->next};
     ot_dense_gemm(n, &g, w, dy, dx);
 }
 
@@ -168,12 +189,18 @@ void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int 
                            sparse_scratch(n));
         return;
     }
-    struct dense_gemm g = {.ta = true, .m = p->rows, .n = p->cols, .k = s->steps * p->units,
-                           .alpha = 1.0f};
+    struct dense_gemm g = {
+        .ta = true, .m = p->rows, .n = p->cols, .k = s->steps * p->units, .alpha = 1.0f};
     const int64_t whole[2] = {0, s->steps * p->units};
     if (s->inner > 1)
-        g = (struct dense_gemm){.tb = true, .m = p->rows, .n = p->cols, .k = s->inner,
-                                .alpha = 1.0f, .outputs = 1, .first = whole, .a = p->next,
+        g = (struct dense_gemm){.tb = true,
+                                .m = p->rows,
+                                .n = p->cols,
+                                .k = s->inner,
+                                .alpha = 1.0f,
+                                .outputs = 1,
+                                .first = whole,
+                                .a = p->next,
                                 .b = p->next};
     ot_dense_gemm(n, &g, dy, x, dw);
 }

@@ -25,8 +25,7 @@ static ot_status check_shape(const struct op_node *n, int i, int rank, const int
     memcpy(expected.dim, dim, (size_t)rank * sizeof *dim);
     if (ot_same_shape(n->x[i], &expected)) return OT_OK;
     return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has shape %s, expected %s", i,
-                      ot_shape_text(n->x[i], s, sizeof s),
-                      ot_shape_text(&expected, t, sizeof t));
+                      ot_shape_text(n->x[i], s, sizeof s), ot_shape_text(&expected, t, sizeof t));
 }
 
 static ot_status check_lengths(const struct op_node *n, const struct recurrent *s, ot_error *err) {
@@ -40,8 +39,8 @@ static ot_status check_lengths(const struct op_node *n, const struct recurrent *
         const int32_t length = ((const int32_t *)t->data)[i];
         if (length < 0 || length > s->steps)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "sequence_lens holds %d, expected 0 to %lld",
-                              length, (long long)s->steps);
+                              "sequence_lens holds %d, expected 0 to %lld", length,
+                              (long long)s->steps);
     }
     return OT_OK;
 }
@@ -75,8 +74,8 @@ static ot_status check_shapes(const struct op_node *n, struct recurrent *s, ot_e
 
 static ot_status set_outputs(struct op_node *n, const struct recurrent *s, ot_error *err) {
     const int64_t t = s->steps, b = s->batch, d = s->directions, h = s->hidden;
-    const int64_t all[] = {s->batch_first ? b : t, s->batch_first ? t : d,
-                           s->batch_first ? d : b, h};
+    const int64_t all[] = {s->batch_first ? b : t, s->batch_first ? t : d, s->batch_first ? d : b,
+                           h};
     const int64_t last[] = {s->batch_first ? b : d, s->batch_first ? d : b, h};
     if (n->y[0]) OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, all, err));
     for (int i = 1; i < n->n_out; i++)

@@ -17,8 +17,18 @@
 
 enum { OT_REC_WIDEST = 128 }; /* samples side by side */
 
-enum { OT_REC_GROUPS = 2, OT_REC_FUNCTIONS = 3, OT_REC_X = 0, OT_REC_W, OT_REC_R, OT_REC_B,
-       OT_REC_LENGTHS, OT_REC_H, OT_REC_C, OT_REC_P };
+enum {
+    OT_REC_GROUPS = 2,
+    OT_REC_FUNCTIONS = 3,
+    OT_REC_X = 0,
+    OT_REC_W,
+    OT_REC_R,
+    OT_REC_B,
+    OT_REC_LENGTHS,
+    OT_REC_H,
+    OT_REC_C,
+    OT_REC_P
+};
 
 struct sparse_product;
 struct rec_step;
@@ -28,7 +38,7 @@ struct rec_cell {
     int groups, gates[OT_REC_GROUPS];
     int functions; /* activations of a direction */
     const char *names[OT_REC_FUNCTIONS];
-    bool has_c;    /* a second state */
+    bool has_c; /* a second state */
     /* h, c and gates of one step; gates hold what W and the biases give. */
     void (*forward)(const struct rec_step *t);
     /* dgate from dh and dc, which become the gradients of h_before and c_before. */
@@ -37,9 +47,9 @@ struct rec_cell {
 
 /* Some rows of W or R of one direction. */
 struct rec_product {
-    int64_t rows, cols, from; /* from: its first value */
+    int64_t rows, cols, from;                /* from: its first value */
     const struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
-    int64_t units;                  /* of one step; inner > 1 and dense: lists of matrices */
+    int64_t units; /* of one step; inner > 1 and dense: lists of matrices */
     const int64_t *first, *same, *next;
 };
 
@@ -48,7 +58,7 @@ struct recurrent {
     int64_t steps, batch, input, hidden;
     int directions;
     bool batch_first, reverse[2];
-    bool inside; /* GRU linear_before_reset */
+    bool inside;  /* GRU linear_before_reset */
     bool coupled; /* LSTM input_forget */
     int64_t units, inner;
     int64_t h_size, x_size, g_size[OT_REC_GROUPS]; /* floats of a step */
@@ -70,11 +80,11 @@ struct rec_step {
     const float *dy; /* the gradient of Y; NULL: zero */
     const float *h_before, *c_before;
     float *h, *c, *gate[OT_REC_GROUPS];
-    float *extra;              /* GRU inside: h R_h^T + its bias */
-    float *rec, *part;         /* scratch: the widest group; h */
-    const float *rec_bias;     /* GRU inside: the bias within */
+    float *extra;          /* GRU inside: h R_h^T + its bias */
+    float *rec, *part;     /* scratch: the widest group; h */
+    const float *rec_bias; /* GRU inside: the bias within */
     float *dh, *dc, *dgate[OT_REC_GROUPS];
-    float *aux;                /* GRU: what R_h meets, or its gradient, for all steps */
+    float *aux; /* GRU: what R_h meets, or its gradient, for all steps */
 };
 
 /* Prepares x, y, save and scratch of an operator whose plan is a struct recurrent. */
@@ -85,19 +95,27 @@ void ot_rec_backward(struct op_node *n);
 
 /* The record of an operator, whose file has `cell` and `cases`. most_in, most_out: inputs and
  * outputs; peepholes: the bit of such an input; own: attributes that only this one has. */
-#define OT_RECURRENT(word, most_in, most_out, peepholes, own)                                     \
-    static ot_status prepare(struct op_node *n, ot_error *err) {                                  \
-        return ot_rec_prepare(n, &cell, err);                                                     \
-    }                                                                                             \
-    const struct op ot_op_##word = {                                                              \
-        .name = #word, .since = 1, .min_in = 3, .max_in = most_in, .max_out = most_out,           \
-        .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "    \
-                      "hidden_size:i layout:i output_sequence:i" own,                             \
-        .needs = OT_X(OT_REC_X) | OT_X(OT_REC_W) | OT_X(OT_REC_R) | (peepholes),                  \
-        .parameters = OT_X(OT_REC_W) | OT_X(OT_REC_R) | OT_X(OT_REC_B) | (peepholes),             \
-        .sparse_rows = ot_rec_sparse_rows, .all_outputs = true,                                   \
-        .plan_size = sizeof(struct recurrent), .prepare = prepare, .forward = ot_rec_forward,    \
-        .backward = ot_rec_backward, .cases = cases,                                              \
+#define OT_RECURRENT(word, most_in, most_out, peepholes, own)                                      \
+    static ot_status prepare(struct op_node *n, ot_error *err) {                                   \
+        return ot_rec_prepare(n, &cell, err);                                                      \
+    }                                                                                              \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = 1,                                                                                \
+        .min_in = 3,                                                                               \
+        .max_in = most_in,                                                                         \
+        .max_out = most_out,                                                                       \
+        .attributes = "activation_alpha:F activation_beta:F activations:S clip:f direction:s "     \
+                      "hidden_size:i layout:i output_sequence:i" own,                              \
+        .needs = OT_X(OT_REC_X) | OT_X(OT_REC_W) | OT_X(OT_REC_R) | (peepholes),                   \
+        .parameters = OT_X(OT_REC_W) | OT_X(OT_REC_R) | OT_X(OT_REC_B) | (peepholes),              \
+        .sparse_rows = ot_rec_sparse_rows,                                                         \
+        .all_outputs = true,                                                                       \
+        .plan_size = sizeof(struct recurrent),                                                     \
+        .prepare = prepare,                                                                        \
+        .forward = ot_rec_forward,                                                                 \
+        .backward = ot_rec_backward,                                                               \
+        .cases = cases,                                                                            \
     }
 
 /* While on, R does not change, and products over one step copy it once. */

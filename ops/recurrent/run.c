@@ -205,8 +205,10 @@ static void backward_weights(struct op_node *n, struct rec_step *t) {
         const float *dy = t->dgate[g], *h = t->h_before;
         if (n->dx[OT_REC_W]) ot_rec_multiply_weight(n, &s->w[d][g], OT_REC_W, dy, xs);
         if (!n->dx[OT_REC_R]) continue;
-        if (g && s->inside) dy = t->aux;
-        else if (g) h = t->aux;
+        if (g && s->inside)
+            dy = t->aux;
+        else if (g)
+            h = t->aux;
         ot_rec_multiply_weight(n, &s->r[d][g], OT_REC_R, dy, h);
     }
     xs = (float *)n->scratch + s->xs_at;

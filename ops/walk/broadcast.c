@@ -35,8 +35,7 @@ static bool moves(const struct tensor *x) {
 
 static bool operand_fits(const struct tensor *x, const struct tensor *y, int lane_rank) {
     if (moves(x))
-        return x->rank == y->rank &&
-               !memcmp(x->dim, y->dim, (size_t)lane_rank * sizeof *x->dim);
+        return x->rank == y->rank && !memcmp(x->dim, y->dim, (size_t)lane_rank * sizeof *x->dim);
     for (int d = 0; d < x->rank; d++)
         if (x->rank - d > y->rank - lane_rank && x->dim[d] != 1) return false;
     return true;
@@ -253,9 +252,12 @@ static void reduce_task(void *arg, int task, int worker) {
         count = b->stride[w->k][last] ? b->dim[last] - p.index[last] : 1;
         if (count > to - at) count = to - at;
         if (count > COLUMNS) count = COLUMNS;
-        if (!w->reduced) memset(w->dx + at, 0, (size_t)count * sizeof *w->dx);
-        else if (b->stride[w->k][last]) sum_columns(w, &p, count, w->dx + at);
-        else w->dx[at] = (float)sum_run(w, &p);
+        if (!w->reduced)
+            memset(w->dx + at, 0, (size_t)count * sizeof *w->dx);
+        else if (b->stride[w->k][last])
+            sum_columns(w, &p, count, w->dx + at);
+        else
+            w->dx[at] = (float)sum_run(w, &p);
     }
 }
 
@@ -263,8 +265,10 @@ void ot_broadcast_reduce(struct pool *pool, const struct broadcast *b, int k, ot
                          void *arg, float *dx) {
     struct walk w = {.b = b, .fn = fn, .arg = arg, .k = k, .dx = dx, .targets = 1, .reduced = 1};
     for (int d = 0; d < b->rank; d++) {
-        if (b->stride[k][d]) w.targets *= b->dim[d];
-        else w.reduced *= b->dim[d];
+        if (b->stride[k][d])
+            w.targets *= b->dim[d];
+        else
+            w.reduced *= b->dim[d];
     }
     int64_t least = b->stride[k][b->rank - 1] ? COLUMNS : 1;
     w.grain = w.reduced * least > GRAIN ? least : GRAIN / (w.reduced ? w.reduced : 1);

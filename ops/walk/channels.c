@@ -4,9 +4,9 @@
 #include <string.h>
 
 enum {
-    PIECE = 512, /* two of them fit any first-level cache, and float holds the sum */
+    PIECE = 512,       /* two of them fit any first-level cache, and float holds the sum */
     UNIT_PIECE = 4096, /* of OT_UNIT channels */
-    SHORT = 128  /* shorter runs are put side by side first */
+    SHORT = 128        /* shorter runs are put side by side first */
 };
 
 enum { X, DY, MORE, Y, SOURCES }; /* what is read, in rows of pointers; NULL: nobody does */
@@ -21,7 +21,7 @@ struct walk {
     const struct norm_gradient *gradient; /* NULL: moments are asked for */
     bool units;
     struct total total;
-    size_t n; /* elements in piece */
+    size_t n;                              /* elements in piece */
     float piece[SOURCES][PIECE + OT_UNIT]; /* OT_UNIT: what a copy of whole units may write more */
 };
 

@@ -68,10 +68,14 @@ ot_status ot_contraction_make(struct op_node *n, const int64_t *dim, int labels,
     const struct group *const of_a[] = {&group[BATCH], &group[ROWS], &group[SUMS]};
     const struct group *const of_b[] = {&group[BATCH], &group[SUMS], &group[COLUMNS]};
     const struct group *const of_c[] = {&group[BATCH], &group[ROWS], &group[COLUMNS]};
-    *t = (struct contraction){.batch = group[BATCH].size, .m = group[ROWS].size,
-                              .n = group[COLUMNS].size, .k = group[SUMS].size,
-                              .a = pack_move(a, dim, of_a), .b = pack_move(b, dim, of_b),
-                              .c = pack_move(c, dim, of_c), .c_count = c->count};
+    *t = (struct contraction){.batch = group[BATCH].size,
+                              .m = group[ROWS].size,
+                              .n = group[COLUMNS].size,
+                              .k = group[SUMS].size,
+                              .a = pack_move(a, dim, of_a),
+                              .b = pack_move(b, dim, of_b),
+                              .c = pack_move(c, dim, of_c),
+                              .c_count = c->count};
     t->packs_a = !is_plain(&t->a, t->batch * t->m * t->k);
     t->packs_b = !is_plain(&t->b, t->batch * t->k * t->n);
     t->packs_c = !is_plain(&t->c, c->count);
@@ -99,8 +103,13 @@ static const void *packed(struct op_node *n, bool packs, const struct move *m, c
 
 void ot_contraction_run(struct op_node *n, const struct contraction *t, const void *a,
                         const void *b, void *c, void *scratch) {
-    const struct dense_gemm g = {.m = t->m, .n = t->n, .k = t->k, .alpha = 1.0f,
-                                 .outputs = t->batch, .first = t->first, .a = t->index,
+    const struct dense_gemm g = {.m = t->m,
+                                 .n = t->n,
+                                 .k = t->k,
+                                 .alpha = 1.0f,
+                                 .outputs = t->batch,
+                                 .first = t->first,
+                                 .a = t->index,
                                  .b = t->index};
     const ot_type type = n->y[0]->type;
     const size_t size = ot_type_size(type);

@@ -20,9 +20,9 @@ struct label_view {
  * already. */
 struct contraction {
     int64_t batch, m, n, k;
-    struct move a, b, c;          /* to the packed form; c: from it */
+    struct move a, b, c; /* to the packed form; c: from it */
     bool packs_a, packs_b, packs_c;
-    int64_t c_count;              /* c's elements, all of them zeroed first where fills_c */
+    int64_t c_count; /* c's elements, all of them zeroed first where fills_c */
     bool fills_c;
     const int64_t *first, *index; /* of ot_dense_gemm */
 };

@@ -199,8 +199,15 @@ static void task(void *arg, int number, int worker) {
 void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const float *from,
              const float *with, float scale, float *to) {
     const int last = m->rank - 1;
-    struct job j = {.kept.count = 1, .reduced.count = 1, .blocks = 1, .first_from = m->from,
-                    .first_to = m->to, .kind = kind, .x = from, .with = with, .scale = scale,
+    struct job j = {.kept.count = 1,
+                    .reduced.count = 1,
+                    .blocks = 1,
+                    .first_from = m->from,
+                    .first_to = m->to,
+                    .kind = kind,
+                    .x = from,
+                    .with = with,
+                    .scale = scale,
                     .y = to};
     j.run_kept = m->to_stride[last] == 1 && m->from_stride[last] == 1;
     int run = j.run_kept ? last : -1; /* else the innermost one that is reduced */

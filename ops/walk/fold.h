@@ -6,16 +6,16 @@
 
 enum fold {
     OT_FOLD_SUM,
-    OT_FOLD_ABS,     /* sum of |x| */
-    OT_FOLD_SQUARES, /* sum of x^2 */
-    OT_FOLD_NORM,    /* its square root */
+    OT_FOLD_ABS,      /* sum of |x| */
+    OT_FOLD_SQUARES,  /* sum of x^2 */
+    OT_FOLD_NORM,     /* its square root */
     OT_FOLD_VARIANCE, /* sum of (x - with)^2 */
     OT_FOLD_LOG_SUM,
     OT_FOLD_LOG_SUM_EXP, /* with: the maximum, as OT_FOLD_MAX gives it; `to` itself will do */
     OT_FOLD_PROD,
     OT_FOLD_MAX, /* NaN if there is one; -inf and inf where nothing is reduced */
     OT_FOLD_MIN,
-    OT_FOLD_TIES, /* how many are equal to `with` at the place of the result */
+    OT_FOLD_TIES,  /* how many are equal to `with` at the place of the result */
     OT_FOLD_ZEROS, /* how many are zero */
     OT_FOLD_PROD_NONZERO
 };

@@ -44,8 +44,10 @@ ot_status ot_lines_of(const struct op_node *n, struct lines *l, ot_error *err) {
                           ot_shape_text(index, s, sizeof s), ot_shape_text(x, t, sizeof t), axis);
     ot_array_of(x, &data);
     ot_array_of(index, &picked);
-    *l = (struct lines){.length = index->dim[axis], .extent = x->dim[axis],
-                        .picked_step = picked.stride[axis], .data_step = data.stride[axis]};
+    *l = (struct lines){.length = index->dim[axis],
+                        .extent = x->dim[axis],
+                        .picked_step = picked.stride[axis],
+                        .data_step = data.stride[axis]};
     box = picked;
     box.dim[axis] = index->dim[axis] ? 1 : 0;
     ot_move_init(&l->move, &box, &picked, &data);

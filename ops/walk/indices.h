@@ -35,7 +35,7 @@ void ot_indices_watch(struct op_node *n, const struct ranges *r);
  * from or put into: element k of a line is picked[from + k * picked_step], and it belongs to
  * data[to + index * data_step]. */
 struct lines {
-    struct move move; /* of the first elements of lines */
+    struct move move;       /* of the first elements of lines */
     int64_t length, extent; /* of the axis: of picked, of data */
     int64_t picked_step, data_step;
 };

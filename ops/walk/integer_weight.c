@@ -41,10 +41,11 @@ static struct element element_of(const struct graph *g, const struct node *n, in
     const struct tensor *x = constant(g, n, X), *scale = constant(g, n, SCALE);
     const struct tensor *zero = constant(g, n, ZERO);
     const int64_t count = ot_elements(scale);
-    if (count == 1) i = 0;
-    else i = i / ot_dims_product(x, (int)axis_of(n, x) + 1, x->rank) % count;
-    return (struct element){ot_f(scale)[i],
-                            (float)ot_load_integer(zero->data, zero->type, i)};
+    if (count == 1)
+        i = 0;
+    else
+        i = i / ot_dims_product(x, (int)axis_of(n, x) + 1, x->rank) % count;
+    return (struct element){ot_f(scale)[i], (float)ot_load_integer(zero->data, zero->type, i)};
 }
 
 void ot_integer_weight_read(const struct graph *g, const struct node *n, float *values) {

@@ -3,8 +3,7 @@
 
 /* [columns], [rows, columns] or [depth, rows, columns] becomes [rows, columns, depth]. */
 static void widen(struct window *w) {
-    int64_t *const list[] = {w->in,       w->out,   w->kernel, w->stride,
-                             w->dilation, w->begin, w->end};
+    int64_t *const list[] = {w->in, w->out, w->kernel, w->stride, w->dilation, w->begin, w->end};
     const int64_t neutral[] = {1, 1, 1, 1, 1, 0, 0};
     for (int i = 0; i < 7; i++) {
         int64_t *v = list[i];
@@ -34,8 +33,7 @@ ot_status ot_pooling_shape(struct op_node *n, struct pooling *p, ot_error *err) 
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     widen(&p->w);
     const double image = (double)p->w.in[0] * (double)p->w.in[1] * (double)p->w.in[2];
-    const double kernel =
-        (double)p->w.kernel[0] * (double)p->w.kernel[1] * (double)p->w.kernel[2];
+    const double kernel = (double)p->w.kernel[0] * (double)p->w.kernel[1] * (double)p->w.kernel[2];
     if (image > INT32_MAX || kernel > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image or a kernel of 2^31 elements");
     p->planes = (x->lanes ? ot_lane_blocks(x) : 1) * ot_dims_product(x, x->lane_rank, 2);

@@ -26,8 +26,7 @@ static inline int64_t ot_pooling_at(const struct pooling *p, int dimension, int6
     return o * p->w.stride[dimension] - p->w.begin[dimension] + k * p->w.dilation[dimension];
 }
 /* The outputs [*from, *to) whose tap k lies inside the input. */
-void ot_pooling_span(const struct pooling *p, int dimension, int64_t k, int64_t *from,
-                     int64_t *to);
+void ot_pooling_span(const struct pooling *p, int dimension, int64_t k, int64_t *from, int64_t *to);
 /* How many taps of output o lie inside the input; with padding: inside the padded input. */
 int64_t ot_pooling_taps(const struct pooling *p, int dimension, int64_t o, bool padding);
 

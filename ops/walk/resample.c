@@ -10,11 +10,19 @@ enum { GRAIN = 16384, MOST_TAPS = 1 << 28 };
 
 /* ---- where an output lies among the inputs ---- */
 
-static const char *const coordinate_names[] = {"half_pixel", "pytorch_half_pixel", "align_corners",
-                                               "asymmetric", "half_pixel_symmetric",
-                                               "tf_half_pixel_for_nn", "tf_crop_and_resize"};
-enum coordinates { HALF, PYTORCH_HALF, ALIGN, ASYMMETRIC, SYMMETRIC, TF_NEAREST, CROP,
-                   COORDINATES };
+static const char *const coordinate_names[] = {
+    "half_pixel",           "pytorch_half_pixel",   "align_corners",     "asymmetric",
+    "half_pixel_symmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+enum coordinates {
+    HALF,
+    PYTORCH_HALF,
+    ALIGN,
+    ASYMMETRIC,
+    SYMMETRIC,
+    TF_NEAREST,
+    CROP,
+    COORDINATES
+};
 
 static const char *const rounding_names[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                              "ceil"};
@@ -134,9 +142,13 @@ static ot_status allocate(struct op_node *n, struct taps *t, int64_t count, ot_e
 
 ot_status ot_taps_make(struct op_node *n, const struct resample *r, int64_t in, int64_t out,
                        double scale, const float roi[2], struct taps *t, ot_error *err) {
-    struct mapping m = {r, (enum coordinates)find(r->coordinates, coordinate_names, COORDINATES),
-                        (enum rounding)find(r->rounding, rounding_names, ROUNDINGS), in, out,
-                        scale, roi};
+    struct mapping m = {r,
+                        (enum coordinates)find(r->coordinates, coordinate_names, COORDINATES),
+                        (enum rounding)find(r->rounding, rounding_names, ROUNDINGS),
+                        in,
+                        out,
+                        scale,
+                        roi};
     int32_t count = 0;
     if (m.coordinates == COORDINATES)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
@@ -236,8 +248,7 @@ void ot_taps_run(struct pool *pool, const struct taps *t, int64_t outer, int64_t
     const int64_t items = inner == 1 ? outer : outer * t->out;
     const int64_t work = inner == 1 ? t->out : inner;
     struct pass p = {t, outer, inner, 1 + GRAIN / (work + 1), from, to};
-    if (items > 0 && work > 0)
-        ot_parallel_for(pool, ot_task_count(items, p.grain), pass_task, &p);
+    if (items > 0 && work > 0) ot_parallel_for(pool, ot_task_count(items, p.grain), pass_task, &p);
 }
 
 /* Output j of the line whose first input is element `at` of `from`, `inner` apart. */

@@ -22,7 +22,7 @@ struct resample {
     const char *coordinates; /* coordinate_transformation_mode, known to ot_taps_make */
     const char *rounding;    /* nearest_mode, likewise */
     bool antialias, exclude_outside;
-    float cubic;             /* cubic_coeff_a */
+    float cubic; /* cubic_coeff_a */
 };
 
 /* The taps of an axis; scale: output elements per input element. roi: of mode tf_crop_and_resize,

@@ -8,11 +8,11 @@
 #include "ops/walk/indices.h"
 
 struct tuples {
-    struct ranges ranges;        /* r columns */
-    int64_t step[OT_MAX_RANK];   /* elements of data from one index to the next, by column */
-    int64_t batches, per_batch;  /* tuples are [batches][per_batch] */
-    int64_t batch_size, inner;   /* elements of data in a batch; of a slice */
-    int64_t pieces;              /* of a slice, see ot_tuples_run */
+    struct ranges ranges;       /* r columns */
+    int64_t step[OT_MAX_RANK];  /* elements of data from one index to the next, by column */
+    int64_t batches, per_batch; /* tuples are [batches][per_batch] */
+    int64_t batch_size, inner;  /* elements of data in a batch; of a slice */
+    int64_t pieces;             /* of a slice, see ot_tuples_run */
 };
 
 /* For prepare: x[1] picks from x[0] behind the first batch_dims axes, which they share. */

@@ -29,13 +29,10 @@ ot_status ot_unary_prepare_number(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-bool ot_unary_lanes(const struct op_node *n, int lane_rank) {
-    return n->x[0]->rank >= lane_rank;
-}
+bool ot_unary_lanes(const struct op_node *n, int lane_rank) { return n->x[0]->rank >= lane_rank; }
 
 static bool past_cache(const struct tensor *t) {
-    return ot_bytes(t) > OT_PAST_CACHE &&
-           (uintptr_t)t->data % (OT_UNIT * sizeof(float)) == 0;
+    return ot_bytes(t) > OT_PAST_CACHE && (uintptr_t)t->data % (OT_UNIT * sizeof(float)) == 0;
 }
 
 typedef void strip_fn(const struct work *w, int64_t from, float *out, int64_t count);
@@ -59,10 +56,11 @@ static void run_strips(const struct work *w, int task, strip_fn *fn, float *out)
 
 static void value_strip(const struct work *w, int64_t from, float *y, int64_t count) {
     const float *x = ot_f(w->n->x[0]) + from;
-    const struct function_value a = {.x = x, .y = y, .p = w->p,
-                                     .past_cache = w->past_cache};
-    if (w->value) w->value(x, y, count, w->n->plan);
-    else w->n->kernels->value[w->f](&a, (size_t)count);
+    const struct function_value a = {.x = x, .y = y, .p = w->p, .past_cache = w->past_cache};
+    if (w->value)
+        w->value(x, y, count, w->n->plan);
+    else
+        w->n->kernels->value[w->f](&a, (size_t)count);
 }
 
 static void value_task(void *arg, int task, int worker) {
@@ -92,8 +90,10 @@ static void gradient_strip(const struct work *w, int64_t from, float *dx, int64_
     const bool by_value = w->f == OT_FROM_SIGMOID || w->f == OT_FROM_TANH;
     const struct function_gradient a = {
         .x = by_value ? y : x, .dy = dy, .dx = dx, .p = w->p, .past_cache = w->past_cache};
-    if (w->gradient) w->gradient(x, y, dy, dx, count, n->plan);
-    else n->kernels->gradient[w->f](&a, (size_t)count);
+    if (w->gradient)
+        w->gradient(x, y, dy, dx, count, n->plan);
+    else
+        n->kernels->gradient[w->f](&a, (size_t)count);
 }
 
 static void gradient_task(void *arg, int task, int worker) {
@@ -136,19 +136,28 @@ static void product_task(void *arg, int task, int worker) {
     ot_task_range(ot_count(w->x), GRAIN, task, &from, &to);
     const float *x = ot_f(w->x) + from, *z = ot_f(w->z) + from;
     if (w->y) {
-        const struct function_value a = {.x = x, .z = z, .y = w->y + from, .p = w->p,
-                                         .past_cache = w->past_cache};
+        const struct function_value a = {
+            .x = x, .z = z, .y = w->y + from, .p = w->p, .past_cache = w->past_cache};
         w->n->kernels->value[w->f](&a, (size_t)(to - from));
         return;
     }
-    const struct function_gradient a = {.x = x, .z = z, .dy = ot_f(w->dy) + from,
-                                        .dx = at(w->dx, from), .dz = at(w->dz, from), .p = w->p,
+    const struct function_gradient a = {.x = x,
+                                        .z = z,
+                                        .dy = ot_f(w->dy) + from,
+                                        .dx = at(w->dx, from),
+                                        .dz = at(w->dz, from),
+                                        .p = w->p,
                                         .past_cache = w->past_cache};
     w->n->kernels->gradient[w->f](&a, (size_t)(to - from));
 }
 
 void ot_unary_product(struct op_node *n, enum function f, struct params p, int x, int z) {
-    struct product w = {.n = n, .f = f, .p = p, .x = n->x[x], .z = n->x[z], .y = ot_f(n->y[0]),
+    struct product w = {.n = n,
+                        .f = f,
+                        .p = p,
+                        .x = n->x[x],
+                        .z = n->x[z],
+                        .y = ot_f(n->y[0]),
                         .past_cache = past_cache(n->y[0])};
     ot_parallel_for(n->pool, ot_task_count(ot_count(w.x), GRAIN), product_task, &w);
     ot_op_clear_spare(n->y[0]);

@@ -63,22 +63,32 @@ void ot_unary_forward_number(struct op_node *n, ot_unary_fn *fn, ot_integer_fn *
     static void name##_backward(struct op_node *n) { ot_unary_backward(n, name##_gradient); }
 
 /* The same of a function among the kernels. */
-#define OT_UNARY_KERNEL(name, f)                                                            \
-    static void name##_forward(struct op_node *n) {                                         \
-        ot_unary_forward_kernel(n, f, *(const struct params *)n->plan);                    \
-    }                                                                                       \
-    static void name##_backward(struct op_node *n) {                                        \
-        ot_unary_backward_kernel(n, f, *(const struct params *)n->plan);                   \
+#define OT_UNARY_KERNEL(name, f)                                                                   \
+    static void name##_forward(struct op_node *n) {                                                \
+        ot_unary_forward_kernel(n, f, *(const struct params *)n->plan);                            \
+    }                                                                                              \
+    static void name##_backward(struct op_node *n) {                                               \
+        ot_unary_backward_kernel(n, f, *(const struct params *)n->plan);                           \
     }
 
 /* Its record. */
-#define OT_UNARY_OP(word, fn, first, list, make_ready, texts)                             \
-    const struct op ot_op_##word = {                                                        \
-        .name = #word, .since = first, .min_in = 1, .max_in = 1, .min_out = 1,              \
-        .max_out = 1, .attributes = list, .needs = OT_X(0),                                 \
-        .plan_size = sizeof(struct params), .lanes = ot_unary_lanes,             \
-        .prepare = make_ready, .forward = fn##_forward, .backward = fn##_backward,      \
-        .again = fn##_forward, .cases = texts,                                              \
+#define OT_UNARY_OP(word, fn, first, list, make_ready, texts)                                      \
+    const struct op ot_op_##word = {                                                               \
+        .name = #word,                                                                             \
+        .since = first,                                                                            \
+        .min_in = 1,                                                                               \
+        .max_in = 1,                                                                               \
+        .min_out = 1,                                                                              \
+        .max_out = 1,                                                                              \
+        .attributes = list,                                                                        \
+        .needs = OT_X(0),                                                                          \
+        .plan_size = sizeof(struct params),                                                        \
+        .lanes = ot_unary_lanes,                                                                   \
+        .prepare = make_ready,                                                                     \
+        .forward = fn##_forward,                                                                   \
+        .backward = fn##_backward,                                                                 \
+        .again = fn##_forward,                                                                     \
+        .cases = texts,                                                                            \
     }
 
 #endif

@@ -8,9 +8,10 @@
 
 /* Operators that keep the classes apart: the layer that makes them stands before. */
 static const char *const transparent[] = {
-    "Softmax", "LogSoftmax", "Sigmoid",     "Relu",              "Clip",       "Dropout",
-    "Flatten", "Reshape",    "Squeeze",     "GlobalAveragePool", "ReduceMean", "AveragePool",
-    "Identity", "GlobalMaxPool", "Transpose", NULL};
+    "Softmax",  "LogSoftmax",        "Sigmoid",    "Relu",
+    "Clip",     "Dropout",           "Flatten",    "Reshape",
+    "Squeeze",  "GlobalAveragePool", "ReduceMean", "AveragePool",
+    "Identity", "GlobalMaxPool",     "Transpose",  NULL};
 
 static bool listed(const char *op_type) {
     for (int i = 0; transparent[i]; i++)
@@ -61,8 +62,8 @@ static bool is_layer(struct ot_session *s, struct head *h) {
         h->class_axis = 1;
     else
         return false;
-    bool matrix = h->weight && (!strcmp(n->op_type, "Conv") ? h->weight->t.rank > 2
-                                                            : h->weight->t.rank == 2);
+    bool matrix =
+        h->weight && (!strcmp(n->op_type, "Conv") ? h->weight->t.rank > 2 : h->weight->t.rank == 2);
     return matrix && ot_attr_int(n, "group", 1) == 1;
 }
 

@@ -37,9 +37,8 @@ ot_status ot_get_input_gradient(const ot_session *s, int i, ot_tensor *gradient,
         return ot_fail(err, OT_ERROR_STATE, "the gradient of input '%s' was not requested",
                        s->model->graph->value[s->model->graph->input[i]].name);
     const struct entry *e = b->input_entry[i];
-    *gradient = (ot_tensor){.type = OT_FLOAT,
-                            .rank = e->t.rank,
-                            .data = e->grad ? e->grad->t.data : NULL};
+    *gradient =
+        (ot_tensor){.type = OT_FLOAT, .rank = e->t.rank, .data = e->grad ? e->grad->t.data : NULL};
     memcpy(gradient->dim, e->t.dim, sizeof gradient->dim);
     return OT_OK;
 }

@@ -32,9 +32,7 @@ struct measure {
     void *context;
 };
 
-static double draw(struct measure *m) {
-    return 2 * (double)ot_random_float(11, 0, m->draws++) - 1;
-}
+static double draw(struct measure *m) { return 2 * (double)ot_random_float(11, 0, m->draws++) - 1; }
 
 /* ---- the combination of outputs ---- */
 
@@ -161,9 +159,7 @@ static bool is_first(const struct op_node *n, int i) {
 }
 
 /* Integers between a QuantizeLinear and its DequantizeLinear have a gradient, but no slope. */
-static bool moves(const struct op_node *n, int i) {
-    return n->dx[i] && n->x[i]->type == OT_FLOAT;
-}
+static bool moves(const struct op_node *n, int i) { return n->dx[i] && n->x[i]->type == OT_FLOAT; }
 
 /* Afterwards the node's outputs are what they were: later nodes read them. */
 static ot_status measure_node(struct measure *m, struct plan_node *pn, ot_error *err) {
@@ -199,8 +195,7 @@ ot_status ot_measure_gradients(ot_session *s, const ot_tensor *inputs, int n, ot
                                void *context, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct measure m = {.write = write, .context = context};
-    if ((!inputs && n) || !write)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or write is NULL");
+    if ((!inputs && n) || !write) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs or write is NULL");
     OT_TRY(ot_session_plan(s, OT_PLAN_MEASURE, inputs, n, &m.b, err));
     OT_TRY(ot_bound_check(m.b, inputs, err));
     OT_TRY(ot_session_save_statistics(s, err));

@@ -38,7 +38,7 @@ ot_status ot_get_node(const ot_session *s, int i, ot_node_info *info, ot_error *
     if (i < 0 || i >= s->model->graph->all_nodes || !info)
         return ot_fail(err, OT_ERROR_ARGUMENT, "node %d of %d", i, s->model->graph->all_nodes);
     const struct node *n = &s->model->graph->node[i];
-    *info = (ot_node_info){
-        .name = n->name, .op = n->op_type, .domain = n->domain, .opset = n->opset};
+    *info =
+        (ot_node_info){.name = n->name, .op = n->op_type, .domain = n->domain, .opset = n->opset};
     return OT_OK;
 }

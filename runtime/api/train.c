@@ -129,8 +129,7 @@ static ot_status check_values(const struct ot_session *s, const struct parameter
 ot_status ot_session_check_statistics(const struct ot_session *s, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         const struct parameter *p = &s->model->parameter[i];
-        if (p->is_statistic)
-            OT_TRY(check_values(s, p, ot_f(&p->t), "the running statistic", err));
+        if (p->is_statistic) OT_TRY(check_values(s, p, ot_f(&p->t), "the running statistic", err));
     }
     return OT_OK;
 }

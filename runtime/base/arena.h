@@ -10,9 +10,9 @@
 struct arena {
     ot_allocator allocator; /* fn pointers never NULL after ot_arena_init */
     struct arena_chunk *chunk;
-    size_t used;   /* bytes asked for so far, padding included */
-    size_t held;   /* bytes taken from the allocator for them */
-    size_t budget; /* 0: none */
+    size_t used;    /* bytes asked for so far, padding included */
+    size_t held;    /* bytes taken from the allocator for them */
+    size_t budget;  /* 0: none */
     size_t refused; /* bytes last asked for above the budget, or the total */
     size_t total;   /* budget of this arena, of `beside`, and of `apart` bytes; 0: none */
     size_t apart;

@@ -27,10 +27,10 @@ void ot_log(const struct log *log, ot_log_level level, const char *format, ...) 
 /* s, n bytes, with everything but printable ASCII as \xNN, cut to fit; returns buffer. */
 const char *ot_escape(char *buffer, size_t size, const char *s, size_t n);
 
-#define OT_TRY(call)                       \
-    do {                                   \
-        ot_status try_status_ = (call);    \
-        if (try_status_) return try_status_; \
+#define OT_TRY(call)                                                                               \
+    do {                                                                                           \
+        ot_status try_status_ = (call);                                                            \
+        if (try_status_) return try_status_;                                                       \
     } while (0)
 
 #endif

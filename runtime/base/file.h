@@ -17,7 +17,7 @@ struct file_writer {
     int fd;
     const char *path;
     char temporary[4200];
-    ot_status status; /* sticky: the first failure */
+    ot_status status;     /* sticky: the first failure */
     struct digest digest; /* of the bytes so far */
 };
 

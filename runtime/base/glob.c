@@ -59,11 +59,11 @@ bool ot_glob_next(const char **list, char glob[OT_GLOB_SIZE], bool *negated) {
     *list += strspn(*list, ",");
     const bool not = **list == '!';
     const size_t n = strcspn(*list + not, ",");
-    if ((!n && !not) || n >= OT_GLOB_SIZE) return false;
+    if ((!n && !not ) || n >= OT_GLOB_SIZE) return false;
     memcpy(glob, *list + not, n);
     glob[n] = 0;
-    *negated = not;
-    *list += not + n;
+    *negated = not ;
+    *list += not +n;
     return true;
 }
 

@@ -28,7 +28,7 @@ enum attr_kind {
 struct attr {
     const char *name;
     enum attr_kind kind;
-    int64_t n;            /* entries of a list; length of a string, which is NUL-terminated too */
+    int64_t n; /* entries of a list; length of a string, which is NUL-terminated too */
     int64_t i;
     float f;
     const char *s;
@@ -51,8 +51,8 @@ struct body {
 struct node {
     const char *name; /* never NULL; "" where the file has none */
     const char *op_type;
-    const char *domain;  /* "" for the default domain, "ai.onnx" included */
-    int opset;           /* version of its domain that holds for it */
+    const char *domain; /* "" for the default domain, "ai.onnx" included */
+    int opset;          /* version of its domain that holds for it */
     int n_in, n_out, n_attr;
     int *in, *out; /* values; -1: an optional one that is absent */
     struct attr *attr;
@@ -82,21 +82,21 @@ enum value_spelling { OT_SPELL_DENSE = 0, OT_SPELL_SPARSE_LINEAR, OT_SPELL_SPARS
 struct value {
     const char *name;
     enum value_kind kind;
-    int producer;  /* node, or -1 */
-    ot_type type;  /* as the file says; OT_UNDEFINED where it does not */
-    int rank;      /* -1: unknown */
+    int producer;             /* node, or -1 */
+    ot_type type;             /* as the file says; OT_UNDEFINED where it does not */
+    int rank;                 /* -1: unknown */
     int64_t dim[OT_MAX_RANK]; /* -1: free. Of inputs and initializers; a hint elsewhere */
     struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
     enum value_spelling spelling;
     enum value_note note;
     bool varies;     /* a constant that is trained or written: nobody may read its value in plans */
     bool exportable; /* its new value can be written back (not so inside a local function) */
-    ot_structure structure; /* of a weight: why its constant has a pattern, */
-    int64_t zeros;          /* and how many of its slots hold zero */
+    ot_structure structure;     /* of a weight: why its constant has a pattern, */
+    int64_t zeros;              /* and how many of its slots hold zero */
     const struct pattern *open; /* of a weight that the graph masks by tensors: the slots that they
                                  * let through. Owned; NULL: all, or none masks it */
-    const char *mask;       /* and the name of one of them; NULL: none */
-    bool is_mask;           /* it is one: nobody trains it */
+    const char *mask;           /* and the name of one of them; NULL: none */
+    bool is_mask;               /* it is one: nobody trains it */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */
 };
@@ -108,7 +108,7 @@ struct binding {
 
 /* What the file's training_info does in a step. */
 struct algorithm {
-    int end; /* its nodes are the graph's behind all_nodes, up to this one; */
+    int end;         /* its nodes are the graph's behind all_nodes, up to this one; */
     int first_value; /* and its values begin here */
     int n_inputs, n_bindings;
     int *input; /* values that it takes beside the graph's inputs */
@@ -121,14 +121,14 @@ struct graph {
     int all_nodes; /* n_nodes, then the nodes of bodies, body by body */
     struct value *value;
     struct node *node;
-    int *input, *output;   /* values; inputs without those that have initializers */
+    int *input, *output; /* values; inputs without those that have initializers */
     int64_t ir_version, opset;
     const char *producer;
-    int64_t file_nodes;    /* before inlining */
+    int64_t file_nodes;              /* before inlining */
     struct structure_rule structure; /* by which zeros of weights were judged */
-    int training_steps;    /* entries of training_info */
-    struct algorithm *algorithm; /* NULL: there is none, or it was not asked for */
-    uint8_t hash[32];      /* SHA-256 of the file */
+    int training_steps;              /* entries of training_info */
+    struct algorithm *algorithm;     /* NULL: there is none, or it was not asked for */
+    uint8_t hash[32];                /* SHA-256 of the file */
     const char *fix;       /* inputs that were made constants, as import_options has it; or NULL */
     void *skeleton;        /* the serialized model without the payload of its large weights; */
     size_t skeleton_bytes; /* ... only export reads it */

@@ -58,7 +58,7 @@ struct json_writer {
     bool failed;
 };
 
-void ot_json_put(struct json_writer *w, const char *raw);    /* as it is: braces, commas, digits */
+void ot_json_put(struct json_writer *w, const char *raw); /* as it is: braces, commas, digits */
 void ot_json_put_string(struct json_writer *w, const char *s); /* quoted and escaped */
 void ot_json_put_u64(struct json_writer *w, uint64_t number);
 

@@ -40,7 +40,7 @@ static inline uint64_t ot_nonzeros(const void *p, uint64_t *negative) {
     for (int i = 0; i < OT_GROUP; i++) {
         uint32_t bits;
         memcpy(&bits, (const char *)p + sizeof bits * (size_t)i, sizeof bits);
-        zero |= (uint64_t)!(bits << 1) << i;
+        zero |= (uint64_t) !(bits << 1) << i;
         minus |= (uint64_t)(bits >> 31) << i;
     }
 #endif

@@ -9,7 +9,8 @@ enum { MAX_SIZE = 4096 };
 /* `last` is the last member that the struct had in version 0.2.0. A new member comes behind all
  * others and never into padding, whose content is undefined: no struct has padding at its end. */
 #define END(struct_, member) (offsetof(struct_, member) + sizeof(((struct_ *)0)->member))
-#define TYPE(struct_, last) {#struct_, END(struct_, last), sizeof(struct_)}
+#define TYPE(struct_, last)                                                                        \
+    { #struct_, END(struct_, last), sizeof(struct_) }
 
 const struct options_type ot_options_type = TYPE(ot_options, parallel_workers);
 const struct options_type ot_loss_options_type = TYPE(ot_loss_options, output);
@@ -53,8 +54,7 @@ ot_status ot_options_write(const struct options_type *type, const void *from, vo
     size_t size;
     OT_TRY(find_size(type, to, &size, err));
     const size_t both = size < type->now ? size : type->now;
-    memcpy((char *)to + sizeof(size_t), (const char *)from + sizeof(size_t),
-           both - sizeof(size_t));
+    memcpy((char *)to + sizeof(size_t), (const char *)from + sizeof(size_t), both - sizeof(size_t));
     memset((char *)to + both, 0, size - both);
     return OT_OK;
 }

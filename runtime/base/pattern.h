@@ -20,9 +20,9 @@ struct pattern {
     int rows, cols;
     int nnz;
     int live_rows, live_cols; /* that have a slot */
-    bool transposed; /* the file's row-major order is [cols][rows] */
-    int *row;        /* rows + 1: first slot of each row */
-    int *col;        /* nnz, ascending within a row */
+    bool transposed;          /* the file's row-major order is [cols][rows] */
+    int *row;                 /* rows + 1: first slot of each row */
+    int *col;                 /* nnz, ascending within a row */
     ot_allocator allocator;
 };
 

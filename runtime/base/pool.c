@@ -42,10 +42,10 @@ struct pool {
     ot_allocator allocator;
     ot_parallel_for_fn *host;
     void *host_context;
-    int workers; /* the caller included */
-    int started; /* threads that run */
-    pid_t owner; /* a forked child has none of the threads */
-    bool patient; /* looks out before it sleeps */
+    int workers;           /* the caller included */
+    int started;           /* threads that run */
+    pid_t owner;           /* a forked child has none of the threads */
+    bool patient;          /* looks out before it sleeps */
     struct worker *worker; /* [workers], the caller first */
 
     atomic_bool quit;

@@ -33,9 +33,9 @@ struct safetensors {
     struct arena arena;
     void *bytes; /* the file */
     int n, n_notes;
-    struct safetensor *tensor; /* data points into bytes, aligned to its element size */
+    struct safetensor *tensor;         /* data points into bytes, aligned to its element size */
     const struct safetensor **by_name; /* the same, sorted */
-    ot_note *note;             /* without "crc32" */
+    ot_note *note;                     /* without "crc32" */
 };
 
 /* All or nothing: the whole file has been checked when this returns OT_OK. `most`: bytes that the

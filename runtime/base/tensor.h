@@ -33,8 +33,8 @@ struct tensor {
     bool derived; /* a CONST that comes from the shape of an activation: it knows the batch */
     int rank;
     int64_t dim[OT_MAX_RANK];
-    int lanes;     /* 0: rows */
-    int lane_rank; /* leading dimensions merged into the lane axis; 0 in rows */
+    int lanes;                     /* 0: rows */
+    int lane_rank;                 /* leading dimensions merged into the lane axis; 0 in rows */
     const struct pattern *pattern; /* NULL: dense. Else data holds pattern->nnz values */
     void *data;
 };

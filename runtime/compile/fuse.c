@@ -33,18 +33,18 @@ static bool accept_swish(struct plan *p, const struct match *m, struct node *nod
 
 /* Gelu with 1 + erf(x / sqrt 2), and with 1 + tanh of what comes near it; the deviation from the
  * mean. */
-#define GELU "Mul*(x, Add(Erf({Div(x, 1.4142135); Mul(x, 0.70710678)}), 1), 0.5)"
-#define CUBE "{Pow(x, 3); Mul*(x, x, x)}"
-#define GELU_TANH                                                                           \
-    "Mul*(x, Add(Tanh(Mul(Add(x, Mul(" CUBE ", 0.044715)), 0.7978846)), 1), 0.5)"
+#define GELU      "Mul*(x, Add(Erf({Div(x, 1.4142135); Mul(x, 0.70710678)}), 1), 0.5)"
+#define CUBE      "{Pow(x, 3); Mul*(x, x, x)}"
+#define GELU_TANH "Mul*(x, Add(Tanh(Mul(Add(x, Mul(" CUBE ", 0.044715)), 0.7978846)), 1), 0.5)"
 #define RELU_6(x) "Clip(Add(" x ", 3), 0, 6)"
-#define CENTRED "Sub(x, ReduceMean(x))"
+#define CENTRED   "Sub(x, ReduceMean(x))"
 #define SQUARE(x) "{Pow(" x ", 2); Mul(" x ", " x ")}"
 /* y over the root of the mean square of d, times w. */
 #define DEVIATION(d) "Sqrt(Add(ReduceMean(" SQUARE(d) "), e))"
-#define SCALED(y, d)                                                                        \
-    "{Mul(Div(" y ", " DEVIATION(d) "), w); "                                              \
-    "Mul*(" y ", w, {Reciprocal(" DEVIATION(d) "); Div(1, " DEVIATION(d) ")})}"
+#define SCALED(y, d)                                                                               \
+    "{Mul(Div(" y                                                                                  \
+    ", " DEVIATION(d) "), w); "                                                                    \
+                      "Mul*(" y ", w, {Reciprocal(" DEVIATION(d) "); Div(1, " DEVIATION(d) ")})}"
 
 static const struct rule rules[] = {
     {"Linear", "Add(MatMul(x, w), b)", NULL},
@@ -98,8 +98,8 @@ static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *n
 }
 
 static void tell_function(struct node *node, const char *name) {
-    tell(node, (struct attr){.name = "function", .kind = OT_ATTR_STRING, .n = (int)strlen(name),
-                             .s = name});
+    tell(node, (struct attr){
+                   .name = "function", .kind = OT_ATTR_STRING, .n = (int)strlen(name), .s = name});
 }
 
 /* GeGLU (Shazeer, arXiv 2002.05202): x, the argument of Gelu, and what it holds back. */
@@ -202,8 +202,7 @@ static void count_uses(const struct fuser *f, const bool *needed, int result) {
 /* Nodes stand in topological order. */
 static void find_known(const struct fuser *f) {
     const struct graph *g = f->g;
-    for (int v = 0; v < g->n_values; v++)
-        f->known[v] = g->value[v].constant && !g->value[v].varies;
+    for (int v = 0; v < g->n_values; v++) f->known[v] = g->value[v].constant && !g->value[v].varies;
     for (int k = 0; k < g->n_nodes; k++) {
         const struct node *node = &g->node[k];
         const bool shape = !strcmp(node->op_type, "Shape") || !strcmp(node->op_type, "Size");
@@ -297,9 +296,15 @@ static ot_status add(struct fuser *f, int rule, const struct match *m, const int
     memcpy(in, m->value, (size_t)values * sizeof *in);
     memcpy(fusion->member, member, (size_t)n * sizeof *member);
     fusion->n = n;
-    fusion->node = (struct node){.name = last->name, .op_type = rules[rule].op, .domain = "",
-                                 .opset = last->opset, .n_in = values, .n_out = last->n_out,
-                                 .in = in, .out = last->out, .attr = attr};
+    fusion->node = (struct node){.name = last->name,
+                                 .op_type = rules[rule].op,
+                                 .domain = "",
+                                 .opset = last->opset,
+                                 .n_in = values,
+                                 .n_out = last->n_out,
+                                 .in = in,
+                                 .out = last->out,
+                                 .attr = attr};
     if (rules[rule].accept && !rules[rule].accept(p, m, &fusion->node)) return OT_OK;
     return add_others(f, fusion, rule, err);
 }
@@ -338,8 +343,8 @@ static int close_members(const struct fuser *f, const struct attention *a, int *
 
 /* Nodes around the operands may be needed by others as well, and then run too; not the scores. */
 static bool is_whole(const struct fuser *f, const struct attention *a, const int *member, int n) {
-    bool whole = has(member, n, a->product) && has(member, n, a->softmax) &&
-                 has(member, n, a->weighted);
+    bool whole =
+        has(member, n, a->product) && has(member, n, a->softmax) && has(member, n, a->weighted);
     for (int i = 0; i < a->scores.n; i++) whole &= has(member, n, a->scores.link[i].node);
     for (int i = 0; i < n; i++) whole &= !f->p->fused[member[i]];
     return whole;
@@ -365,8 +370,12 @@ static ot_status try_attention(struct fuser *f, int k, ot_error *err) {
     memcpy(fusion->member, member, (size_t)n * sizeof *member);
     fusion->n = n;
     fusion->attention = a;
-    fusion->node = (struct node){.name = last->name, .op_type = "ScaledAttention", .domain = "",
-                                 .opset = last->opset, .n_out = 1, .out = out};
+    fusion->node = (struct node){.name = last->name,
+                                 .op_type = "ScaledAttention",
+                                 .domain = "",
+                                 .opset = last->opset,
+                                 .n_out = 1,
+                                 .out = out};
     for (int i = 0; i < n; i++) p->fused[member[i]] = fusion;
     return OT_OK;
 }

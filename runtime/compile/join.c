@@ -13,12 +13,9 @@
 static const struct rule {
     const char *first, *second;
 } rules[] = {
-    {"BatchNormalization", "Relu"},
-    {"BatchNormalization", "Swish"},
-    {"BatchNormalization", "HardSwish"},
-    {"BatchNormalization", "Add"},
-    {"BatchNormalization+Add", "Relu"},
-    {"Add", "Relu"},
+    {"BatchNormalization", "Relu"},      {"BatchNormalization", "Swish"},
+    {"BatchNormalization", "HardSwish"}, {"BatchNormalization", "Add"},
+    {"BatchNormalization+Add", "Relu"},  {"Add", "Relu"},
 };
 
 /* The operator that does both, or NULL. */

@@ -121,15 +121,9 @@ ot_status ot_known_number(struct known *k, int v, int64_t *number, bool *is_know
         return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, expected one",
                        k->g->value[v].name, (long long)ot_elements(t));
     switch (t->type) {
-    case OT_INT64:
-        *number = *(const int64_t *)t->data;
-        return OT_OK;
-    case OT_INT32:
-        *number = *(const int32_t *)t->data;
-        return OT_OK;
-    case OT_BOOL:
-        *number = *(const uint8_t *)t->data != 0;
-        return OT_OK;
+    case OT_INT64: *number = *(const int64_t *)t->data; return OT_OK;
+    case OT_INT32: *number = *(const int32_t *)t->data; return OT_OK;
+    case OT_BOOL: *number = *(const uint8_t *)t->data != 0; return OT_OK;
     default:
         return ot_fail(err, OT_ERROR_INVALID, "'%.80s' is %s, neither an integer nor a truth value",
                        k->g->value[v].name, ot_type_name(t->type));

@@ -64,8 +64,8 @@ static struct lanes lanes_of(const struct plan *p, const struct op_node *n, int 
     const int64_t batch =
         p->request.n_inputs && p->request.input[0].rank ? p->request.input[0].dim[0] : 1;
     const int64_t samples = ot_dims_product(n->x[0], 0, rank);
-    const bool tokens = p->convolves && n->op->product && strncmp(n->op->name, "Conv", 4) != 0 &&
-                        samples > batch;
+    const bool tokens =
+        p->convolves && n->op->product && strncmp(n->op->name, "Conv", 4) != 0 && samples > batch;
     return (struct lanes){tokens ? width_for(samples) : p->lane_count, rank};
 }
 
@@ -111,7 +111,8 @@ static struct lanes lanes_ahead(const struct plan *p, const struct op_node *n) {
 static struct lanes dense_lanes(const struct op_node *n) {
     const struct lanes channels = {n->op->channel_lanes, 2};
     return moves(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
-               ? channels : OT_ROWS;
+               ? channels
+               : OT_ROWS;
 }
 
 void ot_layout_choose_form(const struct plan *p, struct op_node *n) {

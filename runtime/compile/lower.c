@@ -63,8 +63,7 @@ static ot_status choose_inputs(struct plan *p, struct op_node *n, struct lanes *
     return OT_OK;
 }
 
-static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lanes,
-                             ot_error *err) {
+static ot_status add_outputs(struct plan *p, struct op_node *n, struct lanes lanes, ot_error *err) {
     const struct node *node = n->node;
     for (int j = 0; j < node->n_out; j++) {
         if (node->out[j] < 0) continue;
@@ -128,10 +127,10 @@ static ot_status lower_nodes(struct plan *p, int k, bool *passed, ot_error *err)
     if (f && f->attention)
         OT_TRY(ot_missed_attention(p, f->attention->softmax, broken,
                                    broken < 0 ? "has operands that do not fit"
-                                              : "moves or masks elements in another way", err));
+                                              : "moves or masks elements in another way",
+                                   err));
     if (!f) return lower_node(p, &g->node[k], k, NULL, err);
-    for (int i = 0; i < f->n; i++)
-        p->fused[f->member[i]] = f->instead ? f->instead[i] : NULL;
+    for (int i = 0; i < f->n; i++) p->fused[f->member[i]] = f->instead ? f->instead[i] : NULL;
     for (int i = 0; i < f->n; i++) OT_TRY(lower_nodes(p, f->member[i], passed, err));
     return OT_OK;
 }

@@ -55,8 +55,7 @@ ot_status ot_moved_choose(struct plan *p, ot_error *err) {
         for (int i = 0; i < g->node[k].n_in && i < 16; i++) {
             const int v = g->node[k].in[i];
             if (v < 0 || p->moved[v] || g->value[v].constant || !takes_slots(op, i)) continue;
-            if (!ot_moved_find(g, v, &m) || !is_fixed(g, &m) || !has_slots(p, &m))
-                continue;
+            if (!ot_moved_find(g, v, &m) || !is_fixed(g, &m) || !has_slots(p, &m)) continue;
             struct moved_use *use = p->moved[v] = ot_arena_alloc(&p->arena, 1, sizeof *use);
             if (!use) return ot_plan_no_memory(err);
             *use = (struct moved_use){m, &g->node[k], i};
@@ -74,7 +73,7 @@ struct mover {
     struct numbers {
         int value;
         struct tensor t;
-    } *made;
+    } * made;
     int n_made, slots;
 };
 
@@ -185,8 +184,8 @@ static ot_status make_map(struct mover *w, const struct moved_use *use,
     int *slot = ot_arena_alloc(&w->arena, (size_t)n, sizeof *slot);
     int *from = ot_arena_alloc(&w->p->arena, (size_t)n, sizeof *from);
     if (!slot || !from) return no_memory(w, err);
-    OT_TRY(ot_pattern_new(&allocator, rows, rows ? count / rows : 0,
-                          how == USE_COLUMNS, position, n, slot, &pattern, err));
+    OT_TRY(ot_pattern_new(&allocator, rows, rows ? count / rows : 0, how == USE_COLUMNS, position,
+                          n, slot, &pattern, err));
     for (int64_t i = 0; i < n; i++) from[slot[i]] = number[position[i]];
     *map = *numbers;
     map->pattern = pattern;
@@ -198,8 +197,8 @@ static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *e
     struct plan *p = w->p;
     const struct moved_use *use = p->moved[v];
     const char *name = p->graph->value[v].name;
-    *node = (struct node){.name = name, .op_type = "Moved", .domain = "",
-                          .n_in = 1 + w->m->n_origins, .n_out = 1};
+    *node = (struct node){
+        .name = name, .op_type = "Moved", .domain = "", .n_in = 1 + w->m->n_origins, .n_out = 1};
     struct plan_node *pn = ot_node_new(p, &p->arena, ot_op_find("Moved"), node, -1);
     struct entry *map = ot_plan_entry(p, name), *y = ot_plan_entry(p, name);
     if (!pn || !map || !y) return ot_plan_no_memory(err);

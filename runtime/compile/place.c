@@ -30,9 +30,7 @@ static int span(const struct buffer *b) {
     return one > two ? one : two;
 }
 
-static bool is_short(const struct buffer *b) {
-    return b->again == b->first && span(b) <= SHORT;
-}
+static bool is_short(const struct buffer *b) { return b->again == b->first && span(b) <= SHORT; }
 
 /* ---- orders: total ones, so that a plan is the same every time ---- */
 
@@ -108,9 +106,8 @@ static size_t highest(const struct placing *p, int node, int low, int high, int 
     if (to < low || high < from) return 0;
     if (from <= low && high <= to) return p->top[node];
     const int middle = (low + high) / 2;
-    return larger(p->raised[node],
-                  larger(highest(p, 2 * node, low, middle, from, to),
-                         highest(p, 2 * node + 1, middle + 1, high, from, to)));
+    return larger(p->raised[node], larger(highest(p, 2 * node, low, middle, from, to),
+                                          highest(p, 2 * node + 1, middle + 1, high, from, to)));
 }
 
 /* Tops over [from, to] become at least `top`. */

@@ -31,17 +31,17 @@ struct buffer {
 struct entry {
     struct tensor t;
     const char *name;
-    int number;         /* in plan->entries */
-    int buffer;         /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
-    int parameter;      /* whose value it is, or -1 */
-    int input;          /* of the model, or -1 */
-    bool weight;        /* a parameter, or one made dense */
-    bool wants;         /* its gradient leads to a trainable parameter */
-    bool cut;           /* would want one, but its node computes none for this output */
-    struct entry *view; /* whose data it shares, or NULL */
-    struct entry *grad; /* set by autodiff: its gradient is grad + more */
-    struct entry *more; /* or NULL */
-    int uses, maker;    /* for join.c: how many read it; the step that computes it, or -1 */
+    int number;           /* in plan->entries */
+    int buffer;           /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
+    int parameter;        /* whose value it is, or -1 */
+    int input;            /* of the model, or -1 */
+    bool weight;          /* a parameter, or one made dense */
+    bool wants;           /* its gradient leads to a trainable parameter */
+    bool cut;             /* would want one, but its node computes none for this output */
+    struct entry *view;   /* whose data it shares, or NULL */
+    struct entry *grad;   /* set by autodiff: its gradient is grad + more */
+    struct entry *more;   /* or NULL */
+    int uses, maker;      /* for join.c: how many read it; the step that computes it, or -1 */
     struct survey survey; /* of its values, made by blame.c */
 };
 
@@ -49,13 +49,13 @@ static inline struct entry *ot_entry(struct tensor *t) { return (struct entry *)
 
 enum step_kind {
     OT_STEP_FORWARD = 0,
-    OT_STEP_LOSS,       /* a = logits -> b = their gradient, or NULL */
+    OT_STEP_LOSS, /* a = logits -> b = their gradient, or NULL */
     OT_STEP_BACKWARD,
-    OT_STEP_AGAIN,      /* what forward made, made again for the backward half */
-    OT_STEP_ADD,        /* a += b: another consumer's share */
-    OT_STEP_ZERO,       /* a = 0: an output that the loss does not see */
-    OT_STEP_ONE,        /* a = 1: where the gradient of a Gradient node begins */
-    OT_STEP_ACCUMULATE  /* gradient of parameter a->parameter += b */
+    OT_STEP_AGAIN,     /* what forward made, made again for the backward half */
+    OT_STEP_ADD,       /* a += b: another consumer's share */
+    OT_STEP_ZERO,      /* a = 0: an output that the loss does not see */
+    OT_STEP_ONE,       /* a = 1: where the gradient of a Gradient node begins */
+    OT_STEP_ACCUMULATE /* gradient of parameter a->parameter += b */
 };
 
 /* What a profile has measured. */
@@ -104,19 +104,19 @@ struct plan {
 
     struct entry **input_entry;
     int n_outputs;
-    struct entry **output; /* RUN, OUTPUTS */
-    struct entry **output_gradient; /* OUTPUTS; NULL where an output wants none */
+    struct entry **output;                /* RUN, OUTPUTS */
+    struct entry **output_gradient;       /* OUTPUTS; NULL where an output wants none */
     struct entry *logits, *loss_gradient; /* logits: what is differentiated */
     const struct node *gradient; /* RUN: a Gradient node, whose outputs are results; or NULL */
-    struct tail tail;     /* of the output that the loss looks at */
-    bool skips;           /* the loss wants what goes into the tail's activation ... */
-    bool is_skipped;      /* ... and gets it */
-    int class_axis;       /* as ot_tail_axis says */
-    struct loss loss;     /* what is expected before a target is known */
-    struct tensor target; /* shape that this loss expects */
-    bool *trains; /* parameters that get a gradient; NULL: none */
-    unsigned char *seen; /* of each parameter: enum form_seen */
-    bool mixes;   /* a sample's result depends on the others of its batch */
+    struct tail tail;            /* of the output that the loss looks at */
+    bool skips;                  /* the loss wants what goes into the tail's activation ... */
+    bool is_skipped;             /* ... and gets it */
+    int class_axis;              /* as ot_tail_axis says */
+    struct loss loss;            /* what is expected before a target is known */
+    struct tensor target;        /* shape that this loss expects */
+    bool *trains;                /* parameters that get a gradient; NULL: none */
+    unsigned char *seen;         /* of each parameter: enum form_seen */
+    bool mixes;                  /* a sample's result depends on the others of its batch */
     bool ordered; /* a loop has as many iterations as the batch samples: they may be steps */
     int n_again;  /* forward steps in the backward half */
 
@@ -133,19 +133,19 @@ struct plan {
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
     size_t block_bytes, bound; /* bound: the bytes alive in the fullest step */
-    struct entry **entries; /* all that have a buffer or a view */
+    struct entry **entries;    /* all that have a buffer or a view */
     int n_entries, entry_capacity;
 
     /* while lowering: what each value of the graph is */
     struct entry **rows, **lanes, **dense;
     struct moved_use **moved; /* weights that are moved first, or NULL */
     int lane_count;
-    bool few_samples;       /* convolutions stay in rows */
-    bool has_product;       /* with a sparse weight */
-    bool convolves;         /* with one */
-    bool *leads_to_lanes;   /* of each node of the graph */
-    struct fusion **fused;  /* what a node is a member of, or NULL */
-    struct missed *missed;  /* what might have been one operator */
+    bool few_samples;      /* convolutions stay in rows */
+    bool has_product;      /* with a sparse weight */
+    bool convolves;        /* with one */
+    bool *leads_to_lanes;  /* of each node of the graph */
+    struct fusion **fused; /* what a node is a member of, or NULL */
+    struct missed *missed; /* what might have been one operator */
     int64_t batch_from, batch_to;
 };
 

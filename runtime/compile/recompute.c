@@ -115,8 +115,7 @@ static void choose(struct recompute *r) {
         struct fate *f = &r->fate[buffer_of(n->y[0])];
         const bool needed = f->first_need <= f->last_need;
         if (!needed || !(r->frugal || is_bargain(r, n))) continue;
-        f->dropped =
-            can_make(r, buffer_of(n->y[0]), f->first_need, r->frugal ? MOST_DEEP : 1);
+        f->dropped = can_make(r, buffer_of(n->y[0]), f->first_need, r->frugal ? MOST_DEEP : 1);
     }
 }
 
@@ -171,8 +170,8 @@ static ot_status write_steps(struct recompute *r, ot_error *err) {
 
 ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err) {
     const ot_allocator *al = &p->model->allocator;
-    struct recompute r = {.p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward,
-                          .frugal = frugal};
+    struct recompute r = {
+        .p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward, .frugal = frugal};
     r.fate = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.fate);
     if (!r.fate) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     find_fates(&r);

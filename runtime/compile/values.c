@@ -11,8 +11,8 @@ static bool same_lanes(const struct tensor *t, struct lanes lanes) {
 }
 
 /* An internal operator with one input and one output. */
-static ot_status insert(struct plan *p, const char *op_type, struct entry *from,
-                        struct lanes lanes, struct entry **to, ot_error *err) {
+static ot_status insert(struct plan *p, const char *op_type, struct entry *from, struct lanes lanes,
+                        struct entry **to, ot_error *err) {
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     struct entry *y = ot_plan_entry(p, from->name);
     if (!node || !y) return ot_plan_no_memory(err);
@@ -50,8 +50,7 @@ ot_status ot_lower_lanes(struct plan *p, int v, struct lanes lanes, struct entry
         OT_TRY(ot_lower_rows(p, v, e, err));
         p->lanes[v] = NULL;
     }
-    if (!p->lanes[v])
-        OT_TRY(insert(p, "Reorder", p->rows[v], lanes, &p->lanes[v], err));
+    if (!p->lanes[v]) OT_TRY(insert(p, "Reorder", p->rows[v], lanes, &p->lanes[v], err));
     *e = p->lanes[v];
     return OT_OK;
 }

@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CROSS "SoftmaxCrossEntropyLoss(x, t)"
-#define ABS "Abs(Sub(x, t))"
-#define BEND "Min(" ABS ", d)"
+#define CROSS          "SoftmaxCrossEntropyLoss(x, t)"
+#define ABS            "Abs(Sub(x, t))"
+#define BEND           "Min(" ABS ", d)"
 #define SMOOTHED(loss) "Sub(Mul(" loss ", a), Mul(ReduceMean(p), s))"
 
 enum { X, T, A, B }; /* what all expressions name first, and what follows */
@@ -150,8 +150,8 @@ static int write_cross(struct writer *w, const int *values, bool smooth, int *p)
     if (!n) return -1;
     memcpy(n->in, values, 2 * sizeof *values);
     if (o->use_ignore_index)
-        n->attr[0] = (struct attr){
-            .name = "ignore_index", .kind = OT_ATTR_INT, .i = o->ignore_index};
+        n->attr[0] =
+            (struct attr){.name = "ignore_index", .kind = OT_ATTR_INT, .i = o->ignore_index};
     n->out[0] = ot_write_value(w, smooth ? "cross_entropy" : "loss", OT_VALUE_NODE);
     if (smooth) n->out[1] = *p = ot_write_value(w, "log_softmax", OT_VALUE_NODE);
     return w->status ? -1 : n->out[0];
@@ -201,7 +201,7 @@ int ot_training_write_loss(struct writer *w) {
         values[B] = ot_write_number(w, "half", 0.5f);
     }
     loss = kind == OT_LOSS_CROSS_ENTROPY ? write_cross_entropy(w, values)
-                                            : ot_write_expression(w, "loss", forms[i].text, values);
+                                         : ot_write_expression(w, "loss", forms[i].text, values);
     if (loss >= 0) {
         w->g->value[loss].type = OT_FLOAT;
         w->g->value[loss].rank = 0;

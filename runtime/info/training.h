@@ -15,10 +15,10 @@
 
 /* Optimizers as expressions. SGD with momentum, Adagrad and ONNX's form of Adam are operators of
  * the standard; plain SGD, and Adam and AdamW as PyTorch has them, are arithmetic. */
-#define OT_FORM_COUNT  "Add(t, n)"
-#define OT_FORM_MASK   "Mul(g, m)"
-#define OT_FORM_SGD    "Sub(w, Mul(r, g))"
-#define OT_FORM_DECAY  "Add(g, Mul(d, w))"
+#define OT_FORM_COUNT "Add(t, n)"
+#define OT_FORM_MASK  "Mul(g, m)"
+#define OT_FORM_SGD   "Sub(w, Mul(r, g))"
+#define OT_FORM_DECAY "Add(g, Mul(d, w))"
 /* Adam: moments, corrections, the step; and what AdamW does to the weight before it. */
 #define OT_FORM_M      "Add(Mul(m, b), Mul(g, a))"
 #define OT_FORM_V      "Add(Mul(v, b), Mul(Mul(g, g), a))"

@@ -11,7 +11,7 @@ struct update {
     struct writer *w;
     const ot_optimizer_options *o;
     const int *weight, *gradient; /* of each parameter; -1: not trained */
-    int count, next; /* steps before and after this one */
+    int count, next;              /* steps before and after this one */
     int rate, decay;
     int b1, b2, rest1, rest2, first, second, eps; /* Adam's numbers */
     const float *zeros;

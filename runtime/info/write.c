@@ -87,8 +87,7 @@ static void write_gradients(struct writer *w, int loss, const int *weight, int n
     for (int i = m->n_inputs; i < zs; i++) in[n + i] = w->g->algorithm->input[i - m->n_inputs];
     tell_names(w, &attr[0], "xs", in, n);
     const char *y = loss < 0 ? "" : w->g->value[loss].name;
-    attr[1] = (struct attr){
-        .name = "y", .kind = OT_ATTR_STRING, .n = (int64_t)strlen(y), .s = y};
+    attr[1] = (struct attr){.name = "y", .kind = OT_ATTR_STRING, .n = (int64_t)strlen(y), .s = y};
     tell_names(w, &attr[2], "zs", in + n, zs);
     for (int i = 0; i < w->s->model->n_parameters; i++)
         if (gradient[i] >= 0 && w->s->model->parameter[i].t.pattern)

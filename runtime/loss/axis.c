@@ -9,20 +9,13 @@ static const double sum_error = 1e-3; /* of probabilities that were written with
 
 int64_t ot_target_integer(const ot_tensor *target, int64_t i) {
     switch (target->type) {
-    case OT_INT64:
-        return ((const int64_t *)target->data)[i];
-    case OT_INT32:
-        return ((const int32_t *)target->data)[i];
-    case OT_UINT32:
-        return ((const uint32_t *)target->data)[i];
-    case OT_INT16:
-        return ((const int16_t *)target->data)[i];
-    case OT_UINT16:
-        return ((const uint16_t *)target->data)[i];
-    case OT_INT8:
-        return ((const int8_t *)target->data)[i];
-    default:
-        return ((const uint8_t *)target->data)[i];
+    case OT_INT64: return ((const int64_t *)target->data)[i];
+    case OT_INT32: return ((const int32_t *)target->data)[i];
+    case OT_UINT32: return ((const uint32_t *)target->data)[i];
+    case OT_INT16: return ((const int16_t *)target->data)[i];
+    case OT_UINT16: return ((const uint16_t *)target->data)[i];
+    case OT_INT8: return ((const int8_t *)target->data)[i];
+    default: return ((const uint8_t *)target->data)[i];
     }
 }
 

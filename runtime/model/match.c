@@ -148,8 +148,7 @@ static bool passes(const struct search *s, int k, struct match *m) {
 
 /* What is handed on to v. */
 static int origin(const struct graph *g, int v) {
-    for (int k = g->value[v].producer; k >= 0 && hands_on(&g->node[k]);
-         k = g->value[v].producer)
+    for (int k = g->value[v].producer; k >= 0 && hands_on(&g->node[k]); k = g->value[v].producer)
         v = g->node[k].in[0];
     return v;
 }

@@ -48,20 +48,18 @@ static void visit(struct finder *f, int k, int i, const struct op *op, int v, bo
     }
     f->parameter_of[v] = f->n++;
     if (!f->parameter) return;
-    f->parameter[f->n - 1] = (struct parameter){.value = v,
-                                                .name = value->name,
-                                                .op = op->name,
-                                                .dequantizer =
-                                                    value->constant->type == OT_FLOAT ? -1 : k,
-                                                .t = *value->constant,
-                                                .structure = value->structure,
-                                                .mask = value->mask,
-                                                .zeros = value->zeros,
-                                                .is_statistic = statistic,
-                                                .is_norm = op->statistics != 0,
-                                                .fixed = statistic ? OT_FIXED_STATISTIC
-                                                                   : ot_trained_at(&f->evidence, k,
-                                                                                   i, v)};
+    f->parameter[f->n - 1] = (struct parameter){
+        .value = v,
+        .name = value->name,
+        .op = op->name,
+        .dequantizer = value->constant->type == OT_FLOAT ? -1 : k,
+        .t = *value->constant,
+        .structure = value->structure,
+        .mask = value->mask,
+        .zeros = value->zeros,
+        .is_statistic = statistic,
+        .is_norm = op->statistics != 0,
+        .fixed = statistic ? OT_FIXED_STATISTIC : ot_trained_at(&f->evidence, k, i, v)};
 }
 
 /* A statistic is updated where it stands: it must not be moved. */
@@ -99,8 +97,8 @@ static ot_status keep_slots(struct parameter *p, const ot_allocator *allocator, 
     if (!position) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for '%s'", p->name);
     for (int64_t i = 0; i < count; i++)
         if (dense[i] != 0) position[n++] = i;
-    ot_status status = ot_pattern_new(allocator, rows, count / rows, false, position, n, NULL,
-                                      &pattern, err);
+    ot_status status =
+        ot_pattern_new(allocator, rows, count / rows, false, position, n, NULL, &pattern, err);
     ot_block_free(allocator, position);
     if (status) return status;
     p->t.pattern = pattern;
@@ -182,8 +180,8 @@ static ot_status own_all(struct finder *f, const ot_allocator *allocator, ot_err
 static void find_numbers(struct finder *f) {
     for (int i = 0; i < f->n; i++) {
         struct parameter *p = &f->parameter[i];
-        p->is_number = !p->is_statistic && !ot_is_trained(p) && p->dequantizer < 0 &&
-                       ot_elements(&p->t) == 1;
+        p->is_number =
+            !p->is_statistic && !ot_is_trained(p) && p->dequantizer < 0 && ot_elements(&p->t) == 1;
         if (p->is_number) f->parameter_of[p->value] = -1;
     }
 }

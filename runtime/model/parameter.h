@@ -13,24 +13,24 @@
 enum { OT_MOMENTS = 2, OT_PARAMETER_ALIGN = 16 /* floats */ };
 
 struct parameter {
-    int value;             /* in the graph */
+    int value; /* in the graph */
     const char *name;
-    const char *op;        /* operator of its first use */
-    int dequantizer;       /* node that makes floats of it, where the file holds integers; or -1 */
-    struct tensor t;       /* role PARAM; t.pattern is owned; t.data is part of weights */
+    const char *op;         /* operator of its first use */
+    int dequantizer;        /* node that makes floats of it, where the file holds integers; or -1 */
+    struct tensor t;        /* role PARAM; t.pattern is owned; t.data is part of weights */
     ot_structure structure; /* where the pattern comes from, */
-    const char *mask;      /* and the tensor that it is, or NULL */
-    int64_t zeros;         /* slots that held zero in the file */
-    size_t offset;         /* of its values in weights, in floats */
-    bool in_graph;         /* the graph's constant has the same values, in the same memory */
-    bool owns_data;        /* t.data is a block of its own, while a model is opened */
-    float *gradient;       /* in the state; NULL until a plan trains it */
-    bool gradient_is_zero; /* whatever stands in its memory: see ot_parameter_gradient */
+    const char *mask;       /* and the tensor that it is, or NULL */
+    int64_t zeros;          /* slots that held zero in the file */
+    size_t offset;          /* of its values in weights, in floats */
+    bool in_graph;          /* the graph's constant has the same values, in the same memory */
+    bool owns_data;         /* t.data is a block of its own, while a model is opened */
+    float *gradient;        /* in the state; NULL until a plan trains it */
+    bool gradient_is_zero;  /* whatever stands in its memory: see ot_parameter_gradient */
     float *moment[OT_MOMENTS];
     bool has_state;    /* it has some of these, trained or not */
     size_t state;      /* where they stand in their blocks, in floats */
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
-    bool is_norm;          /* scale, bias or statistic of a BatchNormalization */
+    bool is_norm;      /* scale, bias or statistic of a BatchNormalization */
     ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */
     bool is_sparse;        /* a plan computes with its pattern */
     bool is_number;        /* one element that is fixed: plans fold it, as the graph's constant */

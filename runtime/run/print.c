@@ -20,10 +20,9 @@ static double density(const struct op_node *n) {
 }
 
 static const char *const kind_names[] = {
-    [OT_STEP_FORWARD] = "forward", [OT_STEP_LOSS] = "loss",  [OT_STEP_BACKWARD] = "backward",
-    [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",    [OT_STEP_ZERO] = "zero",
-    [OT_STEP_ONE] = "one",
-    [OT_STEP_ACCUMULATE] = "collect"};
+    [OT_STEP_FORWARD] = "forward", [OT_STEP_LOSS] = "loss",         [OT_STEP_BACKWARD] = "backward",
+    [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",           [OT_STEP_ZERO] = "zero",
+    [OT_STEP_ONE] = "one",         [OT_STEP_ACCUMULATE] = "collect"};
 
 enum { TIME_TEXT = 16 };
 
@@ -84,16 +83,17 @@ static void print_node(const struct bound *b, int s, char *line, size_t size) {
              x ? ot_shape_text(x, from, sizeof from) : "", ot_shape_text(y, to, sizeof to),
              layout_text(y, layout, sizeof layout), 100 * density(n),
              n->kernel ? n->kernel : "loop", flops * 1e-6, predicted, measured,
-             forward ? choice_text(n, choice, sizeof choice) : "-",
-             (double)ot_bytes(&e->t) / 1024, life);
+             forward ? choice_text(n, choice, sizeof choice) : "-", (double)ot_bytes(&e->t) / 1024,
+             life);
 }
 
 /* The plan of the larger micro-batches stands for both. */
 static void print_parts(const struct bound *b, ot_write_fn *write, void *context) {
     const struct plan *p = b->plan;
     char line[128];
-    snprintf(line, sizeof line, "batch %lld in %lld micro-batches of %lld%s samples:",
-             (long long)p->batch, (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
+    snprintf(line, sizeof line,
+             "batch %lld in %lld micro-batches of %lld%s samples:", (long long)p->batch,
+             (long long)p->parts, (long long)ot_part_rows(p->batch, p->parts),
              p->part[1] ? " or one less" : "");
     write(context, line);
     ot_bound_print(b->part[0], write, context);

@@ -40,8 +40,8 @@ static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struc
         const int64_t n = rows + (b->done < longer);
         const ot_tensor target = slice(goal->target, from, n);
         const ot_tensor mask = goal->mask ? slice(goal->mask, from, n) : target;
-        const struct goal part = {goal->loss, &target, goal->mask ? &mask : NULL, goal->total,
-                                  goal->unit, goal->result};
+        const struct goal part = {goal->loss,  &target,    goal->mask ? &mask : NULL,
+                                  goal->total, goal->unit, goal->result};
         for (int i = 0; i < p->request.n_inputs; i++)
             b->slice[i] = p->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
         random->first = from;

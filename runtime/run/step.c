@@ -84,22 +84,16 @@ static ot_status run_loss(struct bound *b, const struct step *step, const struct
 
 ot_status ot_run_step(struct bound *b, struct step *step, const struct goal *goal, ot_error *err) {
     switch (step->kind) {
-    case OT_STEP_LOSS:
-        return run_loss(b, step, goal, err);
+    case OT_STEP_LOSS: return run_loss(b, step, goal, err);
     case OT_STEP_ADD:
         add(b->context->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
-    case OT_STEP_ONE:
-        *ot_f(&step->a->t) = 1;
-        return OT_OK;
-    case OT_STEP_ZERO:
-        memset(step->a->t.data, 0, ot_bytes(&step->a->t));
-        return OT_OK;
+    case OT_STEP_ONE: *ot_f(&step->a->t) = 1; return OT_OK;
+    case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); return OT_OK;
     case OT_STEP_ACCUMULATE:
         if (!is_done(b, step)) accumulate(b, step);
         return OT_OK;
-    default:
-        return run_node(b, step, err);
+    default: return run_node(b, step, err);
     }
 }
 

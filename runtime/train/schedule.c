@@ -11,11 +11,9 @@ double ot_schedule_lr(const ot_optimizer_options *o, int64_t step) {
     switch (o->schedule) {
     case OT_SCHEDULE_STEP:
         return o->lr * pow(o->gamma, (double)((step - o->warmup_steps) / o->step_size));
-    case OT_SCHEDULE_LINEAR:
-        return o->lr * (1 - (1 - rest) * done);
+    case OT_SCHEDULE_LINEAR: return o->lr * (1 - (1 - rest) * done);
     case OT_SCHEDULE_COSINE:
         return o->lr * (rest + (1 - rest) * 0.5 * (1 + cos(3.141592653589793 * done)));
-    default:
-        return o->lr;
+    default: return o->lr;
     }
 }

@@ -84,14 +84,10 @@ static uint64_t another(struct random *r, uint64_t v) {
                                       (uint64_t)1 << 62,
                                       1 << 20};
     switch (below(r, 4)) {
-    case 0:
-        return v + 1;
-    case 1:
-        return v - 1;
-    case 2:
-        return limits[below(r, sizeof limits / sizeof *limits)];
-    default:
-        return v ^ (uint64_t)1 << below(r, 12);
+    case 0: return v + 1;
+    case 1: return v - 1;
+    case 2: return limits[below(r, sizeof limits / sizeof *limits)];
+    default: return v ^ (uint64_t)1 << below(r, 12);
     }
 }
 

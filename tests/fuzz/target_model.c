@@ -36,19 +36,15 @@ static size_t size_of(ot_type type) {
     switch (type) {
     case OT_FLOAT:
     case OT_INT32:
-    case OT_UINT32:
-        return 4;
+    case OT_UINT32: return 4;
     case OT_UINT8:
     case OT_INT8:
-    case OT_BOOL:
-        return 1;
+    case OT_BOOL: return 1;
     case OT_UINT16:
     case OT_INT16:
     case OT_FLOAT16:
-    case OT_BFLOAT16:
-        return 2;
-    default:
-        return 8;
+    case OT_BFLOAT16: return 2;
+    default: return 8;
     }
 }
 

@@ -233,9 +233,7 @@ static void print_json(const struct bench *b) {
     fputs("}\n", stdout);
 }
 
-static void print_line(void *context, const char *line) {
-    fprintf(context, "%s\n", line);
-}
+static void print_line(void *context, const char *line) { fprintf(context, "%s\n", line); }
 
 /* The steps with their predicted and measured times; beside JSON on the other stream. */
 static int print_plan(const struct bench *b, struct failure *f) {

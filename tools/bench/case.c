@@ -202,10 +202,8 @@ static double limit_of(const struct bench_case *c, const struct limits *limits) 
 }
 
 int ot_bench_case_run(struct bench_case *c, const struct limits *limits, struct failure *f) {
-    const ot_options options = {.size = sizeof options,
-                                .threads = c->threads,
-                                .isa = c->isa,
-                                .sparse = OT_SPARSE_ALWAYS};
+    const ot_options options = {
+        .size = sizeof options, .threads = c->threads, .isa = c->isa, .sparse = OT_SPARSE_ALWAYS};
     struct sparse_layer s = {0};
     struct dense_layer *d = NULL;
     unsigned char *bytes = NULL;

@@ -130,9 +130,9 @@ static void print_head(const struct plan *p, const struct limits *limits) {
            p->threads, p->threads > 1 ? "s" : "", p->isa, ot_dnnl_version());
     printf("limits: %.1f GFLOP/s, %.1f where each multiply-add loads an operand, %.1f GB/s\n",
            limits->gflops, limits->load_gflops, limits->gb_per_s);
-    printf("%-24s %6s %5s |%17s %6s |%17s %6s |%17s %6s |%7s %7s %8s\n", "layer", "batch",
-           "spars.", "forward", "GF/s", "data gradient", "GF/s", "weight gradient", "GF/s",
-           "ratio", "limit", "reorders");
+    printf("%-24s %6s %5s |%17s %6s |%17s %6s |%17s %6s |%7s %7s %8s\n", "layer", "batch", "spars.",
+           "forward", "GF/s", "data gradient", "GF/s", "weight gradient", "GF/s", "ratio", "limit",
+           "reorders");
 }
 
 static void print_case(const struct bench_case *c) {

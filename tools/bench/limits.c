@@ -90,8 +90,9 @@ int ot_limits_measure(int threads, const char *isa, struct limits *limits, struc
     const int code = job && from && to ? 0 : f->code;
     for (int i = 0; i < n && !code; i++) {
         const uintptr_t aligned = ((uintptr_t)to + 63) & ~(uintptr_t)63;
-        job[i] = (struct job){loops, NULL, from + (size_t)i * floats,
-                              (float *)aligned + (size_t)i * floats, floats, 0};
+        job[i] = (struct job){
+            loops,  NULL, from + (size_t)i * floats, (float *)aligned + (size_t)i * floats,
+            floats, 0};
     }
     if (!code) {
         ot_fill_uniform(from, n * (int64_t)floats, 0); /* pages of its own, not the zero page */

@@ -210,13 +210,12 @@ static int run_sets(struct check_case *c, const struct check_input *in, ot_sessi
         sets++;
     }
     ot_names_free(names, n);
-    if (!code && !sets && c->outcome == CHECK_PASSED)
-        ot_check_fail(c, "it has no test_data_set_0");
+    if (!code && !sets && c->outcome == CHECK_PASSED) ot_check_fail(c, "it has no test_data_set_0");
     return code;
 }
 
-ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
-                        ot_sparse_mode sparse, const struct settings *s, ot_session **session) {
+ot_status ot_check_open(struct check_case *c, const void *model, size_t size, ot_sparse_mode sparse,
+                        const struct settings *s, ot_session **session) {
     const ot_options options = {.size = sizeof options,
                                 .threads = (int)ot_integer(s, OPTION_threads, 1),
                                 .isa = ot_text(s, OPTION_isa),

@@ -77,8 +77,8 @@ ot_tensor ot_check_view(const struct proto_tensor *t);
 /* ---- what checks share ---- */
 
 /* A session for these bytes; where there is none, the case says why. */
-ot_status ot_check_open(struct check_case *c, const void *model, size_t size,
-                        ot_sparse_mode sparse, const struct settings *s, ot_session **session);
+ot_status ot_check_open(struct check_case *c, const void *model, size_t size, ot_sparse_mode sparse,
+                        const struct settings *s, ot_session **session);
 
 /* Sets the outcome. Library errors "unsupported" and "argument" (an input without elements) are
  * refusals, others failures. */

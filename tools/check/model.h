@@ -28,7 +28,6 @@ struct findings {
 
 /* Compares the gradients of at most 24 of the trainable weights, evenly chosen, with differences of
  * the whole model's outputs. */
-int ot_check_whole(struct model *m, const ot_tensor *inputs, struct findings *v,
-                   struct failure *f);
+int ot_check_whole(struct model *m, const ot_tensor *inputs, struct findings *v, struct failure *f);
 
 #endif

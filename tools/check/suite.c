@@ -33,8 +33,7 @@ struct suite {
     int64_t compared, kinks, sparse; /* as of a case */
 };
 
-static const char *const outcome_names[CHECK_OUTCOMES] = {"passed", "failed", "refused",
-                                                           "skipped"};
+static const char *const outcome_names[CHECK_OUTCOMES] = {"passed", "failed", "refused", "skipped"};
 
 /* ---- the list of what may be refused ------------------------------------------------------- */
 
@@ -57,8 +56,7 @@ static int read_list(struct suite *s, const char *path, struct failure *f) {
         if (!*glob) continue;
         if (*reason) *reason++ = '\0';
         reason += strspn(reason, " ");
-        if (!*reason)
-            code = ot_refuse(f, EXIT_USAGE, "%s: '%s' has no reason", path, glob);
+        if (!*reason) code = ot_refuse(f, EXIT_USAGE, "%s: '%s' has no reason", path, glob);
         s->allowance[s->n_allowances++] = (struct allowance){glob, reason};
     }
     return code;
@@ -223,8 +221,7 @@ static void print_counts(const struct suite *s, const int64_t *count) {
         printf("%s\"%s\":%lld", k ? "," : "", outcome_names[k], (long long)count[k]);
 }
 
-static void print_json(const struct suite *s, const char *folder, const struct row *row,
-                       size_t n) {
+static void print_json(const struct suite *s, const char *folder, const struct row *row, size_t n) {
     fputs("{\"suite\":", stdout);
     ot_print_string(stdout, folder);
     fputs(",", stdout);

@@ -35,10 +35,10 @@ enum split { SPLIT_AUTO, SPLIT_TRAIN, SPLIT_VAL };
 struct data_request {
     int n_inputs;
     const char *input[MAX_INPUTS];
-    const char *output; /* keys of targets may carry its name; NULL is allowed */
-    bool check;         /* images are decoded once, and broken ones refused ... */
-    bool skip_broken;   /* ... or left out */
-    int threads;        /* that do so; 0: one a CPU */
+    const char *output;             /* keys of targets may carry its name; NULL is allowed */
+    bool check;                     /* images are decoded once, and broken ones refused ... */
+    bool skip_broken;               /* ... or left out */
+    int threads;                    /* that do so; 0: one a CPU */
     void (*tell)(const char *line); /* gets a line for each broken image; NULL is allowed */
 };
 

@@ -72,8 +72,8 @@ static int parse_idx(const unsigned char *bytes, size_t size, const char *path, 
     int code = read_header(head, n, path, a, &e, f);
     if (!code) code = ot_array_count(a, path, &count, f);
     if (!code)
-        code = take_elements(bytes, size, HEADER(a->rank), count * (size_t)e.size, path, &p,
-                             &owned, f);
+        code = take_elements(bytes, size, HEADER(a->rank), count * (size_t)e.size, path, &p, &owned,
+                             f);
     if (!code) code = ot_array_fill(a, e, p, path, f);
     free(owned);
     return code;

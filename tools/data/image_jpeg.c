@@ -54,8 +54,8 @@ static int decode(struct decoder *d, const unsigned char *bytes, size_t size) {
     /* a progressive file's coefficients are kept, 16 bits each */
     const uint64_t samples = (uint64_t)jpeg->image_width * jpeg->image_height *
                              (uint64_t)(jpeg->num_components > 3 ? jpeg->num_components : 3);
-    int code = ot_image_afford((jpeg_has_multiple_scans(jpeg) ? 3 : 1) * samples, size, d->name,
-                               d->f);
+    int code =
+        ot_image_afford((jpeg_has_multiple_scans(jpeg) ? 3 : 1) * samples, size, d->name, d->f);
     if (code) return code;
     jpeg_start_decompress(jpeg);
     code = ot_image_make(d->image, jpeg->output_width, jpeg->output_height, gray ? 1 : 3, d->name,

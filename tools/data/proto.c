@@ -112,9 +112,9 @@ static const struct {
     ot_type type;
     int size;
     enum field field;
-} types[] = {{OT_FLOAT, 4, FLOAT_DATA},    {OT_UINT8, 1, INT32_DATA},  {OT_INT8, 1, INT32_DATA},
-             {OT_UINT16, 2, INT32_DATA},   {OT_INT16, 2, INT32_DATA},  {OT_INT32, 4, INT32_DATA},
-             {OT_INT64, 8, INT64_DATA},    {OT_BOOL, 1, INT32_DATA},   {OT_FLOAT16, 2, INT32_DATA},
+} types[] = {{OT_FLOAT, 4, FLOAT_DATA},    {OT_UINT8, 1, INT32_DATA},   {OT_INT8, 1, INT32_DATA},
+             {OT_UINT16, 2, INT32_DATA},   {OT_INT16, 2, INT32_DATA},   {OT_INT32, 4, INT32_DATA},
+             {OT_INT64, 8, INT64_DATA},    {OT_BOOL, 1, INT32_DATA},    {OT_FLOAT16, 2, INT32_DATA},
              {OT_BFLOAT16, 2, INT32_DATA}, {OT_DOUBLE, 8, DOUBLE_DATA}, {OT_UINT32, 4, UINT64_DATA},
              {OT_UINT64, 8, UINT64_DATA}};
 
@@ -180,8 +180,8 @@ static int check_payload(const struct reader *r, const char *name, struct failur
     if (is_packed(r) && count > bytes)
         return ot_refuse(f, EXIT_DATA, "'%s': fewer elements than its shape", name);
     if (!is_packed(r) && (bytes / (size_t)r->t.size != count || bytes % (size_t)r->t.size))
-        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes for %zu elements of %d", name, bytes,
-                         count, r->t.size);
+        return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes for %zu elements of %d", name, bytes, count,
+                         r->t.size);
     return 0;
 }
 

@@ -26,7 +26,7 @@ bool ot_proto_is(struct proto bytes, const char *text);
 struct proto_tensor {
     ot_type type;
     ot_type file_type; /* as it was written; halves and doubles have become floats */
-    int size; /* bytes of an element */
+    int size;          /* bytes of an element */
     int rank;
     int64_t dim[OT_MAX_RANK];
     size_t count;

@@ -11,15 +11,11 @@
 size_t ot_element_size(ot_type type) {
     switch (type) {
     case OT_FLOAT:
-    case OT_INT32:
-        return 4;
-    case OT_INT64:
-        return 8;
+    case OT_INT32: return 4;
+    case OT_INT64: return 8;
     case OT_UINT8:
-    case OT_BOOL:
-        return 1;
-    default:
-        return 0;
+    case OT_BOOL: return 1;
+    default: return 0;
     }
 }
 

@@ -88,8 +88,7 @@ static void put_loss(struct reader *r, const ot_loss_options *o) {
     ot_append_text(r->a->text, sizeof r->a->text, " ignore_index=%s", text);
 }
 
-int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s,
-                      struct failure *f) {
+int ot_algorithm_read(struct algorithm *a, struct model *m, struct settings *s, struct failure *f) {
     struct reader r = {a, s, f, 0};
     ot_loss_options loss = {.size = sizeof loss};
     ot_optimizer_options optimizer = {.size = sizeof optimizer};
@@ -110,27 +109,27 @@ static ot_optimizer_options options_of(const struct settings *s, int64_t total_s
     const bool is_adam = kind != OT_SGD && kind != OT_ADAGRAD;
     const int64_t third = total_steps / 3 > 0 ? total_steps / 3 : 1;
     const int64_t step_size = ot_integer(s, OPTION_step_size, 0);
-    return (ot_optimizer_options){
-        .size = sizeof(ot_optimizer_options),
-        .kind = kind,
-        .lr = (float)ot_number(s, OPTION_lr, is_adam ? 0.001 : 0.01),
-        .momentum = kind == OT_SGD ? (float)ot_number(s, OPTION_momentum, 0) : 0,
-        .dampening = (float)ot_number(s, OPTION_dampening, 0),
-        .nesterov = kind == OT_SGD && ot_integer(s, OPTION_nesterov, 0),
-        .beta1 = (float)ot_number(s, OPTION_beta1, 0),
-        .beta2 = (float)ot_number(s, OPTION_beta2, 0),
-        .eps = (float)ot_number(s, OPTION_eps, 0),
-        .lr_decay = (float)ot_number(s, OPTION_lr_decay, 0),
-        .weight_decay = (float)ot_number(s, OPTION_weight_decay, 0),
-        .post_decay = (float)ot_number(s, OPTION_post_decay, 0),
-        .clip_norm = (float)ot_number(s, OPTION_clip_norm, 0),
-        .schedule = (ot_schedule_kind)ot_integer(s, OPTION_schedule, 0),
-        .warmup_steps = ot_integer(s, OPTION_warmup, 0),
-        .total_steps = total_steps,
-        .step_size = step_size ? step_size : third,
-        .gamma = (float)ot_number(s, OPTION_gamma, 0),
-        .final_factor = (float)ot_number(s, OPTION_final_factor, 0),
-        .exact = 1};
+    return (ot_optimizer_options){.size = sizeof(ot_optimizer_options),
+                                  .kind = kind,
+                                  .lr = (float)ot_number(s, OPTION_lr, is_adam ? 0.001 : 0.01),
+                                  .momentum =
+                                      kind == OT_SGD ? (float)ot_number(s, OPTION_momentum, 0) : 0,
+                                  .dampening = (float)ot_number(s, OPTION_dampening, 0),
+                                  .nesterov = kind == OT_SGD && ot_integer(s, OPTION_nesterov, 0),
+                                  .beta1 = (float)ot_number(s, OPTION_beta1, 0),
+                                  .beta2 = (float)ot_number(s, OPTION_beta2, 0),
+                                  .eps = (float)ot_number(s, OPTION_eps, 0),
+                                  .lr_decay = (float)ot_number(s, OPTION_lr_decay, 0),
+                                  .weight_decay = (float)ot_number(s, OPTION_weight_decay, 0),
+                                  .post_decay = (float)ot_number(s, OPTION_post_decay, 0),
+                                  .clip_norm = (float)ot_number(s, OPTION_clip_norm, 0),
+                                  .schedule = (ot_schedule_kind)ot_integer(s, OPTION_schedule, 0),
+                                  .warmup_steps = ot_integer(s, OPTION_warmup, 0),
+                                  .total_steps = total_steps,
+                                  .step_size = step_size ? step_size : third,
+                                  .gamma = (float)ot_number(s, OPTION_gamma, 0),
+                                  .final_factor = (float)ot_number(s, OPTION_final_factor, 0),
+                                  .exact = 1};
 }
 
 int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings *s,
@@ -139,8 +138,8 @@ int ot_algorithm_set(struct algorithm *a, struct model *m, const struct settings
     ot_error err = {0};
     if (a->is_read && ot_get_training_info(m->session, NULL, &said, &err))
         return ot_refuse_status(f, EXIT_MODEL, &err);
-    a->goes_on = a->is_read && said.kind == options.kind &&
-                 (said.momentum > 0) == (options.momentum > 0);
+    a->goes_on =
+        a->is_read && said.kind == options.kind && (said.momentum > 0) == (options.momentum > 0);
     if (a->goes_on) options.steps_before = said.steps_before;
     if (ot_set_optimizer(m->session, &options, &err)) return ot_refuse_status(f, EXIT_USAGE, &err);
     if (a->goes_on && ot_take_training_state(m->session, &err))

@@ -6,9 +6,9 @@
 #include "tools/model.h"
 
 struct algorithm {
-    bool is_read;     /* the model's was */
-    bool goes_on;     /* the optimizer has its moments, and its count of steps */
-    char text[256];   /* what it says: "sgd lr=0.01 momentum=0.9, mse" */
+    bool is_read;      /* the model's was */
+    bool goes_on;      /* the optimizer has its moments, and its count of steps */
+    char text[256];    /* what it says: "sgd lr=0.01 momentum=0.9, mse" */
     char instead[256]; /* settings that were given in its place, with what it says; "" */
 };
 

@@ -43,17 +43,17 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;         /* that a step needs */
+    size_t bytes;          /* that a step needs */
     ot_memory_info memory; /* once it is planned */
-    uint64_t mask;        /* hash of all masks at the start */
-    const char *new_head; /* name of a weight that was made afresh; NULL */
+    uint64_t mask;         /* hash of all masks at the start */
+    const char *new_head;  /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;
     double last_loss;
     uint64_t data_hash, val_hash; /* of the data; 0: there are none */
     int failed_saves;             /* one after the other; TOO_MANY_SAVES end the run */
     bool best_is_lost;            /* the last of them was of the best, as `lost` has it */
     struct position lost;
-    char changed[512];            /* options that a resumed run has not had before; "" */
+    char changed[512]; /* options that a resumed run has not had before; "" */
 };
 
 /* ---- kept.c: options of a run that is resumed ---- */
