@@ -26,6 +26,7 @@ if [ "$1" = test ]; then
     program gcc gcc
     program g++ g++
     program clang-14 clang-14
+    program clang-format-14 clang-format-14
     ! command -v dpkg-query > /dev/null || library libonnx-testdata libclang-rt-14-dev
 fi
 [ -n "$missing" ] || exit 0
