@@ -22,6 +22,7 @@ set(BASE_SOURCES
   runtime/base/sha256.c
   runtime/base/sha256_table.c
   runtime/base/sha256_x86.c
+  runtime/base/siphash.c
   runtime/base/structure.c
   runtime/base/tensor.c
   runtime/base/view.c

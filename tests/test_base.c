@@ -13,6 +13,7 @@
 #include "runtime/base/pattern.h"
 #include "runtime/base/pool.h"
 #include "runtime/base/rng.h"
+#include "runtime/base/siphash.h"
 #include "runtime/base/tensor.h"
 
 static void arena_blocks_are_zeroed_aligned_and_budgeted(void **state) {
@@ -217,8 +218,17 @@ static void lanes_count_whole_blocks(void **state) {
     assert_false(ot_shape_count(zero_hides, 3, (int64_t)1 << 40, &n));
 }
 
+/* The vector of the paper: key 00 .. 0f, message 00 .. 0e. */
+static void siphash_is_siphash(void **state) {
+    (void)state;
+    const uint64_t key[2] = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+    const unsigned char rest[7] = {8, 9, 10, 11, 12, 13, 14};
+    assert_true(ot_siphash(key, 0x0706050403020100, rest, sizeof rest) == 0xa129ca6149be45e5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(siphash_is_siphash),
         cmocka_unit_test(arena_blocks_are_zeroed_aligned_and_budgeted),
         cmocka_unit_test(pattern_keeps_both_orientations),
         cmocka_unit_test(pattern_refuses_bad_positions),

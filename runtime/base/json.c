@@ -1,6 +1,8 @@
 /* json.c - a JSON reader without recursion, and a writer. */
 #include "runtime/base/json.h"
 
+#include "runtime/base/siphash.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -240,22 +242,17 @@ static ot_status close_containers(struct reader *r, bool *more) {
 
 /* ---- the document ---- */
 
-/* FNV-1a over the parent and the key. */
-static uint64_t key_hash(const struct json *v) {
-    uint64_t h = 14695981039346656037u ^ (uint64_t)v->parent;
-    for (const char *p = v->key; *p; p++) h = (h ^ (unsigned char)*p) * 1099511628211u;
-    return h ^ h >> 29;
-}
-
 static ot_status check_keys(struct arena *arena, const struct reader *r) {
     size_t slots = 16;
     while (slots / 2 < (size_t)r->n) slots *= 2;
     int64_t *table = ot_arena_alloc(arena, slots, sizeof *table); /* entry + 1; 0: free */
+    uint64_t key[2]; /* no text is slow by the choice of its keys */
     if (!table) return ot_fail(r->err, OT_ERROR_NO_MEMORY, "JSON: no memory");
+    ot_siphash_key(key);
     for (int64_t i = 0; i < r->n; i++) {
         const struct json *v = &r->value[i];
         if (!v->key) continue;
-        size_t at = key_hash(v) & (slots - 1);
+        size_t at = ot_siphash(key, (uint64_t)v->parent, v->key, strlen(v->key)) & (slots - 1);
         for (; table[at]; at = (at + 1) & (slots - 1)) {
             const struct json *other = &r->value[table[at] - 1];
             if (other->parent == v->parent && !strcmp(other->key, v->key))

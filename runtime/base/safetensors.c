@@ -7,6 +7,7 @@
 #include "runtime/base/crc32.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
+#include "runtime/base/siphash.h"
 #include "runtime/base/range.h"
 #include "runtime/base/tensor.h"
 
@@ -316,32 +317,20 @@ static ot_status check_crc(struct safetensors *s, const char *data, const char *
     return OT_OK;
 }
 
-/* Merge sort of `list` by name, with as much memory again: n log n whatever the file's order. */
-static const struct safetensor **sort_names(const struct safetensor **list,
-                                            const struct safetensor **other, size_t n) {
-    for (size_t width = 1; width < n; width *= 2) {
-        for (size_t from = 0; from < n; from += 2 * width) {
-            const size_t middle = from + width < n ? from + width : n;
-            const size_t end = middle + width < n ? middle + width : n;
-            size_t a = from, b = middle;
-            for (size_t k = from; k < end; k++) {
-                const bool left =
-                    b == end || (a < middle && strcmp(list[a]->name, list[b]->name) < 0);
-                other[k] = left ? list[a++] : list[b++];
-            }
-        }
-        const struct safetensor **swap = list;
-        list = other;
-        other = swap;
-    }
-    return list;
+/* The tensor's place in the table, or the free one where it belongs. */
+static const struct safetensor **place_of(const struct safetensors *s, const char *name) {
+    size_t i = ot_siphash(s->key, 0, name, strlen(name)) & (s->places - 1);
+    while (s->place[i] && strcmp(s->place[i]->name, name) != 0) i = (i + 1) & (s->places - 1);
+    return &s->place[i];
 }
 
+/* At most half of the table is taken. */
 static ot_status index_names(struct safetensors *s, ot_error *err) {
-    const struct safetensor **all = ot_arena_alloc(&s->arena, 2 * (size_t)s->n, sizeof *all);
-    if (!all) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the tensors' names");
-    for (int i = 0; i < s->n; i++) all[i] = &s->tensor[i];
-    s->by_name = sort_names(all, all + s->n, (size_t)s->n);
+    for (s->places = 2; s->places < 2 * (size_t)s->n;) s->places *= 2;
+    s->place = ot_arena_alloc(&s->arena, s->places, sizeof *s->place);
+    if (!s->place) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the tensors' names");
+    ot_siphash_key(s->key);
+    for (int i = 0; i < s->n; i++) *place_of(s, s->tensor[i].name) = &s->tensor[i];
     return OT_OK;
 }
 
@@ -393,16 +382,7 @@ void ot_safetensors_free(struct safetensors *s) {
 }
 
 const struct safetensor *ot_safetensors_find(const struct safetensors *s, const char *name) {
-    int from = 0, to = s->n; /* where it may be */
-    while (from < to) {
-        const int middle = from + (to - from) / 2, order = strcmp(name, s->by_name[middle]->name);
-        if (order == 0) return s->by_name[middle];
-        if (order < 0)
-            to = middle;
-        else
-            from = middle + 1;
-    }
-    return NULL;
+    return s->n ? *place_of(s, name) : NULL;
 }
 
 const char *ot_safetensors_note(const struct safetensors *s, const char *key) {

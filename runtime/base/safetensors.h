@@ -33,9 +33,11 @@ struct safetensors {
     struct arena arena;
     void *bytes; /* the file */
     int n, n_notes;
-    struct safetensor *tensor;         /* data points into bytes, aligned to its element size */
-    const struct safetensor **by_name; /* the same, sorted */
-    ot_note *note;                     /* without "crc32" */
+    struct safetensor *tensor;       /* data points into bytes, aligned to its element size */
+    const struct safetensor **place; /* a hash table of them by name; NULL: free */
+    size_t places;                   /* a power of two */
+    uint64_t key[2];                 /* of its hash */
+    ot_note *note;                   /* without "crc32" */
 };
 
 /* All or nothing: the whole file has been checked when this returns OT_OK. `most`: bytes that the
