@@ -85,11 +85,8 @@ set(OPS_SOURCES
 
 set(ONNX_SOURCES
   onnx/attributes.c
-  onnx/beneath.c
   onnx/body.c
   onnx/branch.c
-  onnx/bump.c
-  onnx/call.c
   onnx/constant.c
   onnx/export/data.c
   onnx/export/export.c
@@ -101,16 +98,17 @@ set(ONNX_SOURCES
   onnx/export/training.c
   onnx/export/uses.c
   onnx/export/values.c
+  onnx/exporter_notes.c
   onnx/external.c
   onnx/fix.c
+  onnx/function_calls.c
   onnx/functions.c
   onnx/import.c
   onnx/job.c
-  onnx/late.c
   onnx/names.c
   onnx/node.c
   onnx/nodes.c
-  onnx/note.c
+  onnx/open_under.c
   onnx/payload.c
   onnx/pieces.c
   onnx/raw_data.c
@@ -121,9 +119,11 @@ set(ONNX_SOURCES
   onnx/skeleton.c
   onnx/slots.c
   onnx/slots_pattern.c
+  onnx/small_alloc.c
   onnx/sparse.c
   onnx/training.c
   onnx/tree.c
+  onnx/unknown_fields.c
   onnx/values.c
   onnx/weights.c
 )

@@ -67,14 +67,14 @@ static ot_status type_of(struct import *im, const Onnx__AttributeProto *a, int *
 
 static ot_status copy(struct import *im, const void *bytes, size_t n, size_t size,
                       const void **kept) {
-    char *p = ot_bump_strndup(&im->kept, bytes, n * size);
+    char *p = ot_small_strndup(&im->kept, bytes, n * size);
     if (!p) return ot_import_no_room(im, &im->g->arena, n * size);
     *kept = p;
     return OT_OK;
 }
 
 static ot_status read_strings(struct import *im, const Onnx__AttributeProto *a, struct attr *out) {
-    const char **s = ot_bump_alloc(&im->kept, a->n_strings, sizeof *s);
+    const char **s = ot_small_alloc(&im->kept, a->n_strings, sizeof *s);
     if (!s) return ot_import_no_room(im, &im->g->arena, a->n_strings * sizeof *s);
     for (size_t i = 0; i < a->n_strings; i++) {
         const void *p = NULL;
@@ -162,8 +162,8 @@ ot_status ot_attributes_read(struct import *im, Onnx__AttributeProto *const *lis
         return ot_import_fail(im, OT_ERROR_LIMIT, "%zu attributes, at most %d are allowed", n,
                               MOST_ATTRIBUTES);
     if (!n) return OT_OK;
-    struct attr *out = ot_bump_alloc(&im->kept, n, sizeof *out);
-    const char **refs = ot_bump_alloc(&im->temporary, n, sizeof *refs);
+    struct attr *out = ot_small_alloc(&im->kept, n, sizeof *out);
+    const char **refs = ot_small_alloc(&im->temporary, n, sizeof *refs);
     if (!out) return ot_import_no_room(im, &im->g->arena, n * sizeof *out);
     if (!refs) return ot_import_no_room(im, &im->scratch, n * sizeof *refs);
     bool any = false;

@@ -42,9 +42,9 @@ static ot_status check(struct walker *w, const Onnx__NodeProto *p, const Onnx__G
 /* The node without inputs and outputs, and its empty body. */
 static ot_status new_loop(struct import *im, const struct node *node, const Onnx__GraphProto *g,
                           struct node **loop) {
-    struct body *b = ot_bump_alloc(&im->kept, 1, sizeof *b);
-    int *values = ot_bump_alloc(&im->kept, g->n_input + g->n_output, sizeof *values);
-    *loop = ot_bump_alloc(&im->temporary, 1, sizeof **loop);
+    struct body *b = ot_small_alloc(&im->kept, 1, sizeof *b);
+    int *values = ot_small_alloc(&im->kept, g->n_input + g->n_output, sizeof *values);
+    *loop = ot_small_alloc(&im->temporary, 1, sizeof **loop);
     if (!b || !values) return ot_import_no_room(im, &im->g->arena, sizeof *b);
     if (!*loop) return ot_import_no_room(im, &im->scratch, sizeof **loop);
     *b = (struct body){.n_in = (int)g->n_input,
@@ -145,7 +145,7 @@ ot_status ot_bodies_gather(struct import *im) {
     im->bodies_gathered = true;
     g->all_nodes = g->n_nodes;
     if (!im->n_bodies) return OT_OK;
-    int *start = ot_bump_alloc(&im->temporary, 2 * bodies + 1, sizeof *start);
+    int *start = ot_small_alloc(&im->temporary, 2 * bodies + 1, sizeof *start);
     struct node *sorted = ot_arena_alloc(&im->scratch, (size_t)g->n_nodes, sizeof *sorted);
     if (!start || !sorted)
         return ot_import_no_room(im, &im->scratch, (size_t)g->n_nodes * sizeof *sorted);

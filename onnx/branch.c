@@ -93,7 +93,7 @@ ot_status ot_branch_prefix(struct walker *w, const Onnx__NodeProto *p, const cha
     if (f->function)
         snprintf(number, sizeof number, "#%llu", (unsigned long long)w->im->next_scope);
     const size_t size = strlen(outer) + strlen(p->output[k]) + strlen(branch) + sizeof number + 3;
-    char *text = ot_bump_alloc(&w->im->temporary, size, 1);
+    char *text = ot_small_alloc(&w->im->temporary, size, 1);
     if (!text) return ot_import_no_room(w->im, &w->im->scratch, size);
     snprintf(text, size, "%s%s/%s%s/", outer, p->output[k], branch, number);
     *prefix = text;

@@ -7,8 +7,8 @@
 static ot_status make(struct import *im, ot_type type, int rank, int64_t n, const void *data,
                       struct tensor **tensor) {
     const size_t bytes = (size_t)n * ot_type_size(type);
-    struct tensor *t = ot_bump_alloc(&im->kept, 1, sizeof *t);
-    void *p = ot_bump_alloc(&im->kept, bytes, 1);
+    struct tensor *t = ot_small_alloc(&im->kept, 1, sizeof *t);
+    void *p = ot_small_alloc(&im->kept, bytes, 1);
     if (!t || !p) return ot_import_no_room(im, &im->g->arena, bytes);
     *t = (struct tensor){.type = type, .role = OT_ROLE_CONST, .rank = rank, .data = p};
     if (rank) t->dim[0] = n;
@@ -21,7 +21,7 @@ static ot_status make(struct import *im, ot_type type, int rank, int64_t n, cons
 static ot_status from_attr(struct import *im, const struct attr *a, struct source *source) {
     switch (a->kind) {
     case OT_ATTR_TENSOR:
-        source->ready = ot_bump_alloc(&im->kept, 1, sizeof *source->ready);
+        source->ready = ot_small_alloc(&im->kept, 1, sizeof *source->ready);
         if (!source->ready) return ot_import_no_room(im, &im->g->arena, sizeof *source->ready);
         *source->ready = *a->t;
         return OT_OK;

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "onnx/beneath.h"
+#include "onnx/open_under.h"
 #include "runtime/base/range.h"
 
 struct location {
@@ -113,7 +113,7 @@ ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t
     const struct import_visit *visit = im->visit;
     const bool renamed = visit && visit->data_name && !strcmp(at.path, visit->data_name);
     e->path = renamed ? visit->data_file : at.path;
-    OT_TRY(ot_open_beneath(im->folder, e->path, &e->fd, &im->last));
+    OT_TRY(ot_open_under(im->folder, e->path, &e->fd, &im->last));
     e->offset = at.offset;
     ot_status status = check_file(im, e->fd, &at, size);
     if (status) ot_external_close(e);
@@ -127,14 +127,14 @@ ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void *
     struct stat st;
     OT_TRY(parse_location(im, t, &at));
     if (im->folder < 0) return ot_import_fail(im, OT_ERROR_PATH, "a model that is not a file");
-    OT_TRY(ot_open_beneath(im->folder, at.path, &e.fd, &im->last));
+    OT_TRY(ot_open_under(im->folder, at.path, &e.fd, &im->last));
     const bool known = at.has_length || !fstat(e.fd, &st);
     ot_external_close(&e);
     if (!known || (!at.has_length && !ot_is_inside(at.offset, 0, (uint64_t)st.st_size)))
         return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s'", at.path);
     *size = at.has_length ? (size_t)at.length : (size_t)((uint64_t)st.st_size - at.offset);
     OT_TRY(ot_external_open(im, t, *size, &e)); /* the file is as long as that */
-    *bytes = ot_bump_alloc(&im->temporary, *size, 1);
+    *bytes = ot_small_alloc(&im->temporary, *size, 1);
     ot_status status = *bytes ? ot_external_read(&e, 0, *size, *bytes, &im->last)
                               : ot_import_no_room(im, &im->scratch, *size);
     ot_external_close(&e);

@@ -119,8 +119,8 @@ ot_status ot_fix_input(struct import *im, const struct value *declared, int v) {
     if (!ot_shape_count(shape.dim, shape.rank, INT64_MAX / 8, &count))
         return ot_import_fail(im, OT_ERROR_LIMIT, "fix: it has too many elements");
     OT_TRY(ot_import_expand(im, (uint64_t)count * size, "fixed inputs"));
-    struct tensor *t = ot_bump_alloc(&im->kept, 1, sizeof *t);
-    char *data = ot_bump_alloc(&im->kept, (size_t)count, size);
+    struct tensor *t = ot_small_alloc(&im->kept, 1, sizeof *t);
+    char *data = ot_small_alloc(&im->kept, (size_t)count, size);
     if (!t || !data) return ot_import_no_room(im, &im->g->arena, (size_t)count * size);
     for (int64_t i = 0; i < count; i++) memcpy(data + (size_t)i * size, element, size);
     *t = shape;
@@ -136,7 +136,7 @@ ot_status ot_fix_check(struct import *im) {
     struct entry e;
     while (next_entry(&list, &e)) {
         const int size = (int)(e.name_size < 80 ? e.name_size : 80);
-        char *name = ot_bump_strndup(&im->temporary, e.name, e.name_size);
+        char *name = ot_small_strndup(&im->temporary, e.name, e.name_size);
         if (!name) return ot_import_no_room(im, &im->scratch, e.name_size);
         if (!e.value)
             return ot_import_fail(im, OT_ERROR_ARGUMENT,

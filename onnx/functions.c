@@ -1,5 +1,5 @@
 /* functions.c - local functions of a model: found by name, free of cycles, of bounded size. */
-#include "onnx/late.h"
+#include "onnx/unknown_fields.h"
 #include "onnx/model.h"
 
 #include <string.h>
@@ -44,9 +44,9 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
 /* A string field that the schema of this build may not know, as a C string; "" where absent. */
 static const char *extra_string(struct import *im, const ProtobufCMessage *m, unsigned tag) {
     size_t size;
-    const char *p = ot_late_string(m, tag, &size);
+    const char *p = ot_unknown_string(m, tag, &size);
     if (!p) return "";
-    const char *s = ot_bump_strndup(&im->temporary, p, size);
+    const char *s = ot_small_strndup(&im->temporary, p, size);
     return s ? s : "";
 }
 
@@ -61,7 +61,7 @@ int ot_functions_find(const struct import *im, const Onnx__NodeProto *node) {
     if (!im->n_functions) return -1;
     int domain = ot_names_get(&im->names, SCOPE_DOMAIN, ot_domain(node->domain));
     size_t size;
-    const char *p = ot_late_string(&node->base, TAG_NODE_OVERLOAD, &size);
+    const char *p = ot_unknown_string(&node->base, TAG_NODE_OVERLOAD, &size);
     char text[256] = "";
     if (p && size < sizeof text) memcpy(text, p, size);
     int overload = ot_names_get(&im->names, SCOPE_OVERLOAD, text);
@@ -103,12 +103,12 @@ static ot_status add_to_index(struct import *im, int i) {
 
 /* The default values of attributes, which schemas before IR 9 do not know. */
 static ot_status read_presets(struct import *im, struct function *f) {
-    const size_t n = ot_late_count(&f->proto->base, TAG_FUNCTION_PRESET);
+    const size_t n = ot_unknown_count(&f->proto->base, TAG_FUNCTION_PRESET);
     if (!n) return OT_OK;
-    Onnx__AttributeProto **list = ot_bump_alloc(&im->temporary, n, sizeof *list);
+    Onnx__AttributeProto **list = ot_small_alloc(&im->temporary, n, sizeof *list);
     if (!list) return ot_import_no_room(im, &im->scratch, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
-        list[i] = (Onnx__AttributeProto *)ot_late_message(
+        list[i] = (Onnx__AttributeProto *)ot_unknown_message(
             &f->proto->base, TAG_FUNCTION_PRESET, i, &onnx__attribute_proto__descriptor, &im->tree);
         if (!list[i])
             return ot_import_fail(im, OT_ERROR_PARSE, "default value %zu of an attribute", i);
@@ -122,7 +122,7 @@ static ot_status read_function(struct import *im, int i) {
     OT_TRY(add_to_index(im, i));
     OT_TRY(ot_opsets_read(im, f->proto->opset_import, f->proto->n_opset_import, i));
     OT_TRY(read_presets(im, f));
-    f->template = ot_bump_alloc(&im->temporary, f->proto->n_node, sizeof *f->template);
+    f->template = ot_small_alloc(&im->temporary, f->proto->n_node, sizeof *f->template);
     if (!f->template)
         return ot_import_no_room(im, &im->scratch, f->proto->n_node * sizeof *f->template);
     return OT_OK;
@@ -182,7 +182,7 @@ static ot_status find_calls(struct import *im, Onnx__NodeProto *const *node, siz
     while ((p = next_node(&w))) {
         int to = p->op_type ? ot_functions_find(im, p) : -1;
         if (to < 0) continue;
-        struct edge *e = ot_bump_alloc(&im->temporary, 1, sizeof *e);
+        struct edge *e = ot_small_alloc(&im->temporary, 1, sizeof *e);
         if (!e) return ot_import_no_room(im, &im->scratch, sizeof *e);
         *e = (struct edge){*edge, to};
         *edge = e;
@@ -247,8 +247,8 @@ static ot_status count_from(struct import *im, int start, struct edge **calls, i
 
 static ot_status count_calls(struct import *im) {
     const size_t n = (size_t)im->n_functions;
-    struct edge **calls = ot_bump_alloc(&im->temporary, n + 1, sizeof *calls);
-    int *stack = ot_bump_alloc(&im->temporary, n + 1, sizeof *stack);
+    struct edge **calls = ot_small_alloc(&im->temporary, n + 1, sizeof *calls);
+    int *stack = ot_small_alloc(&im->temporary, n + 1, sizeof *stack);
     if (!calls || !stack) return ot_import_no_room(im, &im->scratch, n * sizeof *calls);
     for (int i = 0; i < im->n_functions; i++) {
         const Onnx__FunctionProto *p = im->function[i].proto;
@@ -264,7 +264,7 @@ ot_status ot_functions_prepare(struct import *im) {
     if (m->n_functions > MOST_FUNCTIONS)
         return ot_import_fail(im, OT_ERROR_LIMIT, "%zu functions, at most %d are allowed",
                               m->n_functions, MOST_FUNCTIONS);
-    im->function = ot_bump_alloc(&im->temporary, m->n_functions, sizeof *im->function);
+    im->function = ot_small_alloc(&im->temporary, m->n_functions, sizeof *im->function);
     if (!im->function)
         return ot_import_no_room(im, &im->scratch, m->n_functions * sizeof *im->function);
     for (size_t i = 0; i < m->n_functions; i++) {

@@ -18,7 +18,7 @@ enum { MOST_METADATA = 4096 };
 
 /* ---- protobuf-c allocates from scratch ---- */
 
-static void *tree_alloc(void *context, size_t size) { return ot_bump_alloc(context, size, 1); }
+static void *tree_alloc(void *context, size_t size) { return ot_small_alloc(context, size, 1); }
 
 static void tree_free(void *context, void *pointer) {
     (void)context;
@@ -118,10 +118,10 @@ static ot_status check_header(struct import *im) {
     if (!m->graph->n_output)
         return ot_import_fail(im, OT_ERROR_INVALID, "the graph has no outputs");
     if (im->options->fix) {
-        im->g->fix = ot_bump_strndup(&im->kept, im->options->fix, strlen(im->options->fix));
+        im->g->fix = ot_small_strndup(&im->kept, im->options->fix, strlen(im->options->fix));
         if (!im->g->fix) return ot_import_no_room(im, &im->g->arena, strlen(im->options->fix));
     }
-    im->g->producer = ot_bump_strndup(&im->kept, producer, strlen(producer));
+    im->g->producer = ot_small_strndup(&im->kept, producer, strlen(producer));
     im->g->file_nodes = (int64_t)m->graph->n_node;
     return im->g->producer ? OT_OK : ot_import_no_room(im, &im->g->arena, strlen(producer));
 }

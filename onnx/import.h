@@ -11,7 +11,7 @@
 struct import_options {
     ot_limits limits; /* zeros were replaced by defaults */
     ot_allocator allocator;
-    struct pool *pool; /* which reads large weights; NULL: the caller does */
+    struct pool *pool; /* reads large weights; NULL: the caller does */
     const char *fix;   /* inputs that are constants: "NAME=VALUE,NAME=VALUE"; NULL: none */
     struct log log;    /* warnings, and every problem found */
     bool training;     /* read training_info, too; else it is kept and not looked at */

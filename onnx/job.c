@@ -17,7 +17,7 @@ ot_status ot_import_problem(struct import *im, ot_status status) {
 }
 
 ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t bytes) {
-    const struct bump *b = a == &im->scratch ? &im->temporary : &im->kept;
+    const struct small_alloc *b = a == &im->scratch ? &im->temporary : &im->kept;
     if (bytes < b->refused) bytes = b->refused;
     if (ot_arena_refuses(a, bytes))
         return ot_import_fail(im, OT_ERROR_LIMIT, "the model needs more than %zu bytes",
@@ -27,7 +27,7 @@ ot_status ot_import_no_room(struct import *im, const struct arena *a, size_t byt
 
 ot_status ot_import_keep(struct import *im, const char *s, const char **kept) {
     const size_t n = s ? strlen(s) : 0;
-    *kept = ot_bump_strndup(&im->kept, s, n);
+    *kept = ot_small_strndup(&im->kept, s, n);
     return *kept ? OT_OK : ot_import_no_room(im, &im->g->arena, n);
 }
 

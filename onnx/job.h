@@ -8,7 +8,7 @@
 
 #include "onnx.pb-c.h"
 
-#include "onnx/bump.h"
+#include "onnx/small_alloc.h"
 #include "onnx/import.h"
 #include "onnx/names.h"
 
@@ -69,20 +69,20 @@ struct import {
     const struct import_options *options;
     ot_allocator allocator;
     struct arena scratch;
-    struct bump temporary, kept; /* small blocks of scratch, and of the graph's arena */
+    struct small_alloc temporary, kept; /* small blocks of scratch, and of the graph's arena */
     struct graph *g;
     ProtobufCAllocator tree; /* protobuf-c's way into scratch */
     Onnx__ModelProto *model;
     const Onnx__GraphProto *algorithm; /* of training_info; NULL: none is read */
     uint64_t next_scope;               /* of the next call of a function */
     int n_bodies, body;                /* of loops; the one that the walk is in, or 0 */
-    bool bodies_gathered;              /* they are complete: what follows has none */
+    bool bodies_gathered;              /* all bodies have been gathered: what follows has none */
     struct names names;
     struct source *source; /* one a value */
     struct function *function;
     int n_functions;
-    size_t max_values, max_nodes;     /* room in the graph, */
-    size_t spare_values, spare_nodes; /* and of it what is not counted for the file's own */
+    size_t max_values, max_nodes;     /* room in the graph */
+    size_t spare_values, spare_nodes; /* part of that room that does not count against the limit */
     bool hints_named;
     uint64_t file_bytes, expanded;    /* bytes made from less of the file; see ot_import_expand */
     int folder;                       /* beneath it external data lies; -1: there is none */

@@ -111,7 +111,7 @@ ot_status ot_fix_check(struct import *im);
 ot_status ot_values_formal(struct import *im, uint64_t scope, const char *prefix,
                            const Onnx__ValueInfoProto *p, int *value);
 
-/* ---- note.c: what exporters note of initializers ---- */
+/* ---- exporter_notes.c: what exporters note of initializers ---- */
 
 void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p);
 

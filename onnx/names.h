@@ -6,7 +6,7 @@
 #ifndef OT_ONNX_NAMES_H
 #define OT_ONNX_NAMES_H
 
-#include "onnx/bump.h"
+#include "onnx/small_alloc.h"
 
 #include <stdbool.h>
 
@@ -20,13 +20,13 @@ struct name_slot {
 };
 
 struct names {
-    struct bump *bump;
+    struct small_alloc *small;
     struct name_slot *slot;
     size_t capacity, used; /* capacity is 0 or a power of two */
     uint64_t key[2];
 };
 
-void ot_names_init(struct names *n, struct bump *bump, const uint8_t seed[16]);
+void ot_names_init(struct names *n, struct small_alloc *small, const uint8_t seed[16]);
 int ot_names_get(const struct names *n, uint64_t scope, const char *name); /* or OT_NO_NAME */
 /* Adds or replaces; the string is not copied. False: out of memory. */
 bool ot_names_set(struct names *n, uint64_t scope, const char *name, int value);

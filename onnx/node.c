@@ -13,7 +13,7 @@ ot_status ot_walk_add(struct walker *w, const Onnx__NodeProto *p, const struct n
     n.in_body = im->body;
     n.n_in = (int)p->n_input;
     n.n_out = (int)p->n_output;
-    n.in = ot_bump_alloc(&im->kept, p->n_input + p->n_output, sizeof *n.in);
+    n.in = ot_small_alloc(&im->kept, p->n_input + p->n_output, sizeof *n.in);
     if (!n.in) return ot_import_no_room(im, &g->arena, (p->n_input + p->n_output) * sizeof *n.in);
     n.out = n.in + p->n_input;
     for (int k = 0; k < n.n_in; k++) {

@@ -1,7 +1,7 @@
 /* nodes.c - nodes in the order of the file; calls of local functions are replaced by their bodies
- * (call.c), an If of a constant by the branch it takes (branch.c), Constant nodes by values, an
- * Identity of a constant by the constant itself, sequences by their elements (sequence.c). Loops
- * keep their bodies (body.c). */
+ * (function_calls.c), an If of a constant by the branch it takes (branch.c), Constant nodes by
+ * values, an Identity of a constant by the constant itself, sequences by their elements
+ * (sequence.c). Loops keep their bodies (body.c). */
 #include "onnx/walk.h"
 
 #include <string.h>
@@ -46,7 +46,7 @@ static ot_status resolve(struct walker *w, const struct template *t, struct attr
     const struct frame *f = &w->frame[w->top];
     *attr = t->node.attr;
     if (!t->ref) return OT_OK;
-    struct attr *out = ot_bump_alloc(&im->kept, (size_t)t->node.n_attr, sizeof *out);
+    struct attr *out = ot_small_alloc(&im->kept, (size_t)t->node.n_attr, sizeof *out);
     if (!out) return ot_import_no_room(im, &im->g->arena, (size_t)t->node.n_attr * sizeof *out);
     for (int i = 0; i < t->node.n_attr; i++) {
         const char *ref = t->ref[i];
@@ -146,7 +146,7 @@ ot_status ot_nodes_walk(struct import *im) {
 
 ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, const char *place) {
     struct walker w = {.im = im};
-    w.frame = ot_bump_alloc(&im->temporary, OT_MOST_FRAMES, sizeof *w.frame);
+    w.frame = ot_small_alloc(&im->temporary, OT_MOST_FRAMES, sizeof *w.frame);
     if (!w.frame) return ot_import_no_room(im, &im->scratch, OT_MOST_FRAMES * sizeof *w.frame);
     w.frame[0] =
         (struct frame){.number = -1, .node = p->node, .n = p->n_node, .scope = SCOPE_GRAPH};

@@ -259,10 +259,10 @@ ot_status ot_payload_tensor(struct import *im, const Onnx__TensorProto *t, struc
                             ot_type *file_type) {
     struct tensor shape;
     OT_TRY(ot_payload_check(im, t, &shape, file_type));
-    struct tensor *x = ot_bump_alloc(&im->kept, 1, sizeof *x);
+    struct tensor *x = ot_small_alloc(&im->kept, 1, sizeof *x);
     if (!x) return ot_import_no_room(im, &im->g->arena, sizeof *x);
     *x = shape;
-    x->data = ot_bump_alloc(&im->kept, ot_bytes(x), 1);
+    x->data = ot_small_alloc(&im->kept, ot_bytes(x), 1);
     if (!x->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(x));
     *tensor = x;
     return ot_payload_read(im, t, x, x->data);

@@ -97,7 +97,7 @@ static ot_status reserve(struct import *im, size_t values, size_t nodes) {
 static ot_status new_sequence(struct import *im, int n, struct sequence **s) {
     const size_t bytes = sizeof **s + (size_t)n * sizeof(int);
     OT_TRY(ot_import_expand(im, bytes, "sequences"));
-    *s = ot_bump_alloc(&im->temporary, bytes, 1);
+    *s = ot_small_alloc(&im->temporary, bytes, 1);
     if (!*s) return ot_import_no_room(im, &im->scratch, bytes);
     (*s)->n = n;
     return OT_OK;
@@ -113,7 +113,7 @@ static ot_status give(const struct task *t, struct sequence *s) {
 /* A value that no name of the file stands for. */
 static ot_status new_value(const struct task *t, int *v) {
     struct import *im = t->w->im;
-    char *name = ot_bump_alloc(&im->temporary, 2 * OT_SHORT_NAME, 1);
+    char *name = ot_small_alloc(&im->temporary, 2 * OT_SHORT_NAME, 1);
     if (!name) return ot_import_no_room(im, &im->scratch, 2 * OT_SHORT_NAME);
     snprintf(name, 2 * OT_SHORT_NAME, "%.*s/%d", OT_SHORT_NAME, t->p->output[0], im->g->n_values);
     return ot_values_add(im, SCOPE_SEQUENCE, name, "", name, OT_VALUE_NODE, v);
@@ -125,9 +125,9 @@ static ot_status add(const struct task *t, const char *op, const struct attr *at
     struct import *im = t->w->im;
     struct graph *g = im->g;
     const char *from = t->p->name ? t->p->name : "";
-    const char *name = ot_bump_strndup(&im->kept, from, strlen(from));
-    struct attr *a = ot_bump_alloc(&im->kept, (size_t)n_attr, sizeof *a);
-    int *ends = ot_bump_alloc(&im->kept, (size_t)(n_in + n_out), sizeof *ends);
+    const char *name = ot_small_strndup(&im->kept, from, strlen(from));
+    struct attr *a = ot_small_alloc(&im->kept, (size_t)n_attr, sizeof *a);
+    int *ends = ot_small_alloc(&im->kept, (size_t)(n_in + n_out), sizeof *ends);
     if (!a || !ends || !name) return ot_import_no_room(im, &g->arena, sizeof *a);
     memcpy(a, attr, (size_t)n_attr * sizeof *a);
     memcpy(ends, in, (size_t)n_in * sizeof *ends);
@@ -154,7 +154,7 @@ static ot_status add(const struct task *t, const char *op, const struct attr *at
 
 /* y is x with an axis less or more: of Squeeze and Unsqueeze. */
 static ot_status add_squeeze(const struct task *t, const char *op, int64_t axis, int x, int *y) {
-    int64_t *kept = ot_bump_alloc(&t->w->im->kept, 1, sizeof *kept);
+    int64_t *kept = ot_small_alloc(&t->w->im->kept, 1, sizeof *kept);
     if (!kept) return ot_import_no_room(t->w->im, &t->w->im->g->arena, sizeof *kept);
     *kept = axis;
     const struct attr axes = {.name = "axes", .kind = OT_ATTR_INTS, .n = 1, .ints = kept};
@@ -187,7 +187,7 @@ static ot_status split_lengths(const struct task *t, int v, int64_t axis, const 
     if (all <= 0 || each <= 0 || (all - 1) / each >= MOST_PARTS)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the number of its parts is not known");
     *parts = (int)((all - 1) / each) + 1;
-    int64_t *list = ot_bump_alloc(&im->kept, (size_t)*parts, sizeof *list);
+    int64_t *list = ot_small_alloc(&im->kept, (size_t)*parts, sizeof *list);
     if (!list) return ot_import_no_room(im, &im->g->arena, (size_t)*parts * sizeof *list);
     for (int i = 0; i < *parts; i++, all -= each) list[i] = all < each ? all : each;
     *length = list;
@@ -259,8 +259,8 @@ static ot_status length(const struct task *t) {
     const struct sequence *s;
     int v;
     OT_TRY(sequence_input(t, &s));
-    struct tensor *c = ot_bump_alloc(&im->kept, 1, sizeof *c);
-    int64_t *n = ot_bump_alloc(&im->kept, 1, sizeof *n);
+    struct tensor *c = ot_small_alloc(&im->kept, 1, sizeof *c);
+    int64_t *n = ot_small_alloc(&im->kept, 1, sizeof *n);
     if (!c || !n) return ot_import_no_room(im, &im->g->arena, sizeof *c);
     *n = s->n;
     *c = (struct tensor){.type = OT_INT64, .role = OT_ROLE_CONST, .data = n};

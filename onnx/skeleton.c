@@ -10,8 +10,8 @@ static bool is_external(const Onnx__TensorProto *t) {
 
 /* In place of the payload, the field that is to hold it again. */
 static ot_status note(struct import *im, Onnx__TensorProto *t, const char *field) {
-    Onnx__StringStringEntryProto *e = ot_bump_alloc(&im->temporary, 1, sizeof *e);
-    Onnx__StringStringEntryProto **list = ot_bump_alloc(&im->temporary, 1, sizeof *list);
+    Onnx__StringStringEntryProto *e = ot_small_alloc(&im->temporary, 1, sizeof *e);
+    Onnx__StringStringEntryProto **list = ot_small_alloc(&im->temporary, 1, sizeof *list);
     if (!e || !list) return ot_import_no_room(im, &im->scratch, sizeof *e);
     onnx__string_string_entry_proto__init(e);
     e->key = (char *)OT_CUT_KEY;

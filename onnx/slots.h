@@ -19,7 +19,7 @@ struct slots {
     struct slot_run *run;
     int64_t runs, segments;
     int *segment;             /* segments + 1: the first slot of each */
-    struct slot_block *block; /* which holds the runs */
+    struct slot_block *block; /* holds the runs */
     uint8_t *negative_zeros;  /* a bit an element, of the graph's arena; NULL: there are none */
 };
 

@@ -53,7 +53,7 @@ static ot_status find_key(struct import *im, const char *list, uint64_t scope, c
 static ot_status read_updates(struct import *im, const Onnx__TrainingInfoProto *p,
                               struct algorithm *a) {
     static const char list[] = "update_binding";
-    a->binding = ot_bump_alloc(&im->kept, p->n_update_binding, sizeof *a->binding);
+    a->binding = ot_small_alloc(&im->kept, p->n_update_binding, sizeof *a->binding);
     if (!a->binding)
         return ot_import_no_room(im, &im->g->arena, p->n_update_binding * sizeof *a->binding);
     OT_TRY(note_names(im, SCOPE_UPDATE, p->algorithm));
@@ -90,9 +90,9 @@ ot_status ot_training_read(struct import *im) {
     const Onnx__GraphProto *p = im->algorithm;
     const int values = g->n_values, nodes = g->n_nodes;
     if (!p) return OT_OK;
-    struct algorithm *a = ot_bump_alloc(&im->kept, 1, sizeof *a);
+    struct algorithm *a = ot_small_alloc(&im->kept, 1, sizeof *a);
     if (!a) return ot_import_no_room(im, &g->arena, sizeof *a);
-    a->input = ot_bump_alloc(&im->kept, p->n_input, sizeof *a->input);
+    a->input = ot_small_alloc(&im->kept, p->n_input, sizeof *a->input);
     if (!a->input) return ot_import_no_room(im, &g->arena, p->n_input * sizeof *a->input);
     OT_TRY(ot_values_lists(im, p, PLACE, false, a->input, &a->n_inputs));
     compress_zeros(im, values);

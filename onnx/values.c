@@ -7,7 +7,7 @@ ot_status ot_values_add(struct import *im, uint64_t scope, const char *known_as,
                         const char *name, enum value_kind kind, int *value) {
     struct graph *g = im->g;
     const size_t n = strlen(prefix), m = strlen(name);
-    char *kept = ot_bump_alloc(&im->kept, n + m + 1, 1);
+    char *kept = ot_small_alloc(&im->kept, n + m + 1, 1);
     if (!kept) return ot_import_no_room(im, &g->arena, n + m + 1);
     memcpy(kept, prefix, n);
     memcpy(kept + n, name, m);
@@ -282,7 +282,7 @@ static ot_status rename_output(struct import *im, const char *name, int from, in
     struct graph *g = im->g;
     struct node *n = &g->node[g->n_nodes];
     int opset = ot_names_get(&im->names, SCOPE_OPSET(-1), "");
-    int *ends = ot_bump_alloc(&im->kept, 2, sizeof *ends);
+    int *ends = ot_small_alloc(&im->kept, 2, sizeof *ends);
     if (!ends) return ot_import_no_room(im, &g->arena, sizeof *ends);
     OT_TRY(ot_values_add(im, SCOPE_GRAPH, name, "", name, OT_VALUE_NODE, to));
     ends[0] = from;

@@ -1,5 +1,5 @@
-/* walk.h - what nodes.c, node.c, scope.c, call.c, branch.c, body.c and sequence.c share of the walk
- * over nodes. */
+/* walk.h - what nodes.c, node.c, scope.c, function_calls.c, branch.c, body.c and sequence.c share
+ * of the walk over nodes. */
 #ifndef OT_ONNX_WALK_H
 #define OT_ONNX_WALK_H
 
@@ -43,7 +43,7 @@ ot_status ot_walk_alias(struct walker *w, uint64_t scope, const char *name, int 
  * it has made, values from `first` on, are used by nobody: they have no node, or no contents. */
 void ot_walk_faulty(struct walker *w, const Onnx__NodeProto *p, int first);
 
-/* ---- call.c: calls of local functions ---- */
+/* ---- function_calls.c: calls of local functions ---- */
 
 /* Goes into the body of function `number`, called by p with these attributes. */
 ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,

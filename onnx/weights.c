@@ -238,7 +238,7 @@ static ot_status read_constant(struct import *im, struct value *v, struct source
         return OT_OK;
     }
     if (!source->tensor && !source->sparse) return OT_OK; /* its fault has been told */
-    struct tensor *t = ot_bump_alloc(&im->kept, 1, sizeof *t);
+    struct tensor *t = ot_small_alloc(&im->kept, 1, sizeof *t);
     if (!t) return ot_import_no_room(im, &im->g->arena, sizeof *t);
     ot_type type;
     enum value_spelling spelling;
@@ -249,7 +249,7 @@ static ot_status read_constant(struct import *im, struct value *v, struct source
     v->constant = t; /* from here on its pattern is freed with the graph */
     if (source->sparse) return read_sparse(im, source, v);
     if (t->type == OT_FLOAT && source->use) return read_dense_weight(im, source, v);
-    t->data = ot_bump_alloc(&im->kept, ot_bytes(t), 1);
+    t->data = ot_small_alloc(&im->kept, ot_bytes(t), 1);
     if (!t->data) return ot_import_no_room(im, &im->g->arena, ot_bytes(t));
     return ot_payload_read(im, source->tensor, t, t->data);
 }

@@ -51,10 +51,10 @@ enum ot_form { OT_FORM_SPARSE = 0, OT_FORM_DENSE, OT_FORM_LIVE, OT_FORMS };
 
 /* What a step knows beyond its tensors. */
 struct step_context {
-    uint64_t seed;
-    uint64_t step;   /* training steps so far: with the element's number in the batch, ... */
-    int64_t first;   /* ... which micro-batches begin at this sample of it, ... */
-    int64_t samples; /* ... being this large (0: undivided), it keys the random streams */
+    uint64_t seed;   /* of the random streams, which step, node and element key, too */
+    uint64_t step;   /* training steps so far */
+    int64_t first;   /* index of the micro-batch's first sample in its batch */
+    int64_t samples; /* size of the micro-batch; 0: the whole batch */
 };
 
 enum { OT_FAULT_ENDING = INT32_MAX };
@@ -72,9 +72,9 @@ struct op_node {
     bool training;             /* false: inference form (running statistics, no dropout) */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
-    bool mixes;   /* prepare sets it where a sample's y depends on the others of its batch; */
-    bool rounds;  /* where y is x rounded, and the gradient passes straight through; */
-    bool ordered; /* where dimension 0 of x[0] is time, or summed over, so that it is not samples */
+    bool mixes;   /* set by prepare: a sample's y depends on the others of its batch */
+    bool rounds;  /* set by prepare: y is x rounded, and the gradient passes straight through */
+    bool ordered; /* set by prepare: dimension 0 of x[0] is time, or summed over: no samples */
 
     /* What prepare finds out: op->plan_size bytes, zeroed before it, and all that they point to.
      * Read-only afterwards: several copies of the node, in several threads, share one plan. */
@@ -102,8 +102,9 @@ struct op_node {
     double flops;        /* of forward, useful ones */
     double predicted[2]; /* milliseconds of forward and backward; 0: not known (product/cost.h) */
     double choice[OT_FORMS]; /* of all passes in each form, where the plan chose; else 0 */
-    bool joint; /* one pass of backward makes the gradients of x[0] and x[1], and says here ... */
-    double *weight_share; /* ... which part of its time the latter took; NULL: nobody asks */
+    bool joint;              /* one pass of backward makes the gradients of x[0] and x[1] */
+    double *weight_share; /* of a joint pass: the share of its time that the gradient of x[1] took;
+                           * NULL: nobody asks */
 };
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
@@ -111,8 +112,8 @@ struct op_node {
 /* Whether y[0] may have a gradient where it is an integer: */
 enum ot_straight {
     OT_STRAIGHT_NEVER = 0,
-    OT_STRAIGHT_THROUGH, /* where x[0] is one that has; */
-    OT_STRAIGHT_MADE     /* always: it is rounded from floats */
+    OT_STRAIGHT_THROUGH, /* where x[0] is an integer with a gradient */
+    OT_STRAIGHT_MADE     /* always: y[0] is rounded from floats */
 };
 
 struct op {
@@ -129,10 +130,10 @@ struct op {
     uint32_t moves;      /* bit i (15: and beyond): y holds elements of x[i], as other inputs say */
     uint32_t type_only;  /* bit i: only the type of x[i] is read: any layout, no gradient */
     uint32_t rows_in;    /* bit i: x[i] stays in rows where the node runs in lanes */
-    /* Bit i: where it is not read later, */
-    uint32_t y_over_x;   /* y[0] may stand in the memory of x[i], */
-    uint32_t dx_over_x;  /* dx[i] in that of x[i], */
-    uint32_t dx_over_dy; /* dx[i] in that of dy[0] */
+    /* Bit i, where the second of the two is not read later: */
+    uint32_t y_over_x;   /* y[0] may stand in the memory of x[i] */
+    uint32_t dx_over_x;  /* dx[i] may stand in the memory of x[i] */
+    uint32_t dx_over_dy; /* dx[i] may stand in the memory of dy[0] */
     bool takes_more;     /* backward adds up two parts of dy[0] */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
     enum ot_straight straight; /* its integers too may have a gradient, which is of floats */

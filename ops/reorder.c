@@ -128,7 +128,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (ot_count(lanes) / lanes->lanes > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 elements a lane");
     n->kernel = y->lanes ? "rows to lanes" : "lanes to rows";
-    const double ms = ot_cost_turn((double)ot_count(lanes));
+    const double ms = ot_cost_reorder((double)ot_count(lanes));
     ot_cost_note(n, (struct cost){ms, ms, 0});
     return OT_OK;
 }

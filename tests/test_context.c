@@ -58,7 +58,7 @@ static ot_status run(struct context *c, struct bound *b, struct served *s, ot_te
     ot_weights_unref(c->weights);
     c->weights = acquire(s);
     OT_TRY(ot_bound_check(b, &s->f.in, err));
-    OT_TRY(ot_bound_run(b, &s->f.in, &(struct goal){0}, err));
+    OT_TRY(ot_bound_run(b, &s->f.in, &(struct loss_io){0}, err));
     ot_bound_results(b, y, 1);
     return OT_OK;
 }

@@ -68,27 +68,36 @@ static size_t image_at(const struct job *j, int row, int y, int x) {
 }
 
 /* far: written past the caches, and with a look at places that do not exist. */
-static void check_spmm(const struct kernels *k, int h, int w, bool back, bool far) {
+static void check_spmm(const struct kernels *k, int h, int w, bool back, bool into_l2) {
     struct job j, was;
     float bias[ROWS];
     job_make(&j, h, w, back);
     job_make(&was, h, w, back);
     for (int i = 0; i < ROWS; i++) bias[i] = noise(6, (uint64_t)i);
     const size_t tile = (size_t)(h * w) * OT_UNIT;
-    struct ahead ahead = {.in = {.at = 64,
-                                 .unit = 64,
-                                 .line = 1 << 12,
-                                 .channel = 1 << 20,
-                                 .units = 3,
-                                 .lines = 2,
-                                 .per_row = 2,
-                                 .left = 5},
-                          .out = 1 << 30};
+    struct prefetches prefetch = {.in = {.at = 64,
+                                         .unit = 64,
+                                         .line = 1 << 12,
+                                         .channel = 1 << 20,
+                                         .units = 3,
+                                         .lines = 2,
+                                         .per_row = 2,
+                                         .left = 5},
+                                  .out = 1 << 30};
     assert_int_equal((uintptr_t)j.image % (OT_UNIT * sizeof(float)), 0);
-    const struct spmm a = {j.e,  j.value, j.in, LINE * OT_UNIT,     bias, j.part, j.image,
-                           tile, j.place, far,  far ? &ahead : NULL};
+    const struct spmm a = {j.e,
+                           j.value,
+                           j.in,
+                           LINE * OT_UNIT,
+                           bias,
+                           j.part,
+                           j.image,
+                           tile,
+                           j.place,
+                           into_l2,
+                           into_l2 ? &prefetch : NULL};
     k->spmm[h - 1][w - 1](&a);
-    assert_int_equal(ahead.in.left, far ? 0 : 5);
+    assert_int_equal(prefetch.in.left, into_l2 ? 0 : 5);
     for (int i = 0; i < ROWS; i++) {
         const int row = j.row[i] >> OT_ROW_SHIFT;
         for (int u = 0; u < h * w * OT_UNIT; u++) {
@@ -111,25 +120,25 @@ static void check_spmm(const struct kernels *k, int h, int w, bool back, bool fa
 /* look: fetch from places that do not exist. */
 static void check_sddmm(const struct kernels *k, int h, int w, bool back, bool look) {
     struct job j;
-    struct ahead ahead = {.in = {.at = 64, .units = 2, .lines = 1, .per_row = 1, .left = 3},
-                          .dy = {.at = 64,
-                                 .unit = 64,
-                                 .line = 1 << 12,
-                                 .channel = 1 << 20,
-                                 .units = 3,
-                                 .lines = 2,
-                                 .per_row = 1,
-                                 .left = 12}};
+    struct prefetches prefetch = {.in = {.at = 64, .units = 2, .lines = 1, .per_row = 1, .left = 3},
+                                  .dy = {.at = 64,
+                                         .unit = 64,
+                                         .line = 1 << 12,
+                                         .channel = 1 << 20,
+                                         .units = 3,
+                                         .lines = 2,
+                                         .per_row = 1,
+                                         .left = 12}};
     float *sum = guarded(ENTRIES, back), bias[ROWS];
     double want[ENTRIES], want_bias[ROWS];
     job_make(&j, h, w, back);
     for (int i = 0; i < ENTRIES; i++) want[i] = sum[i] = noise(7, (uint64_t)i);
     for (int i = 0; i < ROWS; i++) want_bias[i] = bias[i] = noise(8, (uint64_t)i);
-    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT,       j.image, j.place,
-                            sum, bias, look ? &ahead : NULL, look};
+    const struct sddmm a = {j.e, j.in, LINE * OT_UNIT,          j.image, j.place,
+                            sum, bias, look ? &prefetch : NULL, look};
     k->sddmm[h - 1][w - 1](&a);
-    assert_int_equal(ahead.in.left, look ? 0 : 3);
-    assert_int_equal(ahead.dy.left, look ? 12 - ROWS : 12);
+    assert_int_equal(prefetch.in.left, look ? 0 : 3);
+    assert_int_equal(prefetch.dy.left, look ? 12 - ROWS : 12);
     for (int i = 0; i < ROWS; i++)
         for (int u = 0; u < h * w * OT_UNIT; u++) {
             int y = u / OT_UNIT / w, x = u / OT_UNIT % w, lane = u % OT_UNIT;
@@ -180,12 +189,12 @@ static float packed_value(const float *in, size_t in_line, size_t k, const int32
 }
 
 /* How check_pack packs. */
-enum { BACK = 1, ALL = 2, ABREAST = 4, FAR = 8, MASKED = 16, WAYS = 32 };
+enum { BACK = 1, ALL = 2, INTERLEAVE = 4, INTO_L2 = 8, MASKED = 16, WAYS = 32 };
 
 /* Some channels of an image, last one first, or all of them: of each, two lines of 5 units that
  * stand 2 apart. */
 static void check_pack(const struct kernels *k, int way) {
-    enum { CHANNEL_COUNT = 2 * OT_ABREAST + 3 };
+    enum { CHANNEL_COUNT = 2 * OT_INTERLEAVE + 3 };
     const bool back = way & BACK, all = way & ALL;
     int32_t mask[UNITS * OT_UNIT];
     for (int i = 0; i < UNITS * OT_UNIT; i++) mask[i] = i % 7 < 4 ? -1 : 0;
@@ -199,23 +208,24 @@ static void check_pack(const struct kernels *k, int way) {
     float *in = guarded(in_size, back), *out = guarded(out_size, back);
     for (size_t i = 0; i < in_size; i++) in[i] = noise(1, i);
     for (size_t i = 0; i < out_size; i++) out[i] = NAN;
-    const struct pack a = {.in = in,
-                           .out = out,
-                           .mask = way & MASKED ? mask : NULL,
-                           .channel = all ? NULL : channel,
-                           .channels = n,
-                           .in_channel = in_channel,
-                           .in_line = in_line,
-                           .in_step = STEP * OT_UNIT,
-                           .out_channel = out_channel,
-                           .out_line = PACKED_UNITS * OT_UNIT,
-                           .top = TOP,
-                           .lines = LINES,
-                           .bottom = BOTTOM,
-                           .left = LEFT,
-                           .units = UNITS,
-                           .right = RIGHT,
-                           .way = {1 << 28, .far = way & FAR, .abreast = way & ABREAST}};
+    const struct pack a = {
+        .in = in,
+        .out = out,
+        .mask = way & MASKED ? mask : NULL,
+        .channel = all ? NULL : channel,
+        .channels = n,
+        .in_channel = in_channel,
+        .in_line = in_line,
+        .in_step = STEP * OT_UNIT,
+        .out_channel = out_channel,
+        .out_line = PACKED_UNITS * OT_UNIT,
+        .top = TOP,
+        .lines = LINES,
+        .bottom = BOTTOM,
+        .left = LEFT,
+        .units = UNITS,
+        .right = RIGHT,
+        .way = {1 << 28, .into_l2 = way & INTO_L2, .interleave = way & INTERLEAVE}};
     k->pack(&a);
     for (size_t i = 0; i < out_size; i++) {
         const size_t c = i / out_channel, from = all ? c : (size_t)channel[c];

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "onnx/beneath.h"
+#include "onnx/open_under.h"
 #include "tests/hostile.h"
 
 enum { FLOATS = 4, INT32S = 5, STRINGS = 6, INT64S = 7, RAW = 9, DOUBLES = 10, UINT64S = 11 };
@@ -316,8 +316,8 @@ static void test_X07_stepwise(void **state) {
         const char *path = externals[i].location;
         int a = -1, b = -1;
         if (!path) continue;
-        ot_status expected = ot_open_beneath(at, path, &a, NULL);
-        assert_int_equal(ot_open_beneath_stepwise(at, path, &b, NULL), expected);
+        ot_status expected = ot_open_under(at, path, &a, NULL);
+        assert_int_equal(ot_open_under_stepwise(at, path, &b, NULL), expected);
         if (expected) continue;
         struct stat one, other;
         assert_int_equal(fstat(a, &one) | fstat(b, &other), 0);

@@ -65,7 +65,7 @@ static Onnx__ModelProto *sample_model(const char *constant) {
 static ot_status read_back(const struct graph *g, const struct export_request *r, ot_error *err) {
     struct arena arena;
     ot_arena_init(&arena, NULL, 0);
-    struct bump bump = {.arena = &arena};
+    struct small_alloc bump = {.arena = &arena};
     ot_status status = ot_readback(g, r, target(), NULL, NULL, &bump, err);
     ot_arena_free(&arena);
     return status;

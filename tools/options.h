@@ -71,7 +71,7 @@ struct setting {
     double number;   /* INTEGER, NUMBER, FLAG, SIZE, and the index of a CHOICE */
     int64_t integer; /* the same, exact */
     char *origin;    /* NULL: the table */
-    bool of_run;     /* it comes from the run that is resumed */
+    bool of_run;     /* the value comes from the run that is resumed */
     char *run;       /* what the run that is resumed had, where something was given; or NULL */
 };
 

@@ -13,15 +13,15 @@ enum { BUFFER = 64 * 1024 };
 
 /* ---- the skeleton ---- */
 
-static void *unpack_alloc(void *bump, size_t size) { return ot_bump_alloc(bump, size, 1); }
+static void *unpack_alloc(void *small, size_t size) { return ot_small_alloc(small, size, 1); }
 
-static void unpack_free(void *bump, void *pointer) { /* the arena frees it */
-    (void)bump;
+static void unpack_free(void *small, void *pointer) { /* the arena frees it */
+    (void)small;
     (void)pointer;
 }
 
 static ot_status open_skeleton(struct export_job *job) {
-    ProtobufCAllocator allocator = {unpack_alloc, unpack_free, &job->bump};
+    ProtobufCAllocator allocator = {unpack_alloc, unpack_free, &job->small};
     job->model = onnx__model_proto__unpack(&allocator, job->g->skeleton_bytes, job->g->skeleton);
     if (!job->model || !job->model->graph) /* import made it from a model that was fine */
         return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory to unpack the model");
@@ -82,7 +82,7 @@ static ot_status set_shapes(struct export_job *job) {
     const struct graph *g = job->g;
     struct names names;
     spread(job);
-    ot_names_init(&names, &job->bump, g->hash);
+    ot_names_init(&names, &job->small, g->hash);
     for (int v = 0; v < g->n_values; v++)
         if (job->reshaped[v] && !ot_names_set(&names, 0, g->value[v].name, v))
             return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory for the names of values");
@@ -154,7 +154,7 @@ static ot_status write_pair(struct export_job *job, const char *path, struct str
     flush(s);
     OT_TRY(s->status);
     return ot_readback(job->g, job->request, s->file.temporary, job->placed ? job->location : NULL,
-                       name_in(data->temporary), &job->bump, job->err);
+                       name_in(data->temporary), &job->small, job->err);
 }
 
 static ot_status write_model(struct export_job *job, const char *path) {
@@ -196,7 +196,7 @@ static ot_status export_model(const struct graph *g, const struct export_request
     struct export_job job = {.g = g, .request = request, .err = err};
     OT_TRY(check_options(&request->options, err));
     ot_arena_init(&job.arena, &g->arena.allocator, 0);
-    job.bump.arena = &job.arena;
+    job.small.arena = &job.arena;
     ot_status status = make_model(&job, path);
     if (!status && path) status = write_model(&job, path);
     ot_arena_free(&job.arena);

@@ -24,8 +24,8 @@ struct form {
     const char *op_type;
     int64_t from, to;
     const char *attribute;    /* that says it; NULL: none does */
-    int in_training;          /* its value in training; in inference the opposite ... */
-    bool absent_in_inference; /* ... or no attribute */
+    int in_training;          /* value in training; in inference the opposite */
+    bool absent_in_inference; /* in inference there is no attribute instead */
     bool may_keep;            /* outputs that are used stay in the inference form */
     bool by_input;            /* input 2 says it */
     size_t inference_outputs;

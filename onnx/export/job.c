@@ -2,7 +2,7 @@
 #include "onnx/export/job.h"
 
 ot_status ot_export_alloc(struct export_job *job, size_t count, size_t size, void **memory) {
-    *memory = ot_bump_alloc(&job->bump, count, size);
+    *memory = ot_small_alloc(&job->small, count, size);
     if (*memory) return OT_OK;
     return ot_fail(job->err, OT_ERROR_NO_MEMORY, "no memory to write the model: %zu x %zu bytes",
                    count, size);

@@ -3,7 +3,7 @@
 #define OT_ONNX_EXPORT_JOB_H
 
 #include "onnx.pb-c.h"
-#include "onnx/bump.h"
+#include "onnx/small_alloc.h"
 #include "onnx/export/export.h"
 
 /* The unpacked messages and all that is added to them live in the arena. */
@@ -11,7 +11,7 @@ struct export_job {
     const struct graph *g;
     const struct export_request *request;
     struct arena arena;
-    struct bump bump; /* small blocks of the arena */
+    struct small_alloc small; /* small blocks of the arena */
     Onnx__ModelProto *model;
     Onnx__GraphProto *graph; /* the model's */
     bool *reshaped;          /* value: its shape is not the file's; of g->n_values */

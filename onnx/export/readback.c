@@ -14,10 +14,10 @@ enum { PIECE = 1 << 20 }; /* floats read at a time */
 struct readback {
     const struct graph *g;
     const struct export_request *request;
-    struct bump *bump;   /* of the export */
-    struct names names;  /* of constants -> their number in g or in the algorithm */
-    bool *seen;          /* of each of them */
-    const char *problem; /* a constant that differs */
+    struct small_alloc *small; /* of the export */
+    struct names names;        /* of constants -> their number in g or in the algorithm */
+    bool *seen;                /* of each of them */
+    const char *problem;       /* a constant that differs */
     float *piece;
 };
 
@@ -277,9 +277,9 @@ static ot_status see(void *context, struct import *im, int v) {
 
 static ot_status find_names(struct readback *r, ot_error *err) {
     const int n = count_values(r);
-    ot_names_init(&r->names, r->bump, r->g->hash);
-    r->seen = ot_bump_alloc(r->bump, (size_t)n, sizeof *r->seen);
-    r->piece = ot_bump_alloc(r->bump, PIECE, sizeof *r->piece);
+    ot_names_init(&r->names, r->small, r->g->hash);
+    r->seen = ot_small_alloc(r->small, (size_t)n, sizeof *r->seen);
+    r->piece = ot_small_alloc(r->small, PIECE, sizeof *r->piece);
     bool good = r->seen && r->piece;
     for (int v = 0; good && v < n; v++) {
         const struct value *value = &graph_of(r, v)->value[v];
@@ -301,9 +301,9 @@ static ot_status find_missing(const struct readback *r, ot_error *err) {
 }
 
 ot_status ot_readback(const struct graph *g, const struct export_request *request, const char *path,
-                      const char *data_name, const char *data_file, struct bump *bump,
+                      const char *data_name, const char *data_file, struct small_alloc *small,
                       ot_error *err) {
-    struct readback r = {.g = g, .request = request, .bump = bump};
+    struct readback r = {.g = g, .request = request, .small = small};
     const struct import_options plain = {
         .limits = {INT32_MAX, INT32_MAX, (uint64_t)1 << 40, INT64_MAX},
         .allocator = g->arena.allocator};

@@ -49,7 +49,7 @@ static ot_status note_function(struct uses *u, const Onnx__FunctionProto *p) {
 
 ot_status ot_uses_find(struct uses *u, struct export_job *job) {
     *u = (struct uses){.job = job};
-    ot_names_init(&u->names, &job->bump, job->g->hash);
+    ot_names_init(&u->names, &job->small, job->g->hash);
     for (size_t i = 0; i < job->model->n_functions; i++) {
         u->scope = i + 1;
         OT_TRY(note_function(u, job->model->functions[i]));

@@ -67,7 +67,7 @@ static ot_status find_values(struct values *all) {
     void *memory;
     OT_TRY(ot_export_alloc(job, (size_t)g->n_values, sizeof *all->done, &memory));
     all->done = memory;
-    ot_names_init(&all->names, &job->bump, g->hash);
+    ot_names_init(&all->names, &job->small, g->hash);
     for (int v = 0; v < g->n_values; v++) {
         if (!g->value[v].exportable || !g->value[v].constant) continue;
         if (!ot_names_set(&all->names, 0, g->value[v].name, v))

@@ -52,7 +52,7 @@
 
 #define BODY(h, w)                                                                                 \
     static void spmm_##h##x##w(const struct spmm *a) {                                             \
-        if (ABREAST_ROWS(UNIT_VECS * (h) * (w)) > 1)                                               \
+        if (INTERLEAVED_ROWS(UNIT_VECS * (h) * (w)) > 1)                                           \
             spmm_narrow(a, h, w);                                                                  \
         else                                                                                       \
             spmm_tile(a, h, w);                                                                    \

@@ -42,8 +42,8 @@ struct place {
     size_t pitch, line, step;
 };
 
-/* Pieces of an image, to be fetched line by line: what is left of them. */
-struct fetch {
+/* Pieces of an image, to be prefetched line by line: what is left of them. */
+struct prefetch {
     uintptr_t at;               /* the next line */
     size_t unit, line, channel; /* bytes from unit to unit, from line to line, from the last line of
                                  * a channel to the first of the next */
@@ -51,11 +51,11 @@ struct fetch {
     int left, per_row;          /* lines in all, lines that a row of a tile takes along */
 };
 
-/* What the next tile will need, brought into the second-level cache meanwhile: each row takes some
- * of its input along, and of its dy, or what it writes, `out` bytes further on. These places need
- * not exist. */
-struct ahead {
-    struct fetch in, dy;
+/* What the next tile will read and write, prefetched into the second-level cache meanwhile: with
+ * each row of this tile some of its input and of its dy, and what lies `out` bytes behind the row's
+ * own output. These places need not exist. */
+struct prefetches {
+    struct prefetch in, dy;
     ptrdiff_t out;
 };
 
@@ -68,10 +68,10 @@ struct spmm {
     size_t in_line;
     const float *bias; /* NULL: zero */
     float *part, *out;
-    size_t part_pitch;   /* of rows, in floats */
-    struct place place;  /* in out */
-    bool past_cache;     /* out is too large to be found there again; then it is aligned */
-    struct ahead *ahead; /* NULL: nothing */
+    size_t part_pitch;           /* of rows, in floats */
+    struct place place;          /* in out */
+    bool past_cache;             /* out is too large to be found there again; then it is aligned */
+    struct prefetches *prefetch; /* NULL: nothing */
 };
 
 /* sum[k] += sum over the tile of dy[row] * in, k the number of a nonzero by e.at; and where `bias`
@@ -83,8 +83,8 @@ struct sddmm {
     const float *dy;
     struct place place;
     float *sum, *bias;
-    struct ahead *ahead; /* NULL: nothing */
-    bool near;           /* dy is in the second-level cache, so that its rows need not be fetched */
+    struct prefetches *prefetch; /* NULL: nothing */
+    bool dy_in_l2;               /* dy is in the second-level cache: its rows need no prefetch */
 };
 
 enum { OT_FEWS = 4 }; /* widths of struct few: 1, 2, 4, 8 samples */
@@ -99,7 +99,8 @@ struct few {
     const int32_t *begin, *end, *col;
     const float *value;
     int from, to, samples;
-    int nnz, ahead; /* nonzeros in all; rows from one to that whose columns are fetched; 0: none */
+    int nnz;           /* nonzeros in all */
+    int prefetch_rows; /* distance to the row whose columns are prefetched; 0: none is */
     size_t rows;
     const float *bias, *x; /* bias NULL: zero */
     float *y;
@@ -108,14 +109,14 @@ struct few {
     float *pairs, *dvalue; /* dvalue NULL: not wanted */
 };
 
-enum { OT_ABREAST = 8 }; /* channels that are copied side by side */
+enum { OT_INTERLEAVE = 8 }; /* channels that are copied side by side */
 
 /* How a copy goes through memory. What stands `distance` floats behind the units that are copied,
- * and need not exist, is fetched into the first-level cache, or into the second if it is `far`. */
+ * and need not exist, is prefetched into the first-level cache, or with into_l2 into the second. */
 struct pack_way {
     ptrdiff_t distance;
-    bool far;
-    bool abreast; /* OT_ABREAST channels at once, else one after the other */
+    bool into_l2;
+    bool interleave; /* OT_ABREAST channels at once, else one after the other */
 };
 
 /* Copies a rectangle of units of some channels (channel NULL: the first ones): `top` lines of
@@ -142,7 +143,7 @@ struct hop {
 /* y = the largest of lines x columns places for each of some outputs and lanes (a multiple of
  * OT_UNIT), at = its position: the first of equal ones, the last of NaN. */
 struct max_pool {
-    const float *x; /* the first place of the first output, */
+    const float *x; /* the first place of the first output */
     int32_t position;
     struct hop line, column, next; /* from there to the other places, and to the next output */
     int lines, columns, outputs;

@@ -87,7 +87,7 @@ INLINE vec keep(vec v, ivec mask) { return (vec)((ivec)v & mask); }
 
 /* A row's share of what the next tile reads. A call, made before a row fills the registers, leaves
  * the loops all of them. */
-static __attribute__((noinline)) void fetch_lines(struct fetch *p) {
+static __attribute__((noinline)) void prefetch_lines(struct prefetch *p) {
     for (int k = 0; k < p->per_row && p->left; k++, p->left--) {
         for (int u = 0; u < p->units; u++)
             __builtin_prefetch((const void *)(p->at + (size_t)u * p->unit), 0, 2);

@@ -43,7 +43,7 @@ static const struct rates {
 /* Bytes a nanosecond: of what is written out for dense products, of dense products, of turning a
  * tensor, and of moving channels, read and written. Both gradients of dense products have a lower
  * rate. */
-static const double spread_bytes = 10, dense_bytes = 20, turn_bytes = 4, move_bytes = 14,
+static const double spread_bytes = 10, dense_bytes = 20, reorder_bytes = 4, move_bytes = 14,
                     dense_back_rate = 0.85;
 
 /* The time of a sample in rows over that in lanes that are full: ResNet-18, ResNet-50 and
@@ -176,7 +176,7 @@ struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
     return c;
 }
 
-double ot_cost_turn(double floats) { return 4e-6 * floats / turn_bytes; }
+double ot_cost_reorder(double floats) { return 4e-6 * floats / reorder_bytes; }
 
 /* ---- choosing ---- */
 
@@ -185,7 +185,7 @@ bool ot_pattern_is_sparse(const struct pattern *p) {
 }
 
 /* How often x is turned to come into a layout: lanes to other lanes go through rows. */
-static int turns(const struct tensor *x, struct lanes to) {
+static int reorders(const struct tensor *x, struct lanes to) {
     if (x->lanes == to.count && x->lane_rank == to.rank) return 0;
     return 1 + (x->lanes && to.count);
 }
@@ -196,11 +196,11 @@ static double total(const struct op_node *n, const struct conv_shape *s, struct 
                     struct lanes to, bool dense) {
     const double gradient = ot_training_wants(n, 0) ? 1 : 0;
     const bool leaves = n->x[0]->lanes && n->x[0]->lane_rank == 1 && dense;
-    const int times = turns(n->x[0], to);
+    const int times = reorders(n->x[0], to);
     const double floats =
         (double)s->n * (double)(ot_conv_inputs(s) + (leaves ? ot_conv_outputs(s) : 0));
     return c.forward + gradient * c.data + (ot_training_wants(n, 1) ? c.weight : 0) +
-           (1 + gradient) * times * ot_cost_turn(floats);
+           (1 + gradient) * times * ot_cost_reorder(floats);
 }
 
 static bool shape_of(const struct op_node *n, struct conv_shape *s) {

@@ -27,7 +27,7 @@ struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
 double ot_dense_flops(const struct conv_shape *s); /* of forward */
 
 /* Turning so many floats from rows into lanes, or back. */
-double ot_cost_turn(double floats);
+double ot_cost_reorder(double floats);
 
 /* Notes a prediction for readers of the plan. */
 void ot_cost_note(struct op_node *n, struct cost c);

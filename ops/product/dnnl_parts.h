@@ -73,7 +73,7 @@ struct cut {
     int batches, slices;
     int64_t channels;       /* of a slice; the last may have fewer */
     struct pass pass[2][2]; /* of the last samples or not, of the last slice or not */
-    struct piece *piece;    /* the slices of the first samples, of the next, ... */
+    struct piece *piece;    /* [batches][slices] */
     size_t work;            /* where the pieces' handles stand in the node's work memory */
 };
 

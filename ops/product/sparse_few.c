@@ -128,7 +128,7 @@ static void run_pack(struct few_job *job) {
 
 /* Rows further on whose columns are fetched: those of so many nonzeros, where a second-level cache
  * does not hold what is packed. */
-static int rows_ahead(const struct few_job *job) {
+static int choose_prefetch(const struct few_job *job) {
     enum { NONZEROS = 32, NEAR = (256 << 10) / sizeof(float) };
     const struct pattern *w = job->p->few->pattern;
     const int64_t each = (int64_t)w->nnz / w->rows + 1;
@@ -211,7 +211,7 @@ void ot_sparse_few_forward(struct op_node *n, const struct sparse_product *p, co
     job.x = x;
     job.kernel.x = scratch;
     job.kernel.bias = bias;
-    job.kernel.ahead = rows_ahead(&job);
+    job.kernel.prefetch_rows = choose_prefetch(&job);
     job.kernel.y = y;
     run_rows(&job);
 }
@@ -228,7 +228,7 @@ void ot_sparse_few_backward(struct op_node *n, const struct sparse_product *p, c
     job.kernel.pairs = scratch;
     job.kernel.dvalue = dvalue;
     if (dx && dvalue) job.pitch *= 2;
-    job.kernel.ahead = rows_ahead(&job);
+    job.kernel.prefetch_rows = choose_prefetch(&job);
     if (dx)
         ot_parallel_for(n->pool, p->few->pieces, columns_task, &job);
     else if (dvalue)

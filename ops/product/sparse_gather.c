@@ -37,13 +37,13 @@ void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct ch
     const struct tile whole = ot_tile_at(s, item);
     const float *x = job->x + ot_sparse_block(job->p, job->x_block, whole.block);
     float *y = tile_output(job, &whole);
-    struct ahead ahead = {.out = 0};
+    struct prefetches prefetch = {.out = 0};
     if (c.to == s->chunks && item + 1 < job->items) { /* mostly what this worker does next */
         const struct tile next = ot_tile_at(s, item + 1);
-        ot_fetch_input(s, &next, job->x + ot_sparse_block(job->p, job->x_block, next.block), c,
-                       &ahead.in);
+        ot_prefetch_input(s, &next, job->x + ot_sparse_block(job->p, job->x_block, next.block), c,
+                          &prefetch.in);
         if (!job->past_cache)
-            ahead.out = (ptrdiff_t)((uintptr_t)tile_output(job, &next) - (uintptr_t)y);
+            prefetch.out = (ptrdiff_t)((uintptr_t)tile_output(job, &next) - (uintptr_t)y);
     }
     float *buffer = ot_sparse_worker(job->p, job->scratch, worker);
     float *part = buffer + job->p->packed;
@@ -53,7 +53,7 @@ void ot_sparse_gather_tile(const struct gather_job *job, int64_t item, struct ch
                      .part_pitch = (size_t)s->tile_h * (size_t)s->tile_w * OT_UNIT,
                      .place = s->out,
                      .past_cache = job->past_cache,
-                     .ahead = &ahead};
+                     .prefetch = &prefetch};
     for (int panel = 0; panel < s->panels; panel++) {
         a.in = packed ? packed + (size_t)(panel * s->width) * s->channel_size
                       : ot_panel_input(k, s, x, &whole, panel, buffer);

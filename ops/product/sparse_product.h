@@ -37,9 +37,9 @@ struct sparse_product {
     int shares;
     bool joint;    /* one pass over dy may give both gradients */
     size_t work;   /* where its struct sparse_work stands in the node's work memory */
-    size_t packed; /* floats of scratch of a worker: a packed panel, ... */
-    size_t rows;   /* ... and a tile of each row, partial sums or dy, ... */
-    size_t dy;     /* ... or one and the other, where dy begins so far behind the first */
+    size_t packed; /* floats of scratch of a worker for a packed panel */
+    size_t rows;   /* and for a tile of each row: partial sums, or dy, or both */
+    size_t dy;     /* where both: offset of dy behind the partial sums */
     size_t shared; /* floats of scratch of all workers: in rows, all packed inputs */
 };
 

@@ -24,9 +24,10 @@ struct tile ot_tile_at(const struct stream *s, int64_t item) {
  * fast as one by one; with lines that other tiles have read, one by one is no slower and nearer to
  * what comes next (docs/benchmarks.md). */
 struct pack_way ot_copy_way(const struct stream *s, size_t channel, size_t unit) {
-    const bool wide = ot_stream_wide(s), abreast = s->lines.reach + s->columns.reach == 0;
-    const size_t next = wide ? (size_t)s->tile_w * unit : (abreast ? OT_ABREAST : 2) * channel;
-    return (struct pack_way){(ptrdiff_t)next, wide, abreast};
+    const bool wide = ot_stream_wide(s), interleave = s->lines.reach + s->columns.reach == 0;
+    const size_t next =
+        wide ? (size_t)s->tile_w * unit : (interleave ? OT_INTERLEAVE : 2) * channel;
+    return (struct pack_way){(ptrdiff_t)next, wide, interleave};
 }
 
 static int panel_channels(const struct stream *s, int panel) {
@@ -54,24 +55,24 @@ static int64_t first_new(const struct axis *a, int64_t output, int tile) {
 
 /* Units and lines are given; channels stand `channel` floats apart. */
 static void spread(const struct stream *s, struct chunks c, size_t channel, int channels,
-                   struct fetch *p) {
+                   struct prefetch *p) {
     const int lists = s->panels * s->planes, rows = s->list[c.to * lists] - s->list[c.from * lists];
     p->channel = channel * sizeof(float) - (size_t)(p->lines - 1) * p->line;
     p->left = rows ? channels * p->lines : 0;
     p->per_row = rows ? (p->left + rows - 1) / rows : 0;
 }
 
-void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x,
-                    struct chunks c, struct fetch *p) {
+void ot_prefetch_input(const struct stream *s, const struct tile *next, const float *x,
+                       struct chunks c, struct prefetch *p) {
     const struct axis *l = &s->lines, *r = &s->columns;
     if (!l->runs || !r->runs) return;
     const int64_t from = first_new(l, next->oy, s->tile_h) * (int64_t)s->in.line +
                          first_new(r, next->ox, s->tile_w) * (int64_t)s->in.pixel;
-    *p = (struct fetch){.at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float)),
-                        .unit = s->in.pixel * (size_t)(r->step / r->runs) * sizeof(float),
-                        .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
-                        .units = next->w * r->runs,
-                        .lines = next->h * l->runs};
+    *p = (struct prefetch){.at = (uintptr_t)x + (uintptr_t)(from * (int64_t)sizeof(float)),
+                           .unit = s->in.pixel * (size_t)(r->step / r->runs) * sizeof(float),
+                           .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
+                           .units = next->w * r->runs,
+                           .lines = next->h * l->runs};
     spread(s, c, s->in.channel, s->channels, p);
 }
 
@@ -80,14 +81,14 @@ bool ot_dy_fits(const struct stream *s, struct chunks c) {
     return rows * s->tile_h * s->tile_w * OT_UNIT <= DY_AHEAD;
 }
 
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, struct chunks c,
-                 struct fetch *p) {
+void ot_prefetch_dy(const struct stream *s, const struct tile *next, const float *dy,
+                    struct chunks c, struct prefetch *p) {
     const int first = s->chunk_row[c.from], rows = s->chunk_row[c.to] - first;
     if (!ot_dy_fits(s, c)) return;
-    *p = (struct fetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
-                        .unit = s->out.step * sizeof(float),
-                        .line = s->out.line * sizeof(float),
-                        .units = next->w,
-                        .lines = next->h};
+    *p = (struct prefetch){.at = (uintptr_t)(dy + (size_t)first * s->out.pitch),
+                           .unit = s->out.step * sizeof(float),
+                           .line = s->out.line * sizeof(float),
+                           .units = next->w,
+                           .lines = next->h};
     spread(s, c, s->out.pitch, rows, p);
 }

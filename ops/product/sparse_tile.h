@@ -34,12 +34,12 @@ const float *ot_panel_input(const struct kernels *k, const struct stream *s, con
 
 /* What tile `next` reads of image x, spread over the rows that these chunks visit; *p stays empty
  * where there is nothing. */
-void ot_fetch_input(const struct stream *s, const struct tile *next, const float *x,
-                    struct chunks c, struct fetch *p);
+void ot_prefetch_input(const struct stream *s, const struct tile *next, const float *x,
+                       struct chunks c, struct prefetch *p);
 /* Does the second-level cache hold what a tile reads of dy beside its other data? */
 bool ot_dy_fits(const struct stream *s, struct chunks c);
 /* Likewise what `next` reads of dy for the weight gradient, if that fits; dy: where it begins. */
-void ot_fetch_dy(const struct stream *s, const struct tile *next, const float *dy, struct chunks c,
-                 struct fetch *p);
+void ot_prefetch_dy(const struct stream *s, const struct tile *next, const float *dy,
+                    struct chunks c, struct prefetch *p);
 
 #endif

@@ -101,7 +101,7 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p,
         .out = {x.channel, (size_t)s->stride_h * x.line, (size_t)s->stride_w * x.pixel},
         .channels = (int)s->m,
         .rows = (int)s->c,
-        .like = p->joint ? &p->forward : NULL};
+        .same_tiles_as = p->joint ? &p->forward : NULL};
     if (!set_planes(f, n->arena, s, v) ||
         !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
         !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x) ||

@@ -77,7 +77,7 @@ static void place_dy(const struct weight_job *job, const struct tile *t, struct 
     if (!partial && s->panels == 1 && !far && !job->data) return;
     copy_dy(p, t, c, a->dy, partial ? mask : NULL, copy);
     a->dy = copy;
-    a->near = true;
+    a->dy_in_l2 = true;
     a->place = copy_place(s);
 }
 
@@ -98,11 +98,11 @@ static void weight_tile(const struct weight_job *job, int64_t item, bool last, s
     float *buffer = ot_sparse_worker(p, job->scratch, worker), *copy = buffer + p->packed + p->dy;
     place_dy(job, &t, c, copy, a);
     if (job->data) gather_along(job, item, c, worker, copy, time);
-    *a->ahead = (struct ahead){.out = 0};
+    *a->prefetch = (struct prefetches){.out = 0};
     if (!last) {
         const float *next_x = job->x + ot_sparse_block(p, p->x_block, next.block);
-        ot_fetch_input(s, &next, next_x, c, &a->ahead->in);
-        if (!job->data) ot_fetch_dy(s, &next, tile_dy(job, &next), c, &a->ahead->dy);
+        ot_prefetch_input(s, &next, next_x, c, &a->prefetch->in);
+        if (!job->data) ot_prefetch_dy(s, &next, tile_dy(job, &next), c, &a->prefetch->dy);
     }
     for (int panel = 0; panel < s->panels; panel++) {
         a->in = ot_panel_input(p->kernels, s, x, &t, panel, buffer);
@@ -111,7 +111,7 @@ static void weight_tile(const struct weight_job *job, int64_t item, bool last, s
             if (a->e.rows) p->kernels->sddmm[t.h - 1][t.w - 1](a);
         }
     }
-    a->near = ot_dy_fits(s, c); /* fetched for the next tile, if it is read in place */
+    a->dy_in_l2 = ot_dy_fits(s, c); /* fetched for the next tile, if it is read in place */
 }
 
 static void weight_task(void *arg, int task, int worker) {
@@ -122,11 +122,11 @@ static void weight_task(void *arg, int task, int worker) {
     const struct chunks c = ot_sparse_chunks(s, task % job->tasks, job->tasks);
     const int64_t items = p->blocks * s->tiles_h * s->tiles_w;
     float *sum = ot_sparse_sums(job, c, share, true);
-    struct ahead ahead;
+    struct prefetches prefetch;
     struct sddmm a = {.in_line = (size_t)s->columns.length * OT_UNIT,
                       .sum = sum,
                       .bias = job->dbias ? sum + s->nnz : NULL,
-                      .ahead = &ahead};
+                      .prefetch = &prefetch};
     struct joint_time *time = job->time ? &job->time[share] : NULL;
     const double start = time ? ot_clock() : 0;
     const int64_t to = items * (share + 1) / p->shares;

@@ -20,7 +20,7 @@ static bool in_place(const struct stream *s, const struct kernels *k) {
  * index[channel] is its number. */
 static bool find_live(struct stream *s, const struct kernels *k, struct arena *arena,
                       const struct nonzero *nonzero, int nnz, int32_t *index) {
-    for (int c = 0; c < s->channels; c++) index[c] = nnz && (s->like || in_place(s, k));
+    for (int c = 0; c < s->channels; c++) index[c] = nnz && (s->same_tiles_as || in_place(s, k));
     for (int i = 0; i < nnz; i++) index[nonzero[i].channel] = 1;
     for (int c = 0; c < s->channels; c++) s->live += index[c];
     s->channel = ot_arena_alloc(arena, (size_t)s->live, sizeof *s->channel);
@@ -151,7 +151,7 @@ static int emit_empty(struct builder *b, int chunk, int plane, int rows, int ent
         size_t at = (size_t)plane * (size_t)s->rows + (size_t)r;
         if (b->visits[at] || b->begun[at]) continue;
         s->row[rows] = r << OT_ROW_SHIFT | OT_ROW_FIRST | OT_ROW_LAST;
-        s->at[rows] = 0;
+        s->value_index[rows] = 0;
         s->ptr[rows++] = entries;
     }
     return rows;
@@ -164,7 +164,7 @@ static int emit_list(struct builder *b, int n, int plane, int rows, int *entries
         size_t at = (size_t)plane * (size_t)s->rows + (size_t)row;
         s->row[rows] = row << OT_ROW_SHIFT | (b->begun[at] ? 0 : OT_ROW_FIRST) |
                        (--b->visits[at] ? 0 : OT_ROW_LAST);
-        s->at[rows] = s->slot ? *entries : b->placed[b->segment[segment]].slot;
+        s->value_index[rows] = s->slot ? *entries : b->placed[b->segment[segment]].slot;
         s->ptr[rows++] = *entries;
         b->begun[at] = true;
         for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
@@ -214,9 +214,9 @@ static bool emit(struct builder *b, struct arena *arena) {
     s->list = ot_arena_alloc(arena, (size_t)b->lists + 1, sizeof *s->list);
     s->row = ot_arena_alloc_dirty(arena, total, sizeof *s->row);
     s->ptr = ot_arena_alloc_dirty(arena, total + 1, sizeof *s->ptr);
-    s->at = ot_arena_alloc_dirty(arena, total, sizeof *s->at);
+    s->value_index = ot_arena_alloc_dirty(arena, total, sizeof *s->value_index);
     s->offset = ot_arena_alloc_dirty(arena, (size_t)b->nnz + 1, sizeof *s->offset);
-    if (!s->list || !s->row || !s->ptr || !s->at || !s->offset) return false;
+    if (!s->list || !s->row || !s->ptr || !s->value_index || !s->offset) return false;
     if (!in_slot_order(b)) {
         s->slot = ot_arena_alloc_dirty(arena, (size_t)b->nnz, sizeof *s->slot);
         if (!s->slot) return false;

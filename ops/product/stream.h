@@ -36,29 +36,29 @@ struct stream {
     struct plane *plane;
     int grid_h, grid_w; /* of the largest plane */
     struct place out;
-    bool weight;               /* the stream of weight gradients, too: a forward one, in training or
-                                * not, so that both sum up alike */
-    bool often;                /* it runs many times with the same values */
-    const struct stream *like; /* NULL, or the one whose tiles it takes; then all channels count as
-                                * live, so that a packed tile is whole */
+    bool weight; /* the stream of weight gradients, too: a forward one, in training or
+                  * not, so that both sum up alike */
+    bool often;  /* the stream runs many times with the same values */
+    const struct stream *same_tiles_as; /* NULL, or the one whose tiles it takes; then all channels
+                                         * count as live, so that a packed tile is whole */
     int tile_h, tile_w, tiles_h, tiles_w;
 
-    int panels, chunks, width; /* width: channels a panel */
-    int live;                  /* channels with nonzeros */
-    int32_t *channel;          /* live */
-    size_t channel_size;       /* floats of one packed channel */
-    int32_t *list;             /* chunks * panels * planes + 1: first entry in row[] */
-    int32_t *row, *ptr, *at;   /* as in kernels.h, over all lists */
-    int32_t *chunk_row;        /* chunks + 1 */
+    int panels, chunks, width;        /* width: channels a panel */
+    int live;                         /* channels with nonzeros */
+    int32_t *channel;                 /* live */
+    size_t channel_size;              /* floats of one packed channel */
+    int32_t *list;                    /* chunks * panels * planes + 1: first entry in row[] */
+    int32_t *row, *ptr, *value_index; /* as in kernels.h, over all lists */
+    int32_t *chunk_row;               /* chunks + 1 */
     int nnz;
     int32_t *offset; /* nnz + 1 */
-    int32_t *slot;   /* of the weight's value; NULL: `at` numbers the slots themselves */
+    int32_t *slot;   /* of the weight's value; NULL: `value_index` numbers the slots themselves */
     size_t value;    /* else where a copy of them in the order of the offsets stands in
                       * the node's work memory */
 };
 
-/* Fills in the second half from nonzeros that ascend by row; the first half (up to like) and the
- * taps of both axes are given. blocks: how often the whole image is done. */
+/* Fills in the second half from nonzeros that ascend by row; the first half (up to same_tiles_as)
+ * and the taps of both axes are given. blocks: how often the whole image is done. */
 ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
                           const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
                           const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err);
@@ -89,7 +89,7 @@ static inline struct entries ot_stream_list(const struct stream *s, int chunk, i
     return (struct entries){.rows = s->list[list + 1] - s->list[list],
                             .row = s->row + s->list[list],
                             .ptr = s->ptr + s->list[list],
-                            .at = s->at + s->list[list],
+                            .at = s->value_index + s->list[list],
                             .offset = s->offset};
 }
 

@@ -115,7 +115,7 @@ static void try_tile(const struct stream *s, const struct cost *cost, int nnz, i
 }
 
 static bool is_allowed(const struct stream *s, int h, int w) {
-    return !s->like || (h == s->like->tile_h && w == s->like->tile_w);
+    return !s->same_tiles_as || (h == s->same_tiles_as->tile_h && w == s->same_tiles_as->tile_w);
 }
 
 void ot_stream_shape(struct stream *s, const struct kernels *k, int nnz) {

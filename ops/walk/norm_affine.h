@@ -8,7 +8,7 @@
 struct norm_affine {
     struct norm_operand {
         struct broadcast whole, split;
-        bool full; /* it has the shape of x */
+        bool full; /* the tensor has the shape of x */
     } operand[2];
     const float *ones; /* in place of the scale, for who makes z */
     int64_t length;    /* elements that share a mean */

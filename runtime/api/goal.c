@@ -79,9 +79,9 @@ static ot_status settle(struct ot_session *s, const struct loss_output *o, const
 }
 
 /* May change s->loss_kind. */
-static ot_status make_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
-                           int n, const ot_tensor *target, struct bound **bound, struct goal *goal,
-                           ot_error *err) {
+static ot_status make_io(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
+                         const ot_tensor *target, struct bound **bound, struct loss_io *io,
+                         ot_error *err) {
     struct tensor t;
     struct loss loss;
     OT_TRY(ot_session_plan(s, kind, inputs, n, bound, err));
@@ -96,30 +96,29 @@ static ot_status make_goal(struct ot_session *s, enum plan_kind kind, const ot_t
     }
     OT_TRY(check_axis((*bound)->plan, &loss, err));
     struct bound *b = *bound;
-    goal->target = target ? target : o.tokens;
-    goal->mask =
-        loss.kind == OT_LOSS_NEXT_TOKEN ? ot_find_mask(b->plan, goal->target, inputs) : NULL;
-    const struct loss_run run = {&loss, &t, goal->target, goal->mask, 0};
-    OT_TRY(ot_loss_count(&run, &goal->total, err));
-    note_axis(s, &t, goal->target, &loss);
+    io->target = target ? target : o.tokens;
+    io->mask = loss.kind == OT_LOSS_NEXT_TOKEN ? ot_find_mask(b->plan, io->target, inputs) : NULL;
+    const struct loss_run run = {&loss, &t, io->target, io->mask, 0};
+    OT_TRY(ot_loss_count(&run, &io->total, err));
+    note_axis(s, &t, io->target, &loss);
     b->loss = loss;
     for (int k = 0; k < 2; k++)
         if (b->part[k]) b->part[k]->loss = loss;
     ot_loss_target(&loss, &t, &b->target);
-    goal->loss = &b->loss;
+    io->loss = &b->loss;
     return OT_OK;
 }
 
-ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          const ot_tensor *target, struct bound **bound, struct goal *goal,
-                          ot_error *err) {
+ot_status ot_session_loss_io(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                             int n, const ot_tensor *target, struct bound **bound,
+                             struct loss_io *io, ot_error *err) {
     const ot_loss_kind before = s->loss_kind;
-    const ot_status status = make_goal(s, kind, inputs, n, target, bound, goal, err);
+    const ot_status status = make_io(s, kind, inputs, n, target, bound, io, err);
     if (status) {
         s->loss_kind = before;
         return status;
     }
-    if (!s->loss_is_chosen) tell(s, goal->loss);
+    if (!s->loss_is_chosen) tell(s, io->loss);
     s->loss_is_chosen = true;
     return OT_OK;
 }

@@ -81,7 +81,7 @@ static ot_status check_gradient(const struct bound *b, int i, const ot_tensor *g
         return ot_fail(err, OT_ERROR_ARGUMENT, "output '%s' is %s %s, its gradient %s %s", e->name,
                        ot_type_name(e->t.type), ot_shape_text(&e->t, want, sizeof want),
                        ot_type_name(g->type), ot_shape_text(&given, have, sizeof have));
-    if (e->cut)
+    if (e->no_gradient)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "no gradient flows back from output '%s': its node has one for its first "
                        "output only",

@@ -29,7 +29,7 @@ struct ot_session {
 
     ot_loss_options loss;
     int loss_output;        /* of the graph */
-    ot_loss_kind loss_kind; /* that plans are made for: never OT_LOSS_AUTO */
+    ot_loss_kind loss_kind; /* the kind that plans are made for; never OT_LOSS_AUTO */
     bool loss_is_chosen;    /* by the options, or by a target */
     int loss_axis;          /* of classes, as shapes have told: -1 the last; 0: not yet */
     struct optimizer optimizer;
@@ -52,9 +52,9 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
                           struct bound **bound, ot_error *err);
 /* A plan with a loss, and what it is to reach; chooses the loss where that is open. result is the
  * caller's to set. */
-ot_status ot_session_goal(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs, int n,
-                          const ot_tensor *target, struct bound **bound, struct goal *goal,
-                          ot_error *err);
+ot_status ot_session_loss_io(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
+                             int n, const ot_tensor *target, struct bound **bound,
+                             struct loss_io *io, ot_error *err);
 /* Forgets what targets have told of the loss. */
 void ot_session_reset_loss(struct ot_session *s);
 /* All bytes that count against the memory limit when this plan runs. */

@@ -189,16 +189,16 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_check(s, err));
     struct bound *b = NULL;
     ot_result r = {0};
-    struct goal goal = {.result = &r};
+    struct loss_io io = {.result = &r};
     if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    OT_TRY(ot_session_goal(s, OT_PLAN_TRAIN, inputs, n, target, &b, &goal, err));
+    OT_TRY(ot_session_loss_io(s, OT_PLAN_TRAIN, inputs, n, target, &b, &io, err));
     OT_TRY(ot_session_need_gradients(s, b->plan, err));
     OT_TRY(ot_session_save_statistics(s, err));
     struct accumulation *sum = &s->accumulation;
-    goal.unit = sum->unit ? sum->unit : goal.total;
-    ot_status status = ot_bound_run(b, inputs, &goal, err);
+    io.unit = sum->unit ? sum->unit : io.total;
+    ot_status status = ot_bound_run(b, inputs, &io, err);
     const bool ran = !status;
     if (ran) status = ot_session_check_statistics(s, err);
     if (status) {
@@ -208,12 +208,12 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
         if (ran || status == OT_ERROR_NO_MEMORY || b->done) ot_session_clear_gradients(s);
         return status;
     }
-    if (goal.unit != goal.total && goal.total)
-        scale_input_gradients(s, b, (double)goal.unit / (double)goal.total);
+    if (io.unit != io.total && io.total)
+        scale_input_gradients(s, b, (double)io.unit / (double)io.total);
     s->backward = b;
     sum->steps++;
-    sum->targets += goal.total;
-    sum->unit = goal.unit;
+    sum->targets += io.total;
+    sum->unit = io.unit;
     s->context.random.step++;
     if (result) *result = r;
     return OT_OK;
@@ -253,11 +253,11 @@ ot_status ot_eval_step(ot_session *s, const ot_tensor *inputs, int n, const ot_t
     OT_TRY(ot_session_check(s, err));
     struct bound *b = NULL;
     ot_result r = {0};
-    struct goal goal = {.result = &r};
+    struct loss_io io = {.result = &r};
     if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    OT_TRY(ot_session_goal(s, OT_PLAN_EVAL, inputs, n, target, &b, &goal, err));
-    goal.unit = goal.total;
-    OT_TRY(ot_bound_run(b, inputs, &goal, err));
+    OT_TRY(ot_session_loss_io(s, OT_PLAN_EVAL, inputs, n, target, &b, &io, err));
+    io.unit = io.total;
+    OT_TRY(ot_bound_run(b, inputs, &io, err));
     if (result) *result = r;
     return OT_OK;
 }
@@ -272,7 +272,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
                        s->model->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &b, err));
     OT_TRY(ot_bound_check(b, inputs, err));
-    OT_TRY(ot_bound_run(b, inputs, &(struct goal){0}, err));
+    OT_TRY(ot_bound_run(b, inputs, &(struct loss_io){0}, err));
     if (!s->options.allow_nonfinite) OT_TRY(ot_bound_check_outputs(b, inputs, n_outputs, err));
     ot_bound_results(b, outputs, n_outputs);
     return OT_OK;

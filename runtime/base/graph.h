@@ -72,8 +72,8 @@ enum value_kind {
 /* What the file says of an initializer beyond its contents. */
 enum value_note {
     OT_NOTE_NONE = 0,
-    OT_NOTE_PARAMETER, /* it was a parameter where the model comes from, */
-    OT_NOTE_FIXED      /* or a buffer or a constant there, which nobody trains */
+    OT_NOTE_PARAMETER, /* a parameter of the exported module */
+    OT_NOTE_FIXED      /* a buffer or a constant of the exported module: never trained */
 };
 
 /* How the file spells a constant value; export writes the same. */
@@ -91,12 +91,12 @@ struct value {
     enum value_note note;
     bool varies;     /* a constant that is trained or written: nobody may read its value in plans */
     bool exportable; /* its new value can be written back (not so inside a local function) */
-    ot_structure structure;     /* of a weight: why its constant has a pattern, */
-    int64_t zeros;              /* and how many of its slots hold zero */
+    ot_structure structure;     /* of a weight: why its constant has a pattern */
+    int64_t zeros;              /* of a weight: slots that hold zero */
     const struct pattern *open; /* of a weight that the graph masks by tensors: the slots that they
                                  * let through. Owned; NULL: all, or none masks it */
-    const char *mask;           /* and the name of one of them; NULL: none */
-    bool is_mask;               /* it is one: nobody trains it */
+    const char *mask;           /* name of one of these tensors; NULL: none */
+    bool is_mask;               /* the value is a mask of a weight: never trained */
     const uint8_t *negative_zeros; /* a bit an element, in row-major order: -0.0 where the pattern
                                     * of the constant has no slot. NULL: there are none */
 };
@@ -108,8 +108,8 @@ struct binding {
 
 /* What the file's training_info does in a step. */
 struct algorithm {
-    int end;         /* its nodes are the graph's behind all_nodes, up to this one; */
-    int first_value; /* and its values begin here */
+    int end;         /* its nodes are the graph's from all_nodes up to this one */
+    int first_value; /* number of its first value */
     int n_inputs, n_bindings;
     int *input; /* values that it takes beside the graph's inputs */
     struct binding *binding;
@@ -129,9 +129,9 @@ struct graph {
     int training_steps;              /* entries of training_info */
     struct algorithm *algorithm;     /* NULL: there is none, or it was not asked for */
     uint8_t hash[32];                /* SHA-256 of the file */
-    const char *fix;       /* inputs that were made constants, as import_options has it; or NULL */
-    void *skeleton;        /* the serialized model without the payload of its large weights; */
-    size_t skeleton_bytes; /* ... only export reads it */
+    const char *fix; /* inputs that were made constants, as import_options has it; or NULL */
+    void *skeleton;  /* the serialized model without the payload of its large weights: for export */
+    size_t skeleton_bytes; /* bytes of the skeleton */
 };
 
 void ot_graph_free(struct graph *g); /* NULL is fine; frees g and its arena */

@@ -19,7 +19,7 @@ struct pattern {
     int references;
     int rows, cols;
     int nnz;
-    int live_rows, live_cols; /* that have a slot */
+    int live_rows, live_cols; /* rows and columns that have a slot */
     bool transposed;          /* the file's row-major order is [cols][rows] */
     int *row;                 /* rows + 1: first slot of each row */
     int *col;                 /* nnz, ascending within a row */

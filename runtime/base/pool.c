@@ -25,9 +25,10 @@
 
 #include "runtime/base/clock.h"
 
-/* Looks between two looks at the clock, and how long they go on, in nanoseconds. In `inside`, what
- * says that the job is closed. */
-enum { LOOKS = 64, PATIENCE = 200000, CLOSED = 1 << 30 };
+/* Spins between two readings of the clock, and how long spinning goes on, in nanoseconds. */
+enum { SPINS_PER_CLOCK = 64, SPIN_NS = 200000 };
+/* The value of `inside` that says that the job is closed. */
+enum { CLOSED = 1 << 30 };
 
 /* One cache line each, for all of them count. */
 struct worker {
@@ -98,12 +99,12 @@ static bool is_empty(struct pool *p, unsigned unused) {
     return atomic_load(&p->inside) == CLOSED;
 }
 
-/* Looks out for `event` until patience ends: did it come? */
-static bool look_out(struct pool *p, bool (*event)(struct pool *, unsigned), unsigned seen) {
+/* Waits for `event` for SPIN_NS at most: did it come? */
+static bool spin_until(struct pool *p, bool (*event)(struct pool *, unsigned), unsigned seen) {
     if (!p->patient) return event(p, seen);
-    const double end = ot_clock() + PATIENCE * 1e-9;
+    const double end = ot_clock() + SPIN_NS * 1e-9;
     do {
-        for (int i = 0; i < LOOKS; i++) {
+        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
             if (event(p, seen)) return true;
             relax();
         }
@@ -112,7 +113,7 @@ static bool look_out(struct pool *p, bool (*event)(struct pool *, unsigned), uns
 }
 
 static void wait_for_work(struct pool *p, unsigned seen) {
-    if (look_out(p, has_work, seen)) return;
+    if (spin_until(p, has_work, seen)) return;
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
     while (!has_work(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
@@ -121,7 +122,7 @@ static void wait_for_work(struct pool *p, unsigned seen) {
 }
 
 static void wait_for_workers(struct pool *p) {
-    if (look_out(p, is_empty, 0)) return;
+    if (spin_until(p, is_empty, 0)) return;
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->caller_sleeps, true);
     while (!is_empty(p, 0)) pthread_cond_wait(&p->done, &p->lock);

@@ -17,8 +17,8 @@ enum link_kind {
     OT_LINK_MOVE = 0,
     OT_LINK_FACTOR,     /* value: the constant */
     OT_LINK_MASK,       /* added; value: the mask */
-    OT_LINK_KEEP_TRUE,  /* Where of scores and a constant; value: its condition, */
-    OT_LINK_KEEP_FALSE, /* and of a constant and scores */
+    OT_LINK_KEEP_TRUE,  /* Where(value, scores, constant) */
+    OT_LINK_KEEP_FALSE, /* Where(value, constant, scores) */
     OT_LINK_ROTARY
 };
 
@@ -48,7 +48,7 @@ struct attention {
     int product, softmax, weighted; /* nodes */
     int y;                          /* the value that comes out */
     bool whole; /* one node, an Attention, which product, softmax and weighted all are */
-    int tries;  /* that the search for the product has left */
+    int tries;  /* steps left to the search for the product */
     bool guard; /* rows of NaN become 0 */
     int n, member[OT_ATTENTION_NODES]; /* all nodes that take part, in no order, each once */
 };
@@ -58,7 +58,7 @@ struct readers {
     const struct graph *g;
     const int *uses;         /* how many inputs of needed nodes read it, and 1 a result */
     const int *first, *last; /* needed nodes that read it; -1: none */
-    const bool *known;       /* it depends on constants and shapes alone */
+    const bool *known;       /* of each value: it depends on constants and shapes alone */
 };
 
 /* The attention around node k, a Softmax or an Attention. False: there is none; then *broken is the

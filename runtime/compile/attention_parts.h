@@ -17,8 +17,8 @@ struct place {
     int factors, masks;
     int64_t mode[OT_ATTENTION_MASKS];
     float fill[OT_ATTENTION_MASKS];
-    struct tensor at;                 /* the shape on the way, */
-    struct view view[OT_PLACE_VIEWS]; /* and what is moved along with it */
+    struct tensor at;                 /* the shape on the way */
+    struct view view[OT_PLACE_VIEWS]; /* views that are moved along with the shape */
     int views;
     bool by_token; /* the operand of an Attention that was placed last has no axis of heads */
     int broken;    /* the node that is looked at */

@@ -93,11 +93,3 @@ bool ot_plan_fits(const struct plan *p, const struct request *r) {
     }
     return true;
 }
-
-int64_t ot_batch_of(const ot_tensor *inputs, int n) {
-    for (int i = 0; i < n; i++)
-        if (inputs[i].rank > 0) return inputs[i].dim[0];
-    return 0;
-}
-
-int64_t ot_part_rows(int64_t batch, int64_t parts) { return (batch + parts - 1) / parts; }

@@ -64,7 +64,7 @@ static void drop_unread(struct plan *p) {
             if (s >= 0 && p->step[s].node == n) p->step[s].node = NULL;
         }
         if (n->op->release) n->op->release(n);
-        pn->gone = true;
+        pn->merged = true;
     }
 }
 
@@ -128,7 +128,7 @@ static ot_status join(struct plan *p, const struct op *op, int from, int s, int 
         if (n->y[j]) ot_entry(n->y[j])->maker = s;
     }
     OT_TRY(ot_node_prepare(p, pn, err));
-    ((struct plan_node *)(void *)first)->gone = true;
+    ((struct plan_node *)(void *)first)->merged = true;
     *(struct plan_node *)(void *)second = *pn;
     p->step[from].node = NULL;
     return OT_OK;
@@ -154,7 +154,7 @@ static void close_gaps(struct plan *p) {
     p->n_steps = n;
     n = 0;
     for (int i = 0; i < p->n_nodes; i++)
-        if (!p->node[i]->gone) p->node[n++] = p->node[i];
+        if (!p->node[i]->merged) p->node[n++] = p->node[i];
     p->n_nodes = n;
 }
 

@@ -177,7 +177,7 @@ static bool stops_gradient(const struct op_node *n) {
     for (int j = 0; j < n->n_out; j++) floats |= n->y[j] && n->y[j]->type == OT_FLOAT;
     for (int i = 0; i < n->n_in && !n->op->shape_only; i++) {
         struct entry *x = n->x[i] ? ot_entry(n->x[i]) : NULL;
-        if (x && (x->cut || (x->wants && !ot_op_carries(n->op, &x->t)))) return true;
+        if (x && (x->no_gradient || (x->wants && !ot_op_carries(n->op, &x->t)))) return true;
     }
     return n->want && !n->op->backward && !n->op->view && floats;
 }

@@ -102,7 +102,7 @@ static ot_status place_outputs(struct plan *p, struct plan_node *pn, ot_error *e
         struct entry *y = ot_entry(n->y[j]);
         bool leads = n->want && n->op->backward && ot_op_leads(n, j);
         y->wants = leads && (j == 0 || n->op->max_out < 0 || n->op->all_outputs);
-        y->cut = leads && !y->wants;
+        y->no_gradient = leads && !y->wants;
         if (pn->is_view) {
             struct entry *x = ot_entry(n->x[0]);
             y->view = x->view ? x->view : x;

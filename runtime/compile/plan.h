@@ -33,14 +33,14 @@ struct entry {
     const char *name;
     int number;           /* in plan->entries */
     int buffer;           /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
-    int parameter;        /* whose value it is, or -1 */
-    int input;            /* of the model, or -1 */
+    int parameter;        /* the parameter whose value the entry is, or -1 */
+    int input;            /* number of the model's input, or -1 */
     bool weight;          /* a parameter, or one made dense */
     bool wants;           /* its gradient leads to a trainable parameter */
-    bool cut;             /* would want one, but its node computes none for this output */
-    struct entry *view;   /* whose data it shares, or NULL */
-    struct entry *grad;   /* set by autodiff: its gradient is grad + more */
-    struct entry *more;   /* or NULL */
+    bool no_gradient;     /* a gradient is wanted, but the node computes none for this output */
+    struct entry *view;   /* entry whose data this one shares, or NULL */
+    struct entry *grad;   /* set by autodiff: the gradient is grad + more */
+    struct entry *more;   /* second part of the gradient, or NULL */
     int uses, maker;      /* for join.c: how many read it; the step that computes it, or -1 */
     struct survey survey; /* of its values, made by blame.c */
 };
@@ -77,7 +77,7 @@ struct plan_node {
     int number;                                  /* in plan->node */
     int save, forward_scratch, backward_scratch; /* buffers, or -1 */
     bool is_view;
-    bool gone; /* into another node */
+    bool merged; /* into another node */
 };
 
 /* Who makes plans: what a plan needs while it is made, and forgets. */
@@ -109,14 +109,15 @@ struct plan {
     struct entry *logits, *loss_gradient; /* logits: what is differentiated */
     const struct node *gradient; /* RUN: a Gradient node, whose outputs are results; or NULL */
     struct tail tail;            /* of the output that the loss looks at */
-    bool skips;                  /* the loss wants what goes into the tail's activation ... */
-    bool is_skipped;             /* ... and gets it */
-    int class_axis;              /* as ot_tail_axis says */
-    struct loss loss;            /* what is expected before a target is known */
-    struct tensor target;        /* shape that this loss expects */
-    bool *trains;                /* parameters that get a gradient; NULL: none */
-    unsigned char *seen;         /* of each parameter: enum form_seen */
-    bool mixes;                  /* a sample's result depends on the others of its batch */
+    bool skips; /* the loss is computed from what goes into the tail's activation, where that is
+                   possible */
+    bool is_skipped;      /* that was possible */
+    int class_axis;       /* as ot_tail_axis says */
+    struct loss loss;     /* what is expected before a target is known */
+    struct tensor target; /* shape that this loss expects */
+    bool *trains;         /* parameters that get a gradient; NULL: none */
+    unsigned char *seen;  /* of each parameter: enum form_seen */
+    bool mixes;           /* a sample's result depends on the others of its batch */
     bool ordered; /* a loop has as many iterations as the batch samples: they may be steps */
     int n_again;  /* forward steps in the backward half */
 
@@ -166,9 +167,9 @@ ot_status ot_plan_keep_request(struct plan *p, struct arena *arena, ot_error *er
 struct plan *ot_plan_ref(struct plan *p);
 /* The last one frees it; NULL is fine. */
 void ot_plan_unref(struct plan *p);
-int64_t ot_part_rows(int64_t batch, int64_t parts);
-/* The first dimension of the first input that has one; 0: none has. */
-int64_t ot_batch_of(const ot_tensor *inputs, int n);
+static inline int64_t ot_part_rows(int64_t batch, int64_t parts) {
+    return (batch + parts - 1) / parts;
+}
 /* Bytes of the plan itself, its parts included. */
 size_t ot_plan_bytes(const struct plan *p);
 /* Is it the plan for this request? */

@@ -1,7 +1,7 @@
 /* recompute.c - less memory for more time: cheap activations are not kept for the backward half.
  *
  * Where an operator says how to do it again (op->again), its result is dropped after the last
- * forward step that reads it, and a further forward step makes it anew just before the backward
+ * forward step that reads it, and a further forward step computes it again just before the backward
  * step that first needs it. Its buffer has two lives then, in one place (lifetimes.c). It is made
  * from values that are kept for other reasons, or that are made again themselves, through a few
  * operators at most: that bounds the time, and keeps chains of residual blocks from unwinding.
@@ -12,13 +12,15 @@
  */
 #include "runtime/compile/plan.h"
 
-enum { MOST_DEEP = 3, BARGAIN = 16 };
+/* Operators in a chain that is computed again; and how many times the share of time that it takes
+ * the share of memory that it saves must be. */
+enum { MAX_RECOMPUTE_DEPTH = 3, MIN_GAIN_RATIO = 16 };
 
-/* Bytes a nanosecond that operators move which can do it again. */
-static const double BYTES = 10;
+/* Bytes per nanosecond that operators with op->again move. */
+static const double RECOMPUTE_BANDWIDTH = 10;
 
 /* What is known of a buffer. Steps are those of the plan as it was. */
-struct fate {
+struct buffer_info {
     struct op_node *maker; /* that can make it again, or NULL */
     int writers;
     int first_need, last_need; /* backward steps that read it; first > last: none */
@@ -27,10 +29,10 @@ struct fate {
 
 struct recompute {
     struct plan *p;
-    struct fate *fate; /* of each buffer */
-    bool frugal;       /* memory is short */
-    double kept, time; /* bytes of what the backward half reads; predicted milliseconds */
-    int forward;       /* steps before the loss, or what stands for it */
+    struct buffer_info *info; /* of each buffer */
+    bool frugal;              /* memory is short */
+    double kept, time;        /* bytes of what the backward half reads; predicted milliseconds */
+    int forward;              /* steps before the loss, or what stands for it */
     const struct step *old;
     int n_old;
 };
@@ -45,7 +47,7 @@ static int buffer_of(struct tensor *t) {
 static void note_forward(struct recompute *r, struct op_node *n) {
     for (int j = 0; j < n->n_out; j++) {
         if (!n->y[j] || buffer_of(n->y[j]) < 0) continue;
-        struct fate *f = &r->fate[buffer_of(n->y[j])];
+        struct buffer_info *f = &r->info[buffer_of(n->y[j])];
         f->writers++;
         f->maker = j == 0 && n->op->again ? n : NULL;
     }
@@ -54,15 +56,15 @@ static void note_forward(struct recompute *r, struct op_node *n) {
 static void need_buffers(struct recompute *r, struct tensor **t, int n, uint32_t mask, int step) {
     for (int i = 0; i < n; i++) {
         if (!t[i] || !(mask >> (i < 15 ? i : 15) & 1) || buffer_of(t[i]) < 0) continue;
-        struct fate *f = &r->fate[buffer_of(t[i])];
+        struct buffer_info *f = &r->info[buffer_of(t[i])];
         if (f->first_need > step) f->first_need = step;
         f->last_need = step;
     }
 }
 
-static void find_fates(struct recompute *r) {
+static void find_infos(struct recompute *r) {
     for (int b = 0; b < r->p->n_buffers; b++)
-        r->fate[b] = (struct fate){.first_need = r->n_old, .last_need = -1};
+        r->info[b] = (struct buffer_info){.first_need = r->n_old, .last_need = -1};
     for (int s = 0; s < r->n_old; s++) {
         struct op_node *n = r->old[s].node;
         if (r->old[s].kind == OT_STEP_LOSS) r->forward = s;
@@ -73,14 +75,14 @@ static void find_fates(struct recompute *r) {
     }
     for (int i = 0; i < r->p->n_outputs; i++) /* the host looks at them between the halves */
         if (buffer_of(&r->p->output[i]->t) >= 0)
-            r->fate[buffer_of(&r->p->output[i]->t)].maker = NULL;
+            r->info[buffer_of(&r->p->output[i]->t)].maker = NULL;
 }
 
 /* ---- the choice ---- */
 
 static void sum_up(struct recompute *r) {
     for (int b = 0; b < r->p->n_buffers; b++)
-        if (r->fate[b].writers && r->fate[b].last_need >= 0)
+        if (r->info[b].writers && r->info[b].last_need >= 0)
             r->kept += (double)r->p->buffer[b].bytes;
     for (int s = 0; s < r->n_old; s++)
         if (r->old[s].kind == OT_STEP_FORWARD)
@@ -91,16 +93,16 @@ static bool is_bargain(const struct recompute *r, const struct op_node *n) {
     const double saved = (double)ot_bytes(n->y[0]);
     double moved = saved;
     for (int i = 0; i < n->n_in; i++) moved += n->x[i] ? (double)ot_bytes(n->x[i]) : 0;
-    return saved / r->kept >= BARGAIN * 1e-6 * moved / BYTES / r->time;
+    return saved / r->kept >= MIN_GAIN_RATIO * 1e-6 * moved / RECOMPUTE_BANDWIDTH / r->time;
 }
 
 /* Can the buffer be made again at this step, through `deep` operators at most? */
 static bool can_make(const struct recompute *r, int buffer, int step, int deep) {
-    const struct fate *f = &r->fate[buffer];
+    const struct buffer_info *f = &r->info[buffer];
     if (!f->maker || f->writers != 1 || !deep) return false;
     for (int i = 0; i < f->maker->n_in; i++) {
         if (!f->maker->x[i] || buffer_of(f->maker->x[i]) < 0) continue;
-        const struct fate *x = &r->fate[buffer_of(f->maker->x[i])];
+        const struct buffer_info *x = &r->info[buffer_of(f->maker->x[i])];
         const bool kept = !x->dropped && x->writers == 1 && x->last_need >= step;
         if (!kept && !can_make(r, buffer_of(f->maker->x[i]), step, deep - 1)) return false;
     }
@@ -112,10 +114,11 @@ static void choose(struct recompute *r) {
     for (int s = 0; s < r->forward; s++) {
         struct op_node *n = r->old[s].node;
         if (r->old[s].kind != OT_STEP_FORWARD || !n->y[0] || buffer_of(n->y[0]) < 0) continue;
-        struct fate *f = &r->fate[buffer_of(n->y[0])];
+        struct buffer_info *f = &r->info[buffer_of(n->y[0])];
         const bool needed = f->first_need <= f->last_need;
         if (!needed || !(r->frugal || is_bargain(r, n))) continue;
-        f->dropped = can_make(r, buffer_of(n->y[0]), f->first_need, r->frugal ? MOST_DEEP : 1);
+        f->dropped =
+            can_make(r, buffer_of(n->y[0]), f->first_need, r->frugal ? MAX_RECOMPUTE_DEPTH : 1);
     }
 }
 
@@ -127,13 +130,13 @@ static void second_life(struct plan *p, int buffer) {
 
 /* Appends the step that makes a buffer again, behind those that make what it is made from. */
 static ot_status make_again(struct recompute *r, int buffer, int step, ot_error *err) {
-    struct fate *f = &r->fate[buffer];
+    struct buffer_info *f = &r->info[buffer];
     struct op_node *n = f->maker;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
     f->made = true;
     for (int i = 0; i < n->n_in; i++) {
         const int b = n->x[i] ? buffer_of(n->x[i]) : -1;
-        if (b < 0 || r->fate[b].made || (!r->fate[b].dropped && r->fate[b].last_need >= step))
+        if (b < 0 || r->info[b].made || (!r->info[b].dropped && r->info[b].last_need >= step))
             continue;
         OT_TRY(make_again(r, b, step, err));
     }
@@ -147,7 +150,7 @@ static ot_status make_needed(struct recompute *r, struct tensor **t, int n, uint
                              ot_error *err) {
     for (int i = 0; i < n; i++) {
         if (!t[i] || !(mask >> (i < 15 ? i : 15) & 1) || buffer_of(t[i]) < 0) continue;
-        const struct fate *f = &r->fate[buffer_of(t[i])];
+        const struct buffer_info *f = &r->info[buffer_of(t[i])];
         if (f->dropped && !f->made) OT_TRY(make_again(r, buffer_of(t[i]), step, err));
     }
     return OT_OK;
@@ -172,12 +175,12 @@ ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err) {
     const ot_allocator *al = &p->model->allocator;
     struct recompute r = {
         .p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward, .frugal = frugal};
-    r.fate = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.fate);
-    if (!r.fate) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
-    find_fates(&r);
+    r.info = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.info);
+    if (!r.info) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
+    find_infos(&r);
     sum_up(&r);
     choose(&r);
     const ot_status status = write_steps(&r, err);
-    ot_block_free(al, r.fate);
+    ot_block_free(al, r.info);
     return status;
 }

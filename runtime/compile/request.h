@@ -41,4 +41,11 @@ struct request {
     uint64_t nodes;
 };
 
+/* The first dimension of the first input that has one; 0: none has. */
+static inline int64_t ot_batch_of(const ot_tensor *inputs, int n) {
+    for (int i = 0; i < n; i++)
+        if (inputs[i].rank > 0) return inputs[i].dim[0];
+    return 0;
+}
+
 #endif

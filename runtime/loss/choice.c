@@ -8,7 +8,7 @@
 struct values {
     bool zero, one, other; /* which occur */
     double where_other;    /* the first other one ... */
-    int64_t at;            /* ... and its place */
+    int64_t at;            /* place of where_other */
 };
 
 static struct values look_at(const ot_tensor *target, int64_t n) {

@@ -34,7 +34,7 @@ struct loss {
 struct loss_output {
     const struct tensor *t;
     int hint;                /* axis that the classes probably have; 0: unknown */
-    bool sigmoid;            /* it is a Sigmoid */
+    bool sigmoid;            /* the output is made by a Sigmoid */
     const ot_tensor *tokens; /* input of integers that next_token takes; NULL: there is none */
 };
 
@@ -82,7 +82,7 @@ struct loss_run {
     const struct loss *loss;
     const struct tensor *output;    /* rows layout */
     const ot_tensor *target, *mask; /* mask: of next_token; NULL: none */
-    int64_t total; /* that the mean is over: targets that count in the whole batch */
+    int64_t total; /* targets that count in the whole batch: the mean is over them */
 };
 
 /* How many targets count: what the mean is taken over. A class out of range is OT_ERROR_NUMERIC and

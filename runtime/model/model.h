@@ -11,8 +11,8 @@ struct model {
     struct parameter *parameter;
     int n_parameters;
     int *parameter_of; /* value of the graph -> parameter, or -1 */
-    size_t floats;     /* that the values of all parameters take, ... */
-    size_t statistics; /* ... and where those of running statistics begin */
+    size_t floats;     /* size of the block of all values, in floats */
+    size_t statistics; /* offset of the running statistics in it: they stand at its end */
 };
 
 void ot_model_free(struct model *m); /* NULL and half-built are fine */

@@ -18,8 +18,8 @@ struct parameter {
     const char *op;         /* operator of its first use */
     int dequantizer;        /* node that makes floats of it, where the file holds integers; or -1 */
     struct tensor t;        /* role PARAM; t.pattern is owned; t.data is part of weights */
-    ot_structure structure; /* where the pattern comes from, */
-    const char *mask;       /* and the tensor that it is, or NULL */
+    ot_structure structure; /* where the pattern comes from */
+    const char *mask;       /* name of the tensor that is the mask, or NULL */
     int64_t zeros;          /* slots that held zero in the file */
     size_t offset;          /* of its values in weights, in floats */
     bool in_graph;          /* the graph's constant has the same values, in the same memory */
@@ -27,8 +27,8 @@ struct parameter {
     float *gradient;        /* in the state; NULL until a plan trains it */
     bool gradient_is_zero;  /* whatever stands in its memory: see ot_parameter_gradient */
     float *moment[OT_MOMENTS];
-    bool has_state;    /* it has some of these, trained or not */
-    size_t state;      /* where they stand in their blocks, in floats */
+    bool has_state;    /* the parameter has a gradient or a moment, trained or not */
+    size_t state;      /* offset of gradient and moments in their blocks, in floats */
     bool is_statistic; /* running mean or variance: updated by forward, never by the optimizer */
     bool is_norm;      /* scale, bias or statistic of a BatchNormalization */
     ot_fixed_reason fixed; /* why the optimizer leaves it; OT_TRAINED: it does not */

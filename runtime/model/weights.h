@@ -12,7 +12,7 @@
 
 struct weights {
     atomic_int references;
-    uint64_t number; /* which of the values that somebody publishes these are; 0: nobody does */
+    uint64_t number; /* a host's number for these values; 0: none */
     ot_allocator allocator;
     size_t floats;
     float *value; /* 64-byte aligned; zeros between parameters */

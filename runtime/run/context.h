@@ -56,7 +56,7 @@ void ot_context_free(struct context *c);
 ot_status ot_context_set_block(struct context *c, size_t bytes, ot_error *err);
 
 /* What a run is to reach: the loss on `target`, added to `result`. */
-struct goal {
+struct loss_io {
     const struct loss *loss;
     const ot_tensor *target, *mask; /* mask: of next_token; NULL: none */
     int64_t total;                  /* targets that count in the whole batch */
@@ -67,13 +67,13 @@ struct goal {
 /* Looks at the inputs. */
 ot_status ot_bound_check(const struct bound *b, const ot_tensor *inputs, ot_error *err);
 /* Runs all steps on what has been checked. Adds to the parameters' gradients. */
-ot_status ot_bound_run(struct bound *b, const ot_tensor *inputs, const struct goal *goal,
+ot_status ot_bound_run(struct bound *b, const ot_tensor *inputs, const struct loss_io *io,
                        ot_error *err);
 /* Points the tensors at the context's block, at its parameters, and at the inputs. */
 void ot_bound_aim(struct bound *b, const ot_tensor *inputs);
-ot_status ot_run_step(struct bound *b, struct step *step, const struct goal *goal, ot_error *err);
+ot_status ot_run_step(struct bound *b, struct step *step, const struct loss_io *io, ot_error *err);
 /* The same with the time that it took added to the step's. */
-ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct goal *goal,
+ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct loss_io *io,
                             ot_error *err);
 /* The first n outputs as views. */
 void ot_bound_results(const struct bound *b, ot_tensor *outputs, int n);

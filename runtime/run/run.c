@@ -4,18 +4,18 @@
 #include "runtime/run/context.h"
 
 /* Steps [from, to). */
-static ot_status run_range(struct bound *b, int from, int to, const struct goal *goal,
+static ot_status run_range(struct bound *b, int from, int to, const struct loss_io *io,
                            ot_error *err) {
     const bool profile = b->context->profile.on;
     for (int s = from; s < to; s++)
-        OT_TRY((profile ? ot_run_step_timed : ot_run_step)(b, &b->step[s], goal, err));
+        OT_TRY((profile ? ot_run_step_timed : ot_run_step)(b, &b->step[s], io, err));
     return OT_OK;
 }
 
-static ot_status run_steps(struct bound *b, const ot_tensor *inputs, const struct goal *goal,
+static ot_status run_steps(struct bound *b, const ot_tensor *inputs, const struct loss_io *io,
                            ot_error *err) {
     ot_bound_aim(b, inputs);
-    const ot_status status = run_range(b, 0, b->plan->n_steps, goal, err);
+    const ot_status status = run_range(b, 0, b->plan->n_steps, io, err);
     return status == OT_ERROR_NUMERIC ? ot_blame(b, inputs, err) : status;
 }
 
@@ -29,7 +29,7 @@ static ot_tensor slice(const ot_tensor *t, int64_t from, int64_t rows) {
     return part;
 }
 
-static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struct goal *goal,
+static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struct loss_io *io,
                            ot_error *err) {
     const struct plan *p = b->plan;
     struct step_context *random = &b->context->random;
@@ -38,10 +38,10 @@ static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struc
     int64_t from = 0;
     for (b->done = 0; b->done < p->parts && !status;) {
         const int64_t n = rows + (b->done < longer);
-        const ot_tensor target = slice(goal->target, from, n);
-        const ot_tensor mask = goal->mask ? slice(goal->mask, from, n) : target;
-        const struct goal part = {goal->loss,  &target,    goal->mask ? &mask : NULL,
-                                  goal->total, goal->unit, goal->result};
+        const ot_tensor target = slice(io->target, from, n);
+        const ot_tensor mask = io->mask ? slice(io->mask, from, n) : target;
+        const struct loss_io part = {io->loss,  &target,  io->mask ? &mask : NULL,
+                                     io->total, io->unit, io->result};
         for (int i = 0; i < p->request.n_inputs; i++)
             b->slice[i] = p->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
         random->first = from;
@@ -54,9 +54,9 @@ static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struc
     return status;
 }
 
-ot_status ot_bound_run(struct bound *b, const ot_tensor *inputs, const struct goal *goal,
+ot_status ot_bound_run(struct bound *b, const ot_tensor *inputs, const struct loss_io *io,
                        ot_error *err) {
-    return (b->plan->parts ? run_parts : run_steps)(b, inputs, goal, err);
+    return (b->plan->parts ? run_parts : run_steps)(b, inputs, io, err);
 }
 
 ot_status ot_bound_forward(struct bound *b, const ot_tensor *inputs, ot_error *err) {

@@ -65,26 +65,25 @@ static ot_status run_node(struct bound *b, const struct step *step, ot_error *er
     return ot_op_fault(n, err);
 }
 
-static ot_status run_loss(struct bound *b, const struct step *step, const struct goal *goal,
+static ot_status run_loss(struct bound *b, const struct step *step, const struct loss_io *io,
                           ot_error *err) {
     float *gradient = step->b ? ot_f(&step->b->t) : NULL;
-    const struct loss_run run = {goal->loss, &step->a->t, goal->target, goal->mask, goal->unit};
+    const struct loss_run run = {io->loss, &step->a->t, io->target, io->mask, io->unit};
     ot_result r;
     ot_loss_run(&run, gradient, b->context->pool, b->plan->request.kernels, &r);
-    if (goal->unit != goal->total && goal->total)
-        r.loss *= (double)goal->unit / (double)goal->total;
+    if (io->unit != io->total && io->total) r.loss *= (double)io->unit / (double)io->total;
     if (!isfinite(r.loss) && (gradient || !b->context->allow_nonfinite))
         return ot_fail(err, OT_ERROR_NUMERIC, "the loss is %g",
                        isnan(r.loss) ? (double)NAN : r.loss); /* no "-nan" */
-    goal->result->loss += r.loss;
-    goal->result->count += r.count;
-    goal->result->correct += r.correct;
+    io->result->loss += r.loss;
+    io->result->count += r.count;
+    io->result->correct += r.correct;
     return OT_OK;
 }
 
-ot_status ot_run_step(struct bound *b, struct step *step, const struct goal *goal, ot_error *err) {
+ot_status ot_run_step(struct bound *b, struct step *step, const struct loss_io *io, ot_error *err) {
     switch (step->kind) {
-    case OT_STEP_LOSS: return run_loss(b, step, goal, err);
+    case OT_STEP_LOSS: return run_loss(b, step, io, err);
     case OT_STEP_ADD:
         add(b->context->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
@@ -131,7 +130,7 @@ static ot_status run_in_turn(struct bound *b, struct step *step, ot_error *err) 
     return status;
 }
 
-ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct goal *goal,
+ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct loss_io *io,
                             ot_error *err) {
     if (is_done(b, step)) return OT_OK; /* nothing to time */
     if (ot_step_weight(step)) {
@@ -139,7 +138,7 @@ ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct goa
         return (joint ? run_joint : run_in_turn)(b, step, err);
     }
     const double start = ot_clock();
-    OT_TRY(ot_run_step(b, step, goal, err));
+    OT_TRY(ot_run_step(b, step, io, err));
     ot_timing_add(&step->time, start);
     return OT_OK;
 }

@@ -36,9 +36,9 @@ struct data_request {
     int n_inputs;
     const char *input[MAX_INPUTS];
     const char *output;             /* keys of targets may carry its name; NULL is allowed */
-    bool check;                     /* images are decoded once, and broken ones refused ... */
-    bool skip_broken;               /* ... or left out */
-    int threads;                    /* that do so; 0: one a CPU */
+    bool check;                     /* images are decoded once, and broken ones are refused */
+    bool skip_broken;               /* broken images are left out instead */
+    int threads;                    /* threads that decode; 0: one per CPU */
     void (*tell)(const char *line); /* gets a line for each broken image; NULL is allowed */
 };
 

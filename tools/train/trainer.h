@@ -43,7 +43,7 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;          /* that a step needs */
+    size_t bytes;          /* memory that a step needs */
     ot_memory_info memory; /* once it is planned */
     uint64_t mask;         /* hash of all masks at the start */
     const char *new_head;  /* name of a weight that was made afresh; NULL */

@@ -1,5 +1,5 @@
-/* late.c - looks for a field in the struct, then among the unknown ones. */
-#include "onnx/late.h"
+/* unknown_fields.c - looks for a field in the struct, then among the unknown ones. */
+#include "onnx/unknown_fields.h"
 
 #include <string.h>
 
@@ -21,7 +21,7 @@ static const uint8_t *unknown(const ProtobufCMessage *m, unsigned tag, size_t i,
     return NULL;
 }
 
-const char *ot_late_string(const ProtobufCMessage *m, unsigned tag, size_t *size) {
+const char *ot_unknown_string(const ProtobufCMessage *m, unsigned tag, size_t *size) {
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(m->descriptor, tag);
     *size = 0;
     if (!f) return (const char *)unknown(m, tag, 0, size);
@@ -30,7 +30,7 @@ const char *ot_late_string(const ProtobufCMessage *m, unsigned tag, size_t *size
     return s;
 }
 
-size_t ot_late_count(const ProtobufCMessage *m, unsigned tag) {
+size_t ot_unknown_count(const ProtobufCMessage *m, unsigned tag) {
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(m->descriptor, tag);
     size_t n = 0;
     if (f) return *(const size_t *)member(m, f->quantifier_offset);
@@ -38,8 +38,9 @@ size_t ot_late_count(const ProtobufCMessage *m, unsigned tag) {
     return n;
 }
 
-ProtobufCMessage *ot_late_message(const ProtobufCMessage *m, unsigned tag, size_t i,
-                                  const ProtobufCMessageDescriptor *type, ProtobufCAllocator *a) {
+ProtobufCMessage *ot_unknown_message(const ProtobufCMessage *m, unsigned tag, size_t i,
+                                     const ProtobufCMessageDescriptor *type,
+                                     ProtobufCAllocator *a) {
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(m->descriptor, tag);
     size_t size;
     if (f) return (*(ProtobufCMessage * *const *)member(m, f->offset))[i];

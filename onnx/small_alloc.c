@@ -1,11 +1,11 @@
-/* bump.c - small blocks share blocks of an arena. */
-#include "onnx/bump.h"
+/* small_alloc.c - small blocks share blocks of an arena. */
+#include "onnx/small_alloc.h"
 
 #include <string.h>
 
 enum { UNIT = 16, BLOCK = 8192 };
 
-void *ot_bump_alloc(struct bump *b, size_t count, size_t size) {
+void *ot_small_alloc(struct small_alloc *b, size_t count, size_t size) {
     size_t bytes;
     if (!ot_mul(count, size, &bytes) || !ot_add(bytes, UNIT - 1, &bytes)) return NULL;
     bytes &= ~(size_t)(UNIT - 1);
@@ -28,9 +28,9 @@ void *ot_bump_alloc(struct bump *b, size_t count, size_t size) {
     return p;
 }
 
-char *ot_bump_strndup(struct bump *b, const char *s, size_t n) {
+char *ot_small_strndup(struct small_alloc *b, const char *s, size_t n) {
     size_t bytes;
-    char *p = ot_add(n, 1, &bytes) ? ot_bump_alloc(b, bytes, 1) : NULL;
+    char *p = ot_add(n, 1, &bytes) ? ot_small_alloc(b, bytes, 1) : NULL;
     if (p && n) memcpy(p, s, n);
     return p;
 }

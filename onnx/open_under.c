@@ -1,5 +1,5 @@
-/* beneath.c - one openat2, or one openat a component. */
-#include "onnx/beneath.h"
+/* open_under.c - one openat2, or one openat a component. */
+#include "onnx/open_under.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static ot_status open_failed(const char *path, int error, ot_error *err) {
                    error == ELOOP ? "a symbolic link" : strerror(error));
 }
 
-ot_status ot_open_beneath_stepwise(int folder, const char *path, int *fd, ot_error *err) {
+ot_status ot_open_under_stepwise(int folder, const char *path, int *fd, ot_error *err) {
     OT_TRY(check_name(path, err));
     int at = folder;
     for (const char *p = path; *p;) {
@@ -61,14 +61,14 @@ ot_status ot_open_beneath_stepwise(int folder, const char *path, int *fd, ot_err
     return OT_OK;
 }
 
-ot_status ot_open_beneath(int folder, const char *path, int *fd, ot_error *err) {
+ot_status ot_open_under(int folder, const char *path, int *fd, ot_error *err) {
     const struct open_how how = {
         .flags = FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     OT_TRY(check_name(path, err));
     long r = syscall(SYS_openat2, folder, path, &how, sizeof how);
     /* EPERM: sandboxes that do not know the call refuse it that way */
     if (r < 0 && (errno == ENOSYS || errno == EPERM))
-        return ot_open_beneath_stepwise(folder, path, fd, err);
+        return ot_open_under_stepwise(folder, path, fd, err);
     if (r < 0) return open_failed(path, errno, err);
     *fd = (int)r;
     return OT_OK;

@@ -1,4 +1,4 @@
-/* call.c - calls of local functions, and the way out of them, of branches and bodies. */
+/* function_calls.c - calls of local functions, and the way out of them, of branches and bodies. */
 #include "onnx/walk.h"
 
 ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
