@@ -251,6 +251,7 @@ static void test_conv_auto_pad(void **state) {
         run_forward(&b, n);
         assert_int_equal(n->y[0]->dim[2], cases[i].out);
         assert_true(ot_f(n->y[0])[0] == (float)cases[i].first);
+        ot_op_close(n);
         n->op->release(n);
         close_bench(&b);
     }

@@ -445,8 +445,36 @@ static void lanes_follow_the_batch(void **state) {
     assert_int_equal(count_lines(network_mlp, 129, "lanes128"), 0);
 }
 
+static size_t needed(struct fixture *f) {
+    size_t bytes;
+    assert_int_equal(ot_prepare(f->s, 1, &f->in, 1, &bytes, NULL), OT_OK);
+    return bytes;
+}
+
+/* Weights that are frozen after steps need what those need that were frozen before. */
+static void freezing_gives_memory_back(void **state) {
+    (void)state;
+    size_t bytes[3];
+    for (int late = 0; late < 2; late++) {
+        struct fixture f;
+        const ot_options o = {.threads = 1};
+        const ot_optimizer_options adam = {.kind = OT_ADAM, .lr = 0.01f};
+        fixture_open(&f, network_mlp, &o);
+        assert_int_equal(ot_set_optimizer(f.s, &adam, NULL), OT_OK);
+        if (late) fixture_train(&f);
+        if (late) assert_int_equal(ot_optimizer_step(f.s, NULL), OT_OK);
+        if (late) bytes[2] = needed(&f);
+        assert_int_equal(ot_set_trainable(f.s, "w*", 0, NULL), OT_OK);
+        bytes[late] = needed(&f);
+        ot_close(f.s);
+    }
+    assert_int_equal(bytes[0], bytes[1]);
+    assert_true(bytes[1] < bytes[2]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(freezing_gives_memory_back),
         cmocka_unit_test(gradients_are_differences),
         cmocka_unit_test(gradients_begin_at_zero_and_add_up),
         cmocka_unit_test(threads_change_no_bit),

@@ -15,7 +15,7 @@ static void gather_task(void *arg, int task, int worker) {
 }
 
 void ot_sparse_hold(struct op_node *n, const struct sparse_product *p, bool on) {
-    *ot_sparse_work(n, p) = (struct sparse_work){.hold = on};
+    if (!p->few) *ot_sparse_work(n, p) = (struct sparse_work){.hold = on};
 }
 
 /* Is y written past the caches? With several panels a tile's outputs come all at once, at the last

@@ -22,7 +22,7 @@ bool ot_sparse_few_fits(const struct conv_shape *s, int lanes) {
 
 /* Pieces of the columns: two for each of several workers, unless rows are too short. */
 static int count_pieces(const struct op_node *n, const struct pattern *w) {
-    const int64_t workers = n->workers, rows = w->live_rows;
+    const int64_t workers = n->workers, rows = w->rows;
     const int64_t most = rows ? w->nnz / (rows * PIECE) : 1;
     int64_t pieces = workers > 1 ? 2 * workers : 1;
     if (pieces > most) pieces = most;

@@ -142,6 +142,7 @@ ot_status ot_set_trainable(ot_session *s, const char *glob, int trainable, ot_er
         if (ot_is_trained(p)) p->fixed = OT_FIXED_FROZEN;
         ot_state_forget(p);
     }
+    ot_state_settle(&s->state, s->model);
     s->optimizer.bound = 0;
     ot_session_drop_plans(s);
     return OT_OK;

@@ -128,7 +128,8 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     return OT_OK;
 }
 
-static void replace(struct parameter *p, const struct tensor *t) {
+static void replace(struct graph *g, struct parameter *p, const struct tensor *t) {
+    if (p->in_graph) g->value[p->value].constant->data = NULL; /* the old values go */
     ot_pattern_unref(p->t.pattern);
     ot_state_forget(p);
     p->in_graph = false;
@@ -145,11 +146,13 @@ static ot_status replace_head(struct ot_session *s, struct head *h, const struct
                               const struct tensor *bias, ot_error *err) {
     struct weights *old = s->context.weights;
     struct parameter grown = {.t = *weight}, more = {.t = *bias};
-    const size_t room = ot_parameter_room(&grown) + (h->bias ? ot_parameter_room(&more) : 0);
-    struct weights *w = ot_weights_new(&s->allocator, ot_weights_size(s->model) + room);
+    size_t floats = ot_weights_size(s->model) - ot_parameter_room(h->weight);
+    floats += ot_parameter_room(&grown);
+    if (h->bias) floats += ot_parameter_room(&more) - ot_parameter_room(h->bias);
+    struct weights *w = ot_weights_new(&s->allocator, floats);
     if (!w) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
-    replace(h->weight, weight);
-    if (h->bias) replace(h->bias, bias);
+    replace(s->model->graph, h->weight, weight);
+    if (h->bias) replace(s->model->graph, h->bias, bias);
     ot_weights_fill(s->model, w);
     s->context.weights = w;
     ot_weights_unref(old);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/api/session.h"
+#include "runtime/base/pattern.h"
 
 /* A plan that is looked for. */
 struct search {
@@ -26,14 +27,11 @@ struct search {
 /* ---- how much memory ---- */
 
 static size_t session_bytes(const struct ot_session *s) {
-    ot_memory_info info;
-    size_t bytes = s->model->graph->arena.held;
-    ot_get_memory_info(s, &info);
-    for (int i = 0; i < s->model->n_parameters; i++) {
-        const struct parameter *p = &s->model->parameter[i];
-        if (p->is_statistic) bytes += ot_bytes(&p->t); /* kept until a step is known to succeed */
-    }
-    return bytes + info.weights + ot_state_bytes(&s->state);
+    const struct model *m = s->model;
+    const size_t saved = m->floats - m->statistics; /* until a step is known to succeed */
+    size_t bytes = m->graph->arena.held + (s->context.weights->floats + saved) * sizeof(float);
+    for (int i = 0; i < m->n_parameters; i++) bytes += ot_pattern_bytes(m->parameter[i].t.pattern);
+    return bytes + ot_state_bytes(&s->state);
 }
 
 /* Gradients and moments that the plan asks for and nobody has asked for before. */

@@ -5,7 +5,7 @@
 
 struct weights *ot_weights_new(const ot_allocator *allocator, size_t floats) {
     struct weights *w = ot_block_alloc(allocator, 1, sizeof *w);
-    float *value = w ? ot_block_alloc(allocator, floats, sizeof *value) : NULL;
+    float *value = w ? ot_block_alloc_dirty(allocator, floats, sizeof *value) : NULL;
     if (!value) {
         ot_block_free(allocator, w);
         return NULL;
@@ -63,7 +63,9 @@ static void lay_out(struct model *m) {
  */
 static void move(struct model *m, struct parameter *p, float *to) {
     struct tensor *constant = m->graph->value[p->value].constant;
-    memcpy(to, p->t.data, ot_bytes(&p->t));
+    const size_t count = (size_t)ot_count(&p->t);
+    memcpy(to, p->t.data, count * sizeof *to);
+    memset(to + count, 0, (ot_parameter_room(p) - count) * sizeof *to);
     if (p->owns_data) {
         ot_block_free(&m->allocator, p->t.data);
     } else if (p->in_graph) {

@@ -18,7 +18,8 @@ struct weights {
     float *value; /* 64-byte aligned; zeros between parameters */
 };
 
-/* Zeros; NULL: out of memory. */
+/* With any contents; NULL: out of memory. Pages that nobody has written are not there yet, so that
+ * values can move in while those that they replace go. */
 struct weights *ot_weights_new(const ot_allocator *allocator, size_t floats);
 /* Their values with a reference of their own; NULL: out of memory. */
 struct weights *ot_weights_copy(const struct weights *w);

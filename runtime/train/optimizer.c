@@ -120,13 +120,14 @@ static bool follows(const struct update *u, const struct update *next) {
 /* Parameters from i on whose values and state stand side by side, as one update: mostly all of
  * them. Between them are zeros, which stay zeros. The first that is not among them. */
 static int aim_run(struct update *u, struct parameter *parameter, int i, int n) {
+    const bool keeps_zeros = u->o->kind == OT_SGD || u->o->eps > 0; /* else 0 / 0 between them */
     u->n = 0;
     for (; i < n; i++) {
         struct update next = *u;
         if (!aim(&next, &parameter[i])) continue;
         if (!u->n) {
             *u = next;
-        } else if (follows(u, &next)) {
+        } else if (keeps_zeros && follows(u, &next)) {
             u->n = next.w - u->w + next.n;
         } else {
             return i;

@@ -87,8 +87,13 @@ ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, e
     if (!*block)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the gradient of '%s'", p->name);
     *pointer = *block + p->state;
-    memset(*pointer, 0, ot_bytes(&p->t)); /* it may have had one before */
+    /* somebody else may have stood there; what lies between parameters is zero, too */
+    memset(*pointer, 0, ot_parameter_room(p) * sizeof(float));
     return OT_OK;
+}
+
+void ot_state_settle(struct state *s, struct model *m) {
+    if (!is_laid_out(s, m)) lay_out(s, m, NULL);
 }
 
 void ot_state_forget(struct parameter *p) {
@@ -98,7 +103,11 @@ void ot_state_forget(struct parameter *p) {
 }
 
 void ot_state_drop_moment(struct state *s, struct model *m, int k) {
-    for (int i = 0; i < m->n_parameters; i++) m->parameter[i].moment[k] = NULL;
+    for (int i = 0; i < m->n_parameters; i++) {
+        struct parameter *p = &m->parameter[i];
+        p->moment[k] = NULL;
+        p->has_state = p->gradient || p->moment[0] || p->moment[1];
+    }
     ot_block_free(&s->allocator, s->moment[k]);
     s->moment[k] = NULL;
 }
@@ -115,7 +124,12 @@ size_t ot_state_bytes(const struct state *s) {
 }
 
 size_t ot_state_missing(const struct state *s, const struct model *m, int moments) {
-    const size_t bytes = size_of(m) * sizeof(float) * (size_t)(1 + moments);
-    const size_t have = ot_state_bytes(s);
-    return bytes > have ? bytes - have : 0;
+    const size_t floats = size_of(m);
+    size_t missing = 0;
+    for (int k = -1; k < moments; k++) {
+        const float *block = k < 0 ? s->gradient : s->moment[k];
+        const size_t have = block ? s->floats : 0;
+        if (floats > have) missing += floats - have;
+    }
+    return missing * sizeof(float);
 }

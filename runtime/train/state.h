@@ -24,6 +24,9 @@ ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, e
                         ot_error *err);
 /* It has none of them any more. */
 void ot_state_forget(struct parameter *p);
+/* After other weights are trained, or some are not: gives back what nobody needs. Where there is no
+ * memory to move the rest, all stays as it is. */
+void ot_state_settle(struct state *s, struct model *m);
 /* Nobody has this moment any more. */
 void ot_state_drop_moment(struct state *s, struct model *m, int k);
 void ot_state_free(struct state *s); /* zeroed is fine */
