@@ -73,8 +73,8 @@ if [ "$1" != quick ]; then
     checked='-DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug'
     checked_flags='-DCMAKE_C_FLAGS_DEBUG=-O1 -g1'
     export UBSAN_OPTIONS=print_stacktrace=1
-    # That trainings are the same for all threads, two builds have shown.
-    selection='-E ^(check_|determinism)'
+    # Two builds have shown that trainings are the same for all threads, and the README's session.
+    selection='-E ^(check_|determinism|readme)'
     variant 'address, undefined' asan $checked "$checked_flags" -DOT_SANITIZE=address,undefined
     # ThreadSanitizer's shadow does not fit every random memory map. libgomp, which oneDNN brings,
     # is not instrumented: tests/tsan.supp.
@@ -83,7 +83,7 @@ if [ "$1" != quick ]; then
     # Hundreds of trainings under ThreadSanitizer would take longer than everything else together,
     # and most have one thread; the unit tests run every kernel and step on several threads, and
     # cli.sh the command.
-    selection='-E ^(check_|determinism|kill|faults|resume|fuzz_regressions|conformance)'
+    selection='-E ^(check_|determinism|readme|kill|faults|resume|fuzz_regressions|conformance)'
     variant 'thread' tsan $checked "$checked_flags" -DOT_SANITIZE=thread
     step 'fuzz' env BUILD="$builds" JOBS="$jobs" tests/fuzz/run.sh quick &&
         sed -n 's/^total: /  /p' "$builds/log/fuzz.txt"
