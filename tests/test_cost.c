@@ -27,22 +27,27 @@ static const struct measured {
 
 static double total(struct cost c) { return c.forward + c.data + c.weight; }
 
+/* A square image of `size` pixels, a kernel of k x k; a linear layer has 1 of both. */
+static struct conv_shape layer(int64_t n, int c, int m, int size, int k, int stride) {
+    const int out = (size - 1) / stride + 1;
+    return (struct conv_shape){.n = n,
+                               .c = c,
+                               .h = size,
+                               .w = size,
+                               .m = m,
+                               .oh = out,
+                               .ow = out,
+                               .kh = k,
+                               .kw = k,
+                               .stride_h = stride,
+                               .stride_w = stride,
+                               .dilation_h = 1,
+                               .dilation_w = 1,
+                               .groups = 1};
+}
+
 static double predicted(const struct kernels *k, const struct measured *m) {
-    const int out = (m->size - 1) / m->stride + 1;
-    const struct conv_shape s = {.n = 64,
-                                 .c = m->c,
-                                 .h = m->size,
-                                 .w = m->size,
-                                 .m = m->m,
-                                 .oh = out,
-                                 .ow = out,
-                                 .kh = m->k,
-                                 .kw = m->k,
-                                 .stride_h = m->stride,
-                                 .stride_w = m->stride,
-                                 .dilation_h = 1,
-                                 .dilation_w = 1,
-                                 .groups = 1};
+    const struct conv_shape s = layer(64, m->c, m->m, m->size, m->k, m->stride);
     const double nnz = (1 - m->sparsity) * m->m * m->c * m->k * m->k;
     return total(ot_cost_dense(k, &s)) / total(ot_cost_sparse(k, &s, (int64_t)nnz, 16));
 }
@@ -115,21 +120,7 @@ static const struct recorded zen3[] = {
 };
 
 static struct conv_shape shape_of(const struct recorded *r) {
-    const int out = (r->size - 1) / r->stride + 1;
-    return (struct conv_shape){.n = r->batch,
-                               .c = r->c,
-                               .h = r->size,
-                               .w = r->size,
-                               .m = r->m,
-                               .oh = out,
-                               .ow = out,
-                               .kh = r->k,
-                               .kw = r->k,
-                               .stride_h = r->stride,
-                               .stride_w = r->stride,
-                               .dilation_h = 1,
-                               .dilation_w = 1,
-                               .groups = 1};
+    return layer(r->batch, r->c, r->m, r->size, r->k, r->stride);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -176,20 +167,7 @@ static void test_few(void **state) {
     } steps[] = {{3000, 0.103, 0.175}, {30000, 1.73, 3.27}, {300000, 34.7, 50.7}};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const int width = steps[i].width;
-        const struct conv_shape s = {.n = 2,
-                                     .c = width,
-                                     .h = 1,
-                                     .w = 1,
-                                     .m = width,
-                                     .oh = 1,
-                                     .ow = 1,
-                                     .kh = 1,
-                                     .kw = 1,
-                                     .stride_h = 1,
-                                     .stride_w = 1,
-                                     .dilation_h = 1,
-                                     .dilation_w = 1,
-                                     .groups = 1};
+        const struct conv_shape s = layer(2, width, width, 1, 1, 1);
         for (int k = 0; ot_kernels_at(k); k++) {
             const struct cost c = ot_cost_sparse(ot_kernels_at(k), &s, 40 * (int64_t)width, 0);
             assert_true(fabs(c.forward / steps[i].forward - 1) <= 0.40);

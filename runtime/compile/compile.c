@@ -29,8 +29,7 @@ static ot_status compile(struct plan *p, ot_error *err) {
     OT_TRY(ot_join(p, err));
     OT_TRY(ot_differentiate(p, err));
     OT_TRY(find_trained(p, err));
-    if (ot_plan_trains(kind) && kind != OT_PLAN_MEASURE)
-        OT_TRY(ot_recompute(p, p->request.frugal, err));
+    if (ot_plan_trains(kind) && kind != OT_PLAN_MEASURE) OT_TRY(ot_recompute(p, err));
     return ot_plan_memory(p, err);
 }
 

@@ -182,7 +182,7 @@ ot_status ot_unroll(struct plan *p, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
-ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err);
+ot_status ot_recompute(struct plan *p, ot_error *err);
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
 
 /* The output of the whole batch, in *t, as a loss sees it; loss_axis as in the request. A Softmax

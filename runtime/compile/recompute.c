@@ -171,10 +171,13 @@ static ot_status write_steps(struct recompute *r, ot_error *err) {
     return OT_OK;
 }
 
-ot_status ot_recompute(struct plan *p, bool frugal, ot_error *err) {
+ot_status ot_recompute(struct plan *p, ot_error *err) {
     const ot_allocator *al = &p->model->allocator;
-    struct recompute r = {
-        .p = p, .old = p->step, .n_old = p->n_steps, .forward = p->n_forward, .frugal = frugal};
+    struct recompute r = {.p = p,
+                          .old = p->step,
+                          .n_old = p->n_steps,
+                          .forward = p->n_forward,
+                          .frugal = p->request.frugal};
     r.info = ot_block_alloc(al, (size_t)p->n_buffers, sizeof *r.info);
     if (!r.info) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     find_infos(&r);
