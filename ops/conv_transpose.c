@@ -184,8 +184,8 @@ static const char *const cases[] = {
     "0,1,3,3,2,3,8,15,12,7,9,21,36,27,15,9,20,33,24,13,6,13,21,15,8}",
     "X[1,2,4,4] W[3,2,3,3] -> error: the weight has 3 channels in, not 2",
     "X[1,3,4,4] W[3,2,3,3] group=2 -> error: 'group' is 2",
-    "X[1,2,4,4] W[2,2,3,3] output_padding=1,1 -> error: 'output_padding' holds 1",
-    "X[1,2,2,2] W[2,2,1,1] pads=1,1,1,1 -> error: output dimension 2 would be 0",
+    "X[1,2,4,4] W[2,2,3,3] output_padding=1,1 -> error: 'output_padding' contains 1",
+    "X[1,2,2,2] W[2,2,1,1] pads=1,1,1,1 -> error: dimension 2 of the output would be 0",
     "X[1,2,4,4] W[2,2,3,3] B[3] -> error: bias of shape [3]",
     NULL};
 

@@ -19,7 +19,7 @@ struct job {
 };
 
 /* Where the channels at and behind c begin in the list. */
-static int64_t find(const struct channel_move *m, int64_t c) {
+static int64_t list_index(const struct channel_move *m, int64_t c) {
     int64_t from = 0, to = m->kept;
     while (from < to) {
         const int64_t middle = from + (to - from) / 2;
@@ -33,7 +33,7 @@ static int64_t find(const struct channel_move *m, int64_t c) {
 
 /* The channel of in that channel c of out is made of; -1: there is none. *at: its place in the
  * list, or that of the next one. */
-static int64_t source(const struct job *job, int64_t c, int64_t *at) {
+static int64_t source_channel(const struct job *job, int64_t c, int64_t *at) {
     const struct channel_move *m = job->m;
     if (!job->spread) return m->channel[c];
     return *at < m->kept && m->channel[*at] == c ? (*at)++ : -1;
@@ -52,16 +52,16 @@ static void move_vector(const struct job *job, const float *in, float *out, int6
         memcpy(out + from, job->fill + from, bytes);
     else
         memset(out + from, 0, bytes);
-    for (int64_t i = find(m, from); i < m->kept && m->channel[i] < to; i++)
+    for (int64_t i = list_index(m, from); i < m->kept && m->channel[i] < to; i++)
         out[m->channel[i]] = in[i];
 }
 
 static void move_planes(const struct job *job, const float *in, float *out, int64_t from,
                         int64_t to) {
     const int64_t pixels = job->m->pixels;
-    int64_t at = job->spread ? find(job->m, from) : 0;
+    int64_t at = job->spread ? list_index(job->m, from) : 0;
     for (int64_t c = from; c < to; c++) {
-        const int64_t s = source(job, c, &at);
+        const int64_t s = source_channel(job, c, &at);
         const float fill = s < 0 && job->fill ? job->fill[c] : 0;
         float *plane = out + c * pixels;
         if (s >= 0)
@@ -75,9 +75,9 @@ static void move_planes(const struct job *job, const float *in, float *out, int6
 static void move_block(const struct job *job, const float *in, float *out, int64_t block) {
     const int64_t size = job->m->pixels * OT_UNIT;
     struct pick a = {.out = out + block * size, .pixels = (size_t)job->m->pixels};
-    int64_t at = job->spread ? find(job->m, block * OT_UNIT) : 0, last = -1;
+    int64_t at = job->spread ? list_index(job->m, block * OT_UNIT) : 0, last = -1;
     for (int l = 0; l < OT_UNIT; l++) {
-        const int64_t c = block * OT_UNIT + l, s = source(job, c, &at);
+        const int64_t c = block * OT_UNIT + l, s = source_channel(job, c, &at);
         a.unit[l] = -1;
         if (s < 0) {
             a.fill[l] = job->fill ? job->fill[c] : 0;
@@ -112,7 +112,7 @@ static void move_task(void *arg, int task, int worker) {
     for (; sample < end; sample++) move_sample(job, sample, from, to);
 }
 
-static void move(const struct op_node *n, struct job *job) {
+static void run_move(const struct op_node *n, struct job *job) {
     const struct channel_move *m = job->m;
     job->kernels = n->kernels;
     job->in_channels = job->spread ? m->kept : m->all;
@@ -127,11 +127,11 @@ static void move(const struct op_node *n, struct job *job) {
 void ot_channels_gather(const struct op_node *n, const struct channel_move *m, const float *in,
                         float *out) {
     struct job job = {.m = m, .in = in, .out = out};
-    move(n, &job);
+    run_move(n, &job);
 }
 
 void ot_channels_spread(const struct op_node *n, const struct channel_move *m, const float *in,
                         const float *fill, float *out) {
     struct job job = {.m = m, .in = in, .fill = fill, .out = out, .spread = true};
-    move(n, &job);
+    run_move(n, &job);
 }

@@ -192,8 +192,8 @@ static int reorders(const struct tensor *x, struct lanes to) {
 
 /* With the time to bring x into this layout, and dx back. Where x is in lanes of samples, so will y
  * be wanted. */
-static double total(const struct op_node *n, const struct conv_shape *s, struct cost c,
-                    struct lanes to, bool dense) {
+static double total_cost(const struct op_node *n, const struct conv_shape *s, struct cost c,
+                         struct lanes to, bool dense) {
     const double gradient = ot_training_wants(n, 0) ? 1 : 0;
     const bool leaves = n->x[0]->lanes && n->x[0]->lane_rank == 1 && dense;
     const int times = reorders(n->x[0], to);
@@ -203,7 +203,7 @@ static double total(const struct op_node *n, const struct conv_shape *s, struct 
            (1 + gradient) * times * ot_cost_reorder(floats);
 }
 
-static bool shape_of(const struct op_node *n, struct conv_shape *s) {
+static bool product_shape(const struct op_node *n, struct conv_shape *s) {
     return n->n_in > 1 && n->x[1] && n->x[1]->pattern && n->op->product && n->op->product(n, s) &&
            s->n > 0 && s->c > 0 && s->m > 0;
 }
@@ -213,7 +213,7 @@ bool ot_op_has_forms(const struct op_node *n) {
     bool sparse = false;
     for (int rank = 1; rank < n->x[0]->rank; rank++)
         sparse = sparse || ot_op_lanes(n, OT_CHANNEL_LANES, rank);
-    return sparse && shape_of(n, &s);
+    return sparse && product_shape(n, &s);
 }
 
 void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dense) {
@@ -221,14 +221,14 @@ void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dens
     struct conv_shape s;
     struct live live;
     n->form = OT_FORM_SPARSE;
-    if (!shape_of(n, &s) || !ot_live_find(n->arena, n->x[1]->pattern, &s, dense.count, &live))
+    if (!product_shape(n, &s) || !ot_live_find(n->arena, n->x[1]->pattern, &s, dense.count, &live))
         return;
     const int64_t nnz = n->x[1]->pattern->nnz;
     const struct live all = {s, NULL, NULL};
     double *ms = n->choice;
-    ms[OT_FORM_SPARSE] = total(n, &s, ot_cost_sparse(k, &s, nnz, sparse.count), sparse, false);
-    ms[OT_FORM_LIVE] = total(n, &s, ot_cost_live(k, &s, &live, nnz), dense, true);
-    ms[OT_FORM_DENSE] = total(n, &s, ot_cost_live(k, &s, &all, nnz), dense, true);
+    ms[OT_FORM_SPARSE] = total_cost(n, &s, ot_cost_sparse(k, &s, nnz, sparse.count), sparse, false);
+    ms[OT_FORM_LIVE] = total_cost(n, &s, ot_cost_live(k, &s, &live, nnz), dense, true);
+    ms[OT_FORM_DENSE] = total_cost(n, &s, ot_cost_live(k, &s, &all, nnz), dense, true);
     for (enum ot_form f = OT_FORM_DENSE; f < OT_FORMS; f++)
         if (ms[f] < ms[n->form]) n->form = f;
 }

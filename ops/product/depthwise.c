@@ -49,7 +49,7 @@ struct band {
 
 /* ---- sizes ---- */
 
-static struct axis axis_of(int stride, int dilation, int pad, int taps, int64_t size) {
+static struct axis make_axis(int stride, int dilation, int pad, int taps, int64_t size) {
     struct axis a = {.stride = stride,
                      .dilation = dilation,
                      .pad = pad,
@@ -95,8 +95,8 @@ static struct job job_of(const struct op_node *n, const struct conv_shape *s) {
     struct job job = {.n = n, .s = s, .lanes = x->lanes, .samples = x->lane_rank == 1};
     job.groups = job.samples ? s->c : (s->c + OT_UNIT - 1) / OT_UNIT;
     job.units = job.samples ? ot_lane_blocks(x) * (x->lanes / OT_UNIT) : s->n;
-    job.rows = axis_of(s->stride_h, s->dilation_h, s->pad_top, s->kh, s->h);
-    job.columns = axis_of(s->stride_w, s->dilation_w, s->pad_left, s->kw, s->w);
+    job.rows = make_axis(s->stride_h, s->dilation_h, s->pad_top, s->kh, s->h);
+    job.columns = make_axis(s->stride_w, s->dilation_w, s->pad_left, s->kw, s->w);
     job.lines = at_most(span(s->kh, s->dilation_h) / s->stride_h, input_width(s) * OT_UNIT,
                         s->stride_h, s->oh);
     job.data_lines = at_most(job.rows.high - job.rows.low, gradient_width(&job) * OT_UNIT, 1,
@@ -130,7 +130,7 @@ static int64_t data_room(const struct job *job) {
            OT_UNIT;
 }
 
-static int64_t room(const struct job *job) {
+static int64_t scratch_floats(const struct job *job) {
     const int64_t forward = forward_room(job), data = data_room(job);
     return forward > data ? forward : data;
 }
@@ -141,7 +141,7 @@ void ot_depthwise_prepare(struct op_node *n, const struct conv_shape *s) {
     n->kernel = "depthwise";
     n->flops = 2.0 * (double)ot_elements(n->x[1]) * (double)(s->n * s->oh * s->ow);
     n->forward_scratch_size = workers * (size_t)forward_room(&job) * sizeof(float);
-    n->backward_scratch_size = workers * (size_t)room(&job) * sizeof(float);
+    n->backward_scratch_size = workers * (size_t)scratch_floats(&job) * sizeof(float);
 }
 
 static float *worker_room(const struct job *job, int64_t floats, int worker) {
@@ -160,7 +160,7 @@ static float *unit_of(const struct job *job, const float *p, int64_t area, int64
 }
 
 /* From place to place of a unit in lanes; its channels that are there in rows. */
-static size_t pitch_of(const struct job *job) {
+static size_t unit_pitch(const struct job *job) {
     return job->samples ? (size_t)job->lanes : OT_UNIT;
 }
 static int channels_of(const struct job *job, int64_t g) {
@@ -171,7 +171,7 @@ static int channels_of(const struct job *job, int64_t g) {
 /* n places from number `at` on. */
 static void read_places(const struct job *job, const float *unit, int64_t g, int64_t area,
                         int64_t at, int64_t n, float *out) {
-    const size_t pitch = pitch_of(job);
+    const size_t pitch = unit_pitch(job);
     if (!job->lanes) {
         const struct transpose t = {.in = unit + at,
                                     .out = out,
@@ -275,7 +275,7 @@ static void forward_unit(void *arg, int task, int worker) {
     float *const in = worker_room(job, forward_room(job), worker);
     float *const turned = in + input_lines(s, job->lines) * input_width(s) * OT_UNIT;
     float *const y = unit_of(job, ot_f(job->n->y[0]), area, g, u);
-    const size_t pitch = pitch_of(job);
+    const size_t pitch = unit_pitch(job);
     struct depthwise a = {.taps = s->kh * s->kw,
                           .n = (int)s->ow,
                           .offset = offset,
@@ -308,7 +308,7 @@ void ot_depthwise_forward(const struct op_node *n, const struct conv_shape *s, c
 /* ---- the data gradient ---- */
 
 /* Elements r + stride * m of an axis, from <= m < to, that are there. */
-static int64_t present(const struct axis *a, int r, int64_t from, int64_t to) {
+static int64_t count_elements(const struct axis *a, int r, int64_t from, int64_t to) {
     const int64_t all = r < a->size ? (a->size - 1 - r) / a->stride + 1 : 0;
     return all < from ? 0 : (all < to ? all : to) - from;
 }
@@ -354,8 +354,8 @@ static void data_band(const struct job *job, int64_t g, int64_t m, int64_t lines
     for (int r = 0; r < s->stride_h; r++)
         for (int q = 0; q < s->stride_w; q++) {
             residue_taps(job, g, r, q, &a, offset, tap);
-            a.lines = (int)present(&job->rows, r, m, m + lines);
-            a.n = (int)present(&job->columns, q, 0, strides_of(&job->columns));
+            a.lines = (int)count_elements(&job->rows, r, m, m + lines);
+            a.n = (int)count_elements(&job->columns, q, 0, strides_of(&job->columns));
             a.y = out + (size_t)(r * s->w + q) * pitch;
             job->n->kernels->depthwise(&a);
         }
@@ -366,11 +366,11 @@ static void data_unit(void *arg, int task, int worker) {
     const struct conv_shape *s = job->s;
     const int64_t g = task / job->units, u = task % job->units, area = s->h * s->w;
     const int64_t all = strides_of(&job->rows);
-    float *const in = worker_room(job, room(job), worker);
+    float *const in = worker_room(job, scratch_floats(job), worker);
     float *const turned = in + gradient_lines(job, job->data_lines) * gradient_width(job) * OT_UNIT;
     float *const dx = unit_of(job, job->dx, area, g, u);
     const float *dy = unit_of(job, ot_f(job->n->dy[0]), s->oh * s->ow, g, u);
-    const size_t pitch = pitch_of(job);
+    const size_t pitch = unit_pitch(job);
     for (int64_t m = 0; m < all; m += job->data_lines) {
         const int64_t lines = all - m < job->data_lines ? all - m : job->data_lines;
         const int64_t first = m * s->stride_h, left = s->h - first;
@@ -405,7 +405,7 @@ static void weight_unit(const struct job *job, int64_t g, int64_t u, float *in, 
     int32_t offset[OT_DEPTHWISE_TAPS];
     float *const turned = in + input_lines(s, job->lines) * input_width(s) * OT_UNIT;
     float *const dy = unit_of(job, ot_f(job->n->dy[0]), area, g, u);
-    const size_t pitch = pitch_of(job);
+    const size_t pitch = unit_pitch(job);
     struct depthwise a = {.taps = s->kh * s->kw,
                           .n = (int)s->ow,
                           .offset = offset,
@@ -433,7 +433,7 @@ static void weight_group(void *arg, int task, int worker) {
     const int64_t first = (int64_t)task * (job->samples ? 1 : OT_UNIT);
     double sum[(OT_DEPTHWISE_TAPS + 1) * OT_UNIT] = {0};
     for (int64_t u = 0; u < job->units; u++)
-        weight_unit(job, task, u, worker_room(job, room(job), worker), sum);
+        weight_unit(job, task, u, worker_room(job, scratch_floats(job), worker), sum);
     for (int i = 0; i < channels; i++) {
         for (int k = 0; job->dw && k < taps; k++)
             job->dw[(first + i) * taps + k] = (float)sum[k * OT_UNIT + i];

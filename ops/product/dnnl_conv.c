@@ -207,7 +207,7 @@ static bool has_same_dy(const struct dense_conv *c) {
 }
 
 static ot_status no_memory(const struct op_node *n, dnnl_status_t status, ot_error *err) {
-    return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN fails with status %d", (int)status);
+    return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "oneDNN failed with status %d", (int)status);
 }
 
 static ot_status make_all(struct op_node *n, struct dense_conv *c, ot_error *err) {
@@ -223,7 +223,7 @@ static ot_status make_all(struct op_node *n, struct dense_conv *c, ot_error *err
         if (status)
             return ot_op_fail(
                 n, err, status == dnnl_out_of_memory ? OT_ERROR_NO_MEMORY : OT_ERROR_UNSUPPORTED,
-                "oneDNN makes no convolution (%s): status %d", ot_dnnl_pass[kind].name,
+                "oneDNN cannot create the convolution (%s): status %d", ot_dnnl_pass[kind].name,
                 (int)status);
     }
     c->same_dy = has_same_dy(c);

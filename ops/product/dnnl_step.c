@@ -76,8 +76,8 @@ static void run_piece(const struct conv_run *run, int number, char *scratch, boo
 
 /* Gives an operand to `count` pieces, `step` apart: packed by the first where the pass wants that,
  * else as it stands. */
-static void pack(const struct conv_run *run, int first, int count, int step, enum operand i,
-                 char *packed) {
+static void set_operand(const struct conv_run *run, int first, int count, int step, enum operand i,
+                        char *packed) {
     struct op_node *n = run->n;
     const struct cut *cut = &run->c->cut[run->kind];
     const struct handles *h = &ot_dnnl_handles(n, cut)[first];
@@ -96,11 +96,11 @@ static void pack_task(const struct conv_run *run, int task) {
     const struct cut *cut = &run->c->cut[kind];
     const int slices = kind == WEIGHTS ? 0 : cut->slices, batch = task - slices;
     if (task < slices)
-        pack(run, task, cut->batches, cut->slices, W,
-             run->packed + (size_t)task * cut->pass[0][0].bytes[W]);
+        set_operand(run, task, cut->batches, cut->slices, W,
+                    run->packed + (size_t)task * cut->pass[0][0].bytes[W]);
     else
-        pack(run, batch * cut->slices, cut->slices, 1, ot_dnnl_whole(kind),
-             run->whole + (size_t)batch * cut->pass[0][0].bytes[ot_dnnl_whole(kind)]);
+        set_operand(run, batch * cut->slices, cut->slices, 1, ot_dnnl_whole(kind),
+                    run->whole + (size_t)batch * cut->pass[0][0].bytes[ot_dnnl_whole(kind)]);
 }
 
 static int pack_tasks(const struct conv_run *run) {
@@ -148,7 +148,7 @@ static void run_any(void *arg, int task, int worker) {
     ot_dnnl_end(before);
 }
 
-static void run_job(struct conv_job *job) {
+static void run_passes(struct conv_job *job) {
     int packs = 0, pieces = 0;
     for (int i = 0; i < job->runs; i++) {
         packs += pack_tasks(&job->run[i]);
@@ -169,7 +169,7 @@ void ot_dense_conv_forward(struct op_node *n, const struct dense_conv *c, const 
                              .data = {[X] = x, [W] = w, [Y] = y, [B] = bias}};
     run->whole = run->packed + ot_dnnl_packed_bytes(c, FORWARD);
     job.scratch = run->whole + ot_dnnl_whole_bytes(c, FORWARD);
-    run_job(&job);
+    run_passes(&job);
 }
 
 /* ---- sums of partial dW and db ---- */
@@ -196,7 +196,7 @@ static void sum_range(void *arg, int task, int worker) {
     }
 }
 
-static void sum_all(const struct op_node *n, struct sum_job *job) {
+static void sum_ranges(const struct op_node *n, struct sum_job *job) {
     if ((const char *)job->out == job->partials && job->pieces == 1) return;
     ot_parallel_for(n->pool, ot_task_count(job->n, SUM_GRAIN), sum_range, job);
 }
@@ -213,14 +213,14 @@ static void sum_slice(const struct conv_run *run, const struct piece *piece, cha
         const_md md = p->reorder[W] ? ot_dnnl_chosen(p, WEIGHTS, W) : ot_dnnl_md(&p->plain[W]);
         job.out = p->reorder[W] ? (float *)(void *)partials : dw;
         job.n = (int64_t)(dnnl_memory_desc_get_size(md) / sizeof(float));
-        sum_all(run->n, &job);
+        sum_ranges(run->n, &job);
     }
     if (!dbias) return;
     const int64_t left = c->shape.m - piece->channel;
     job.out = dbias + piece->channel;
     job.partials = partials + cut->pass[0][0].bytes[W];
     job.n = left < cut->channels ? left : cut->channels;
-    sum_all(run->n, &job);
+    sum_ranges(run->n, &job);
 }
 
 /* Writes dW of a slice as rows. */
@@ -284,6 +284,6 @@ void ot_dense_conv_backward(struct op_node *n, const struct dense_conv *c, const
     if (weights) set_partials(&gradient);
     if (dx) job.run[job.runs++] = data;
     if (weights) job.run[job.runs++] = gradient;
-    if (job.runs) run_job(&job);
+    if (job.runs) run_passes(&job);
     if (weights) sum_partials(&gradient, dbias);
 }

@@ -5,7 +5,7 @@
 
 /* Positions from one line (or sample) to the next: what one has in front of its data may be what
  * its neighbour has behind, since both are zeros. */
-static int64_t pitch_of(const struct axis *a, int outputs) {
+static int64_t line_pitch(const struct axis *a, int outputs) {
     int64_t pitch = outputs;
     for (int i = 0; i < a->runs; i++) {
         int from, to;
@@ -29,7 +29,7 @@ static int64_t extend(struct axis *a, int outputs) {
 bool ot_flat_init(struct flat *f, struct axis *lines, struct axis *columns, int height, int width,
                   int64_t n, int tile, int *units) {
     const int64_t reach_y = extend(lines, height), reach_x = extend(columns, width);
-    const int64_t pitch = pitch_of(columns, width), all = pitch_of(lines, height);
+    const int64_t pitch = line_pitch(columns, width), all = line_pitch(lines, height);
     const int64_t most = INT32_MAX / 8, reach = reach_y * pitch + reach_x;
     int64_t samples = 1, positions = 0;
     if (pitch > most || all > most || all * pitch > most || reach > most) return false;
@@ -73,7 +73,7 @@ static void zero(float *from, const float *to) {
     while (from < to) *from++ = 0;
 }
 
-static void copy(float *to, size_t to_step, const float *from, size_t from_step, size_t n) {
+static void copy_strided(float *to, size_t to_step, const float *from, size_t from_step, size_t n) {
     if (to_step == 1 && from_step == 1)
         memcpy(to, from, n * sizeof *to);
     else
@@ -91,7 +91,7 @@ void ot_flat_pack(const struct flat *f, const struct flat_part *part, const floa
             float *to = out + ((size_t)s * (size_t)f->lines + (size_t)l) * (size_t)f->pitch +
                         (size_t)part->left;
             zero(end, to);
-            copy(to, 1, in, part->step, n);
+            copy_strided(to, 1, in, part->step, n);
             end = to + n;
         }
     zero(end, out + size);
@@ -106,9 +106,9 @@ static void unpack_row(const struct flat *f, const struct flat_rows *a, int line
         const int from = first < a->from ? a->from : first;
         const int end = first + a->width < to ? first + a->width : to;
         if (i < a->height && from < end)
-            copy(y + (size_t)sample * a->sample + (size_t)i * a->place.line +
-                     (size_t)(from - first) * a->place.step,
-                 a->place.step, in + (from - a->from), 1, (size_t)(end - from));
+            copy_strided(y + (size_t)sample * a->sample + (size_t)i * a->place.line +
+                             (size_t)(from - first) * a->place.step,
+                         a->place.step, in + (from - a->from), 1, (size_t)(end - from));
         if (++i < f->lines) continue;
         i = 0;
         sample++;

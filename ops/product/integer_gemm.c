@@ -39,7 +39,7 @@ static void multiply_row(const struct job *job, int64_t row) {
     }
 }
 
-static void task(void *arg, int number, int worker) {
+static void multiply_rows(void *arg, int number, int worker) {
     const struct job *job = arg;
     int64_t from, to;
     (void)worker;
@@ -53,5 +53,5 @@ void ot_integer_gemm(struct op_node *n, const struct dense_gemm *g, ot_type type
     if (!rows || !g->n) return;
     /* at most 2^20 tasks */
     struct job job = {g, type, a, b, c, rows, 1 + WORK / (g->n * g->k + 1) + (rows >> 20)};
-    ot_parallel_for(n->pool, ot_task_count(rows, job.grain), task, &job);
+    ot_parallel_for(n->pool, ot_task_count(rows, job.grain), multiply_rows, &job);
 }

@@ -39,14 +39,14 @@ struct weight_job {
 static int64_t rows_a_task(const struct live_product *p) { return GRAIN / (p->columns + 1) + 1; }
 
 /* Row r of the part is this row of W, whose columns go to these. */
-static int row_of(const struct live_product *p, int64_t r, const int32_t **column) {
+static int weight_row(const struct live_product *p, int64_t r, const int32_t **column) {
     const int64_t row = p->out.channel ? p->out.channel[r] : r;
     *column = p->column + row / (p->shape.m / p->shape.groups) * p->pattern->cols;
     return (int)row;
 }
 
 /* Slots of W with zeros between them. */
-static void fill_rows(void *arg, int task, int worker) {
+static void fill_dense_rows(void *arg, int task, int worker) {
     const struct weight_job *job = arg;
     const struct live_product *p = job->p;
     const int32_t *column;
@@ -55,7 +55,7 @@ static void fill_rows(void *arg, int task, int worker) {
     ot_task_range(p->part.m, rows_a_task(p), task, &from, &to);
     memset(job->part + from * p->columns, 0, (size_t)((to - from) * p->columns) * sizeof(float));
     for (int64_t r = from; r < to; r++) {
-        const int row = row_of(p, r, &column);
+        const int row = weight_row(p, r, &column);
         float *out = job->part + r * p->columns;
         for (int k = p->pattern->row[row]; k < p->pattern->row[row + 1]; k++)
             out[column[p->pattern->col[k]]] = job->value[k];
@@ -71,15 +71,15 @@ static void read_rows(void *arg, int task, int worker) {
     (void)worker;
     ot_task_range(p->part.m, rows_a_task(p), task, &from, &to);
     for (int64_t r = from; r < to; r++) {
-        const int row = row_of(p, r, &column);
+        const int row = weight_row(p, r, &column);
         const float *in = job->part + r * p->columns;
         for (int k = p->pattern->row[row]; k < p->pattern->row[row + 1]; k++)
             job->dvalue[k] = in[column[p->pattern->col[k]]];
     }
 }
 
-static void run_rows(const struct op_node *n, void (*run)(void *, int, int),
-                     struct weight_job *job) {
+static void over_rows(const struct op_node *n, void (*run)(void *, int, int),
+                      struct weight_job *job) {
     ot_parallel_for(n->pool, ot_task_count(job->p->part.m, rows_a_task(job->p)), run, job);
 }
 
@@ -119,16 +119,16 @@ static const float *part_bias(const struct op_node *n, const struct live_product
 }
 
 /* Every row of a matrix product begins as the bias. */
-static void add_bias(const struct live_product *p, const float *bias, float *y) {
+static void start_with_bias(const struct live_product *p, const float *bias, float *y) {
     const int64_t m = p->part.m;
     for (int64_t i = 0; i < p->part.n; i++) memcpy(y + i * m, bias, (size_t)m * sizeof *y);
 }
 
 /* ---- one step ---- */
 
-static void multiply(struct op_node *n, const struct live_product *p, const float *x,
-                     const float *w, const float *bias, float *y) {
-    if (bias) add_bias(p, bias, y);
+static void multiply_matrices(struct op_node *n, const struct live_product *p, const float *x,
+                              const float *w, const float *bias, float *y) {
+    if (bias) start_with_bias(p, bias, y);
     const struct dense_gemm g = {.tb = true,
                                  .m = p->part.n,
                                  .n = p->part.m,
@@ -165,13 +165,13 @@ void ot_live_forward(struct op_node *n, const struct live_product *p) {
     float *w = p->keeps ? n->save : scratch + p->forward.weight;
     void *rest = scratch + p->forward.rest;
     struct weight_job job = {p, ot_f(n->x[1]), w, NULL};
-    run_rows(n, fill_rows, &job);
+    over_rows(n, fill_dense_rows, &job);
     const float *x = gathered(n, &p->in, ot_f(n->x[0]), p->forward.x);
     const float *bias = part_bias(n, p, scratch + p->forward.side);
     if (p->conv)
         ot_dense_conv_forward(n, p->conv, x, w, bias, part, rest);
     else
-        multiply(n, p, x, w, bias, part);
+        multiply_matrices(n, p, x, w, bias, part);
     if (p->out.channel) ot_channels_spread(n, &p->out, part, bias ? ot_f(n->x[2]) : NULL, y);
 }
 
@@ -195,7 +195,7 @@ void ot_live_backward(struct op_node *n, const struct live_product *p) {
         multiply_back(n, p, x, n->save, dy, part, dw);
     if (dx && p->in.channel) ot_channels_spread(n, &p->in, part, NULL, dx);
     struct weight_job job = {.p = p, .part = dw, .dvalue = dw ? ot_f(n->dx[1]) : NULL};
-    if (dw) run_rows(n, read_rows, &job);
+    if (dw) over_rows(n, read_rows, &job);
 }
 
 /* ---- prepare ---- */
@@ -220,14 +220,15 @@ static bool map_columns(const struct op_node *n, struct live_product *p) {
     return true;
 }
 
-static size_t take(size_t *at, bool needed, double floats) {
+static size_t reserve(size_t *at, bool needed, double floats) {
     const size_t from = *at;
     if (needed) *at += ((size_t)floats + 15) & ~(size_t)15;
     return from;
 }
 
 /* Memory of both directions; forward and backward: bytes of the dense kernels. */
-static void lay_out(struct op_node *n, struct live_product *p, size_t forward, size_t backward) {
+static void lay_out_scratch(struct op_node *n, struct live_product *p, size_t forward,
+                            size_t backward) {
     const double x = (double)p->part.n * (double)ot_conv_inputs(&p->part),
                  y = (double)p->part.n * (double)ot_conv_outputs(&p->part),
                  w = (double)p->part.m * (double)p->columns;
@@ -235,21 +236,21 @@ static void lay_out(struct op_node *n, struct live_product *p, size_t forward, s
                weight = ot_training_wants(n, 1);
     struct room *f = &p->forward, *b = &p->backward;
     p->keeps = data;
-    f->x = take(&f->rest, in, x);
-    f->y = take(&f->rest, out, y);
-    f->side = take(&f->rest, out, (double)p->part.m);
-    f->weight = take(&f->rest, !p->keeps, w);
-    b->x = take(&b->rest, in && (weight || p->sums_bias), x);
-    b->y = take(&b->rest, out, y);
-    b->side = take(&b->rest, in && data, x);
-    b->weight = take(&b->rest, weight, w);
+    f->x = reserve(&f->rest, in, x);
+    f->y = reserve(&f->rest, out, y);
+    f->side = reserve(&f->rest, out, (double)p->part.m);
+    f->weight = reserve(&f->rest, !p->keeps, w);
+    b->x = reserve(&b->rest, in && (weight || p->sums_bias), x);
+    b->y = reserve(&b->rest, out, y);
+    b->side = reserve(&b->rest, in && data, x);
+    b->weight = reserve(&b->rest, weight, w);
     n->save_size = p->keeps ? (size_t)w * sizeof(float) : 0;
     n->forward_scratch_size = f->rest * sizeof(float) + forward;
     n->backward_scratch_size = b->rest * sizeof(float) + backward;
 }
 
-static ot_status make_conv(struct op_node *n, struct live_product *p, size_t *forward,
-                           size_t *backward, ot_error *err) {
+static ot_status make_dense_conv(struct op_node *n, struct live_product *p, size_t *forward,
+                                 size_t *backward, ot_error *err) {
     p->sums_bias = !p->out.channel && has_bias(n) && ot_training_wants(n, 2);
     const unsigned want = (ot_training_wants(n, 0) ? OT_DENSE_DX : 0) |
                           (ot_training_wants(n, 1) ? OT_DENSE_DW : 0) |
@@ -273,8 +274,8 @@ ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
                                .out = {live->row, s->m, shape->m, s->n, s->oh * s->ow, lanes},
                                .columns = s->c / s->groups * s->kh * s->kw};
     if (!map_columns(n, p)) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    if (!is_linear(s)) OT_TRY(make_conv(n, p, &forward, &backward, err));
-    lay_out(n, p, forward, backward);
+    if (!is_linear(s)) OT_TRY(make_dense_conv(n, p, &forward, &backward, err));
+    lay_out_scratch(n, p, forward, backward);
     return OT_OK;
 }
 

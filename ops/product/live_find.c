@@ -8,8 +8,8 @@ struct side {
     int64_t each, kept; /* in one group */
 };
 
-static void mark(const struct pattern *p, const struct conv_shape *s, struct side *row,
-                 struct side *channel, bool *group) {
+static void mark_live(const struct pattern *p, const struct conv_shape *s, struct side *row,
+                      struct side *channel, bool *group) {
     const int taps = s->kh * s->kw;
     for (int r = 0; r < p->rows; r++) {
         const int64_t g = r / row->each;
@@ -21,7 +21,7 @@ static void mark(const struct pattern *p, const struct conv_shape *s, struct sid
 }
 
 /* As many as the fullest group has, and more until lanes are full. */
-static void keep(struct side *side, int groups, int64_t left, int lanes) {
+static void choose_kept(struct side *side, int groups, int64_t left, int lanes) {
     int64_t most = 1;
     for (int g = 0; g < groups; g++) {
         int64_t n = 0;
@@ -60,11 +60,11 @@ bool ot_live_find(struct arena *arena, const struct pattern *p, const struct con
     bool *group = alive + s->m + s->c;
     struct side row = {alive, s->m / groups, 0}, channel = {alive + s->m, s->c / groups, 0};
     int64_t left = 0;
-    mark(p, s, &row, &channel, group);
+    mark_live(p, s, &row, &channel, group);
     for (int g = 0; g < groups; g++) left += group[g];
     if (!left || 4 * left > 3 * (int64_t)groups) left = groups;
-    keep(&row, groups, left, lanes);
-    keep(&channel, groups, left, lanes);
+    choose_kept(&row, groups, left, lanes);
+    choose_kept(&channel, groups, left, lanes);
     if (lanes && (row.kept * left % lanes || channel.kept * left % lanes)) {
         row.kept = row.each;
         channel.kept = channel.each;

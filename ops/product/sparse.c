@@ -25,7 +25,7 @@ static bool goes_past_cache(const struct stream *s, const float *y, size_t float
     return floats * sizeof *y > least && (uintptr_t)y % (OT_UNIT * sizeof *y) == 0;
 }
 
-static void begin(struct gather_job *job, const float *value) {
+static void start_gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
     job->value = ot_sparse_values(job->n, job->p, job->s, value);
     const size_t blocks = (size_t)(job->p->blocks / job->p->units);
@@ -35,7 +35,7 @@ static void begin(struct gather_job *job, const float *value) {
 
 static void gather(struct gather_job *job, const float *value) {
     const struct stream *s = job->s;
-    begin(job, value);
+    start_gather(job, value);
     job->tasks = ot_sparse_tasks(job->n, s, job->items, 1);
     ot_parallel_for(job->n->pool, (int)(job->items * job->tasks), gather_task, job);
 }
@@ -86,7 +86,7 @@ void ot_sparse_backward(struct op_node *n, const struct sparse_product *p, const
     const bool weight = dvalue || dbias;
     const bool joint = dx && weight && ot_sparse_is_joint(n, p);
     if (joint)
-        begin(&job, value);
+        start_gather(&job, value);
     else if (dx && p->lanes)
         gather(&job, value);
     else if (dx)

@@ -92,7 +92,7 @@ struct few_job {
 };
 
 /* Columns [from, to) of all samples side by side: x where it is wanted, then zeros where dx is. */
-static void pack(const struct few_job *job, int64_t from, int64_t to) {
+static void pack_columns(const struct few_job *job, int64_t from, int64_t to) {
     const struct sparse_product *p = job->p;
     const size_t width = (size_t)1 << p->few->log, n = (size_t)p->n;
     const size_t features = job->x ? width : 0, cols = (size_t)p->few->pattern->cols;
@@ -103,7 +103,7 @@ static void pack(const struct few_job *job, int64_t from, int64_t to) {
     }
 }
 
-static void unpack(const struct few_job *job, int64_t from, int64_t to) {
+static void unpack_columns(const struct few_job *job, int64_t from, int64_t to) {
     const size_t n = (size_t)job->p->n, cols = (size_t)job->p->few->pattern->cols;
     const float *const in = job->packed + job->pitch - ((size_t)1 << job->p->few->log);
     for (size_t s = 0; s < n; s++)
@@ -116,10 +116,10 @@ static void pack_task(void *arg, int task, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(job->p->few->pattern->cols, COLUMNS, task, &from, &to);
-    pack(job, from, to);
+    pack_columns(job, from, to);
 }
 
-static void run_pack(struct few_job *job) {
+static void pack_input(struct few_job *job) {
     const int cols = job->p->few->pattern->cols;
     ot_parallel_for(job->n->pool, ot_task_count(cols, COLUMNS), pack_task, job);
 }
@@ -172,7 +172,7 @@ static void rows_task(void *arg, int task, int worker) {
 
 static void run_rows(struct few_job *job) {
     const int rows = job->p->few->pattern->rows;
-    run_pack(job);
+    pack_input(job);
     ot_parallel_for(job->n->pool, ot_task_count(rows, job->grain), rows_task, job);
 }
 
@@ -187,9 +187,9 @@ static void columns_task(void *arg, int task, int worker) {
     if (task + 1 < f->pieces) kernel.end = f->cut + (size_t)task * (size_t)w->rows;
     const int from = task ? f->column[task] : 0;
     const int to = task + 1 < f->pieces ? f->column[task + 1] : w->cols;
-    pack(job, from, to);
+    pack_columns(job, from, to);
     job->p->kernels->few_backward[f->log](&kernel);
-    unpack(job, from, to);
+    unpack_columns(job, from, to);
 }
 
 static void bias_task(void *arg, int task, int worker) {

@@ -57,27 +57,30 @@ static bool is_joint(const struct sparse_product *p, const struct sparse_view *v
            ot_dy_fits(f, all) && blocks * p->y_block * sizeof(float) > OT_PAST_CACHE;
 }
 
-static ot_status check(struct op_node *n, const struct pattern *p, const struct conv_shape *s,
-                       int lanes, ot_error *err) {
+static ot_status check_shapes(struct op_node *n, const struct pattern *p,
+                              const struct conv_shape *s, int lanes, ot_error *err) {
     int64_t cols, pixels, floats;
     const int64_t most = INT32_MAX / 4;
     if (s->n < 0 || s->c < 0 || s->m < 0 || s->kh < 1 || s->kw < 1 || s->groups < 1 ||
         s->stride_h < 1 || s->stride_w < 1 || s->dilation_h < 1 || s->dilation_w < 1 || lanes < 0 ||
         lanes % OT_UNIT || s->c % s->groups || s->m % s->groups)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of a sparse product is not valid");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the window or the groups of the sparse product are invalid");
     if (__builtin_mul_overflow(s->c / s->groups, (int64_t)s->kh * s->kw, &cols) ||
         p->rows != s->m || p->cols != cols)
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "a sparse weight of %d x %d for %lld inputs of %lld x %d x %d", p->rows,
-                          p->cols, (long long)s->m, (long long)(s->c / s->groups), s->kh, s->kw);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the sparse weight is %d x %d, expected %lld outputs of %lld x %d x %d weights",
+            p->rows, p->cols, (long long)s->m, (long long)(s->c / s->groups), s->kh, s->kw);
     const int pixel = lanes ? lanes : 1;
     const int64_t area[2][3] = {{s->h, s->w, pixel}, {s->oh, s->ow, pixel}};
     if (s->c > most || s->m > most || !ot_shape_count(area[0], 3, most, &pixels) ||
         !ot_shape_count(area[1], 3, most, &pixels) || __builtin_mul_overflow(s->n, s->c, &floats) ||
         __builtin_mul_overflow(s->n, s->m, &floats) || s->n > most)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT,
-                          "%lld channels of %lld x %lld are too many for a sparse product",
-                          (long long)s->c, (long long)s->h, (long long)s->w);
+        return ot_op_fail(
+            n, err, OT_ERROR_LIMIT,
+            "the image has %lld channels of %lld x %lld, too many for a sparse product",
+            (long long)s->c, (long long)s->h, (long long)s->w);
     return OT_OK;
 }
 
@@ -117,7 +120,8 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
     }
     if (!ot_mul(p->packed + p->rows, workers, &floats) || !ot_add(floats, sums, &floats) ||
         !ot_add(floats, p->shared, &floats) || !ot_mul(floats, sizeof(float), backward))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory for a sparse product");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "a sparse product of this size needs too much scratch memory");
     *forward = (p->shared + (p->packed + p->rows) * workers) * sizeof(float);
     return OT_OK;
 }
@@ -134,7 +138,7 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct conv_shape *shape, int lanes, uint32_t want,
                             const struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err) {
-    OT_TRY(check(n, pattern, shape, lanes, err));
+    OT_TRY(check_shapes(n, pattern, shape, lanes, err));
     const ot_allocator *al = &n->arena->allocator;
     const struct sparse_view v = ot_sparse_view(shape, lanes);
     const int units = lanes ? lanes / OT_UNIT : 1, samples = lanes ? lanes : 1;

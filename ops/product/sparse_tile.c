@@ -54,8 +54,8 @@ static int64_t first_new(const struct axis *a, int64_t output, int tile) {
 }
 
 /* Units and lines are given; channels stand `channel` floats apart. */
-static void spread(const struct stream *s, struct chunks c, size_t channel, int channels,
-                   struct prefetch *p) {
+static void spread_prefetch(const struct stream *s, struct chunks c, size_t channel, int channels,
+                            struct prefetch *p) {
     const int lists = s->panels * s->planes, rows = s->list[c.to * lists] - s->list[c.from * lists];
     p->channel = channel * sizeof(float) - (size_t)(p->lines - 1) * p->line;
     p->left = rows ? channels * p->lines : 0;
@@ -73,7 +73,7 @@ void ot_prefetch_input(const struct stream *s, const struct tile *next, const fl
                            .line = s->in.line * (size_t)(l->step / l->runs) * sizeof(float),
                            .units = next->w * r->runs,
                            .lines = next->h * l->runs};
-    spread(s, c, s->in.channel, s->channels, p);
+    spread_prefetch(s, c, s->in.channel, s->channels, p);
 }
 
 bool ot_dy_fits(const struct stream *s, struct chunks c) {
@@ -90,5 +90,5 @@ void ot_prefetch_dy(const struct stream *s, const struct tile *next, const float
                            .line = s->out.line * sizeof(float),
                            .units = next->w,
                            .lines = next->h};
-    spread(s, c, s->out.pitch, rows, p);
+    spread_prefetch(s, c, s->out.pitch, rows, p);
 }

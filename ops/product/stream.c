@@ -10,7 +10,7 @@ enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19, FEW = 4 };
 /* ---- channels ---- */
 
 /* Can the image stand for its packed form, dead channels and all? */
-static bool in_place(const struct stream *s, const struct kernels *k) {
+static bool needs_no_packing(const struct stream *s, const struct kernels *k) {
     return !s->flat.samples && s->lines.reach + s->columns.reach == 0 && s->in.pixel == OT_UNIT &&
            s->grid_h <= OT_TILE_LINES && s->grid_h * s->grid_w <= k->tile &&
            s->in.channel == (size_t)(s->grid_h * s->grid_w) * OT_UNIT;
@@ -20,7 +20,8 @@ static bool in_place(const struct stream *s, const struct kernels *k) {
  * index[channel] is its number. */
 static bool find_live(struct stream *s, const struct kernels *k, struct arena *arena,
                       const struct nonzero *nonzero, int nnz, int32_t *index) {
-    for (int c = 0; c < s->channels; c++) index[c] = nnz && (s->same_tiles_as || in_place(s, k));
+    for (int c = 0; c < s->channels; c++)
+        index[c] = nnz && (s->same_tiles_as || needs_no_packing(s, k));
     for (int i = 0; i < nnz; i++) index[nonzero[i].channel] = 1;
     for (int c = 0; c < s->channels; c++) s->live += index[c];
     s->channel = ot_arena_alloc(arena, (size_t)s->live, sizeof *s->channel);
@@ -261,15 +262,19 @@ static void set_tile(struct stream *s) {
     s->channel_size = (size_t)s->lines.length * (size_t)s->columns.length * OT_UNIT;
 }
 
-static ot_status fits(const struct stream *s, int64_t blocks, ot_error *err) {
+static ot_status check_limits(const struct stream *s, int64_t blocks, ot_error *err) {
     size_t floats;
     if (!ot_mul(s->channel_size, (size_t)s->width, &floats) || floats > INT32_MAX / 2)
-        return ot_fail(err, OT_ERROR_LIMIT, "kernel and dilation span %zu positions a channel",
+        return ot_fail(err, OT_ERROR_LIMIT,
+                       "the kernel with its dilation covers %zu positions of a channel, too many "
+                       "for a sparse product",
                        s->channel_size);
     int64_t tasks = blocks * s->tiles_h, lists = (int64_t)s->chunks * s->panels, most = INT_MAX / 4;
     if (tasks > most || tasks * s->tiles_w > most || tasks * s->tiles_w * s->chunks > most ||
         lists > most || lists * s->planes > most)
-        return ot_fail(err, OT_ERROR_LIMIT, "%lld tiles of output", (long long)tasks);
+        return ot_fail(err, OT_ERROR_LIMIT,
+                       "the output has %lld tiles, too many for a sparse product",
+                       (long long)tasks);
     return OT_OK;
 }
 
@@ -286,7 +291,7 @@ ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct aren
     set_tile(s);
     b.tiles = blocks * s->tiles_h * s->tiles_w;
     if (!cut_rows(&b, arena)) goto done;
-    status = fits(s, blocks, err);
+    status = check_limits(s, blocks, err);
     if (status) goto out;
     status = OT_ERROR_NO_MEMORY;
     b.lists = s->chunks * s->panels * s->planes;

@@ -20,7 +20,7 @@ static ot_status read_list(const struct op_node *n, const char *name, int count,
         out[i] = found ? list[i] : otherwise;
         if (out[i] < least || out[i] > MOST)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "attribute '%s' holds %lld, expected %lld to 2^30", name,
+                              "attribute '%s' contains %lld, expected %lld to 2^30", name,
                               (long long)out[i], (long long)least);
     }
     return OT_OK;
@@ -35,12 +35,14 @@ static ot_status read_kernel(const struct op_node *n, const struct tensor *weigh
     for (int i = 0; weight && i < w->rank; i++) {
         int64_t size = weight->dim[i + 2];
         if (size < 1 || size > MOST)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "the weight's kernel has size %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the weight has a kernel of size %lld, expected 1 to 2^30",
                               (long long)size);
         if (given && w->kernel[i] != size)
-            return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "attribute 'kernel_shape' holds %lld, the weight has %lld",
-                              (long long)w->kernel[i], (long long)size);
+            return ot_op_fail(
+                n, err, OT_ERROR_INVALID,
+                "attribute 'kernel_shape' contains %lld, but the weight has a kernel of size %lld",
+                (long long)w->kernel[i], (long long)size);
         w->kernel[i] = size;
     }
     return OT_OK;
@@ -64,7 +66,7 @@ static ot_status read_auto_pad(const struct op_node *n, enum auto_pad *mode, ot_
     return OT_OK;
 }
 
-static int64_t span(const struct window *w, int i) {
+static int64_t kernel_span(const struct window *w, int i) {
     return w->dilation[i] * (w->kernel[i] - 1) + 1;
 }
 
@@ -72,7 +74,7 @@ static int64_t span(const struct window *w, int i) {
 static void pad_same(struct window *w, enum auto_pad mode) {
     for (int i = 0; i < w->rank && mode != VALID; i++) {
         int64_t out = (w->in[i] + w->stride[i] - 1) / w->stride[i];
-        int64_t total = (out - 1) * w->stride[i] + span(w, i) - w->in[i];
+        int64_t total = (out - 1) * w->stride[i] + kernel_span(w, i) - w->in[i];
         if (total < 0) total = 0;
         w->begin[i] = mode == SAME_UPPER ? total / 2 : total - total / 2;
         w->end[i] = total - w->begin[i];
@@ -89,31 +91,35 @@ static ot_status read_pads(const struct op_node *n, struct window *w, ot_error *
         w->end[i] = pads[w->rank + i];
         if (mode != NOTSET && (w->begin[i] || w->end[i]))
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "attribute 'pads' must not stand beside 'auto_pad'");
+                              "attribute 'pads' must be zeros if 'auto_pad' is given");
     }
     if (mode != NOTSET) pad_same(w, mode);
     return OT_OK;
 }
 
-static ot_status set_output(const struct op_node *n, struct window *w, int i, bool pooling,
-                            bool ceil_mode, ot_error *err) {
+static ot_status find_output_size(const struct op_node *n, struct window *w, int i, bool pooling,
+                                  bool ceil_mode, ot_error *err) {
     int64_t padded = w->in[i] + w->begin[i] + w->end[i];
-    if (span(w, i) > MOST || w->begin[i] > MOST || w->end[i] > MOST)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'dilations' holds %lld: too large",
+    if (kernel_span(w, i) > MOST || w->begin[i] > MOST || w->end[i] > MOST)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'dilations' contains %lld, which is too large for this kernel",
                           (long long)w->dilation[i]);
     if (padded > MOST)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'pads' makes an input of %lld",
-                          (long long)padded);
-    if (pooling && (w->begin[i] >= span(w, i) || w->end[i] >= span(w, i)))
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'pads' makes the padded input %lld long, expected at most 2^30",
+            (long long)padded);
+    if (pooling && (w->begin[i] >= kernel_span(w, i) || w->end[i] >= kernel_span(w, i)))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'pads' holds %lld and %lld, expected less than the kernel, "
-                          "%lld",
-                          (long long)w->begin[i], (long long)w->end[i], (long long)span(w, i));
-    if (span(w, i) > padded)
+                          "attribute 'pads' contains %lld and %lld, expected less than the size of "
+                          "the kernel, %lld",
+                          (long long)w->begin[i], (long long)w->end[i],
+                          (long long)kernel_span(w, i));
+    if (kernel_span(w, i) > padded)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'kernel_shape': the kernel covers %lld, the padded input %lld",
-                          (long long)span(w, i), (long long)padded);
-    int64_t slack = padded - span(w, i);
+                          "the kernel covers %lld positions, but the padded input has only %lld",
+                          (long long)kernel_span(w, i), (long long)padded);
+    int64_t slack = padded - kernel_span(w, i);
     w->out[i] = (slack + (ceil_mode ? w->stride[i] - 1 : 0)) / w->stride[i] + 1;
     if (ceil_mode && (w->out[i] - 1) * w->stride[i] >= w->in[i] + w->begin[i]) w->out[i]--;
     return OT_OK;
@@ -126,21 +132,23 @@ static ot_status read_window(const struct op_node *n, const struct tensor *weigh
     memset(w, 0, sizeof *w);
     w->rank = x->rank - 2;
     if (w->rank < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 3 to 5", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected 3 to 5",
+                          x->rank);
     if (w->rank > OT_WINDOW_MAX)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                          "%d spatial dimensions; at most %d are supported", w->rank,
+                          "input 0 has %d spatial dimensions, at most %d are supported", w->rank,
                           OT_WINDOW_MAX);
     if (weight && weight->rank != x->rank)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "weight of rank %d for an input of rank %d",
-                          weight->rank, x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the weight has rank %d, but input 0 has rank %d", weight->rank, x->rank);
     OT_TRY(read_kernel(n, weight, w, err));
     OT_TRY(read_list(n, "strides", w->rank, 1, 1, w->stride, err));
     OT_TRY(read_list(n, "dilations", w->rank, 1, 1, w->dilation, err));
     for (int i = 0; i < w->rank; i++) {
         size[i] = x->dim[i + 2];
         if (size[i] < 1 || size[i] > MOST)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "input dimension %d is %lld", i + 2,
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "dimension %d of input 0 is %lld, expected 1 to 2^30", i + 2,
                               (long long)size[i]);
     }
     return OT_OK;
@@ -152,7 +160,7 @@ ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, b
     OT_TRY(read_window(n, weight, w, size, err));
     memcpy(w->in, size, sizeof size);
     OT_TRY(read_pads(n, w, err));
-    for (int i = 0; i < w->rank; i++) OT_TRY(set_output(n, w, i, !weight, ceil_mode, err));
+    for (int i = 0; i < w->rank; i++) OT_TRY(find_output_size(n, w, i, !weight, ceil_mode, err));
     return OT_OK;
 }
 
@@ -160,7 +168,7 @@ ot_status ot_conv_window(const struct op_node *n, const struct tensor *weight, b
  * that is padding: of `pads`, or cut so that the input has a given size. */
 static ot_status set_transposed(const struct op_node *n, struct window *w, int i,
                                 enum auto_pad mode, int64_t extra, int64_t given, ot_error *err) {
-    const int64_t full = (w->out[i] - 1) * w->stride[i] + span(w, i);
+    const int64_t full = (w->out[i] - 1) * w->stride[i] + kernel_span(w, i);
     const bool same = mode == SAME_UPPER || mode == SAME_LOWER;
     w->in[i] = full + extra - w->begin[i] - w->end[i];
     if (given || same) {
@@ -170,11 +178,13 @@ static ot_status set_transposed(const struct op_node *n, struct window *w, int i
     }
     w->end[i] = full - w->in[i] - w->begin[i];
     if (extra >= w->stride[i] && extra >= w->dilation[i])
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'output_padding' holds %lld, expected less than stride %lld",
-                          (long long)extra, (long long)w->stride[i]);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'output_padding' contains %lld, expected less than the stride, %lld",
+            (long long)extra, (long long)w->stride[i]);
     if (full > MOST || w->in[i] > MOST || w->in[i] < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "output dimension %d would be %lld", i + 2,
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "dimension %d of the output would be %lld, expected 1 to 2^30", i + 2,
                           (long long)w->in[i]);
     return OT_OK;
 }
