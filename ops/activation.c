@@ -40,8 +40,8 @@ static inline float shrink_of(float x, struct params p) {
     return x < -p.a ? x + p.b : x > p.a ? x - p.b : 0;
 }
 static inline float shrink_slope(float x, struct params p) { return fabsf(x) > p.a ? 1 : 0; }
-static int64_t shrink_integer(int64_t x, ot_type type, const void *state) {
-    const struct params *p = state;
+static int64_t shrink_integer(int64_t x, ot_type type, const void *plan) {
+    const struct params *p = plan;
     const double real = ot_real(type, x), bias = (double)p->b;
     if (real < -(double)p->a) return bias == 0 ? x : ot_whole(type, real + bias);
     if (real > (double)p->a) return bias == 0 ? x : ot_whole(type, real - bias);

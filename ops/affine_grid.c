@@ -4,7 +4,7 @@
 
 enum { MOST = 3 };
 
-struct state {
+struct affine_grid_plan {
     int rank;                            /* 2 or 3 spatial axes */
     int64_t samples, places, size[MOST]; /* size: in the order of p */
     bool corners;
@@ -12,51 +12,51 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *theta = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct affine_grid_plan *plan = ot_op_plan(n);
     const int64_t *size;
     int count;
     char text[128];
     int64_t dim[MOST + 2];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_ints(n, 1, &size, &count, err));
-    s->rank = count - 2;
-    if (s->rank < 2 || s->rank > MOST || theta->rank != 3 || theta->dim[0] != size[0] ||
-        theta->dim[1] != s->rank || theta->dim[2] != s->rank + 1)
+    plan->rank = count - 2;
+    if (plan->rank < 2 || plan->rank > MOST || theta->rank != 3 || theta->dim[0] != size[0] ||
+        theta->dim[1] != plan->rank || theta->dim[2] != plan->rank + 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "theta %s for a size of %d numbers",
                           ot_shape_text(theta, text, sizeof text), count);
-    dim[0] = s->samples = size[0];
-    s->places = 1;
-    for (int i = 0; i < s->rank; i++) {
-        dim[i + 1] = s->size[s->rank - 1 - i] = size[i + 2];
-        if (size[i + 2] < 1 ||
-            !ot_shape_count((int64_t[]){s->places, size[i + 2]}, 2, (int64_t)1 << 40, &s->places))
+    dim[0] = plan->samples = size[0];
+    plan->places = 1;
+    for (int i = 0; i < plan->rank; i++) {
+        dim[i + 1] = plan->size[plan->rank - 1 - i] = size[i + 2];
+        if (size[i + 2] < 1 || !ot_shape_count((int64_t[]){plan->places, size[i + 2]}, 2,
+                                               (int64_t)1 << 40, &plan->places))
             return ot_op_fail(n, err, OT_ERROR_INVALID, "size holds %lld", (long long)size[i + 2]);
     }
-    dim[s->rank + 1] = s->rank;
-    s->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
-    return ot_op_set(n, n->y[0], OT_FLOAT, s->rank + 2, dim, err);
+    dim[plan->rank + 1] = plan->rank;
+    plan->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
+    return ot_op_set(n, n->y[0], OT_FLOAT, plan->rank + 2, dim, err);
 }
 
 /* Coordinates of a place, and a 1 behind them. */
-static void coordinates(const struct state *s, int64_t place, float *p) {
-    for (int i = 0; i < s->rank; i++) {
-        const float size = (float)s->size[i], k = (float)(place % s->size[i]);
-        p[i] = !s->corners ? (2 * k + 1) / size - 1 : size > 1 ? 2 * k / (size - 1) - 1 : 0;
-        place /= s->size[i];
+static void coordinates(const struct affine_grid_plan *plan, int64_t place, float *p) {
+    for (int i = 0; i < plan->rank; i++) {
+        const float size = (float)plan->size[i], k = (float)(place % plan->size[i]);
+        p[i] = !plan->corners ? (2 * k + 1) / size - 1 : size > 1 ? 2 * k / (size - 1) - 1 : 0;
+        place /= plan->size[i];
     }
-    p[s->rank] = 1;
+    p[plan->rank] = 1;
 }
 
 static void forward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int columns = s->rank + 1;
-    const float *theta = ot_f(n->x[0]) + sample * s->rank * columns;
-    float *y = ot_f(n->y[0]) + sample * s->places * s->rank, p[MOST + 1];
-    for (int64_t k = 0; k < s->places; k++) {
-        coordinates(s, k, p);
-        for (int i = 0; i < s->rank; i++, y++) {
+    const struct affine_grid_plan *plan = n->plan;
+    const int columns = plan->rank + 1;
+    const float *theta = ot_f(n->x[0]) + sample * plan->rank * columns;
+    float *y = ot_f(n->y[0]) + sample * plan->places * plan->rank, p[MOST + 1];
+    for (int64_t k = 0; k < plan->places; k++) {
+        coordinates(plan, k, p);
+        for (int i = 0; i < plan->rank; i++, y++) {
             *y = 0;
             for (int j = 0; j < columns; j++) *y += theta[i * columns + j] * p[j];
         }
@@ -66,27 +66,27 @@ static void forward_sample(void *arg, int sample, int worker) {
 static void backward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int columns = s->rank + 1;
-    const float *dy = ot_f(n->dy[0]) + sample * s->places * s->rank;
-    float *dtheta = ot_f(n->dx[0]) + sample * s->rank * columns, p[MOST + 1];
+    const struct affine_grid_plan *plan = n->plan;
+    const int columns = plan->rank + 1;
+    const float *dy = ot_f(n->dy[0]) + sample * plan->places * plan->rank;
+    float *dtheta = ot_f(n->dx[0]) + sample * plan->rank * columns, p[MOST + 1];
     double sum[MOST * (MOST + 1)] = {0};
-    for (int64_t k = 0; k < s->places; k++, dy += s->rank) {
-        coordinates(s, k, p);
-        for (int i = 0; i < s->rank * columns; i++)
+    for (int64_t k = 0; k < plan->places; k++, dy += plan->rank) {
+        coordinates(plan, k, p);
+        for (int i = 0; i < plan->rank * columns; i++)
             sum[i] += (double)dy[i / columns] * (double)p[i % columns];
     }
-    for (int i = 0; i < s->rank * columns; i++) dtheta[i] = (float)sum[i];
+    for (int i = 0; i < plan->rank * columns; i++) dtheta[i] = (float)sum[i];
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->samples, forward_sample, n);
+    const struct affine_grid_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->samples, forward_sample, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_parallel_for(n->pool, (int)s->samples, backward_sample, n);
+    const struct affine_grid_plan *plan = n->plan;
+    if (n->dx[0]) ot_parallel_for(n->pool, (int)plan->samples, backward_sample, n);
 }
 
 static const char *const cases[] = {
@@ -105,7 +105,7 @@ const struct op ot_op_AffineGrid = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "align_corners:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct affine_grid_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

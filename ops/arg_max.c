@@ -3,7 +3,7 @@
 #include "ops/number.h"
 #include "ops/op.h"
 
-struct state {
+struct arg_max_plan {
     int64_t outer, length, inner;
     int sign; /* -1: ArgMin looks for the largest of -x */
     bool last;
@@ -11,7 +11,7 @@ struct state {
 
 static ot_status prepare_for(struct op_node *n, int sign, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct arg_max_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis, rank = 0;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -20,35 +20,35 @@ static ot_status prepare_for(struct op_node *n, int sign, ot_error *err) {
     for (int i = 0; i < x->rank; i++)
         if (i != axis || keep) dim[rank++] = i == axis ? 1 : x->dim[i];
     if (x->dim[axis] == 0) return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", axis);
-    *s = (struct state){ot_dims_product(x, 0, axis), x->dim[axis],
-                        ot_dims_product(x, axis + 1, x->rank), sign,
-                        ot_attr_int(n->node, "select_last_index", 0) != 0};
+    *plan = (struct arg_max_plan){ot_dims_product(x, 0, axis), x->dim[axis],
+                                  ot_dims_product(x, axis + 1, x->rank), sign,
+                                  ot_attr_int(n->node, "select_last_index", 0) != 0};
     return ot_op_set(n, n->y[0], OT_INT64, rank, dim, err);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) { return prepare_for(n, 1, err); }
 static ot_status min_prepare(struct op_node *n, ot_error *err) { return prepare_for(n, -1, err); }
 
-static int64_t find_integer(const struct state *s, const struct tensor *x, int64_t at) {
+static int64_t find_integer(const struct arg_max_plan *plan, const struct tensor *x, int64_t at) {
     int64_t best = 0, most = 0;
-    for (int64_t k = 0; k < s->length; k++) {
-        const int64_t v = ot_load_ordered(x->data, x->type, at + k * s->inner);
-        const bool better = s->sign > 0 ? v > most : v < most;
-        if (k && !better && !(v == most && s->last)) continue;
+    for (int64_t k = 0; k < plan->length; k++) {
+        const int64_t v = ot_load_ordered(x->data, x->type, at + k * plan->inner);
+        const bool better = plan->sign > 0 ? v > most : v < most;
+        if (k && !better && !(v == most && plan->last)) continue;
         best = k;
         most = v;
     }
     return best;
 }
 
-static int64_t find(const struct state *s, const float *x) {
-    const float sign = (float)s->sign;
+static int64_t find(const struct arg_max_plan *plan, const float *x) {
+    const float sign = (float)plan->sign;
     int64_t best = 0;
-    for (int64_t k = 1; k < s->length; k++) {
-        const float a = sign * x[k * s->inner], b = sign * x[best * s->inner];
+    for (int64_t k = 1; k < plan->length; k++) {
+        const float a = sign * x[k * plan->inner], b = sign * x[best * plan->inner];
         const bool a_nan = a != a, b_nan = b != b;
         const bool equal = a == b || (a_nan && b_nan);
-        if (a > b || (a_nan && !b_nan) || (equal && s->last)) best = k;
+        if (a > b || (a_nan && !b_nan) || (equal && plan->last)) best = k;
     }
     return best;
 }
@@ -56,21 +56,21 @@ static int64_t find(const struct state *s, const float *x) {
 static void task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct arg_max_plan *plan = n->plan;
     int64_t from, to;
-    ot_task_range(s->outer * s->inner, 1 + 4096 / s->length, number, &from, &to);
+    ot_task_range(plan->outer * plan->inner, 1 + 4096 / plan->length, number, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        const int64_t at = i / s->inner * s->length * s->inner + i % s->inner;
-        ((int64_t *)n->y[0]->data)[i] =
-            n->x[0]->type == OT_FLOAT ? find(s, ot_f(n->x[0]) + at) : find_integer(s, n->x[0], at);
+        const int64_t at = i / plan->inner * plan->length * plan->inner + i % plan->inner;
+        ((int64_t *)n->y[0]->data)[i] = n->x[0]->type == OT_FLOAT ? find(plan, ot_f(n->x[0]) + at)
+                                                                  : find_integer(plan, n->x[0], at);
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const int64_t results = s->outer * s->inner;
+    const struct arg_max_plan *plan = n->plan;
+    const int64_t results = plan->outer * plan->inner;
     if (results > 0)
-        ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / s->length), task, n);
+        ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / plan->length), task, n);
 }
 
 static const char *const cases[] = {
@@ -99,7 +99,7 @@ static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = "axis:i keepdims:i select_last_index:i",                                     \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct arg_max_plan),                                                  \
         .prepare = ready,                                                                          \
         .forward = forward,                                                                        \
         .cases = texts,                                                                            \

@@ -4,13 +4,13 @@
 
 #include "ops/walk/index.h"
 
-struct state {
+struct array_feature_extractor_plan {
     int64_t rows, length, count;
     const int64_t *at;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct array_feature_extractor_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0], *list = n->x[1];
     int64_t dim[OT_MAX_RANK + 1];
     OT_TRY(ot_movable(n, 0, err));
@@ -18,40 +18,41 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (list->role != OT_ROLE_CONST)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
     if (!x->rank) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 is a scalar");
-    s->length = x->dim[x->rank - 1];
-    s->rows = ot_dims_product(x, 0, x->rank - 1);
-    s->count = ot_elements(list);
-    s->at = list->data;
-    for (int64_t k = 0; k < s->count; k++)
-        if (s->at[k] < 0 || s->at[k] >= s->length)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "element %lld of %lld", (long long)s->at[k],
-                              (long long)s->length);
+    plan->length = x->dim[x->rank - 1];
+    plan->rows = ot_dims_product(x, 0, x->rank - 1);
+    plan->count = ot_elements(list);
+    plan->at = list->data;
+    for (int64_t k = 0; k < plan->count; k++)
+        if (plan->at[k] < 0 || plan->at[k] >= plan->length)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "element %lld of %lld",
+                              (long long)plan->at[k], (long long)plan->length);
     int rank = 0;
     if (x->rank == 1) dim[rank++] = 1;
     for (int i = 0; i < x->rank - 1; i++) dim[rank++] = x->dim[i];
-    dim[rank++] = s->count;
+    dim[rank++] = plan->count;
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct array_feature_extractor_plan *plan = n->plan;
     const size_t size = ot_type_size(n->x[0]->type);
     const char *x = n->x[0]->data;
     char *y = n->y[0]->data;
-    for (int64_t r = 0; r < s->rows; r++)
-        for (int64_t k = 0; k < s->count; k++)
-            memcpy(y + (size_t)(r * s->count + k) * size,
-                   x + (size_t)(r * s->length + s->at[k]) * size, size);
+    for (int64_t r = 0; r < plan->rows; r++)
+        for (int64_t k = 0; k < plan->count; k++)
+            memcpy(y + (size_t)(r * plan->count + k) * size,
+                   x + (size_t)(r * plan->length + plan->at[k]) * size, size);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct array_feature_extractor_plan *plan = n->plan;
     if (!n->dx[0]) return;
     float *dx = ot_f(n->dx[0]);
     const float *dy = ot_f(n->dy[0]);
     memset(dx, 0, ot_bytes(n->dx[0]));
-    for (int64_t r = 0; r < s->rows; r++)
-        for (int64_t k = 0; k < s->count; k++) dx[r * s->length + s->at[k]] += dy[r * s->count + k];
+    for (int64_t r = 0; r < plan->rows; r++)
+        for (int64_t k = 0; k < plan->count; k++)
+            dx[r * plan->length + plan->at[k]] += dy[r * plan->count + k];
 }
 
 static const char *const cases[] = {
@@ -68,7 +69,7 @@ const struct op ot_op_ArrayFeatureExtractor = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct array_feature_extractor_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

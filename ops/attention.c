@@ -19,7 +19,7 @@
 
 enum { Q, K, V, MASK, PAST_K, PAST_V, OPERANDS, VALID = OPERANDS };
 
-struct state {
+struct attention_plan {
     int64_t batch, heads, kv_heads, queries, past, keys, depth, v_depth; /* keys: past and new */
     int64_t scores;                                                      /* of all heads */
     float scale, cap;
@@ -57,21 +57,21 @@ static ot_status read_heads(const struct op_node *n, int i, int64_t heads, int64
     return OT_OK;
 }
 
-static ot_status check_past(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status check_past(const struct op_node *n, struct attention_plan *plan, ot_error *err) {
     const struct tensor *k = input(n, PAST_K), *v = input(n, PAST_V);
     if (!k && !v) return OT_OK;
     OT_TRY(ot_op_type(n, PAST_K, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, PAST_V, OT_FLOAT, err));
-    s->past = k->rank == 4 ? k->dim[2] : 0;
-    const int64_t shape_k[] = {s->batch, s->kv_heads, s->past, s->depth};
-    const int64_t shape_v[] = {s->batch, s->kv_heads, s->past, s->v_depth};
+    plan->past = k->rank == 4 ? k->dim[2] : 0;
+    const int64_t shape_k[] = {plan->batch, plan->kv_heads, plan->past, plan->depth};
+    const int64_t shape_v[] = {plan->batch, plan->kv_heads, plan->past, plan->v_depth};
     if (k->rank != 4 || v->rank != 4 || memcmp(k->dim, shape_k, sizeof shape_k) != 0 ||
         memcmp(v->dim, shape_v, sizeof shape_v) != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "past_key and past_value do not fit K and V");
     return OT_OK;
 }
 
-static ot_status read_shapes(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_shapes(const struct op_node *n, struct attention_plan *plan, ot_error *err) {
     int64_t q[4], k[4], v[4];
     const int64_t kv_heads = ot_attr_int(n->node, "kv_num_heads", 0);
     OT_TRY(read_heads(n, Q, ot_attr_int(n->node, "q_num_heads", 0), q, err));
@@ -85,24 +85,24 @@ static ot_status read_shapes(const struct op_node *n, struct state *s, ot_error 
                           (long long)q[0], (long long)q[1], (long long)q[2], (long long)q[3],
                           (long long)k[0], (long long)k[1], (long long)k[2], (long long)k[3],
                           (long long)v[1], (long long)v[2]);
-    s->batch = q[0];
-    s->heads = q[1];
-    s->queries = q[2];
-    s->depth = q[3];
-    s->kv_heads = k[1];
-    s->v_depth = v[3];
-    OT_TRY(check_past(n, s, err));
-    s->keys = k[2] + s->past;
-    if (!ot_shape_count((int64_t[]){s->batch, s->heads, s->queries, s->keys}, 4, (int64_t)1 << 40,
-                        &s->scores))
+    plan->batch = q[0];
+    plan->heads = q[1];
+    plan->queries = q[2];
+    plan->depth = q[3];
+    plan->kv_heads = k[1];
+    plan->v_depth = v[3];
+    OT_TRY(check_past(n, plan, err));
+    plan->keys = k[2] + plan->past;
+    if (!ot_shape_count((int64_t[]){plan->batch, plan->heads, plan->queries, plan->keys}, 4,
+                        (int64_t)1 << 40, &plan->scores))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 scores");
     return OT_OK;
 }
 
 /* The mask broadcasts to [B, heads, queries, keys]; what it is short of keys is not looked at. */
-static ot_status read_mask(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_mask(const struct op_node *n, struct attention_plan *plan, ot_error *err) {
     const struct tensor *m = input(n, MASK);
-    const int64_t full[4] = {s->batch, s->heads, s->queries, s->keys};
+    const int64_t full[4] = {plan->batch, plan->heads, plan->queries, plan->keys};
     char text[128];
     int64_t stride = 1;
     if (!m) return OT_OK;
@@ -110,27 +110,28 @@ static ot_status read_mask(const struct op_node *n, struct state *s, ot_error *e
     if (m->type != OT_BOOL && !ot_is_integer(m->type)) OT_TRY(ot_op_type(n, MASK, OT_FLOAT, err));
     for (int i = m->rank - 1, k = 3; fits && i >= 0; i--, k--) {
         fits = m->dim[i] == full[k] || (k < 3 && m->dim[i] == 1) || (k == 3 && m->dim[i] < full[k]);
-        s->mask_stride[k] = m->dim[i] == 1 && k < 3 ? 0 : stride;
+        plan->mask_stride[k] = m->dim[i] == 1 && k < 3 ? 0 : stride;
         stride *= m->dim[i];
     }
     if (!fits)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a mask %s for [%lld,%lld,%lld,%lld] scores",
                           ot_shape_text(m, text, sizeof text), (long long)full[0],
                           (long long)full[1], (long long)full[2], (long long)full[3]);
-    s->masked = true;
-    s->mask_keys = m->dim[m->rank - 1];
+    plan->masked = true;
+    plan->mask_keys = m->dim[m->rank - 1];
     return OT_OK;
 }
 
 /* Where k and v are caches that are updated outside. */
-static ot_status check_valid(const struct op_node *n, const struct state *s, ot_error *err) {
+static ot_status check_valid(const struct op_node *n, const struct attention_plan *plan,
+                             ot_error *err) {
     const struct tensor *t = input(n, VALID);
     char text[128];
     if (!t) return OT_OK;
     OT_TRY(ot_op_type(n, VALID, OT_INT64, err));
-    if (t->rank != 1 || t->dim[0] != s->batch)
+    if (t->rank != 1 || t->dim[0] != plan->batch)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen is %s, not [%lld]",
-                          ot_shape_text(t, text, sizeof text), (long long)s->batch);
+                          ot_shape_text(t, text, sizeof text), (long long)plan->batch);
     if (input(n, PAST_K))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen together with past_key");
     return OT_OK;
@@ -142,33 +143,34 @@ static int64_t window(const struct op_node *n, const char *name) {
     return size < 0 || size > INT32_MAX ? INT32_MAX : size;
 }
 
-static ot_status read_form(const struct op_node *n, struct state *s, ot_error *err) {
-    const float scale = ot_attr_float(n->node, "scale", 1 / sqrtf((float)s->depth));
-    s->scale = ot_attr_float(n->node, "scale", 0) != 0 ? scale : 1 / sqrtf((float)s->depth);
-    s->cap = ot_attr_float(n->node, "softcap", 0);
-    s->causal = ot_attr_int(n->node, "is_causal", 0) != 0;
-    s->left = window(n, "left_window_size");
-    s->right = window(n, "right_window_size");
+static ot_status read_form(const struct op_node *n, struct attention_plan *plan, ot_error *err) {
+    const float scale = ot_attr_float(n->node, "scale", 1 / sqrtf((float)plan->depth));
+    plan->scale = ot_attr_float(n->node, "scale", 0) != 0 ? scale : 1 / sqrtf((float)plan->depth);
+    plan->cap = ot_attr_float(n->node, "softcap", 0);
+    plan->causal = ot_attr_int(n->node, "is_causal", 0) != 0;
+    plan->left = window(n, "left_window_size");
+    plan->right = window(n, "right_window_size");
     const int64_t mode = ot_attr_int(n->node, "qk_matmul_output_mode", 0);
     if (mode < 0 || mode > 3)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'qk_matmul_output_mode' is %lld",
                           (long long)mode);
-    s->mode = (int)mode;
+    plan->mode = (int)mode;
     return OT_OK;
 }
 
-static ot_status set_outputs(struct op_node *n, const struct state *s, ot_error *err) {
-    const int64_t b = s->batch, h = s->heads, t = s->queries, d = s->v_depth;
+static ot_status set_outputs(struct op_node *n, const struct attention_plan *plan, ot_error *err) {
+    const int64_t b = plan->batch, h = plan->heads, t = plan->queries, d = plan->v_depth;
     if (n->x[Q]->rank == 4)
         OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, (int64_t[]){b, h, t, d}, err));
     else
         OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 3, (int64_t[]){b, t, h * d}, err));
     for (int i = 1; i < n->n_out; i++) {
-        const int64_t cache[] = {b, s->kv_heads, s->keys, i == 1 ? s->depth : s->v_depth};
+        const int64_t cache[] = {b, plan->kv_heads, plan->keys,
+                                 i == 1 ? plan->depth : plan->v_depth};
         if (n->y[i] && i < 3) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 4, cache, err));
     }
     if (n->n_out > 3 && n->y[3])
-        return ot_op_set(n, n->y[3], OT_FLOAT, 4, (int64_t[]){b, h, t, s->keys}, err);
+        return ot_op_set(n, n->y[3], OT_FLOAT, 4, (int64_t[]){b, h, t, plan->keys}, err);
     return OT_OK;
 }
 
@@ -188,32 +190,33 @@ static struct move pack_move(const struct tensor *t, int64_t heads, int64_t toke
     return m;
 }
 
-static void make_moves(const struct op_node *n, struct state *s) {
-    const int64_t fresh = s->keys - s->past, h = s->kv_heads;
-    s->in[Q] = pack_move(n->x[Q], s->heads, s->queries, s->depth, s->queries, 0);
-    s->in[K] = pack_move(n->x[K], h, fresh, s->depth, s->keys, s->past);
-    s->in[V] = pack_move(n->x[V], h, fresh, s->v_depth, s->keys, s->past);
+static void make_moves(const struct op_node *n, struct attention_plan *plan) {
+    const int64_t fresh = plan->keys - plan->past, h = plan->kv_heads;
+    plan->in[Q] = pack_move(n->x[Q], plan->heads, plan->queries, plan->depth, plan->queries, 0);
+    plan->in[K] = pack_move(n->x[K], h, fresh, plan->depth, plan->keys, plan->past);
+    plan->in[V] = pack_move(n->x[V], h, fresh, plan->v_depth, plan->keys, plan->past);
     if (input(n, PAST_K)) {
-        s->in[PAST_K] = pack_move(n->x[PAST_K], h, s->past, s->depth, s->keys, 0);
-        s->in[PAST_V] = pack_move(n->x[PAST_V], h, s->past, s->v_depth, s->keys, 0);
+        plan->in[PAST_K] = pack_move(n->x[PAST_K], h, plan->past, plan->depth, plan->keys, 0);
+        plan->in[PAST_V] = pack_move(n->x[PAST_V], h, plan->past, plan->v_depth, plan->keys, 0);
     }
-    const struct move y = pack_move(n->y[0], s->heads, s->queries, s->v_depth, s->queries, 0);
-    s->out = ot_move_reverse(&y);
+    const struct move y =
+        pack_move(n->y[0], plan->heads, plan->queries, plan->v_depth, plan->queries, 0);
+    plan->out = ot_move_reverse(&y);
 }
 
 /* each: head after head; first: one product a head; shared: the head of k and v that a head of q
  * looks at; group: where the heads of q that share one begin. */
-static ot_status make_lists(struct op_node *n, struct state *s, ot_error *err) {
-    const int64_t all = s->batch * s->heads, few = s->batch * s->kv_heads;
+static ot_status make_lists(struct op_node *n, struct attention_plan *plan, ot_error *err) {
+    const int64_t all = plan->batch * plan->heads, few = plan->batch * plan->kv_heads;
     int64_t *list = ot_arena_alloc(n->arena, (size_t)(2 * all + few + 2), sizeof *list);
     if (!list) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    const int64_t share = s->heads / s->kv_heads;
+    const int64_t share = plan->heads / plan->kv_heads;
     for (int64_t i = 0; i <= all; i++) list[i] = i;
     for (int64_t i = 0; i < all; i++) list[all + 1 + i] = i / share;
     for (int64_t i = 0; i <= few; i++) list[2 * all + 1 + i] = i * share;
-    s->each = s->first = list;
-    s->shared = list + all + 1;
-    s->group = list + 2 * all + 1;
+    plan->each = plan->first = list;
+    plan->shared = list + all + 1;
+    plan->group = list + 2 * all + 1;
     return OT_OK;
 }
 
@@ -223,58 +226,62 @@ static size_t next(size_t *end, int64_t floats) {
     return at;
 }
 
-static void size_memory(struct op_node *n, struct state *s) {
-    const int64_t q = s->batch * s->heads * s->queries, k = s->batch * s->kv_heads * s->keys;
-    const int64_t wide = s->depth > s->v_depth ? s->depth : s->v_depth;
+static void size_memory(struct op_node *n, struct attention_plan *plan) {
+    const int64_t q = plan->batch * plan->heads * plan->queries,
+                  k = plan->batch * plan->kv_heads * plan->keys;
+    const int64_t wide = plan->depth > plan->v_depth ? plan->depth : plan->v_depth;
     size_t scratch = 0, save = 0;
-    s->q_at = next(&scratch, q * s->depth);
-    s->k_at = next(&scratch, k * s->depth);
-    s->v_at = next(&scratch, k * s->v_depth);
-    s->o_at = next(&scratch, q * wide);
+    plan->q_at = next(&scratch, q * plan->depth);
+    plan->k_at = next(&scratch, k * plan->depth);
+    plan->v_at = next(&scratch, k * plan->v_depth);
+    plan->o_at = next(&scratch, q * wide);
     n->forward_scratch_size = scratch * sizeof(float);
-    s->d_at = next(&scratch, s->scores);
-    s->dk_at = next(&scratch, k * s->depth);
-    s->dv_at = next(&scratch, k * s->v_depth);
+    plan->d_at = next(&scratch, plan->scores);
+    plan->dk_at = next(&scratch, k * plan->depth);
+    plan->dv_at = next(&scratch, k * plan->v_depth);
     n->backward_scratch_size = scratch * sizeof(float);
-    next(&save, s->scores);
-    if (s->cap > 0) next(&save, s->scores);
+    next(&save, plan->scores);
+    if (plan->cap > 0) next(&save, plan->scores);
     n->save_size = save * sizeof(float);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    OT_TRY(read_shapes(n, s, err));
-    OT_TRY(check_valid(n, s, err));
-    OT_TRY(read_mask(n, s, err));
-    OT_TRY(read_form(n, s, err));
-    OT_TRY(set_outputs(n, s, err));
-    make_moves(n, s);
-    OT_TRY(make_lists(n, s, err));
-    size_memory(n, s);
+    struct attention_plan *plan = ot_op_plan(n);
+    OT_TRY(read_shapes(n, plan, err));
+    OT_TRY(check_valid(n, plan, err));
+    OT_TRY(read_mask(n, plan, err));
+    OT_TRY(read_form(n, plan, err));
+    OT_TRY(set_outputs(n, plan, err));
+    make_moves(n, plan);
+    OT_TRY(make_lists(n, plan, err));
+    size_memory(n, plan);
     n->kernel = "dnnl gemm";
-    n->flops = 2.0 * (double)s->scores * (double)(s->depth + s->v_depth);
+    n->flops = 2.0 * (double)plan->scores * (double)(plan->depth + plan->v_depth);
     return OT_OK;
 }
 
 /* ---- scores ---- */
 
 static float *capped(const struct op_node *n) {
-    const struct state *s = n->plan;
-    return s->cap > 0 ? (float *)n->save + (s->scores + 15) / 16 * 16 : NULL;
+    const struct attention_plan *plan = n->plan;
+    return plan->cap > 0 ? (float *)n->save + (plan->scores + 15) / 16 * 16 : NULL;
 }
 
 /* What the mask adds to the score of a key; -inf: not to be looked at. */
-static float bias_of(const struct op_node *n, const struct state *s, int64_t row, int64_t key) {
-    const int64_t query = row % s->queries, head = row / s->queries;
+static float bias_of(const struct op_node *n, const struct attention_plan *plan, int64_t row,
+                     int64_t key) {
+    const int64_t query = row % plan->queries, head = row / plan->queries;
     const struct tensor *lengths = input(n, VALID);
-    const int64_t valid = lengths ? ((const int64_t *)lengths->data)[head / s->heads] : s->keys;
-    const int64_t position = query + (lengths ? valid - s->queries : s->past);
-    if (key >= valid || (s->causal && key > position)) return -INFINITY;
-    if (key < position - s->left || key > position + s->right) return -INFINITY;
-    if (!s->masked) return 0;
-    if (key >= s->mask_keys) return -INFINITY;
-    const int64_t at = head / s->heads * s->mask_stride[0] + head % s->heads * s->mask_stride[1] +
-                       query * s->mask_stride[2] + key * s->mask_stride[3];
+    const int64_t valid =
+        lengths ? ((const int64_t *)lengths->data)[head / plan->heads] : plan->keys;
+    const int64_t position = query + (lengths ? valid - plan->queries : plan->past);
+    if (key >= valid || (plan->causal && key > position)) return -INFINITY;
+    if (key < position - plan->left || key > position + plan->right) return -INFINITY;
+    if (!plan->masked) return 0;
+    if (key >= plan->mask_keys) return -INFINITY;
+    const int64_t at = head / plan->heads * plan->mask_stride[0] +
+                       head % plan->heads * plan->mask_stride[1] + query * plan->mask_stride[2] +
+                       key * plan->mask_stride[3];
     if (n->x[MASK]->type == OT_FLOAT) return ot_f(n->x[MASK])[at];
     const int64_t number = ot_load_integer(n->x[MASK]->data, n->x[MASK]->type, at);
     if (n->x[MASK]->type == OT_BOOL) return number ? 0 : -INFINITY;
@@ -294,18 +301,18 @@ static void softmax(float *x, int64_t count) {
 static void forward_row(void *arg, int row, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    float *x = (float *)n->save + row * s->keys, *cap = capped(n);
-    float *shown = n->n_out > 3 && n->y[3] ? ot_f(n->y[3]) + row * s->keys : NULL;
-    const size_t bytes = (size_t)s->keys * sizeof *x;
-    if (shown && s->mode == 0) memcpy(shown, x, bytes);
-    for (int64_t j = 0; cap && j < s->keys; j++) x[j] = s->cap * tanhf(x[j] / s->cap);
-    if (cap) memcpy(cap + row * s->keys, x, bytes);
-    if (shown && s->mode == 1) memcpy(shown, x, bytes);
-    for (int64_t j = 0; j < s->keys; j++) x[j] += bias_of(n, s, row, j);
-    if (shown && s->mode == 2) memcpy(shown, x, bytes);
-    softmax(x, s->keys);
-    if (shown && s->mode == 3) memcpy(shown, x, bytes);
+    const struct attention_plan *plan = n->plan;
+    float *x = (float *)n->save + row * plan->keys, *cap = capped(n);
+    float *shown = n->n_out > 3 && n->y[3] ? ot_f(n->y[3]) + row * plan->keys : NULL;
+    const size_t bytes = (size_t)plan->keys * sizeof *x;
+    if (shown && plan->mode == 0) memcpy(shown, x, bytes);
+    for (int64_t j = 0; cap && j < plan->keys; j++) x[j] = plan->cap * tanhf(x[j] / plan->cap);
+    if (cap) memcpy(cap + row * plan->keys, x, bytes);
+    if (shown && plan->mode == 1) memcpy(shown, x, bytes);
+    for (int64_t j = 0; j < plan->keys; j++) x[j] += bias_of(n, plan, row, j);
+    if (shown && plan->mode == 2) memcpy(shown, x, bytes);
+    softmax(x, plan->keys);
+    if (shown && plan->mode == 3) memcpy(shown, x, bytes);
 }
 
 /* The gradient of the mask, where it is asked for. */
@@ -317,142 +324,145 @@ static float *mask_gradient(const struct op_node *n) {
 static void backward_row(void *arg, int row, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const float *p = (const float *)n->save + row * s->keys, *cap = capped(n);
-    float *d = (float *)n->scratch + s->d_at + row * s->keys;
+    const struct attention_plan *plan = n->plan;
+    const float *p = (const float *)n->save + row * plan->keys, *cap = capped(n);
+    float *d = (float *)n->scratch + plan->d_at + row * plan->keys;
     double dot = 0;
-    for (int64_t j = 0; j < s->keys; j++) dot += (double)p[j] * (double)d[j];
-    for (int64_t j = 0; j < s->keys; j++) d[j] = p[j] * (d[j] - (float)dot);
-    for (int64_t j = 0; cap && !mask_gradient(n) && j < s->keys; j++) {
-        const float t = cap[row * s->keys + j] / s->cap;
+    for (int64_t j = 0; j < plan->keys; j++) dot += (double)p[j] * (double)d[j];
+    for (int64_t j = 0; j < plan->keys; j++) d[j] = p[j] * (d[j] - (float)dot);
+    for (int64_t j = 0; cap && !mask_gradient(n) && j < plan->keys; j++) {
+        const float t = cap[row * plan->keys + j] / plan->cap;
         d[j] *= 1 - t * t;
     }
 }
 
 /* dmask, before the cap's slope comes in. */
 static void backward_mask(struct op_node *n) {
-    const struct state *s = n->plan;
-    float *d = (float *)n->scratch + s->d_at, *dm = mask_gradient(n), *cap = capped(n);
+    const struct attention_plan *plan = n->plan;
+    float *d = (float *)n->scratch + plan->d_at, *dm = mask_gradient(n), *cap = capped(n);
     memset(dm, 0, ot_bytes(n->dx[MASK]));
-    for (int64_t i = 0; i < s->scores; i++) {
-        const int64_t row = i / s->keys, key = i % s->keys, head = row / s->queries;
-        if (key < s->mask_keys)
-            dm[head / s->heads * s->mask_stride[0] + head % s->heads * s->mask_stride[1] +
-               row % s->queries * s->mask_stride[2] + key * s->mask_stride[3]] += d[i];
-        if (cap) d[i] *= 1 - cap[i] / s->cap * (cap[i] / s->cap);
+    for (int64_t i = 0; i < plan->scores; i++) {
+        const int64_t row = i / plan->keys, key = i % plan->keys, head = row / plan->queries;
+        if (key < plan->mask_keys)
+            dm[head / plan->heads * plan->mask_stride[0] +
+               head % plan->heads * plan->mask_stride[1] +
+               row % plan->queries * plan->mask_stride[2] + key * plan->mask_stride[3]] += d[i];
+        if (cap) d[i] *= 1 - cap[i] / plan->cap * (cap[i] / plan->cap);
     }
 }
 
 /* ---- passes ---- */
 
 static void pack_inputs(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct attention_plan *plan = n->plan;
     float *scratch = n->scratch;
-    float *const to[OPERANDS] = {scratch + s->q_at, scratch + s->k_at, scratch + s->v_at, NULL,
-                                 scratch + s->k_at, scratch + s->v_at};
+    float *const to[OPERANDS] = {scratch + plan->q_at, scratch + plan->k_at,
+                                 scratch + plan->v_at, NULL,
+                                 scratch + plan->k_at, scratch + plan->v_at};
     for (int i = 0; i < OPERANDS; i++)
         if (i != MASK && input(n, i))
-            ot_move_run(n->pool, &s->in[i], sizeof(float), n->x[i]->data, to[i]);
+            ot_move_run(n->pool, &plan->in[i], sizeof(float), n->x[i]->data, to[i]);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct attention_plan *plan = n->plan;
     float *scratch = n->scratch, *p = n->save;
-    const int64_t heads = s->batch * s->heads, keys = s->batch * s->kv_heads * s->keys;
+    const int64_t heads = plan->batch * plan->heads,
+                  keys = plan->batch * plan->kv_heads * plan->keys;
     pack_inputs(n);
     ot_dense_gemm(n,
                   &(struct dense_gemm){.tb = true,
-                                       .m = s->queries,
-                                       .n = s->keys,
-                                       .k = s->depth,
-                                       .alpha = s->scale,
+                                       .m = plan->queries,
+                                       .n = plan->keys,
+                                       .k = plan->depth,
+                                       .alpha = plan->scale,
                                        .outputs = heads,
-                                       .first = s->first,
-                                       .a = s->each,
-                                       .b = s->shared},
-                  scratch + s->q_at, scratch + s->k_at, p);
-    ot_parallel_for(n->pool, (int)(heads * s->queries), forward_row, n);
+                                       .first = plan->first,
+                                       .a = plan->each,
+                                       .b = plan->shared},
+                  scratch + plan->q_at, scratch + plan->k_at, p);
+    ot_parallel_for(n->pool, (int)(heads * plan->queries), forward_row, n);
     ot_dense_gemm(n,
-                  &(struct dense_gemm){.m = s->queries,
-                                       .n = s->v_depth,
-                                       .k = s->keys,
+                  &(struct dense_gemm){.m = plan->queries,
+                                       .n = plan->v_depth,
+                                       .k = plan->keys,
                                        .alpha = 1,
                                        .outputs = heads,
-                                       .first = s->first,
-                                       .a = s->each,
-                                       .b = s->shared},
-                  p, scratch + s->v_at, scratch + s->o_at);
-    ot_move_run(n->pool, &s->out, sizeof(float), scratch + s->o_at, n->y[0]->data);
+                                       .first = plan->first,
+                                       .a = plan->each,
+                                       .b = plan->shared},
+                  p, scratch + plan->v_at, scratch + plan->o_at);
+    ot_move_run(n->pool, &plan->out, sizeof(float), scratch + plan->o_at, n->y[0]->data);
     if (n->n_out > 1 && n->y[1])
-        memcpy(n->y[1]->data, scratch + s->k_at, (size_t)(keys * s->depth) * sizeof(float));
+        memcpy(n->y[1]->data, scratch + plan->k_at, (size_t)(keys * plan->depth) * sizeof(float));
     if (n->n_out > 2 && n->y[2])
-        memcpy(n->y[2]->data, scratch + s->v_at, (size_t)(keys * s->v_depth) * sizeof(float));
+        memcpy(n->y[2]->data, scratch + plan->v_at, (size_t)(keys * plan->v_depth) * sizeof(float));
 }
 
 /* Gradient of inputs i and, of the past, `past`, from the packed form. */
 static void unpack(struct op_node *n, int i, int past, const float *from) {
-    const struct state *s = n->plan;
+    const struct attention_plan *plan = n->plan;
     const int list[2] = {i, past};
     for (int k = 0; k < 2; k++) {
         if (list[k] >= n->n_in || !n->dx[list[k]]) continue;
-        const struct move back = ot_move_reverse(&s->in[list[k]]);
+        const struct move back = ot_move_reverse(&plan->in[list[k]]);
         ot_move_run(n->pool, &back, sizeof(float), from, n->dx[list[k]]->data);
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    float *scratch = n->scratch, *p = n->save, *d = scratch + s->d_at, *o = scratch + s->o_at;
-    float *q = scratch + s->q_at, *dk = scratch + s->dk_at, *dv = scratch + s->dv_at;
-    const int64_t heads = s->batch * s->heads, few = s->batch * s->kv_heads;
-    const struct move dy = ot_move_reverse(&s->out);
+    const struct attention_plan *plan = n->plan;
+    float *scratch = n->scratch, *p = n->save, *d = scratch + plan->d_at, *o = scratch + plan->o_at;
+    float *q = scratch + plan->q_at, *dk = scratch + plan->dk_at, *dv = scratch + plan->dv_at;
+    const int64_t heads = plan->batch * plan->heads, few = plan->batch * plan->kv_heads;
+    const struct move dy = ot_move_reverse(&plan->out);
     pack_inputs(n);
     ot_move_run(n->pool, &dy, sizeof(float), n->dy[0]->data, o);
     ot_dense_gemm(n,
                   &(struct dense_gemm){.ta = true,
-                                       .m = s->keys,
-                                       .n = s->v_depth,
-                                       .k = s->queries,
+                                       .m = plan->keys,
+                                       .n = plan->v_depth,
+                                       .k = plan->queries,
                                        .alpha = 1,
                                        .outputs = few,
-                                       .first = s->group,
-                                       .a = s->each,
-                                       .b = s->each},
+                                       .first = plan->group,
+                                       .a = plan->each,
+                                       .b = plan->each},
                   p, o, dv);
     ot_dense_gemm(n,
                   &(struct dense_gemm){.tb = true,
-                                       .m = s->queries,
-                                       .n = s->keys,
-                                       .k = s->v_depth,
+                                       .m = plan->queries,
+                                       .n = plan->keys,
+                                       .k = plan->v_depth,
                                        .alpha = 1,
                                        .outputs = heads,
-                                       .first = s->first,
-                                       .a = s->each,
-                                       .b = s->shared},
-                  o, scratch + s->v_at, d);
-    ot_parallel_for(n->pool, (int)(heads * s->queries), backward_row, n);
+                                       .first = plan->first,
+                                       .a = plan->each,
+                                       .b = plan->shared},
+                  o, scratch + plan->v_at, d);
+    ot_parallel_for(n->pool, (int)(heads * plan->queries), backward_row, n);
     if (mask_gradient(n)) backward_mask(n);
     ot_dense_gemm(n,
                   &(struct dense_gemm){.ta = true,
-                                       .m = s->keys,
-                                       .n = s->depth,
-                                       .k = s->queries,
-                                       .alpha = s->scale,
+                                       .m = plan->keys,
+                                       .n = plan->depth,
+                                       .k = plan->queries,
+                                       .alpha = plan->scale,
                                        .outputs = few,
-                                       .first = s->group,
-                                       .a = s->each,
-                                       .b = s->each},
+                                       .first = plan->group,
+                                       .a = plan->each,
+                                       .b = plan->each},
                   d, q, dk);
     ot_dense_gemm(n,
-                  &(struct dense_gemm){.m = s->queries,
-                                       .n = s->depth,
-                                       .k = s->keys,
-                                       .alpha = s->scale,
+                  &(struct dense_gemm){.m = plan->queries,
+                                       .n = plan->depth,
+                                       .k = plan->keys,
+                                       .alpha = plan->scale,
                                        .outputs = heads,
-                                       .first = s->first,
-                                       .a = s->each,
-                                       .b = s->shared},
-                  d, scratch + s->k_at, o);
+                                       .first = plan->first,
+                                       .a = plan->each,
+                                       .b = plan->shared},
+                  d, scratch + plan->k_at, o);
     unpack(n, Q, OPERANDS, o);
     unpack(n, K, PAST_K, dk);
     unpack(n, V, PAST_V, dv);
@@ -491,7 +501,7 @@ const struct op ot_op_Attention = {
     .attributes = "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f "
                   "softcap:f softmax_precision:i left_window_size:i right_window_size:i",
     .needs = OT_X(Q) | OT_X(K) | OT_X(V) | OT_X(PAST_K) | OT_X(PAST_V),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct attention_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -9,21 +9,21 @@
 
 enum { PIECE = 16 }; /* divides L */
 
-struct state {
+struct average_pool_plan {
     struct pooling p;
     float *share[3]; /* 1 / taps by output along each dimension: their product is the weight */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct average_pool_plan *plan = ot_op_plan(n);
     const bool padding = ot_attr_int(n->node, "count_include_pad", 0) != 0;
-    OT_TRY(ot_pooling_prepare(n, &s->p, err));
+    OT_TRY(ot_pooling_prepare(n, &plan->p, err));
     for (int d = 0; d < 3; d++) {
-        s->share[d] = ot_arena_alloc(n->arena, (size_t)s->p.w.out[d], sizeof(float));
-        if (!s->share[d]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-        for (int64_t o = 0; o < s->p.w.out[d]; o++) {
-            const int64_t taps = ot_pooling_taps(&s->p, d, o, padding);
-            s->share[d][o] = taps ? 1.0f / (float)taps : 0;
+        plan->share[d] = ot_arena_alloc(n->arena, (size_t)plan->p.w.out[d], sizeof(float));
+        if (!plan->share[d]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+        for (int64_t o = 0; o < plan->p.w.out[d]; o++) {
+            const int64_t taps = ot_pooling_taps(&plan->p, d, o, padding);
+            plan->share[d][o] = taps ? 1.0f / (float)taps : 0;
         }
     }
     return OT_OK;
@@ -45,8 +45,8 @@ static void tap_lanes(float *x, float *y, float weight, int64_t n, bool back) {
 }
 
 /* One plane, forward (x to y) or back (y to x); what is written was zeroed. */
-static void plane(const struct state *s, float *x, float *y, bool back) {
-    const struct pooling *p = &s->p;
+static void plane(const struct average_pool_plan *plan, float *x, float *y, bool back) {
+    const struct pooling *p = &plan->p;
     const int64_t inner = p->inner, stride = p->w.stride[1];
     const int64_t row_taps = p->w.out[0] * p->w.kernel[0] * p->w.kernel[1];
     for (int64_t t = 0; t < p->w.out[2] * p->w.kernel[2] * row_taps; t++) {
@@ -60,37 +60,39 @@ static void plane(const struct state *s, float *x, float *y, bool back) {
         const int64_t line = (depth * p->w.in[0] + x_row) * p->w.in[1];
         float *xs = x + (line + ot_pooling_at(p, 1, from, b)) * inner;
         float *ys = y + ((o * p->w.out[0] + i) * p->w.out[1] + from) * inner;
-        const float scale = s->share[2][o] * s->share[0][i];
-        if (inner == 1) tap_row(xs, stride, ys, scale, s->share[1] + from, to - from, back);
+        const float scale = plan->share[2][o] * plan->share[0][i];
+        if (inner == 1) tap_row(xs, stride, ys, scale, plan->share[1] + from, to - from, back);
         for (int64_t j = from; j < to && inner > 1; j++, xs += stride * inner, ys += inner)
-            tap_lanes(xs, ys, scale * s->share[1][j], inner, back);
+            tap_lanes(xs, ys, scale * plan->share[1][j], inner, back);
     }
 }
 
 static void forward_plane(const struct op_node *n, int64_t number) {
-    const struct state *s = n->plan;
-    const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
+    const struct average_pool_plan *plan = n->plan;
+    const int64_t in = ot_pooling_in(&plan->p) * plan->p.inner,
+                  out = ot_pooling_out(&plan->p) * plan->p.inner;
     float *y = ot_f(n->y[0]) + number * out;
     memset(y, 0, (size_t)out * sizeof *y);
-    plane(s, ot_f(n->x[0]) + number * in, y, false);
+    plane(plan, ot_f(n->x[0]) + number * in, y, false);
 }
 
 static void backward_plane(const struct op_node *n, int64_t number) {
-    const struct state *s = n->plan;
-    const int64_t in = ot_pooling_in(&s->p) * s->p.inner, out = ot_pooling_out(&s->p) * s->p.inner;
+    const struct average_pool_plan *plan = n->plan;
+    const int64_t in = ot_pooling_in(&plan->p) * plan->p.inner,
+                  out = ot_pooling_out(&plan->p) * plan->p.inner;
     float *dx = ot_f(n->dx[0]) + number * in;
     memset(dx, 0, (size_t)in * sizeof *dx);
-    plane(s, dx, ot_f(n->dy[0]) + number * out, true);
+    plane(plan, dx, ot_f(n->dy[0]) + number * out, true);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_pooling_run(n, &s->p, forward_plane);
+    const struct average_pool_plan *plan = n->plan;
+    ot_pooling_run(n, &plan->p, forward_plane);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_pooling_run(n, &s->p, backward_plane);
+    const struct average_pool_plan *plan = n->plan;
+    if (n->dx[0]) ot_pooling_run(n, &plan->p, backward_plane);
 }
 
 static const char *const cases[] = {
@@ -122,7 +124,7 @@ const struct op ot_op_AveragePool = {
     .max_out = 1,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
                   "count_include_pad:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct average_pool_plan),
     .lanes = ot_pooling_lanes,
     .prepare = prepare,
     .forward = forward,

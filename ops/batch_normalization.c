@@ -21,7 +21,7 @@
 
 #include "ops/walk/channels.h"
 
-struct state {
+struct batch_normalization_plan {
     bool batch; /* statistics of the batch */
     enum follow follow;
     float alpha; /* of Swish */
@@ -53,20 +53,21 @@ static enum follow what_follows(const struct op *op) {
     return OT_FOLLOW_NOTHING;
 }
 
-static ot_status read_attributes(const struct op_node *n, struct state *s, ot_error *err) {
-    s->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
-    s->momentum = ot_attr_float(n->node, "momentum", 0.9f);
-    if (!(s->epsilon >= 0) || !isfinite(s->epsilon))
+static ot_status read_attributes(const struct op_node *n, struct batch_normalization_plan *plan,
+                                 ot_error *err) {
+    plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
+    plan->momentum = ot_attr_float(n->node, "momentum", 0.9f);
+    if (!(plan->epsilon >= 0) || !isfinite(plan->epsilon))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'epsilon' is %g",
-                          (double)s->epsilon);
-    if (!(s->momentum >= 0 && s->momentum <= 1))
+                          (double)plan->epsilon);
+    if (!(plan->momentum >= 0 && plan->momentum <= 1))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'momentum' is %g, not in [0, 1]",
-                          (double)s->momentum);
+                          (double)plan->momentum);
     if (n->node->opset < 9 && ot_attr_int(n->node, "spatial", 1) != 1)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'spatial' is not 1");
     if (n->node->opset >= 14 && n->n_out > 3)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%d outputs", n->n_out);
-    s->batch =
+    plan->batch =
         n->training && (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && ot_node_trains(n->node)));
     return OT_OK;
 }
@@ -79,24 +80,24 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
-    struct state *s = ot_op_plan(n);
+    struct batch_normalization_plan *plan = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
-    OT_TRY(read_attributes(n, s, err));
+    OT_TRY(read_attributes(n, plan, err));
     for (int i = SCALE; i <= VAR; i++) OT_TRY(ot_channel_vector(n, i, x->dim[1], NULL, err));
     const struct tensor *z = summand(n);
     if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes ||
               z->lane_rank != x->lane_rank))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input 5 is not like input 0");
-    s->follow = what_follows(n->op);
-    s->alpha = ot_attr_float(n->node, "alpha", 1);
-    ot_channels_of(x, &s->x);
+    plan->follow = what_follows(n->op);
+    plan->alpha = ot_attr_float(n->node, "alpha", 1);
+    ot_channels_of(x, &plan->x);
     ot_op_like(n->y[0], x);
     for (int i = 1; i < n->n_out; i++)
         if (n->y[i]) OT_TRY(ot_op_set(n, n->y[i], OT_FLOAT, 1, &x->dim[1], err));
-    n->mixes = s->batch;
-    if (s->batch) n->save_size = (size_t)x->dim[1] * 2 * sizeof(float);
+    n->mixes = plan->batch;
+    if (plan->batch) n->save_size = (size_t)x->dim[1] * 2 * sizeof(float);
     return OT_OK;
 }
 
@@ -109,7 +110,7 @@ static void put(const struct op_node *n, int output, int64_t c, float value) {
 /* Running mean or variance (x[i]) moves towards the batch's; outputs i - 2 and i get them. Where it
  * is not a statistic of the model but a computed value, it stays. */
 static void move_statistic(const struct op_node *n, int i, int64_t c, float batch) {
-    const float keep = ((const struct state *)n->plan)->momentum;
+    const float keep = ((const struct batch_normalization_plan *)n->plan)->momentum;
     float *running = ot_f(n->x[i]) + c;
     const float moved = keep * *running + (1 - keep) * batch;
     if (n->x[i]->role == OT_ROLE_PARAM) *running = moved;
@@ -121,17 +122,17 @@ static void move_statistic(const struct op_node *n, int i, int64_t c, float batc
  * their sum of squares around it. */
 static void statistics(const struct op_node *n, int64_t c, double m, double square, float *mean,
                        float *inverse) {
-    const struct state *s = n->plan;
-    if (s->batch && s->x.count) {
-        const double var = square / (double)s->x.count;
+    const struct batch_normalization_plan *plan = n->plan;
+    if (plan->batch && plan->x.count) {
+        const double var = square / (double)plan->x.count;
         *mean = (float)m;
-        *inverse = (float)(1 / sqrt(var + (double)s->epsilon));
+        *inverse = (float)(1 / sqrt(var + (double)plan->epsilon));
         move_statistic(n, MEAN, c, *mean);
         move_statistic(n, VAR, c, (float)var);
         return;
     }
     *mean = ot_f(n->x[MEAN])[c];
-    *inverse = 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
+    *inverse = 1 / sqrtf(ot_f(n->x[VAR])[c] + plan->epsilon);
     for (int i = MEAN; i <= VAR; i++) {
         put(n, i - 2, c, ot_f(n->x[i])[c]);
         put(n, i, c, ot_f(n->x[i])[c]);
@@ -140,14 +141,16 @@ static void statistics(const struct op_node *n, int64_t c, double m, double squa
 
 /* Mean and 1 / sqrt(var + epsilon) that forward used: statistics have moved since. */
 static void used_statistics(const struct op_node *n, int64_t c, float *mean, float *inverse) {
-    const struct state *s = n->plan;
+    const struct batch_normalization_plan *plan = n->plan;
     const float *saved = n->save;
-    *mean = s->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
-    *inverse = s->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + s->epsilon);
+    *mean = plan->batch ? saved[2 * c] : ot_f(n->x[MEAN])[c];
+    *inverse = plan->batch ? saved[2 * c + 1] : 1 / sqrtf(ot_f(n->x[VAR])[c] + plan->epsilon);
 }
 
 /* A group is a channel, or OT_UNIT side by side; the first is number 0 of its unit in any case. */
-static int group_size(const struct state *s) { return s->x.units ? OT_UNIT : 1; }
+static int group_size(const struct batch_normalization_plan *plan) {
+    return plan->x.units ? OT_UNIT : 1;
+}
 
 static void describe(const struct op_node *n, int64_t group, struct norm_unit *unit,
                      float *inverse) {
@@ -160,8 +163,8 @@ static void describe(const struct op_node *n, int64_t group, struct norm_unit *u
     }
 }
 
-static bool past_cache(const struct state *s, const struct norm *a) {
-    const size_t floats = (size_t)s->x.outer * (size_t)s->x.channels * (size_t)s->x.inner;
+static bool past_cache(const struct batch_normalization_plan *plan, const struct norm *a) {
+    const size_t floats = (size_t)plan->x.outer * (size_t)plan->x.channels * (size_t)plan->x.inner;
     return floats * sizeof(float) > OT_PAST_CACHE && a->y != a->x && a->y != a->z &&
            (uintptr_t)a->y % (OT_UNIT * sizeof(float)) == 0;
 }
@@ -169,50 +172,50 @@ static bool past_cache(const struct state *s, const struct norm *a) {
 static void normalize(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct batch_normalization_plan *plan = n->plan;
     struct norm_unit unit;
     float inverse[OT_UNIT];
     describe(n, group, &unit, inverse);
-    const struct norm whole = {.unit = s->x.units ? &unit : NULL,
+    const struct norm whole = {.unit = plan->x.units ? &unit : NULL,
                                .x0 = unit.x0[0],
                                .gain = unit.gain[0],
                                .shift = unit.shift[0],
-                               .follow = s->follow,
-                               .alpha = s->alpha};
-    for (int64_t o = 0; o < s->x.outer; o++) {
-        const int64_t at = (o * s->x.channels + group) * s->x.inner;
+                               .follow = plan->follow,
+                               .alpha = plan->alpha};
+    for (int64_t o = 0; o < plan->x.outer; o++) {
+        const int64_t at = (o * plan->x.channels + group) * plan->x.inner;
         struct norm a = whole;
         a.x = ot_f(n->x[X]) + at;
         a.z = summand(n) ? ot_f(summand(n)) + at : NULL;
         a.y = ot_f(n->y[0]) + at;
-        a.past_cache = past_cache(s, &a);
-        n->kernels->norm(&a, (size_t)s->x.inner);
+        a.past_cache = past_cache(plan, &a);
+        n->kernels->norm(&a, (size_t)plan->x.inner);
     }
 }
 
 static void forward_group(void *arg, int group, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int size = group_size(s);
+    const struct batch_normalization_plan *plan = n->plan;
+    const int size = group_size(plan);
     double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0};
-    if (s->batch) ot_channel_moments(n->kernels, &s->x, ot_f(n->x[X]), group, mean, square);
+    if (plan->batch) ot_channel_moments(n->kernels, &plan->x, ot_f(n->x[X]), group, mean, square);
     for (int k = 0; k < size; k++) {
         const int64_t c = (int64_t)group * size + k;
         float used[2];
         statistics(n, c, mean[k], square[k], &used[0], &used[1]);
-        if (s->batch) memcpy((float *)n->save + 2 * c, used, sizeof used);
+        if (plan->batch) memcpy((float *)n->save + 2 * c, used, sizeof used);
     }
     normalize(arg, group, worker);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->x.channels, forward_group, n);
+    const struct batch_normalization_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->x.channels, forward_group, n);
 }
 
 static void again(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->x.channels, normalize, n);
+    const struct batch_normalization_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->x.channels, normalize, n);
 }
 
 /* ---- backward ---- */
@@ -225,28 +228,28 @@ static float *wanted(const struct op_node *n, int i) {
 
 /* What holds for a whole group; pointers are those of the whole tensors. */
 static struct norm_gradient begin_gradient(const struct op_node *n, const struct norm_unit *unit) {
-    const struct state *s = n->plan;
-    return (struct norm_gradient){.unit = s->x.units ? unit : NULL,
+    const struct batch_normalization_plan *plan = n->plan;
+    return (struct norm_gradient){.unit = plan->x.units ? unit : NULL,
                                   .dy = ot_f(n->dy[0]),
                                   .more = n->more ? ot_f(n->more) : NULL,
                                   .x = ot_f(n->x[X]),
-                                  .y = s->follow && summand(n) ? ot_f(n->y[0]) : NULL,
+                                  .y = plan->follow && summand(n) ? ot_f(n->y[0]) : NULL,
                                   .x0 = unit->x0[0],
                                   .gain = unit->gain[0],
                                   .shift = unit->shift[0],
-                                  .follow = s->follow,
-                                  .alpha = s->alpha,
-                                  .batch = s->batch,
+                                  .follow = plan->follow,
+                                  .alpha = plan->alpha,
+                                  .batch = plan->batch,
                                   .dx = wanted(n, X),
                                   .dz = wanted(n, Z)};
 }
 
 static void backward_data(const struct op_node *n, int64_t group,
                           const struct norm_gradient *whole) {
-    const struct state *s = n->plan;
-    const bool reads_x = s->batch || (s->follow && !whole->y);
-    for (int64_t o = 0; o < s->x.outer; o++) {
-        const int64_t at = (o * s->x.channels + group) * s->x.inner;
+    const struct batch_normalization_plan *plan = n->plan;
+    const bool reads_x = plan->batch || (plan->follow && !whole->y);
+    for (int64_t o = 0; o < plan->x.outer; o++) {
+        const int64_t at = (o * plan->x.channels + group) * plan->x.inner;
         struct norm_gradient a = *whole;
         a.dy += at;
         a.more = a.more ? a.more + at : NULL;
@@ -254,7 +257,7 @@ static void backward_data(const struct op_node *n, int64_t group,
         a.y = a.y ? a.y + at : NULL;
         a.dx = from(a.dx, at);
         a.dz = from(a.dz, at);
-        n->kernels->norm_gradient(&a, (size_t)s->x.inner);
+        n->kernels->norm_gradient(&a, (size_t)plan->x.inner);
     }
 }
 
@@ -262,8 +265,9 @@ static void backward_data(const struct op_node *n, int64_t group,
  * g (x - mean). */
 static void backward_channel(const struct op_node *n, int64_t c, int k, double inverse, double sum,
                              double product, struct norm_unit *unit) {
-    const struct state *s = n->plan;
-    const double gain = (double)unit->gain[k], m = (double)s->x.count, fixed = s->batch ? 0 : gain;
+    const struct batch_normalization_plan *plan = n->plan;
+    const double gain = (double)unit->gain[k], m = (double)plan->x.count,
+                 fixed = plan->batch ? 0 : gain;
     const double per_variance = -inverse * inverse * product;
     if (n->dx[SCALE]) ot_f(n->dx[SCALE])[c] = (float)(product * inverse);
     if (n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)sum;
@@ -276,15 +280,15 @@ static void backward_channel(const struct op_node *n, int64_t c, int k, double i
 static void backward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int size = group_size(s);
+    const struct batch_normalization_plan *plan = n->plan;
+    const int size = group_size(plan);
     struct norm_unit unit;
     float inverse[OT_UNIT];
     double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
     describe(n, group, &unit, inverse);
     struct norm_gradient a = begin_gradient(n, &unit);
-    if (s->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
-        ot_channel_sums(n->kernels, &s->x, &a, group, sum, product);
+    if (plan->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
+        ot_channel_sums(n->kernels, &plan->x, &a, group, sum, product);
     for (int k = 0; k < size; k++)
         backward_channel(n, (int64_t)group * size + k, k, (double)inverse[k], sum[k], product[k],
                          &unit);
@@ -294,8 +298,8 @@ static void backward_group(void *arg, int group, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->x.channels, backward_group, n);
+    const struct batch_normalization_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->x.channels, backward_group, n);
 }
 
 #define STATE_16 "S[16]:p B[16]:p M[16]:p V[16]:p range=0.3,2"
@@ -390,7 +394,7 @@ static const char *const add_relu_cases[] = {
         .dx_over_dy = OT_X(X) | OT_X(Z),                                                           \
         .takes_more = true,                                                                        \
         .internal = inner,                                                                         \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct batch_normalization_plan),                                      \
         .lanes = lanes,                                                                            \
         .channel_lanes = OT_CHANNEL_LANES,                                                         \
         .prepare = prepare,                                                                        \

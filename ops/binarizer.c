@@ -3,8 +3,8 @@
 #include "ops/number.h"
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct params p = *(const struct params *)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    const struct params p = *(const struct params *)plan;
     for (int64_t i = 0; i < n; i++) y[i] = x[i] > p.a ? 1 : 0;
 }
 

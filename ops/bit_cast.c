@@ -7,29 +7,29 @@
 #include "ops/op.h"
 #include "runtime/base/half.h"
 
-struct state {
+struct bit_cast_plan {
     ot_type from, to; /* as the file has them */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct bit_cast_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     const int64_t to = ot_attr_int(n->node, "to", 0);
-    s->from = x->half ? x->half : x->type;
-    s->to = to > 0 && to < 256 ? (ot_type)to : OT_UNDEFINED;
-    const size_t size = s->to == OT_STRING ? 0 : ot_type_size(s->to);
+    plan->from = x->half ? x->half : x->type;
+    plan->to = to > 0 && to < 256 ? (ot_type)to : OT_UNDEFINED;
+    const size_t size = plan->to == OT_STRING ? 0 : ot_type_size(plan->to);
     if (!size)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(s->to),
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(plan->to),
                           (int)to);
-    if (s->from == OT_FLOAT && size == 8)
+    if (plan->from == OT_FLOAT && size == 8)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
                           "the bits of doubles, which are floats here");
-    if (size != ot_type_size(s->from))
+    if (size != ot_type_size(plan->from))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "from %s to %s, which has another width",
-                          ot_type_name(s->from), ot_type_name(s->to));
+                          ot_type_name(plan->from), ot_type_name(plan->to));
     ot_op_like(n->y[0], x);
-    n->y[0]->half = ot_half_of(s->to);
-    n->y[0]->type = n->y[0]->half || s->to == OT_DOUBLE ? OT_FLOAT : s->to;
+    n->y[0]->half = ot_half_of(plan->to);
+    n->y[0]->type = n->y[0]->half || plan->to == OT_DOUBLE ? OT_FLOAT : plan->to;
     return OT_OK;
 }
 
@@ -57,9 +57,9 @@ static void store_bits(ot_type type, void *data, int64_t i, uint64_t bits) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct bit_cast_plan *plan = n->plan;
     for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
-        store_bits(s->to, n->y[0]->data, i, load_bits(s->from, n->x[0]->data, i));
+        store_bits(plan->to, n->y[0]->data, i, load_bits(plan->from, n->x[0]->data, i));
 }
 
 static const char *const cases[] = {
@@ -83,7 +83,7 @@ const struct op ot_op_BitCast = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "to:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct bit_cast_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "not of doubles",

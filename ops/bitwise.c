@@ -9,9 +9,9 @@
 static int64_t and (int64_t a, int64_t b) { return a & b; }
 static int64_t or (int64_t a, int64_t b) { return a | b; }
 static int64_t xor (int64_t a, int64_t b) { return a ^ b; } static int64_t
-    not(int64_t x, ot_type type, const void *state) {
+    not(int64_t x, ot_type type, const void *plan) {
     (void)type;
-    (void)state;
+    (void)plan;
     return ~x;
 }
 
@@ -93,7 +93,7 @@ static const char *const not_cases[] = {"i32{12,-1} -> i32{-13,0}", "u8{0,254} -
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = list,                                                                        \
-        .plan_size = sizeof(struct binary_state),                                                  \
+        .plan_size = sizeof(struct binary_plan),                                                   \
         .prepare = prepare,                                                                        \
         .forward = ot_binary_forward,                                                              \
         .cases = texts,                                                                            \

@@ -10,7 +10,7 @@
 #include "ops/walk/index.h"
 #include "runtime/base/half.h"
 
-struct state {
+struct cast_plan {
     ot_type half; /* that floats are rounded to; OT_UNDEFINED: none */
 };
 
@@ -51,16 +51,16 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct cast_plan *plan = ot_op_plan(n);
     ot_type type = OT_UNDEFINED;
     if (!is_known(n->x[0]->type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
                           ot_type_name(n->x[0]->type));
-    OT_TRY(target(n, &type, &s->half, err));
+    OT_TRY(target(n, &type, &plan->half, err));
     ot_op_like(n->y[0], n->x[0]);
     n->y[0]->type = type;
-    n->y[0]->half = s->half;
-    n->rounds = s->half != OT_UNDEFINED;
+    n->y[0]->half = plan->half;
+    n->rounds = plan->half != OT_UNDEFINED;
     return OT_OK;
 }
 
@@ -137,13 +137,13 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(ot_count(n->x[0]), GRAIN, number, &from, &to);
     for (int64_t at = from; at < to; at += CHUNK)
         cast_chunk(n->x[0], n->y[0], at, to - at < CHUNK ? to - at : CHUNK);
-    const struct state *s = n->plan;
-    if (s->half) round_floats(s->half, ot_f(n->y[0]) + from, to - from);
+    const struct cast_plan *plan = n->plan;
+    if (plan->half) round_floats(plan->half, ot_f(n->y[0]) + from, to - from);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->x[0]->type == n->y[0]->type && !s->half)
+    const struct cast_plan *plan = n->plan;
+    if (n->x[0]->type == n->y[0]->type && !plan->half)
         ot_view_forward(n);
     else
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
@@ -190,7 +190,7 @@ const struct op ot_op_Cast = {
     .max_out = 1,
     .attributes = "to:i saturate:i round_mode:s",
     .straight = OT_STRAIGHT_THROUGH,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct cast_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
@@ -210,7 +210,7 @@ const struct op ot_op_CastLike = {
     .max_out = 1,
     .attributes = "saturate:i round_mode:s",
     .straight = OT_STRAIGHT_THROUGH,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct cast_plan),
     .type_only = OT_X(1),
     .lanes = lanes,
     .prepare = prepare,

@@ -13,7 +13,7 @@
 
 enum { X, WEIGHT, BIAS, PAST };
 
-struct state {
+struct causal_conv_plan {
     bool swish;
     int64_t batch, channels, length, taps;
 };
@@ -38,15 +38,15 @@ static ot_status check(const struct op_node *n, int i, int rank, const int64_t *
 }
 
 static ot_status check_shapes(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct causal_conv_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[X], *w = n->x[WEIGHT];
     if (x->rank != 3 || w->rank != 3 || !w->dim[2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs of rank %d and %d, expected 3 and 3",
                           x->rank, w->rank);
-    *s = (struct state){
+    *plan = (struct causal_conv_plan){
         .batch = x->dim[0], .channels = x->dim[1], .length = x->dim[2], .taps = w->dim[2]};
-    const int64_t weight[] = {s->channels, 1, s->taps};
-    const int64_t past[] = {s->batch, s->channels, s->taps - 1};
+    const int64_t weight[] = {plan->channels, 1, plan->taps};
+    const int64_t past[] = {plan->batch, plan->channels, plan->taps - 1};
     OT_TRY(check(n, X, 3, x->dim, err));
     OT_TRY(check(n, WEIGHT, 3, weight, err));
     OT_TRY(check(n, BIAS, 1, weight, err));
@@ -56,74 +56,74 @@ static ot_status check_shapes(struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct causal_conv_plan *plan = ot_op_plan(n);
     const char *act = ot_attr_string(n->node, "activation", "none");
     const bool swish = !strcmp(act, "silu") || !strcmp(act, "swish");
     if (!swish && strcmp(act, "none") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "attribute 'activation' is '%.40s', not 'none', 'silu' or 'swish'", act);
     OT_TRY(check_shapes(n, err));
-    s->swish = swish;
-    const size_t padded = (size_t)(s->length + s->taps - 1) * sizeof(float);
-    if (!ot_mul((size_t)s->channels, padded, &n->forward_scratch_size) ||
-        !ot_mul(3 * (size_t)s->channels, padded, &n->backward_scratch_size))
+    plan->swish = swish;
+    const size_t padded = (size_t)(plan->length + plan->taps - 1) * sizeof(float);
+    if (!ot_mul((size_t)plan->channels, padded, &n->forward_scratch_size) ||
+        !ot_mul(3 * (size_t)plan->channels, padded, &n->backward_scratch_size))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
-    n->flops = 2.0 * (double)ot_count(n->x[X]) * (double)s->taps;
+    n->flops = 2.0 * (double)ot_count(n->x[X]) * (double)plan->taps;
     return OT_OK;
 }
 
 /* p of one channel of one sample. */
 static void join(const struct op_node *n, int64_t b, int64_t c, float *p) {
-    const struct state *s = n->plan;
-    const int64_t row = b * s->channels + c, before = s->taps - 1;
+    const struct causal_conv_plan *plan = n->plan;
+    const int64_t row = b * plan->channels + c, before = plan->taps - 1;
     const struct tensor *past = input(n, PAST);
     if (past)
         memcpy(p, ot_f(past) + row * before, (size_t)before * sizeof *p);
     else
         memset(p, 0, (size_t)before * sizeof *p);
-    memcpy(p + before, ot_f(n->x[X]) + row * s->length, (size_t)s->length * sizeof *p);
+    memcpy(p + before, ot_f(n->x[X]) + row * plan->length, (size_t)plan->length * sizeof *p);
 }
 
 static void convolve(const struct op_node *n, int64_t c, const float *p, float *z) {
-    const struct state *s = n->plan;
-    const float *w = ot_f(n->x[WEIGHT]) + c * s->taps;
+    const struct causal_conv_plan *plan = n->plan;
+    const float *w = ot_f(n->x[WEIGHT]) + c * plan->taps;
     const float bias = input(n, BIAS) ? ot_f(n->x[BIAS])[c] : 0;
-    for (int64_t t = 0; t < s->length; t++) z[t] = bias;
-    for (int64_t j = 0; j < s->taps; j++)
-        for (int64_t t = 0; t < s->length; t++) z[t] += w[j] * p[t + j];
+    for (int64_t t = 0; t < plan->length; t++) z[t] = bias;
+    for (int64_t j = 0; j < plan->taps; j++)
+        for (int64_t t = 0; t < plan->length; t++) z[t] += w[j] * p[t + j];
 }
 
 static inline float sigmoid(float x) { return 1 / (1 + ot_exp(-x)); }
 
 static void forward_channel(void *arg, int c, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t before = s->taps - 1;
-    float *p = (float *)n->scratch + c * (s->length + before);
+    const struct causal_conv_plan *plan = n->plan;
+    const int64_t before = plan->taps - 1;
+    float *p = (float *)n->scratch + c * (plan->length + before);
     (void)worker;
-    for (int64_t b = 0; b < s->batch; b++) {
-        const int64_t row = b * s->channels + c;
-        float *y = ot_f(n->y[0]) + row * s->length;
+    for (int64_t b = 0; b < plan->batch; b++) {
+        const int64_t row = b * plan->channels + c;
+        float *y = ot_f(n->y[0]) + row * plan->length;
         join(n, b, c, p);
         convolve(n, c, p, y);
-        for (int64_t t = 0; s->swish && t < s->length; t++) y[t] *= sigmoid(y[t]);
+        for (int64_t t = 0; plan->swish && t < plan->length; t++) y[t] *= sigmoid(y[t]);
         if (n->n_out > 1 && n->y[1])
-            memcpy(ot_f(n->y[1]) + row * before, p + s->length, (size_t)before * sizeof *p);
+            memcpy(ot_f(n->y[1]) + row * before, p + plan->length, (size_t)before * sizeof *p);
     }
 }
 
 /* g, the gradient before the activation; p is there. */
 static void gradient_before(const struct op_node *n, int64_t row, int64_t c, const float *p,
                             float *g) {
-    const struct state *s = n->plan;
-    const float *dy = n->dy[0] ? ot_f(n->dy[0]) + row * s->length : NULL;
+    const struct causal_conv_plan *plan = n->plan;
+    const float *dy = n->dy[0] ? ot_f(n->dy[0]) + row * plan->length : NULL;
     if (!dy) {
-        memset(g, 0, (size_t)s->length * sizeof *g);
-    } else if (!s->swish) {
-        memcpy(g, dy, (size_t)s->length * sizeof *g);
+        memset(g, 0, (size_t)plan->length * sizeof *g);
+    } else if (!plan->swish) {
+        memcpy(g, dy, (size_t)plan->length * sizeof *g);
     } else {
         convolve(n, c, p, g);
-        for (int64_t t = 0; t < s->length; t++) {
+        for (int64_t t = 0; t < plan->length; t++) {
             const float v = sigmoid(g[t]);
             g[t] = dy[t] * v * (1 + g[t] * (1 - v));
         }
@@ -132,26 +132,26 @@ static void gradient_before(const struct op_node *n, int64_t row, int64_t c, con
 
 static void backward_channel(void *arg, int c, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t before = s->taps - 1, padded = s->length + before;
-    const float *w = ot_f(n->x[WEIGHT]) + c * s->taps;
+    const struct causal_conv_plan *plan = n->plan;
+    const int64_t before = plan->taps - 1, padded = plan->length + before;
+    const float *w = ot_f(n->x[WEIGHT]) + c * plan->taps;
     float *p = (float *)n->scratch + 3 * c * padded, *g = p + padded, *dp = g + padded;
-    float *dw = n->dx[WEIGHT] ? ot_f(n->dx[WEIGHT]) + c * s->taps : NULL;
+    float *dw = n->dx[WEIGHT] ? ot_f(n->dx[WEIGHT]) + c * plan->taps : NULL;
     float *dpast = input(n, PAST) && n->dx[PAST] ? ot_f(n->dx[PAST]) : NULL;
     double bias = 0;
     (void)worker;
-    for (int64_t j = 0; dw && j < s->taps; j++) dw[j] = 0;
-    for (int64_t b = 0; b < s->batch; b++) {
-        const int64_t row = b * s->channels + c;
+    for (int64_t j = 0; dw && j < plan->taps; j++) dw[j] = 0;
+    for (int64_t b = 0; b < plan->batch; b++) {
+        const int64_t row = b * plan->channels + c;
         join(n, b, c, p);
         gradient_before(n, row, c, p, g);
         memset(dp, 0, (size_t)padded * sizeof *dp);
         if (n->n_out > 1 && n->dy[1])
-            memcpy(dp + s->length, ot_f(n->dy[1]) + row * before, (size_t)before * sizeof *dp);
-        for (int64_t t = 0; t < s->length; t++) bias += (double)g[t];
-        for (int64_t j = 0; j < s->taps; j++) {
+            memcpy(dp + plan->length, ot_f(n->dy[1]) + row * before, (size_t)before * sizeof *dp);
+        for (int64_t t = 0; t < plan->length; t++) bias += (double)g[t];
+        for (int64_t j = 0; j < plan->taps; j++) {
             double sum = 0;
-            for (int64_t t = 0; t < s->length; t++) {
+            for (int64_t t = 0; t < plan->length; t++) {
                 dp[t + j] += w[j] * g[t];
                 sum += (double)g[t] * (double)p[t + j];
             }
@@ -159,19 +159,20 @@ static void backward_channel(void *arg, int c, int worker) {
         }
         if (dpast) memcpy(dpast + row * before, dp, (size_t)before * sizeof *dp);
         if (n->dx[X])
-            memcpy(ot_f(n->dx[X]) + row * s->length, dp + before, (size_t)s->length * sizeof *dp);
+            memcpy(ot_f(n->dx[X]) + row * plan->length, dp + before,
+                   (size_t)plan->length * sizeof *dp);
     }
     if (input(n, BIAS) && n->dx[BIAS]) ot_f(n->dx[BIAS])[c] = (float)bias;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->channels, forward_channel, n);
+    const struct causal_conv_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->channels, forward_channel, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->channels, backward_channel, n);
+    const struct causal_conv_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->channels, backward_channel, n);
 }
 
 static const char *const cases[] = {
@@ -199,7 +200,7 @@ const struct op ot_op_CausalConvWithState = {
     .needs = OT_X(X) | OT_X(WEIGHT) | OT_X(BIAS) | OT_X(PAST),
     .parameters = OT_X(WEIGHT) | OT_X(BIAS),
     .all_outputs = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct causal_conv_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

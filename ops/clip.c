@@ -8,24 +8,24 @@
 #include "ops/number.h"
 #include "ops/walk/unary.h"
 
-struct state {
+struct clip_plan {
     float low, high;
     int64_t integer_low, integer_high; /* as ot_ordered has them */
 };
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state s = *(const struct state *)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    const struct clip_plan p = *(const struct clip_plan *)plan;
     for (int64_t i = 0; i < n; i++) {
-        float v = x[i] < s.low ? s.low : x[i];
-        y[i] = v > s.high ? s.high : v;
+        float v = x[i] < p.low ? p.low : x[i];
+        y[i] = v > p.high ? p.high : v;
     }
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    const struct state s = *(const struct state *)state;
+                     const void *plan) {
+    const struct clip_plan p = *(const struct clip_plan *)plan;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((x[i] >= s.low) & (x[i] <= s.high), dy[i]);
+    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((x[i] >= p.low) & (x[i] <= p.high), dy[i]);
 }
 
 /* Reads bound i if the node has it. */
@@ -45,25 +45,25 @@ static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    *s = (struct state){-FLT_MAX, FLT_MAX, INT64_MIN, INT64_MAX};
+    struct clip_plan *plan = ot_op_plan(n);
+    *plan = (struct clip_plan){-FLT_MAX, FLT_MAX, INT64_MIN, INT64_MAX};
     OT_TRY(ot_unary_prepare_number(n, err));
     if (n->node->opset >= 11) {
-        OT_TRY(bound(n, 1, &s->low, &s->integer_low, err));
-        return bound(n, 2, &s->high, &s->integer_high, err);
+        OT_TRY(bound(n, 1, &plan->low, &plan->integer_low, err));
+        return bound(n, 2, &plan->high, &plan->integer_high, err);
     }
     if (n->n_in > 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err)); /* the limits are floats, and so is x */
-    s->low = ot_attr_float(n->node, "min", s->low);
-    s->high = ot_attr_float(n->node, "max", s->high);
+    plan->low = ot_attr_float(n->node, "min", plan->low);
+    plan->high = ot_attr_float(n->node, "max", plan->high);
     return OT_OK;
 }
 
-static int64_t integer(int64_t x, ot_type type, const void *state) {
-    const struct state *s = state;
+static int64_t integer(int64_t x, ot_type type, const void *plan) {
+    const struct clip_plan *p = plan;
     int64_t v = ot_ordered(type, x);
-    v = v < s->integer_low ? s->integer_low : v;
-    v = v > s->integer_high ? s->integer_high : v;
+    v = v < p->integer_low ? p->integer_low : v;
+    v = v > p->integer_high ? p->integer_high : v;
     return ot_ordered(type, v);
 }
 
@@ -97,7 +97,7 @@ const struct op ot_op_Clip = {
     .max_out = 1,
     .attributes = "min:f max:f",
     .needs = OT_X(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct clip_plan),
     .lanes = ot_unary_lanes,
     .prepare = prepare,
     .forward = forward,

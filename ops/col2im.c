@@ -9,7 +9,7 @@ struct axis {
     int64_t image, block, blocks, stride, dilation, begin;
 };
 
-struct state {
+struct col2im_plan {
     int rank;
     int64_t planes, image, block, blocks; /* planes: samples times channels; the others: products */
     struct axis axis[OT_MAX_RANK];
@@ -29,31 +29,35 @@ static ot_status read_list(const struct op_node *n, const char *name, int count,
     return OT_OK;
 }
 
-static ot_status read_axes(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_axes(const struct op_node *n, struct col2im_plan *plan, ot_error *err) {
     const int64_t *image, *block;
     int64_t stride[OT_MAX_RANK], dilation[OT_MAX_RANK], pads[2 * OT_MAX_RANK];
     int blocks;
-    OT_TRY(ot_op_ints(n, 1, &image, &s->rank, err));
+    OT_TRY(ot_op_ints(n, 1, &image, &plan->rank, err));
     OT_TRY(ot_op_ints(n, 2, &block, &blocks, err));
-    if (s->rank != blocks || s->rank < 1 || s->rank > OT_MAX_RANK - 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %d axes, blocks of %d", s->rank,
+    if (plan->rank != blocks || plan->rank < 1 || plan->rank > OT_MAX_RANK - 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %d axes, blocks of %d", plan->rank,
                           blocks);
-    OT_TRY(read_list(n, "strides", s->rank, 1, 1, stride, err));
-    OT_TRY(read_list(n, "dilations", s->rank, 1, 1, dilation, err));
-    OT_TRY(read_list(n, "pads", 2 * s->rank, 0, 0, pads, err));
-    s->image = s->block = s->blocks = 1;
-    for (int i = 0; i < s->rank; i++) {
+    OT_TRY(read_list(n, "strides", plan->rank, 1, 1, stride, err));
+    OT_TRY(read_list(n, "dilations", plan->rank, 1, 1, dilation, err));
+    OT_TRY(read_list(n, "pads", 2 * plan->rank, 0, 0, pads, err));
+    plan->image = plan->block = plan->blocks = 1;
+    for (int i = 0; i < plan->rank; i++) {
         const int64_t most = 1 << 30;
-        struct axis *a = &s->axis[i];
+        struct axis *a = &plan->axis[i];
         *a = (struct axis){image[i], block[i], 0, stride[i], dilation[i], pads[i]};
         if (image[i] < 1 || image[i] > most || block[i] < 1 || block[i] > most)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %lld, blocks of %lld",
                               (long long)image[i], (long long)block[i]);
-        const int64_t room = image[i] + pads[i] + pads[i + s->rank] - dilation[i] * (block[i] - 1);
+        const int64_t room =
+            image[i] + pads[i] + pads[i + plan->rank] - dilation[i] * (block[i] - 1);
         a->blocks = room < 1 ? 0 : (room - 1) / stride[i] + 1;
-        if (!ot_shape_count((int64_t[]){s->image, a->image}, 2, (int64_t)1 << 40, &s->image) ||
-            !ot_shape_count((int64_t[]){s->block, a->block}, 2, (int64_t)1 << 40, &s->block) ||
-            !ot_shape_count((int64_t[]){s->blocks, a->blocks}, 2, (int64_t)1 << 40, &s->blocks))
+        if (!ot_shape_count((int64_t[]){plan->image, a->image}, 2, (int64_t)1 << 40,
+                            &plan->image) ||
+            !ot_shape_count((int64_t[]){plan->block, a->block}, 2, (int64_t)1 << 40,
+                            &plan->block) ||
+            !ot_shape_count((int64_t[]){plan->blocks, a->blocks}, 2, (int64_t)1 << 40,
+                            &plan->blocks))
             return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");
     }
     return OT_OK;
@@ -61,27 +65,27 @@ static ot_status read_axes(const struct op_node *n, struct state *s, ot_error *e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct col2im_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     char text[128];
     if (!ot_is_integer(x->type) && x->type != OT_BOOL) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    OT_TRY(read_axes(n, s, err));
-    if (x->rank != 3 || x->dim[1] % s->block || x->dim[2] != s->blocks)
+    OT_TRY(read_axes(n, plan, err));
+    if (x->rank != 3 || x->dim[1] % plan->block || x->dim[2] != plan->blocks)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %s, expected [N, C * %lld, %lld]",
-                          ot_shape_text(x, text, sizeof text), (long long)s->block,
-                          (long long)s->blocks);
+                          ot_shape_text(x, text, sizeof text), (long long)plan->block,
+                          (long long)plan->blocks);
     dim[0] = x->dim[0];
-    dim[1] = x->dim[1] / s->block;
-    s->planes = dim[0] * dim[1];
-    for (int i = 0; i < s->rank; i++) dim[i + 2] = s->axis[i].image;
-    return ot_op_set(n, n->y[0], x->type, s->rank + 2, dim, err);
+    dim[1] = x->dim[1] / plan->block;
+    plan->planes = dim[0] * dim[1];
+    for (int i = 0; i < plan->rank; i++) dim[i + 2] = plan->axis[i].image;
+    return ot_op_set(n, n->y[0], x->type, plan->rank + 2, dim, err);
 }
 
 /* Where element `e` of block `b` stands in the image; -1: in the padding. */
-static int64_t place(const struct state *s, int64_t e, int64_t b) {
+static int64_t place(const struct col2im_plan *plan, int64_t e, int64_t b) {
     int64_t at = 0, scale = 1;
-    for (int i = s->rank - 1; i >= 0; i--) {
-        const struct axis *a = &s->axis[i];
+    for (int i = plan->rank - 1; i >= 0; i--) {
+        const struct axis *a = &plan->axis[i];
         const int64_t k = b % a->blocks * a->stride - a->begin + e % a->block * a->dilation;
         if (k < 0 || k >= a->image) return -1;
         at += k * scale;
@@ -93,11 +97,11 @@ static int64_t place(const struct state *s, int64_t e, int64_t b) {
 }
 
 /* Adds all blocks of one plane to the image, or, `back`, reads them out of it. */
-static void walk(const struct state *s, float *image, float *blocks, bool back) {
-    for (int64_t e = 0; e < s->block; e++)
-        for (int64_t b = 0; b < s->blocks; b++) {
-            const int64_t at = place(s, e, b);
-            float *x = blocks + e * s->blocks + b;
+static void walk(const struct col2im_plan *plan, float *image, float *blocks, bool back) {
+    for (int64_t e = 0; e < plan->block; e++)
+        for (int64_t b = 0; b < plan->blocks; b++) {
+            const int64_t at = place(plan, e, b);
+            float *x = blocks + e * plan->blocks + b;
             if (back)
                 *x = at < 0 ? 0 : image[at];
             else if (at >= 0)
@@ -108,21 +112,21 @@ static void walk(const struct state *s, float *image, float *blocks, bool back) 
 static void forward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    float *y = ot_f(n->y[0]) + plane * s->image;
-    memset(y, 0, (size_t)s->image * sizeof *y);
-    walk(s, y, ot_f(n->x[0]) + plane * s->block * s->blocks, false);
+    const struct col2im_plan *plan = n->plan;
+    float *y = ot_f(n->y[0]) + plane * plan->image;
+    memset(y, 0, (size_t)plan->image * sizeof *y);
+    walk(plan, y, ot_f(n->x[0]) + plane * plan->block * plan->blocks, false);
 }
 
 static void forward_integer_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct col2im_plan *plan = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
-    const int64_t image = plane * s->image, blocks = plane * s->block * s->blocks;
-    for (int64_t i = image; i < image + s->image; i++) ot_store_integer(y->data, y->type, i, 0);
-    for (int64_t k = 0; k < s->block * s->blocks; k++) {
-        const int64_t at = place(s, k / s->blocks, k % s->blocks);
+    const int64_t image = plane * plan->image, blocks = plane * plan->block * plan->blocks;
+    for (int64_t i = image; i < image + plan->image; i++) ot_store_integer(y->data, y->type, i, 0);
+    for (int64_t k = 0; k < plan->block * plan->blocks; k++) {
+        const int64_t at = place(plan, k / plan->blocks, k % plan->blocks);
         if (at < 0) continue;
         const int64_t old = ot_load_integer(y->data, y->type, image + at);
         const int64_t more = ot_load_integer(x->data, x->type, blocks + k);
@@ -134,19 +138,21 @@ static void forward_integer_plane(void *arg, int plane, int worker) {
 static void backward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    walk(s, ot_f(n->dy[0]) + plane * s->image, ot_f(n->dx[0]) + plane * s->block * s->blocks, true);
+    const struct col2im_plan *plan = n->plan;
+    walk(plan, ot_f(n->dy[0]) + plane * plan->image,
+         ot_f(n->dx[0]) + plane * plan->block * plan->blocks, true);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct col2im_plan *plan = n->plan;
     const bool integers = n->y[0]->type != OT_FLOAT;
-    ot_parallel_for(n->pool, (int)s->planes, integers ? forward_integer_plane : forward_plane, n);
+    ot_parallel_for(n->pool, (int)plan->planes, integers ? forward_integer_plane : forward_plane,
+                    n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_parallel_for(n->pool, (int)s->planes, backward_plane, n);
+    const struct col2im_plan *plan = n->plan;
+    if (n->dx[0]) ot_parallel_for(n->pool, (int)plan->planes, backward_plane, n);
 }
 
 static const char *const cases[] = {
@@ -172,7 +178,7 @@ const struct op ot_op_Col2Im = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "dilations:I pads:I strides:I",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct col2im_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -31,7 +31,7 @@ static bool xor (bool a, bool b) { return a != b; }
     {"Xor", NULL, xor},
 };
 
-struct state {
+struct compare_plan {
     struct broadcast broadcast;
     int row; /* of the table */
 };
@@ -49,17 +49,17 @@ static int order(const struct tensor *a, int64_t i, const struct tensor *b, int6
 static void segment(void *arg, int64_t at, const int64_t *offset, const int *step, int64_t count,
                     float *out) {
     struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct compare_plan *plan = n->plan;
     const struct tensor *a = n->x[0], *b = n->x[1];
     uint8_t *y = n->y[0]->data;
     (void)out;
     for (int64_t j = 0; j < count; j++) {
         int64_t p = offset[0] + j * step[0], q = offset[1] + j * step[1];
-        if (table[s->row].of_order)
-            y[at + j] = table[s->row].of_order(order(a, p, b, q));
+        if (table[plan->row].of_order)
+            y[at + j] = table[plan->row].of_order(order(a, p, b, q));
         else
-            y[at + j] = table[s->row].of_bools(ot_load_integer(a->data, OT_BOOL, p),
-                                               ot_load_integer(b->data, OT_BOOL, q));
+            y[at + j] = table[plan->row].of_bools(ot_load_integer(a->data, OT_BOOL, p),
+                                                  ot_load_integer(b->data, OT_BOOL, q));
     }
 }
 
@@ -73,23 +73,23 @@ static ot_status check_types(const struct op_node *n, bool bools, ot_error *err)
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct compare_plan *plan = ot_op_plan(n);
     struct tensor a = *n->x[0], b;
     const struct tensor *const both[] = {&a, &b};
     int rank;
     int64_t dim[OT_MAX_RANK];
-    while (strcmp(table[s->row].name, n->op->name)) s->row++;
-    OT_TRY(check_types(n, table[s->row].of_bools, err));
+    while (strcmp(table[plan->row].name, n->op->name)) plan->row++;
+    OT_TRY(check_types(n, table[plan->row].of_bools, err));
     OT_TRY(ot_broadcast_operand(n, 1, &b, err));
     OT_TRY(ot_op_broadcast(n, &a, &b, &rank, dim, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_BOOL, rank, dim, err));
-    ot_broadcast_build(&s->broadcast, n->y[0], both, 2, false);
+    ot_broadcast_build(&plan->broadcast, n->y[0], both, 2, false);
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_broadcast_each(n->pool, &s->broadcast, segment, n);
+    const struct compare_plan *plan = n->plan;
+    ot_broadcast_each(n->pool, &plan->broadcast, segment, n);
 }
 
 static const char *const equal_cases[] = {
@@ -119,7 +119,7 @@ static const char *const xor_cases[] = {"b{0,0,1,1} b{0,1,0,1} -> b{0,1,1,0}", N
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = "broadcast:i axis:i",                                                        \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct compare_plan),                                                  \
         .lanes = ot_broadcast_lanes,                                                               \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

@@ -3,14 +3,14 @@
 
 #include "ops/walk/index.h"
 
-struct state {
+struct compress_plan {
     int64_t outer, length, inner, count;
     int64_t *taken; /* count: along the axis */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *condition = n->x[1];
-    struct state *s = ot_op_plan(n);
+    struct compress_plan *plan = ot_op_plan(n);
     const bool flat = !ot_attr(n->node, "axis");
     int64_t dim[OT_MAX_RANK];
     int axis = 0;
@@ -19,38 +19,38 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (condition->role != OT_ROLE_CONST)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
     if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
-    s->outer = flat ? 1 : ot_dims_product(x, 0, axis);
-    s->length = flat ? ot_elements(x) : x->dim[axis];
-    s->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
-    if (condition->rank != 1 || condition->dim[0] > s->length)
+    plan->outer = flat ? 1 : ot_dims_product(x, 0, axis);
+    plan->length = flat ? ot_elements(x) : x->dim[axis];
+    plan->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
+    if (condition->rank != 1 || condition->dim[0] > plan->length)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld conditions for an extent of %lld",
-                          (long long)ot_elements(condition), (long long)s->length);
-    s->taken = ot_arena_alloc(n->arena, (size_t)condition->dim[0], sizeof *s->taken);
-    if (!s->taken) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+                          (long long)ot_elements(condition), (long long)plan->length);
+    plan->taken = ot_arena_alloc(n->arena, (size_t)condition->dim[0], sizeof *plan->taken);
+    if (!plan->taken) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < condition->dim[0]; i++)
-        if (((const uint8_t *)condition->data)[i]) s->taken[s->count++] = i;
-    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? s->count : x->dim[i];
-    return ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &s->count : dim, err);
+        if (((const uint8_t *)condition->data)[i]) plan->taken[plan->count++] = i;
+    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? plan->count : x->dim[i];
+    return ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &plan->count : dim, err);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
-    for (int64_t k = 0; k < s->outer * s->count; k++) {
-        const int64_t from = k / s->count * s->length + s->taken[k % s->count];
+    const struct compress_plan *plan = n->plan;
+    const size_t row = (size_t)plan->inner * ot_type_size(n->x[0]->type);
+    for (int64_t k = 0; k < plan->outer * plan->count; k++) {
+        const int64_t from = k / plan->count * plan->length + plan->taken[k % plan->count];
         memcpy((char *)n->y[0]->data + (size_t)k * row,
                (const char *)n->x[0]->data + (size_t)from * row, row);
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct compress_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    for (int64_t k = 0; k < s->outer * s->count; k++) {
-        const int64_t to = k / s->count * s->length + s->taken[k % s->count];
-        memcpy(ot_f(n->dx[0]) + to * s->inner, ot_f(n->dy[0]) + k * s->inner,
-               (size_t)s->inner * sizeof(float));
+    for (int64_t k = 0; k < plan->outer * plan->count; k++) {
+        const int64_t to = k / plan->count * plan->length + plan->taken[k % plan->count];
+        memcpy(ot_f(n->dx[0]) + to * plan->inner, ot_f(n->dy[0]) + k * plan->inner,
+               (size_t)plan->inner * sizeof(float));
     }
 }
 
@@ -71,7 +71,7 @@ const struct op ot_op_Compress = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axis:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct compress_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -1,7 +1,7 @@
 /* concat.c - Concat: y is the inputs one behind the other along an axis. */
 #include "ops/walk/index.h"
 
-struct state {
+struct concat_plan {
     struct move *move; /* one an input */
 };
 
@@ -40,7 +40,7 @@ static ot_status check_input(const struct op_node *n, int i, int axis, int64_t *
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = ot_op_plan(n);
+    struct concat_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis;
     OT_TRY(ot_movable(n, 0, err));
@@ -48,34 +48,34 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int k = 0; k < x->rank; k++) dim[k] = x->dim[k];
     for (int i = 0; i < n->n_in; i++) OT_TRY(check_input(n, i, axis, dim, err));
     OT_TRY(ot_op_set(n, y, x->type, x->rank, dim, err));
-    s->move = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *s->move);
-    if (!s->move) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    plan->move = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *plan->move);
+    if (!plan->move) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     struct array to;
     ot_array_of(y, &to);
     int64_t place = 0;
     for (int i = 0; i < n->n_in; i++) {
         struct array from;
         ot_array_of(n->x[i], &from);
-        ot_move_init(&s->move[i], &from, &from, &to);
-        s->move[i].to = place * to.stride[ot_array_axis(y, axis)];
-        ot_move_simplify(&s->move[i]);
+        ot_move_init(&plan->move[i], &from, &from, &to);
+        plan->move[i].to = place * to.stride[ot_array_axis(y, axis)];
+        ot_move_simplify(&plan->move[i]);
         place += n->x[i]->dim[axis];
     }
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct concat_plan *plan = n->plan;
     for (int i = 0; i < n->n_in; i++)
-        ot_move_run(n->pool, &s->move[i], ot_type_size(n->y[0]->type), n->x[i]->data,
+        ot_move_run(n->pool, &plan->move[i], ot_type_size(n->y[0]->type), n->x[i]->data,
                     n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct concat_plan *plan = n->plan;
     for (int i = 0; i < n->n_in; i++) {
         if (!n->dx[i]) continue;
-        struct move back = ot_move_reverse(&s->move[i]);
+        struct move back = ot_move_reverse(&plan->move[i]);
         ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[i]->data);
     }
 }
@@ -104,7 +104,7 @@ const struct op ot_op_Concat = {
     .parameters = OT_X_ALL,
     .moves = OT_X_ALL,
     .straight = OT_STRAIGHT_THROUGH,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct concat_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -12,7 +12,7 @@
 #include "ops/product/linear.h"
 #include "ops/product/window.h"
 
-struct state {
+struct conv_plan {
     struct conv_shape shape;
     const struct dense_conv *dense;
     struct product product;
@@ -52,10 +52,10 @@ static ot_status check_bias(const struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
-    const struct conv_shape *s = &state->shape;
+static ot_status prepare_dense(struct op_node *n, struct conv_plan *plan, ot_error *err) {
+    const struct conv_shape *s = &plan->shape;
     ot_dense_describe(n, s, "dnnl conv");
-    return ot_dense_conv_new(n, s, n->n_in > 2 && n->x[2], n->want & 7, &state->dense,
+    return ot_dense_conv_new(n, s, n->n_in > 2 && n->x[2], n->want & 7, &plan->dense,
                              &n->forward_scratch_size, &n->backward_scratch_size, err);
 }
 
@@ -77,23 +77,23 @@ static bool product(const struct op_node *n, struct conv_shape *s) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *state = ot_op_plan(n);
+    struct conv_plan *plan = ot_op_plan(n);
     struct window w;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
-    OT_TRY(read_shape(n, &w, &state->shape, err));
+    OT_TRY(read_shape(n, &w, &plan->shape, err));
     OT_TRY(check_bias(n, err));
     int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], n->x[1]->dim[0]};
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
     const bool samples = n->x[0]->lane_rank == 1, sparse = n->x[1]->pattern || samples;
-    state->depthwise = !n->x[1]->pattern && ot_is_depthwise(&state->shape, n->x[0]);
-    if (state->depthwise) {
-        ot_depthwise_prepare(n, &state->shape);
+    plan->depthwise = !n->x[1]->pattern && ot_is_depthwise(&plan->shape, n->x[0]);
+    if (plan->depthwise) {
+        ot_depthwise_prepare(n, &plan->shape);
         return OT_OK;
     }
-    return sparse ? ot_product_prepare(n, &state->shape, &state->product, err)
-                  : prepare_dense(n, state, err);
+    return sparse ? ot_product_prepare(n, &plan->shape, &plan->product, err)
+                  : prepare_dense(n, plan, err);
 }
 
 /* Preparing a sparse product takes the square of an axis's taps. */
@@ -139,48 +139,48 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 static bool sparse_rows(const struct op_node *n, int i) { return i == 1 && takes_pattern(n->x[1]); }
 
 static void forward(struct op_node *n) {
-    const struct state *state = n->plan;
+    const struct conv_plan *plan = n->plan;
     const float *bias = n->n_in > 2 && n->x[2] ? ot_f(n->x[2]) : NULL;
-    if (state->depthwise)
-        ot_depthwise_forward(n, &state->shape, bias);
-    else if (ot_product_is(&state->product))
-        ot_product_forward(n, &state->product);
+    if (plan->depthwise)
+        ot_depthwise_forward(n, &plan->shape, bias);
+    else if (ot_product_is(&plan->product))
+        ot_product_forward(n, &plan->product);
     else
-        ot_dense_conv_forward(n, state->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
+        ot_dense_conv_forward(n, plan->dense, ot_f(n->x[0]), ot_f(n->x[1]), bias, ot_f(n->y[0]),
                               n->scratch);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *state = n->plan;
+    const struct conv_plan *plan = n->plan;
     float *d[3];
     for (int i = 0; i < 3; i++) d[i] = i < n->n_in && n->dx[i] ? ot_f(n->dx[i]) : NULL;
-    if (state->depthwise)
-        ot_depthwise_backward(n, &state->shape, d[0], d[1], d[2]);
-    else if (ot_product_is(&state->product))
-        ot_product_backward(n, &state->product);
+    if (plan->depthwise)
+        ot_depthwise_backward(n, &plan->shape, d[0], d[1], d[2]);
+    else if (ot_product_is(&plan->product))
+        ot_product_backward(n, &plan->product);
     else
-        ot_dense_conv_backward(n, state->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
+        ot_dense_conv_backward(n, plan->dense, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->dy[0]), d[0],
                                d[1], d[2], n->scratch);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {
-    const struct state *state = n->plan;
-    return state->dense ? ot_dense_conv_open(n, state->dense, err)
-                        : ot_product_open(n, &state->product, err);
+    const struct conv_plan *plan = n->plan;
+    return plan->dense ? ot_dense_conv_open(n, plan->dense, err)
+                       : ot_product_open(n, &plan->product, err);
 }
 
 static void close_work(struct op_node *n) {
-    const struct state *state = n->plan;
-    if (state->dense)
-        ot_dense_conv_close(n, state->dense);
+    const struct conv_plan *plan = n->plan;
+    if (plan->dense)
+        ot_dense_conv_close(n, plan->dense);
     else
-        ot_product_close(n, &state->product);
+        ot_product_close(n, &plan->product);
 }
 
 static void release(struct op_node *n) {
-    const struct state *state = n->plan;
-    ot_dense_conv_free(state->dense);
-    ot_product_free(&state->product);
+    const struct conv_plan *plan = n->plan;
+    ot_dense_conv_free(plan->dense);
+    ot_product_free(&plan->product);
 }
 
 static const char *const cases[] = {
@@ -244,7 +244,7 @@ const struct op ot_op_Conv = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 6,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct conv_plan),
     .lanes = lanes,
     .product = product,
     .sparse_rows = sparse_rows,

@@ -10,7 +10,7 @@
 #include "ops/product/window.h"
 #include "ops/walk/channels.h"
 
-struct state {
+struct conv_transpose_plan {
     struct conv_shape shape; /* of the convolution: c channels of y, m channels of x */
     const struct dense_conv *dense;
     const struct sparse_product *sparse;
@@ -45,24 +45,25 @@ static ot_status check_channels(const struct op_node *n, struct conv_shape *s, o
 }
 
 /* The convolution's gradients that this node's passes are made of. */
-static ot_status prepare_sparse(struct op_node *n, struct state *state, ot_error *err) {
-    const struct conv_shape *s = &state->shape;
+static ot_status prepare_sparse(struct op_node *n, struct conv_transpose_plan *plan,
+                                ot_error *err) {
+    const struct conv_shape *s = &plan->shape;
     const uint32_t weight = ot_training_wants(n, 1) ? OT_SPARSE_WEIGHT : 0;
     size_t forward, backward;
     OT_TRY(ot_sparse_describe(n, s, err));
     OT_TRY(ot_sparse_prepare(n, n->x[1]->pattern, s, n->x[0]->lanes, OT_SPARSE_DATA | weight,
-                             &state->sparse, &forward, &backward, err));
+                             &plan->sparse, &forward, &backward, err));
     n->forward_scratch_size = backward;
     n->backward_scratch_size = forward > backward ? forward : backward;
     return OT_OK;
 }
 
-static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error *err) {
-    const struct conv_shape *s = &state->shape;
+static ot_status prepare_dense(struct op_node *n, struct conv_transpose_plan *plan, ot_error *err) {
+    const struct conv_shape *s = &plan->shape;
     const unsigned weight = ot_training_wants(n, 1) ? OT_DENSE_DW : 0;
     size_t forward, backward;
     ot_dense_describe(n, s, "dnnl conv");
-    OT_TRY(ot_dense_conv_new(n, s, false, OT_DENSE_DX | weight, &state->dense, &forward, &backward,
+    OT_TRY(ot_dense_conv_new(n, s, false, OT_DENSE_DX | weight, &plan->dense, &forward, &backward,
                              err));
     n->forward_scratch_size = backward;
     n->backward_scratch_size = forward > backward ? forward : backward;
@@ -70,17 +71,17 @@ static ot_status prepare_dense(struct op_node *n, struct state *state, ot_error 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *state = ot_op_plan(n);
+    struct conv_transpose_plan *plan = ot_op_plan(n);
     struct window w;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     OT_TRY(ot_transposed_window(n, n->x[1], &w, err));
-    OT_TRY(check_channels(n, &state->shape, err));
-    ot_window_shape(&w, &state->shape);
-    int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], state->shape.c};
+    OT_TRY(check_channels(n, &plan->shape, err));
+    ot_window_shape(&w, &plan->shape);
+    int64_t dim[2 + OT_WINDOW_MAX] = {n->x[0]->dim[0], plan->shape.c};
     for (int i = 0; i < w.rank; i++) dim[i + 2] = w.in[i];
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w.rank + 2, dim, err));
-    return n->x[1]->pattern ? prepare_sparse(n, state, err) : prepare_dense(n, state, err);
+    return n->x[1]->pattern ? prepare_sparse(n, plan, err) : prepare_dense(n, plan, err);
 }
 
 static bool sparse_rows(const struct op_node *n, int i) {
@@ -123,46 +124,46 @@ static void sum_bias(void *arg, int channel, int worker) {
 /* ---- passes ---- */
 
 static void forward(struct op_node *n) {
-    const struct state *state = n->plan;
+    const struct conv_transpose_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]);
     float *y = ot_f(n->y[0]);
-    if (state->sparse)
-        ot_sparse_backward(n, state->sparse, NULL, w, x, y, NULL, NULL, n->scratch);
+    if (plan->sparse)
+        ot_sparse_backward(n, plan->sparse, NULL, w, x, y, NULL, NULL, n->scratch);
     else
-        ot_dense_conv_backward(n, state->dense, NULL, w, x, y, NULL, NULL, n->scratch);
+        ot_dense_conv_backward(n, plan->dense, NULL, w, x, y, NULL, NULL, n->scratch);
     if (bias_of(n))
         ot_parallel_for(
             n->pool,
-            (int)(ot_lane_blocks(n->y[0]) * state->shape.c * (n->y[0]->lanes ? 1 : state->shape.n)),
+            (int)(ot_lane_blocks(n->y[0]) * plan->shape.c * (n->y[0]->lanes ? 1 : plan->shape.n)),
             add_bias, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *state = n->plan;
+    const struct conv_transpose_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]), *w = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *dx = n->dx[0] ? ot_f(n->dx[0]) : NULL, *dw = n->dx[1] ? ot_f(n->dx[1]) : NULL;
-    if (dx && state->sparse) ot_sparse_forward(n, state->sparse, dy, w, NULL, dx, n->scratch);
-    if (dx && state->dense) ot_dense_conv_forward(n, state->dense, dy, w, NULL, dx, n->scratch);
-    if (dw && state->sparse)
-        ot_sparse_backward(n, state->sparse, dy, w, x, NULL, dw, NULL, n->scratch);
-    if (dw && state->dense)
-        ot_dense_conv_backward(n, state->dense, dy, w, x, NULL, dw, NULL, n->scratch);
-    if (bias_of(n) && n->dx[2]) ot_parallel_for(n->pool, (int)state->shape.c, sum_bias, n);
+    if (dx && plan->sparse) ot_sparse_forward(n, plan->sparse, dy, w, NULL, dx, n->scratch);
+    if (dx && plan->dense) ot_dense_conv_forward(n, plan->dense, dy, w, NULL, dx, n->scratch);
+    if (dw && plan->sparse)
+        ot_sparse_backward(n, plan->sparse, dy, w, x, NULL, dw, NULL, n->scratch);
+    if (dw && plan->dense)
+        ot_dense_conv_backward(n, plan->dense, dy, w, x, NULL, dw, NULL, n->scratch);
+    if (bias_of(n) && n->dx[2]) ot_parallel_for(n->pool, (int)plan->shape.c, sum_bias, n);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {
-    const struct state *state = n->plan;
-    return state->dense ? ot_dense_conv_open(n, state->dense, err) : OT_OK;
+    const struct conv_transpose_plan *plan = n->plan;
+    return plan->dense ? ot_dense_conv_open(n, plan->dense, err) : OT_OK;
 }
 
 static void close_work(struct op_node *n) {
-    const struct state *state = n->plan;
-    if (state->dense) ot_dense_conv_close(n, state->dense);
+    const struct conv_transpose_plan *plan = n->plan;
+    if (plan->dense) ot_dense_conv_close(n, plan->dense);
 }
 
 static void release(struct op_node *n) {
-    const struct state *state = n->plan;
-    ot_dense_conv_free(state->dense);
+    const struct conv_transpose_plan *plan = n->plan;
+    ot_dense_conv_free(plan->dense);
 }
 
 static const char *const cases[] = {
@@ -201,7 +202,7 @@ const struct op ot_op_ConvTranspose = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 6,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct conv_transpose_plan),
     .lanes = lanes,
     .sparse_rows = sparse_rows,
     .prepare = prepare,

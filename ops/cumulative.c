@@ -11,7 +11,7 @@
 #include "ops/number.h"
 #include "ops/walk/strips.h"
 
-struct state {
+struct cumulative_plan {
     struct strips strips;
     bool product, exclusive, reverse;
 };
@@ -30,73 +30,73 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct cumulative_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(find_axis(n, &axis, err));
     ot_op_along(n, axis);
     ot_op_like(n->y[0], x);
-    ot_strips_of(x, axis, axis + 1, &s->strips);
-    s->product = !strcmp(n->op->name, "CumProd");
-    s->exclusive = ot_attr_int(n->node, "exclusive", 0) != 0;
-    s->reverse = ot_attr_int(n->node, "reverse", 0) != 0;
+    ot_strips_of(x, axis, axis + 1, &plan->strips);
+    plan->product = !strcmp(n->op->name, "CumProd");
+    plan->exclusive = ot_attr_int(n->node, "exclusive", 0) != 0;
+    plan->reverse = ot_attr_int(n->node, "reverse", 0) != 0;
     return OT_OK;
 }
 
 /* Element i of a column in the order of the results. */
-static int64_t place(const struct state *s, int64_t at, int64_t i) {
-    return at + (s->reverse ? s->strips.length - 1 - i : i) * s->strips.inner;
+static int64_t place(const struct cumulative_plan *plan, int64_t at, int64_t i) {
+    return at + (plan->reverse ? plan->strips.length - 1 - i : i) * plan->strips.inner;
 }
 
 /* ---- forward ---- */
 
 /* The results of one array as another. */
 struct work {
-    const struct state *s;
+    const struct cumulative_plan *s;
     const float *x;
     float *y;
 };
 
 static void float_strip(void *arg, int64_t at, int64_t columns) {
     const struct work *w = arg;
-    const struct state *s = w->s;
+    const struct cumulative_plan *plan = w->s;
     double so_far[OT_STRIP];
-    for (int64_t j = 0; j < columns; j++) so_far[j] = s->product;
-    for (int64_t i = 0; i < s->strips.length; i++) {
-        const int64_t k = place(s, at, i);
+    for (int64_t j = 0; j < columns; j++) so_far[j] = plan->product;
+    for (int64_t i = 0; i < plan->strips.length; i++) {
+        const int64_t k = place(plan, at, i);
         for (int64_t j = 0; j < columns; j++) {
             const double before = so_far[j], x = (double)w->x[k + j];
-            so_far[j] = s->product ? before * x : before + x;
-            w->y[k + j] = (float)(s->exclusive ? before : so_far[j]);
+            so_far[j] = plan->product ? before * x : before + x;
+            w->y[k + j] = (float)(plan->exclusive ? before : so_far[j]);
         }
     }
 }
 
 static void integer_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct cumulative_plan *plan = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
     uint64_t so_far[OT_STRIP];
-    for (int64_t j = 0; j < columns; j++) so_far[j] = s->product;
-    for (int64_t i = 0; i < s->strips.length; i++)
+    for (int64_t j = 0; j < columns; j++) so_far[j] = plan->product;
+    for (int64_t i = 0; i < plan->strips.length; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(s, at, i) + j;
+            const int64_t k = place(plan, at, i) + j;
             const uint64_t before = so_far[j];
             const uint64_t v = (uint64_t)ot_load_integer(x->data, x->type, k);
-            so_far[j] = s->product ? before * v : before + v;
-            ot_store_integer(y->data, y->type, k, (int64_t)(s->exclusive ? before : so_far[j]));
+            so_far[j] = plan->product ? before * v : before + v;
+            ot_store_integer(y->data, y->type, k, (int64_t)(plan->exclusive ? before : so_far[j]));
         }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct cumulative_plan *plan = n->plan;
     if (n->x[0]->type != OT_FLOAT) {
-        ot_strips_each(n->pool, &s->strips, integer_strip, n);
+        ot_strips_each(n->pool, &plan->strips, integer_strip, n);
         return;
     }
-    struct work w = {s, ot_f(n->x[0]), ot_f(n->y[0])};
-    ot_strips_each(n->pool, &s->strips, float_strip, &w);
+    struct work w = {plan, ot_f(n->x[0]), ot_f(n->y[0])};
+    ot_strips_each(n->pool, &plan->strips, float_strip, &w);
     ot_op_clear_spare(n->y[0]);
 }
 
@@ -104,30 +104,30 @@ static void forward(struct op_node *n) {
 
 static void product_gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct cumulative_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]), *dy = ot_f(n->dy[0]);
     float *dx = ot_f(n->dx[0]);
-    const int64_t length = s->strips.length;
+    const int64_t length = plan->strips.length;
     double rest[OT_STRIP] = {0}, product[OT_STRIP];
     for (int64_t i = length - 1; i >= 0; i--)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(s, at, i) + j;
-            const int64_t next = i + 1 < length ? place(s, at, i + 1) + j : -1;
-            const double own = s->exclusive ? (next < 0 ? 0 : (double)dy[next]) : (double)dy[k];
+            const int64_t k = place(plan, at, i) + j;
+            const int64_t next = i + 1 < length ? place(plan, at, i + 1) + j : -1;
+            const double own = plan->exclusive ? (next < 0 ? 0 : (double)dy[next]) : (double)dy[k];
             rest[j] = own + (next < 0 ? 0 : (double)x[next] * rest[j]);
             dx[k] = (float)rest[j];
         }
     for (int64_t j = 0; j < columns; j++) product[j] = 1;
     for (int64_t i = 0; i < length; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(s, at, i) + j;
+            const int64_t k = place(plan, at, i) + j;
             dx[k] = (float)(product[j] * (double)dx[k]);
             product[j] *= (double)x[k];
         }
 }
 
 static void backward(struct op_node *n) {
-    struct state back = *(const struct state *)n->plan;
+    struct cumulative_plan back = *(const struct cumulative_plan *)n->plan;
     if (!n->dx[0]) return;
     back.reverse = !back.reverse;
     struct work w = {&back, ot_f(n->dy[0]), ot_f(n->dx[0])};
@@ -176,7 +176,7 @@ static const char *const product_cases[] = {
         .max_out = 1,                                                                              \
         .attributes = "exclusive:i reverse:i",                                                     \
         .needs = reads,                                                                            \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct cumulative_plan),                                               \
         .lanes = lanes,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

@@ -13,7 +13,7 @@
 
 enum { X, W, OFFSET, B, MASK };
 
-struct state {
+struct deform_conv_plan {
     struct conv_shape shape;
     int64_t taps, places, group;     /* group: channels that share offsets */
     int64_t x_size, y_size, columns; /* floats of a sample; of the matrix of taps */
@@ -48,7 +48,7 @@ static ot_status check_shape(const struct op_node *n, int i, int rank, const int
                       ot_shape_text(t, p, sizeof p), ot_shape_text(&expected, q, sizeof q));
 }
 
-static ot_status read_shape(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_shape(const struct op_node *n, struct deform_conv_plan *plan, ot_error *err) {
     const struct tensor *x = n->x[X], *w = n->x[W];
     const int64_t groups = ot_attr_int(n->node, "group", 1);
     const int64_t shared = ot_attr_int(n->node, "offset_group", 1);
@@ -64,33 +64,33 @@ static ot_status read_shape(const struct op_node *n, struct state *s, ot_error *
                           "%lld channels in, %lld out, in groups of %lld, %lld groups of offsets",
                           (long long)x->dim[1], (long long)w->dim[0], (long long)w->dim[1],
                           (long long)shared);
-    s->shape =
+    plan->shape =
         (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0], .groups = (int)groups};
-    ot_window_shape(&window, &s->shape);
-    s->taps = w->dim[2] * w->dim[3];
-    s->group = x->dim[1] / shared;
-    s->places = s->shape.oh * s->shape.ow;
+    ot_window_shape(&window, &plan->shape);
+    plan->taps = w->dim[2] * w->dim[3];
+    plan->group = x->dim[1] / shared;
+    plan->places = plan->shape.oh * plan->shape.ow;
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    const struct conv_shape *c = &s->shape;
-    OT_TRY(read_shape(n, s, err));
-    const int64_t all = c->c / s->group * s->taps;
+    struct deform_conv_plan *plan = ot_op_plan(n);
+    const struct conv_shape *c = &plan->shape;
+    OT_TRY(read_shape(n, plan, err));
+    const int64_t all = c->c / plan->group * plan->taps;
     const int64_t offset[] = {c->n, 2 * all, c->oh, c->ow}, mask[] = {c->n, all, c->oh, c->ow};
-    const int64_t y[] = {c->n, c->m, c->oh, c->ow}, matrix[] = {c->c, s->taps, s->places};
+    const int64_t y[] = {c->n, c->m, c->oh, c->ow}, matrix[] = {c->c, plan->taps, plan->places};
     OT_TRY(check_shape(n, OFFSET, 4, offset, err));
     OT_TRY(check_shape(n, B, 1, &c->m, err));
     OT_TRY(check_shape(n, MASK, 4, mask, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, y, err));
-    if (!ot_shape_count(matrix, 3, (int64_t)1 << 40, &s->columns))
+    if (!ot_shape_count(matrix, 3, (int64_t)1 << 40, &plan->columns))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 taps");
-    s->x_size = ot_conv_inputs(c);
-    s->y_size = ot_conv_outputs(c);
-    n->forward_scratch_size = (size_t)s->columns * sizeof(float);
+    plan->x_size = ot_conv_inputs(c);
+    plan->y_size = ot_conv_outputs(c);
+    n->forward_scratch_size = (size_t)plan->columns * sizeof(float);
     n->backward_scratch_size = n->forward_scratch_size;
-    n->flops = 2.0 * (double)s->columns * (double)(c->n * c->m / c->groups);
+    n->flops = 2.0 * (double)plan->columns * (double)(c->n * c->m / c->groups);
     return OT_OK;
 }
 
@@ -119,18 +119,18 @@ static void neighbours(float v, int64_t size, int64_t at[2], float weight[2], fl
 
 /* tap: of all groups of offsets. */
 static struct point point_at(const struct work *w, int64_t tap, int64_t place) {
-    const struct state *s = w->n->plan;
-    const struct conv_shape *c = &s->shape;
-    const int64_t first = w->sample * (c->c / s->group) * s->taps + tap, k = tap % s->taps;
-    const float *offset = ot_f(w->n->x[OFFSET]) + 2 * first * s->places + place;
+    const struct deform_conv_plan *plan = w->n->plan;
+    const struct conv_shape *c = &plan->shape;
+    const int64_t first = w->sample * (c->c / plan->group) * plan->taps + tap, k = tap % plan->taps;
+    const float *offset = ot_f(w->n->x[OFFSET]) + 2 * first * plan->places + place;
     const struct tensor *mask = input(w->n, MASK);
     const int64_t top = place / c->ow * c->stride_h - c->pad_top + k / c->kw * c->dilation_h;
     const int64_t left = place % c->ow * c->stride_w - c->pad_left + k % c->kw * c->dilation_w;
     int64_t row[2], column[2];
     float wy[2], wx[2], dy[2], dx[2];
     neighbours((float)top + offset[0], c->h, row, wy, dy);
-    neighbours((float)left + offset[s->places], c->w, column, wx, dx);
-    struct point p = {.mask = mask ? ot_f(mask)[first * s->places + place] : 1};
+    neighbours((float)left + offset[plan->places], c->w, column, wx, dx);
+    struct point p = {.mask = mask ? ot_f(mask)[first * plan->places + place] : 1};
     for (int i = 0; i < 4; i++) {
         p.at[i] = row[i / 2] * c->w + column[i % 2];
         p.weight[i] = wy[i / 2] * wx[i % 2];
@@ -149,24 +149,28 @@ static float sum4(const float *x, const int64_t *at, const float *weight) {
 /* ---- all taps of a sample ---- */
 
 /* Channels that share the offsets of this tap. */
-static int64_t first_channel(const struct state *s, int tap) { return tap / s->taps * s->group; }
+static int64_t first_channel(const struct deform_conv_plan *plan, int tap) {
+    return tap / plan->taps * plan->group;
+}
 
-static int tap_count(const struct state *s) { return (int)(s->shape.c / s->group * s->taps); }
+static int tap_count(const struct deform_conv_plan *plan) {
+    return (int)(plan->shape.c / plan->group * plan->taps);
+}
 
 static float *row_of(const struct work *w, int64_t channel, int64_t tap) {
-    const struct state *s = w->n->plan;
-    return w->columns + (channel * s->taps + tap % s->taps) * s->places;
+    const struct deform_conv_plan *plan = w->n->plan;
+    return w->columns + (channel * plan->taps + tap % plan->taps) * plan->places;
 }
 
 static void read_tap(void *arg, int tap, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
-    const int64_t plane = s->shape.h * s->shape.w, first = first_channel(s, tap);
-    for (int64_t i = 0; i < s->places; i++) {
+    const struct deform_conv_plan *plan = w->n->plan;
+    const int64_t plane = plan->shape.h * plan->shape.w, first = first_channel(plan, tap);
+    for (int64_t i = 0; i < plan->places; i++) {
         const struct point p = point_at(w, tap, i);
-        const float *x = ot_f(w->n->x[X]) + w->sample * s->x_size + first * plane;
-        for (int64_t c = first; c < first + s->group; c++, x += plane)
+        const float *x = ot_f(w->n->x[X]) + w->sample * plan->x_size + first * plane;
+        for (int64_t c = first; c < first + plan->group; c++, x += plane)
             row_of(w, c, tap)[i] = p.mask * sum4(x, p.at, p.weight);
     }
 }
@@ -175,22 +179,22 @@ static void read_tap(void *arg, int tap, int worker) {
 static void backward_tap(void *arg, int tap, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
-    const int64_t plane = s->shape.h * s->shape.w, first = first_channel(s, tap);
-    const int64_t at = (w->sample * tap_count(s) + tap) * s->places;
+    const struct deform_conv_plan *plan = w->n->plan;
+    const int64_t plane = plan->shape.h * plan->shape.w, first = first_channel(plan, tap);
+    const int64_t at = (w->sample * tap_count(plan) + tap) * plan->places;
     struct tensor *offset = wanted(w->n, OFFSET), *mask = wanted(w->n, MASK);
-    for (int64_t i = 0; i < s->places; i++) {
+    for (int64_t i = 0; i < plan->places; i++) {
         const struct point p = point_at(w, tap, i);
-        const float *x = ot_f(w->n->x[X]) + w->sample * s->x_size + first * plane;
+        const float *x = ot_f(w->n->x[X]) + w->sample * plan->x_size + first * plane;
         float by_y = 0, by_x = 0, by_mask = 0;
-        for (int64_t c = first; c < first + s->group; c++, x += plane) {
+        for (int64_t c = first; c < first + plan->group; c++, x += plane) {
             const float d = row_of(w, c, tap)[i];
             by_y += d * sum4(x, p.at, p.slope_y);
             by_x += d * sum4(x, p.at, p.slope_x);
             by_mask += d * sum4(x, p.at, p.weight);
         }
         if (offset) ot_f(offset)[2 * at + i] = p.mask * by_y;
-        if (offset) ot_f(offset)[2 * at + s->places + i] = p.mask * by_x;
+        if (offset) ot_f(offset)[2 * at + plan->places + i] = p.mask * by_x;
         if (mask) ot_f(mask)[at + i] = by_mask;
     }
 }
@@ -198,14 +202,14 @@ static void backward_tap(void *arg, int tap, int worker) {
 static void backward_channel(void *arg, int channel, int worker) {
     (void)worker;
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
-    const int64_t plane = s->shape.h * s->shape.w;
-    float *dx = ot_f(w->n->dx[X]) + w->sample * s->x_size + channel * plane;
+    const struct deform_conv_plan *plan = w->n->plan;
+    const int64_t plane = plan->shape.h * plan->shape.w;
+    float *dx = ot_f(w->n->dx[X]) + w->sample * plan->x_size + channel * plane;
     memset(dx, 0, (size_t)plane * sizeof *dx);
-    for (int64_t k = 0; k < s->taps; k++) {
-        const int64_t tap = channel / s->group * s->taps + k;
+    for (int64_t k = 0; k < plan->taps; k++) {
+        const int64_t tap = channel / plan->group * plan->taps + k;
         const float *d = row_of(w, channel, tap);
-        for (int64_t i = 0; i < s->places; i++) {
+        for (int64_t i = 0; i < plan->places; i++) {
             const struct point p = point_at(w, tap, i);
             for (int j = 0; j < 4; j++) dx[p.at[j]] += p.mask * d[i] * p.weight[j];
         }
@@ -218,17 +222,17 @@ enum product { FORWARD, DATA, WEIGHT }; /* y = W c, dc = W^T dy, dW = dy c^T */
 
 static void multiply(const struct work *w, enum product kind, bool accumulate) {
     struct op_node *n = (struct op_node *)w->n;
-    const struct state *s = n->plan;
-    const int64_t g = s->shape.groups, m = s->shape.m / g, k = s->shape.c / g * s->taps;
+    const struct deform_conv_plan *plan = n->plan;
+    const int64_t g = plan->shape.groups, m = plan->shape.m / g, k = plan->shape.c / g * plan->taps;
     const struct dense_gemm gemm[] = {
-        [FORWARD] = {.m = m, .n = s->places, .k = k, .alpha = 1, .accumulate = accumulate},
-        [DATA] = {.ta = true, .m = k, .n = s->places, .k = m, .alpha = 1},
+        [FORWARD] = {.m = m, .n = plan->places, .k = k, .alpha = 1, .accumulate = accumulate},
+        [DATA] = {.ta = true, .m = k, .n = plan->places, .k = m, .alpha = 1},
         [WEIGHT] = {
-            .tb = true, .m = m, .n = k, .k = s->places, .alpha = 1, .accumulate = accumulate}};
+            .tb = true, .m = m, .n = k, .k = plan->places, .alpha = 1, .accumulate = accumulate}};
     for (int64_t i = 0; i < g; i++) {
         const float *weight = ot_f(n->x[W]) + i * m * k;
-        float *c = w->columns + i * k * s->places;
-        const int64_t y = w->sample * s->y_size + i * m * s->places;
+        float *c = w->columns + i * k * plan->places;
+        const int64_t y = w->sample * plan->y_size + i * m * plan->places;
         if (kind == FORWARD)
             ot_dense_gemm(n, &gemm[kind], weight, c, ot_f(n->y[0]) + y);
         else if (kind == DATA)
@@ -239,45 +243,45 @@ static void multiply(const struct work *w, enum product kind, bool accumulate) {
 }
 
 static void add_bias(const struct work *w) {
-    const struct state *s = w->n->plan;
-    float *y = ot_f(w->n->y[0]) + w->sample * s->y_size;
-    for (int64_t m = 0; m < s->shape.m; m++)
-        for (int64_t i = 0; i < s->places; i++) *y++ = ot_f(w->n->x[B])[m];
+    const struct deform_conv_plan *plan = w->n->plan;
+    float *y = ot_f(w->n->y[0]) + w->sample * plan->y_size;
+    for (int64_t m = 0; m < plan->shape.m; m++)
+        for (int64_t i = 0; i < plan->places; i++) *y++ = ot_f(w->n->x[B])[m];
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct deform_conv_plan *plan = n->plan;
     const bool bias = input(n, B) != NULL;
     struct work w = {.n = n, .columns = n->scratch};
-    for (; w.sample < s->shape.n; w.sample++) {
-        ot_parallel_for(n->pool, tap_count(s), read_tap, &w);
+    for (; w.sample < plan->shape.n; w.sample++) {
+        ot_parallel_for(n->pool, tap_count(plan), read_tap, &w);
         if (bias) add_bias(&w);
         multiply(&w, FORWARD, bias);
     }
 }
 
 static void backward_bias(struct op_node *n) {
-    const struct state *s = n->plan;
-    for (int64_t m = 0; m < s->shape.m; m++) {
+    const struct deform_conv_plan *plan = n->plan;
+    for (int64_t m = 0; m < plan->shape.m; m++) {
         double sum = 0;
-        for (int64_t sample = 0; sample < s->shape.n; sample++) {
-            const float *dy = ot_f(n->dy[0]) + sample * s->y_size + m * s->places;
-            for (int64_t i = 0; i < s->places; i++) sum += (double)dy[i];
+        for (int64_t sample = 0; sample < plan->shape.n; sample++) {
+            const float *dy = ot_f(n->dy[0]) + sample * plan->y_size + m * plan->places;
+            for (int64_t i = 0; i < plan->places; i++) sum += (double)dy[i];
         }
         ot_f(n->dx[B])[m] = (float)sum;
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct deform_conv_plan *plan = n->plan;
     const bool taps = wanted(n, OFFSET) || wanted(n, MASK);
     struct work w = {.n = n, .columns = n->scratch};
-    for (; w.sample < s->shape.n; w.sample++) {
+    for (; w.sample < plan->shape.n; w.sample++) {
         if (n->dx[X] || taps) multiply(&w, DATA, false);
-        if (n->dx[X]) ot_parallel_for(n->pool, (int)s->shape.c, backward_channel, &w);
-        if (taps) ot_parallel_for(n->pool, tap_count(s), backward_tap, &w);
+        if (n->dx[X]) ot_parallel_for(n->pool, (int)plan->shape.c, backward_channel, &w);
+        if (taps) ot_parallel_for(n->pool, tap_count(plan), backward_tap, &w);
         if (!n->dx[W]) continue;
-        ot_parallel_for(n->pool, tap_count(s), read_tap, &w);
+        ot_parallel_for(n->pool, tap_count(plan), read_tap, &w);
         multiply(&w, WEIGHT, w.sample > 0);
     }
     if (wanted(n, B)) backward_bias(n);
@@ -306,7 +310,7 @@ const struct op ot_op_DeformConv = {
     .attributes = "dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I",
     .needs = OT_X(X) | OT_X(W) | OT_X(OFFSET) | OT_X(MASK),
     .parameters = OT_X(W) | OT_X(B),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct deform_conv_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

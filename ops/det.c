@@ -7,25 +7,25 @@
 
 #include "ops/op.h"
 
-struct state {
+struct det_plan {
     int64_t matrices, size;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct det_plan *plan = ot_op_plan(n);
     char text[128];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] != x->dim[x->rank - 2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%s holds no square matrices",
                           ot_shape_text(x, text, sizeof text));
-    s->size = x->dim[x->rank - 1];
-    s->matrices = ot_dims_product(x, 0, x->rank - 2);
-    if (s->size > 1024)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a matrix of %lld rows", (long long)s->size);
+    plan->size = x->dim[x->rank - 1];
+    plan->matrices = ot_dims_product(x, 0, x->rank - 2);
+    if (plan->size > 1024)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a matrix of %lld rows", (long long)plan->size);
     n->forward_scratch_size = n->backward_scratch_size =
-        (size_t)n->workers * (size_t)(s->size * s->size) * sizeof(double);
-    n->flops = 2.0 / 3 * (double)s->matrices * pow((double)s->size, 3);
+        (size_t)n->workers * (size_t)(plan->size * plan->size) * sizeof(double);
+    n->flops = 2.0 / 3 * (double)plan->matrices * pow((double)plan->size, 3);
     return ot_op_set(n, n->y[0], OT_FLOAT, x->rank - 2, x->dim, err);
 }
 
@@ -53,23 +53,23 @@ static double determinant(double *a, int64_t size) {
 }
 
 static double *work_of(const struct op_node *n, int worker) {
-    const struct state *s = n->plan;
-    return (double *)n->scratch + worker * s->size * s->size;
+    const struct det_plan *plan = n->plan;
+    return (double *)n->scratch + worker * plan->size * plan->size;
 }
 
 static void forward_matrix(void *arg, int number, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t count = s->size * s->size;
+    const struct det_plan *plan = n->plan;
+    const int64_t count = plan->size * plan->size;
     double *a = work_of(n, worker);
     for (int64_t i = 0; i < count; i++) a[i] = (double)ot_f(n->x[0])[number * count + i];
-    ot_f(n->y[0])[number] = (float)determinant(a, s->size);
+    ot_f(n->y[0])[number] = (float)determinant(a, plan->size);
 }
 
 static void backward_matrix(void *arg, int number, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = s->size, at = number * size * size;
+    const struct det_plan *plan = n->plan;
+    const int64_t size = plan->size, at = number * size * size;
     const float *x = ot_f(n->x[0]) + at;
     double *a = work_of(n, worker);
     for (int64_t place = 0; place < size * size; place++) {
@@ -84,13 +84,13 @@ static void backward_matrix(void *arg, int number, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)s->matrices, forward_matrix, n);
+    const struct det_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)plan->matrices, forward_matrix, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_parallel_for(n->pool, (int)s->matrices, backward_matrix, n);
+    const struct det_plan *plan = n->plan;
+    if (n->dx[0]) ot_parallel_for(n->pool, (int)plan->matrices, backward_matrix, n);
 }
 
 static const char *const cases[] = {"X[3,3] -> Y[]",
@@ -110,7 +110,7 @@ const struct op ot_op_Det = {
     .max_out = 1,
     .attributes = "",
     .needs = OT_X(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct det_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -6,7 +6,7 @@
  * is that side, and y is real. Then what stands on both sides gets its gradient twice. */
 #include "ops/walk/fourier.h"
 
-struct state {
+struct dft_plan {
     struct fourier fourier;
     int64_t outer, inner; /* lines along the axis are [outer][length][inner][parts] */
     int axis;
@@ -44,7 +44,7 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
     int count;
     OT_TRY(ot_op_ints(n, 1, &value, &count, err));
     const int64_t length = n->x[0]->dim[axis];
-    const bool mirrored = ((const struct state *)n->plan)->mirrored;
+    const bool mirrored = ((const struct dft_plan *)n->plan)->mirrored;
     *size = count ? value[0] : mirrored ? 2 * (length - 1) : length;
     if (count > 1 || *size < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a transform of %lld numbers",
@@ -54,31 +54,31 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct dft_plan *plan = ot_op_plan(n);
     const bool half = ot_attr_int(n->node, "onesided", 0) != 0;
     int64_t size, dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] < 1 || x->dim[x->rank - 1] > 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the last axis is not one of 1 or 2 parts");
-    s->inverse = ot_attr_int(n->node, "inverse", 0) != 0;
-    if (half && s->inverse != (x->dim[x->rank - 1] == 2))
+    plan->inverse = ot_attr_int(n->node, "inverse", 0) != 0;
+    if (half && plan->inverse != (x->dim[x->rank - 1] == 2))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          s->inverse ? "one side without imaginary parts"
-                                     : "one side of what is not real");
-    s->mirrored = half && s->inverse;
-    OT_TRY(read_axis(n, &s->axis, err));
-    ot_op_along(n, s->axis);
-    OT_TRY(read_size(n, s->axis, &size, err));
-    s->outer = s->inner = 1;
+                          plan->inverse ? "one side without imaginary parts"
+                                        : "one side of what is not real");
+    plan->mirrored = half && plan->inverse;
+    OT_TRY(read_axis(n, &plan->axis, err));
+    ot_op_along(n, plan->axis);
+    OT_TRY(read_size(n, plan->axis, &size, err));
+    plan->outer = plan->inner = 1;
     for (int i = 0; i < x->rank - 1; i++) {
-        dim[i] = i != s->axis ? x->dim[i] : half && !s->inverse ? size / 2 + 1 : size;
-        if (i < s->axis) s->outer *= dim[i];
-        if (i > s->axis) s->inner *= dim[i];
+        dim[i] = i != plan->axis ? x->dim[i] : half && !plan->inverse ? size / 2 + 1 : size;
+        if (i < plan->axis) plan->outer *= dim[i];
+        if (i > plan->axis) plan->inner *= dim[i];
     }
-    dim[x->rank - 1] = s->mirrored ? 1 : 2;
+    dim[x->rank - 1] = plan->mirrored ? 1 : 2;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
-    OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
-    n->flops = (double)(s->outer * s->inner) * ot_fourier_flops(&s->fourier);
+    OT_TRY(ot_fourier_make(n, size, &plan->fourier, err));
+    n->flops = (double)(plan->outer * plan->inner) * ot_fourier_flops(&plan->fourier);
     n->forward_scratch_size = (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
@@ -87,32 +87,34 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- one line ---- */
 
 /* The other side of 0 to N / 2. */
-static void mirror(const struct state *s, struct number *to) {
-    for (int64_t k = s->fourier.size / 2 + 1; k < s->fourier.size; k++) {
-        const struct number other = to[s->fourier.size - k];
+static void mirror(const struct dft_plan *plan, struct number *to) {
+    for (int64_t k = plan->fourier.size / 2 + 1; k < plan->fourier.size; k++) {
+        const struct number other = to[plan->fourier.size - k];
         to[k] = (struct number){other.re, -other.im};
     }
 }
 
-static void load(const struct state *s, const struct tensor *t, int64_t line, struct number *to) {
-    const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
-    const float *from = ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
-    for (int64_t k = 0; k < s->fourier.size; k++, from += s->inner * parts) {
+static void load(const struct dft_plan *plan, const struct tensor *t, int64_t line,
+                 struct number *to) {
+    const int64_t length = t->dim[plan->axis], parts = t->dim[t->rank - 1];
+    const float *from =
+        ot_f(t) + (line / plan->inner * length * plan->inner + line % plan->inner) * parts;
+    for (int64_t k = 0; k < plan->fourier.size; k++, from += plan->inner * parts) {
         const bool there = k < length;
         to[k] =
             (struct number){there ? (double)from[0] : 0, there && parts == 2 ? (double)from[1] : 0};
     }
-    if (s->mirrored && parts == 2) mirror(s, to);
+    if (plan->mirrored && parts == 2) mirror(plan, to);
 }
 
-static void store(const struct state *s, const struct number *from, double scale, int64_t line,
-                  struct tensor *t) {
-    const int64_t length = t->dim[s->axis], parts = t->dim[t->rank - 1];
-    float *to = ot_f(t) + (line / s->inner * length * s->inner + line % s->inner) * parts;
-    for (int64_t k = 0; k < length; k++, to += s->inner * parts) {
-        const bool side = s->mirrored && parts == 2;
-        const bool there = side ? k <= s->fourier.size / 2 : k < s->fourier.size;
-        const double factor = side && k && 2 * k != s->fourier.size ? 2 * scale : scale;
+static void store(const struct dft_plan *plan, const struct number *from, double scale,
+                  int64_t line, struct tensor *t) {
+    const int64_t length = t->dim[plan->axis], parts = t->dim[t->rank - 1];
+    float *to = ot_f(t) + (line / plan->inner * length * plan->inner + line % plan->inner) * parts;
+    for (int64_t k = 0; k < length; k++, to += plan->inner * parts) {
+        const bool side = plan->mirrored && parts == 2;
+        const bool there = side ? k <= plan->fourier.size / 2 : k < plan->fourier.size;
+        const double factor = side && k && 2 * k != plan->fourier.size ? 2 * scale : scale;
         to[0] = there ? (float)(factor * from[k].re) : 0;
         if (parts == 2) to[1] = there ? (float)(factor * from[k].im) : 0;
     }
@@ -120,31 +122,31 @@ static void store(const struct state *s, const struct number *from, double scale
 
 /* ---- all lines ---- */
 
-static int64_t grain(const struct state *s) {
-    return s->fourier.size < GRAIN ? GRAIN / s->fourier.size : 1;
+static int64_t grain(const struct dft_plan *plan) {
+    return plan->fourier.size < GRAIN ? GRAIN / plan->fourier.size : 1;
 }
 
 static void run_lines(void *arg, int task, int worker) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
-    const int64_t size = s->fourier.size;
+    const struct dft_plan *plan = w->n->plan;
+    const int64_t size = plan->fourier.size;
     struct number *from = (struct number *)w->n->scratch + worker * BUFFERS * size;
     struct number *to = from + size;
     int64_t line, end;
-    ot_task_range(s->outer * s->inner, grain(s), task, &line, &end);
+    ot_task_range(plan->outer * plan->inner, grain(plan), task, &line, &end);
     for (; line < end; line++) {
-        load(s, w->from, line, from);
-        ot_fourier_run(&s->fourier, w->sign, from, to, to + size);
-        store(s, to, w->scale, line, w->to);
+        load(plan, w->from, line, from);
+        ot_fourier_run(&plan->fourier, w->sign, from, to, to + size);
+        store(plan, to, w->scale, line, w->to);
     }
 }
 
 static void run(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
-    const struct state *s = n->plan;
-    const int64_t lines = s->outer * s->inner;
-    struct work w = {n, from, to, s->inverse != back ? 1 : -1,
-                     s->inverse ? 1 / (double)s->fourier.size : 1};
-    if (lines) ot_parallel_for(n->pool, ot_task_count(lines, grain(s)), run_lines, &w);
+    const struct dft_plan *plan = n->plan;
+    const int64_t lines = plan->outer * plan->inner;
+    struct work w = {n, from, to, plan->inverse != back ? 1 : -1,
+                     plan->inverse ? 1 / (double)plan->fourier.size : 1};
+    if (lines) ot_parallel_for(n->pool, ot_task_count(lines, grain(plan)), run_lines, &w);
 }
 
 static void forward(struct op_node *n) { run(n, n->x[0], n->y[0], false); }
@@ -186,7 +188,7 @@ const struct op ot_op_DFT = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axis:i inverse:i onesided:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct dft_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -14,7 +14,7 @@
 
 enum { GRAIN = 8192 }; /* a multiple of 4 */
 
-struct state {
+struct dropout_plan {
     bool active;
     float scale;
     uint64_t drop_below; /* of 2^32 */
@@ -58,20 +58,20 @@ static ot_status read_form(const struct op_node *n, float *ratio, bool *training
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct dropout_plan *plan = ot_op_plan(n);
     float ratio;
     bool training;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_form(n, &ratio, &training, err));
     ot_op_like(n->y[0], n->x[0]);
-    s->active = training && n->training && ratio > 0;
-    s->scale = ratio < 1 ? 1 / (1 - ratio) : 0;
-    s->drop_below = (uint64_t)((double)ratio * 0x1p32);
+    plan->active = training && n->training && ratio > 0;
+    plan->scale = ratio < 1 ? 1 / (1 - ratio) : 0;
+    plan->drop_below = (uint64_t)((double)ratio * 0x1p32);
     if (n->n_out > 1 && n->y[1]) {
         ot_op_like(n->y[1], n->x[0]);
         if (n->node->opset >= 10) n->y[1]->type = OT_BOOL;
     }
-    if (s->active) n->save_size = (size_t)ot_count(n->x[0]);
+    if (plan->active) n->save_size = (size_t)ot_count(n->x[0]);
     return OT_OK;
 }
 
@@ -85,7 +85,7 @@ static int64_t position(const struct tensor *t, int64_t plane, int64_t e) {
 static void mask_task(void *arg, int task, int worker) {
     const struct work *w = arg;
     const struct op_node *n = w->n;
-    const struct state *s = n->plan;
+    const struct dropout_plan *plan = n->plan;
     const struct step_context *c = n->context;
     const uint32_t key[2] = {(uint32_t)c->seed ^ 0x44726f70u /* "Drop" */,
                              (uint32_t)(c->seed >> 32)};
@@ -102,20 +102,20 @@ static void mask_task(void *arg, int task, int worker) {
                                      (uint32_t)(c->step >> 32) ^ (uint32_t)(group >> 32) << 16};
         ot_philox(counter, key, bits);
         for (int j = (int)((before + e) % 4); j < 4 && e < to; j++, e++)
-            keep[position(n->x[0], plane, e)] = bits[j] >= s->drop_below;
+            keep[position(n->x[0], plane, e)] = bits[j] >= plan->drop_below;
     }
 }
 
 static void apply_task(void *arg, int task, int worker) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
+    const struct dropout_plan *plan = w->n->plan;
     const uint8_t *keep = w->n->save;
     const float *x = ot_f(w->from);
-    float *y = ot_f(w->to), scale = s->scale;
+    float *y = ot_f(w->to), scale = plan->scale;
     int64_t from, to;
     (void)worker;
     ot_task_range(ot_count(w->from), GRAIN, task, &from, &to);
-    if (!s->active)
+    if (!plan->active)
         memcpy(y + from, x + from, (size_t)(to - from) * sizeof *y);
     else
         for (; from < to; from++) y[from] = ot_pass(keep[from], x[from] * scale);
@@ -127,10 +127,10 @@ static void apply(struct op_node *n, const struct tensor *from, const struct ten
 }
 
 static void write_mask(struct op_node *n, struct tensor *mask) {
-    const struct state *s = n->plan;
+    const struct dropout_plan *plan = n->plan;
     const uint8_t *keep = n->save;
     for (int64_t k = 0, count = ot_count(mask); k < count; k++) {
-        bool kept = !s->active || keep[k];
+        bool kept = !plan->active || keep[k];
         if (mask->type == OT_BOOL)
             ((uint8_t *)mask->data)[k] = kept;
         else
@@ -139,9 +139,9 @@ static void write_mask(struct op_node *n, struct tensor *mask) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct dropout_plan *plan = n->plan;
     struct work w = {.n = n};
-    if (s->active) {
+    if (plan->active) {
         memset(n->save, 0, n->save_size);
         ot_parallel_for(n->pool, ot_task_count(ot_elements(n->x[0]), GRAIN), mask_task, &w);
     }
@@ -184,7 +184,7 @@ const struct op ot_op_Dropout = {
     .max_out = 2,
     .attributes = "ratio:f is_test:i seed:i consumed_inputs:I",
     .needs = 0,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct dropout_plan),
     .lanes = ot_unary_lanes,
     .prepare = prepare,
     .forward = forward,

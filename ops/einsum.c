@@ -25,7 +25,7 @@ struct step {
     size_t save, gradient; /* their place in save, that of their gradient in scratch, in elements */
 };
 
-struct state {
+struct einsum_plan {
     int labels, label_of[NAMES]; /* -1: not used */
     int64_t dim[LABELS];
     int steps;
@@ -105,51 +105,51 @@ static ot_status parse(const struct op_node *n, struct term *in, struct term *ou
 }
 
 /* Numbers the names that are used, and finds their extents. */
-static ot_status find_labels(const struct op_node *n, struct state *s, const struct term *in,
-                             ot_error *err) {
-    for (int i = 0; i < NAMES; i++) s->label_of[i] = -1;
+static ot_status find_labels(const struct op_node *n, struct einsum_plan *plan,
+                             const struct term *in, ot_error *err) {
+    for (int i = 0; i < NAMES; i++) plan->label_of[i] = -1;
     for (int i = 0; i < n->n_in; i++)
         for (int k = 0; k < in[i].n; k++) {
-            int *l = &s->label_of[in[i].axis[k]];
+            int *l = &plan->label_of[in[i].axis[k]];
             const int64_t dim = n->x[i]->dim[k];
-            if (*l < 0 && s->labels == LABELS)
+            if (*l < 0 && plan->labels == LABELS)
                 return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than %d labels", LABELS);
-            if (*l < 0) s->dim[ *l = s->labels++] = dim;
-            if (s->dim[*l] == 1) s->dim[*l] = dim;
-            if (dim != s->dim[*l] && dim != 1)
+            if (*l < 0) plan->dim[ *l = plan->labels++] = dim;
+            if (plan->dim[*l] == 1) plan->dim[*l] = dim;
+            if (dim != plan->dim[*l] && dim != 1)
                 return ot_op_fail(n, err, OT_ERROR_INVALID,
                                   "axis %d of input %d has extent %lld, not %lld", k, i,
-                                  (long long)dim, (long long)s->dim[*l]);
+                                  (long long)dim, (long long)plan->dim[*l]);
         }
     return OT_OK;
 }
 
-static ot_status set_output(struct op_node *n, const struct state *s, const struct term *out,
-                            ot_error *err) {
+static ot_status set_output(struct op_node *n, const struct einsum_plan *plan,
+                            const struct term *out, ot_error *err) {
     int64_t dim[2 * OT_MAX_RANK];
     uint32_t seen = 0;
     for (int k = 0; k < out->n; k++) {
-        const int l = s->label_of[out->axis[k]];
+        const int l = plan->label_of[out->axis[k]];
         if (l < 0 || seen >> l & 1)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
                               "attribute 'equation': axis %d of the result is not one of the "
                               "inputs, or comes twice",
                               k);
         seen |= 1u << l;
-        dim[k] = s->dim[l];
+        dim[k] = plan->dim[l];
     }
     return ot_op_set(n, n->y[0], n->x[0]->type, out->n, dim, err);
 }
 
 /* ---- steps ---- */
 
-static struct label_view view_of(const struct state *s, const struct term *t,
+static struct label_view view_of(const struct einsum_plan *plan, const struct term *t,
                                  const struct tensor *x) {
     struct label_view v = {.count = ot_elements(x)};
     int64_t stride = 1;
     for (int k = x->rank - 1; k >= 0; k--) {
-        const int l = s->label_of[t->axis[k]];
-        if (x->dim[k] == s->dim[l]) {
+        const int l = plan->label_of[t->axis[k]];
+        if (x->dim[k] == plan->dim[l]) {
             v.labels |= 1u << l;
             v.stride[l] += stride;
         }
@@ -159,51 +159,51 @@ static struct label_view view_of(const struct state *s, const struct term *t,
 }
 
 /* What lies between two steps: these labels, in rows. */
-static struct label_view view_between(const struct state *s, uint32_t labels) {
+static struct label_view view_between(const struct einsum_plan *plan, uint32_t labels) {
     struct label_view v = {.labels = labels, .count = 1};
-    for (int l = s->labels - 1; l >= 0; l--) {
+    for (int l = plan->labels - 1; l >= 0; l--) {
         if (!(labels >> l & 1)) continue;
         v.stride[l] = v.count;
-        v.count *= s->dim[l];
+        v.count *= plan->dim[l];
     }
     return v;
 }
 
-static ot_status make_step(struct op_node *n, struct state *s, struct step *step,
+static ot_status make_step(struct op_node *n, struct einsum_plan *plan, struct step *step,
                            const struct label_view *a, const struct label_view *b,
                            const struct label_view *c, ot_error *err) {
-    OT_TRY(ot_contraction_make(n, s->dim, s->labels, a, b, c, &step->forward, err));
+    OT_TRY(ot_contraction_make(n, plan->dim, plan->labels, a, b, c, &step->forward, err));
     n->flops += 2.0 * (double)(step->forward.batch * step->forward.m * step->forward.n) *
                 (double)step->forward.k;
     if (!n->want) return OT_OK;
-    OT_TRY(ot_contraction_make(n, s->dim, s->labels, c, b, a, &step->da, err));
-    return ot_contraction_make(n, s->dim, s->labels, a, c, b, &step->db, err);
+    OT_TRY(ot_contraction_make(n, plan->dim, plan->labels, c, b, a, &step->da, err));
+    return ot_contraction_make(n, plan->dim, plan->labels, a, c, b, &step->db, err);
 }
 
-static ot_status make_steps(struct op_node *n, struct state *s, const struct term *in,
+static ot_status make_steps(struct op_node *n, struct einsum_plan *plan, const struct term *in,
                             const struct term *out, ot_error *err) {
-    struct label_view view[OPERANDS], y = view_of(s, out, n->y[0]), a, c;
-    for (int i = 0; i < n->n_in; i++) view[i] = view_of(s, &in[i], n->x[i]);
+    struct label_view view[OPERANDS], y = view_of(plan, out, n->y[0]), a, c;
+    for (int i = 0; i < n->n_in; i++) view[i] = view_of(plan, &in[i], n->x[i]);
     if (n->n_in == 1) view[1] = (struct label_view){.count = 1};
-    s->steps = n->n_in > 1 ? n->n_in - 1 : 1;
+    plan->steps = n->n_in > 1 ? n->n_in - 1 : 1;
     a = view[0];
-    for (int k = 0; k < s->steps; k++) {
+    for (int k = 0; k < plan->steps; k++) {
         uint32_t later = y.labels;
         for (int i = k + 2; i < n->n_in; i++) later |= view[i].labels;
-        const bool last = k == s->steps - 1;
-        c = last ? y : view_between(s, (a.labels | view[k + 1].labels) & later);
-        OT_TRY(make_step(n, s, &s->step[k], &a, &view[k + 1], &c, err));
-        if (!last) s->step[k].between = c.count;
+        const bool last = k == plan->steps - 1;
+        c = last ? y : view_between(plan, (a.labels | view[k + 1].labels) & later);
+        OT_TRY(make_step(n, plan, &plan->step[k], &a, &view[k + 1], &c, err));
+        if (!last) plan->step[k].between = c.count;
         a = c;
     }
     return OT_OK;
 }
 
 /* Memory: between steps; in scratch the gradients of that, and behind them what a run takes. */
-static ot_status size_memory(struct op_node *n, struct state *s, ot_error *err) {
+static ot_status size_memory(struct op_node *n, struct einsum_plan *plan, ot_error *err) {
     size_t between = 0, forward = 0, backward = 0;
-    for (int k = 0; k < s->steps; k++) {
-        struct step *step = &s->step[k];
+    for (int k = 0; k < plan->steps; k++) {
+        struct step *step = &plan->step[k];
         const size_t f = ot_contraction_scratch(&step->forward);
         const size_t da = n->want ? ot_contraction_scratch(&step->da) : 0;
         const size_t db = n->want ? ot_contraction_scratch(&step->db) : 0;
@@ -221,31 +221,31 @@ static ot_status size_memory(struct op_node *n, struct state *s, ot_error *err) 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct einsum_plan *plan = ot_op_plan(n);
     struct term in[OPERANDS], out;
     const ot_type type = n->x[0]->type;
     if (type == OT_FLOAT)
-        s->one.real = 1;
+        plan->one.real = 1;
     else
-        s->one.integer = 1;
+        plan->one.integer = 1;
     if (n->n_in > OPERANDS)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "%d inputs; up to %d are supported",
                           n->n_in, OPERANDS);
     if (!ot_is_integer(type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     for (int i = 1; i < n->n_in; i++) OT_TRY(ot_op_type(n, i, type, err));
     OT_TRY(parse(n, in, &out, err));
-    OT_TRY(find_labels(n, s, in, err));
-    OT_TRY(set_output(n, s, &out, err));
+    OT_TRY(find_labels(n, plan, in, err));
+    OT_TRY(set_output(n, plan, &out, err));
     if (type == OT_FLOAT) n->kernel = "dnnl gemm";
-    OT_TRY(make_steps(n, s, in, &out, err));
-    return size_memory(n, s, err);
+    OT_TRY(make_steps(n, plan, in, &out, err));
+    return size_memory(n, plan, err);
 }
 
 /* ---- running ---- */
 
 static void *between(const struct op_node *n, int step) {
-    const struct state *s = n->plan;
-    return (char *)n->save + s->step[step].save * ot_type_size(n->y[0]->type);
+    const struct einsum_plan *plan = n->plan;
+    return (char *)n->save + plan->step[step].save * ot_type_size(n->y[0]->type);
 }
 
 static const void *left(const struct op_node *n, int step) {
@@ -253,26 +253,27 @@ static const void *left(const struct op_node *n, int step) {
 }
 
 static const void *right(const struct op_node *n, int step) {
-    return n->n_in > 1 ? n->x[step + 1]->data : (const void *)&((const struct state *)n->plan)->one;
+    return n->n_in > 1 ? n->x[step + 1]->data
+                       : (const void *)&((const struct einsum_plan *)n->plan)->one;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    for (int k = 0; k < s->steps; k++)
-        ot_contraction_run(n, &s->step[k].forward, left(n, k), right(n, k),
-                           k == s->steps - 1 ? n->y[0]->data : between(n, k), n->scratch);
+    const struct einsum_plan *plan = n->plan;
+    for (int k = 0; k < plan->steps; k++)
+        ot_contraction_run(n, &plan->step[k].forward, left(n, k), right(n, k),
+                           k == plan->steps - 1 ? n->y[0]->data : between(n, k), n->scratch);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct einsum_plan *plan = n->plan;
     float *gradient = n->scratch;
     float *rest = gradient + n->save_size / sizeof(float);
     const float *dc = ot_f(n->dy[0]);
-    for (int k = s->steps - 1; k >= 0; k--) {
-        const struct step *step = &s->step[k];
+    for (int k = plan->steps - 1; k >= 0; k--) {
+        const struct step *step = &plan->step[k];
         if (n->n_in > 1 && n->dx[k + 1])
             ot_contraction_run(n, &step->db, left(n, k), dc, ot_f(n->dx[k + 1]), rest);
-        float *da = k ? gradient + s->step[k - 1].gradient : n->dx[0] ? ot_f(n->dx[0]) : NULL;
+        float *da = k ? gradient + plan->step[k - 1].gradient : n->dx[0] ? ot_f(n->dx[0]) : NULL;
         if (da) ot_contraction_run(n, &step->da, dc, right(n, k), da, rest);
         dc = da;
     }
@@ -321,7 +322,7 @@ const struct op ot_op_Einsum = {
     .attributes = "equation:s",
     .needs = OT_X_ALL,
     .parameters = OT_X_ALL,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct einsum_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

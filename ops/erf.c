@@ -4,8 +4,8 @@
 #include "ops/number.h"
 #include "ops/walk/unary.h"
 
-static int64_t integer(int64_t x, ot_type type, const void *state) {
-    (void)state;
+static int64_t integer(int64_t x, ot_type type, const void *plan) {
+    (void)plan;
     return ot_whole(type, (double)erff((float)ot_real(type, x)));
 }
 

@@ -2,8 +2,8 @@
 #include "ops/walk/unary.h"
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
+                     const void *plan) {
+    (void)plan;
     (void)x;
     for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * y[i];
 }

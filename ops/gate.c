@@ -11,7 +11,7 @@
 
 enum { X, G };
 
-struct state {
+struct gate_plan {
     enum function f;
     struct params p;
     bool scales; /* an element of g holds for several of x */
@@ -53,7 +53,7 @@ static bool fits(const struct op_node *n) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct gate_plan *plan = ot_op_plan(n);
     char x[128], g[128];
     const char *name = ot_attr_string(n->node, "function", "Sigmoid");
     int k = 0;
@@ -62,58 +62,58 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     while (k < FUNCTIONS && strcmp(functions[k].name, name)) k++;
     if (k == FUNCTIONS)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'function' is '%.40s'", name);
-    if (!find(n, &s->view, &s->scales))
+    if (!find(n, &plan->view, &plan->scales))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a gate %s for values %s",
                           ot_shape_text(n->x[G], g, sizeof g), ot_shape_text(n->x[X], x, sizeof x));
-    s->f = functions[k].f;
-    s->p.a = ot_attr_float(n->node, "alpha", functions[k].alpha);
-    s->p.b = ot_attr_float(n->node, "beta", functions[k].beta);
+    plan->f = functions[k].f;
+    plan->p.a = ot_attr_float(n->node, "alpha", functions[k].alpha);
+    plan->p.b = ot_attr_float(n->node, "beta", functions[k].beta);
     n->kernel = n->kernels->name;
-    if (s->scales) n->save_size = n->backward_scratch_size = ot_bytes(n->x[G]);
+    if (plan->scales) n->save_size = n->backward_scratch_size = ot_bytes(n->x[G]);
     ot_op_like(n->y[0], n->x[X]);
     return OT_OK;
 }
 
 /* What of g is as large as x takes one pass; else f(g) is saved, which is small. */
 static void product(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_scale_forward(n, &s->view, ot_f(n->x[X]), n->save, ot_f(n->y[0]));
+    const struct gate_plan *plan = n->plan;
+    ot_scale_forward(n, &plan->view, ot_f(n->x[X]), n->save, ot_f(n->y[0]));
     ot_op_clear_spare(n->y[0]);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const struct function_value a = {.x = ot_f(n->x[G]), .y = n->save, .p = s->p};
-    if (!s->scales) {
-        ot_unary_product(n, s->f, s->p, G, X);
+    const struct gate_plan *plan = n->plan;
+    const struct function_value a = {.x = ot_f(n->x[G]), .y = n->save, .p = plan->p};
+    if (!plan->scales) {
+        ot_unary_product(n, plan->f, plan->p, G, X);
         return;
     }
-    n->kernels->value[s->f](&a, (size_t)ot_count(n->x[G]));
+    n->kernels->value[plan->f](&a, (size_t)ot_count(n->x[G]));
     product(n);
 }
 
 static void again(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (s->scales)
+    const struct gate_plan *plan = n->plan;
+    if (plan->scales)
         product(n);
     else
         forward(n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gate_plan *plan = n->plan;
     struct tensor *dx = n->dx[X], *dg = n->dx[G];
-    if (!s->scales) {
-        ot_unary_product_backward(n, s->f, s->p, G, X);
+    if (!plan->scales) {
+        ot_unary_product_backward(n, plan->f, plan->p, G, X);
         return;
     }
-    ot_scale_backward(n, &s->view, ot_f(n->x[X]), n->save, ot_f(n->dy[0]), dx ? ot_f(dx) : NULL,
+    ot_scale_backward(n, &plan->view, ot_f(n->x[X]), n->save, ot_f(n->dy[0]), dx ? ot_f(dx) : NULL,
                       dg ? n->scratch : NULL);
     if (dx) ot_op_clear_spare(dx);
     if (!dg) return;
     const struct function_gradient a = {
-        .x = ot_f(n->x[G]), .dy = n->scratch, .dx = ot_f(dg), .p = s->p};
-    n->kernels->gradient[s->f](&a, (size_t)ot_count(dg));
+        .x = ot_f(n->x[G]), .dy = n->scratch, .dx = ot_f(dg), .p = plan->p};
+    n->kernels->gradient[plan->f](&a, (size_t)ot_count(dg));
     ot_op_clear_spare(dg);
 }
 
@@ -141,7 +141,7 @@ const struct op ot_op_Gate = {
     .attributes = "function:s alpha:f beta:f",
     .needs = OT_X(X) | OT_X(G),
     .internal = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gate_plan),
     .fits = fits,
     .lanes = ot_broadcast_lanes,
     .prepare = prepare,

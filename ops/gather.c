@@ -14,7 +14,7 @@ enum {
     SHARES = 32  /* of the rows of a sparse table */
 };
 
-struct state {
+struct gather_plan {
     int64_t outer, length, inner, count; /* length: of the axis; count: indices */
     int64_t pieces, grain;               /* of a row, in the gradient; how many make a task */
 };
@@ -28,7 +28,7 @@ static bool sparse_rows(const struct op_node *n, int i) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *index = n->x[1];
-    struct state *s = ot_op_plan(n);
+    struct gather_plan *plan = ot_op_plan(n);
     int64_t dim[2 * OT_MAX_RANK];
     int axis, rank = 0;
     OT_TRY(ot_movable(n, 0, err));
@@ -37,14 +37,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 0; i < index->rank; i++) dim[rank++] = index->dim[i];
     for (int i = axis + 1; i < x->rank; i++) dim[rank++] = x->dim[i];
     OT_TRY(ot_op_set(n, n->y[0], x->type, rank, dim, err));
-    s->outer = ot_dims_product(x, 0, axis);
-    s->length = x->dim[axis];
-    s->inner = ot_dims_product(x, axis + 1, x->rank);
-    s->count = ot_elements(index);
-    s->pieces = (s->inner + PIECE - 1) / PIECE;
-    s->grain = 1 + 4096 / (s->count * (s->inner < PIECE ? s->inner : PIECE) + 1);
+    plan->outer = ot_dims_product(x, 0, axis);
+    plan->length = x->dim[axis];
+    plan->inner = ot_dims_product(x, axis + 1, x->rank);
+    plan->count = ot_elements(index);
+    plan->pieces = (plan->inner + PIECE - 1) / PIECE;
+    plan->grain = 1 + 4096 / (plan->count * (plan->inner < PIECE ? plan->inner : PIECE) + 1);
     if (x->pattern) n->kernel = "sparse rows";
-    return ot_indices_check(n, &(struct ranges){1, {s->length}}, err);
+    return ot_indices_check(n, &(struct ranges){1, {plan->length}}, err);
 }
 
 /* ---- forward ---- */
@@ -59,37 +59,38 @@ static void write_row(const struct op_node *n, int64_t row, float *y) {
 static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
+    const struct gather_plan *plan = n->plan;
+    const size_t row = (size_t)plan->inner * ot_type_size(n->x[0]->type);
     int64_t from, to;
-    ot_task_range(s->outer * s->count, 256, task, &from, &to);
+    ot_task_range(plan->outer * plan->count, 256, task, &from, &to);
     for (int64_t r = from; r < to; r++) {
-        const int64_t i = ot_index_in(n->x[1], r % s->count, s->length);
+        const int64_t i = ot_index_in(n->x[1], r % plan->count, plan->length);
         if (n->x[0]->pattern)
-            write_row(n, i, ot_f(n->y[0]) + r * s->inner);
+            write_row(n, i, ot_f(n->y[0]) + r * plan->inner);
         else
             memcpy((char *)n->y[0]->data + (size_t)r * row,
-                   (const char *)n->x[0]->data + (size_t)(r / s->count * s->length + i) * row, row);
+                   (const char *)n->x[0]->data + (size_t)(r / plan->count * plan->length + i) * row,
+                   row);
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_indices_watch(n, &(struct ranges){1, {s->length}});
+    const struct gather_plan *plan = n->plan;
+    ot_indices_watch(n, &(struct ranges){1, {plan->length}});
     if (ot_elements(n->y[0]) > 0)
-        ot_parallel_for(n->pool, ot_task_count(s->outer * s->count, 256), forward_task, n);
+        ot_parallel_for(n->pool, ot_task_count(plan->outer * plan->count, 256), forward_task, n);
 }
 
 /* ---- backward ---- */
 
 /* A piece of all rows under one outer index: nobody else adds there. */
 static void add_piece(const struct op_node *n, int64_t outer, int64_t start) {
-    const struct state *s = n->plan;
-    const int64_t end = start + PIECE < s->inner ? start + PIECE : s->inner;
-    for (int64_t k = 0; k < s->count; k++) {
-        const float *dy = ot_f(n->dy[0]) + (outer * s->count + k) * s->inner;
-        const int64_t row = outer * s->length + ot_index_in(n->x[1], k, s->length);
-        float *dx = ot_f(n->dx[0]) + row * s->inner;
+    const struct gather_plan *plan = n->plan;
+    const int64_t end = start + PIECE < plan->inner ? start + PIECE : plan->inner;
+    for (int64_t k = 0; k < plan->count; k++) {
+        const float *dy = ot_f(n->dy[0]) + (outer * plan->count + k) * plan->inner;
+        const int64_t row = outer * plan->length + ot_index_in(n->x[1], k, plan->length);
+        float *dx = ot_f(n->dx[0]) + row * plan->inner;
         for (int64_t i = start; i < end; i++) dx[i] += dy[i];
     }
 }
@@ -97,36 +98,37 @@ static void add_piece(const struct op_node *n, int64_t outer, int64_t start) {
 static void backward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gather_plan *plan = n->plan;
     int64_t from, to;
-    ot_task_range(s->outer * s->pieces, s->grain, task, &from, &to);
-    for (int64_t i = from; i < to; i++) add_piece(n, i / s->pieces, i % s->pieces * PIECE);
+    ot_task_range(plan->outer * plan->pieces, plan->grain, task, &from, &to);
+    for (int64_t i = from; i < to; i++) add_piece(n, i / plan->pieces, i % plan->pieces * PIECE);
 }
 
 /* The slots of a share of the table's rows, for all indices that lead there. */
 static void backward_share(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gather_plan *plan = n->plan;
     const struct pattern *p = n->x[0]->pattern;
-    const int64_t from = s->length * task / SHARES, to = s->length * (task + 1) / SHARES;
-    for (int64_t k = 0; k < s->count; k++) {
-        const int64_t row = ot_index_in(n->x[1], k, s->length);
-        const float *dy = ot_f(n->dy[0]) + k * s->inner;
+    const int64_t from = plan->length * task / SHARES, to = plan->length * (task + 1) / SHARES;
+    for (int64_t k = 0; k < plan->count; k++) {
+        const int64_t row = ot_index_in(n->x[1], k, plan->length);
+        const float *dy = ot_f(n->dy[0]) + k * plan->inner;
         if (row < from || row >= to) continue;
         for (int j = p->row[row]; j < p->row[row + 1]; j++) ot_f(n->dx[0])[j] += dy[p->col[j]];
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gather_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     if (ot_elements(n->y[0]) == 0) return;
     if (n->x[0]->pattern)
         ot_parallel_for(n->pool, SHARES, backward_share, n);
     else
-        ot_parallel_for(n->pool, ot_task_count(s->outer * s->pieces, s->grain), backward_task, n);
+        ot_parallel_for(n->pool, ot_task_count(plan->outer * plan->pieces, plan->grain),
+                        backward_task, n);
 }
 
 static const char *const cases[] = {
@@ -161,7 +163,7 @@ const struct op ot_op_Gather = {
     .parameters = OT_X(0),
     .sparse_rows = sparse_rows,
     .any_density = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gather_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

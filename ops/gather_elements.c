@@ -4,19 +4,19 @@
 
 #include "ops/walk/indices.h"
 
-struct state {
+struct gather_elements_plan {
     struct lines lines;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct gather_elements_plan *plan = ot_op_plan(n);
     OT_TRY(ot_movable(n, 0, err));
-    OT_TRY(ot_lines_of(n, &s->lines, err));
+    OT_TRY(ot_lines_of(n, &plan->lines, err));
     return ot_op_set(n, n->y[0], n->x[0]->type, n->x[1]->rank, n->x[1]->dim, err);
 }
 
 static void forward_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct lines *l = &((const struct state *)n->plan)->lines;
+    const struct lines *l = &((const struct gather_elements_plan *)n->plan)->lines;
     const size_t size = ot_type_size(n->x[0]->type);
     const char *x = n->x[0]->data;
     char *y = n->y[0]->data;
@@ -27,13 +27,13 @@ static void forward_line(const struct op_node *n, int64_t from, int64_t to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_indices_watch(n, &(struct ranges){1, {s->lines.extent}});
-    ot_lines_run(n, &s->lines, forward_line);
+    const struct gather_elements_plan *plan = n->plan;
+    ot_indices_watch(n, &(struct ranges){1, {plan->lines.extent}});
+    ot_lines_run(n, &plan->lines, forward_line);
 }
 
 static void backward_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct lines *l = &((const struct state *)n->plan)->lines;
+    const struct lines *l = &((const struct gather_elements_plan *)n->plan)->lines;
     const float *dy = ot_f(n->dy[0]);
     float *dx = ot_f(n->dx[0]) + to;
     for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
@@ -41,10 +41,10 @@ static void backward_line(const struct op_node *n, int64_t from, int64_t to) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gather_elements_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    ot_lines_run(n, &s->lines, backward_line);
+    ot_lines_run(n, &plan->lines, backward_line);
 }
 
 static const char *const cases[] = {
@@ -71,7 +71,7 @@ const struct op ot_op_GatherElements = {
     .attributes = "axis:i",
     .needs = OT_X(1),
     .parameters = OT_X(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gather_elements_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -4,26 +4,26 @@
 
 #include "ops/walk/tuples.h"
 
-struct state {
+struct gather_nd_plan {
     struct tuples tuples;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *index = n->x[1];
-    struct state *s = ot_op_plan(n);
+    struct gather_nd_plan *plan = ot_op_plan(n);
     const int64_t batch_dims = ot_attr_int(n->node, "batch_dims", 0);
     int64_t dim[2 * OT_MAX_RANK];
     int rank = 0;
     OT_TRY(ot_movable(n, 0, err));
-    OT_TRY(ot_tuples_of(n, batch_dims, &s->tuples, err));
+    OT_TRY(ot_tuples_of(n, batch_dims, &plan->tuples, err));
     for (int i = 0; i < index->rank - 1; i++) dim[rank++] = index->dim[i];
-    for (int i = (int)batch_dims + s->tuples.ranges.columns; i < x->rank; i++)
+    for (int i = (int)batch_dims + plan->tuples.ranges.columns; i < x->rank; i++)
         dim[rank++] = x->dim[i];
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
 static void forward_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct tuples *t = &((const struct state *)n->plan)->tuples;
+    const struct tuples *t = &((const struct gather_nd_plan *)n->plan)->tuples;
     const size_t size = ot_type_size(n->x[0]->type);
     const char *x = n->x[0]->data;
     char *y = n->y[0]->data;
@@ -33,13 +33,13 @@ static void forward_piece(const struct op_node *n, int64_t batch, int64_t from, 
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_indices_watch(n, &s->tuples.ranges);
-    ot_tuples_run(n, &s->tuples, forward_piece);
+    const struct gather_nd_plan *plan = n->plan;
+    ot_indices_watch(n, &plan->tuples.ranges);
+    ot_tuples_run(n, &plan->tuples, forward_piece);
 }
 
 static void backward_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct tuples *t = &((const struct state *)n->plan)->tuples;
+    const struct tuples *t = &((const struct gather_nd_plan *)n->plan)->tuples;
     for (int64_t k = batch * t->per_batch; k < (batch + 1) * t->per_batch; k++) {
         const float *dy = ot_f(n->dy[0]) + k * t->inner;
         float *dx = ot_f(n->dx[0]) + ot_tuples_at(n, t, k);
@@ -48,10 +48,10 @@ static void backward_piece(const struct op_node *n, int64_t batch, int64_t from,
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gather_nd_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    ot_tuples_run(n, &s->tuples, backward_piece);
+    ot_tuples_run(n, &plan->tuples, backward_piece);
 }
 
 static const char *const cases[] = {
@@ -76,7 +76,7 @@ const struct op ot_op_GatherND = {
     .attributes = "batch_dims:i",
     .needs = OT_X(1),
     .parameters = OT_X(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gather_nd_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -15,7 +15,7 @@
 /* Rows or columns of y in one task. */
 enum { GRAIN = 64 };
 
-struct state {
+struct gemm_plan {
     bool ta, tb;
     int64_t m, n, k;
     float alpha, beta;
@@ -25,24 +25,25 @@ struct state {
 
 static const struct tensor *addend(const struct op_node *n) { return n->n_in > 2 ? n->x[2] : NULL; }
 
-static ot_status check_addend(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status check_addend(const struct op_node *n, struct gemm_plan *plan, ot_error *err) {
     const struct tensor *c = addend(n);
     char text[128];
     if (!c) return OT_OK;
     OT_TRY(ot_op_type(n, 2, n->x[0]->type, err));
     int64_t rows = c->rank == 2 ? c->dim[0] : 1;
     int64_t cols = c->rank ? c->dim[c->rank - 1] : 1;
-    bool same = c->rank == 2 && rows == s->m && cols == s->n;
-    if (c->rank > 2 || (rows != 1 && rows != s->m) || (cols != 1 && cols != s->n))
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "C of shape %s does not broadcast to [%lld,%lld]",
-                          ot_shape_text(c, text, sizeof text), (long long)s->m, (long long)s->n);
+    bool same = c->rank == 2 && rows == plan->m && cols == plan->n;
+    if (c->rank > 2 || (rows != 1 && rows != plan->m) || (cols != 1 && cols != plan->n))
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID, "C of shape %s does not broadcast to [%lld,%lld]",
+            ot_shape_text(c, text, sizeof text), (long long)plan->m, (long long)plan->n);
     if (n->node->opset < 7 && !same && !ot_attr_int(n->node, "broadcast", 0))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "attribute 'broadcast' is 0, but C has shape %s, not [%lld,%lld]",
-                          ot_shape_text(c, text, sizeof text), (long long)s->m, (long long)s->n);
-    s->c_row = rows == 1 ? 0 : cols;
-    s->c_col = cols == 1 ? 0 : 1;
+                          ot_shape_text(c, text, sizeof text), (long long)plan->m,
+                          (long long)plan->n);
+    plan->c_row = rows == 1 ? 0 : cols;
+    plan->c_col = cols == 1 ? 0 : 1;
     return OT_OK;
 }
 
@@ -53,13 +54,13 @@ static ot_status read_scale(const struct op_node *n, const char *name, float *ou
     return OT_OK;
 }
 
-static void read_transposes(const struct op_node *n, struct state *s) {
-    s->ta = ot_attr_int(n->node, "transA", 0) != 0;
-    s->tb = ot_attr_int(n->node, "transB", 0) != 0;
+static void read_transposes(const struct op_node *n, struct gemm_plan *plan) {
+    plan->ta = ot_attr_int(n->node, "transA", 0) != 0;
+    plan->tb = ot_attr_int(n->node, "transB", 0) != 0;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct gemm_plan *plan = ot_op_plan(n);
     char p[128], q[128];
     const struct tensor *a = n->x[0], *b = n->x[1];
     if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -67,205 +68,206 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (a->rank != 2 || b->rank != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "A %s and B %s, expected two matrices",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
-    read_transposes(n, s);
-    s->m = a->dim[s->ta];
-    s->k = a->dim[!s->ta];
-    s->n = b->dim[!s->tb];
-    if (b->dim[s->tb] != s->k)
+    read_transposes(n, plan);
+    plan->m = a->dim[plan->ta];
+    plan->k = a->dim[!plan->ta];
+    plan->n = b->dim[!plan->tb];
+    if (b->dim[plan->tb] != plan->k)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "A %s (transA=%d) and B %s (transB=%d): inner dimensions differ",
-                          ot_shape_text(a, p, sizeof p), s->ta, ot_shape_text(b, q, sizeof q),
-                          s->tb);
-    OT_TRY(read_scale(n, "alpha", &s->alpha, err));
-    OT_TRY(read_scale(n, "beta", &s->beta, err));
-    OT_TRY(check_addend(n, s, err));
-    OT_TRY(ot_op_set(n, n->y[0], a->type, 2, (int64_t[]){s->m, s->n}, err));
-    struct conv_shape shape = ot_linear_shape(n, s->n);
-    if (b->pattern || a->lanes) return ot_product_prepare(n, &shape, &s->product, err);
-    shape.n = s->m;
-    shape.c = s->k;
-    n->flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
+                          ot_shape_text(a, p, sizeof p), plan->ta, ot_shape_text(b, q, sizeof q),
+                          plan->tb);
+    OT_TRY(read_scale(n, "alpha", &plan->alpha, err));
+    OT_TRY(read_scale(n, "beta", &plan->beta, err));
+    OT_TRY(check_addend(n, plan, err));
+    OT_TRY(ot_op_set(n, n->y[0], a->type, 2, (int64_t[]){plan->m, plan->n}, err));
+    struct conv_shape shape = ot_linear_shape(n, plan->n);
+    if (b->pattern || a->lanes) return ot_product_prepare(n, &shape, &plan->product, err);
+    shape.n = plan->m;
+    shape.c = plan->k;
+    n->flops = 2.0 * (double)plan->m * (double)plan->n * (double)plan->k;
     if (a->type == OT_FLOAT) ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
 
 static bool product(const struct op_node *n, struct conv_shape *shape) {
-    struct state s;
-    read_transposes(n, &s);
-    return !s.ta && ot_linear_product(n, s.tb, shape);
+    struct gemm_plan p;
+    read_transposes(n, &p);
+    return !p.ta && ot_linear_product(n, p.tb, shape);
 }
 
 /* The sparse product adds one bias a feature, and scales nothing. */
 static bool lanes(const struct op_node *n, int lane_rank) {
     const struct tensor *c = addend(n);
-    struct state s;
-    read_transposes(n, &s);
-    if (s.ta || !ot_linear_lanes(n, s.tb, lane_rank)) return false;
+    struct gemm_plan p;
+    read_transposes(n, &p);
+    if (p.ta || !ot_linear_lanes(n, p.tb, lane_rank)) return false;
     if (ot_attr_float(n->node, "alpha", 1.0f) != 1.0f) return false;
     if (!c) return true;
-    const int64_t features = n->x[1]->dim[!s.tb];
+    const int64_t features = n->x[1]->dim[!p.tb];
     return ot_is_fixed(c) && c->rank >= 1 && c->rank <= 2 && c->dim[c->rank - 1] == features &&
            ot_elements(c) == features && ot_attr_float(n->node, "beta", 1.0f) == 1.0f;
 }
 
 static bool sparse_rows(const struct op_node *n, int i) {
     const struct tensor *x = n->x[0];
-    struct state s;
-    read_transposes(n, &s);
-    return x && lanes(n, x->rank - 1) && ot_linear_rows(n, s.tb, i);
+    struct gemm_plan p;
+    read_transposes(n, &p);
+    return x && lanes(n, x->rank - 1) && ot_linear_rows(n, p.tb, i);
 }
 
 /* y = beta C. */
 static void fill_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     int64_t from, to;
     (void)worker;
-    ot_task_range(s->m, GRAIN, task, &from, &to);
+    ot_task_range(plan->m, GRAIN, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        const float *c = ot_f(n->x[2]) + i * s->c_row;
-        float *y = ot_f(n->y[0]) + i * s->n;
-        for (int64_t j = 0; j < s->n; j++) y[j] = s->beta * c[j * s->c_col];
+        const float *c = ot_f(n->x[2]) + i * plan->c_row;
+        float *y = ot_f(n->y[0]) + i * plan->n;
+        for (int64_t j = 0; j < plan->n; j++) y[j] = plan->beta * c[j * plan->c_col];
     }
 }
 
 /* Exact where nothing is scaled. */
 static void forward_integers(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     const struct tensor *c = addend(n), *y = n->y[0];
-    const struct dense_gemm g = {.ta = s->ta, .tb = s->tb, .m = s->m, .n = s->n, .k = s->k};
+    const struct dense_gemm g = {
+        .ta = plan->ta, .tb = plan->tb, .m = plan->m, .n = plan->n, .k = plan->k};
     ot_integer_gemm(n, &g, y->type, n->x[0]->data, n->x[1]->data, y->data);
-    for (int64_t at = 0; at < s->m * s->n; at++) {
-        const int64_t at_c = at / s->n * s->c_row + at % s->n * s->c_col;
+    for (int64_t at = 0; at < plan->m * plan->n; at++) {
+        const int64_t at_c = at / plan->n * plan->c_row + at % plan->n * plan->c_col;
         const int64_t sum = ot_load_integer(y->data, y->type, at);
         const int64_t plus = c ? ot_load_integer(c->data, c->type, at_c) : 0;
-        if (s->alpha == 1 && s->beta == 1)
+        if (plan->alpha == 1 && plan->beta == 1)
             ot_store_integer(y->data, y->type, at, (int64_t)((uint64_t)sum + (uint64_t)plus));
         else
             ot_store_number(y->data, y->type, at,
-                            (double)s->alpha * ot_real(y->type, sum) +
-                                (double)s->beta * ot_real(y->type, plus));
+                            (double)plan->alpha * ot_real(y->type, sum) +
+                                (double)plan->beta * ot_real(y->type, plus));
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     const struct tensor *c = addend(n);
     if (n->y[0]->type != OT_FLOAT) {
         forward_integers(n);
         return;
     }
-    if (ot_product_is(&s->product)) {
-        ot_product_forward(n, &s->product);
+    if (ot_product_is(&plan->product)) {
+        ot_product_forward(n, &plan->product);
         return;
     }
-    if (c) ot_parallel_for(n->pool, ot_task_count(s->m, GRAIN), fill_rows, n);
-    const struct dense_gemm g = {s->ta,     s->tb, s->m, s->n, s->k, s->alpha,
-                                 c != NULL, 1,     NULL, NULL, NULL};
+    if (c) ot_parallel_for(n->pool, ot_task_count(plan->m, GRAIN), fill_rows, n);
+    const struct dense_gemm g = {plan->ta,  plan->tb, plan->m, plan->n, plan->k, plan->alpha,
+                                 c != NULL, 1,        NULL,    NULL,    NULL};
     ot_dense_gemm(n, &g, ot_f(n->x[0]), ot_f(n->x[1]), ot_f(n->y[0]));
 }
 
 /* dC with one entry a row. */
 static void sum_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     int64_t from, to;
     (void)worker;
-    ot_task_range(s->m, GRAIN, task, &from, &to);
+    ot_task_range(plan->m, GRAIN, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         double sum = 0;
-        for (int64_t j = 0; j < s->n; j++) sum += ot_f(n->dy[0])[i * s->n + j];
-        ot_f(n->dx[2])[i] = (float)(s->beta * sum);
+        for (int64_t j = 0; j < plan->n; j++) sum += ot_f(n->dy[0])[i * plan->n + j];
+        ot_f(n->dx[2])[i] = (float)(plan->beta * sum);
     }
 }
 
 /* dC with one entry a column. */
 static void sum_columns(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     double sum[GRAIN] = {0};
     int64_t from, to;
     (void)worker;
-    ot_task_range(s->n, GRAIN, task, &from, &to);
-    for (int64_t i = 0; i < s->m; i++)
-        for (int64_t j = from; j < to; j++) sum[j - from] += ot_f(n->dy[0])[i * s->n + j];
-    for (int64_t j = from; j < to; j++) ot_f(n->dx[2])[j] = (float)(s->beta * sum[j - from]);
+    ot_task_range(plan->n, GRAIN, task, &from, &to);
+    for (int64_t i = 0; i < plan->m; i++)
+        for (int64_t j = from; j < to; j++) sum[j - from] += ot_f(n->dy[0])[i * plan->n + j];
+    for (int64_t j = from; j < to; j++) ot_f(n->dx[2])[j] = (float)(plan->beta * sum[j - from]);
 }
 
 static void scale_rows(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     int64_t from, to;
     (void)worker;
-    ot_task_range(s->m, GRAIN, task, &from, &to);
-    for (int64_t i = from * s->n; i < to * s->n; i++)
-        ot_f(n->dx[2])[i] = s->beta * ot_f(n->dy[0])[i];
+    ot_task_range(plan->m, GRAIN, task, &from, &to);
+    for (int64_t i = from * plan->n; i < to * plan->n; i++)
+        ot_f(n->dx[2])[i] = plan->beta * ot_f(n->dy[0])[i];
 }
 
 static void sum_all(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     double sum = 0;
     (void)task;
     (void)worker;
-    for (int64_t i = 0; i < s->m * s->n; i++) sum += ot_f(n->dy[0])[i];
-    ot_f(n->dx[2])[0] = (float)(s->beta * sum);
+    for (int64_t i = 0; i < plan->m * plan->n; i++) sum += ot_f(n->dy[0])[i];
+    ot_f(n->dx[2])[0] = (float)(plan->beta * sum);
 }
 
 static void backward_addend(struct op_node *n) {
-    const struct state *s = n->plan;
-    int by_rows = ot_task_count(s->m, GRAIN);
-    if (s->c_row && s->c_col)
+    const struct gemm_plan *plan = n->plan;
+    int by_rows = ot_task_count(plan->m, GRAIN);
+    if (plan->c_row && plan->c_col)
         ot_parallel_for(n->pool, by_rows, scale_rows, n);
-    else if (s->c_row)
+    else if (plan->c_row)
         ot_parallel_for(n->pool, by_rows, sum_rows, n);
-    else if (s->c_col)
-        ot_parallel_for(n->pool, ot_task_count(s->n, GRAIN), sum_columns, n);
+    else if (plan->c_col)
+        ot_parallel_for(n->pool, ot_task_count(plan->n, GRAIN), sum_columns, n);
     else
         ot_parallel_for(n->pool, 1, sum_all, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct gemm_plan *plan = n->plan;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     bool wants_c = addend(n) && n->dx[2];
-    if (ot_product_is(&s->product)) {
-        ot_product_backward(n, &s->product);
+    if (ot_product_is(&plan->product)) {
+        ot_product_backward(n, &plan->product);
         return;
     }
-    struct dense_gemm g = {.alpha = s->alpha};
+    struct dense_gemm g = {.alpha = plan->alpha};
     if (n->dx[0]) {
-        g.ta = s->ta && s->tb;
-        g.tb = s->ta || !s->tb;
-        g.m = s->ta ? s->k : s->m;
-        g.n = s->ta ? s->m : s->k;
-        g.k = s->n;
-        ot_dense_gemm(n, &g, s->ta ? b : dy, s->ta ? dy : b, ot_f(n->dx[0]));
+        g.ta = plan->ta && plan->tb;
+        g.tb = plan->ta || !plan->tb;
+        g.m = plan->ta ? plan->k : plan->m;
+        g.n = plan->ta ? plan->m : plan->k;
+        g.k = plan->n;
+        ot_dense_gemm(n, &g, plan->ta ? b : dy, plan->ta ? dy : b, ot_f(n->dx[0]));
     }
     if (n->dx[1]) {
-        g.ta = s->tb || !s->ta;
-        g.tb = s->tb && s->ta;
-        g.m = s->tb ? s->n : s->k;
-        g.n = s->tb ? s->k : s->n;
-        g.k = s->m;
-        ot_dense_gemm(n, &g, s->tb ? dy : a, s->tb ? a : dy, ot_f(n->dx[1]));
+        g.ta = plan->tb || !plan->ta;
+        g.tb = plan->tb && plan->ta;
+        g.m = plan->tb ? plan->n : plan->k;
+        g.n = plan->tb ? plan->k : plan->n;
+        g.k = plan->m;
+        ot_dense_gemm(n, &g, plan->tb ? dy : a, plan->tb ? a : dy, ot_f(n->dx[1]));
     }
     if (wants_c) backward_addend(n);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {
-    const struct state *s = n->plan;
-    return ot_product_open(n, &s->product, err);
+    const struct gemm_plan *plan = n->plan;
+    return ot_product_open(n, &plan->product, err);
 }
 
 static void close_work(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_product_close(n, &s->product);
+    const struct gemm_plan *plan = n->plan;
+    ot_product_close(n, &plan->product);
 }
 
 static void release(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_product_free(&s->product);
+    const struct gemm_plan *plan = n->plan;
+    ot_product_free(&plan->product);
 }
 
 static const char *const cases[] = {
@@ -309,7 +311,7 @@ const struct op ot_op_Gemm = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 7,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gemm_plan),
     .lanes = lanes,
     .product = product,
     .sparse_rows = sparse_rows,
@@ -343,20 +345,20 @@ static bool linear_lanes(const struct op_node *n, int lane_rank) {
 static bool linear_rows(const struct op_node *n, int i) { return ot_linear_rows(n, false, i); }
 
 static ot_status linear_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct gemm_plan *plan = ot_op_plan(n);
     const struct tensor *a = n->x[0], *b = n->x[1];
     int64_t dim[OT_MAX_RANK];
-    *s = (struct state){.m = ot_dims_product(a, 0, a->rank - 1),
-                        .n = b->dim[1],
-                        .k = b->dim[0],
-                        .alpha = 1,
-                        .beta = 1,
-                        .c_col = 1};
+    *plan = (struct gemm_plan){.m = ot_dims_product(a, 0, a->rank - 1),
+                               .n = b->dim[1],
+                               .k = b->dim[0],
+                               .alpha = 1,
+                               .beta = 1,
+                               .c_col = 1};
     memcpy(dim, a->dim, sizeof dim);
-    dim[a->rank - 1] = s->n;
+    dim[a->rank - 1] = plan->n;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, a->rank, dim, err));
-    const struct conv_shape shape = ot_linear_shape(n, s->n);
-    if (b->pattern) return ot_product_prepare(n, &shape, &s->product, err);
+    const struct conv_shape shape = ot_linear_shape(n, plan->n);
+    if (b->pattern) return ot_product_prepare(n, &shape, &plan->product, err);
     ot_dense_describe(n, &shape, "dnnl gemm");
     return OT_OK;
 }
@@ -380,7 +382,7 @@ const struct op ot_op_Linear = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .internal = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct gemm_plan),
     .fits = linear_fits,
     .lanes = linear_lanes,
     .product = linear_product,

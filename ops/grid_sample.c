@@ -17,7 +17,7 @@ enum { MOST = 3, TAPS = 4 };
 enum mode { NEAREST, LINEAR, CUBIC };
 enum padding { ZEROS, BORDER, REFLECTION };
 
-struct state {
+struct grid_sample_plan {
     enum mode mode;
     enum padding padding;
     bool corners;
@@ -26,60 +26,61 @@ struct state {
     int64_t size[MOST], stride[MOST]; /* of x; the axis that comes first in the grid first */
 };
 
-static ot_status read_mode(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_mode(const struct op_node *n, struct grid_sample_plan *plan, ot_error *err) {
     const char *mode = ot_attr_string(n->node, "mode", "linear");
     const char *padding = ot_attr_string(n->node, "padding_mode", "zeros");
     if (!strcmp(mode, "nearest"))
-        s->mode = NEAREST;
+        plan->mode = NEAREST;
     else if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear"))
-        s->mode = LINEAR;
+        plan->mode = LINEAR;
     else if (!strcmp(mode, "cubic") || !strcmp(mode, "bicubic"))
-        s->mode = CUBIC;
+        plan->mode = CUBIC;
     else
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
     if (!strcmp(padding, "zeros"))
-        s->padding = ZEROS;
+        plan->padding = ZEROS;
     else if (!strcmp(padding, "border"))
-        s->padding = BORDER;
+        plan->padding = BORDER;
     else if (!strcmp(padding, "reflection"))
-        s->padding = REFLECTION;
+        plan->padding = REFLECTION;
     else
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'padding_mode' is '%.40s'", padding);
-    s->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
+    plan->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *grid = n->x[1];
-    struct state *s = ot_op_plan(n);
+    struct grid_sample_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     char p[128], q[128];
-    OT_TRY(read_mode(n, s, err));
+    OT_TRY(read_mode(n, plan, err));
     const bool whole = ot_is_integer(x->type) || x->type == OT_BOOL;
-    if (whole && s->mode != NEAREST)
+    if (whole && plan->mode != NEAREST)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, and the mode not 'nearest'",
                           ot_type_name(x->type));
     if (!whole) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
-    s->rank = x->rank - 2;
-    if (s->rank < 1 || s->rank > MOST || grid->rank != x->rank || grid->dim[0] != x->dim[0] ||
-        grid->dim[x->rank - 1] != s->rank || ot_elements(x) < 1)
+    plan->rank = x->rank - 2;
+    if (plan->rank < 1 || plan->rank > MOST || grid->rank != x->rank || grid->dim[0] != x->dim[0] ||
+        grid->dim[x->rank - 1] != plan->rank || ot_elements(x) < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "a grid %s for an input %s",
                           ot_shape_text(grid, p, sizeof p), ot_shape_text(x, q, sizeof q));
-    s->channels = x->dim[1];
-    s->in = s->out = 1;
-    for (int i = 0; i < s->rank; i++) {
-        s->size[i] = x->dim[x->rank - 1 - i];
-        s->stride[i] = s->in;
-        s->in *= s->size[i];
-        s->out *= grid->dim[i + 1];
+    plan->channels = x->dim[1];
+    plan->in = plan->out = 1;
+    for (int i = 0; i < plan->rank; i++) {
+        plan->size[i] = x->dim[x->rank - 1 - i];
+        plan->stride[i] = plan->in;
+        plan->in *= plan->size[i];
+        plan->out *= grid->dim[i + 1];
         dim[i + 2] = grid->dim[i + 1];
     }
     dim[0] = x->dim[0];
     dim[1] = x->dim[1];
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     n->flops = 2.0 * (double)ot_elements(n->y[0]);
-    for (int i = 0; i < s->rank; i++) n->flops *= s->mode == CUBIC ? 4 : s->mode == LINEAR ? 2 : 1;
+    for (int i = 0; i < plan->rank; i++)
+        n->flops *= plan->mode == CUBIC ? 4 : plan->mode == LINEAR ? 2 : 1;
     return OT_OK;
 }
 
@@ -111,22 +112,22 @@ static double mirror(double x, double low, double high, double *sign) {
 }
 
 /* Into [0, size) by the padding, for a place between elements. */
-static double inside(const struct state *s, double x, int64_t size, double *sign) {
+static double inside(const struct grid_sample_plan *plan, double x, int64_t size, double *sign) {
     const double last = (double)(size - 1);
     *sign = 1;
-    if (s->padding == ZEROS) return x;
-    if (s->padding == REFLECTION)
-        x = s->corners ? mirror(x, 0, last, sign) : mirror(x, -0.5, last + 0.5, sign);
+    if (plan->padding == ZEROS) return x;
+    if (plan->padding == REFLECTION)
+        x = plan->corners ? mirror(x, 0, last, sign) : mirror(x, -0.5, last + 0.5, sign);
     if (x >= 0 && x <= last) return x;
     *sign = 0;
     return x < 0 ? 0 : last;
 }
 
 /* And for the number of an element. */
-static int64_t element(const struct state *s, double i, int64_t size) {
+static int64_t element(const struct grid_sample_plan *plan, double i, int64_t size) {
     double sign;
-    if (s->padding == ZEROS) return i >= 0 && i < (double)size ? (int64_t)i : -1;
-    const int64_t k = (int64_t)(inside(s, i, size, &sign) + 0.5);
+    if (plan->padding == ZEROS) return i >= 0 && i < (double)size ? (int64_t)i : -1;
+    const int64_t k = (int64_t)(inside(plan, i, size, &sign) + 0.5);
     return k < size ? k : size - 1;
 }
 
@@ -142,26 +143,26 @@ static void cubic_weights(double t, float *weight, float *slope) {
     }
 }
 
-static struct taps taps_at(const struct state *s, int axis, float coordinate) {
-    const int64_t size = s->size[axis];
-    const double scale = (double)(s->corners ? size - 1 : size) / 2;
-    double sign = 1, x = ((double)coordinate + 1) * scale - (s->corners ? 0 : 0.5);
-    struct taps t = {.n = s->mode == CUBIC ? 4 : s->mode == LINEAR ? 2 : 1};
+static struct taps taps_at(const struct grid_sample_plan *plan, int axis, float coordinate) {
+    const int64_t size = plan->size[axis];
+    const double scale = (double)(plan->corners ? size - 1 : size) / 2;
+    double sign = 1, x = ((double)coordinate + 1) * scale - (plan->corners ? 0 : 0.5);
+    struct taps t = {.n = plan->mode == CUBIC ? 4 : plan->mode == LINEAR ? 2 : 1};
     x = x > -0x1p40 && x < 0x1p40 ? x : -0x1p40; /* NaN too */
-    if (s->mode != CUBIC) x = inside(s, x, size, &sign);
-    if (s->mode == NEAREST) x = nearbyint(x);
+    if (plan->mode != CUBIC) x = inside(plan, x, size, &sign);
+    if (plan->mode == NEAREST) x = nearbyint(x);
     const double base = floor(x), rest = x - base;
-    const int before = s->mode == CUBIC;
-    if (s->mode == CUBIC) {
+    const int before = plan->mode == CUBIC;
+    if (plan->mode == CUBIC) {
         cubic_weights(rest, t.weight, t.slope);
     } else {
         t.weight[0] = (float)(1 - rest);
         t.weight[1] = (float)rest;
-        t.slope[0] = s->mode == LINEAR ? -1.0f : 0;
+        t.slope[0] = plan->mode == LINEAR ? -1.0f : 0;
         t.slope[1] = 1.0f;
     }
     for (int k = 0; k < t.n; k++) {
-        t.index[k] = element(s, base + k - before, size);
+        t.index[k] = element(plan, base + k - before, size);
         t.slope[k] *= (float)(scale * sign);
     }
     return t;
@@ -175,22 +176,23 @@ struct point {
     float weight, slope[MOST];
 };
 
-static int points_at(const struct state *s, const float *grid, struct point *point) {
+static int points_at(const struct grid_sample_plan *plan, const float *grid, struct point *point) {
     struct taps t[MOST];
     int n = 0, all = 1;
-    for (int a = 0; a < s->rank; a++) {
-        t[a] = taps_at(s, a, grid[a]);
+    for (int a = 0; a < plan->rank; a++) {
+        t[a] = taps_at(plan, a, grid[a]);
         all *= t[a].n;
     }
     for (int i = 0; i < all; i++) {
         struct point p = {0, 1, {1, 1, 1}};
         bool there = true;
-        for (int a = 0, rest = i; a < s->rank; rest /= t[a++].n) {
+        for (int a = 0, rest = i; a < plan->rank; rest /= t[a++].n) {
             const int k = rest % t[a].n;
             there = there && t[a].index[k] >= 0;
-            p.at += t[a].index[k] * s->stride[a];
+            p.at += t[a].index[k] * plan->stride[a];
             p.weight *= t[a].weight[k];
-            for (int b = 0; b < s->rank; b++) p.slope[b] *= a == b ? t[a].slope[k] : t[a].weight[k];
+            for (int b = 0; b < plan->rank; b++)
+                p.slope[b] *= a == b ? t[a].slope[k] : t[a].weight[k];
         }
         if (there) point[n++] = p;
     }
@@ -203,9 +205,9 @@ enum { POINTS = TAPS * TAPS * TAPS, GRAIN = 256 };
  * the point itself, or 0 outside. */
 static void pick_integers(const struct op_node *n, const struct point *point, int count,
                           int64_t from, int64_t to) {
-    const struct state *s = n->plan;
+    const struct grid_sample_plan *plan = n->plan;
     const struct tensor *x = n->x[0], *y = n->y[0];
-    for (int64_t c = 0; c < s->channels; c++, from += s->in, to += s->out)
+    for (int64_t c = 0; c < plan->channels; c++, from += plan->in, to += plan->out)
         ot_store_integer(y->data, y->type, to,
                          count ? ot_load_integer(x->data, x->type, from + point[0].at) : 0);
 }
@@ -213,21 +215,21 @@ static void pick_integers(const struct op_node *n, const struct point *point, in
 static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct grid_sample_plan *plan = n->plan;
     struct point point[POINTS];
     int64_t from, to;
-    ot_task_range(n->x[0]->dim[0] * s->out, GRAIN, task, &from, &to);
+    ot_task_range(n->x[0]->dim[0] * plan->out, GRAIN, task, &from, &to);
     for (int64_t k = from; k < to; k++) {
-        const int count = points_at(s, ot_f(n->x[1]) + k * s->rank, point);
-        const int64_t at_x = k / s->out * s->channels * s->in;
-        const int64_t at_y = k / s->out * s->channels * s->out + k % s->out;
+        const int count = points_at(plan, ot_f(n->x[1]) + k * plan->rank, point);
+        const int64_t at_x = k / plan->out * plan->channels * plan->in;
+        const int64_t at_y = k / plan->out * plan->channels * plan->out + k % plan->out;
         if (n->y[0]->type != OT_FLOAT) {
             pick_integers(n, point, count, at_x, at_y);
             continue;
         }
         const float *x = ot_f(n->x[0]) + at_x;
         float *y = ot_f(n->y[0]) + at_y;
-        for (int64_t c = 0; c < s->channels; c++, x += s->in, y += s->out) {
+        for (int64_t c = 0; c < plan->channels; c++, x += plan->in, y += plan->out) {
             float sum = 0;
             for (int i = 0; i < count; i++) sum += point[i].weight * x[point[i].at];
             *y = sum;
@@ -236,36 +238,36 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const int64_t places = n->x[0]->dim[0] * s->out;
+    const struct grid_sample_plan *plan = n->plan;
+    const int64_t places = n->x[0]->dim[0] * plan->out;
     if (places > 0) ot_parallel_for(n->pool, ot_task_count(places, GRAIN), forward_task, n);
 }
 
 /* One place: adds to dx, sets its part of dgrid. */
 static void backward_place(const struct op_node *n, int64_t k) {
-    const struct state *s = n->plan;
+    const struct grid_sample_plan *plan = n->plan;
     struct point point[POINTS];
-    const int count = points_at(s, ot_f(n->x[1]) + k * s->rank, point);
-    const int64_t first = k / s->out * s->channels;
+    const int count = points_at(plan, ot_f(n->x[1]) + k * plan->rank, point);
+    const int64_t first = k / plan->out * plan->channels;
     float sum[MOST] = {0};
-    for (int64_t c = first; c < first + s->channels; c++) {
-        const float *x = ot_f(n->x[0]) + c * s->in;
-        const float dy = ot_f(n->dy[0])[c * s->out + k % s->out];
+    for (int64_t c = first; c < first + plan->channels; c++) {
+        const float *x = ot_f(n->x[0]) + c * plan->in;
+        const float dy = ot_f(n->dy[0])[c * plan->out + k % plan->out];
         for (int i = 0; i < count; i++) {
-            if (n->dx[0]) ot_f(n->dx[0])[c * s->in + point[i].at] += dy * point[i].weight;
-            for (int a = 0; a < s->rank; a++) sum[a] += dy * x[point[i].at] * point[i].slope[a];
+            if (n->dx[0]) ot_f(n->dx[0])[c * plan->in + point[i].at] += dy * point[i].weight;
+            for (int a = 0; a < plan->rank; a++) sum[a] += dy * x[point[i].at] * point[i].slope[a];
         }
     }
-    for (int a = 0; a < s->rank && n->dx[1]; a++) ot_f(n->dx[1])[k * s->rank + a] = sum[a];
+    for (int a = 0; a < plan->rank && n->dx[1]; a++) ot_f(n->dx[1])[k * plan->rank + a] = sum[a];
 }
 
 static void backward_sample(void *arg, int sample, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = s->channels * s->in;
+    const struct grid_sample_plan *plan = n->plan;
+    const int64_t size = plan->channels * plan->in;
     if (n->dx[0]) memset(ot_f(n->dx[0]) + sample * size, 0, (size_t)size * sizeof(float));
-    for (int64_t k = sample * s->out; k < (sample + 1) * s->out; k++) backward_place(n, k);
+    for (int64_t k = sample * plan->out; k < (sample + 1) * plan->out; k++) backward_place(n, k);
 }
 
 static void backward(struct op_node *n) {
@@ -305,7 +307,7 @@ const struct op ot_op_GridSample = {
     .max_out = 1,
     .attributes = "mode:s padding_mode:s align_corners:i",
     .needs = OT_X(0) | OT_X(1),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct grid_sample_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -17,7 +17,7 @@
 
 enum { X, SCALE, BIAS };
 
-struct state {
+struct group_norm_plan {
     float epsilon;
     bool by_channel;
     bool one[2];     /* of scale, of bias: a single one */
@@ -35,65 +35,65 @@ static bool lanes(const struct op_node *n, int lane_rank) {
     return lane_rank == 1 && n->x[X]->rank >= 2;
 }
 
-static ot_status find_groups(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status find_groups(const struct op_node *n, struct group_norm_plan *plan, ot_error *err) {
     const int64_t channels = n->x[X]->dim[1];
     const bool instance = !strcmp(n->op->name, "InstanceNormalization");
-    s->groups = instance ? channels : ot_attr_int(n->node, "num_groups", 0);
-    s->by_channel = instance || n->node->opset >= 21;
-    if (s->groups < 1 || channels % s->groups)
+    plan->groups = instance ? channels : ot_attr_int(n->node, "num_groups", 0);
+    plan->by_channel = instance || n->node->opset >= 21;
+    if (plan->groups < 1 || channels % plan->groups)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld groups of %lld channels",
-                          (long long)s->groups, (long long)channels);
-    s->group_cells = channels / s->groups;
-    s->affines = s->by_channel ? channels : s->groups;
-    OT_TRY(ot_channel_vector(n, SCALE, s->affines, &s->one[0], err));
-    return ot_channel_vector(n, BIAS, s->affines, &s->one[1], err);
+                          (long long)plan->groups, (long long)channels);
+    plan->group_cells = channels / plan->groups;
+    plan->affines = plan->by_channel ? channels : plan->groups;
+    OT_TRY(ot_channel_vector(n, SCALE, plan->affines, &plan->one[0], err));
+    return ot_channel_vector(n, BIAS, plan->affines, &plan->one[1], err);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
-    struct state *s = ot_op_plan(n);
+    struct group_norm_plan *plan = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
-    OT_TRY(find_groups(n, s, err));
-    s->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
-    s->size = ot_dims_product(x, 2, x->rank);
-    if (!s->size) return ot_op_fail(n, err, OT_ERROR_INVALID, "channels have no elements");
-    s->lanes = x->lanes ? x->lanes : 1;
-    s->width = x->lanes ? OT_UNIT : 1;
-    s->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
-    s->used = x->lanes && x->dim[0] % x->lanes ? x->dim[0] % x->lanes : s->lanes;
-    const int64_t cells = s->outer * x->dim[1];
-    s->cells = (struct channels){
-        .channels = cells, .outer = 1, .inner = s->size, .spare_block = -1, .count = s->size};
+    OT_TRY(find_groups(n, plan, err));
+    plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
+    plan->size = ot_dims_product(x, 2, x->rank);
+    if (!plan->size) return ot_op_fail(n, err, OT_ERROR_INVALID, "channels have no elements");
+    plan->lanes = x->lanes ? x->lanes : 1;
+    plan->width = x->lanes ? OT_UNIT : 1;
+    plan->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
+    plan->used = x->lanes && x->dim[0] % x->lanes ? x->dim[0] % x->lanes : plan->lanes;
+    const int64_t cells = plan->outer * x->dim[1];
+    plan->cells = (struct channels){
+        .channels = cells, .outer = 1, .inner = plan->size, .spare_block = -1, .count = plan->size};
     ot_op_like(n->y[0], x);
-    n->save_size = (size_t)(s->outer * s->groups * s->lanes) * 2 * sizeof(float);
-    n->backward_scratch_size = (size_t)(cells * s->lanes) * 2 * sizeof(double);
+    n->save_size = (size_t)(plan->outer * plan->groups * plan->lanes) * 2 * sizeof(float);
+    n->backward_scratch_size = (size_t)(cells * plan->lanes) * 2 * sizeof(double);
     return OT_OK;
 }
 
 /* ---- one cell, `width` lanes from `lane` on ---- */
 
-static int64_t place_of(const struct state *s, int64_t cell, int64_t lane) {
-    return cell * s->size * s->lanes + lane;
+static int64_t place_of(const struct group_norm_plan *plan, int64_t cell, int64_t lane) {
+    return cell * plan->size * plan->lanes + lane;
 }
 
 /* Mean, and sum of (x - mean)^2. */
 static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, double *mean,
                          double *square) {
-    const struct state *s = n->plan;
-    const float *x = ot_f(n->x[X]) + place_of(s, cell, lane);
-    if (s->width == 1) {
-        ot_channel_moments(n->kernels, &s->cells, ot_f(n->x[X]), cell, mean, square);
+    const struct group_norm_plan *plan = n->plan;
+    const float *x = ot_f(n->x[X]) + place_of(plan, cell, lane);
+    if (plan->width == 1) {
+        ot_channel_moments(n->kernels, &plan->cells, ot_f(n->x[X]), cell, mean, square);
         return;
     }
     double sum[OT_UNIT] = {0}, squares[OT_UNIT] = {0};
-    for (int64_t i = 0; i < s->size; i++)
-        for (int j = 0; j < OT_UNIT; j++) sum[j] += (double)x[i * s->lanes + j];
-    for (int j = 0; j < OT_UNIT; j++) mean[j] = sum[j] / (double)s->size;
-    for (int64_t i = 0; i < s->size; i++)
+    for (int64_t i = 0; i < plan->size; i++)
+        for (int j = 0; j < OT_UNIT; j++) sum[j] += (double)x[i * plan->lanes + j];
+    for (int j = 0; j < OT_UNIT; j++) mean[j] = sum[j] / (double)plan->size;
+    for (int64_t i = 0; i < plan->size; i++)
         for (int j = 0; j < OT_UNIT; j++) {
-            const double d = (double)x[i * s->lanes + j] - mean[j];
+            const double d = (double)x[i * plan->lanes + j] - mean[j];
             squares[j] += d * d;
         }
     memcpy(square, squares, sizeof squares);
@@ -102,18 +102,18 @@ static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, do
 /* Sums of dy, and of dy (x - mean). */
 static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           double *sum, double *product) {
-    const struct state *s = n->plan;
-    const int64_t at = place_of(s, cell, lane);
+    const struct group_norm_plan *plan = n->plan;
+    const int64_t at = place_of(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
-    if (s->width == 1) {
+    if (plan->width == 1) {
         const struct norm_gradient a = {.dy = ot_f(n->dy[0]), .x = ot_f(n->x[X]), .x0 = *mean};
-        ot_channel_sums(n->kernels, &s->cells, &a, cell, sum, product);
+        ot_channel_sums(n->kernels, &plan->cells, &a, cell, sum, product);
         return;
     }
     double a[OT_UNIT] = {0}, b[OT_UNIT] = {0};
-    for (int64_t i = 0; i < s->size; i++)
+    for (int64_t i = 0; i < plan->size; i++)
         for (int j = 0; j < OT_UNIT; j++) {
-            const int64_t k = i * s->lanes + j;
+            const int64_t k = i * plan->lanes + j;
             a[j] += (double)dy[k];
             b[j] += (double)(dy[k] * (x[k] - mean[j]));
         }
@@ -124,18 +124,18 @@ static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, c
 /* y = (x - mean) gain + shift */
 static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                        const float *gain, float shift) {
-    const struct state *s = n->plan;
-    const int64_t at = place_of(s, cell, lane);
+    const struct group_norm_plan *plan = n->plan;
+    const int64_t at = place_of(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at;
     float *y = ot_f(n->y[0]) + at;
-    if (s->width == 1) {
+    if (plan->width == 1) {
         const struct norm a = {.x = x, .x0 = *mean, .gain = *gain, .shift = shift, .y = y};
-        n->kernels->norm(&a, (size_t)s->size);
+        n->kernels->norm(&a, (size_t)plan->size);
         return;
     }
-    for (int64_t i = 0; i < s->size; i++)
+    for (int64_t i = 0; i < plan->size; i++)
         for (int j = 0; j < OT_UNIT; j++) {
-            const int64_t k = i * s->lanes + j;
+            const int64_t k = i * plan->lanes + j;
             y[k] = (x[k] - mean[j]) * gain[j] + shift;
         }
 }
@@ -143,11 +143,11 @@ static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, cons
 /* dx = gain dy + slope (x - mean) + shift */
 static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           const float *gain, const float *slope, const float *shift) {
-    const struct state *s = n->plan;
-    const int64_t at = place_of(s, cell, lane);
+    const struct group_norm_plan *plan = n->plan;
+    const int64_t at = place_of(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[X]) + at;
-    if (s->width == 1) {
+    if (plan->width == 1) {
         const struct norm_gradient a = {.dy = dy,
                                         .x = x,
                                         .x0 = *mean,
@@ -156,12 +156,12 @@ static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, c
                                         .slope = *slope,
                                         .rest = *shift,
                                         .dx = dx};
-        n->kernels->norm_gradient(&a, (size_t)s->size);
+        n->kernels->norm_gradient(&a, (size_t)plan->size);
         return;
     }
-    for (int64_t i = 0; i < s->size; i++)
+    for (int64_t i = 0; i < plan->size; i++)
         for (int j = 0; j < OT_UNIT; j++) {
-            const int64_t k = i * s->lanes + j;
+            const int64_t k = i * plan->lanes + j;
             dx[k] = gain[j] * dy[k] + slope[j] * (x[k] - mean[j]) + shift[j];
         }
 }
@@ -170,56 +170,56 @@ static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, c
 
 /* Mean and 1 / deviation of group (of all samples) and lane, as forward left them. */
 static float *mean_of(const struct op_node *n, int64_t group, int64_t lane) {
-    const struct state *s = n->plan;
-    return (float *)n->save + group * 2 * s->lanes + lane;
+    const struct group_norm_plan *plan = n->plan;
+    return (float *)n->save + group * 2 * plan->lanes + lane;
 }
 static float *inverse_of(const struct op_node *n, int64_t group, int64_t lane) {
-    return mean_of(n, group, lane) + ((const struct state *)n->plan)->lanes;
+    return mean_of(n, group, lane) + ((const struct group_norm_plan *)n->plan)->lanes;
 }
 
 /* Which scale and bias hold for cell number i of a group. */
-static int64_t affine_of(const struct state *s, int64_t group, int64_t i) {
-    group %= s->groups;
-    return s->by_channel ? group * s->group_cells + i : group;
+static int64_t affine_of(const struct group_norm_plan *plan, int64_t group, int64_t i) {
+    group %= plan->groups;
+    return plan->by_channel ? group * plan->group_cells + i : group;
 }
 
 static float scale_of(const struct op_node *n, int64_t affine) {
-    return ot_f(n->x[SCALE])[((const struct state *)n->plan)->one[0] ? 0 : affine];
+    return ot_f(n->x[SCALE])[((const struct group_norm_plan *)n->plan)->one[0] ? 0 : affine];
 }
 static float bias_of(const struct op_node *n, int64_t affine) {
-    return ot_f(n->x[BIAS])[((const struct state *)n->plan)->one[1] ? 0 : affine];
+    return ot_f(n->x[BIAS])[((const struct group_norm_plan *)n->plan)->one[1] ? 0 : affine];
 }
 
 static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
-    const struct state *s = n->plan;
-    const double size = (double)s->size, all = size * (double)s->group_cells;
+    const struct group_norm_plan *plan = n->plan;
+    const double size = (double)plan->size, all = size * (double)plan->group_cells;
     double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0}, m[OT_UNIT], q[OT_UNIT];
-    for (int64_t i = 0; i < s->group_cells; i++) {
-        cell_moments(n, group * s->group_cells + i, lane, m, q);
-        for (int j = 0; j < s->width; j++) {
+    for (int64_t i = 0; i < plan->group_cells; i++) {
+        cell_moments(n, group * plan->group_cells + i, lane, m, q);
+        for (int j = 0; j < plan->width; j++) {
             const double d = m[j] - mean[j], share = 1 / (double)(i + 1);
             mean[j] += d * share;
             square[j] += q[j] + d * d * size * (double)i * share;
         }
     }
-    for (int j = 0; j < s->width; j++) {
+    for (int j = 0; j < plan->width; j++) {
         mean_of(n, group, lane)[j] = (float)mean[j];
-        inverse_of(n, group, lane)[j] = (float)(1 / sqrt(square[j] / all + (double)s->epsilon));
+        inverse_of(n, group, lane)[j] = (float)(1 / sqrt(square[j] / all + (double)plan->epsilon));
     }
 }
 
 static void forward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct group_norm_plan *plan = n->plan;
     float gain[OT_UNIT];
-    for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
+    for (int64_t lane = 0; lane < plan->lanes; lane += plan->width) {
         statistics(n, group, lane);
         const float *inverse = inverse_of(n, group, lane);
-        for (int64_t i = 0; i < s->group_cells; i++) {
-            const int64_t affine = affine_of(s, group, i);
-            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale_of(n, affine);
-            cell_value(n, group * s->group_cells + i, lane, mean_of(n, group, lane), gain,
+        for (int64_t i = 0; i < plan->group_cells; i++) {
+            const int64_t affine = affine_of(plan, group, i);
+            for (int j = 0; j < plan->width; j++) gain[j] = inverse[j] * scale_of(n, affine);
+            cell_value(n, group * plan->group_cells + i, lane, mean_of(n, group, lane), gain,
                        bias_of(n, affine));
         }
     }
@@ -227,37 +227,37 @@ static void forward_group(void *arg, int group, int worker) {
 
 /* Sums of a cell's dy and dy (x - mean), which backward keeps for scale and bias. */
 static double *sums_of(const struct op_node *n, int64_t cell, int64_t lane) {
-    const struct state *s = n->plan;
-    return (double *)n->scratch + cell * 2 * s->lanes + lane;
+    const struct group_norm_plan *plan = n->plan;
+    return (double *)n->scratch + cell * 2 * plan->lanes + lane;
 }
 
 static void backward_group(void *arg, int group, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t first = (int64_t)group * s->group_cells;
-    const double all = (double)s->size * (double)s->group_cells;
-    for (int64_t lane = 0; lane < s->lanes; lane += s->width) {
+    const struct group_norm_plan *plan = n->plan;
+    const int64_t first = (int64_t)group * plan->group_cells;
+    const double all = (double)plan->size * (double)plan->group_cells;
+    for (int64_t lane = 0; lane < plan->lanes; lane += plan->width) {
         const float *mean = mean_of(n, group, lane), *inverse = inverse_of(n, group, lane);
         double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
         float gain[OT_UNIT], slope[OT_UNIT], shift[OT_UNIT];
-        for (int64_t i = 0; i < s->group_cells; i++) {
-            double *a = sums_of(n, first + i, lane), *b = a + s->lanes;
-            const double factor = (double)scale_of(n, affine_of(s, group, i));
+        for (int64_t i = 0; i < plan->group_cells; i++) {
+            double *a = sums_of(n, first + i, lane), *b = a + plan->lanes;
+            const double factor = (double)scale_of(n, affine_of(plan, group, i));
             cell_products(n, first + i, lane, mean, a, b);
-            for (int j = 0; j < s->width; j++) {
+            for (int j = 0; j < plan->width; j++) {
                 sum[j] += factor * a[j];
                 product[j] += factor * b[j];
             }
         }
-        for (int j = 0; j < s->width; j++) {
+        for (int j = 0; j < plan->width; j++) {
             const double r = (double)inverse[j];
             slope[j] = (float)(-r * r * r * product[j] / all);
             shift[j] = (float)(-r * sum[j] / all);
         }
-        for (int64_t i = 0; n->dx[X] && i < s->group_cells; i++) {
-            const float scale = scale_of(n, affine_of(s, group, i));
-            for (int j = 0; j < s->width; j++) gain[j] = inverse[j] * scale;
+        for (int64_t i = 0; n->dx[X] && i < plan->group_cells; i++) {
+            const float scale = scale_of(n, affine_of(plan, group, i));
+            for (int j = 0; j < plan->width; j++) gain[j] = inverse[j] * scale;
             cell_gradient(n, first + i, lane, mean, gain, slope, shift);
         }
     }
@@ -266,14 +266,14 @@ static void backward_group(void *arg, int group, int worker) {
 /* Adds to the gradients of one scale and bias: sums over its cells, samples in order, without spare
  * lanes. */
 static void add_affine(const struct op_node *n, int64_t affine, double *dscale, double *dbias) {
-    const struct state *s = n->plan;
-    const int64_t cells = s->by_channel ? 1 : s->group_cells;
-    for (int64_t o = 0; o < s->outer; o++) {
-        const int64_t first = o * s->groups * s->group_cells + affine * cells;
-        const float *inverse = inverse_of(n, first / s->group_cells, 0);
+    const struct group_norm_plan *plan = n->plan;
+    const int64_t cells = plan->by_channel ? 1 : plan->group_cells;
+    for (int64_t o = 0; o < plan->outer; o++) {
+        const int64_t first = o * plan->groups * plan->group_cells + affine * cells;
+        const float *inverse = inverse_of(n, first / plan->group_cells, 0);
         for (int64_t cell = first; cell < first + cells; cell++) {
-            const double *a = sums_of(n, cell, 0), *b = a + s->lanes;
-            for (int64_t j = 0; j < (o < s->outer - 1 ? s->lanes : s->used); j++) {
+            const double *a = sums_of(n, cell, 0), *b = a + plan->lanes;
+            for (int64_t j = 0; j < (o < plan->outer - 1 ? plan->lanes : plan->used); j++) {
                 *dscale += b[j] * (double)inverse[j];
                 *dbias += a[j];
             }
@@ -284,34 +284,34 @@ static void add_affine(const struct op_node *n, int64_t affine, double *dscale, 
 static void affine_task(void *arg, int affine, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct group_norm_plan *plan = n->plan;
     double dscale = 0, dbias = 0;
     add_affine(n, affine, &dscale, &dbias);
-    if (n->dx[SCALE] && !s->one[0]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
-    if (n->dx[BIAS] && !s->one[1]) ot_f(n->dx[BIAS])[affine] = (float)dbias;
+    if (n->dx[SCALE] && !plan->one[0]) ot_f(n->dx[SCALE])[affine] = (float)dscale;
+    if (n->dx[BIAS] && !plan->one[1]) ot_f(n->dx[BIAS])[affine] = (float)dbias;
 }
 
 /* Of a scale or a bias that is one for all. */
 static void backward_one(const struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct group_norm_plan *plan = n->plan;
     double dscale = 0, dbias = 0;
-    for (int64_t i = 0; i < s->affines; i++) add_affine(n, i, &dscale, &dbias);
-    if (n->dx[SCALE] && s->one[0]) ot_f(n->dx[SCALE])[0] = (float)dscale;
-    if (n->dx[BIAS] && s->one[1]) ot_f(n->dx[BIAS])[0] = (float)dbias;
+    for (int64_t i = 0; i < plan->affines; i++) add_affine(n, i, &dscale, &dbias);
+    if (n->dx[SCALE] && plan->one[0]) ot_f(n->dx[SCALE])[0] = (float)dscale;
+    if (n->dx[BIAS] && plan->one[1]) ot_f(n->dx[BIAS])[0] = (float)dbias;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(s->outer * s->groups), forward_group, n);
+    const struct group_norm_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(plan->outer * plan->groups), forward_group, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(s->outer * s->groups), backward_group, n);
+    const struct group_norm_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(plan->outer * plan->groups), backward_group, n);
     if (n->dx[X]) ot_op_clear_spare(n->dx[X]);
-    if (n->dx[SCALE] || n->dx[BIAS]) ot_parallel_for(n->pool, (int)s->affines, affine_task, n);
-    if ((n->dx[SCALE] && s->one[0]) || (n->dx[BIAS] && s->one[1])) backward_one(n);
+    if (n->dx[SCALE] || n->dx[BIAS]) ot_parallel_for(n->pool, (int)plan->affines, affine_task, n);
+    if ((n->dx[SCALE] && plan->one[0]) || (n->dx[BIAS] && plan->one[1])) backward_one(n);
 }
 
 static const char *const group_cases[] = {
@@ -360,7 +360,7 @@ static const char *const instance_cases[] = {
         .attributes = list,                                                                        \
         .needs = OT_X(X) | OT_X(SCALE),                                                            \
         .parameters = 6,                                                                           \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct group_norm_plan),                                               \
         .lanes = lanes,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

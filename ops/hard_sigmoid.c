@@ -1,28 +1,28 @@
 /* hard_sigmoid.c - y = max(0, min(1, alpha x + beta)). */
 #include "ops/walk/unary.h"
 
-struct state {
+struct hard_sigmoid_plan {
     float alpha, beta;
 };
 
 static float clamp(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state s = *(const struct state *)state;
-    for (int64_t i = 0; i < n; i++) y[i] = clamp(s.alpha * x[i] + s.beta);
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    const struct hard_sigmoid_plan p = *(const struct hard_sigmoid_plan *)plan;
+    for (int64_t i = 0; i < n; i++) y[i] = clamp(p.alpha * x[i] + p.beta);
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    const struct state s = *(const struct state *)state;
+                     const void *plan) {
+    const struct hard_sigmoid_plan p = *(const struct hard_sigmoid_plan *)plan;
     (void)x;
-    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((y[i] > 0) & (y[i] < 1), s.alpha * dy[i]);
+    for (int64_t i = 0; i < n; i++) dx[i] = ot_pass((y[i] > 0) & (y[i] < 1), p.alpha * dy[i]);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    s->alpha = ot_attr_float(n->node, "alpha", 0.2f);
-    s->beta = ot_attr_float(n->node, "beta", 0.5f);
+    struct hard_sigmoid_plan *plan = ot_op_plan(n);
+    plan->alpha = ot_attr_float(n->node, "alpha", 0.2f);
+    plan->beta = ot_attr_float(n->node, "beta", 0.5f);
     return ot_unary_prepare(n, err);
 }
 
@@ -45,7 +45,7 @@ const struct op ot_op_HardSigmoid = {
     .max_out = 1,
     .attributes = "alpha:f beta:f",
     .needs = OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct hard_sigmoid_plan),
     .lanes = ot_unary_lanes,
     .prepare = prepare,
     .forward = forward,

@@ -22,7 +22,7 @@ static const struct inputs table[] = {
     {"QLinearConv", 0, 1, 2, 3, 4, 5, 6, 7, 8},
 };
 
-struct state {
+struct integer_product_plan {
     struct inputs in;
     struct range range;
     int64_t m, n, k; /* MatMul: rows, columns, terms */
@@ -50,8 +50,8 @@ static ot_status check_factor(const struct op_node *n, int i, ot_type type, int6
 /* a_count, b_count: of scales and zero points, where there is not one alone. */
 static ot_status check_inputs(struct op_node *n, int64_t a_count, int64_t b_count, ot_type *type,
                               ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    const struct inputs *in = &s->in;
+    struct integer_product_plan *plan = ot_op_plan(n);
+    const struct inputs *in = &plan->in;
     const struct tensor *y_zero = input(n, in->y_zero);
     OT_TRY(check_factor(n, in->a_scale, OT_FLOAT, a_count, err));
     OT_TRY(check_factor(n, in->b_scale, OT_FLOAT, b_count, err));
@@ -63,16 +63,16 @@ static ot_status check_inputs(struct op_node *n, int64_t a_count, int64_t b_coun
     if (y_zero && (!ot_is_quantized(*type) || ot_elements(y_zero) != 1))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not one quantized integer",
                           in->y_zero);
-    if (y_zero) s->range = ot_range_of(*type);
+    if (y_zero) plan->range = ot_range_of(*type);
     return OT_OK;
 }
 
 static ot_status find_inputs(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct integer_product_plan *plan = ot_op_plan(n);
     int row = 0;
     while (strcmp(table[row].name, n->op->name)) row++;
-    s->in = table[row];
-    const int both[] = {s->in.a, s->in.b};
+    plan->in = table[row];
+    const int both[] = {plan->in.a, plan->in.b};
     for (int i = 0; i < 2; i++) {
         const ot_type type = n->x[both[i]]->type;
         if (type != OT_UINT8 && type != OT_INT8)
@@ -83,9 +83,9 @@ static ot_status find_inputs(struct op_node *n, ot_error *err) {
 }
 
 static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct integer_product_plan *plan = ot_op_plan(n);
     OT_TRY(find_inputs(n, err));
-    const struct tensor *a = n->x[s->in.a], *b = n->x[s->in.b];
+    const struct tensor *a = n->x[plan->in.a], *b = n->x[plan->in.b];
     struct tensor heads[2] = {*a, *b}, y = {.rank = 0};
     ot_type type;
     if (a->rank < 2 || b->rank < 2 || a->dim[a->rank - 1] != b->dim[b->rank - 2]) {
@@ -93,36 +93,36 @@ static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: no product of matrices",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     }
-    s->m = a->dim[a->rank - 2];
-    s->k = a->dim[a->rank - 1];
-    s->n = b->dim[b->rank - 1];
-    OT_TRY(check_inputs(n, s->m, s->n, &type, err));
+    plan->m = a->dim[a->rank - 2];
+    plan->k = a->dim[a->rank - 1];
+    plan->n = b->dim[b->rank - 1];
+    OT_TRY(check_inputs(n, plan->m, plan->n, &type, err));
     heads[0].rank -= 2;
     heads[1].rank -= 2;
     OT_TRY(ot_op_broadcast(n, &heads[0], &heads[1], &y.rank, y.dim, err));
-    ot_broadcast_build(&s->batches, &y, (const struct tensor *const[]){&heads[0], &heads[1]}, 2,
+    ot_broadcast_build(&plan->batches, &y, (const struct tensor *const[]){&heads[0], &heads[1]}, 2,
                        false);
-    y.dim[y.rank] = s->m;
-    y.dim[y.rank + 1] = s->n;
+    y.dim[y.rank] = plan->m;
+    y.dim[y.rank + 1] = plan->n;
     OT_TRY(ot_op_set(n, n->y[0], type, y.rank + 2, y.dim, err));
-    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
+    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)plan->k;
     return OT_OK;
 }
 
 static ot_status conv_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct integer_product_plan *plan = ot_op_plan(n);
     struct window window;
     ot_type type;
     OT_TRY(find_inputs(n, err));
-    const struct tensor *x = n->x[s->in.a], *w = n->x[s->in.b];
+    const struct tensor *x = n->x[plan->in.a], *w = n->x[plan->in.b];
     const int64_t groups = ot_attr_int(n->node, "group", 1);
     OT_TRY(ot_conv_window(n, w, false, &window, err));
     if (groups < 1 || groups > INT32_MAX || w->dim[0] % groups || w->dim[1] * groups != x->dim[1])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'group' is %lld", (long long)groups);
     OT_TRY(check_inputs(n, 1, w->dim[0], &type, err));
-    s->shape =
+    plan->shape =
         (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0], .groups = (int)groups};
-    ot_window_shape(&window, &s->shape);
+    ot_window_shape(&window, &plan->shape);
     int64_t dim[2 + OT_WINDOW_MAX] = {x->dim[0], w->dim[0]};
     for (int i = 0; i < window.rank; i++) dim[i + 2] = window.out[i];
     OT_TRY(ot_op_set(n, n->y[0], type, window.rank + 2, dim, err));
@@ -143,29 +143,30 @@ static float scale_at(const struct op_node *n, int i, int64_t k) {
 
 /* y[at] from the sum of a row of a and a column of b. */
 static void finish(const struct op_node *n, int64_t at, int64_t sum, int64_t row, int64_t column) {
-    const struct state *s = n->plan;
-    const struct inputs *in = &s->in;
+    const struct integer_product_plan *plan = n->plan;
+    const struct inputs *in = &plan->in;
     struct tensor *y = n->y[0];
     if (in->bias >= 0) sum += zero_at(n, in->bias, column);
     if (in->y_scale >= 0) {
         const float factor = scale_at(n, in->a_scale, row) * scale_at(n, in->b_scale, column) /
                              scale_at(n, in->y_scale, 0);
-        sum = ot_saturate(s->range, rintf((float)sum * factor) + (float)zero_at(n, in->y_zero, 0));
+        sum =
+            ot_saturate(plan->range, rintf((float)sum * factor) + (float)zero_at(n, in->y_zero, 0));
     }
     ot_store_integer(y->data, y->type, at, sum);
 }
 
 static void multiply(const struct op_node *n, int64_t y, int64_t a, int64_t b) {
-    const struct state *s = n->plan;
-    const struct tensor *p = n->x[s->in.a], *q = n->x[s->in.b];
-    for (int64_t i = 0; i < s->m; i++)
-        for (int64_t j = 0; j < s->n; j++) {
-            const int64_t a0 = zero_at(n, s->in.a_zero, i), b0 = zero_at(n, s->in.b_zero, j);
+    const struct integer_product_plan *plan = n->plan;
+    const struct tensor *p = n->x[plan->in.a], *q = n->x[plan->in.b];
+    for (int64_t i = 0; i < plan->m; i++)
+        for (int64_t j = 0; j < plan->n; j++) {
+            const int64_t a0 = zero_at(n, plan->in.a_zero, i), b0 = zero_at(n, plan->in.b_zero, j);
             int64_t sum = 0;
-            for (int64_t k = 0; k < s->k; k++)
-                sum += (ot_load_integer(p->data, p->type, (a * s->m + i) * s->k + k) - a0) *
-                       (ot_load_integer(q->data, q->type, (b * s->k + k) * s->n + j) - b0);
-            finish(n, (y * s->m + i) * s->n + j, sum, i, j);
+            for (int64_t k = 0; k < plan->k; k++)
+                sum += (ot_load_integer(p->data, p->type, (a * plan->m + i) * plan->k + k) - a0) *
+                       (ot_load_integer(q->data, q->type, (b * plan->k + k) * plan->n + j) - b0);
+            finish(n, (y * plan->m + i) * plan->n + j, sum, i, j);
         }
 }
 
@@ -177,17 +178,17 @@ static void batch_segment(void *arg, int64_t at, const int64_t *offset, const in
 }
 
 static void matmul_forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_broadcast_each(n->pool, &s->batches, batch_segment, n);
+    const struct integer_product_plan *plan = n->plan;
+    ot_broadcast_each(n->pool, &plan->batches, batch_segment, n);
 }
 
 /* One position of the output: sample i, channel m, line r, column c. */
 static int64_t window_sum(const struct op_node *n, int64_t i, int64_t m, int64_t r, int64_t c) {
-    const struct state *s = n->plan;
-    const struct conv_shape *p = &s->shape;
-    const struct tensor *x = n->x[s->in.a], *w = n->x[s->in.b];
+    const struct integer_product_plan *plan = n->plan;
+    const struct conv_shape *p = &plan->shape;
+    const struct tensor *x = n->x[plan->in.a], *w = n->x[plan->in.b];
     const int64_t channels = p->c / p->groups, first = m / (p->m / p->groups) * channels;
-    const int64_t x0 = zero_at(n, s->in.a_zero, 0), w0 = zero_at(n, s->in.b_zero, m);
+    const int64_t x0 = zero_at(n, plan->in.a_zero, 0), w0 = zero_at(n, plan->in.b_zero, m);
     int64_t sum = 0;
     for (int64_t k = 0; k < channels * p->kh * p->kw; k++) {
         const int64_t line = r * p->stride_h - p->pad_top + k / p->kw % p->kh * p->dilation_h;
@@ -203,14 +204,14 @@ static int64_t window_sum(const struct op_node *n, int64_t i, int64_t m, int64_t
 static void conv_task(void *arg, int task, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct conv_shape *p = &((const struct state *)n->plan)->shape;
+    const struct conv_shape *p = &((const struct integer_product_plan *)n->plan)->shape;
     const int64_t i = task / p->m, m = task % p->m;
     for (int64_t at = 0; at < p->oh * p->ow; at++)
         finish(n, task * p->oh * p->ow + at, window_sum(n, i, m, at / p->ow, at % p->ow), 0, m);
 }
 
 static void conv_forward(struct op_node *n) {
-    const struct conv_shape *p = &((const struct state *)n->plan)->shape;
+    const struct conv_shape *p = &((const struct integer_product_plan *)n->plan)->shape;
     ot_parallel_for(n->pool, (int)(p->n * p->m), conv_task, n);
 }
 
@@ -260,7 +261,7 @@ static const char *const qlinear_conv_cases[] = {
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = list,                                                                        \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct integer_product_plan),                                          \
         .prepare = fn##_prepare,                                                                   \
         .forward = fn##_forward,                                                                   \
         .cases = texts,                                                                            \

@@ -5,26 +5,26 @@
 
 #include "ops/walk/unary.h"
 
-struct state {
+struct is_special_plan {
     bool nan, negative, positive; /* what is looked for */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    s->nan = !strcmp(n->op->name, "IsNaN");
-    s->negative = !s->nan && ot_attr_int(n->node, "detect_negative", 1);
-    s->positive = !s->nan && ot_attr_int(n->node, "detect_positive", 1);
+    struct is_special_plan *plan = ot_op_plan(n);
+    plan->nan = !strcmp(n->op->name, "IsNaN");
+    plan->negative = !plan->nan && ot_attr_int(n->node, "detect_negative", 1);
+    plan->positive = !plan->nan && ot_attr_int(n->node, "detect_positive", 1);
     OT_TRY(ot_unary_prepare(n, err));
     n->y[0]->type = OT_BOOL;
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state s = *(const struct state *)n->plan;
+    const struct is_special_plan p = *(const struct is_special_plan *)n->plan;
     const float *x = ot_f(n->x[0]);
     uint8_t *y = n->y[0]->data;
     for (int64_t i = 0, count = ot_count(n->x[0]); i < count; i++)
-        y[i] = isnan(x[i]) ? s.nan : isinf(x[i]) && (x[i] < 0 ? s.negative : s.positive);
+        y[i] = isnan(x[i]) ? p.nan : isinf(x[i]) && (x[i] < 0 ? p.negative : p.positive);
 }
 
 static const char *const nan_cases[] = {"f{1,nan,inf,-inf} -> b{0,1,0,0}",
@@ -43,7 +43,7 @@ static const char *const inf_cases[] = {"f{1,nan,inf,-inf} -> b{0,0,1,1}",
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = list,                                                                        \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct is_special_plan),                                               \
         .lanes = ot_unary_lanes,                                                                   \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

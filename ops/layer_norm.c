@@ -19,7 +19,7 @@
 
 enum { COLUMNS = 64, GRAIN = 1 << 16 };
 
-struct state {
+struct layer_norm_plan {
     bool centred; /* the mean is subtracted */
     float epsilon;
     int64_t outer, length, inner;
@@ -72,7 +72,7 @@ static bool fits(const struct op_node *n) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct layer_norm_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -84,88 +84,89 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         ot_op_like(n->y[i], x);
         for (int d = axis; d < x->rank; d++) n->y[i]->dim[d] = 1;
     }
-    s->centred = !strcmp(n->op->name, "LayerNormalization");
-    s->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
-    s->length = ot_dims_product(x, axis, x->rank);
-    if (!s->length)
+    plan->centred = !strcmp(n->op->name, "LayerNormalization");
+    plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
+    plan->length = ot_dims_product(x, axis, x->rank);
+    if (!plan->length)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the axes from %d on have no elements", axis);
-    s->inner = x->lanes ? x->lanes : 1;
-    s->outer = ot_count(x) / (s->length * s->inner);
-    s->used = x->lanes ? ot_lane_samples(x) % x->lanes : 0;
-    s->full = s->outer - (s->used != 0);
-    s->grain = GRAIN / (s->length * s->inner) + 1;
-    s->tasks = ot_task_count(s->outer, s->grain);
-    n->save_size = (size_t)(s->outer * s->inner) * 2 * sizeof(float);
-    if (!ot_mul((size_t)s->tasks * 2 * sizeof(float), (size_t)s->length, &n->backward_scratch_size))
+    plan->inner = x->lanes ? x->lanes : 1;
+    plan->outer = ot_count(x) / (plan->length * plan->inner);
+    plan->used = x->lanes ? ot_lane_samples(x) % x->lanes : 0;
+    plan->full = plan->outer - (plan->used != 0);
+    plan->grain = GRAIN / (plan->length * plan->inner) + 1;
+    plan->tasks = ot_task_count(plan->outer, plan->grain);
+    n->save_size = (size_t)(plan->outer * plan->inner) * 2 * sizeof(float);
+    if (!ot_mul((size_t)plan->tasks * 2 * sizeof(float), (size_t)plan->length,
+                &n->backward_scratch_size))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
     if (!check_affine(n, 1, axis, NULL) && !check_affine(n, 2, axis, NULL)) return OT_OK;
     struct norm_affine *affine = ot_arena_alloc(n->arena, 1, sizeof *affine);
-    s->affine = affine;
+    plan->affine = affine;
     if (!affine) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     n->backward_scratch_size += ot_bytes(x); /* dy scale */
-    return ot_norm_affine_prepare(n, s->length, affine, err);
+    return ot_norm_affine_prepare(n, plan->length, affine, err);
 }
 
 /* What the kernels need for outer row r. dscale: 2 x length floats. */
 static struct layer_norm describe(const struct op_node *n, int64_t r, float *dscale) {
-    const struct state *s = n->plan;
-    const int64_t at = r * s->length * s->inner;
-    float *mean = (float *)n->save + r * 2 * s->inner;
-    return (struct layer_norm){.length = (size_t)s->length,
-                               .lanes = (size_t)s->inner,
-                               .used = (size_t)(r < s->full ? s->inner : s->used),
-                               .centred = s->centred,
-                               .epsilon = s->epsilon,
+    const struct layer_norm_plan *plan = n->plan;
+    const int64_t at = r * plan->length * plan->inner;
+    float *mean = (float *)n->save + r * 2 * plan->inner;
+    return (struct layer_norm){.length = (size_t)plan->length,
+                               .lanes = (size_t)plan->inner,
+                               .used = (size_t)(r < plan->full ? plan->inner : plan->used),
+                               .centred = plan->centred,
+                               .epsilon = plan->epsilon,
                                .x = ot_f(n->x[0]) + at,
-                               .scale = s->affine ? s->affine->ones : ot_f(n->x[1]),
+                               .scale = plan->affine ? plan->affine->ones : ot_f(n->x[1]),
                                .mean = mean,
-                               .inverse = mean + s->inner,
+                               .inverse = mean + plan->inner,
                                .dscale = dscale,
-                               .dbias = dscale ? dscale + s->length : NULL};
+                               .dbias = dscale ? dscale + plan->length : NULL};
 }
 
 static void forward_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct layer_norm_plan *plan = n->plan;
     int64_t r, to;
     (void)worker;
-    ot_task_range(s->outer, s->grain, task, &r, &to);
+    ot_task_range(plan->outer, plan->grain, task, &r, &to);
     for (; r < to; r++) {
         struct layer_norm a = describe(n, r, NULL);
-        a.bias = has_bias(n) && !s->affine ? ot_f(n->x[2]) : NULL;
-        a.y = ot_f(n->y[0]) + r * s->length * s->inner;
+        a.bias = has_bias(n) && !plan->affine ? ot_f(n->x[2]) : NULL;
+        a.y = ot_f(n->y[0]) + r * plan->length * plan->inner;
         (n->x[0]->lanes ? n->kernels->norm_lanes : n->kernels->norm_row)(&a);
-        size_t bytes = (size_t)s->inner * sizeof(float);
-        if (n->n_out > 1 && n->y[1]) memcpy(ot_f(n->y[1]) + r * s->inner, a.mean, bytes);
-        if (n->n_out > 2 && n->y[2]) memcpy(ot_f(n->y[2]) + r * s->inner, a.inverse, bytes);
+        size_t bytes = (size_t)plan->inner * sizeof(float);
+        if (n->n_out > 1 && n->y[1]) memcpy(ot_f(n->y[1]) + r * plan->inner, a.mean, bytes);
+        if (n->n_out > 2 && n->y[2]) memcpy(ot_f(n->y[2]) + r * plan->inner, a.inverse, bytes);
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, s->tasks, forward_task, n);
-    if (s->affine) ot_norm_affine_apply(n, s->affine);
+    const struct layer_norm_plan *plan = n->plan;
+    ot_parallel_for(n->pool, plan->tasks, forward_task, n);
+    if (plan->affine) ot_norm_affine_apply(n, plan->affine);
 }
 
 /* dy scale, where the scale is broadcast: behind what the tasks sum up. */
 static float *scaled(const struct op_node *n) {
-    const struct state *s = n->plan;
-    return (float *)n->scratch + (size_t)s->tasks * 2 * (size_t)s->length;
+    const struct layer_norm_plan *plan = n->plan;
+    return (float *)n->scratch + (size_t)plan->tasks * 2 * (size_t)plan->length;
 }
 
 /* Each task sums the gradients of scale and bias for its own rows. */
 static void backward_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    float *dscale = (float *)n->scratch + (size_t)task * 2 * (size_t)s->length;
+    const struct layer_norm_plan *plan = n->plan;
+    float *dscale = (float *)n->scratch + (size_t)task * 2 * (size_t)plan->length;
     int64_t r, to;
     (void)worker;
-    memset(dscale, 0, 2 * (size_t)s->length * sizeof *dscale);
-    ot_task_range(s->outer, s->grain, task, &r, &to);
+    memset(dscale, 0, 2 * (size_t)plan->length * sizeof *dscale);
+    ot_task_range(plan->outer, plan->grain, task, &r, &to);
     for (; r < to; r++) {
-        const int64_t at = r * s->length * s->inner;
+        const int64_t at = r * plan->length * plan->inner;
         struct layer_norm a = describe(n, r, dscale);
-        a.dy = (s->affine ? scaled(n) : ot_f(n->dy[0])) + at;
+        a.dy = (plan->affine ? scaled(n) : ot_f(n->dy[0])) + at;
         a.y = n->dx[0] ? ot_f(n->dx[0]) + at : NULL;
         (n->x[0]->lanes ? n->kernels->norm_lanes_back : n->kernels->norm_row_back)(&a);
     }
@@ -174,15 +175,15 @@ static void backward_task(void *arg, int task, int worker) {
 /* The sum of all tasks' for a range of elements. */
 static void affine_task(void *arg, int task, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct layer_norm_plan *plan = n->plan;
     int64_t from, to;
     (void)worker;
-    ot_task_range(s->length, COLUMNS, task, &from, &to);
+    ot_task_range(plan->length, COLUMNS, task, &from, &to);
     for (int i = 0; i < 2; i++) {
         double sum[COLUMNS] = {0};
         if (1 + i >= n->n_in || !n->dx[1 + i]) continue;
-        for (int t = 0; t < s->tasks; t++) {
-            const float *part = (const float *)n->scratch + (2 * t + i) * s->length;
+        for (int t = 0; t < plan->tasks; t++) {
+            const float *part = (const float *)n->scratch + (2 * t + i) * plan->length;
             for (int64_t k = from; k < to; k++) sum[k - from] += (double)part[k];
         }
         for (int64_t k = from; k < to; k++) ot_f(n->dx[1 + i])[k] = (float)sum[k - from];
@@ -190,11 +191,11 @@ static void affine_task(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (s->affine) ot_norm_affine_back(n, s->affine, n->save, scaled(n));
-    if (!s->affine || n->dx[0]) ot_parallel_for(n->pool, s->tasks, backward_task, n);
-    if (s->affine) return;
-    ot_parallel_for(n->pool, ot_task_count(s->length, COLUMNS), affine_task, n);
+    const struct layer_norm_plan *plan = n->plan;
+    if (plan->affine) ot_norm_affine_back(n, plan->affine, n->save, scaled(n));
+    if (!plan->affine || n->dx[0]) ot_parallel_for(n->pool, plan->tasks, backward_task, n);
+    if (plan->affine) return;
+    ot_parallel_for(n->pool, ot_task_count(plan->length, COLUMNS), affine_task, n);
 }
 
 static const char *const cases[] = {
@@ -244,7 +245,7 @@ const struct op ot_op_RMSNormalization = {
     .attributes = "axis:i epsilon:f stash_type:i",
     .needs = OT_X(0) | OT_X(1),
     .parameters = 2,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct layer_norm_plan),
     .fits = fits,
     .lanes = lanes,
     .prepare = prepare,
@@ -264,7 +265,7 @@ const struct op ot_op_LayerNormalization = {
     .attributes = "axis:i epsilon:f stash_type:i",
     .needs = OT_X(0) | OT_X(1),
     .parameters = 6,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct layer_norm_plan),
     .fits = fits,
     .lanes = lanes,
     .prepare = prepare,

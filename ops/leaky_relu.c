@@ -1,25 +1,25 @@
 /* leaky_relu.c - y = x for x > 0, else alpha x; so the slope at 0 is alpha. */
 #include "ops/walk/unary.h"
 
-struct state {
+struct leaky_relu_plan {
     float alpha;
 };
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    const struct state s = *(const struct state *)state;
-    for (int64_t i = 0; i < n; i++) y[i] = (x[i] <= 0 ? s.alpha : 1) * x[i];
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    const struct leaky_relu_plan p = *(const struct leaky_relu_plan *)plan;
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] <= 0 ? p.alpha : 1) * x[i];
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    const struct state s = *(const struct state *)state;
+                     const void *plan) {
+    const struct leaky_relu_plan p = *(const struct leaky_relu_plan *)plan;
     (void)y;
-    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] <= 0 ? s.alpha : 1) * dy[i];
+    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] <= 0 ? p.alpha : 1) * dy[i];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    s->alpha = ot_attr_float(n->node, "alpha", 0.01f);
+    struct leaky_relu_plan *plan = ot_op_plan(n);
+    plan->alpha = ot_attr_float(n->node, "alpha", 0.01f);
     return ot_unary_prepare(n, err);
 }
 
@@ -43,7 +43,7 @@ const struct op ot_op_LeakyRelu = {
     .max_out = 1,
     .attributes = "alpha:f",
     .needs = OT_X(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct leaky_relu_plan),
     .lanes = ot_unary_lanes,
     .prepare = prepare,
     .forward = forward,

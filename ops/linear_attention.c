@@ -19,7 +19,7 @@
 
 enum { QUERY, KEY, VALUE, PAST, DECAY, BETA, INPUTS };
 
-struct state {
+struct linear_attention_plan {
     int64_t batch, tokens, heads, group; /* heads of keys; query heads that share one */
     int64_t dk, dv;
     int64_t decays, betas; /* in the last dimension of theirs; 0: there are none */
@@ -32,40 +32,41 @@ static const struct tensor *input(const struct op_node *n, int i) {
 
 /* Input i is [batch, tokens, last]. */
 static ot_status check(const struct op_node *n, int i, int64_t last, ot_error *err) {
-    const struct state *s = n->plan;
+    const struct linear_attention_plan *plan = n->plan;
     const struct tensor *t = n->x[i];
     char text[128];
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
-    if (t->rank != 3 || t->dim[0] != s->batch || t->dim[1] != s->tokens || t->dim[2] != last)
+    if (t->rank != 3 || t->dim[0] != plan->batch || t->dim[1] != plan->tokens || t->dim[2] != last)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld,%lld,%lld]", i,
-                          ot_shape_text(t, text, sizeof text), (long long)s->batch,
-                          (long long)s->tokens, (long long)last);
+                          ot_shape_text(t, text, sizeof text), (long long)plan->batch,
+                          (long long)plan->tokens, (long long)last);
     return OT_OK;
 }
 
 static ot_status read_heads(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct linear_attention_plan *plan = ot_op_plan(n);
     const struct tensor *q = n->x[QUERY], *v = n->x[VALUE];
     const int64_t queries = ot_attr_int(n->node, "q_num_heads", 0);
-    s->heads = ot_attr_int(n->node, "kv_num_heads", 0);
-    if (s->heads < 1 || queries < 1 || queries % s->heads)
+    plan->heads = ot_attr_int(n->node, "kv_num_heads", 0);
+    if (plan->heads < 1 || queries < 1 || queries % plan->heads)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld heads of queries for %lld of keys",
-                          (long long)queries, (long long)s->heads);
-    if (q->rank != 3 || v->rank != 3 || q->dim[2] % queries || v->dim[2] % s->heads || !q->dim[2])
+                          (long long)queries, (long long)plan->heads);
+    if (q->rank != 3 || v->rank != 3 || q->dim[2] % queries || v->dim[2] % plan->heads ||
+        !q->dim[2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "heads do not divide the last dimensions");
-    s->group = queries / s->heads;
-    s->batch = q->dim[0];
-    s->tokens = q->dim[1];
-    s->dk = q->dim[2] / queries;
-    s->dv = v->dim[2] / s->heads;
-    OT_TRY(check(n, QUERY, queries * s->dk, err));
-    OT_TRY(check(n, KEY, s->heads * s->dk, err));
-    return check(n, VALUE, s->heads * s->dv, err);
+    plan->group = queries / plan->heads;
+    plan->batch = q->dim[0];
+    plan->tokens = q->dim[1];
+    plan->dk = q->dim[2] / queries;
+    plan->dv = v->dim[2] / plan->heads;
+    OT_TRY(check(n, QUERY, queries * plan->dk, err));
+    OT_TRY(check(n, KEY, plan->heads * plan->dk, err));
+    return check(n, VALUE, plan->heads * plan->dv, err);
 }
 
 static ot_status read_rule(struct op_node *n, ot_error *err) {
     static const char *const rules[] = {"linear", "gated", "delta", "gated_delta"};
-    struct state *s = ot_op_plan(n);
+    struct linear_attention_plan *plan = ot_op_plan(n);
     const char *rule = ot_attr_string(n->node, "update_rule", "gated_delta");
     int k = 0;
     while (k < 4 && strcmp(rules[k], rule) != 0) k++;
@@ -76,50 +77,52 @@ static ot_status read_rule(struct op_node *n, ot_error *err) {
                           k & 1 ? "takes" : "has no", k & 2 ? "takes" : "has no");
     if (k & 1) {
         const struct tensor *t = n->x[DECAY];
-        s->decays = t->rank == 3 && t->dim[2] == s->heads ? s->heads : s->heads * s->dk;
-        OT_TRY(check(n, DECAY, s->decays, err));
+        plan->decays =
+            t->rank == 3 && t->dim[2] == plan->heads ? plan->heads : plan->heads * plan->dk;
+        OT_TRY(check(n, DECAY, plan->decays, err));
     }
     if (k & 2) {
         const struct tensor *t = n->x[BETA];
-        s->betas = t->rank == 3 && t->dim[2] == 1 ? 1 : s->heads;
-        OT_TRY(check(n, BETA, s->betas, err));
+        plan->betas = t->rank == 3 && t->dim[2] == 1 ? 1 : plan->heads;
+        OT_TRY(check(n, BETA, plan->betas, err));
     }
     return OT_OK;
 }
 
 /* Floats of one state. */
-static int64_t area(const struct state *s) { return s->dk * s->dv; }
+static int64_t area(const struct linear_attention_plan *plan) { return plan->dk * plan->dv; }
 
 static ot_status set_memory(struct op_node *n, ot_error *err) {
-    const struct state *s = n->plan;
-    const size_t tasks = (size_t)(s->batch * s->heads), states = (size_t)area(s) * sizeof(float);
-    const size_t forward = 2 * states + (size_t)s->dv * sizeof(float);
-    const size_t backward = 2 * states + (size_t)(3 * s->dv + s->tokens) * sizeof(float);
+    const struct linear_attention_plan *plan = n->plan;
+    const size_t tasks = (size_t)(plan->batch * plan->heads),
+                 states = (size_t)area(plan) * sizeof(float);
+    const size_t forward = 2 * states + (size_t)plan->dv * sizeof(float);
+    const size_t backward = 2 * states + (size_t)(3 * plan->dv + plan->tokens) * sizeof(float);
     bool fits = ot_mul(tasks, forward, &n->forward_scratch_size) &&
                 ot_mul(tasks, backward, &n->backward_scratch_size);
     if (n->want)
         fits = fits && ot_mul(tasks, states, &n->save_size) &&
-               ot_mul(n->save_size, (size_t)s->tokens + 1, &n->save_size);
-    n->flops = 6.0 * (double)tasks * (double)s->tokens * (double)area(s);
+               ot_mul(n->save_size, (size_t)plan->tokens + 1, &n->save_size);
+    n->flops = 6.0 * (double)tasks * (double)plan->tokens * (double)area(plan);
     return fits ? OT_OK
                 : ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct linear_attention_plan *plan = ot_op_plan(n);
     char text[128];
     OT_TRY(read_heads(n, err));
     OT_TRY(read_rule(n, err));
-    const int64_t out[] = {s->batch, s->tokens, s->heads * s->group * s->dv};
-    struct tensor last = {.rank = 4, .dim = {s->batch, s->heads, s->dk, s->dv}};
+    const int64_t out[] = {plan->batch, plan->tokens, plan->heads * plan->group * plan->dv};
+    struct tensor last = {.rank = 4, .dim = {plan->batch, plan->heads, plan->dk, plan->dv}};
     if (input(n, PAST)) {
         OT_TRY(ot_op_type(n, PAST, OT_FLOAT, err));
         if (!ot_same_shape(n->x[PAST], &last))
             return ot_op_fail(n, err, OT_ERROR_INVALID, "a past state %s",
                               ot_shape_text(n->x[PAST], text, sizeof text));
     }
-    s->scale = ot_attr_float(n->node, "scale", 0);
-    if (s->scale == 0) s->scale = 1 / sqrtf((float)s->dk);
+    plan->scale = ot_attr_float(n->node, "scale", 0);
+    if (plan->scale == 0) plan->scale = 1 / sqrtf((float)plan->dk);
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 3, out, err));
     if (n->n_out > 1 && n->y[1]) OT_TRY(ot_op_set(n, n->y[1], OT_FLOAT, 4, last.dim, err));
     return set_memory(n, err);
@@ -134,81 +137,85 @@ struct token {
 };
 
 /* Row `token` of t, [batch, tokens, heads x width], from the part of head h on; NULL: no t. */
-static float *part(const struct tensor *t, const struct state *s, int64_t b, int64_t token,
-                   int64_t h, int64_t width) {
-    return t ? ot_f(t) + (b * s->tokens + token) * t->dim[2] + h * width : NULL;
+static float *part(const struct tensor *t, const struct linear_attention_plan *plan, int64_t b,
+                   int64_t token, int64_t h, int64_t width) {
+    return t ? ot_f(t) + (b * plan->tokens + token) * t->dim[2] + h * width : NULL;
 }
 
 static struct token token_of(const struct op_node *n, struct tensor *const *t, struct tensor *o,
                              int64_t head, int64_t i) {
-    const struct state *s = n->plan;
-    const int64_t b = head / s->heads, h = head % s->heads;
+    const struct linear_attention_plan *plan = n->plan;
+    const int64_t b = head / plan->heads, h = head % plan->heads;
     const struct tensor *decay = n->n_in > DECAY ? t[DECAY] : NULL;
     const struct tensor *beta = n->n_in > BETA ? t[BETA] : NULL;
-    return (struct token){.q = part(t[QUERY], s, b, i, h, s->group * s->dk),
-                          .k = part(t[KEY], s, b, i, h, s->dk),
-                          .v = part(t[VALUE], s, b, i, h, s->dv),
-                          .g = part(decay, s, b, i, h, s->decays == s->heads ? 1 : s->dk),
-                          .beta = part(beta, s, b, i, s->betas == 1 ? 0 : h, 1),
-                          .o = part(o, s, b, i, h, s->group * s->dv)};
+    return (struct token){
+        .q = part(t[QUERY], plan, b, i, h, plan->group * plan->dk),
+        .k = part(t[KEY], plan, b, i, h, plan->dk),
+        .v = part(t[VALUE], plan, b, i, h, plan->dv),
+        .g = part(decay, plan, b, i, h, plan->decays == plan->heads ? 1 : plan->dk),
+        .beta = part(beta, plan, b, i, plan->betas == 1 ? 0 : h, 1),
+        .o = part(o, plan, b, i, h, plan->group * plan->dv)};
 }
 
 /* Element i of g for element i of the keys: one for all, or its own. */
-static inline float decay_at(const struct state *s, const float *g, int64_t i) {
-    return expf(g[s->decays == s->heads ? 0 : i]);
+static inline float decay_at(const struct linear_attention_plan *plan, const float *g, int64_t i) {
+    return expf(g[plan->decays == plan->heads ? 0 : i]);
 }
 
 /* D, and what the token adds: u. */
-static void decay_and_read(const struct state *s, const struct token *t, const float *before,
-                           float *d, float *u) {
-    for (int64_t i = 0; i < s->dk; i++) {
-        const float keep = t->g ? decay_at(s, t->g, i) : 1;
-        for (int64_t m = 0; m < s->dv; m++) d[i * s->dv + m] = keep * before[i * s->dv + m];
+static void decay_and_read(const struct linear_attention_plan *plan, const struct token *t,
+                           const float *before, float *d, float *u) {
+    for (int64_t i = 0; i < plan->dk; i++) {
+        const float keep = t->g ? decay_at(plan, t->g, i) : 1;
+        for (int64_t m = 0; m < plan->dv; m++)
+            d[i * plan->dv + m] = keep * before[i * plan->dv + m];
     }
-    memcpy(u, t->v, (size_t)s->dv * sizeof *u);
+    memcpy(u, t->v, (size_t)plan->dv * sizeof *u);
     if (!t->beta) return;
-    for (int64_t i = 0; i < s->dk; i++)
-        for (int64_t m = 0; m < s->dv; m++) u[m] -= d[i * s->dv + m] * t->k[i];
-    for (int64_t m = 0; m < s->dv; m++) u[m] *= *t->beta;
+    for (int64_t i = 0; i < plan->dk; i++)
+        for (int64_t m = 0; m < plan->dv; m++) u[m] -= d[i * plan->dv + m] * t->k[i];
+    for (int64_t m = 0; m < plan->dv; m++) u[m] *= *t->beta;
 }
 
-static void answer(const struct state *s, const struct token *t, const float *now) {
-    memset(t->o, 0, (size_t)(s->group * s->dv) * sizeof *t->o);
-    for (int64_t p = 0; p < s->group; p++)
-        for (int64_t i = 0; i < s->dk; i++) {
-            const float q = s->scale * t->q[p * s->dk + i];
-            for (int64_t m = 0; m < s->dv; m++) t->o[p * s->dv + m] += q * now[i * s->dv + m];
+static void answer(const struct linear_attention_plan *plan, const struct token *t,
+                   const float *now) {
+    memset(t->o, 0, (size_t)(plan->group * plan->dv) * sizeof *t->o);
+    for (int64_t p = 0; p < plan->group; p++)
+        for (int64_t i = 0; i < plan->dk; i++) {
+            const float q = plan->scale * t->q[p * plan->dk + i];
+            for (int64_t m = 0; m < plan->dv; m++)
+                t->o[p * plan->dv + m] += q * now[i * plan->dv + m];
         }
 }
 
 static void forward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = area(s);
+    const struct linear_attention_plan *plan = n->plan;
+    const int64_t size = area(plan);
     const size_t bytes = (size_t)size * sizeof(float);
-    float *work = (float *)n->scratch + head * (2 * size + s->dv), *u = work + 2 * size;
-    float *kept = n->save_size ? (float *)n->save + head * (s->tokens + 1) * size : NULL;
+    float *work = (float *)n->scratch + head * (2 * size + plan->dv), *u = work + 2 * size;
+    float *kept = n->save_size ? (float *)n->save + head * (plan->tokens + 1) * size : NULL;
     float *before = kept ? kept : work;
     (void)worker;
     if (input(n, PAST))
         memcpy(before, ot_f(n->x[PAST]) + head * size, bytes);
     else
         memset(before, 0, bytes);
-    for (int64_t i = 0; i < s->tokens; i++) {
+    for (int64_t i = 0; i < plan->tokens; i++) {
         const struct token t = token_of(n, n->x, n->y[0], head, i);
         float *now = kept ? before + size : before == work ? work + size : work;
-        decay_and_read(s, &t, before, now, u);
-        for (int64_t j = 0; j < s->dk; j++)
-            for (int64_t m = 0; m < s->dv; m++) now[j * s->dv + m] += t.k[j] * u[m];
-        answer(s, &t, now);
+        decay_and_read(plan, &t, before, now, u);
+        for (int64_t j = 0; j < plan->dk; j++)
+            for (int64_t m = 0; m < plan->dv; m++) now[j * plan->dv + m] += t.k[j] * u[m];
+        answer(plan, &t, now);
         before = now;
     }
     if (n->n_out > 1 && n->y[1]) memcpy(ot_f(n->y[1]) + head * size, before, bytes);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(s->batch * s->heads), forward_head, n);
+    const struct linear_attention_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(plan->batch * plan->heads), forward_head, n);
 }
 
 /* ---- backward ---- */
@@ -219,76 +226,76 @@ struct back {
 };
 
 static struct back back_of(const struct op_node *n, int64_t head) {
-    const struct state *s = n->plan;
-    const int64_t size = area(s);
-    float *p = (float *)n->scratch + head * (2 * size + 3 * s->dv + s->tokens);
+    const struct linear_attention_plan *plan = n->plan;
+    const int64_t size = area(plan);
+    float *p = (float *)n->scratch + head * (2 * size + 3 * plan->dv + plan->tokens);
     return (struct back){p,
                          p + size,
                          p + 2 * size,
-                         p + 2 * size + s->dv,
-                         p + 2 * size + 2 * s->dv,
-                         p + 2 * size + 3 * s->dv};
+                         p + 2 * size + plan->dv,
+                         p + 2 * size + 2 * plan->dv,
+                         p + 2 * size + 3 * plan->dv};
 }
 
 /* G += scale q do^T, dq = scale S do. */
-static void answer_back(const struct state *s, const struct token *t, const float *dout,
-                        const float *now, float *g, float *dq) {
-    for (int64_t p = 0; p < s->group; p++)
-        for (int64_t i = 0; i < s->dk; i++) {
-            const float q = s->scale * t->q[p * s->dk + i], *o = dout + p * s->dv;
+static void answer_back(const struct linear_attention_plan *plan, const struct token *t,
+                        const float *dout, const float *now, float *g, float *dq) {
+    for (int64_t p = 0; p < plan->group; p++)
+        for (int64_t i = 0; i < plan->dk; i++) {
+            const float q = plan->scale * t->q[p * plan->dk + i], *o = dout + p * plan->dv;
             float sum = 0;
-            for (int64_t m = 0; m < s->dv; m++) {
-                g[i * s->dv + m] += q * o[m];
-                sum += now[i * s->dv + m] * o[m];
+            for (int64_t m = 0; m < plan->dv; m++) {
+                g[i * plan->dv + m] += q * o[m];
+                sum += now[i * plan->dv + m] * o[m];
             }
-            if (dq) dq[p * s->dk + i] = s->scale * sum;
+            if (dq) dq[p * plan->dk + i] = plan->scale * sum;
         }
 }
 
 /* du, dk, dv, dbeta, and what the delta rule adds to G. */
-static void update_back(const struct state *s, const struct token *t, const struct back *b,
-                        int64_t i, float *dk, float *dv) {
-    memset(b->du, 0, (size_t)s->dv * sizeof *b->du);
-    for (int64_t j = 0; j < s->dk; j++) {
+static void update_back(const struct linear_attention_plan *plan, const struct token *t,
+                        const struct back *b, int64_t i, float *dk, float *dv) {
+    memset(b->du, 0, (size_t)plan->dv * sizeof *b->du);
+    for (int64_t j = 0; j < plan->dk; j++) {
         float sum = 0;
-        for (int64_t m = 0; m < s->dv; m++) {
-            b->du[m] += b->g[j * s->dv + m] * t->k[j];
-            sum += b->g[j * s->dv + m] * b->u[m];
+        for (int64_t m = 0; m < plan->dv; m++) {
+            b->du[m] += b->g[j * plan->dv + m] * t->k[j];
+            sum += b->g[j * plan->dv + m] * b->u[m];
         }
         if (dk) dk[j] = sum;
     }
     const float beta = t->beta ? *t->beta : 1;
-    for (int64_t m = 0; dv && m < s->dv; m++) dv[m] = beta * b->du[m];
+    for (int64_t m = 0; dv && m < plan->dv; m++) dv[m] = beta * b->du[m];
     if (!t->beta) return;
-    memcpy(b->dr, t->v, (size_t)s->dv * sizeof *b->dr); /* v - D^T k, not through beta */
-    for (int64_t j = 0; j < s->dk; j++)
-        for (int64_t m = 0; m < s->dv; m++) b->dr[m] -= b->d[j * s->dv + m] * t->k[j];
+    memcpy(b->dr, t->v, (size_t)plan->dv * sizeof *b->dr); /* v - D^T k, not through beta */
+    for (int64_t j = 0; j < plan->dk; j++)
+        for (int64_t m = 0; m < plan->dv; m++) b->dr[m] -= b->d[j * plan->dv + m] * t->k[j];
     float rate = 0;
-    for (int64_t m = 0; m < s->dv; m++) {
+    for (int64_t m = 0; m < plan->dv; m++) {
         rate += b->du[m] * b->dr[m];
         b->dr[m] = -beta * b->du[m];
     }
     b->dbeta[i] = rate;
-    for (int64_t j = 0; j < s->dk; j++) {
+    for (int64_t j = 0; j < plan->dk; j++) {
         float sum = 0;
-        for (int64_t m = 0; m < s->dv; m++) {
-            sum += b->d[j * s->dv + m] * b->dr[m];
-            b->g[j * s->dv + m] += t->k[j] * b->dr[m];
+        for (int64_t m = 0; m < plan->dv; m++) {
+            sum += b->d[j * plan->dv + m] * b->dr[m];
+            b->g[j * plan->dv + m] += t->k[j] * b->dr[m];
         }
         if (dk) dk[j] += sum;
     }
 }
 
-static void decay_back(const struct state *s, const struct token *t, const struct back *b,
-                       float *dg) {
-    const bool shared = s->decays == s->heads;
+static void decay_back(const struct linear_attention_plan *plan, const struct token *t,
+                       const struct back *b, float *dg) {
+    const bool shared = plan->decays == plan->heads;
     float all = 0;
-    for (int64_t j = 0; j < s->dk; j++) {
-        const float keep = decay_at(s, t->g, j);
+    for (int64_t j = 0; j < plan->dk; j++) {
+        const float keep = decay_at(plan, t->g, j);
         float sum = 0;
-        for (int64_t m = 0; m < s->dv; m++) {
-            sum += b->g[j * s->dv + m] * b->d[j * s->dv + m];
-            b->g[j * s->dv + m] *= keep;
+        for (int64_t m = 0; m < plan->dv; m++) {
+            sum += b->g[j * plan->dv + m] * b->d[j * plan->dv + m];
+            b->g[j * plan->dv + m] *= keep;
         }
         all += sum;
         if (dg && !shared) dg[j] = sum;
@@ -298,46 +305,46 @@ static void decay_back(const struct state *s, const struct token *t, const struc
 
 static void backward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = area(s);
+    const struct linear_attention_plan *plan = n->plan;
+    const int64_t size = area(plan);
     const size_t bytes = (size_t)size * sizeof(float);
-    const float *kept = (const float *)n->save + head * (s->tokens + 1) * size;
+    const float *kept = (const float *)n->save + head * (plan->tokens + 1) * size;
     const struct back b = back_of(n, head);
     (void)worker;
     if (n->n_out > 1 && n->dy[1])
         memcpy(b.g, ot_f(n->dy[1]) + head * size, bytes);
     else
         memset(b.g, 0, bytes);
-    for (int64_t i = s->tokens - 1; i >= 0; i--) {
+    for (int64_t i = plan->tokens - 1; i >= 0; i--) {
         const struct token t = token_of(n, n->x, n->dy[0], head, i);
         const struct token d = token_of(n, n->dx, NULL, head, i);
-        decay_and_read(s, &t, kept + i * size, b.d, b.u);
+        decay_and_read(plan, &t, kept + i * size, b.d, b.u);
         if (t.o)
-            answer_back(s, &t, t.o, kept + (i + 1) * size, b.g, (float *)d.q);
+            answer_back(plan, &t, t.o, kept + (i + 1) * size, b.g, (float *)d.q);
         else if (d.q)
-            memset((float *)d.q, 0, (size_t)(s->group * s->dk) * sizeof *d.q);
-        update_back(s, &t, &b, i, (float *)d.k, (float *)d.v);
-        if (t.g) decay_back(s, &t, &b, (float *)d.g);
+            memset((float *)d.q, 0, (size_t)(plan->group * plan->dk) * sizeof *d.q);
+        update_back(plan, &t, &b, i, (float *)d.k, (float *)d.v);
+        if (t.g) decay_back(plan, &t, &b, (float *)d.g);
     }
     if (n->n_in > PAST && n->dx[PAST]) memcpy(ot_f(n->dx[PAST]) + head * size, b.g, bytes);
 }
 
 /* Rates that all heads share get the sum of theirs. */
 static void collect_rates(const struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct linear_attention_plan *plan = n->plan;
     float *dbeta = ot_f(n->dx[BETA]);
     memset(dbeta, 0, ot_bytes(n->dx[BETA]));
-    for (int64_t head = 0; head < s->batch * s->heads; head++) {
+    for (int64_t head = 0; head < plan->batch * plan->heads; head++) {
         const struct back b = back_of(n, head);
-        const int64_t h = s->betas == 1 ? 0 : head % s->heads;
-        for (int64_t i = 0; i < s->tokens; i++)
-            dbeta[(head / s->heads * s->tokens + i) * s->betas + h] += b.dbeta[i];
+        const int64_t h = plan->betas == 1 ? 0 : head % plan->heads;
+        for (int64_t i = 0; i < plan->tokens; i++)
+            dbeta[(head / plan->heads * plan->tokens + i) * plan->betas + h] += b.dbeta[i];
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(s->batch * s->heads), backward_head, n);
+    const struct linear_attention_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(plan->batch * plan->heads), backward_head, n);
     if (n->n_in > BETA && n->dx[BETA]) collect_rates(n);
 }
 
@@ -368,7 +375,7 @@ const struct op ot_op_LinearAttention = {
     .attributes = "chunk_size:i kv_num_heads:i q_num_heads:i scale:f update_rule:s",
     .needs = OT_X(QUERY) | OT_X(KEY) | OT_X(VALUE) | OT_X(DECAY) | OT_X(BETA),
     .all_outputs = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct linear_attention_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -16,7 +16,7 @@
 
 enum { X, LABEL, WEIGHT };
 
-struct state {
+struct loss_plan {
     struct strips strips; /* along C: a column a label */
     bool softmax, mean, sum;
     bool ignores;
@@ -56,22 +56,22 @@ static ot_status check_inputs(const struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct loss_plan *plan = ot_op_plan(n);
     const char *reduction = ot_attr_string(n->node, "reduction", "mean");
     OT_TRY(check_inputs(n, err));
-    s->softmax = !strcmp(n->op->name, "SoftmaxCrossEntropyLoss");
-    s->mean = !strcmp(reduction, "mean");
-    s->sum = !strcmp(reduction, "sum");
-    if (!s->mean && !s->sum && strcmp(reduction, "none"))
+    plan->softmax = !strcmp(n->op->name, "SoftmaxCrossEntropyLoss");
+    plan->mean = !strcmp(reduction, "mean");
+    plan->sum = !strcmp(reduction, "sum");
+    if (!plan->mean && !plan->sum && strcmp(reduction, "none"))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "attribute 'reduction' is '%.40s', not 'none', 'sum' or 'mean'",
                           reduction);
-    s->ignores = ot_attr(n->node, "ignore_index") != NULL;
-    s->ignored = ot_attr_int(n->node, "ignore_index", 0);
-    ot_strips_of(n->x[X], 1, 2, &s->strips);
+    plan->ignores = ot_attr(n->node, "ignore_index") != NULL;
+    plan->ignored = ot_attr_int(n->node, "ignore_index", 0);
+    ot_strips_of(n->x[X], 1, 2, &plan->strips);
     ot_op_like(n->y[0], n->x[LABEL]);
     n->y[0]->type = OT_FLOAT;
-    if (s->mean || s->sum) n->y[0]->rank = 0;
+    if (plan->mean || plan->sum) n->y[0]->rank = 0;
     if (n->n_out > 1 && n->y[1]) ot_op_like(n->y[1], n->x[X]);
     n->save_size = (size_t)(2 * label_count(n) + 1) * sizeof(float);
     n->forward_scratch_size = (size_t)label_count(n) * 2 * sizeof(float);
@@ -80,10 +80,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* The class of label k, or -1 where it does not count: ignored, or out of range. */
 static int64_t class_of(const struct op_node *n, int64_t k) {
-    const struct state *s = n->plan;
+    const struct loss_plan *plan = n->plan;
     const int64_t label = ot_load_integer(n->x[LABEL]->data, n->x[LABEL]->type, k);
-    if (s->ignores && label == s->ignored) return -1;
-    return label >= 0 && label < s->strips.length ? label : -1;
+    if (plan->ignores && label == plan->ignored) return -1;
+    return label >= 0 && label < plan->strips.length ? label : -1;
 }
 
 static float weight_of(const struct op_node *n, int64_t class) {
@@ -109,17 +109,18 @@ static void take_logarithms(const struct strips *t, const float *x, int64_t colu
 /* The scratch area gets losses, then weights. */
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const struct strips *t = &s->strips;
+    const struct loss_plan *plan = n->plan;
+    const struct strips *t = &plan->strips;
     const int64_t first = ot_strips_column(t, at);
     const float *x = ot_f(n->x[X]) + at;
     float *loss = (float *)n->scratch + first, *weight = loss + label_count(n);
     float *logarithm = logarithms(n) + first;
-    if (s->softmax) take_logarithms(t, x, columns, logarithm);
+    if (plan->softmax) take_logarithms(t, x, columns, logarithm);
     for (int64_t j = 0; j < columns; j++) {
         const int64_t class = class_of(n, first + j);
         weight[j] = weight_of(n, class);
-        const float p = class < 0 ? 0 : x[class * t->inner + j] - (s->softmax ? logarithm[j] : 0);
+        const float p =
+            class < 0 ? 0 : x[class * t->inner + j] - (plan->softmax ? logarithm[j] : 0);
         loss[j] = -weight[j] * p;
         scores(n)[first + j] = p;
     }
@@ -132,72 +133,72 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const struct strips *t = &s->strips;
+    const struct loss_plan *plan = n->plan;
+    const struct strips *t = &plan->strips;
     const int64_t first = ot_strips_column(t, at);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]);
     float *dx = ot_f(n->dx[X]) + at;
     for (int64_t j = 0; j < columns; j++) {
         const int64_t class = class_of(n, first + j);
-        const float slope = dy[s->mean || s->sum ? 0 : first + j] * weight_of(n, class);
-        const float c = class < 0 ? 0 : s->mean ? slope / *sum_of_weights(n) : slope;
-        const float logarithm = s->softmax ? logarithms(n)[first + j] : 0;
+        const float slope = dy[plan->mean || plan->sum ? 0 : first + j] * weight_of(n, class);
+        const float c = class < 0 ? 0 : plan->mean ? slope / *sum_of_weights(n) : slope;
+        const float logarithm = plan->softmax ? logarithms(n)[first + j] : 0;
         for (int64_t i = 0; i < t->length; i++) {
             const int64_t k = i * t->inner + j;
-            dx[k] = (s->softmax ? c * ot_exp(x[k] - logarithm) : 0) - (i == class ? c : 0);
+            dx[k] = (plan->softmax ? c * ot_exp(x[k] - logarithm) : 0) - (i == class ? c : 0);
         }
     }
 }
 
 static void report_bad_labels(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct loss_plan *plan = n->plan;
     for (int64_t k = 0; k < label_count(n); k++) {
         const int64_t label = ot_load_integer(n->x[LABEL]->data, n->x[LABEL]->type, k);
-        if (class_of(n, k) < 0 && !(s->ignores && label == s->ignored)) ot_op_bad_index(n, k);
+        if (class_of(n, k) < 0 && !(plan->ignores && label == plan->ignored)) ot_op_bad_index(n, k);
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct loss_plan *plan = n->plan;
     const int64_t count = label_count(n);
     const float *loss = n->scratch, *weight = loss + count;
     double sum = 0, weights = 0;
     report_bad_labels(n);
-    ot_strips_each(n->pool, &s->strips, value_strip, n);
+    ot_strips_each(n->pool, &plan->strips, value_strip, n);
     for (int64_t k = 0; k < count; k++) {
         sum += (double)loss[k];
         weights += (double)weight[k];
     }
     *sum_of_weights(n) = (float)weights;
-    if (s->mean || s->sum)
-        *ot_f(n->y[0]) = (float)(s->mean ? sum / weights : sum);
+    if (plan->mean || plan->sum)
+        *ot_f(n->y[0]) = (float)(plan->mean ? sum / weights : sum);
     else if (count)
         memcpy(n->y[0]->data, loss, (size_t)count * sizeof *loss);
 }
 
 /* In the order of the labels, on one thread: there are few, and their sums have one order. */
 static void weight_gradient(const struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct loss_plan *plan = n->plan;
     const float *p = scores(n), *dy = ot_f(n->dy[0]);
     float *dw = ot_f(n->dx[WEIGHT]);
     double mean = 0;
-    for (int64_t k = 0; s->mean && k < label_count(n); k++)
+    for (int64_t k = 0; plan->mean && k < label_count(n); k++)
         mean -= (double)weight_of(n, class_of(n, k)) * (double)p[k];
-    if (s->mean) mean /= (double)*sum_of_weights(n);
+    if (plan->mean) mean /= (double)*sum_of_weights(n);
     memset(dw, 0, ot_bytes(n->dx[WEIGHT]));
     for (int64_t k = 0; k < label_count(n); k++) {
         const int64_t class = class_of(n, k);
-        const double slope = (double)dy[s->mean || s->sum ? 0 : k];
+        const double slope = (double)dy[plan->mean || plan->sum ? 0 : k];
         const double d =
-            s->mean ? ((double)-p[k] - mean) / (double)*sum_of_weights(n) : (double)-p[k];
+            plan->mean ? ((double)-p[k] - mean) / (double)*sum_of_weights(n) : (double)-p[k];
         if (class >= 0) dw[class] += (float)(slope * d);
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct loss_plan *plan = n->plan;
     if (n->n_in > WEIGHT && n->dx[WEIGHT]) weight_gradient(n);
-    if (n->dx[X]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
+    if (n->dx[X]) ot_strips_each(n->pool, &plan->strips, gradient_strip, n);
 }
 
 #define COMMON                                                                                     \
@@ -237,7 +238,7 @@ static const char *const entropy_cases[] = {
         .max_out = outputs,                                                                        \
         .attributes = "ignore_index:i reduction:s",                                                \
         .needs = reads,                                                                            \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct loss_plan),                                                     \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \

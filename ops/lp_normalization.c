@@ -5,7 +5,7 @@
 
 #include "ops/walk/strips.h"
 
-struct state {
+struct lp_normalization_plan {
     struct strips strips;
     bool absolute; /* p = 1 */
 };
@@ -20,7 +20,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct lp_normalization_plan *plan = ot_op_plan(n);
     const int64_t p = ot_attr_int(n->node, "p", 2);
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -29,32 +29,33 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (p != 1 && p != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld, not 1 or 2",
                           (long long)p);
-    s->absolute = p == 1;
+    plan->absolute = p == 1;
     ot_op_like(n->y[0], n->x[0]);
-    ot_strips_of(n->x[0], axis, axis + 1, &s->strips);
-    n->save_size = (size_t)(s->strips.outer * s->strips.inner) * sizeof(float);
+    ot_strips_of(n->x[0], axis, axis + 1, &plan->strips);
+    n->save_size = (size_t)(plan->strips.outer * plan->strips.inner) * sizeof(float);
     return OT_OK;
 }
 
 /* 1 / norm of the column that starts at element `at`, as forward left it; 0 for a norm of 0. */
 static float *inverse_at(const struct op_node *n, int64_t at) {
-    return (float *)n->save + ot_strips_column(&((const struct state *)n->plan)->strips, at);
+    return (float *)n->save +
+           ot_strips_column(&((const struct lp_normalization_plan *)n->plan)->strips, at);
 }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct lp_normalization_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]) + at;
     float *y = ot_f(n->y[0]) + at, *inverse = inverse_at(n, at);
-    const int64_t length = s->strips.length, inner = s->strips.inner;
+    const int64_t length = plan->strips.length, inner = plan->strips.inner;
     double sum[OT_STRIP] = {0};
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < columns; j++) {
             const float v = x[k * inner + j];
-            sum[j] += s->absolute ? (double)fabsf(v) : (double)v * (double)v;
+            sum[j] += plan->absolute ? (double)fabsf(v) : (double)v * (double)v;
         }
     for (int64_t j = 0; j < columns; j++) {
-        const double norm = s->absolute ? sum[j] : sqrt(sum[j]);
+        const double norm = plan->absolute ? sum[j] : sqrt(sum[j]);
         inverse[j] = norm > 0 ? (float)(1 / norm) : 0;
     }
     for (int64_t k = 0; k < length; k++)
@@ -63,10 +64,10 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct lp_normalization_plan *plan = n->plan;
     const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at, *inverse = inverse_at(n, at);
     float *dx = ot_f(n->dx[0]) + at;
-    const int64_t length = s->strips.length, inner = s->strips.inner;
+    const int64_t length = plan->strips.length, inner = plan->strips.inner;
     double dot[OT_STRIP] = {0};
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < columns; j++)
@@ -74,21 +75,21 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < columns; j++) {
             const float v = y[k * inner + j];
-            const float c = s->absolute ? (float)((v > 0) - (v < 0)) : v;
+            const float c = plan->absolute ? (float)((v > 0) - (v < 0)) : v;
             dx[k * inner + j] = (dy[k * inner + j] - c * (float)dot[j]) * inverse[j];
         }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_strips_each(n->pool, &s->strips, value_strip, n);
+    const struct lp_normalization_plan *plan = n->plan;
+    ot_strips_each(n->pool, &plan->strips, value_strip, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct lp_normalization_plan *plan = n->plan;
     if (!n->dx[0]) return;
-    ot_strips_each(n->pool, &s->strips, gradient_strip, n);
+    ot_strips_each(n->pool, &plan->strips, gradient_strip, n);
     ot_op_clear_spare(n->dx[0]);
 }
 
@@ -113,7 +114,7 @@ const struct op ot_op_LpNormalization = {
     .max_out = 1,
     .attributes = "axis:i p:i",
     .needs = OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct lp_normalization_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -7,44 +7,44 @@
 
 #include "ops/walk/pooling.h"
 
-struct state {
+struct lp_pool_plan {
     struct pooling p;
     float power;
 };
 
-static ot_status read_power(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_power(const struct op_node *n, struct lp_pool_plan *plan, ot_error *err) {
     const int64_t p = ot_attr_int(n->node, "p", 2);
     if (p < 1 || p > 64)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld", (long long)p);
-    s->power = (float)p;
+    plan->power = (float)p;
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    OT_TRY(read_power(n, s, err));
-    return ot_pooling_prepare(n, &s->p, err);
+    struct lp_pool_plan *plan = ot_op_plan(n);
+    OT_TRY(read_power(n, plan, err));
+    return ot_pooling_prepare(n, &plan->p, err);
 }
 
 static ot_status prepare_global(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct lp_pool_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    OT_TRY(read_power(n, s, err));
+    OT_TRY(read_power(n, plan, err));
     if (x->rank < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
     for (int i = 0; i < x->rank; i++) dim[i] = i < 2 ? x->dim[i] : 1;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     const int64_t all = ot_dims_product(x, 2, x->rank);
-    s->p = (struct pooling){.w = {.rank = 3,
-                                  .in = {1, all, 1},
-                                  .out = {1, 1, 1},
-                                  .kernel = {1, all, 1},
-                                  .stride = {1, 1, 1},
-                                  .dilation = {1, 1, 1}},
-                            .planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1],
-                            .inner = x->lanes ? x->lanes : 1,
-                            .grain = 1 + 16384 / (all + 1)};
+    plan->p = (struct pooling){.w = {.rank = 3,
+                                     .in = {1, all, 1},
+                                     .out = {1, 1, 1},
+                                     .kernel = {1, all, 1},
+                                     .stride = {1, 1, 1},
+                                     .dilation = {1, 1, 1}},
+                               .planes = (x->lanes ? ot_lane_blocks(x) : x->dim[0]) * x->dim[1],
+                               .inner = x->lanes ? x->lanes : 1,
+                               .grain = 1 + 16384 / (all + 1)};
     return OT_OK;
 }
 
@@ -57,23 +57,23 @@ static float power_of(float x, float p) {
 typedef void tap_fn(const struct op_node *n, int64_t at, int64_t k);
 
 static void add_tap(const struct op_node *n, int64_t at, int64_t k) {
-    const struct state *s = n->plan;
-    for (int64_t l = 0; l < s->p.inner; l++)
-        ot_f(n->y[0])[at + l] += power_of(ot_f(n->x[0])[k + l], s->power);
+    const struct lp_pool_plan *plan = n->plan;
+    for (int64_t l = 0; l < plan->p.inner; l++)
+        ot_f(n->y[0])[at + l] += power_of(ot_f(n->x[0])[k + l], plan->power);
 }
 
 static void back_tap(const struct op_node *n, int64_t at, int64_t k) {
-    const struct state *s = n->plan;
-    for (int64_t l = 0; l < s->p.inner; l++) {
+    const struct lp_pool_plan *plan = n->plan;
+    for (int64_t l = 0; l < plan->p.inner; l++) {
         const float x = ot_f(n->x[0])[k + l], y = ot_f(n->y[0])[at + l];
-        const float slope = y > 0 ? power_of(x / y, s->power - 1) : 0;
+        const float slope = y > 0 ? power_of(x / y, plan->power - 1) : 0;
         ot_f(n->dx[0])[k + l] += ot_f(n->dy[0])[at + l] * (x < 0 ? -slope : x > 0 ? slope : 0);
     }
 }
 
 /* All taps of all outputs of a plane that lie inside the input. */
 static void each_tap(const struct op_node *n, int64_t plane, tap_fn *fn) {
-    const struct pooling *p = &((const struct state *)n->plan)->p;
+    const struct pooling *p = &((const struct lp_pool_plan *)n->plan)->p;
     const struct window *w = &p->w;
     const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
     for (int64_t o = 0; o < ot_pooling_out(p); o++)
@@ -91,28 +91,28 @@ static void each_tap(const struct op_node *n, int64_t plane, tap_fn *fn) {
 }
 
 static void forward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->plan;
-    const int64_t count = ot_pooling_out(&s->p) * s->p.inner;
+    const struct lp_pool_plan *plan = n->plan;
+    const int64_t count = ot_pooling_out(&plan->p) * plan->p.inner;
     float *y = ot_f(n->y[0]) + plane * count;
     memset(y, 0, (size_t)count * sizeof *y);
     each_tap(n, plane, add_tap);
     for (int64_t i = 0; i < count; i++)
-        y[i] = s->power == 2 ? sqrtf(y[i]) : powf(y[i], 1 / s->power);
+        y[i] = plan->power == 2 ? sqrtf(y[i]) : powf(y[i], 1 / plan->power);
 }
 
 static void backward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->plan;
-    const int64_t count = ot_pooling_in(&s->p) * s->p.inner;
+    const struct lp_pool_plan *plan = n->plan;
+    const int64_t count = ot_pooling_in(&plan->p) * plan->p.inner;
     memset(ot_f(n->dx[0]) + plane * count, 0, (size_t)count * sizeof(float));
     each_tap(n, plane, back_tap);
 }
 
 static void forward(struct op_node *n) {
-    ot_pooling_run(n, &((const struct state *)n->plan)->p, forward_plane);
+    ot_pooling_run(n, &((const struct lp_pool_plan *)n->plan)->p, forward_plane);
 }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0]) ot_pooling_run(n, &((const struct state *)n->plan)->p, backward_plane);
+    if (n->dx[0]) ot_pooling_run(n, &((const struct lp_pool_plan *)n->plan)->p, backward_plane);
 }
 
 static const char *const cases[] = {
@@ -141,7 +141,7 @@ const struct op ot_op_LpPool = {
     .max_out = 1,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i p:i",
     .needs = OT_X(0) | OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct lp_pool_plan),
     .lanes = ot_pooling_lanes,
     .prepare = prepare,
     .forward = forward,
@@ -158,7 +158,7 @@ const struct op ot_op_GlobalLpPool = {
     .max_out = 1,
     .attributes = "p:i",
     .needs = OT_X(0) | OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct lp_pool_plan),
     .lanes = global_lanes,
     .prepare = prepare_global,
     .forward = forward,

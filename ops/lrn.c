@@ -6,7 +6,7 @@
 
 #include "ops/walk/strips.h"
 
-struct state {
+struct lrn_plan {
     struct strips strips;
     float alpha, beta, bias;
     int64_t before, behind; /* channels of the window on both sides of its own */
@@ -17,7 +17,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct lrn_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     const int64_t size = ot_attr_int(n->node, "size", 0);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -25,13 +25,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
     if (size < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'size' is %lld", (long long)size);
-    s->alpha = ot_attr_float(n->node, "alpha", 1e-4f) / (float)size;
-    s->beta = ot_attr_float(n->node, "beta", 0.75f);
-    s->bias = ot_attr_float(n->node, "bias", 1);
-    s->before = (size - 1) / 2;
-    s->behind = size - 1 - s->before;
+    plan->alpha = ot_attr_float(n->node, "alpha", 1e-4f) / (float)size;
+    plan->beta = ot_attr_float(n->node, "beta", 0.75f);
+    plan->bias = ot_attr_float(n->node, "bias", 1);
+    plan->before = (size - 1) / 2;
+    plan->behind = size - 1 - plan->before;
     ot_op_like(n->y[0], x);
-    ot_strips_of(x, 1, 2, &s->strips);
+    ot_strips_of(x, 1, 2, &plan->strips);
     n->save_size = ot_bytes(x);
     n->flops = 2.0 * (double)ot_count(x) * (double)(size < x->dim[1] ? size : x->dim[1]);
     return OT_OK;
@@ -47,56 +47,56 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const struct strips *t = &s->strips;
+    const struct lrn_plan *plan = n->plan;
+    const struct strips *t = &plan->strips;
     const float *x = ot_f(n->x[0]) + at;
     float *d = (float *)n->save + at, *y = ot_f(n->y[0]) + at;
     for (int64_t c = 0; c < t->length; c++) {
-        const int64_t end = least(c + s->behind, t->length - 1);
+        const int64_t end = least(c + plan->behind, t->length - 1);
         float sum[OT_STRIP] = {0};
-        for (int64_t i = most(c - s->before, 0); i <= end; i++)
+        for (int64_t i = most(c - plan->before, 0); i <= end; i++)
             for (int64_t j = 0; j < columns; j++)
                 sum[j] += x[i * t->inner + j] * x[i * t->inner + j];
         for (int64_t j = 0; j < columns; j++) {
             const int64_t k = c * t->inner + j;
-            d[k] = s->bias + s->alpha * sum[j];
-            y[k] = x[k] * power(d[k], s->beta);
+            d[k] = plan->bias + plan->alpha * sum[j];
+            y[k] = x[k] * power(d[k], plan->beta);
         }
     }
 }
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const struct strips *t = &s->strips;
+    const struct lrn_plan *plan = n->plan;
+    const struct strips *t = &plan->strips;
     const float *x = ot_f(n->x[0]) + at, *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
     const float *d = (const float *)n->save + at;
     float *dx = ot_f(n->dx[0]) + at;
     for (int64_t c = 0; c < t->length; c++) {
-        const int64_t end = least(c + s->before, t->length - 1);
+        const int64_t end = least(c + plan->before, t->length - 1);
         float sum[OT_STRIP] = {0};
-        for (int64_t i = most(c - s->behind, 0); i <= end; i++)
+        for (int64_t i = most(c - plan->behind, 0); i <= end; i++)
             for (int64_t j = 0; j < columns; j++) {
                 const int64_t k = i * t->inner + j;
                 sum[j] += dy[k] * y[k] / d[k];
             }
         for (int64_t j = 0; j < columns; j++) {
             const int64_t k = c * t->inner + j;
-            dx[k] = dy[k] * power(d[k], s->beta) - 2 * s->alpha * s->beta * x[k] * sum[j];
+            dx[k] = dy[k] * power(d[k], plan->beta) - 2 * plan->alpha * plan->beta * x[k] * sum[j];
         }
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_strips_each(n->pool, &s->strips, value_strip, n);
+    const struct lrn_plan *plan = n->plan;
+    ot_strips_each(n->pool, &plan->strips, value_strip, n);
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct lrn_plan *plan = n->plan;
     if (!n->dx[0]) return;
-    ot_strips_each(n->pool, &s->strips, gradient_strip, n);
+    ot_strips_each(n->pool, &plan->strips, gradient_strip, n);
     ot_op_clear_spare(n->dx[0]);
 }
 
@@ -120,7 +120,7 @@ const struct op ot_op_LRN = {
     .max_out = 1,
     .attributes = "alpha:f beta:f bias:f size:i",
     .needs = OT_X(0) | OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct lrn_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -16,7 +16,7 @@ struct terms {
     int64_t *first, *a, *b;
 };
 
-struct state {
+struct matmul_plan {
     int64_t m, n, k;
     bool single; /* one product: no batches, or those of A merged into its rows */
     struct terms y, da, db;
@@ -55,8 +55,8 @@ static bool sort_terms(struct arena *arena, struct terms *t, int64_t outputs, in
     return true;
 }
 
-static ot_status prepare_batches(struct op_node *n, struct state *s, int rank, const int64_t *dim,
-                                 int64_t batches, ot_error *err) {
+static ot_status prepare_batches(struct op_node *n, struct matmul_plan *plan, int rank,
+                                 const int64_t *dim, int64_t batches, ot_error *err) {
     const struct tensor *a = n->x[0], *b = n->x[1];
     int64_t na = a->rank > 2 ? ot_dims_product(a, 0, a->rank - 2) : 1;
     int64_t nb = b->rank > 2 ? ot_dims_product(b, 0, b->rank - 2) : 1;
@@ -70,36 +70,36 @@ static ot_status prepare_batches(struct op_node *n, struct state *s, int rank, c
         ib[i] = matrix_at(b, rank, dim, i);
         iy[i] = i;
     }
-    if (!sort_terms(n->arena, &s->y, batches, batches, iy, ia, ib) ||
-        !sort_terms(n->arena, &s->da, na, batches, ia, iy, ib) ||
-        !sort_terms(n->arena, &s->db, nb, batches, ib, ia, iy))
+    if (!sort_terms(n->arena, &plan->y, batches, batches, iy, ia, ib) ||
+        !sort_terms(n->arena, &plan->da, na, batches, ia, iy, ib) ||
+        !sort_terms(n->arena, &plan->db, nb, batches, ib, ia, iy))
         return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     return OT_OK;
 }
 
 /* Checks the inner dimensions; sets m, n, k. A vector is a row on the left, a column on the right,
  * whose dimension of 1 the result does not have. */
-static ot_status read_matrices(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_matrices(const struct op_node *n, struct matmul_plan *plan, ot_error *err) {
     const struct tensor *a = n->x[0], *b = n->x[1];
     char p[128], q[128];
     if (!a->rank || !b->rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: a scalar is no matrix",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
-    s->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
-    s->k = a->dim[a->rank - 1];
-    s->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
-    if (b->dim[b->rank > 1 ? b->rank - 2 : 0] != s->k)
+    plan->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
+    plan->k = a->dim[a->rank - 1];
+    plan->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+    if (b->dim[b->rank > 1 ? b->rank - 2 : 0] != plan->k)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: inner dimensions differ",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct matmul_plan *plan = ot_op_plan(n);
     const struct tensor *a = n->x[0], *b = n->x[1];
     if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, a->type, err));
-    OT_TRY(read_matrices(n, s, err));
+    OT_TRY(read_matrices(n, plan, err));
     struct tensor heads[2] = {{.rank = a->rank > 2 ? a->rank - 2 : 0},
                               {.rank = b->rank > 2 ? b->rank - 2 : 0}};
     memcpy(heads[0].dim, a->dim, sizeof a->dim);
@@ -108,17 +108,17 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int batch_rank;
     OT_TRY(ot_op_broadcast(n, &heads[0], &heads[1], &batch_rank, dim, err));
     int rank = batch_rank;
-    if (a->rank > 1) dim[rank++] = s->m;
-    if (b->rank > 1) dim[rank++] = s->n;
+    if (a->rank > 1) dim[rank++] = plan->m;
+    if (b->rank > 1) dim[rank++] = plan->n;
     OT_TRY(ot_op_set(n, n->y[0], a->type, rank, dim, err));
-    const struct conv_shape shape = ot_linear_shape(n, s->n);
-    if (b->pattern) return ot_product_prepare(n, &shape, &s->product, err);
+    const struct conv_shape shape = ot_linear_shape(n, plan->n);
+    if (b->pattern) return ot_product_prepare(n, &shape, &plan->product, err);
     int64_t batches = ot_dims_product(n->y[0], 0, batch_rank);
     if (a->type == OT_FLOAT) n->kernel = "dnnl gemm";
-    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)s->k;
-    s->single = b->rank <= 2;
-    if (!s->single) return prepare_batches(n, s, batch_rank, dim, batches, err);
-    s->m *= batches;
+    n->flops = 2.0 * (double)ot_elements(n->y[0]) * (double)plan->k;
+    plan->single = b->rank <= 2;
+    if (!plan->single) return prepare_batches(n, plan, batch_rank, dim, batches, err);
+    plan->m *= batches;
     if (n->kernel && a->rank > 1 && b->rank == 2) ot_dense_describe(n, &shape, n->kernel);
     return OT_OK;
 }
@@ -135,9 +135,9 @@ static bool sparse_rows(const struct op_node *n, int i) { return ot_linear_rows(
 
 static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const void *a,
                      const void *b, void *c) {
-    const struct state *s = n->plan;
+    const struct matmul_plan *plan = n->plan;
     g.alpha = 1.0f;
-    if (!s->single) {
+    if (!plan->single) {
         g.outputs = t->outputs;
         g.first = t->first;
         g.a = t->a;
@@ -150,43 +150,43 @@ static void multiply(struct op_node *n, struct dense_gemm g, const struct terms 
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (ot_product_is(&s->product))
-        ot_product_forward(n, &s->product);
+    const struct matmul_plan *plan = n->plan;
+    if (ot_product_is(&plan->product))
+        ot_product_forward(n, &plan->product);
     else
-        multiply(n, (struct dense_gemm){.m = s->m, .n = s->n, .k = s->k}, &s->y, n->x[0]->data,
-                 n->x[1]->data, n->y[0]->data);
+        multiply(n, (struct dense_gemm){.m = plan->m, .n = plan->n, .k = plan->k}, &plan->y,
+                 n->x[0]->data, n->x[1]->data, n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct matmul_plan *plan = n->plan;
     const float *a = ot_f(n->x[0]), *b = ot_f(n->x[1]), *dy = ot_f(n->dy[0]);
     float *da = n->dx[0] ? ot_f(n->dx[0]) : NULL, *db = n->dx[1] ? ot_f(n->dx[1]) : NULL;
-    if (ot_product_is(&s->product)) {
-        ot_product_backward(n, &s->product);
+    if (ot_product_is(&plan->product)) {
+        ot_product_backward(n, &plan->product);
         return;
     }
     if (da)
-        multiply(n, (struct dense_gemm){.tb = true, .m = s->m, .n = s->k, .k = s->n}, &s->da, dy, b,
-                 da);
+        multiply(n, (struct dense_gemm){.tb = true, .m = plan->m, .n = plan->k, .k = plan->n},
+                 &plan->da, dy, b, da);
     if (db)
-        multiply(n, (struct dense_gemm){.ta = true, .m = s->k, .n = s->n, .k = s->m}, &s->db, a, dy,
-                 db);
+        multiply(n, (struct dense_gemm){.ta = true, .m = plan->k, .n = plan->n, .k = plan->m},
+                 &plan->db, a, dy, db);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {
-    const struct state *s = n->plan;
-    return ot_product_open(n, &s->product, err);
+    const struct matmul_plan *plan = n->plan;
+    return ot_product_open(n, &plan->product, err);
 }
 
 static void close_work(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_product_close(n, &s->product);
+    const struct matmul_plan *plan = n->plan;
+    ot_product_close(n, &plan->product);
 }
 
 static void release(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_product_free(&s->product);
+    const struct matmul_plan *plan = n->plan;
+    ot_product_free(&plan->product);
 }
 
 static const char *const cases[] = {
@@ -227,7 +227,7 @@ const struct op ot_op_MatMul = {
     .needs = OT_X(0) | OT_X(1),
     .sparse_in = 2,
     .parameters = 3,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct matmul_plan),
     .lanes = lanes,
     .product = product,
     .sparse_rows = sparse_rows,

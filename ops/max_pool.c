@@ -13,7 +13,7 @@
 #include "ops/kernels/kernels.h"
 #include "ops/number.h"
 
-struct state {
+struct max_pool_plan {
     struct pooling p;
     bool column_major; /* of Indices */
 };
@@ -25,18 +25,18 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct max_pool_plan *plan = ot_op_plan(n);
     const int64_t order = ot_attr_int(n->node, "storage_order", 0);
     if (order != 0 && order != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'storage_order' is %lld",
                           (long long)order);
     if (is_small(n->x[0])) {
-        OT_TRY(ot_pooling_shape(n, &s->p, err));
+        OT_TRY(ot_pooling_shape(n, &plan->p, err));
         n->forward_scratch_size = (size_t)(ot_count(n->x[0]) + ot_count(n->y[0])) * sizeof(float);
     } else {
-        OT_TRY(ot_pooling_prepare(n, &s->p, err));
+        OT_TRY(ot_pooling_prepare(n, &plan->p, err));
     }
-    s->column_major = order;
+    plan->column_major = order;
     if (order && n->x[0]->rank > 4)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
                           "attribute 'storage_order' is 1 for 3 spatial dimensions");
@@ -145,7 +145,7 @@ static void pool_lanes(const struct pooling *p, const struct kernels *k, const f
 }
 
 static void pool_integers(const struct op_node *n, int64_t plane, int32_t *at) {
-    const struct pooling *p = &((const struct state *)n->plan)->p;
+    const struct pooling *p = &((const struct max_pool_plan *)n->plan)->p;
     const ot_type type = n->x[0]->type;
     const int64_t in = ot_pooling_in(p), out = ot_pooling_out(p);
     float *x = (float *)n->scratch + plane * in;
@@ -158,8 +158,8 @@ static void pool_integers(const struct op_node *n, int64_t plane, int32_t *at) {
 }
 
 static void forward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->plan;
-    const struct pooling *p = &s->p;
+    const struct max_pool_plan *plan = n->plan;
+    const struct pooling *p = &plan->p;
     const int64_t size = ot_pooling_out(p) * p->inner;
     const int64_t first = plane * ot_pooling_in(p) * p->inner;
     int32_t *at = n->save_size ? (int32_t *)n->save + plane * size : NULL;
@@ -173,18 +173,19 @@ static void forward_plane(const struct op_node *n, int64_t plane) {
     int64_t *index = (int64_t *)n->y[1]->data + plane * size;
     for (int64_t i = 0; i < size; i++) {
         const int64_t row = at[i] / p->w.in[1], column = at[i] % p->w.in[1];
-        index[i] = plane * ot_pooling_in(p) + (s->column_major ? column * p->w.in[0] + row : at[i]);
+        index[i] =
+            plane * ot_pooling_in(p) + (plan->column_major ? column * p->w.in[0] + row : at[i]);
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_pooling_run(n, &s->p, forward_plane);
+    const struct max_pool_plan *plan = n->plan;
+    ot_pooling_run(n, &plan->p, forward_plane);
 }
 
 static void backward_plane(const struct op_node *n, int64_t plane) {
-    const struct state *s = n->plan;
-    const struct pooling *p = &s->p;
+    const struct max_pool_plan *plan = n->plan;
+    const struct pooling *p = &plan->p;
     const int64_t inner = p->inner, size = ot_pooling_out(p) * inner;
     const float *dy = ot_f(n->dy[0]) + plane * size;
     const int32_t *at = (const int32_t *)n->save + plane * size;
@@ -196,8 +197,8 @@ static void backward_plane(const struct op_node *n, int64_t plane) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_pooling_run(n, &s->p, backward_plane);
+    const struct max_pool_plan *plan = n->plan;
+    if (n->dx[0]) ot_pooling_run(n, &plan->p, backward_plane);
 }
 
 static const char *const cases[] = {
@@ -240,7 +241,7 @@ const struct op ot_op_MaxPool = {
     .max_out = 2,
     .attributes = "kernel_shape:I strides:I pads:I dilations:I auto_pad:s ceil_mode:i "
                   "storage_order:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct max_pool_plan),
     .straight = OT_STRAIGHT_THROUGH,
     .lanes = lanes,
     .prepare = prepare,

@@ -5,13 +5,13 @@
  */
 #include "ops/walk/indices.h"
 
-struct state {
+struct max_unpool_plan {
     int64_t count; /* of the tensor that indices count in */
     int64_t inferred[OT_MAX_RANK];
 };
 
 /* Extent of each spatial axis: (in - 1) stride + kernel - pads. */
-static ot_status infer(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status infer(const struct op_node *n, struct max_unpool_plan *plan, ot_error *err) {
     const struct tensor *x = n->x[0];
     const int spatial = x->rank - 2;
     int kernels, strides, pads;
@@ -24,58 +24,58 @@ static ot_status infer(const struct op_node *n, struct state *s, ot_error *err) 
                           "%d kernels, %d strides and %d pads for %d spatial axes", kernels,
                           strides, pads, spatial);
     for (int i = 0; i < x->rank; i++) {
-        s->inferred[i] = x->dim[i];
+        plan->inferred[i] = x->dim[i];
         if (i < 2) continue;
         const int64_t k = kernel[i - 2], t = strides ? stride[i - 2] : 1;
         const int64_t begin = pads ? pad[i - 2] : 0, end = pads ? pad[i - 2 + spatial] : 0;
         if (k < 1 || k > most || t < 1 || t > most || begin < 0 || begin > most || end < 0 ||
             end > most || x->dim[i] < 1 || x->dim[i] > most)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of axis %d is not valid", i);
-        s->inferred[i] = (x->dim[i] - 1) * t + k - begin - end;
-        if (s->inferred[i] < 1)
+        plan->inferred[i] = (x->dim[i] - 1) * t + k - begin - end;
+        if (plan->inferred[i] < 1)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d would be %lld", i,
-                              (long long)s->inferred[i]);
+                              (long long)plan->inferred[i]);
     }
-    if (!ot_shape_count(s->inferred, x->rank, (int64_t)1 << 40, &s->count))
+    if (!ot_shape_count(plan->inferred, x->rank, (int64_t)1 << 40, &plan->count))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^40 elements");
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct max_unpool_plan *plan = ot_op_plan(n);
     const int64_t *shape;
     int count;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_INT64, err));
-    OT_TRY(infer(n, s, err));
+    OT_TRY(infer(n, plan, err));
     if (!ot_same_shape(x, n->x[1]))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs 0 and 1 differ in shape");
     OT_TRY(ot_op_ints(n, 2, &shape, &count, err));
     for (int i = 0; i < x->rank && shape; i++)
-        if (count != x->rank || shape[i] < s->inferred[i] || (i < 2 && shape[i] != x->dim[i]))
+        if (count != x->rank || shape[i] < plan->inferred[i] || (i < 2 && shape[i] != x->dim[i]))
             return ot_op_fail(n, err, OT_ERROR_INVALID, "output_shape is too small for axis %d", i);
-    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, shape ? shape : s->inferred, err));
+    OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, shape ? shape : plan->inferred, err));
     n->backward_scratch_size = (size_t)ot_elements(n->y[0]) * sizeof(int64_t);
-    return ot_indices_check(n, &(struct ranges){1, {s->count}}, err);
+    return ot_indices_check(n, &(struct ranges){1, {plan->count}}, err);
 }
 
 /* Where element k of x goes in y. */
 static int64_t place(const struct op_node *n, int64_t k) {
-    const struct state *s = n->plan;
+    const struct max_unpool_plan *plan = n->plan;
     const struct tensor *y = n->y[0];
-    int64_t rest = ot_index_in(n->x[1], k, s->count), at = 0, stride = 1;
+    int64_t rest = ot_index_in(n->x[1], k, plan->count), at = 0, stride = 1;
     for (int i = y->rank - 1; i >= 0; i--) {
-        at += rest % s->inferred[i] * stride;
-        rest /= s->inferred[i];
+        at += rest % plan->inferred[i] * stride;
+        rest /= plan->inferred[i];
         stride *= y->dim[i];
     }
     return at;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_indices_watch(n, &(struct ranges){1, {s->count}});
+    const struct max_unpool_plan *plan = n->plan;
+    ot_indices_watch(n, &(struct ranges){1, {plan->count}});
     ot_fill(n->pool, n->y[0]->data, ot_elements(n->y[0]), sizeof(float), NULL);
     for (int64_t k = 0; k < ot_elements(n->x[0]); k++)
         ot_f(n->y[0])[place(n, k)] = ot_f(n->x[0])[k];
@@ -111,7 +111,7 @@ const struct op ot_op_MaxUnpool = {
     .max_out = 1,
     .attributes = "kernel_shape:I pads:I strides:I",
     .needs = OT_X(1),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct max_unpool_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -4,7 +4,7 @@
 
 #include "ops/walk/fold.h"
 
-struct state {
+struct mean_variance_plan {
     struct move move; /* from x to its statistics */
     int64_t count;    /* of statistics */
     float share;      /* 1 / elements of one */
@@ -33,17 +33,17 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct mean_variance_plan *plan = ot_op_plan(n);
     uint32_t axes;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_axes(n, &axes, err));
     if (axes & 1) ot_op_along(n, 0);
-    const int64_t elements = ot_fold_move(n->x[0], axes, &s->move);
+    const int64_t elements = ot_fold_move(n->x[0], axes, &plan->move);
     if (!elements) return ot_op_fail(n, err, OT_ERROR_INVALID, "the axes have no elements");
-    s->count = ot_count(n->x[0]) / elements;
-    s->share = 1 / (float)elements;
+    plan->count = ot_count(n->x[0]) / elements;
+    plan->share = 1 / (float)elements;
     ot_op_like(n->y[0], n->x[0]);
-    n->save_size = n->backward_scratch_size = (size_t)s->count * 2 * sizeof(float);
+    n->save_size = n->backward_scratch_size = (size_t)plan->count * 2 * sizeof(float);
     return OT_OK;
 }
 
@@ -59,14 +59,14 @@ static void value_run(void *arg, int64_t x, int64_t to, int64_t n, int64_t step,
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct mean_variance_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]);
-    float *mean = n->save, *inverse = mean + s->count;
-    ot_fold(n->pool, &s->move, OT_FOLD_SUM, x, NULL, s->share, mean);
-    ot_fold(n->pool, &s->move, OT_FOLD_VARIANCE, x, mean, s->share, inverse);
-    for (int64_t i = 0; i < s->count; i++) inverse[i] = 1 / (sqrtf(inverse[i]) + 1e-9f);
+    float *mean = n->save, *inverse = mean + plan->count;
+    ot_fold(n->pool, &plan->move, OT_FOLD_SUM, x, NULL, plan->share, mean);
+    ot_fold(n->pool, &plan->move, OT_FOLD_VARIANCE, x, mean, plan->share, inverse);
+    for (int64_t i = 0; i < plan->count; i++) inverse[i] = 1 / (sqrtf(inverse[i]) + 1e-9f);
     struct work w = {x, mean, inverse, ot_f(n->y[0])};
-    ot_move_each(n->pool, &s->move, value_run, &w);
+    ot_move_each(n->pool, &plan->move, value_run, &w);
 }
 
 /* ---- backward ---- */
@@ -86,19 +86,19 @@ static void gradient_run(void *arg, int64_t x, int64_t to, int64_t n, int64_t st
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    float *mean = n->scratch, *dot = mean + s->count;
+    const struct mean_variance_plan *plan = n->plan;
+    float *mean = n->scratch, *dot = mean + plan->count;
     if (!n->dx[0]) return;
     struct back b = {.y = ot_f(n->y[0]),
                      .dy = ot_f(n->dy[0]),
                      .dx = ot_f(n->dx[0]),
-                     .inverse = (const float *)n->save + s->count,
+                     .inverse = (const float *)n->save + plan->count,
                      .mean = mean};
-    ot_fold(n->pool, &s->move, OT_FOLD_SUM, b.dy, NULL, s->share, mean);
-    ot_move_each(n->pool, &s->move, gradient_run, &b);
-    ot_fold(n->pool, &s->move, OT_FOLD_SUM, b.dx, NULL, s->share, dot);
+    ot_fold(n->pool, &plan->move, OT_FOLD_SUM, b.dy, NULL, plan->share, mean);
+    ot_move_each(n->pool, &plan->move, gradient_run, &b);
+    ot_fold(n->pool, &plan->move, OT_FOLD_SUM, b.dx, NULL, plan->share, dot);
     b.dot = dot;
-    ot_move_each(n->pool, &s->move, gradient_run, &b);
+    ot_move_each(n->pool, &plan->move, gradient_run, &b);
 }
 
 static const char *const cases[] = {
@@ -122,7 +122,7 @@ const struct op ot_op_MeanVarianceNormalization = {
     .max_out = 1,
     .attributes = "axes:I",
     .needs = OT_Y(0),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct mean_variance_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -9,7 +9,7 @@
 
 enum { BANDS, LENGTH, RATE, LOWEST, HIGHEST, INPUTS };
 
-struct state {
+struct mel_weight_matrix_plan {
     double value[INPUTS]; /* numbers of bands, of samples, a second; both edges in Hz */
 };
 
@@ -31,12 +31,12 @@ static ot_status read_number(const struct op_node *n, int i, double *value, ot_e
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
-    struct state *s = ot_op_plan(n);
-    for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &s->value[i], err));
+    struct mel_weight_matrix_plan *plan = ot_op_plan(n);
+    for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &plan->value[i], err));
     if (!ot_is_number(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
                           (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
-    const double *v = s->value;
+    const double *v = plan->value;
     if (!(v[BANDS] >= 1 && v[BANDS] < 0x1p31 && v[LENGTH] >= 1 && v[LENGTH] < 0x1p31 &&
           v[RATE] >= 1 && v[LOWEST] >= 0 && v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
@@ -49,19 +49,19 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 static double mel_of(double hertz) { return 2595 * log1p(hertz / 700) / log(10); }
 
 /* The bin of edge k: bands lie between edges k, k + 1 and k + 2. */
-static int64_t edge(const struct state *s, int64_t k) {
-    const double *v = s->value, low = mel_of(v[LOWEST]), high = mel_of(v[HIGHEST]);
+static int64_t edge(const struct mel_weight_matrix_plan *plan, int64_t k) {
+    const double *v = plan->value, low = mel_of(v[LOWEST]), high = mel_of(v[HIGHEST]);
     const double mel = low + (high - low) / (v[BANDS] + 2) * (double)k;
     return (int64_t)floor((v[LENGTH] + 1) * 700 * expm1(mel / 2595 * log(10)) / v[RATE]);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct mel_weight_matrix_plan *plan = n->plan;
     const struct tensor *y = n->y[0];
     const int64_t bins = y->dim[0], bands = y->dim[1];
     memset(y->data, 0, ot_bytes(y));
     for (int64_t k = 0; k < bands; k++) {
-        const int64_t low = edge(s, k), middle = edge(s, k + 1), high = edge(s, k + 2);
+        const int64_t low = edge(plan, k), middle = edge(plan, k + 1), high = edge(plan, k + 2);
         for (int64_t i = low; i < high && i < bins; i++)
             ot_store_number(y->data, y->type, i * bands + k,
                             i < middle ? (double)(i - low) / (double)(middle - low)
@@ -93,7 +93,7 @@ const struct op ot_op_MelWeightMatrix = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "output_datatype:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct mel_weight_matrix_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "constant inputs",

@@ -9,7 +9,7 @@
 
 enum { GRAIN = 16384 };
 
-struct state {
+struct moved_plan {
     int *first; /* of each slot of x[1], x[2], ...: one that it goes to, or -1 */
     int *next;  /* of each slot of y: the next one that comes from the same, or -1 */
 };
@@ -22,18 +22,18 @@ struct range {
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct moved_plan *plan = ot_op_plan(n);
     const struct tensor *map = n->x[0];
     const int *from = map->data;
     int64_t slots = 0;
     for (int i = 1; i < n->n_in; i++) slots += ot_count(n->x[i]);
-    s->first = ot_arena_alloc(n->arena, (size_t)slots, sizeof *s->first);
-    s->next = ot_arena_alloc(n->arena, (size_t)map->pattern->nnz, sizeof *s->next);
-    if (!s->first || !s->next) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    for (int64_t i = 0; i < slots; i++) s->first[i] = -1;
+    plan->first = ot_arena_alloc(n->arena, (size_t)slots, sizeof *plan->first);
+    plan->next = ot_arena_alloc(n->arena, (size_t)map->pattern->nnz, sizeof *plan->next);
+    if (!plan->first || !plan->next) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    for (int64_t i = 0; i < slots; i++) plan->first[i] = -1;
     for (int t = map->pattern->nnz - 1; t >= 0; t--) {
-        s->next[t] = s->first[from[t]];
-        s->first[from[t]] = t;
+        plan->next[t] = plan->first[from[t]];
+        plan->first[from[t]] = t;
     }
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, map->rank, map->dim, err));
     n->y[0]->pattern = map->pattern;
@@ -43,7 +43,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 static void task(void *arg, int number, int worker) {
     const struct range *r = arg;
-    const int *next = ((const struct state *)r->n->plan)->next;
+    const int *next = ((const struct moved_plan *)r->n->plan)->next;
     const float *x = ot_f(r->n->x[r->input]);
     float *y = ot_f(r->back ? r->n->dy[0] : r->n->y[0]);
     int64_t from, to;
@@ -62,7 +62,7 @@ static void task(void *arg, int number, int worker) {
 }
 
 static void run(struct op_node *n, bool back) {
-    const int *first = ((const struct state *)n->plan)->first;
+    const int *first = ((const struct moved_plan *)n->plan)->first;
     for (int i = 1; i < n->n_in; i++) {
         const int64_t count = ot_count(n->x[i]);
         struct range r = {n, i, first, back};
@@ -83,7 +83,7 @@ const struct op ot_op_Moved = {
     .max_out = 1,
     .attributes = "",
     .internal = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct moved_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -42,46 +42,47 @@ static const char *const cases[] = {
     NULL,
 };
 
-struct state {
-    struct binary_state binary;
+struct mul_plan {
+    struct binary_plan binary;
     bool scales; /* x[large] has the shape of y, and the other one is its factors */
     int large;
     struct scale_view view;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct mul_plan *plan = ot_op_plan(n);
     OT_TRY(ot_binary_prepare(n, &functions, err));
-    if (n->node->opset < 7 || s->binary.mixed) return OT_OK;
-    for (int i = 0; i < 2 && !s->scales; i++) {
+    if (n->node->opset < 7 || plan->binary.mixed) return OT_OK;
+    for (int i = 0; i < 2 && !plan->scales; i++) {
         const struct tensor *x = n->x[i];
-        s->scales = ot_same_shape(x, n->y[0]) && x->lanes == n->y[0]->lanes &&
-                    x->lane_rank == n->y[0]->lane_rank && ot_scale_find(x, n->x[1 - i], &s->view) &&
-                    ot_scale_pays(&s->view);
-        s->large = i;
+        plan->scales = ot_same_shape(x, n->y[0]) && x->lanes == n->y[0]->lanes &&
+                       x->lane_rank == n->y[0]->lane_rank &&
+                       ot_scale_find(x, n->x[1 - i], &plan->view) && ot_scale_pays(&plan->view);
+        plan->large = i;
     }
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (!s->scales) {
+    const struct mul_plan *plan = n->plan;
+    if (!plan->scales) {
         ot_binary_forward(n);
         return;
     }
-    ot_scale_forward(n, &s->view, ot_f(n->x[s->large]), ot_f(n->x[1 - s->large]), ot_f(n->y[0]));
+    ot_scale_forward(n, &plan->view, ot_f(n->x[plan->large]), ot_f(n->x[1 - plan->large]),
+                     ot_f(n->y[0]));
     ot_op_clear_spare(n->y[0]);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (!s->scales) {
+    const struct mul_plan *plan = n->plan;
+    if (!plan->scales) {
         ot_binary_backward(n);
         return;
     }
-    const struct tensor *dx = n->dx[s->large], *db = n->dx[1 - s->large];
-    ot_scale_backward(n, &s->view, ot_f(n->x[s->large]), ot_f(n->x[1 - s->large]), ot_f(n->dy[0]),
-                      dx ? ot_f(dx) : NULL, db ? ot_f(db) : NULL);
+    const struct tensor *dx = n->dx[plan->large], *db = n->dx[1 - plan->large];
+    ot_scale_backward(n, &plan->view, ot_f(n->x[plan->large]), ot_f(n->x[1 - plan->large]),
+                      ot_f(n->dy[0]), dx ? ot_f(dx) : NULL, db ? ot_f(db) : NULL);
     for (int i = 0; i < 2; i++)
         if (n->dx[i]) ot_op_clear_spare(n->dx[i]);
 }
@@ -96,7 +97,7 @@ const struct op ot_op_Mul = {
     .attributes = "broadcast:i axis:i",
     .needs = OT_X(0) | OT_X(1),
     .parameters = OT_X(0) | OT_X(1),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct mul_plan),
     .lanes = ot_broadcast_lanes,
     .prepare = prepare,
     .forward = forward,

@@ -1,20 +1,20 @@
 /* neg.c - y = -x, for integers too. */
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    (void)plan;
     for (int64_t i = 0; i < n; i++) y[i] = -x[i];
 }
 
-static int64_t integer(int64_t x, ot_type type, const void *state) {
+static int64_t integer(int64_t x, ot_type type, const void *plan) {
     (void)type;
-    (void)state;
+    (void)plan;
     return (int64_t)(0 - (uint64_t)x);
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
+                     const void *plan) {
+    (void)plan;
     (void)y;
     (void)x;
     for (int64_t i = 0; i < n; i++) dx[i] = -dy[i];

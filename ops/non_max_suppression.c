@@ -6,7 +6,7 @@
 
 #include "ops/op.h"
 
-struct state {
+struct non_max_suppression_plan {
     int64_t samples, classes, boxes, most;
     float overlap, score;
     bool scored, centred;
@@ -28,7 +28,8 @@ static ot_status number(const struct op_node *n, int i, float *value, bool *give
     return OT_OK;
 }
 
-static ot_status read_inputs(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_inputs(const struct op_node *n, struct non_max_suppression_plan *plan,
+                             ot_error *err) {
     const struct tensor *boxes = n->x[0], *scores = n->x[1];
     float most;
     bool given;
@@ -40,15 +41,15 @@ static ot_status read_inputs(const struct op_node *n, struct state *s, ot_error 
     if (boxes->rank != 3 || scores->rank != 3 || boxes->dim[2] != 4 ||
         boxes->dim[0] != scores->dim[0] || boxes->dim[1] != scores->dim[2])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "boxes and scores do not fit");
-    s->samples = scores->dim[0];
-    s->classes = scores->dim[1];
-    s->boxes = scores->dim[2];
-    s->centred = ot_attr_int(n->node, "center_point_box", 0) != 0;
+    plan->samples = scores->dim[0];
+    plan->classes = scores->dim[1];
+    plan->boxes = scores->dim[2];
+    plan->centred = ot_attr_int(n->node, "center_point_box", 0) != 0;
     OT_TRY(number(n, 2, &most, &given, err));
-    OT_TRY(number(n, 3, &s->overlap, &given, err));
-    OT_TRY(number(n, 4, &s->score, &s->scored, err));
-    s->most = most > 0 ? most < 0x1p30f ? (int64_t)most : 1 << 30 : 0;
-    if (s->most > s->boxes) s->most = s->boxes;
+    OT_TRY(number(n, 3, &plan->overlap, &given, err));
+    OT_TRY(number(n, 4, &plan->score, &plan->scored, err));
+    plan->most = most > 0 ? most < 0x1p30f ? (int64_t)most : 1 << 30 : 0;
+    if (plan->most > plan->boxes) plan->most = plan->boxes;
     return OT_OK;
 }
 
@@ -56,8 +57,8 @@ struct box {
     float y0, x0, y1, x1;
 };
 
-static struct box box_at(const struct state *s, const float *b) {
-    if (s->centred)
+static struct box box_at(const struct non_max_suppression_plan *plan, const float *b) {
+    if (plan->centred)
         return (struct box){b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2};
     return (struct box){fminf(b[0], b[2]), fminf(b[1], b[3]), fmaxf(b[0], b[2]), fmaxf(b[1], b[3])};
 }
@@ -66,34 +67,34 @@ static float area(struct box b) {
     return b.x1 > b.x0 && b.y1 > b.y0 ? (b.x1 - b.x0) * (b.y1 - b.y0) : 0;
 }
 
-static bool overlaps(const struct state *s, struct box a, struct box b) {
+static bool overlaps(const struct non_max_suppression_plan *plan, struct box a, struct box b) {
     const struct box both = {fmaxf(a.y0, b.y0), fmaxf(a.x0, b.x0), fminf(a.y1, b.y1),
                              fminf(a.x1, b.x1)};
     const float common = area(both), all = area(a) + area(b) - common;
-    return common > 0 && area(a) > 0 && area(b) > 0 && common / all > s->overlap;
+    return common > 0 && area(a) > 0 && area(b) > 0 && common / all > plan->overlap;
 }
 
 /* Takes boxes of one class of one sample. done: a mark for each box. */
-static void take(const struct op_node *n, struct state *s, int64_t sample, int64_t class,
-                 uint8_t *done) {
-    const float *boxes = ot_f(n->x[0]) + sample * s->boxes * 4;
-    const float *scores = ot_f(n->x[1]) + (sample * s->classes + class) * s->boxes;
-    const int64_t first = s->rows;
-    memset(done, 0, (size_t)s->boxes);
-    while (s->rows - first < s->most) {
+static void take(const struct op_node *n, struct non_max_suppression_plan *plan, int64_t sample,
+                 int64_t class, uint8_t *done) {
+    const float *boxes = ot_f(n->x[0]) + sample * plan->boxes * 4;
+    const float *scores = ot_f(n->x[1]) + (sample * plan->classes + class) * plan->boxes;
+    const int64_t first = plan->rows;
+    memset(done, 0, (size_t)plan->boxes);
+    while (plan->rows - first < plan->most) {
         int64_t best = -1;
-        for (int64_t i = 0; i < s->boxes; i++)
-            if (!done[i] && (!s->scored || scores[i] > s->score) &&
+        for (int64_t i = 0; i < plan->boxes; i++)
+            if (!done[i] && (!plan->scored || scores[i] > plan->score) &&
                 (best < 0 || scores[i] > scores[best]))
                 best = i;
         if (best < 0) return;
         done[best] = 1;
         bool free = true;
-        for (int64_t k = first; k < s->rows && free; k++)
-            free = !overlaps(s, box_at(s, boxes + best * 4),
-                             box_at(s, boxes + s->taken[k * 3 + 2] * 4));
+        for (int64_t k = first; k < plan->rows && free; k++)
+            free = !overlaps(plan, box_at(plan, boxes + best * 4),
+                             box_at(plan, boxes + plan->taken[k * 3 + 2] * 4));
         if (!free) continue;
-        int64_t *row = s->taken + 3 * s->rows++;
+        int64_t *row = plan->taken + 3 * plan->rows++;
         row[0] = sample;
         row[1] = class;
         row[2] = best;
@@ -101,23 +102,23 @@ static void take(const struct op_node *n, struct state *s, int64_t sample, int64
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct non_max_suppression_plan *plan = ot_op_plan(n);
     int64_t rows;
-    OT_TRY(read_inputs(n, s, err));
-    if (!ot_shape_count((int64_t[]){s->samples, s->classes, s->most, 3}, 4, (int64_t)1 << 32,
-                        &rows))
+    OT_TRY(read_inputs(n, plan, err));
+    if (!ot_shape_count((int64_t[]){plan->samples, plan->classes, plan->most, 3}, 4,
+                        (int64_t)1 << 32, &rows))
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "too many boxes");
-    s->taken = ot_arena_alloc(n->arena, (size_t)rows, sizeof *s->taken);
-    uint8_t *done = ot_arena_alloc(n->arena, (size_t)s->boxes, 1);
-    if (!s->taken || !done) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    for (int64_t i = 0; i < s->samples; i++)
-        for (int64_t c = 0; c < s->classes; c++) take(n, s, i, c, done);
-    return ot_op_set(n, n->y[0], OT_INT64, 2, (int64_t[]){s->rows, 3}, err);
+    plan->taken = ot_arena_alloc(n->arena, (size_t)rows, sizeof *plan->taken);
+    uint8_t *done = ot_arena_alloc(n->arena, (size_t)plan->boxes, 1);
+    if (!plan->taken || !done) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    for (int64_t i = 0; i < plan->samples; i++)
+        for (int64_t c = 0; c < plan->classes; c++) take(n, plan, i, c, done);
+    return ot_op_set(n, n->y[0], OT_INT64, 2, (int64_t[]){plan->rows, 3}, err);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    memcpy(n->y[0]->data, s->taken, (size_t)(3 * s->rows) * sizeof *s->taken);
+    const struct non_max_suppression_plan *plan = n->plan;
+    memcpy(n->y[0]->data, plan->taken, (size_t)(3 * plan->rows) * sizeof *plan->taken);
 }
 
 static const char *const cases[] = {
@@ -138,7 +139,7 @@ const struct op ot_op_NonMaxSuppression = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "center_point_box:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct non_max_suppression_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "all inputs constant",

@@ -5,7 +5,7 @@
 #include "ops/number.h"
 #include "ops/walk/index.h"
 
-struct state {
+struct one_hot_plan {
     int64_t outer, depth, inner;
 };
 
@@ -23,7 +23,7 @@ static ot_status check_number(const struct op_node *n, int i, ot_error *err) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *depth = n->x[1], *values = n->x[2];
-    struct state *s = ot_op_plan(n);
+    struct one_hot_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK + 1];
     int axis;
     OT_TRY(check_number(n, 0, err));
@@ -36,24 +36,25 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (values->rank != 1 || values->dim[0] != 2)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 does not hold two values");
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank + 1, &axis, err));
-    s->depth = number_at(depth, 0);
-    s->outer = ot_dims_product(x, 0, axis);
-    s->inner = ot_dims_product(x, axis, x->rank);
-    for (int i = 0; i <= x->rank; i++) dim[i] = i == axis ? s->depth : x->dim[i < axis ? i : i - 1];
+    plan->depth = number_at(depth, 0);
+    plan->outer = ot_dims_product(x, 0, axis);
+    plan->inner = ot_dims_product(x, axis, x->rank);
+    for (int i = 0; i <= x->rank; i++)
+        dim[i] = i == axis ? plan->depth : x->dim[i < axis ? i : i - 1];
     return ot_op_set(n, n->y[0], values->type, x->rank + 1, dim, err);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct one_hot_plan *plan = n->plan;
     const size_t size = ot_type_size(n->y[0]->type);
     const char *values = n->x[2]->data;
     char *y = n->y[0]->data;
     ot_fill(n->pool, y, ot_count(n->y[0]), size, values);
-    for (int64_t k = 0; k < s->outer * s->inner; k++) {
+    for (int64_t k = 0; k < plan->outer * plan->inner; k++) {
         int64_t i = number_at(n->x[0], k);
-        if (i < 0) i += s->depth;
-        if (i < 0 || i >= s->depth) continue;
-        const int64_t at = (k / s->inner * s->depth + i) * s->inner + k % s->inner;
+        if (i < 0) i += plan->depth;
+        if (i < 0 || i >= plan->depth) continue;
+        const int64_t at = (k / plan->inner * plan->depth + i) * plan->inner + k % plan->inner;
         memcpy(y + (size_t)at * size, values + size, size);
     }
 }
@@ -79,7 +80,7 @@ const struct op ot_op_OneHot = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "axis:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct one_hot_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "constant depth",

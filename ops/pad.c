@@ -10,7 +10,7 @@
 enum mode { CONSTANT, REFLECT, EDGE, WRAP, MODES };
 static const char *const mode_names[] = {"constant", "reflect", "edge", "wrap"};
 
-struct state {
+struct pad_plan {
     enum mode mode;
     struct move move; /* constant: what is copied */
     int64_t value;    /* constant before opset 11: the bits of the float to fill with */
@@ -84,9 +84,9 @@ static ot_status check_axis(const struct op_node *n, enum mode mode, int axis, i
 }
 
 /* The value to fill with is an input from opset 11 on. */
-static ot_status check_value(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status check_value(const struct op_node *n, struct pad_plan *plan, ot_error *err) {
     const float value = ot_attr_float(n->node, "value", 0);
-    memcpy(&s->value, &value, sizeof value);
+    memcpy(&plan->value, &value, sizeof value);
     if (n->n_in < 3 || !n->x[2]) return OT_OK;
     if (ot_training_wants(n, 2))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 2 asks for a gradient");
@@ -104,58 +104,59 @@ static int64_t source_of(enum mode mode, int64_t i, int64_t length) {
 }
 
 /* before: by dimension of the array. */
-static ot_status make_sources(struct op_node *n, struct state *s, const int64_t *before,
+static ot_status make_sources(struct op_node *n, struct pad_plan *plan, const int64_t *before,
                               ot_error *err) {
-    s->free = s->y.rank;
-    for (int i = s->y.rank - 1; i >= 0; i--) {
-        if (before[i] || s->x.dim[i] != s->y.dim[i]) s->free = i;
-        s->source[i] = ot_arena_alloc(n->arena, (size_t)s->y.dim[i], sizeof *s->source[i]);
-        if (!s->source[i]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-        for (int64_t k = 0; k < s->y.dim[i]; k++)
-            s->source[i][k] = source_of(s->mode, k - before[i], s->x.dim[i]) * s->x.stride[i];
+    plan->free = plan->y.rank;
+    for (int i = plan->y.rank - 1; i >= 0; i--) {
+        if (before[i] || plan->x.dim[i] != plan->y.dim[i]) plan->free = i;
+        plan->source[i] = ot_arena_alloc(n->arena, (size_t)plan->y.dim[i], sizeof *plan->source[i]);
+        if (!plan->source[i]) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+        for (int64_t k = 0; k < plan->y.dim[i]; k++)
+            plan->source[i][k] =
+                source_of(plan->mode, k - before[i], plan->x.dim[i]) * plan->x.stride[i];
     }
     return OT_OK;
 }
 
 /* The part of x that is in y. */
-static void make_move(struct state *s, const int64_t *before) {
-    ot_move_init(&s->move, &s->x, &s->x, &s->y);
-    for (int i = 0; i < s->x.rank; i++) {
+static void make_move(struct pad_plan *plan, const int64_t *before) {
+    ot_move_init(&plan->move, &plan->x, &plan->x, &plan->y);
+    for (int i = 0; i < plan->x.rank; i++) {
         const int64_t cut = before[i] < 0 ? -before[i] : 0, start = before[i] > 0 ? before[i] : 0;
-        int64_t count = s->x.dim[i] - cut;
-        if (count > s->y.dim[i] - start) count = s->y.dim[i] - start;
-        s->move.dim[i] = count > 0 ? count : 0;
-        s->move.from += cut * s->x.stride[i];
-        s->move.to += start * s->y.stride[i];
+        int64_t count = plan->x.dim[i] - cut;
+        if (count > plan->y.dim[i] - start) count = plan->y.dim[i] - start;
+        plan->move.dim[i] = count > 0 ? count : 0;
+        plan->move.from += cut * plan->x.stride[i];
+        plan->move.to += start * plan->y.stride[i];
     }
-    ot_move_simplify(&s->move);
+    ot_move_simplify(&plan->move);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct state *s = ot_op_plan(n);
+    struct pad_plan *plan = ot_op_plan(n);
     int64_t before[OT_MAX_RANK], behind[OT_MAX_RANK], dim[OT_MAX_RANK];
     int64_t array_before[OT_ARRAY_RANK] = {0};
     OT_TRY(ot_movable(n, 0, err));
-    OT_TRY(read_mode(n, &s->mode, err));
+    OT_TRY(read_mode(n, &plan->mode, err));
     OT_TRY(read_pads(n, before, behind, err));
-    OT_TRY(check_value(n, s, err));
+    OT_TRY(check_value(n, plan, err));
     for (int i = 0; i < x->rank; i++)
-        OT_TRY(check_axis(n, s->mode, i, before[i], behind[i], &dim[i], err));
+        OT_TRY(check_axis(n, plan->mode, i, before[i], behind[i], &dim[i], err));
     OT_TRY(ot_op_set(n, y, x->type, x->rank, dim, err));
-    ot_array_of(x, &s->x);
-    ot_array_of(y, &s->y);
+    ot_array_of(x, &plan->x);
+    ot_array_of(y, &plan->y);
     for (int i = x->lane_rank; i < x->rank; i++) array_before[ot_array_axis(x, i)] = before[i];
-    if (s->mode != CONSTANT) return make_sources(n, s, array_before, err);
-    make_move(s, array_before);
+    if (plan->mode != CONSTANT) return make_sources(n, plan, array_before, err);
+    make_move(plan, array_before);
     return OT_OK;
 }
 
 /* ---- the other modes: element by element ---- */
 
 struct rows {
-    const struct state *s;
+    const struct pad_plan *s;
     const char *from;
     char *to;
     size_t size;
@@ -165,23 +166,23 @@ struct rows {
 
 /* All elements of y under one index of the free dimensions. */
 static void mapped_part(const struct rows *r, int64_t part) {
-    const struct state *s = r->s;
-    const int last = s->y.rank - 1;
+    const struct pad_plan *plan = r->s;
+    const int last = plan->y.rank - 1;
     int64_t index[OT_ARRAY_RANK] = {0}, base = 0, rest = part;
-    for (int i = s->free - 1; i >= 0; i--) {
-        base += s->source[i][rest % s->y.dim[i]];
-        rest /= s->y.dim[i];
+    for (int i = plan->free - 1; i >= 0; i--) {
+        base += plan->source[i][rest % plan->y.dim[i]];
+        rest /= plan->y.dim[i];
     }
-    const int64_t count = ot_array_product(&s->y, s->free, s->y.rank);
+    const int64_t count = ot_array_product(&plan->y, plan->free, plan->y.rank);
     for (int64_t k = 0; k < count; k++) {
         int64_t at = base;
-        for (int i = s->free; i <= last; i++) at += s->source[i][index[i]];
+        for (int i = plan->free; i <= last; i++) at += plan->source[i][index[i]];
         const int64_t y = part * count + k;
         if (r->gradient)
             ((float *)(void *)r->to)[at] += ((const float *)(const void *)r->from)[y];
         else
             memcpy(r->to + (size_t)y * r->size, r->from + (size_t)at * r->size, r->size);
-        for (int i = last; i >= s->free && ++index[i] == s->y.dim[i]; i--) index[i] = 0;
+        for (int i = last; i >= plan->free && ++index[i] == plan->y.dim[i]; i--) index[i] = 0;
     }
 }
 
@@ -193,35 +194,36 @@ static void mapped_task(void *arg, int task, int worker) {
     for (int64_t i = from; i < to; i++) mapped_part(r, i);
 }
 
-static void run_mapped(struct op_node *n, const struct state *s, const void *from, void *to,
+static void run_mapped(struct op_node *n, const struct pad_plan *plan, const void *from, void *to,
                        bool gradient) {
-    const int64_t part = ot_array_product(&s->y, s->free, s->y.rank);
-    struct rows r = {s, from, to, ot_type_size(n->x[0]->type), gradient, 0, 1 + 4096 / (part + 1)};
-    r.parts = ot_array_product(&s->y, 0, s->free);
+    const int64_t part = ot_array_product(&plan->y, plan->free, plan->y.rank);
+    struct rows r = {
+        plan, from, to, ot_type_size(n->x[0]->type), gradient, 0, 1 + 4096 / (part + 1)};
+    r.parts = ot_array_product(&plan->y, 0, plan->free);
     if (part > 0) ot_parallel_for(n->pool, ot_task_count(r.parts, r.grain), mapped_task, &r);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct pad_plan *plan = n->plan;
     const size_t size = ot_type_size(n->x[0]->type);
-    if (s->mode != CONSTANT) {
-        run_mapped(n, s, n->x[0]->data, n->y[0]->data, false);
+    if (plan->mode != CONSTANT) {
+        run_mapped(n, plan, n->x[0]->data, n->y[0]->data, false);
         return;
     }
-    const void *value = n->n_in > 2 && n->x[2] ? n->x[2]->data : &s->value;
+    const void *value = n->n_in > 2 && n->x[2] ? n->x[2]->data : &plan->value;
     ot_fill(n->pool, n->y[0]->data, ot_count(n->y[0]), size, value);
-    ot_move_run(n->pool, &s->move, size, n->x[0]->data, n->y[0]->data);
+    ot_move_run(n->pool, &plan->move, size, n->x[0]->data, n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct pad_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    if (s->mode != CONSTANT) {
-        run_mapped(n, s, n->dy[0]->data, n->dx[0]->data, true);
+    if (plan->mode != CONSTANT) {
+        run_mapped(n, plan, n->dy[0]->data, n->dx[0]->data, true);
         return;
     }
-    struct move back = ot_move_reverse(&s->move);
+    struct move back = ot_move_reverse(&plan->move);
     ot_move_run(n->pool, &back, sizeof(float), n->dy[0]->data, n->dx[0]->data);
 }
 
@@ -255,7 +257,7 @@ const struct op ot_op_Pad = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "pads:I value:f mode:s",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct pad_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

@@ -40,7 +40,7 @@ static const struct binary functions = {value, da, db, integer, pow, of_uint64};
 /* From opset 12 the types may differ. A constant integer exponent becomes floats, for those have a
  * gradient. */
 static ot_status convert_exponent(struct op_node *n, ot_error *err) {
-    struct binary_state *s = ot_op_plan(n);
+    struct binary_plan *plan = ot_op_plan(n);
     const struct tensor *b = n->x[1];
     if (n->x[0]->type != OT_FLOAT || !ot_is_integer(b->type) || b->role != OT_ROLE_CONST)
         return OT_OK;
@@ -48,7 +48,7 @@ static ot_status convert_exponent(struct op_node *n, ot_error *err) {
     float *f = ot_arena_alloc(n->arena, (size_t)count, sizeof *f);
     if (!f) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     for (int64_t k = 0; k < count; k++) f[k] = (float)ot_load_integer(b->data, b->type, k);
-    s->converted = f;
+    plan->converted = f;
     return OT_OK;
 }
 
@@ -87,7 +87,7 @@ const struct op ot_op_Pow = {
     .attributes = "broadcast:i axis:i",
     .needs = OT_X(0) | OT_X(1),
     .parameters = 3,
-    .plan_size = sizeof(struct binary_state),
+    .plan_size = sizeof(struct binary_plan),
     .lanes = ot_broadcast_lanes,
     .prepare = prepare,
     .forward = ot_binary_forward,

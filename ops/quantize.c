@@ -16,7 +16,7 @@
 
 enum { X, SCALE, ZERO };
 
-struct state {
+struct quantize_plan {
     struct strips strips;
     int64_t block;  /* places of the axis that share a scale; 0: all elements share one */
     int64_t blocks; /* scales along the axis */
@@ -32,8 +32,8 @@ static const struct tensor *zero_point(const struct op_node *n) {
 }
 
 /* One scale for each block of `size` along the axis. */
-static ot_status read_blocks(const struct op_node *n, int axis, int64_t size, struct state *s,
-                             ot_error *err) {
+static ot_status read_blocks(const struct op_node *n, int axis, int64_t size,
+                             struct quantize_plan *plan, ot_error *err) {
     const struct tensor *x = n->x[X], *scale = n->x[SCALE];
     char text[128];
     bool fits = scale->rank == x->rank && size > 0;
@@ -42,30 +42,31 @@ static ot_status read_blocks(const struct op_node *n, int axis, int64_t size, st
     if (!fits)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "scale is %s for blocks of %lld on axis %d",
                           ot_shape_text(scale, text, sizeof text), (long long)size, axis);
-    s->block = size;
-    s->blocks = scale->dim[axis];
-    s->inner = true;
+    plan->block = size;
+    plan->blocks = scale->dim[axis];
+    plan->inner = true;
     return OT_OK;
 }
 
-static ot_status read_granularity(const struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_granularity(const struct op_node *n, struct quantize_plan *plan,
+                                  ot_error *err) {
     const struct tensor *x = n->x[X], *scale = n->x[SCALE];
     const int64_t block = ot_attr_int(n->node, "block_size", 0);
     int axis;
     if (!block && ot_elements(scale) == 1) {
         const int64_t count = ot_count(x);
-        s->strips = (struct strips){1, 1, count, (count + OT_STRIP - 1) / OT_STRIP};
+        plan->strips = (struct strips){1, 1, count, (count + OT_STRIP - 1) / OT_STRIP};
         return OT_OK;
     }
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 1), x->rank, &axis, err));
     if (axis < x->lane_rank) return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "axis %d", axis);
-    ot_strips_of(x, axis, axis + 1, &s->strips);
-    if (block) return read_blocks(n, axis, block, s, err);
+    ot_strips_of(x, axis, axis + 1, &plan->strips);
+    if (block) return read_blocks(n, axis, block, plan, err);
     if (scale->rank != 1 || scale->dim[0] != x->dim[axis])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld scales for axis %d of %lld places",
                           (long long)ot_elements(scale), axis, (long long)x->dim[axis]);
-    s->block = 1;
-    s->blocks = x->dim[axis];
+    plan->block = 1;
+    plan->blocks = x->dim[axis];
     return OT_OK;
 }
 
@@ -80,12 +81,12 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 /* type: what the scale may be instead of float. */
 static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct quantize_plan *plan = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
     if (n->x[SCALE]->type != type) OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
     if (ot_training_wants(n, SCALE))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "the scale has no gradient");
-    OT_TRY(read_granularity(n, s, err));
+    OT_TRY(read_granularity(n, plan, err));
     if (zero && ot_elements(zero) != ot_elements(n->x[SCALE]))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld zero points for %lld scales",
                           (long long)ot_elements(zero), (long long)ot_elements(n->x[SCALE]));
@@ -93,7 +94,7 @@ static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err
 }
 
 static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct quantize_plan *plan = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
     const int64_t asked = ot_attr_int(n->node, "output_dtype", 0);
     const ot_type type = zero ? zero->type : asked > 0 && asked < 255 ? (ot_type)asked : OT_UINT8;
@@ -105,20 +106,20 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = type;
     n->rounds = true;
-    s->range = ot_range_of(type);
+    plan->range = ot_range_of(type);
     return OT_OK;
 }
 
 static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct quantize_plan *plan = ot_op_plan(n);
     const struct tensor *zero = zero_point(n);
-    s->master = n->x[X]->type == OT_FLOAT && zero;
-    const ot_type type = s->master ? zero->type : n->x[X]->type;
+    plan->master = n->x[X]->type == OT_FLOAT && zero;
+    const ot_type type = plan->master ? zero->type : n->x[X]->type;
     if (!ot_is_quantized(type) && type != OT_INT32)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
-    s->range = ot_range_of(type);
-    n->rounds = s->master;
+    plan->range = ot_range_of(type);
+    n->rounds = plan->master;
     OT_TRY(check_parameters(n, OT_FLOAT, err));
     ot_op_like(n->y[0], n->x[X]);
     n->y[0]->type = OT_FLOAT;
@@ -134,15 +135,15 @@ struct factors {
 /* Scales and zero points of `columns` elements at place k of the strip that starts at `at`. */
 static void load_factors(const struct op_node *n, int64_t at, int64_t k, int64_t columns,
                          struct factors *f) {
-    const struct state *s = n->plan;
+    const struct quantize_plan *plan = n->plan;
     const struct tensor *zero = zero_point(n);
-    const int64_t column = ot_strips_column(&s->strips, at);
-    int64_t first = s->block ? k / s->block : 0;
-    if (s->inner)
-        first = (column / s->strips.inner * s->blocks + first) * s->strips.inner +
-                column % s->strips.inner;
+    const int64_t column = ot_strips_column(&plan->strips, at);
+    int64_t first = plan->block ? k / plan->block : 0;
+    if (plan->inner)
+        first = (column / plan->strips.inner * plan->blocks + first) * plan->strips.inner +
+                column % plan->strips.inner;
     for (int64_t j = 0; j < columns; j++) {
-        if (j && !s->inner) {
+        if (j && !plan->inner) {
             f->scale[j] = f->scale[0];
             f->zero[j] = f->zero[0];
             continue;
@@ -157,10 +158,10 @@ static inline float rounded(float x, const struct factors *f, int64_t j) {
 }
 
 /* The gradient g of x, which passes inside the range. */
-static inline float passed(const struct state *s, float x, const struct factors *f, int64_t j,
-                           float g) {
+static inline float passed(const struct quantize_plan *plan, float x, const struct factors *f,
+                           int64_t j, float g) {
     const float v = rounded(x, f, j);
-    return ((v >= s->range.low) & (v <= s->range.high)) ? g : 0;
+    return ((v >= plan->range.low) & (v <= plan->range.high)) ? g : 0;
 }
 
 #define LOAD(T)                                                                                    \
@@ -192,62 +193,63 @@ static void store(const struct tensor *t, int64_t at, int64_t n, const float *in
 
 static void quantize_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct quantize_plan *plan = n->plan;
     struct factors f;
-    for (int64_t k = 0; k < s->strips.length; k++) {
-        const int64_t place = at + k * s->strips.inner;
+    for (int64_t k = 0; k < plan->strips.length; k++) {
+        const int64_t place = at + k * plan->strips.inner;
         float v[OT_STRIP];
         load_factors(n, at, k, columns, &f);
         load(n->x[X], place, columns, v);
-        for (int64_t j = 0; j < columns; j++) v[j] = ot_within(s->range, rounded(v[j], &f, j));
+        for (int64_t j = 0; j < columns; j++) v[j] = ot_within(plan->range, rounded(v[j], &f, j));
         store(n->y[0], place, columns, v);
     }
 }
 
 static void quantize_gradient(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct quantize_plan *plan = n->plan;
     struct factors f;
-    for (int64_t k = 0; k < s->strips.length; k++) {
-        const int64_t place = at + k * s->strips.inner;
+    for (int64_t k = 0; k < plan->strips.length; k++) {
+        const int64_t place = at + k * plan->strips.inner;
         const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
         float *dx = ot_f(n->dx[X]) + place;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; j < columns; j++) dx[j] = passed(s, x[j], &f, j, dy[j] / f.scale[j]);
+        for (int64_t j = 0; j < columns; j++) dx[j] = passed(plan, x[j], &f, j, dy[j] / f.scale[j]);
     }
 }
 
 static void dequantize_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct quantize_plan *plan = n->plan;
     struct factors f;
-    for (int64_t k = 0; k < s->strips.length; k++) {
-        const int64_t place = at + k * s->strips.inner;
+    for (int64_t k = 0; k < plan->strips.length; k++) {
+        const int64_t place = at + k * plan->strips.inner;
         float v[OT_STRIP], *y = ot_f(n->y[0]) + place;
         load_factors(n, at, k, columns, &f);
         load(n->x[X], place, columns, v);
-        for (int64_t j = 0; s->master && j < columns; j++)
-            v[j] = ot_within(s->range, rounded(v[j], &f, j));
+        for (int64_t j = 0; plan->master && j < columns; j++)
+            v[j] = ot_within(plan->range, rounded(v[j], &f, j));
         for (int64_t j = 0; j < columns; j++) y[j] = (v[j] - f.zero[j]) * f.scale[j];
     }
 }
 
 static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct quantize_plan *plan = n->plan;
     struct factors f;
-    for (int64_t k = 0; k < s->strips.length; k++) {
-        const int64_t place = at + k * s->strips.inner;
+    for (int64_t k = 0; k < plan->strips.length; k++) {
+        const int64_t place = at + k * plan->strips.inner;
         const float *x = ot_f(n->x[X]) + place, *dy = ot_f(n->dy[0]) + place;
         float *dx = ot_f(n->dx[X]) + place;
         load_factors(n, at, k, columns, &f);
-        for (int64_t j = 0; s->master && j < columns; j++) dx[j] = passed(s, x[j], &f, j, dy[j]);
-        for (int64_t j = 0; !s->master && j < columns; j++) dx[j] = dy[j] * f.scale[j];
+        for (int64_t j = 0; plan->master && j < columns; j++)
+            dx[j] = passed(plan, x[j], &f, j, dy[j]);
+        for (int64_t j = 0; !plan->master && j < columns; j++) dx[j] = dy[j] * f.scale[j];
     }
 }
 
 static void run(struct op_node *n, ot_strip_fn *fn) {
-    ot_strips_each(n->pool, &((const struct state *)n->plan)->strips, fn, n);
+    ot_strips_each(n->pool, &((const struct quantize_plan *)n->plan)->strips, fn, n);
 }
 
 static void quantize_forward(struct op_node *n) { run(n, quantize_strip); }
@@ -315,7 +317,7 @@ static const char *const dequantize_cases[] = {
         .needs = reads,                                                                            \
         .parameters = weights,                                                                     \
         .straight = OT_STRAIGHT_MADE,                                                              \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct quantize_plan),                                                 \
         .lanes = lanes,                                                                            \
         .prepare = fn##_prepare,                                                                   \
         .forward = fn##_forward,                                                                   \

@@ -11,7 +11,7 @@
 enum { GRAIN = 4096 };
 enum kind { NORMAL, UNIFORM, BERNOULLI, MULTINOMIAL };
 
-struct state {
+struct random_plan {
     enum kind kind;
     float a, b; /* mean and scale, or low and high */
     int64_t classes;
@@ -39,12 +39,12 @@ static ot_status set_shape(struct op_node *n, ot_type type, ot_error *err) {
 }
 
 static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct random_plan *plan = ot_op_plan(n);
     const bool normal = !strncmp(n->op->name, "RandomNormal", 12);
     const ot_type type = ot_op_asked_type(n, "dtype", n->n_in ? n->x[0]->type : OT_FLOAT);
-    s->kind = normal ? NORMAL : UNIFORM;
-    s->a = normal ? ot_attr_float(n->node, "mean", 0) : ot_attr_float(n->node, "low", 0);
-    s->b = normal ? ot_attr_float(n->node, "scale", 1) : ot_attr_float(n->node, "high", 1);
+    plan->kind = normal ? NORMAL : UNIFORM;
+    plan->a = normal ? ot_attr_float(n->node, "mean", 0) : ot_attr_float(n->node, "low", 0);
+    plan->b = normal ? ot_attr_float(n->node, "scale", 1) : ot_attr_float(n->node, "high", 1);
     if (type != OT_FLOAT)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "random numbers of type %s",
                           ot_type_name(type));
@@ -52,9 +52,9 @@ static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
 }
 
 static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct random_plan *plan = ot_op_plan(n);
     const ot_type type = ot_op_asked_type(n, "dtype", n->x[0]->type);
-    s->kind = BERNOULLI;
+    plan->kind = BERNOULLI;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (type == OT_UNDEFINED)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %lld",
@@ -64,10 +64,10 @@ static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
 
 static ot_status prepare_multinomial(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct random_plan *plan = ot_op_plan(n);
     const ot_type type = (ot_type)ot_attr_int(n->node, "dtype", OT_INT32);
     const int64_t size = ot_attr_int(n->node, "sample_size", 1);
-    s->kind = MULTINOMIAL;
+    plan->kind = MULTINOMIAL;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank != 2 || x->dim[1] < 1 || size < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld samples of an input of rank %d",
@@ -75,7 +75,7 @@ static ot_status prepare_multinomial(struct op_node *n, ot_error *err) {
     if (type != OT_INT32 && type != OT_INT64)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %s",
                           ot_type_name(type));
-    s->classes = x->dim[1];
+    plan->classes = x->dim[1];
     return ot_op_set(n, n->y[0], type, 2, (int64_t[]){x->dim[0], size}, err);
 }
 
@@ -106,23 +106,24 @@ static void put_whole(const struct tensor *y, int64_t k, int64_t value) {
 static void task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct random_plan *plan = n->plan;
     const struct tensor *y = n->y[0];
     const uint64_t seed = seed_of(n), stream = stream_of(n);
     int64_t k, to;
     ot_task_range(ot_elements(y), GRAIN, number, &k, &to);
     for (; k < to; k++) {
-        if (s->kind == NORMAL) {
-            ot_f(y)[k] = s->a + s->b * ot_random_normal(seed, stream, (uint64_t)k);
+        if (plan->kind == NORMAL) {
+            ot_f(y)[k] = plan->a + plan->b * ot_random_normal(seed, stream, (uint64_t)k);
             continue;
         }
         const float u = ot_random_float(seed, stream, (uint64_t)k);
-        if (s->kind == UNIFORM)
-            ot_f(y)[k] = s->a + (s->b - s->a) * u;
-        else if (s->kind == BERNOULLI)
+        if (plan->kind == UNIFORM)
+            ot_f(y)[k] = plan->a + (plan->b - plan->a) * u;
+        else if (plan->kind == BERNOULLI)
             put_whole(y, k, u < ot_f(n->x[0])[k]);
         else
-            put_whole(y, k, choose(ot_f(n->x[0]) + k / y->dim[1] * s->classes, s->classes, u));
+            put_whole(y, k,
+                      choose(ot_f(n->x[0]) + k / y->dim[1] * plan->classes, plan->classes, u));
     }
 }
 
@@ -156,7 +157,7 @@ static const char *const multinomial_cases[] = {
         .max_out = 1,                                                                              \
         .attributes = list,                                                                        \
         .random = true,                                                                            \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct random_plan),                                                   \
         .prepare = prepares,                                                                       \
         .forward = forward,                                                                        \
         .cases = texts,                                                                            \

@@ -4,12 +4,12 @@
 #include <math.h>
 
 /* Constant scalars of one type, wide enough for all. */
-struct state {
+struct range_plan {
     double real[3]; /* start, limit, delta */
     int64_t integer[3];
 };
 
-static ot_status read(struct op_node *n, int i, struct state *s, ot_error *err) {
+static ot_status read(struct op_node *n, int i, struct range_plan *plan, ot_error *err) {
     const struct tensor *t = n->x[i];
     if (t->role != OT_ROLE_CONST)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
@@ -17,11 +17,11 @@ static ot_status read(struct op_node *n, int i, struct state *s, ot_error *err) 
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one %s", i,
                           ot_type_name(n->x[0]->type));
     switch (t->type) {
-    case OT_FLOAT: s->real[i] = *(const float *)t->data; break;
-    case OT_DOUBLE: s->real[i] = *(const double *)t->data; break;
-    case OT_INT16: s->integer[i] = *(const int16_t *)t->data; break;
-    case OT_INT32: s->integer[i] = *(const int32_t *)t->data; break;
-    case OT_INT64: s->integer[i] = *(const int64_t *)t->data; break;
+    case OT_FLOAT: plan->real[i] = *(const float *)t->data; break;
+    case OT_DOUBLE: plan->real[i] = *(const double *)t->data; break;
+    case OT_INT16: plan->integer[i] = *(const int16_t *)t->data; break;
+    case OT_INT32: plan->integer[i] = *(const int32_t *)t->data; break;
+    case OT_INT64: plan->integer[i] = *(const int64_t *)t->data; break;
     default:
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t->type));
     }
@@ -38,13 +38,13 @@ static uint64_t count_integers(const int64_t v[3]) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
-    for (int i = 0; i < 3; i++) OT_TRY(read(n, i, s, err));
+    struct range_plan *plan = ot_op_plan(n);
+    for (int i = 0; i < 3; i++) OT_TRY(read(n, i, plan, err));
     const bool real = n->x[0]->type == OT_FLOAT || n->x[0]->type == OT_DOUBLE;
-    if (real ? s->real[2] == 0 : s->integer[2] == 0)
+    if (real ? plan->real[2] == 0 : plan->integer[2] == 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "delta is 0");
-    double count =
-        real ? ceil((s->real[1] - s->real[0]) / s->real[2]) : (double)count_integers(s->integer);
+    double count = real ? ceil((plan->real[1] - plan->real[0]) / plan->real[2])
+                        : (double)count_integers(plan->integer);
     if (isnan(count))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "limits or delta are not numbers");
     if (count > 0x1p40) return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");
@@ -53,12 +53,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct range_plan *plan = n->plan;
     struct tensor *y = n->y[0];
     for (int64_t i = 0; i < y->dim[0]; i++) {
-        const double real = s->real[0] + (double)i * s->real[2];
-        const uint64_t step = (uint64_t)i * (uint64_t)s->integer[2];
-        const int64_t integer = (int64_t)((uint64_t)s->integer[0] + step);
+        const double real = plan->real[0] + (double)i * plan->real[2];
+        const uint64_t step = (uint64_t)i * (uint64_t)plan->integer[2];
+        const int64_t integer = (int64_t)((uint64_t)plan->integer[0] + step);
         switch (y->type) {
         case OT_FLOAT: ((float *)y->data)[i] = (float)real; break;
         case OT_DOUBLE: ((double *)y->data)[i] = real; break;
@@ -91,7 +91,7 @@ const struct op ot_op_Range = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "stash_type:i", /* numbers of half precision are floats here */
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct range_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "constants",

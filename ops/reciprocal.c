@@ -1,14 +1,14 @@
 /* reciprocal.c - y = 1 / x. */
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    (void)plan;
     for (int64_t i = 0; i < n; i++) y[i] = 1 / x[i];
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
+                     const void *plan) {
+    (void)plan;
     (void)x;
     for (int64_t i = 0; i < n; i++) dx[i] = -dy[i] * y[i] * y[i];
 }

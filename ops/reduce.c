@@ -36,7 +36,7 @@ static const struct kind {
     {"GlobalMaxPool", OT_FOLD_MAX, false, 0},
 };
 
-struct state {
+struct reduce_plan {
     struct move move; /* from x to y, to_stride 0 where it is reduced */
     enum fold fold;
     int64_t divisor;        /* of a mean: how many elements make one result; else 1 */
@@ -119,18 +119,19 @@ static bool find_trailing(const struct tensor *x, uint32_t axes, struct scale_vi
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const struct kind *kind = kind_of(n);
-    struct state *s = ot_op_plan(n);
+    struct reduce_plan *plan = ot_op_plan(n);
     uint32_t axes;
     OT_TRY(check_type(n, err));
     OT_TRY(read_axes(n, &axes, err));
     OT_TRY(set_shape(n, axes, err));
     if (axes & 1) ot_op_along(n, 0);
-    const int64_t reduced = ot_fold_move(x, axes, &s->move);
-    s->fold = kind->fold;
-    s->divisor = kind->mean ? reduced : 1;
-    s->scale = kind->mean ? 1.0f / (float)reduced : 1;
-    s->trails = s->fold == OT_FOLD_SUM && x->type == OT_FLOAT && find_trailing(x, axes, &s->view);
-    if (s->trails) n->backward_scratch_size = ot_bytes(n->y[0]);
+    const int64_t reduced = ot_fold_move(x, axes, &plan->move);
+    plan->fold = kind->fold;
+    plan->divisor = kind->mean ? reduced : 1;
+    plan->scale = kind->mean ? 1.0f / (float)reduced : 1;
+    plan->trails =
+        plan->fold == OT_FOLD_SUM && x->type == OT_FLOAT && find_trailing(x, axes, &plan->view);
+    if (plan->trails) n->backward_scratch_size = ot_bytes(n->y[0]);
     if (x->type != OT_FLOAT && has_fractions(kind))
         n->forward_scratch_size = (size_t)ot_count(n->y[0]) * sizeof(double);
     if (kind->fold == OT_FOLD_MAX || kind->fold == OT_FOLD_MIN)
@@ -144,25 +145,25 @@ static void scale_all(const float *x, float scale, int64_t n, float *y) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct reduce_plan *plan = n->plan;
     const float *x = n->x[0]->data;
     float *y = n->y[0]->data;
     if (n->x[0]->type != OT_FLOAT) {
         if (has_fractions(kind_of(n)))
-            ot_fold_fractions(&s->move, s->fold, n->x[0], s->divisor, n->scratch, n->y[0]);
+            ot_fold_fractions(&plan->move, plan->fold, n->x[0], plan->divisor, n->scratch, n->y[0]);
         else
-            ot_fold_integers(&s->move, s->fold, n->x[0], n->y[0]);
+            ot_fold_integers(&plan->move, plan->fold, n->x[0], n->y[0]);
         return;
     }
-    if (s->trails) {
-        ot_scale_backward(n, &s->view, NULL, NULL, x, NULL, y);
-        scale_all(y, s->scale, ot_count(n->y[0]), y);
+    if (plan->trails) {
+        ot_scale_backward(n, &plan->view, NULL, NULL, x, NULL, y);
+        scale_all(y, plan->scale, ot_count(n->y[0]), y);
         ot_op_clear_spare(n->y[0]);
         return;
     }
-    const bool exponentials = s->fold == OT_FOLD_LOG_SUM_EXP;
-    if (exponentials) ot_fold(n->pool, &s->move, OT_FOLD_MAX, x, NULL, 1, y);
-    ot_fold(n->pool, &s->move, s->fold, x, exponentials ? y : NULL, s->scale, y);
+    const bool exponentials = plan->fold == OT_FOLD_LOG_SUM_EXP;
+    if (exponentials) ot_fold(n->pool, &plan->move, OT_FOLD_MAX, x, NULL, 1, y);
+    ot_fold(n->pool, &plan->move, plan->fold, x, exponentials ? y : NULL, plan->scale, y);
     ot_op_clear_spare(n->y[0]);
 }
 
@@ -228,14 +229,14 @@ static void first_task(void *arg, int task, int worker) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct reduce_plan *plan = n->plan;
     if (!n->dx[0]) return;
-    if (s->trails) {
-        scale_all(ot_f(n->dy[0]), s->scale, ot_count(n->dy[0]), n->scratch);
-        ot_scale_forward(n, &s->view, NULL, n->scratch, ot_f(n->dx[0]));
+    if (plan->trails) {
+        scale_all(ot_f(n->dy[0]), plan->scale, ot_count(n->dy[0]), n->scratch);
+        ot_scale_forward(n, &plan->view, NULL, n->scratch, ot_f(n->dx[0]));
         return;
     }
-    if (s->fold == OT_FOLD_MAX && !kind_of(n)->input_axes) {
+    if (plan->fold == OT_FOLD_MAX && !kind_of(n)->input_axes) {
         ot_parallel_for(n->pool, ot_task_count(ot_count(n->y[0]), RESULTS), first_task, n);
         return;
     }
@@ -245,19 +246,19 @@ static void backward(struct op_node *n) {
                      .y = n->y[0]->data,
                      .dy = n->dy[0]->data,
                      .dx = n->dx[0]->data,
-                     .scale = s->scale,
-                     .fold = s->fold};
-    if (s->fold == OT_FOLD_MAX || s->fold == OT_FOLD_MIN) {
-        ot_fold(n->pool, &s->move, OT_FOLD_TIES, x, b.y, 1, scratch);
+                     .scale = plan->scale,
+                     .fold = plan->fold};
+    if (plan->fold == OT_FOLD_MAX || plan->fold == OT_FOLD_MIN) {
+        ot_fold(n->pool, &plan->move, OT_FOLD_TIES, x, b.y, 1, scratch);
         b.a = scratch;
-    } else if (s->fold == OT_FOLD_PROD) {
+    } else if (plan->fold == OT_FOLD_PROD) {
         float *product = scratch + ot_count(n->y[0]);
-        ot_fold(n->pool, &s->move, OT_FOLD_ZEROS, x, NULL, 1, scratch);
-        ot_fold(n->pool, &s->move, OT_FOLD_PROD_NONZERO, x, NULL, 1, product);
+        ot_fold(n->pool, &plan->move, OT_FOLD_ZEROS, x, NULL, 1, scratch);
+        ot_fold(n->pool, &plan->move, OT_FOLD_PROD_NONZERO, x, NULL, 1, product);
         b.a = scratch;
         b.b = product;
     }
-    ot_move_each(n->pool, &s->move, back_run, &b);
+    ot_move_each(n->pool, &plan->move, back_run, &b);
 }
 
 /* ---- records ---- */
@@ -369,7 +370,7 @@ static const char *const global_cases[] = {"X[2,3,5,7] -> Y[2,3,1,1]", "X[2,3,5]
         .max_out = 1,                                                                              \
         .attributes = list,                                                                        \
         .needs = reads,                                                                            \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct reduce_plan),                                                   \
         .lanes = lanes,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

@@ -1,19 +1,19 @@
 /* relu.c - y = max(x, 0), for integers too. NaN stays NaN. */
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    (void)plan;
     for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
 
-static int64_t integer(int64_t x, ot_type type, const void *state) {
-    (void)state;
+static int64_t integer(int64_t x, ot_type type, const void *plan) {
+    (void)plan;
     return x < 0 && type != OT_UINT64 ? 0 : x;
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
+                     const void *plan) {
+    (void)plan;
     (void)x;
     for (int64_t i = 0; i < n; i++) dx[i] = ot_pass(y[i] > 0, dy[i]);
 }

@@ -15,7 +15,7 @@ struct pass {
     int64_t outer, inner; /* elements before and behind the axis, in memory */
 };
 
-struct state {
+struct resize_plan {
     int passes;
     struct pass pass[OT_MAX_RANK];
     size_t half;     /* elements of half the scratch memory: floats, of integers `between` */
@@ -196,12 +196,12 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 /* From the last axis to the first: rows get shorter, or longer, one after the other. */
-static ot_status make_passes(struct op_node *n, struct state *s, const struct resample *r,
+static ot_status make_passes(struct op_node *n, struct resize_plan *plan, const struct resample *r,
                              const struct wanted *w, ot_error *err) {
     const struct tensor *x = n->x[0];
     int64_t inner = x->lanes ? x->lanes : 1;
     for (int i = x->rank - 1; i >= x->lane_rank; i--) {
-        struct pass *p = &s->pass[s->passes];
+        struct pass *p = &plan->pass[plan->passes];
         OT_TRY(ot_taps_make(n, r, x->dim[i], w->size[i], w->scale[i], w->roi[i], &p->taps, err));
         if (ot_taps_identity(&p->taps)) {
             inner *= x->dim[i];
@@ -212,58 +212,59 @@ static ot_status make_passes(struct op_node *n, struct state *s, const struct re
         p->inner = inner;
         inner *= w->size[i];
         for (int64_t j = 0; j < w->size[i]; j++)
-            s->has_outside |= p->taps.first[j] == p->taps.first[j + 1];
+            plan->has_outside |= p->taps.first[j] == p->taps.first[j + 1];
         n->flops += 2.0 * (double)p->taps.first[w->size[i]] * (double)p->outer * (double)p->inner;
-        s->passes++;
+        plan->passes++;
     }
     return OT_OK;
 }
 
 /* Both halves of scratch hold what comes out of any pass but the last. */
-static ot_status size_scratch(struct op_node *n, struct state *s, ot_error *err) {
-    for (int k = 0; k + 1 < s->passes; k++) {
-        const struct pass *p = &s->pass[k];
+static ot_status size_scratch(struct op_node *n, struct resize_plan *plan, ot_error *err) {
+    for (int k = 0; k + 1 < plan->passes; k++) {
+        const struct pass *p = &plan->pass[k];
         int64_t count;
         if (!ot_shape_count((int64_t[]){p->outer, p->taps.out, p->inner}, 3, (int64_t)1 << 40,
                             &count))
             return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements on the way");
-        if ((size_t)count > s->half) s->half = (size_t)count;
+        if ((size_t)count > plan->half) plan->half = (size_t)count;
     }
-    n->forward_scratch_size = n->backward_scratch_size = 2 * s->half * ot_type_size(s->between);
+    n->forward_scratch_size = n->backward_scratch_size =
+        2 * plan->half * ot_type_size(plan->between);
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct resize_plan *plan = ot_op_plan(n);
     struct resample r;
     struct wanted w;
     OT_TRY(read_form(n, &r, err));
     if (!ot_is_integer(x->type) && !(x->type == OT_BOOL && r.mode == OT_NEAREST))
         OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    s->between = x->type == OT_FLOAT || r.mode == OT_NEAREST ? x->type : OT_DOUBLE;
+    plan->between = x->type == OT_FLOAT || r.mode == OT_NEAREST ? x->type : OT_DOUBLE;
     OT_TRY(read_wanted(n, &w, err));
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, w.size, err));
     for (int i = 0; i < x->rank; i++)
         if (x->dim[i] < 1 && w.size[i] > 0)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", i);
-    s->outside = ot_attr_float(n->node, "extrapolation_value", 0);
-    OT_TRY(make_passes(n, s, &r, &w, err));
-    return size_scratch(n, s, err);
+    plan->outside = ot_attr_float(n->node, "extrapolation_value", 0);
+    OT_TRY(make_passes(n, plan, &r, &w, err));
+    return size_scratch(n, plan, err);
 }
 
 /* ---- running ---- */
 
 /* Where pass k of the passes writes: into one half of scratch, the last one into `end`. */
 static float *target(const struct op_node *n, int k, float *end) {
-    const struct state *s = n->plan;
-    return k == s->passes - 1 ? end : (float *)n->scratch + (size_t)(k & 1) * s->half;
+    const struct resize_plan *plan = n->plan;
+    return k == plan->passes - 1 ? end : (float *)n->scratch + (size_t)(k & 1) * plan->half;
 }
 
 /* Rows only: an output is outside where one of its axes is. */
-static bool is_outside(const struct state *s, int64_t i) {
-    for (int k = 0; k < s->passes; k++) {
-        const struct pass *p = &s->pass[k];
+static bool is_outside(const struct resize_plan *plan, int64_t i) {
+    for (int k = 0; k < plan->passes; k++) {
+        const struct pass *p = &plan->pass[k];
         const int64_t j = i / p->inner % p->taps.out;
         if (p->taps.first[j] == p->taps.first[j + 1]) return true;
     }
@@ -271,21 +272,21 @@ static bool is_outside(const struct state *s, int64_t i) {
 }
 
 static void fill_outside(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct resize_plan *plan = n->plan;
     const struct tensor *y = n->y[0];
     for (int64_t i = 0, count = ot_elements(y); i < count; i++)
-        if (is_outside(s, i)) ot_store_number(y->data, y->type, i, (double)s->outside);
+        if (is_outside(plan, i)) ot_store_number(y->data, y->type, i, (double)plan->outside);
 }
 
 static void forward_integers(struct op_node *n) {
-    const struct state *s = n->plan;
-    const size_t half = s->half * ot_type_size(s->between);
+    const struct resize_plan *plan = n->plan;
+    const size_t half = plan->half * ot_type_size(plan->between);
     ot_type type = n->x[0]->type;
     const void *from = n->x[0]->data;
-    for (int k = 0; k < s->passes; k++) {
-        const struct pass *p = &s->pass[k];
-        const bool last = k == s->passes - 1;
-        const ot_type to_type = last ? n->y[0]->type : s->between;
+    for (int k = 0; k < plan->passes; k++) {
+        const struct pass *p = &plan->pass[k];
+        const bool last = k == plan->passes - 1;
+        const ot_type to_type = last ? n->y[0]->type : plan->between;
         void *to = last ? n->y[0]->data : (char *)n->scratch + (size_t)(k & 1) * half;
         ot_taps_run_numbers(&p->taps, p->outer, p->inner, type, from, to_type, to);
         type = to_type;
@@ -294,26 +295,26 @@ static void forward_integers(struct op_node *n) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct resize_plan *plan = n->plan;
     const float *from = ot_f(n->x[0]);
-    if (!s->passes) memcpy(n->y[0]->data, n->x[0]->data, ot_bytes(n->y[0]));
+    if (!plan->passes) memcpy(n->y[0]->data, n->x[0]->data, ot_bytes(n->y[0]));
     if (n->x[0]->type != OT_FLOAT) forward_integers(n);
-    for (int k = 0; k < s->passes && n->x[0]->type == OT_FLOAT; k++) {
-        const struct pass *p = &s->pass[k];
+    for (int k = 0; k < plan->passes && n->x[0]->type == OT_FLOAT; k++) {
+        const struct pass *p = &plan->pass[k];
         float *to = target(n, k, ot_f(n->y[0]));
         ot_taps_run(n->pool, &p->taps, p->outer, p->inner, from, to);
         from = to;
     }
-    if (s->has_outside) fill_outside(n);
+    if (plan->has_outside) fill_outside(n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct resize_plan *plan = n->plan;
     const float *from = ot_f(n->dy[0]);
     if (!n->dx[0]) return;
-    if (!s->passes) memcpy(n->dx[0]->data, n->dy[0]->data, ot_bytes(n->dx[0]));
-    for (int k = 0; k < s->passes; k++) {
-        const struct pass *p = &s->pass[s->passes - 1 - k];
+    if (!plan->passes) memcpy(n->dx[0]->data, n->dy[0]->data, ot_bytes(n->dx[0]));
+    for (int k = 0; k < plan->passes; k++) {
+        const struct pass *p = &plan->pass[plan->passes - 1 - k];
         float *to = target(n, k, ot_f(n->dx[0]));
         ot_taps_run(n->pool, &p->back, p->outer, p->inner, from, to);
         from = to;
@@ -384,7 +385,7 @@ const struct op ot_op_Resize = {
     .attributes = "mode:s coordinate_transformation_mode:s nearest_mode:s cubic_coeff_a:f "
                   "exclude_outside:i extrapolation_value:f antialias:i axes:I "
                   "keep_aspect_ratio_policy:s",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct resize_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,
@@ -401,7 +402,7 @@ const struct op ot_op_Upsample = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "mode:s scales:F",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct resize_plan),
     .lanes = lanes,
     .prepare = prepare,
     .forward = forward,

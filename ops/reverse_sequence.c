@@ -4,14 +4,14 @@
 
 #include "ops/op.h"
 
-struct state {
+struct reverse_sequence_plan {
     bool batch_first;
     int64_t steps, batch, inner;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *lengths = n->x[1];
-    struct state *s = ot_op_plan(n);
+    struct reverse_sequence_plan *plan = ot_op_plan(n);
     const int64_t batch = ot_attr_int(n->node, "batch_axis", 1);
     const int64_t time = ot_attr_int(n->node, "time_axis", 0);
     if (!ot_type_size(x->type))
@@ -21,18 +21,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "batch_axis %lld and time_axis %lld of a tensor of rank %d",
                           (long long)batch, (long long)time, x->rank);
-    s->batch_first = batch == 0;
-    s->steps = x->dim[time];
-    s->batch = x->dim[batch];
-    s->inner = ot_dims_product(x, 2, x->rank);
-    if (lengths->rank != 1 || lengths->dim[0] != s->batch)
+    plan->batch_first = batch == 0;
+    plan->steps = x->dim[time];
+    plan->batch = x->dim[batch];
+    plan->inner = ot_dims_product(x, 2, x->rank);
+    if (lengths->rank != 1 || lengths->dim[0] != plan->batch)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens is not a list of %lld",
-                          (long long)s->batch);
-    for (int64_t b = 0; lengths->role == OT_ROLE_CONST && b < s->batch; b++) {
+                          (long long)plan->batch);
+    for (int64_t b = 0; lengths->role == OT_ROLE_CONST && b < plan->batch; b++) {
         const int64_t length = ((const int64_t *)lengths->data)[b];
-        if (length < 0 || length > s->steps)
+        if (length < 0 || length > plan->steps)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens holds %lld, of %lld steps",
-                              (long long)length, (long long)s->steps);
+                              (long long)length, (long long)plan->steps);
     }
     ot_op_like(n->y[0], x);
     return OT_OK;
@@ -40,18 +40,19 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* Steps of sample b to reverse, within range whatever came. */
 static int64_t length_of(const struct op_node *n, int64_t b) {
-    const struct state *s = n->plan;
+    const struct reverse_sequence_plan *plan = n->plan;
     const int64_t length = ((const int64_t *)n->x[1]->data)[b];
-    return length < 0 ? 0 : length > s->steps ? s->steps : length;
+    return length < 0 ? 0 : length > plan->steps ? plan->steps : length;
 }
 
 static void reverse(const struct op_node *n, const void *from, void *to) {
-    const struct state *s = n->plan;
-    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
-    const int64_t step = s->batch_first ? 1 : s->batch, sample = s->batch_first ? s->steps : 1;
-    for (int64_t b = 0; b < s->batch; b++) {
+    const struct reverse_sequence_plan *plan = n->plan;
+    const size_t row = (size_t)plan->inner * ot_type_size(n->x[0]->type);
+    const int64_t step = plan->batch_first ? 1 : plan->batch,
+                  sample = plan->batch_first ? plan->steps : 1;
+    for (int64_t b = 0; b < plan->batch; b++) {
         const int64_t length = length_of(n, b);
-        for (int64_t t = 0; t < s->steps; t++) {
+        for (int64_t t = 0; t < plan->steps; t++) {
             const int64_t source = t < length ? length - 1 - t : t;
             memcpy((char *)to + (size_t)(b * sample + t * step) * row,
                    (const char *)from + (size_t)(b * sample + source * step) * row, row);
@@ -60,8 +61,8 @@ static void reverse(const struct op_node *n, const void *from, void *to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    for (int64_t b = 0; b < s->batch; b++)
+    const struct reverse_sequence_plan *plan = n->plan;
+    for (int64_t b = 0; b < plan->batch; b++)
         if (((const int64_t *)n->x[1]->data)[b] != length_of(n, b)) ot_op_bad_index(n, b);
     reverse(n, n->x[0]->data, n->y[0]->data);
 }
@@ -88,7 +89,7 @@ const struct op ot_op_ReverseSequence = {
     .max_out = 1,
     .attributes = "batch_axis:i time_axis:i",
     .needs = OT_X(1),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct reverse_sequence_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

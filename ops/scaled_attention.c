@@ -27,7 +27,7 @@ struct mask {
     float fill;
 };
 
-struct state {
+struct scaled_attention_plan {
     struct operand q, k, v, y, angle[4];
     struct mask mask[OT_ATTENTION_MASKS];
     int source[3]; /* inputs that q, k and v are in */
@@ -82,25 +82,25 @@ static bool aliases(const struct operand *o, int64_t period) {
 }
 
 /* Who works on which matrices: those that share a gradient are one task's. */
-static void share_out(const struct op_node *n, struct state *s) {
-    s->period = 0;
+static void share_out(const struct op_node *n, struct scaled_attention_plan *plan) {
+    plan->period = 0;
     for (int i = 0; i < OT_ATTENTION_MASKS; i++) {
         if (MASK + i >= n->n_in || !ot_training_wants(n, MASK + i)) continue;
-        const int64_t period = period_of(&s->mask[i].o);
-        const bool alone =
-            s->share != 1 || (s->period && s->period != period) || aliases(&s->mask[i].o, period);
-        s->period = alone ? 1 : period;
+        const int64_t period = period_of(&plan->mask[i].o);
+        const bool alone = plan->share != 1 || (plan->period && plan->period != period) ||
+                           aliases(&plan->mask[i].o, period);
+        plan->period = alone ? 1 : period;
     }
-    s->tasks = (int)(s->period ? s->period : s->matrices / s->share);
+    plan->tasks = (int)(plan->period ? plan->period : plan->matrices / plan->share);
 }
 
 static ot_status prepare_masks(struct op_node *n, const struct attention_views *w, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct scaled_attention_plan *plan = ot_op_plan(n);
     int count;
     const int64_t *modes = ot_attr_ints(n->node, "masks", &count);
     const struct attr *fills = ot_attr(n->node, "fills");
     for (int i = 0; i < OT_ATTENTION_MASKS; i++) {
-        struct mask *m = &s->mask[i];
+        struct mask *m = &plan->mask[i];
         if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
         OT_TRY(ot_operand_prepare(n, &w->mask[i], NULL, &m->o, err));
         m->mode = modes ? (enum attention_mask)modes[i] : OT_MASK_ADD;
@@ -110,72 +110,74 @@ static ot_status prepare_masks(struct op_node *n, const struct attention_views *
 }
 
 static ot_status prepare_angles(struct op_node *n, const struct attention_views *w, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct scaled_attention_plan *plan = ot_op_plan(n);
     for (int i = 0; i < 4; i++) {
-        struct operand *const o = i < 2 ? &s->q : &s->k;
+        struct operand *const o = i < 2 ? &plan->q : &plan->k;
         if (ANGLE + i >= n->n_in || !n->x[ANGLE + i]) continue;
-        OT_TRY(ot_operand_prepare(n, &w->angle[i], NULL, &s->angle[i], err));
-        o->angle[i % 2] = &s->angle[i];
+        OT_TRY(ot_operand_prepare(n, &w->angle[i], NULL, &plan->angle[i], err));
+        o->angle[i % 2] = &plan->angle[i];
     }
     return OT_OK;
 }
 
 static ot_status prepare_operands(struct op_node *n, const struct attention_views *w,
                                   ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct scaled_attention_plan *plan = ot_op_plan(n);
     int count;
     const int64_t *from = ot_attr_ints(n->node, "sources", &count);
-    for (int i = Q; i <= V; i++) s->source[i] = from ? (int)from[i] : i;
-    const struct tensor *q = n->x[s->source[Q]], *k = n->x[s->source[K]], *v = n->x[s->source[V]];
+    for (int i = Q; i <= V; i++) plan->source[i] = from ? (int)from[i] : i;
+    const struct tensor *q = n->x[plan->source[Q]], *k = n->x[plan->source[K]],
+                        *v = n->x[plan->source[V]];
     const int rank = ot_attention_rank(w, q, q->lane_rank);
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, w->rank, w->dim, err));
     if (n->y[0]->lanes) n->y[0]->lane_rank = rank;
-    OT_TRY(ot_operand_prepare(n, &w->q, q, &s->q, err));
-    OT_TRY(ot_operand_prepare(n, &w->k, k, &s->k, err));
-    OT_TRY(ot_operand_prepare(n, &w->v, v, &s->v, err));
-    OT_TRY(ot_operand_prepare(n, &w->y, n->y[0], &s->y, err));
+    OT_TRY(ot_operand_prepare(n, &w->q, q, &plan->q, err));
+    OT_TRY(ot_operand_prepare(n, &w->k, k, &plan->k, err));
+    OT_TRY(ot_operand_prepare(n, &w->v, v, &plan->v, err));
+    OT_TRY(ot_operand_prepare(n, &w->y, n->y[0], &plan->y, err));
     OT_TRY(prepare_masks(n, w, err));
     return prepare_angles(n, w, err);
 }
 
 /* Does the gradient of every element of what q, k and v are in come from here? */
-static bool reads_all(const struct op_node *n, const struct state *s) {
-    const struct operand *const o[] = {&s->q, &s->k, &s->v};
+static bool reads_all(const struct op_node *n, const struct scaled_attention_plan *plan) {
+    const struct operand *const o[] = {&plan->q, &plan->k, &plan->v};
     for (int i = Q; i <= V; i++) {
         int64_t read = 0;
         for (int k = Q; k <= V; k++)
-            if (s->source[k] == s->source[i])
-                read += o[k]->matrices / (k == Q ? 1 : s->share) * o[k]->tokens * o[k]->features;
-        if (read != ot_elements(n->x[s->source[i]])) return false;
+            if (plan->source[k] == plan->source[i])
+                read += o[k]->matrices / (k == Q ? 1 : plan->share) * o[k]->tokens * o[k]->features;
+        if (read != ot_elements(n->x[plan->source[i]])) return false;
     }
     return true;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct scaled_attention_plan *plan = ot_op_plan(n);
     struct attention_views w;
     if (!ot_attention_views(n, &w))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "operands do not fit");
     OT_TRY(prepare_operands(n, &w, err));
-    s->scale = w.scale;
-    s->guard = ot_attr_int(n->node, "guard", 0) != 0;
-    s->causal = ot_attr_int(n->node, "causal", 0) != 0;
-    s->matrices = s->q.matrices;
-    s->queries = s->q.tokens;
-    s->keys = s->k.tokens;
-    s->share = w.share;
-    share_out(n, s);
-    s->partly = !reads_all(n, s);
-    const size_t p = (size_t)s->queries * (size_t)s->keys;
-    const size_t q = ot_operand_size(&s->q), k = ot_operand_size(&s->k);
-    s->keep = n->want != 0;
-    s->room = p + 4 * (q + k) + 2 * (ot_operand_size(&s->v) + ot_operand_size(&s->y)) +
-              2 * (size_t)s->keys + 4;
-    s->room = (s->room + 15) / 16 * 16;
-    if (s->keep) n->save_size = (size_t)s->matrices * p * sizeof(float);
+    plan->scale = w.scale;
+    plan->guard = ot_attr_int(n->node, "guard", 0) != 0;
+    plan->causal = ot_attr_int(n->node, "causal", 0) != 0;
+    plan->matrices = plan->q.matrices;
+    plan->queries = plan->q.tokens;
+    plan->keys = plan->k.tokens;
+    plan->share = w.share;
+    share_out(n, plan);
+    plan->partly = !reads_all(n, plan);
+    const size_t p = (size_t)plan->queries * (size_t)plan->keys;
+    const size_t q = ot_operand_size(&plan->q), k = ot_operand_size(&plan->k);
+    plan->keep = n->want != 0;
+    plan->room = p + 4 * (q + k) + 2 * (ot_operand_size(&plan->v) + ot_operand_size(&plan->y)) +
+                 2 * (size_t)plan->keys + 4;
+    plan->room = (plan->room + 15) / 16 * 16;
+    if (plan->keep) n->save_size = (size_t)plan->matrices * p * sizeof(float);
     n->forward_scratch_size = n->backward_scratch_size =
-        (size_t)n->workers * s->room * sizeof(float);
-    n->flops = 2.0 * (double)s->matrices * (double)p * (double)(s->q.features + s->v.features);
+        (size_t)n->workers * plan->room * sizeof(float);
+    n->flops =
+        2.0 * (double)plan->matrices * (double)p * (double)(plan->q.features + plan->v.features);
     n->kernel = "dnnl gemm";
     return OT_OK;
 }
@@ -190,21 +192,21 @@ struct desk {
 };
 
 static struct desk desk_of(const struct op_node *n, int worker) {
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     struct desk d;
-    d.key = (int64_t *)(void *)((float *)n->scratch + (size_t)worker * s->room);
+    d.key = (int64_t *)(void *)((float *)n->scratch + (size_t)worker * plan->room);
     d.angles[0] = (float *)(void *)(d.key + 2);
-    d.angles[1] = d.angles[0] + (s->q.angle[0] ? 2 * ot_operand_size(&s->q) : 0);
-    d.scores = d.angles[1] + (s->k.angle[0] ? 2 * ot_operand_size(&s->k) : 0);
-    d.mask = d.scores + s->queries * s->keys;
-    d.rest = d.mask + 2 * s->keys;
+    d.angles[1] = d.angles[0] + (plan->q.angle[0] ? 2 * ot_operand_size(&plan->q) : 0);
+    d.scores = d.angles[1] + (plan->k.angle[0] ? 2 * ot_operand_size(&plan->k) : 0);
+    d.mask = d.scores + plan->queries * plan->keys;
+    d.rest = d.mask + 2 * plan->keys;
     return d;
 }
 
 /* Neighbouring matrices mostly have the same angles. */
 static void find_angles(const struct op_node *n, struct desk *d, int64_t m) {
-    const struct state *s = n->plan;
-    const struct operand *const o[] = {&s->q, &s->k};
+    const struct scaled_attention_plan *plan = n->plan;
+    const struct operand *const o[] = {&plan->q, &plan->k};
     for (int i = 0; i < 2; i++) {
         if (!o[i]->angle[0]) continue;
         const int64_t key = ot_operand_angle_key(o[i], m) + 1;
@@ -270,53 +272,55 @@ static void replace(const struct mask *m, const struct tensor *x, int64_t at, fl
 }
 
 static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float *room) {
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     const float *last = NULL; /* added by the kernel */
     for (int i = 0; i < OT_ATTENTION_MASKS && MASK + i < n->n_in; i++) {
-        const struct mask *mask = &s->mask[i];
+        const struct mask *mask = &plan->mask[i];
         if (!n->x[MASK + i]) continue;
         const int64_t at = mask->o.matrix[m] + mask->o.token[t];
-        for (int64_t k = 0; last && k < s->keys; k++) score[k] += last[k];
+        for (int64_t k = 0; last && k < plan->keys; k++) score[k] += last[k];
         last = NULL;
         if (mask->mode == OT_MASK_ADD)
             last = added_row(mask, n->x[MASK + i], at, room);
         else
             replace(mask, n->x[MASK + i], at, mask->fill, score);
     }
-    const int64_t seen = s->causal && t + 1 < s->keys ? t + 1 : s->keys;
+    const int64_t seen = plan->causal && t + 1 < plan->keys ? t + 1 : plan->keys;
     n->kernels->softmax_row(score, last, (size_t)seen);
-    memset(score + seen, 0, (size_t)(s->keys - seen) * sizeof *score);
-    if (s->guard && !isfinite(score[0])) memset(score, 0, (size_t)s->keys * sizeof *score);
+    memset(score + seen, 0, (size_t)(plan->keys - seen) * sizeof *score);
+    if (plan->guard && !isfinite(score[0])) memset(score, 0, (size_t)plan->keys * sizeof *score);
 }
 
 /* Gradients of scores are 0 where a mask replaces them, and are those of what a mask adds. */
 static void softmax_back(struct op_node *n, int64_t m, int64_t t, float *ds) {
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     for (int i = OT_ATTENTION_MASKS - 1; i >= 0; i--) {
-        const struct mask *mask = &s->mask[i];
+        const struct mask *mask = &plan->mask[i];
         if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
         const int64_t at = mask->o.matrix[m] + mask->o.token[t];
         float *dm = n->dx[MASK + i] ? ot_f(n->dx[MASK + i]) + at : NULL;
         if (mask->mode != OT_MASK_ADD) replace(mask, n->x[MASK + i], at, 0, ds);
-        for (int64_t k = 0; dm && k < s->keys; k++) dm[mask->o.feature[k]] += ds[k];
+        for (int64_t k = 0; dm && k < plan->keys; k++) dm[mask->o.feature[k]] += ds[k];
     }
 }
 
 /* ---- forward ---- */
 
 static void attend(struct op_node *n, int64_t m, struct desk d) {
-    const struct state *s = n->plan;
-    float *p = s->keep ? (float *)n->save + m * s->queries * s->keys : d.scores;
-    const struct matrix product = {p, s->queries, s->keys, s->keys, 1};
+    const struct scaled_attention_plan *plan = n->plan;
+    float *p = plan->keep ? (float *)n->save + m * plan->queries * plan->keys : d.scores;
+    const struct matrix product = {p, plan->queries, plan->keys, plan->keys, 1};
     find_angles(n, &d, m);
-    const struct matrix q = ot_operand_read(&s->q, n->x[s->source[Q]], m, d.angles[0], &d.rest);
-    const struct matrix k = ot_operand_read(&s->k, n->x[s->source[K]], m, d.angles[1], &d.rest);
-    multiply(n, s->scale, q, transposed(k), 0, product);
-    for (int64_t t = 0; t < s->queries; t++) softmax(n, m, t, p + t * s->keys, d.mask);
-    const struct matrix v = ot_operand_read(&s->v, n->x[s->source[V]], m, NULL, &d.rest);
-    const struct matrix y = ot_operand_target(&s->y, n->y[0], m, &d.rest);
+    const struct matrix q =
+        ot_operand_read(&plan->q, n->x[plan->source[Q]], m, d.angles[0], &d.rest);
+    const struct matrix k =
+        ot_operand_read(&plan->k, n->x[plan->source[K]], m, d.angles[1], &d.rest);
+    multiply(n, plan->scale, q, transposed(k), 0, product);
+    for (int64_t t = 0; t < plan->queries; t++) softmax(n, m, t, p + t * plan->keys, d.mask);
+    const struct matrix v = ot_operand_read(&plan->v, n->x[plan->source[V]], m, NULL, &d.rest);
+    const struct matrix y = ot_operand_target(&plan->y, n->y[0], m, &d.rest);
     multiply(n, 1, product, v, 0, y);
-    ot_operand_write(&s->y, n->y[0], m, NULL, y);
+    ot_operand_write(&plan->y, n->y[0], m, NULL, y);
 }
 
 static void forward_task(void *arg, int task, int worker) {
@@ -325,9 +329,9 @@ static void forward_task(void *arg, int task, int worker) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     clear_desks(n);
-    ot_parallel_for(n->pool, (int)s->matrices, forward_task, n);
+    ot_parallel_for(n->pool, (int)plan->matrices, forward_task, n);
     ot_op_clear_spare(n->y[0]);
 }
 
@@ -340,66 +344,68 @@ struct shared_gradient {
 };
 
 static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g, struct desk d) {
-    const struct state *s = n->plan;
-    struct tensor *dxq = n->dx[s->source[Q]], *dxk = n->dx[s->source[K]];
+    const struct scaled_attention_plan *plan = n->plan;
+    struct tensor *dxq = n->dx[plan->source[Q]], *dxk = n->dx[plan->source[K]];
     float *ds = d.scores;
-    const struct matrix p = {(float *)n->save + m * s->queries * s->keys, s->queries, s->keys,
-                             s->keys, 1};
+    const struct matrix p = {(float *)n->save + m * plan->queries * plan->keys, plan->queries,
+                             plan->keys, plan->keys, 1};
     const struct matrix product = {ds, p.rows, p.cols, p.row, 1};
-    const struct matrix dy = ot_operand_read(&s->y, n->dy[0], m, NULL, &d.rest);
+    const struct matrix dy = ot_operand_read(&plan->y, n->dy[0], m, NULL, &d.rest);
     if (g->dv.p) multiply(n, 1, transposed(p), dy, g->beta, g->dv);
-    if (!dxq && !dxk && !s->period) return;
-    const struct matrix v = ot_operand_read(&s->v, n->x[s->source[V]], m, NULL, &d.rest);
+    if (!dxq && !dxk && !plan->period) return;
+    const struct matrix v = ot_operand_read(&plan->v, n->x[plan->source[V]], m, NULL, &d.rest);
     multiply(n, 1, dy, transposed(v), 0, product);
-    for (int64_t t = 0; t < s->queries; t++) {
-        n->kernels->softmax_row_back(p.p + t * p.row, ds + t * p.row, s->period ? 1 : s->scale,
-                                     (size_t)p.cols);
+    for (int64_t t = 0; t < plan->queries; t++) {
+        n->kernels->softmax_row_back(p.p + t * p.row, ds + t * p.row,
+                                     plan->period ? 1 : plan->scale, (size_t)p.cols);
         softmax_back(n, m, t, ds + t * p.row);
     }
-    const float scale = s->period ? s->scale : 1;
+    const float scale = plan->period ? plan->scale : 1;
     find_angles(n, &d, m);
     if (dxq) {
-        const struct matrix k = ot_operand_read(&s->k, n->x[s->source[K]], m, d.angles[1], &d.rest);
-        const struct matrix dq = ot_operand_target(&s->q, dxq, m, &d.rest);
+        const struct matrix k =
+            ot_operand_read(&plan->k, n->x[plan->source[K]], m, d.angles[1], &d.rest);
+        const struct matrix dq = ot_operand_target(&plan->q, dxq, m, &d.rest);
         multiply(n, scale, product, k, 0, dq);
-        ot_operand_write(&s->q, dxq, m, d.angles[0], dq);
+        ot_operand_write(&plan->q, dxq, m, d.angles[0], dq);
     }
     if (!g->dk.p) return;
-    const struct matrix q = ot_operand_read(&s->q, n->x[s->source[Q]], m, d.angles[0], &d.rest);
+    const struct matrix q =
+        ot_operand_read(&plan->q, n->x[plan->source[Q]], m, d.angles[0], &d.rest);
     multiply(n, scale, transposed(product), q, g->beta, g->dk);
 }
 
 /* The matrices from `first` on that share one of k and v. */
 static void share_back(struct op_node *n, int64_t first, struct desk d) {
-    const struct state *s = n->plan;
-    struct tensor *dxk = n->dx[s->source[K]], *dxv = n->dx[s->source[V]];
+    const struct scaled_attention_plan *plan = n->plan;
+    struct tensor *dxk = n->dx[plan->source[K]], *dxv = n->dx[plan->source[V]];
     struct shared_gradient g = {0};
-    if (dxk) g.dk = ot_operand_target(&s->k, dxk, first, &d.rest);
-    if (dxv) g.dv = ot_operand_target(&s->v, dxv, first, &d.rest);
-    for (int64_t m = first; m < first + s->share; m++, g.beta = 1) attend_back(n, m, &g, d);
+    if (dxk) g.dk = ot_operand_target(&plan->k, dxk, first, &d.rest);
+    if (dxv) g.dv = ot_operand_target(&plan->v, dxv, first, &d.rest);
+    for (int64_t m = first; m < first + plan->share; m++, g.beta = 1) attend_back(n, m, &g, d);
     find_angles(n, &d, first);
-    if (dxk) ot_operand_write(&s->k, dxk, first, d.angles[1], g.dk);
-    if (dxv) ot_operand_write(&s->v, dxv, first, NULL, g.dv);
+    if (dxk) ot_operand_write(&plan->k, dxk, first, d.angles[1], g.dk);
+    if (dxv) ot_operand_write(&plan->v, dxv, first, NULL, g.dv);
 }
 
 static void backward_task(void *arg, int task, int worker) {
     struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     const struct desk d = desk_of(n, worker);
-    if (!s->period) {
-        share_back(n, task * s->share, d);
+    if (!plan->period) {
+        share_back(n, task * plan->share, d);
         return;
     }
-    for (int64_t m = task * s->share; m < s->matrices; m += s->period * s->share)
+    for (int64_t m = task * plan->share; m < plan->matrices; m += plan->period * plan->share)
         share_back(n, m, d);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct scaled_attention_plan *plan = n->plan;
     clear_desks(n);
     for (int i = Q; i < MASK + OT_ATTENTION_MASKS && i < n->n_in; i++)
-        if (n->dx[i] && (i >= MASK || s->partly)) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
-    ot_parallel_for(n->pool, s->tasks, backward_task, n);
+        if (n->dx[i] && (i >= MASK || plan->partly)) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
+    ot_parallel_for(n->pool, plan->tasks, backward_task, n);
     for (int i = Q; i <= V; i++)
         if (n->dx[i]) ot_op_clear_spare(n->dx[i]);
 }
@@ -448,7 +454,7 @@ const struct op ot_op_ScaledAttention = {
     .needs = 0x3ffu,
     .rows_in = 0x3f8u,
     .internal = true,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct scaled_attention_plan),
     .fits = fits,
     .lanes = lanes,
     .prepare = prepare,

@@ -14,7 +14,7 @@
 enum reduction { NONE, ADD, MUL, MAX, MIN, REDUCTIONS };
 static const char *const reduction_names[] = {"none", "add", "mul", "max", "min"};
 
-struct state {
+struct scatter_plan {
     enum reduction reduction;
     bool by_tuples; /* ScatterND */
     struct lines lines;
@@ -34,10 +34,10 @@ static ot_status read_reduction(const struct op_node *n, enum reduction *r, ot_e
 }
 
 /* Updates of ScatterND have the shape of the tuples, and behind it that of a slice. */
-static bool updates_fit(const struct op_node *n, const struct state *s) {
+static bool updates_fit(const struct op_node *n, const struct scatter_plan *plan) {
     const struct tensor *x = n->x[0], *index = n->x[1], *u = n->x[2];
-    if (!s->by_tuples) return ot_same_shape(u, index);
-    const int r = s->tuples.ranges.columns, head = index->rank - 1;
+    if (!plan->by_tuples) return ot_same_shape(u, index);
+    const int r = plan->tuples.ranges.columns, head = index->rank - 1;
     bool fits = u->rank == head + x->rank - r;
     for (int i = 0; fits && i < u->rank; i++)
         fits = u->dim[i] == (i < head ? index->dim[i] : x->dim[i - head + r]);
@@ -46,18 +46,19 @@ static bool updates_fit(const struct op_node *n, const struct state *s) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *u = n->x[2];
-    struct state *s = ot_op_plan(n);
+    struct scatter_plan *plan = ot_op_plan(n);
     char text[128];
-    s->by_tuples = !strcmp(n->op->name, "ScatterND");
+    plan->by_tuples = !strcmp(n->op->name, "ScatterND");
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_type(n, 2, x->type, err));
-    OT_TRY(read_reduction(n, &s->reduction, err));
-    OT_TRY(s->by_tuples ? ot_tuples_of(n, 0, &s->tuples, err) : ot_lines_of(n, &s->lines, err));
-    if (!updates_fit(n, s))
+    OT_TRY(read_reduction(n, &plan->reduction, err));
+    OT_TRY(plan->by_tuples ? ot_tuples_of(n, 0, &plan->tuples, err)
+                           : ot_lines_of(n, &plan->lines, err));
+    if (!updates_fit(n, plan))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "updates %s do not fit the indices",
                           ot_shape_text(u, text, sizeof text));
     ot_op_like(n->y[0], x);
-    const bool keeps = s->reduction == MUL || s->reduction == MAX || s->reduction == MIN;
+    const bool keeps = plan->reduction == MUL || plan->reduction == MAX || plan->reduction == MIN;
     if (n->want && keeps) n->save_size = (size_t)ot_elements(u) * sizeof(float);
     if (ot_training_wants(n, 2)) n->backward_scratch_size = ot_bytes(x);
     return OT_OK;
@@ -73,29 +74,31 @@ static int64_t reduce_integer(enum reduction reduction, ot_type type, int64_t y,
     }
 }
 
-static void put_integer(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
+static void put_integer(const struct op_node *n, const struct scatter_plan *plan, int64_t k,
+                        int64_t at) {
     const struct tensor *y = n->y[0], *u = n->x[2];
-    const int64_t v = reduce_integer(s->reduction, y->type, ot_load_integer(y->data, y->type, at),
-                                     ot_load_integer(u->data, u->type, k));
+    const int64_t v =
+        reduce_integer(plan->reduction, y->type, ot_load_integer(y->data, y->type, at),
+                       ot_load_integer(u->data, u->type, k));
     ot_store_integer(y->data, y->type, at, y->type == OT_BOOL ? v != 0 : v);
 }
 
 /* Update k meets element `at`. */
-static void put(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
+static void put(const struct op_node *n, const struct scatter_plan *plan, int64_t k, int64_t at) {
     const size_t size = ot_type_size(n->x[0]->type);
-    if (s->reduction == NONE) {
+    if (plan->reduction == NONE) {
         memcpy((char *)n->y[0]->data + (size_t)at * size,
                (const char *)n->x[2]->data + (size_t)k * size, size);
         return;
     }
     if (n->y[0]->type != OT_FLOAT) {
-        put_integer(n, s, k, at);
+        put_integer(n, plan, k, at);
         return;
     }
     float *y = ot_f(n->y[0]) + at;
     const float u = ot_f(n->x[2])[k];
     if (n->save_size) ((float *)n->save)[k] = *y;
-    switch (s->reduction) {
+    switch (plan->reduction) {
     case ADD: *y += u; break;
     case MUL: *y *= u; break;
     case MAX: *y = u > *y ? u : *y; break;
@@ -104,19 +107,19 @@ static void put(const struct op_node *n, const struct state *s, int64_t k, int64
 }
 
 /* The part of update k in g, which keeps what is left. */
-static float take(const struct op_node *n, const struct state *s, int64_t k, float *g) {
+static float take(const struct op_node *n, const struct scatter_plan *plan, int64_t k, float *g) {
     const float all = *g;
-    if (s->reduction == ADD) return all;
-    if (s->reduction == NONE) {
+    if (plan->reduction == ADD) return all;
+    if (plan->reduction == NONE) {
         *g = 0;
         return all;
     }
     const float u = ot_f(n->x[2])[k], before = ((const float *)n->save)[k];
-    if (s->reduction == MUL) {
+    if (plan->reduction == MUL) {
         *g = all * u;
         return all * before;
     }
-    const bool taken = s->reduction == MAX ? u > before : u < before;
+    const bool taken = plan->reduction == MAX ? u > before : u < before;
     if (taken) *g = 0;
     return taken ? all : 0;
 }
@@ -125,49 +128,49 @@ static float *rest(const struct op_node *n) {
     return n->dx[0] ? ot_f(n->dx[0]) : (float *)n->scratch;
 }
 
-static void undo(const struct op_node *n, const struct state *s, int64_t k, int64_t at) {
-    const float part = take(n, s, k, rest(n) + at);
+static void undo(const struct op_node *n, const struct scatter_plan *plan, int64_t k, int64_t at) {
+    const float part = take(n, plan, k, rest(n) + at);
     if (n->dx[2]) ot_f(n->dx[2])[k] = part;
 }
 
 /* ---- ScatterElements: by lines ---- */
 
 static void put_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct state *s = n->plan;
-    const struct lines *l = &s->lines;
+    const struct scatter_plan *plan = n->plan;
+    const struct lines *l = &plan->lines;
     for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
-        put(n, s, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
+        put(n, plan, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
 }
 
 static void undo_line(const struct op_node *n, int64_t from, int64_t to) {
-    const struct state *s = n->plan;
-    const struct lines *l = &s->lines;
+    const struct scatter_plan *plan = n->plan;
+    const struct lines *l = &plan->lines;
     from += l->length * l->picked_step;
     for (int64_t k = 0; k < l->length; k++) {
         from -= l->picked_step;
-        undo(n, s, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
+        undo(n, plan, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
     }
 }
 
 /* ---- ScatterND: by pieces of slices ---- */
 
 static void put_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct state *s = n->plan;
-    const struct tuples *t = &s->tuples;
+    const struct scatter_plan *plan = n->plan;
+    const struct tuples *t = &plan->tuples;
     (void)batch;
     for (int64_t k = 0; k < t->per_batch; k++) {
         const int64_t at = ot_tuples_at(n, t, k);
-        for (int64_t i = from; i < to; i++) put(n, s, k * t->inner + i, at + i);
+        for (int64_t i = from; i < to; i++) put(n, plan, k * t->inner + i, at + i);
     }
 }
 
 static void undo_piece(const struct op_node *n, int64_t batch, int64_t from, int64_t to) {
-    const struct state *s = n->plan;
-    const struct tuples *t = &s->tuples;
+    const struct scatter_plan *plan = n->plan;
+    const struct tuples *t = &plan->tuples;
     (void)batch;
     for (int64_t k = t->per_batch - 1; k >= 0; k--) {
         const int64_t at = ot_tuples_at(n, t, k);
-        for (int64_t i = from; i < to; i++) undo(n, s, k * t->inner + i, at + i);
+        for (int64_t i = from; i < to; i++) undo(n, plan, k * t->inner + i, at + i);
     }
 }
 
@@ -177,23 +180,24 @@ static void copy(struct op_node *n, const struct tensor *from, void *to) {
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct scatter_plan *plan = n->plan;
     copy(n, n->x[0], n->y[0]->data);
-    ot_indices_watch(n, s->by_tuples ? &s->tuples.ranges : &(struct ranges){1, {s->lines.extent}});
-    if (s->by_tuples)
-        ot_tuples_run(n, &s->tuples, put_piece);
+    ot_indices_watch(n, plan->by_tuples ? &plan->tuples.ranges
+                                        : &(struct ranges){1, {plan->lines.extent}});
+    if (plan->by_tuples)
+        ot_tuples_run(n, &plan->tuples, put_piece);
     else
-        ot_lines_run(n, &s->lines, put_line);
+        ot_lines_run(n, &plan->lines, put_line);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct scatter_plan *plan = n->plan;
     if (!n->dx[0] && !n->dx[2]) return;
     copy(n, n->dy[0], rest(n));
-    if (s->by_tuples)
-        ot_tuples_run(n, &s->tuples, undo_piece);
+    if (plan->by_tuples)
+        ot_tuples_run(n, &plan->tuples, undo_piece);
     else
-        ot_lines_run(n, &s->lines, undo_line);
+        ot_lines_run(n, &plan->lines, undo_line);
 }
 
 static const char *const old_cases[] = {
@@ -249,7 +253,7 @@ static const char *const nd_cases[] = {
         .attributes = list,                                                                        \
         .needs = OT_X(1) | OT_X(2),                                                                \
         .parameters = OT_X(0),                                                                     \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct scatter_plan),                                                  \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \

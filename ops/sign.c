@@ -1,13 +1,13 @@
 /* sign.c - y = -1, 0 or 1, for integers too; the gradient is 0. */
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    (void)plan;
     for (int64_t i = 0; i < n; i++) y[i] = (float)((x[i] > 0) - (x[i] < 0));
 }
 
-static int64_t integer(int64_t x, ot_type type, const void *state) {
-    (void)state;
+static int64_t integer(int64_t x, ot_type type, const void *plan) {
+    (void)plan;
     return type == OT_UINT64 ? x != 0 : (x > 0) - (x < 0);
 }
 

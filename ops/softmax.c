@@ -13,7 +13,7 @@
 
 enum { WIDTH = 16 };
 
-struct state {
+struct softmax_plan {
     bool logarithm, hard;
     struct strips strips;
 };
@@ -35,7 +35,7 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct softmax_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0];
     int axis;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
@@ -43,9 +43,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     ot_op_along(n, axis);
     ot_op_like(n->y[0], x);
     int end = n->node->opset >= 13 ? axis + 1 : x->rank;
-    s->logarithm = !strcmp(n->op->name, "LogSoftmax");
-    s->hard = !strcmp(n->op->name, "Hardmax");
-    ot_strips_of(x, axis, end, &s->strips);
+    plan->logarithm = !strcmp(n->op->name, "LogSoftmax");
+    plan->hard = !strcmp(n->op->name, "Hardmax");
+    ot_strips_of(x, axis, end, &plan->strips);
     return OT_OK;
 }
 
@@ -68,15 +68,15 @@ static float row_maximum(const float *x, int64_t n) {
     return most;
 }
 
-static void row_value(const struct state *s, const float *x, float *y) {
-    float part[WIDTH] = {0}, most = row_maximum(x, s->strips.length);
-    int64_t n = s->strips.length, k = 0;
+static void row_value(const struct softmax_plan *plan, const float *x, float *y) {
+    float part[WIDTH] = {0}, most = row_maximum(x, plan->strips.length);
+    int64_t n = plan->strips.length, k = 0;
     for (k = 0; k < n; k++) y[k] = ot_exp(x[k] - most);
     for (k = 0; k + WIDTH <= n; k += WIDTH)
         for (int i = 0; i < WIDTH; i++) part[i] += y[k + i];
     for (; k < n; k++) part[0] += y[k];
     float sum = fold_sum(part), scale = 1 / sum, logarithm = logf(sum);
-    if (s->logarithm)
+    if (plan->logarithm)
         for (k = 0; k < n; k++) y[k] = x[k] - most - logarithm;
     else
         for (k = 0; k < n; k++) y[k] *= scale;
@@ -90,10 +90,11 @@ static bool has_none(const float *dy, int64_t n, int64_t step) {
     return true;
 }
 
-static void row_gradient(const struct state *s, const float *y, const float *dy, float *dx) {
+static void row_gradient(const struct softmax_plan *plan, const float *y, const float *dy,
+                         float *dx) {
     float part[WIDTH] = {0};
-    int64_t n = s->strips.length, k = 0;
-    bool logarithm = s->logarithm;
+    int64_t n = plan->strips.length, k = 0;
+    bool logarithm = plan->logarithm;
     for (; k + WIDTH <= n; k += WIDTH)
         for (int i = 0; i < WIDTH; i++) part[i] += dy[k + i] * (logarithm ? 1 : y[k + i]);
     for (; k < n; k++) part[0] += dy[k] * (logarithm ? 1 : y[k]);
@@ -109,9 +110,9 @@ static void row_gradient(const struct state *s, const float *y, const float *dy,
 }
 
 /* One column strip: m columns at distance 1, elements of a column at distance `pitch`. */
-static void columns_value(const struct state *s, const float *x, float *y, int64_t m) {
+static void columns_value(const struct softmax_plan *plan, const float *x, float *y, int64_t m) {
     float most[OT_STRIP], sum[OT_STRIP] = {0};
-    int64_t pitch = s->strips.inner, length = s->strips.length;
+    int64_t pitch = plan->strips.inner, length = plan->strips.length;
     memcpy(most, x, (size_t)m * sizeof *x);
     for (int64_t k = 1; k < length; k++)
         for (int64_t j = 0; j < m; j++)
@@ -122,7 +123,7 @@ static void columns_value(const struct state *s, const float *x, float *y, int64
             sum[j] += e;
             y[k * pitch + j] = e;
         }
-    if (!s->logarithm) {
+    if (!plan->logarithm) {
         for (int64_t k = 0; k < length; k++)
             for (int64_t j = 0; j < m; j++) y[k * pitch + j] /= sum[j];
         return;
@@ -132,12 +133,12 @@ static void columns_value(const struct state *s, const float *x, float *y, int64
         for (int64_t j = 0; j < m; j++) y[k * pitch + j] = x[k * pitch + j] - most[j] - sum[j];
 }
 
-static void columns_gradient(const struct state *s, const float *y, const float *dy, float *dx,
-                             int64_t m) {
+static void columns_gradient(const struct softmax_plan *plan, const float *y, const float *dy,
+                             float *dx, int64_t m) {
     float sum[OT_STRIP] = {0};
     bool none[OT_STRIP];
-    int64_t pitch = s->strips.inner, length = s->strips.length;
-    bool logarithm = s->logarithm;
+    int64_t pitch = plan->strips.inner, length = plan->strips.length;
+    bool logarithm = plan->logarithm;
     for (int64_t k = 0; k < length; k++)
         for (int64_t j = 0; j < m; j++)
             sum[j] += dy[k * pitch + j] * (logarithm ? 1 : y[k * pitch + j]);
@@ -151,48 +152,48 @@ static void columns_gradient(const struct state *s, const float *y, const float 
         for (int64_t k = 0; none[j] && k < length; k++) dx[k * pitch + j] = 0;
 }
 
-static void columns_hard(const struct state *s, const float *x, float *y, int64_t m) {
+static void columns_hard(const struct softmax_plan *plan, const float *x, float *y, int64_t m) {
     for (int64_t j = 0; j < m; j++) {
         int64_t most = 0;
-        for (int64_t k = 0; k < s->strips.length; k++) {
-            if (x[k * s->strips.inner + j] > x[most * s->strips.inner + j]) most = k;
-            y[k * s->strips.inner + j] = 0;
+        for (int64_t k = 0; k < plan->strips.length; k++) {
+            if (x[k * plan->strips.inner + j] > x[most * plan->strips.inner + j]) most = k;
+            y[k * plan->strips.inner + j] = 0;
         }
-        y[most * s->strips.inner + j] = 1;
+        y[most * plan->strips.inner + j] = 1;
     }
 }
 
 static void value_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct softmax_plan *plan = n->plan;
     const float *x = ot_f(n->x[0]) + at;
     float *y = ot_f(n->y[0]) + at;
-    if (s->hard)
-        columns_hard(s, x, y, columns);
-    else if (s->strips.inner == 1)
-        row_value(s, x, y);
+    if (plan->hard)
+        columns_hard(plan, x, y, columns);
+    else if (plan->strips.inner == 1)
+        row_value(plan, x, y);
     else
-        columns_value(s, x, y, columns);
+        columns_value(plan, x, y, columns);
 }
 
 static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
+    const struct softmax_plan *plan = n->plan;
     const float *y = ot_f(n->y[0]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[0]) + at;
-    if (s->strips.inner == 1)
-        row_gradient(s, y, dy, dx);
+    if (plan->strips.inner == 1)
+        row_gradient(plan, y, dy, dx);
     else
-        columns_gradient(s, y, dy, dx, columns);
+        columns_gradient(plan, y, dy, dx, columns);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_strips_each(n->pool, &s->strips, value_strip, n);
+    const struct softmax_plan *plan = n->plan;
+    ot_strips_each(n->pool, &plan->strips, value_strip, n);
 }
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    if (n->dx[0]) ot_strips_each(n->pool, &s->strips, gradient_strip, n);
+    const struct softmax_plan *plan = n->plan;
+    if (n->dx[0]) ot_strips_each(n->pool, &plan->strips, gradient_strip, n);
 }
 
 static const char *const softmax_cases[] = {
@@ -242,7 +243,7 @@ static const char *const hardmax_cases[] = {
         .max_out = 1,                                                                              \
         .attributes = "axis:i",                                                                    \
         .needs = OT_Y(0),                                                                          \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct softmax_plan),                                                  \
         .lanes = lanes,                                                                            \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

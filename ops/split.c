@@ -1,7 +1,7 @@
 /* split.c - Split: the inverse of Concat; y[k] is the k-th part of x along an axis. */
 #include "ops/walk/index.h"
 
-struct state {
+struct split_plan {
     struct move *move; /* one an output, from x to y[i] */
 };
 
@@ -58,13 +58,13 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct split_plan *plan = ot_op_plan(n);
     int axis;
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     int64_t *size = ot_arena_alloc(n->arena, (size_t)n->n_out, sizeof *size);
-    s->move = ot_arena_alloc(n->arena, (size_t)n->n_out, sizeof *s->move);
-    if (!size || !s->move) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    plan->move = ot_arena_alloc(n->arena, (size_t)n->n_out, sizeof *plan->move);
+    if (!size || !plan->move) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     OT_TRY(read_sizes(n, axis, size, err));
     struct array from;
     ot_array_of(x, &from);
@@ -76,28 +76,28 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         dim[axis] = size[i];
         OT_TRY(ot_op_set(n, n->y[i], x->type, x->rank, dim, err));
         ot_array_of(n->y[i], &to);
-        ot_move_init(&s->move[i], &to, &from, &to);
-        s->move[i].from = place * from.stride[ot_array_axis(x, axis)];
-        ot_move_simplify(&s->move[i]);
+        ot_move_init(&plan->move[i], &to, &from, &to);
+        plan->move[i].from = place * from.stride[ot_array_axis(x, axis)];
+        ot_move_simplify(&plan->move[i]);
     }
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct split_plan *plan = n->plan;
     for (int i = 0; i < n->n_out; i++)
         if (n->y[i])
-            ot_move_run(n->pool, &s->move[i], ot_type_size(n->x[0]->type), n->x[0]->data,
+            ot_move_run(n->pool, &plan->move[i], ot_type_size(n->x[0]->type), n->x[0]->data,
                         n->y[i]->data);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct split_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
     for (int i = 0; i < n->n_out; i++) {
         if (!n->y[i] || !n->dy[i]) continue; /* nobody used this part */
-        struct move back = ot_move_reverse(&s->move[i]);
+        struct move back = ot_move_reverse(&plan->move[i]);
         ot_move_run(n->pool, &back, sizeof(float), n->dy[i]->data, n->dx[0]->data);
     }
 }
@@ -119,7 +119,7 @@ const struct op ot_op_Split = {
     .min_out = 1,
     .max_out = -1,
     .attributes = "axis:i split:I num_outputs:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct split_plan),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,

@@ -3,14 +3,14 @@
 
 #include "ops/walk/unary.h"
 
-static void value(const float *x, float *y, int64_t n, const void *state) {
-    (void)state;
+static void value(const float *x, float *y, int64_t n, const void *plan) {
+    (void)plan;
     for (int64_t i = 0; i < n; i++) y[i] = sqrtf(x[i]);
 }
 
 static void gradient(const float *x, const float *y, const float *dy, float *dx, int64_t n,
-                     const void *state) {
-    (void)state;
+                     const void *plan) {
+    (void)plan;
     (void)x;
     for (int64_t i = 0; i < n; i++) dx[i] = dy[i] / (2 * y[i]);
 }

@@ -8,7 +8,7 @@
 
 enum { X, STEP, WINDOW, LENGTH, BUFFERS = 3 };
 
-struct state {
+struct stft_plan {
     struct fourier fourier;
     int64_t frames, step, bins, parts; /* parts of a sample: 1 or 2 */
 };
@@ -40,29 +40,29 @@ static ot_status check_window(const struct op_node *n, int64_t size, ot_error *e
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[X];
     const bool has_window = n->n_in > WINDOW && n->x[WINDOW];
-    struct state *s = ot_op_plan(n);
+    struct stft_plan *plan = ot_op_plan(n);
     int64_t size;
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2 || x->rank > 3 || (x->rank == 3 && (x->dim[2] < 1 || x->dim[2] > 2)))
         return ot_op_fail(n, err, OT_ERROR_INVALID, "the signal is not [N, samples, 1 or 2 parts]");
-    OT_TRY(read_number(n, STEP, 0, &s->step, err));
+    OT_TRY(read_number(n, STEP, 0, &plan->step, err));
     OT_TRY(read_number(n, LENGTH, has_window ? ot_elements(n->x[WINDOW]) : 0, &size, err));
     OT_TRY(check_window(n, size, err));
     const bool half = ot_attr_int(n->node, "onesided", 1) != 0;
-    s->parts = x->rank == 3 ? x->dim[2] : 1;
-    if (half && s->parts == 2)
+    plan->parts = x->rank == 3 ? x->dim[2] : 1;
+    if (half && plan->parts == 2)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "one side of what is not real");
     if (size > x->dim[1])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "frames of %lld in %lld samples",
                           (long long)size, (long long)x->dim[1]);
-    s->frames = (x->dim[1] - size) / s->step + 1;
-    s->bins = half ? size / 2 + 1 : size;
-    const int64_t dim[] = {x->dim[0], s->frames, s->bins, 2};
-    if (x->dim[0] > INT32_MAX / s->frames)
+    plan->frames = (x->dim[1] - size) / plan->step + 1;
+    plan->bins = half ? size / 2 + 1 : size;
+    const int64_t dim[] = {x->dim[0], plan->frames, plan->bins, 2};
+    if (x->dim[0] > INT32_MAX / plan->frames)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 frames");
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
-    OT_TRY(ot_fourier_make(n, size, &s->fourier, err));
-    n->flops = (double)(x->dim[0] * s->frames) * ot_fourier_flops(&s->fourier);
+    OT_TRY(ot_fourier_make(n, size, &plan->fourier, err));
+    n->flops = (double)(x->dim[0] * plan->frames) * ot_fourier_flops(&plan->fourier);
     n->forward_scratch_size = (size_t)(BUFFERS * size * n->workers) * sizeof(struct number);
     n->backward_scratch_size = n->forward_scratch_size;
     return OT_OK;
@@ -75,8 +75,8 @@ static float *gradient(const struct op_node *n, int i) {
 }
 
 static struct number *buffer(const struct op_node *n, int worker) {
-    const struct state *s = n->plan;
-    return (struct number *)n->scratch + worker * BUFFERS * s->fourier.size;
+    const struct stft_plan *plan = n->plan;
+    return (struct number *)n->scratch + worker * BUFFERS * plan->fourier.size;
 }
 
 static double weight(const struct op_node *n, int64_t j) {
@@ -85,40 +85,41 @@ static double weight(const struct op_node *n, int64_t j) {
 
 /* Where the frame begins in x. */
 static int64_t first_sample(const struct op_node *n, int64_t frame) {
-    const struct state *s = n->plan;
-    return (frame / s->frames * n->x[X]->dim[1] + frame % s->frames * s->step) * s->parts;
+    const struct stft_plan *plan = n->plan;
+    return (frame / plan->frames * n->x[X]->dim[1] + frame % plan->frames * plan->step) *
+           plan->parts;
 }
 
 static void forward_frame(void *arg, int frame, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = s->fourier.size;
+    const struct stft_plan *plan = n->plan;
+    const int64_t size = plan->fourier.size;
     struct number *from = buffer(n, worker), *to = from + size;
     const float *x = ot_f(n->x[X]) + first_sample(n, frame);
-    for (int64_t j = 0; j < size; j++, x += s->parts)
+    for (int64_t j = 0; j < size; j++, x += plan->parts)
         from[j] = (struct number){weight(n, j) * (double)x[0],
-                                  s->parts == 2 ? weight(n, j) * (double)x[1] : 0};
-    ot_fourier_run(&s->fourier, -1, from, to, to + size);
-    float *y = ot_f(n->y[0]) + frame * s->bins * 2;
-    for (int64_t k = 0; k < s->bins; k++) {
+                                  plan->parts == 2 ? weight(n, j) * (double)x[1] : 0};
+    ot_fourier_run(&plan->fourier, -1, from, to, to + size);
+    float *y = ot_f(n->y[0]) + frame * plan->bins * 2;
+    for (int64_t k = 0; k < plan->bins; k++) {
         y[2 * k] = (float)to[k].re;
         y[2 * k + 1] = (float)to[k].im;
     }
 }
 
 static void backward_frame(const struct op_node *n, int64_t frame, struct number *from) {
-    const struct state *s = n->plan;
-    const int64_t size = s->fourier.size;
+    const struct stft_plan *plan = n->plan;
+    const int64_t size = plan->fourier.size;
     struct number *to = from + size;
-    const float *dy = ot_f(n->dy[0]) + frame * s->bins * 2;
+    const float *dy = ot_f(n->dy[0]) + frame * plan->bins * 2;
     memset(from, 0, (size_t)size * sizeof *from);
-    for (int64_t k = 0; k < s->bins; k++)
+    for (int64_t k = 0; k < plan->bins; k++)
         from[k] = (struct number){(double)dy[2 * k], (double)dy[2 * k + 1]};
-    ot_fourier_run(&s->fourier, 1, from, to, to + size);
+    ot_fourier_run(&plan->fourier, 1, from, to, to + size);
     const float *x = ot_f(n->x[X]);
     float *dx = gradient(n, X), *dw = gradient(n, WINDOW);
     for (int64_t j = 0, at = first_sample(n, frame); j < size; j++)
-        for (int part = 0; part < s->parts; part++, at++) {
+        for (int part = 0; part < plan->parts; part++, at++) {
             const double d = part ? to[j].im : to[j].re;
             if (dx) dx[at] += (float)(weight(n, j) * d);
             if (dw) dw[j] += (float)((double)x[at] * d);
@@ -127,16 +128,16 @@ static void backward_frame(const struct op_node *n, int64_t frame, struct number
 
 static void backward_signal(void *arg, int signal, int worker) {
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int64_t size = n->x[X]->dim[1] * s->parts;
+    const struct stft_plan *plan = n->plan;
+    const int64_t size = n->x[X]->dim[1] * plan->parts;
     if (n->dx[X]) memset(ot_f(n->dx[X]) + signal * size, 0, (size_t)size * sizeof(float));
-    for (int64_t f = 0; f < s->frames; f++)
-        backward_frame(n, signal * s->frames + f, buffer(n, worker));
+    for (int64_t f = 0; f < plan->frames; f++)
+        backward_frame(n, signal * plan->frames + f, buffer(n, worker));
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(n->x[X]->dim[0] * s->frames), forward_frame, n);
+    const struct stft_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(n->x[X]->dim[0] * plan->frames), forward_frame, n);
 }
 
 /* A window that is trained has one gradient for all signals. */
@@ -171,7 +172,7 @@ const struct op ot_op_STFT = {
     .max_out = 1,
     .attributes = "onesided:i",
     .needs = OT_X(X) | OT_X(WINDOW),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct stft_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

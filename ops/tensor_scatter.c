@@ -7,7 +7,7 @@
 
 enum { CACHE, UPDATE, INDICES };
 
-struct state {
+struct tensor_scatter_plan {
     bool circular;
     int64_t batch, outer; /* samples, and sequences of one */
     int64_t length, written, inner;
@@ -33,47 +33,47 @@ static ot_status check_shapes(const struct op_node *n, int axis, ot_error *err) 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct tensor_scatter_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[CACHE];
     const char *mode = ot_attr_string(n->node, "mode", "linear");
     int axis;
     OT_TRY(ot_movable(n, CACHE, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -2), x->rank, &axis, err));
     if (!axis) return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is that of samples");
-    s->circular = !strcmp(mode, "circular");
-    if (!s->circular && strcmp(mode, "linear") != 0)
+    plan->circular = !strcmp(mode, "circular");
+    if (!plan->circular && strcmp(mode, "linear") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
                           "attribute 'mode' is '%.40s', not 'linear' or 'circular'", mode);
     OT_TRY(check_shapes(n, axis, err));
-    s->batch = x->dim[0];
-    s->outer = ot_dims_product(x, 1, axis);
-    s->length = x->dim[axis];
-    s->written = n->x[UPDATE]->dim[axis];
-    s->inner = ot_dims_product(x, axis + 1, x->rank);
+    plan->batch = x->dim[0];
+    plan->outer = ot_dims_product(x, 1, axis);
+    plan->length = x->dim[axis];
+    plan->written = n->x[UPDATE]->dim[axis];
+    plan->inner = ot_dims_product(x, axis + 1, x->rank);
     ot_op_like(n->y[0], x);
     return OT_OK;
 }
 
 /* The place in the cache of step i of sample b; -1: there is none. */
 static int64_t place(const struct op_node *n, int64_t b, int64_t i) {
-    const struct state *s = n->plan;
+    const struct tensor_scatter_plan *plan = n->plan;
     const struct tensor *t = n->n_in > INDICES ? n->x[INDICES] : NULL;
     const int64_t first = t ? ((const int64_t *)t->data)[b] : 0;
-    if (s->circular) {
-        const int64_t start = first % s->length;
-        return ((start < 0 ? start + s->length : start) + i) % s->length;
+    if (plan->circular) {
+        const int64_t start = first % plan->length;
+        return ((start < 0 ? start + plan->length : start) + i) % plan->length;
     }
-    return first < 0 || first > s->length - s->written ? -1 : first + i;
+    return first < 0 || first > plan->length - plan->written ? -1 : first + i;
 }
 
 /* From `update` into `cache`, or back. */
 static void move(struct op_node *n, size_t size, char *cache, char *update, bool back) {
-    const struct state *s = n->plan;
-    const size_t run = (size_t)s->inner * size;
-    for (int64_t k = 0; k < s->batch * s->outer; k++)
-        for (int64_t i = 0; i < s->written; i++) {
-            const int64_t b = k / s->outer, at = place(n, b, i);
-            char *to = update + (size_t)(k * s->written + i) * run;
+    const struct tensor_scatter_plan *plan = n->plan;
+    const size_t run = (size_t)plan->inner * size;
+    for (int64_t k = 0; k < plan->batch * plan->outer; k++)
+        for (int64_t i = 0; i < plan->written; i++) {
+            const int64_t b = k / plan->outer, at = place(n, b, i);
+            char *to = update + (size_t)(k * plan->written + i) * run;
             if (at < 0) {
                 if (back)
                     memset(to, 0, run);
@@ -81,7 +81,7 @@ static void move(struct op_node *n, size_t size, char *cache, char *update, bool
                     ot_op_bad_index(n, b);
                 continue;
             }
-            char *from = cache + (size_t)(k * s->length + at) * run;
+            char *from = cache + (size_t)(k * plan->length + at) * run;
             memcpy(back ? to : from, back ? from : to, run);
         }
 }
@@ -92,16 +92,17 @@ static void forward(struct op_node *n) {
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct tensor_scatter_plan *plan = n->plan;
     if (n->dx[UPDATE]) move(n, sizeof(float), n->dy[0]->data, n->dx[UPDATE]->data, true);
     if (!n->dx[CACHE]) return;
     float *dx = ot_f(n->dx[CACHE]);
     memcpy(dx, n->dy[0]->data, ot_bytes(n->dx[CACHE]));
-    for (int64_t k = 0; k < s->batch * s->outer; k++)
-        for (int64_t i = 0; i < s->written; i++) {
-            const int64_t at = place(n, k / s->outer, i);
+    for (int64_t k = 0; k < plan->batch * plan->outer; k++)
+        for (int64_t i = 0; i < plan->written; i++) {
+            const int64_t at = place(n, k / plan->outer, i);
             if (at >= 0)
-                memset(dx + (k * s->length + at) * s->inner, 0, (size_t)s->inner * sizeof *dx);
+                memset(dx + (k * plan->length + at) * plan->inner, 0,
+                       (size_t)plan->inner * sizeof *dx);
         }
 }
 
@@ -127,7 +128,7 @@ const struct op ot_op_TensorScatter = {
     .max_out = 1,
     .attributes = "mode:s axis:i",
     .needs = OT_X(INDICES),
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct tensor_scatter_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -9,7 +9,7 @@
 #include "ops/number.h"
 #include "ops/walk/index.h"
 
-struct state {
+struct top_k_plan {
     int64_t outer, length, inner, k;
     bool largest;
 };
@@ -27,31 +27,31 @@ static ot_status read_k(const struct op_node *n, int64_t *k, ot_error *err) {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct top_k_plan *plan = ot_op_plan(n);
     int64_t dim[OT_MAX_RANK];
     int axis;
     if (!ot_is_integer(x->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank, &axis, err));
     ot_op_along(n, axis);
-    OT_TRY(read_k(n, &s->k, err));
-    if (s->k < 0 || s->k > x->dim[axis] || x->dim[axis] > INT32_MAX)
+    OT_TRY(read_k(n, &plan->k, err));
+    if (plan->k < 0 || plan->k > x->dim[axis] || x->dim[axis] > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "k is %lld on an axis of extent %lld",
-                          (long long)s->k, (long long)x->dim[axis]);
-    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? s->k : x->dim[i];
+                          (long long)plan->k, (long long)x->dim[axis]);
+    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? plan->k : x->dim[i];
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     OT_TRY(ot_op_set(n, n->y[1], OT_INT64, x->rank, dim, err));
-    s->outer = ot_dims_product(x, 0, axis);
-    s->length = x->dim[axis];
-    s->inner = ot_dims_product(x, axis + 1, x->rank);
-    s->largest = ot_attr_int(n->node, "largest", 1) != 0;
-    n->save_size = (size_t)(s->outer * s->inner * s->k) * sizeof(int32_t);
+    plan->outer = ot_dims_product(x, 0, axis);
+    plan->length = x->dim[axis];
+    plan->inner = ot_dims_product(x, axis + 1, x->rank);
+    plan->largest = ot_attr_int(n->node, "largest", 1) != 0;
+    n->save_size = (size_t)(plan->outer * plan->inner * plan->k) * sizeof(int32_t);
     return OT_OK;
 }
 
 /* Does element a of the line at x come before element b? */
-static bool before(const struct op_node *n, const struct state *s, int64_t x, int32_t a,
+static bool before(const struct op_node *n, const struct top_k_plan *plan, int64_t x, int32_t a,
                    int32_t b) {
-    const int64_t i = x + a * s->inner, j = x + b * s->inner;
+    const int64_t i = x + a * plan->inner, j = x + b * plan->inner;
     int order; /* > 0: a is larger */
     if (n->x[0]->type == OT_FLOAT) {
         const float p = ot_f(n->x[0])[i], q = ot_f(n->x[0])[j];
@@ -61,16 +61,16 @@ static bool before(const struct op_node *n, const struct state *s, int64_t x, in
         const int64_t q = ot_load_ordered(n->x[0]->data, n->x[0]->type, j);
         order = (p > q) - (p < q);
     }
-    if (order) return s->largest ? order > 0 : order < 0;
+    if (order) return plan->largest ? order > 0 : order < 0;
     return a < b;
 }
 
 /* Restores the heap below i: the last in order is on top. */
-static void sink(const struct op_node *n, const struct state *s, int64_t x, int32_t *heap,
+static void sink(const struct op_node *n, const struct top_k_plan *plan, int64_t x, int32_t *heap,
                  int64_t i, int64_t size) {
     for (int64_t child = 2 * i + 1; child < size; child = 2 * i + 1) {
-        if (child + 1 < size && before(n, s, x, heap[child], heap[child + 1])) child++;
-        if (!before(n, s, x, heap[i], heap[child])) return;
+        if (child + 1 < size && before(n, plan, x, heap[child], heap[child + 1])) child++;
+        if (!before(n, plan, x, heap[i], heap[child])) return;
         const int32_t swap = heap[i];
         heap[i] = heap[child];
         heap[child] = swap;
@@ -79,19 +79,20 @@ static void sink(const struct op_node *n, const struct state *s, int64_t x, int3
 }
 
 /* The first k of a line in their order, by a heap of k elements. */
-static void choose(const struct op_node *n, const struct state *s, int64_t x, int32_t *heap) {
-    for (int32_t i = 0; i < s->k; i++) heap[i] = i;
-    for (int64_t i = s->k / 2 - 1; i >= 0; i--) sink(n, s, x, heap, i, s->k);
-    for (int32_t i = (int32_t)s->k; i < s->length && s->k > 0; i++) {
-        if (!before(n, s, x, i, heap[0])) continue;
+static void choose(const struct op_node *n, const struct top_k_plan *plan, int64_t x,
+                   int32_t *heap) {
+    for (int32_t i = 0; i < plan->k; i++) heap[i] = i;
+    for (int64_t i = plan->k / 2 - 1; i >= 0; i--) sink(n, plan, x, heap, i, plan->k);
+    for (int32_t i = (int32_t)plan->k; i < plan->length && plan->k > 0; i++) {
+        if (!before(n, plan, x, i, heap[0])) continue;
         heap[0] = i;
-        sink(n, s, x, heap, 0, s->k);
+        sink(n, plan, x, heap, 0, plan->k);
     }
-    for (int64_t last = s->k - 1; last > 0; last--) {
+    for (int64_t last = plan->k - 1; last > 0; last--) {
         const int32_t swap = heap[0];
         heap[0] = heap[last];
         heap[last] = swap;
-        sink(n, s, x, heap, 0, last);
+        sink(n, plan, x, heap, 0, last);
     }
 }
 
@@ -102,46 +103,46 @@ static void copy(const struct op_node *n, int64_t from, int64_t to) {
 }
 
 /* First elements of line number `line` in x and in y. */
-static void places(const struct state *s, int64_t line, int64_t *x, int64_t *y) {
-    *x = line / s->inner * s->length * s->inner + line % s->inner;
-    *y = line / s->inner * s->k * s->inner + line % s->inner;
+static void places(const struct top_k_plan *plan, int64_t line, int64_t *x, int64_t *y) {
+    *x = line / plan->inner * plan->length * plan->inner + line % plan->inner;
+    *y = line / plan->inner * plan->k * plan->inner + line % plan->inner;
 }
 
 static void forward_line(void *arg, int line, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    int32_t *chosen = (int32_t *)n->save + line * s->k;
+    const struct top_k_plan *plan = n->plan;
+    int32_t *chosen = (int32_t *)n->save + line * plan->k;
     int64_t x, y;
-    places(s, line, &x, &y);
-    choose(n, s, x, chosen);
-    for (int64_t i = 0; i < s->k; i++) {
-        copy(n, x + chosen[i] * s->inner, y + i * s->inner);
-        ((int64_t *)n->y[1]->data)[y + i * s->inner] = chosen[i];
+    places(plan, line, &x, &y);
+    choose(n, plan, x, chosen);
+    for (int64_t i = 0; i < plan->k; i++) {
+        copy(n, x + chosen[i] * plan->inner, y + i * plan->inner);
+        ((int64_t *)n->y[1]->data)[y + i * plan->inner] = chosen[i];
     }
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_parallel_for(n->pool, (int)(s->outer * s->inner), forward_line, n);
+    const struct top_k_plan *plan = n->plan;
+    ot_parallel_for(n->pool, (int)(plan->outer * plan->inner), forward_line, n);
 }
 
 static void backward_line(void *arg, int line, int worker) {
     (void)worker;
     const struct op_node *n = arg;
-    const struct state *s = n->plan;
-    const int32_t *chosen = (const int32_t *)n->save + line * s->k;
+    const struct top_k_plan *plan = n->plan;
+    const int32_t *chosen = (const int32_t *)n->save + line * plan->k;
     int64_t x, y;
-    places(s, line, &x, &y);
-    for (int64_t i = 0; i < s->k; i++)
-        ot_f(n->dx[0])[x + chosen[i] * s->inner] = ot_f(n->dy[0])[y + i * s->inner];
+    places(plan, line, &x, &y);
+    for (int64_t i = 0; i < plan->k; i++)
+        ot_f(n->dx[0])[x + chosen[i] * plan->inner] = ot_f(n->dy[0])[y + i * plan->inner];
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct top_k_plan *plan = n->plan;
     if (!n->dx[0]) return;
     ot_fill(n->pool, n->dx[0]->data, ot_count(n->dx[0]), sizeof(float), NULL);
-    ot_parallel_for(n->pool, (int)(s->outer * s->inner), backward_line, n);
+    ot_parallel_for(n->pool, (int)(plan->outer * plan->inner), backward_line, n);
 }
 
 static const char *const cases[] = {
@@ -169,7 +170,7 @@ const struct op ot_op_TopK = {
     .min_out = 2,
     .max_out = 2,
     .attributes = "axis:i k:i largest:i sorted:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct top_k_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

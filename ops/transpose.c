@@ -27,7 +27,7 @@ static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) 
 }
 
 /* The move within samples; or, where their axes change places, whole samples that move. */
-struct state {
+struct transpose_plan {
     struct move move; /* first, as those who run moves have it */
     int32_t *sample;  /* of x, for each of y; NULL: they stay */
     int64_t length;   /* elements of a sample */
@@ -51,25 +51,25 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 /* ---- samples that change places ---- */
 
 static ot_status number_samples(struct op_node *n, const int *perm, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct transpose_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[0], *y = n->y[0];
     const int64_t samples = ot_lane_samples(y);
-    s->length = ot_sample_elements(y);
-    s->sample = ot_arena_alloc(n->arena, (size_t)samples, sizeof *s->sample);
-    if (!s->sample) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    plan->length = ot_sample_elements(y);
+    plan->sample = ot_arena_alloc(n->arena, (size_t)samples, sizeof *plan->sample);
+    if (!plan->sample) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < samples; i++) {
         int64_t rest = i, from = 0;
         for (int k = y->lane_rank - 1; k >= 0; k--) {
             from += rest % y->dim[k] * ot_dims_product(x, perm[k] + 1, x->lane_rank);
             rest /= y->dim[k];
         }
-        s->sample[i] = (int32_t)from;
+        plan->sample[i] = (int32_t)from;
     }
     return OT_OK;
 }
 
 struct exchange {
-    const struct state *s;
+    const struct transpose_plan *s;
     const struct tensor *at; /* for its layout */
     const float *from;
     float *to;
@@ -157,17 +157,17 @@ static bool turn_planes(const struct op_node *n, const struct move *m, const str
 }
 
 static void forward(struct op_node *n) {
-    if (((struct state *)n->plan)->sample)
+    if (((struct transpose_plan *)n->plan)->sample)
         exchange(n, n->x[0], n->y[0], false);
-    else if (!turn_planes(n, &((struct state *)n->plan)->move, n->x[0], n->y[0]))
+    else if (!turn_planes(n, &((struct transpose_plan *)n->plan)->move, n->x[0], n->y[0]))
         ot_move_forward(n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const struct move back = ot_move_reverse(&s->move);
+    const struct transpose_plan *plan = n->plan;
+    const struct move back = ot_move_reverse(&plan->move);
     if (!n->dx[0]) return;
-    if (s->sample)
+    if (plan->sample)
         exchange(n, n->dy[0], n->dx[0], true);
     else if (!turn_planes(n, &back, n->dy[0], n->dx[0]))
         ot_move_backward(n);
@@ -176,7 +176,7 @@ static void backward(struct op_node *n) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     struct tensor *y = n->y[0];
-    struct move *m = &((struct state *)ot_op_plan(n))->move;
+    struct move *m = &((struct transpose_plan *)ot_op_plan(n))->move;
     int perm[OT_MAX_RANK];
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
@@ -225,7 +225,7 @@ const struct op ot_op_Transpose = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "perm:I",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct transpose_plan),
     .lanes = lanes,
     .moves = OT_X(0),
     .straight = OT_STRAIGHT_THROUGH,

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-struct state {
+struct trilu_plan {
     bool upper;
     int64_t k, rows, columns, matrices;
     size_t size; /* of an element */
@@ -11,38 +11,39 @@ struct state {
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct trilu_plan *plan = ot_op_plan(n);
     const int64_t *k;
     int count;
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_ints(n, 1, &k, &count, err));
     if (x->rank < 2) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
     if (k && count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not one number");
-    s->upper = ot_attr_int(n->node, "upper", 1) != 0;
-    s->rows = x->dim[x->rank - 2];
-    s->columns = x->dim[x->rank - 1];
-    s->matrices = ot_dims_product(x, 0, x->rank - 2);
-    s->size = ot_type_size(x->type);
-    const int64_t far = s->rows + s->columns; /* beyond it nothing changes */
-    s->k = !k ? 0 : *k < -far ? -far : *k > far ? far : *k;
+    plan->upper = ot_attr_int(n->node, "upper", 1) != 0;
+    plan->rows = x->dim[x->rank - 2];
+    plan->columns = x->dim[x->rank - 1];
+    plan->matrices = ot_dims_product(x, 0, x->rank - 2);
+    plan->size = ot_type_size(x->type);
+    const int64_t far = plan->rows + plan->columns; /* beyond it nothing changes */
+    plan->k = !k ? 0 : *k < -far ? -far : *k > far ? far : *k;
     ot_op_like(n->y[0], x);
     return OT_OK;
 }
 
 /* One matrix: what is kept of each row is a run of columns. */
-static void copy_matrix(const struct state *s, const char *from, char *to) {
-    memset(to, 0, (size_t)(s->rows * s->columns) * s->size);
-    for (int64_t r = 0; r < s->rows; r++) {
-        int64_t start = s->upper ? r + s->k : 0, end = s->upper ? s->columns : r + s->k + 1;
+static void copy_matrix(const struct trilu_plan *plan, const char *from, char *to) {
+    memset(to, 0, (size_t)(plan->rows * plan->columns) * plan->size);
+    for (int64_t r = 0; r < plan->rows; r++) {
+        int64_t start = plan->upper ? r + plan->k : 0,
+                end = plan->upper ? plan->columns : r + plan->k + 1;
         if (start < 0) start = 0;
-        if (end > s->columns) end = s->columns;
-        const size_t at = (size_t)(r * s->columns + start) * s->size;
-        if (start < end) memcpy(to + at, from + at, (size_t)(end - start) * s->size);
+        if (end > plan->columns) end = plan->columns;
+        const size_t at = (size_t)(r * plan->columns + start) * plan->size;
+        if (start < end) memcpy(to + at, from + at, (size_t)(end - start) * plan->size);
     }
 }
 
 struct job {
-    const struct state *s;
+    const struct trilu_plan *s;
     const char *from;
     char *to;
     int64_t grain; /* matrices of a task */
@@ -59,9 +60,10 @@ static void task(void *arg, int number, int worker) {
 }
 
 static void run(struct op_node *n, const void *from, void *to) {
-    const struct state *s = n->plan;
-    struct job j = {s, from, to, 1 + 16384 / (s->rows * s->columns + 1)};
-    if (s->matrices > 0) ot_parallel_for(n->pool, ot_task_count(s->matrices, j.grain), task, &j);
+    const struct trilu_plan *plan = n->plan;
+    struct job j = {plan, from, to, 1 + 16384 / (plan->rows * plan->columns + 1)};
+    if (plan->matrices > 0)
+        ot_parallel_for(n->pool, ot_task_count(plan->matrices, j.grain), task, &j);
 }
 
 static void forward(struct op_node *n) { run(n, n->x[0]->data, n->y[0]->data); }
@@ -88,7 +90,7 @@ const struct op ot_op_Trilu = {
     .min_out = 1,
     .max_out = 1,
     .attributes = "upper:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct trilu_plan),
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

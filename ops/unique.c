@@ -8,7 +8,7 @@
 #include "ops/number.h"
 #include "ops/op.h"
 
-struct state {
+struct unique_plan {
     int64_t outer, length, inner; /* slice i of x is x[., i, .] */
     int64_t count;
     int64_t *first, *which, *copies;
@@ -25,74 +25,74 @@ static int compare_elements(const struct tensor *t, int64_t i, int64_t k) {
 }
 
 /* Slices a and b, element by element. */
-static int compare(const struct op_node *n, const struct state *s, int64_t a, int64_t b) {
-    for (int64_t o = 0; o < s->outer; o++)
-        for (int64_t i = 0; i < s->inner; i++) {
-            const int order = compare_elements(n->x[0], (o * s->length + a) * s->inner + i,
-                                               (o * s->length + b) * s->inner + i);
+static int compare(const struct op_node *n, const struct unique_plan *plan, int64_t a, int64_t b) {
+    for (int64_t o = 0; o < plan->outer; o++)
+        for (int64_t i = 0; i < plan->inner; i++) {
+            const int order = compare_elements(n->x[0], (o * plan->length + a) * plan->inner + i,
+                                               (o * plan->length + b) * plan->inner + i);
             if (order) return order;
         }
     return 0;
 }
 
 /* Merge sort of slice numbers; equal ones keep their order. */
-static void sort(const struct op_node *n, const struct state *s, int64_t *list, int64_t *spare,
-                 int64_t count) {
+static void sort(const struct op_node *n, const struct unique_plan *plan, int64_t *list,
+                 int64_t *spare, int64_t count) {
     const int64_t half = count / 2;
     if (count < 2) return;
-    sort(n, s, list, spare, half);
-    sort(n, s, list + half, spare, count - half);
+    sort(n, plan, list, spare, half);
+    sort(n, plan, list + half, spare, count - half);
     memcpy(spare, list, (size_t)half * sizeof *list);
     for (int64_t i = 0, k = half, to = 0; i < half; to++)
-        list[to] = k < count && compare(n, s, spare[i], list[k]) > 0 ? list[k++] : spare[i++];
+        list[to] = k < count && compare(n, plan, spare[i], list[k]) > 0 ? list[k++] : spare[i++];
 }
 
 /* Numbers slices of a sorted list: equal ones alike. */
-static void number(const struct op_node *n, struct state *s, const int64_t *list) {
-    for (int64_t k = 0; k < s->length; k++) {
-        if (k == 0 || compare(n, s, list[k - 1], list[k])) {
-            s->first[s->count] = list[k];
-            s->copies[s->count++] = 0;
+static void number(const struct op_node *n, struct unique_plan *plan, const int64_t *list) {
+    for (int64_t k = 0; k < plan->length; k++) {
+        if (k == 0 || compare(n, plan, list[k - 1], list[k])) {
+            plan->first[plan->count] = list[k];
+            plan->copies[plan->count++] = 0;
         }
-        s->which[list[k]] = s->count - 1;
-        s->copies[s->count - 1]++;
+        plan->which[list[k]] = plan->count - 1;
+        plan->copies[plan->count - 1]++;
     }
 }
 
 /* Renumbers by where they come first. */
-static void unsort(struct state *s, int64_t *spare) {
+static void unsort(struct unique_plan *plan, int64_t *spare) {
     int64_t next = 0;
-    for (int64_t u = 0; u < s->count; u++) spare[u] = -1;
-    for (int64_t i = 0; i < s->length; i++) {
-        int64_t *to = &spare[s->which[i]];
+    for (int64_t u = 0; u < plan->count; u++) spare[u] = -1;
+    for (int64_t i = 0; i < plan->length; i++) {
+        int64_t *to = &spare[plan->which[i]];
         if (*to < 0) *to = next++;
-        s->which[i] = *to;
+        plan->which[i] = *to;
     }
-    memset(s->copies, 0, (size_t)s->count * sizeof *s->copies);
-    for (int64_t i = s->length - 1; i >= 0; i--) {
-        s->first[s->which[i]] = i;
-        s->copies[s->which[i]]++;
+    memset(plan->copies, 0, (size_t)plan->count * sizeof *plan->copies);
+    for (int64_t i = plan->length - 1; i >= 0; i--) {
+        plan->first[plan->which[i]] = i;
+        plan->copies[plan->which[i]]++;
     }
 }
 
-static ot_status find(struct op_node *n, struct state *s, ot_error *err) {
-    const size_t count = (size_t)s->length;
+static ot_status find(struct op_node *n, struct unique_plan *plan, ot_error *err) {
+    const size_t count = (size_t)plan->length;
     int64_t *memory = ot_arena_alloc(n->arena, 5 * count, sizeof *memory);
     if (!memory) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     int64_t *list = memory + 3 * count, *spare = memory + 4 * count;
-    s->first = memory;
-    s->which = memory + count;
-    s->copies = memory + 2 * count;
-    for (int64_t i = 0; i < s->length; i++) list[i] = i;
-    sort(n, s, list, spare, s->length);
-    number(n, s, list);
-    if (!ot_attr_int(n->node, "sorted", 1)) unsort(s, spare);
+    plan->first = memory;
+    plan->which = memory + count;
+    plan->copies = memory + 2 * count;
+    for (int64_t i = 0; i < plan->length; i++) list[i] = i;
+    sort(n, plan, list, spare, plan->length);
+    number(n, plan, list);
+    if (!ot_attr_int(n->node, "sorted", 1)) unsort(plan, spare);
     return OT_OK;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
-    struct state *s = ot_op_plan(n);
+    struct unique_plan *plan = ot_op_plan(n);
     const bool flat = !ot_attr(n->node, "axis");
     int64_t dim[OT_MAX_RANK];
     int axis = 0;
@@ -101,24 +101,24 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_number(x->type) && x->type != OT_BOOL)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
     if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
-    s->outer = flat ? 1 : ot_dims_product(x, 0, axis);
-    s->length = flat ? ot_elements(x) : x->dim[axis];
-    s->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
-    OT_TRY(find(n, s, err));
-    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? s->count : x->dim[i];
-    OT_TRY(ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &s->count : dim, err));
+    plan->outer = flat ? 1 : ot_dims_product(x, 0, axis);
+    plan->length = flat ? ot_elements(x) : x->dim[axis];
+    plan->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
+    OT_TRY(find(n, plan, err));
+    for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? plan->count : x->dim[i];
+    OT_TRY(ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &plan->count : dim, err));
     for (int i = 1; i < n->n_out; i++)
         if (n->y[i])
-            OT_TRY(ot_op_set(n, n->y[i], OT_INT64, 1, i == 2 ? &s->length : &s->count, err));
+            OT_TRY(ot_op_set(n, n->y[i], OT_INT64, 1, i == 2 ? &plan->length : &plan->count, err));
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    const int64_t *const list[] = {NULL, s->first, s->which, s->copies};
-    const size_t row = (size_t)s->inner * ot_type_size(n->x[0]->type);
-    for (int64_t k = 0; k < s->outer * s->count; k++) {
-        const int64_t from = k / s->count * s->length + s->first[k % s->count];
+    const struct unique_plan *plan = n->plan;
+    const int64_t *const list[] = {NULL, plan->first, plan->which, plan->copies};
+    const size_t row = (size_t)plan->inner * ot_type_size(n->x[0]->type);
+    for (int64_t k = 0; k < plan->outer * plan->count; k++) {
+        const int64_t from = k / plan->count * plan->length + plan->first[k % plan->count];
         memcpy((char *)n->y[0]->data + (size_t)k * row,
                (const char *)n->x[0]->data + (size_t)from * row, row);
     }
@@ -146,7 +146,7 @@ const struct op ot_op_Unique = {
     .min_out = 1,
     .max_out = 4,
     .attributes = "axis:i sorted:i",
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct unique_plan),
     .prepare = prepare,
     .forward = forward,
     .limits = "input constant",

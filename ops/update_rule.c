@@ -17,65 +17,68 @@ struct run {
     float rate, first; /* of this step: see Momentum's beta */
 };
 
-struct state {
+struct update_rule_plan {
     int tensors, moments;
-    void (*rule)(const struct state *s, const struct run *r, int64_t from, int64_t to);
+    void (*rule)(const struct update_rule_plan *s, const struct run *r, int64_t from, int64_t to);
     float alpha, beta, epsilon, decay, norm, norm_post;
     bool nesterov;
 };
 
-static void adagrad(const struct state *s, const struct run *r, int64_t from, int64_t to) {
+static void adagrad(const struct update_rule_plan *plan, const struct run *r, int64_t from,
+                    int64_t to) {
     for (int64_t i = from; i < to; i++) {
-        const float g = s->norm * r->x[i] + r->g[i], v = r->v[i] + g * g;
+        const float g = plan->norm * r->x[i] + r->g[i], v = r->v[i] + g * g;
         r->new_v[i] = v;
-        r->new_x[i] = r->x[i] - r->rate * g / (sqrtf(v) + s->epsilon);
+        r->new_x[i] = r->x[i] - r->rate * g / (sqrtf(v) + plan->epsilon);
     }
 }
 
-static void adam(const struct state *s, const struct run *r, int64_t from, int64_t to) {
+static void adam(const struct update_rule_plan *plan, const struct run *r, int64_t from,
+                 int64_t to) {
     for (int64_t i = from; i < to; i++) {
-        const float g = s->norm * r->x[i] + r->g[i];
-        const float v = s->alpha * r->v[i] + (1 - s->alpha) * g;
-        const float h = s->beta * r->h[i] + (1 - s->beta) * g * g;
+        const float g = plan->norm * r->x[i] + r->g[i];
+        const float v = plan->alpha * r->v[i] + (1 - plan->alpha) * g;
+        const float h = plan->beta * r->h[i] + (1 - plan->beta) * g * g;
         r->new_v[i] = v;
         r->new_h[i] = h;
-        r->new_x[i] = (1 - s->norm_post) * (r->x[i] - r->rate * v / (sqrtf(h) + s->epsilon));
+        r->new_x[i] = (1 - plan->norm_post) * (r->x[i] - r->rate * v / (sqrtf(h) + plan->epsilon));
     }
 }
 
-static void momentum(const struct state *s, const struct run *r, int64_t from, int64_t to) {
+static void momentum(const struct update_rule_plan *plan, const struct run *r, int64_t from,
+                     int64_t to) {
     for (int64_t i = from; i < to; i++) {
-        const float g = s->norm * r->x[i] + r->g[i], v = s->alpha * r->v[i] + r->first * g;
+        const float g = plan->norm * r->x[i] + r->g[i], v = plan->alpha * r->v[i] + r->first * g;
         r->new_v[i] = v;
-        r->new_x[i] = r->x[i] - r->rate * (s->nesterov ? g + s->alpha * v : v);
+        r->new_x[i] = r->x[i] - r->rate * (plan->nesterov ? g + plan->alpha * v : v);
     }
 }
 
-static ot_status read_momentum(struct op_node *n, struct state *s, ot_error *err) {
+static ot_status read_momentum(struct op_node *n, struct update_rule_plan *plan, ot_error *err) {
     static const char *const required[] = {"alpha", "beta", "mode", "norm_coefficient"};
     for (int i = 0; i < 4; i++)
         if (!ot_attr(n->node, required[i]))
             return ot_op_fail(n, err, OT_ERROR_INVALID, "there is no attribute '%s'", required[i]);
     const char *mode = ot_attr_string(n->node, "mode", "");
-    s->nesterov = !strcmp(mode, "nesterov");
-    if (!s->nesterov && strcmp(mode, "standard") != 0)
+    plan->nesterov = !strcmp(mode, "nesterov");
+    if (!plan->nesterov && strcmp(mode, "standard") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
-    s->rule = momentum;
+    plan->rule = momentum;
     return OT_OK;
 }
 
 static ot_status read_attributes(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct update_rule_plan *plan = ot_op_plan(n);
     const bool is_adam = !strcmp(n->op->name, "Adam");
-    s->alpha = ot_attr_float(n->node, "alpha", 0.9f);
-    s->beta = ot_attr_float(n->node, "beta", 0.999f);
-    s->epsilon = ot_attr_float(n->node, "epsilon", 1e-6f);
-    s->decay = ot_attr_float(n->node, "decay_factor", 0);
-    s->norm = ot_attr_float(n->node, "norm_coefficient", 0);
-    s->norm_post = ot_attr_float(n->node, "norm_coefficient_post", 0);
-    s->moments = is_adam ? 2 : 1;
-    s->rule = is_adam ? adam : adagrad;
-    return !strcmp(n->op->name, "Momentum") ? read_momentum(n, s, err) : OT_OK;
+    plan->alpha = ot_attr_float(n->node, "alpha", 0.9f);
+    plan->beta = ot_attr_float(n->node, "beta", 0.999f);
+    plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-6f);
+    plan->decay = ot_attr_float(n->node, "decay_factor", 0);
+    plan->norm = ot_attr_float(n->node, "norm_coefficient", 0);
+    plan->norm_post = ot_attr_float(n->node, "norm_coefficient_post", 0);
+    plan->moments = is_adam ? 2 : 1;
+    plan->rule = is_adam ? adam : adagrad;
+    return !strcmp(n->op->name, "Momentum") ? read_momentum(n, plan, err) : OT_OK;
 }
 
 static ot_status one_number(const struct op_node *n, int i, ot_type type, ot_error *err) {
@@ -92,12 +95,12 @@ static ot_status same_shape(const struct op_node *n, int i, const struct tensor 
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct update_rule_plan *plan = ot_op_plan(n);
     OT_TRY(read_attributes(n, err));
-    const int lists = 2 + s->moments, tensors = (n->n_in - 2) / lists;
+    const int lists = 2 + plan->moments, tensors = (n->n_in - 2) / lists;
     if (n->n_in != 2 + lists * tensors || n->n_out != (lists - 1) * tensors)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs and %d outputs", n->n_in, n->n_out);
-    s->tensors = tensors;
+    plan->tensors = tensors;
     OT_TRY(one_number(n, 0, OT_FLOAT, err));
     OT_TRY(one_number(n, 1, OT_INT64, err));
     for (int i = 2; i < n->n_in; i++) OT_TRY(same_shape(n, i, n->x[2 + (i - 2) % tensors], err));
@@ -111,10 +114,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* The rate of this step. */
-static float rate_of(const struct state *s, double rate, int64_t steps) {
-    if (s->rule == adagrad) rate /= 1 + (double)steps * s->decay;
-    if (s->rule == adam && steps > 0)
-        rate *= sqrt(1 - pow(s->beta, (double)steps)) / (1 - pow(s->alpha, (double)steps));
+static float rate_of(const struct update_rule_plan *plan, double rate, int64_t steps) {
+    if (plan->rule == adagrad) rate /= 1 + (double)steps * plan->decay;
+    if (plan->rule == adam && steps > 0)
+        rate *= sqrt(1 - pow(plan->beta, (double)steps)) / (1 - pow(plan->alpha, (double)steps));
     return (float)rate;
 }
 
@@ -123,28 +126,28 @@ static void task(void *arg, int number, int worker) {
     int64_t from, to;
     (void)worker;
     ot_task_range(r->count, GRAIN, number, &from, &to);
-    const struct state *s = r->n->plan;
-    s->rule(s, r, from, to);
+    const struct update_rule_plan *plan = r->n->plan;
+    plan->rule(plan, r, from, to);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct update_rule_plan *plan = n->plan;
     const int64_t steps = *(const int64_t *)n->x[1]->data;
-    const float rate = rate_of(s, *ot_f(n->x[0]), steps);
-    for (int i = 0; i < s->tensors; i++) {
+    const float rate = rate_of(plan, *ot_f(n->x[0]), steps);
+    for (int i = 0; i < plan->tensors; i++) {
         struct tensor **x = n->x + 2 + i, **y = n->y + i;
-        const int k = s->tensors;
+        const int k = plan->tensors;
         struct run r = {.n = n,
                         .count = ot_count(x[0]),
                         .x = ot_f(x[0]),
                         .g = ot_f(x[k]),
                         .v = ot_f(x[2 * k]),
-                        .h = s->moments > 1 ? ot_f(x[3 * k]) : NULL,
+                        .h = plan->moments > 1 ? ot_f(x[3 * k]) : NULL,
                         .new_x = ot_f(y[0]),
                         .new_v = ot_f(y[k]),
-                        .new_h = s->moments > 1 ? ot_f(y[2 * k]) : NULL,
+                        .new_h = plan->moments > 1 ? ot_f(y[2 * k]) : NULL,
                         .rate = rate,
-                        .first = steps > 0 ? s->beta : 1};
+                        .first = steps > 0 ? plan->beta : 1};
         ot_parallel_for(n->pool, ot_task_count(r.count, GRAIN), task, &r);
     }
 }
@@ -184,7 +187,7 @@ static const char *const momentum_cases[] = {
         .min_out = LISTS - 1,                                                                      \
         .max_out = -1,                                                                             \
         .attributes = ATTRIBUTES,                                                                  \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct update_rule_plan),                                              \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .limits = "float",                                                                         \

@@ -24,7 +24,7 @@ struct operand {
     bool full;
 };
 
-struct state {
+struct variadic_plan {
     bool max, sum;           /* Max; Sum or Mean */
     float scale;             /* of a sum */
     struct operand *operand; /* one an input */
@@ -39,27 +39,27 @@ struct work {
 static void sum_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                         int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
+    const struct variadic_plan *plan = w->n->plan;
     const float *x = ot_f(w->n->x[w->k]) + offset[0];
     float *y = ot_f(w->n->y[0]) + at;
     const bool last = w->k == w->n->n_in - 1;
     (void)out;
     for (int64_t j = 0; j < count; j++)
-        y[j] = ((w->k ? y[j] : 0) + x[j * step[0]]) * (last ? s->scale : 1);
+        y[j] = ((w->k ? y[j] : 0) + x[j * step[0]]) * (last ? plan->scale : 1);
 }
 
 /* y = the better of y and x[k]; the save area keeps whose it is. */
 static void float_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                           int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
+    const struct variadic_plan *plan = w->n->plan;
     const float *x = ot_f(w->n->x[w->k]) + offset[0];
     float *y = ot_f(w->n->y[0]) + at;
     uint32_t *winners = w->n->save_size ? (uint32_t *)w->n->save + at : NULL;
     (void)out;
     for (int64_t j = 0; j < count; j++) {
         float v = x[j * step[0]];
-        bool better = w->k == 0 || (y[j] == y[j] && !(s->max ? v <= y[j] : v >= y[j]));
+        bool better = w->k == 0 || (y[j] == y[j] && !(plan->max ? v <= y[j] : v >= y[j]));
         if (winners && !better && v == y[j] && w->k < MOST_TIES) winners[j] |= alone(w->k);
         if (!better) continue;
         y[j] = v;
@@ -70,14 +70,14 @@ static void float_segment(void *arg, int64_t at, const int64_t *offset, const in
 static void integer_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                             int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
+    const struct variadic_plan *plan = w->n->plan;
     const struct tensor *x = w->n->x[w->k], *y = w->n->y[0];
     (void)out;
     for (int64_t j = 0; j < count; j++) {
         const int64_t from = offset[0] + j * step[0];
         int64_t v = ot_load_ordered(x->data, x->type, from);
         int64_t old = ot_load_ordered(y->data, y->type, at + j);
-        if (w->k == 0 || (s->max ? v > old : v < old))
+        if (w->k == 0 || (plan->max ? v > old : v < old))
             ot_store_integer(y->data, y->type, at + j, ot_load_integer(x->data, x->type, from));
     }
 }
@@ -85,28 +85,28 @@ static void integer_segment(void *arg, int64_t at, const int64_t *offset, const 
 static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const int *step,
                              int64_t count, float *out) {
     const struct work *w = arg;
-    const struct state *s = w->n->plan;
+    const struct variadic_plan *plan = w->n->plan;
     const float *dy = ot_f(w->n->dy[0]) + at;
-    const uint32_t *winners = s->sum ? NULL : (const uint32_t *)w->n->save + at;
+    const uint32_t *winners = plan->sum ? NULL : (const uint32_t *)w->n->save + at;
     (void)offset;
     (void)step;
     if (!out) out = ot_f(w->n->dx[w->k]) + at;
-    for (int64_t j = 0; s->sum && j < count; j++) out[j] = dy[j] * s->scale;
+    for (int64_t j = 0; plan->sum && j < count; j++) out[j] = dy[j] * plan->scale;
     for (int64_t j = 0; winners && j < count; j++) out[j] = share(winners[j], w->k) * dy[j];
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct variadic_plan *plan = ot_op_plan(n);
     struct tensor *y = n->y[0];
     const bool mean = !strcmp(n->op->name, "Mean");
     int rank = 0;
     int64_t dim[OT_MAX_RANK];
-    s->max = !strcmp(n->op->name, "Max");
-    s->sum = mean || !strcmp(n->op->name, "Sum");
-    s->scale = mean ? 1.0f / (float)n->n_in : 1;
-    ot_type type = ot_is_integer(n->x[0]->type) && !s->sum ? n->x[0]->type : OT_FLOAT;
-    s->operand = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *s->operand);
-    if (!s->operand) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
+    plan->max = !strcmp(n->op->name, "Max");
+    plan->sum = mean || !strcmp(n->op->name, "Sum");
+    plan->scale = mean ? 1.0f / (float)n->n_in : 1;
+    ot_type type = ot_is_integer(n->x[0]->type) && !plan->sum ? n->x[0]->type : OT_FLOAT;
+    plan->operand = ot_arena_alloc(n->arena, (size_t)n->n_in, sizeof *plan->operand);
+    if (!plan->operand) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     struct tensor so_far = {.rank = 0};
     for (int i = 0; i < n->n_in; i++) {
         OT_TRY(ot_op_type(n, i, type, err));
@@ -117,29 +117,29 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, y, type, rank, dim, err));
     for (int i = 0; i < n->n_in; i++) {
         const struct tensor *const x[] = {n->x[i]};
-        ot_broadcast_build(&s->operand[i].whole, y, x, 1, false);
-        ot_broadcast_build(&s->operand[i].split, y, x, 1, true);
-        s->operand[i].full = ot_count(x[0]) == ot_count(y);
+        ot_broadcast_build(&plan->operand[i].whole, y, x, 1, false);
+        ot_broadcast_build(&plan->operand[i].split, y, x, 1, true);
+        plan->operand[i].full = ot_count(x[0]) == ot_count(y);
     }
-    if (n->want && !s->sum) n->save_size = (size_t)ot_count(y) * sizeof(int32_t);
+    if (n->want && !plan->sum) n->save_size = (size_t)ot_count(y) * sizeof(int32_t);
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_segment_fn *fn = s->sum                      ? sum_segment
+    const struct variadic_plan *plan = n->plan;
+    ot_segment_fn *fn = plan->sum                   ? sum_segment
                         : n->y[0]->type != OT_FLOAT ? integer_segment
                                                     : float_segment;
     for (int k = 0; k < n->n_in; k++) {
         struct work w = {n, k};
-        ot_broadcast_each(n->pool, &s->operand[k].whole, fn, &w);
+        ot_broadcast_each(n->pool, &plan->operand[k].whole, fn, &w);
     }
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct variadic_plan *plan = n->plan;
     for (int k = 0; k < n->n_in; k++) {
-        const struct operand *o = &s->operand[k];
+        const struct operand *o = &plan->operand[k];
         struct work w = {n, k};
         if (!n->dx[k]) continue;
         if (o->full)
@@ -199,7 +199,7 @@ static const char *const mean_cases[] = {
         .max_out = 1,                                                                              \
         .attributes = "",                                                                          \
         .needs = 0,                                                                                \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct variadic_plan),                                                 \
         .lanes = ot_broadcast_lanes,                                                               \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \

@@ -1,7 +1,7 @@
 /* where.c - y = condition ? a : b, the three broadcast; a and b of any type of fixed size. */
 #include "ops/walk/broadcast.h"
 
-struct state {
+struct where_plan {
     struct broadcast whole, split;
     bool full[3];
 };
@@ -45,7 +45,7 @@ static void gradient_segment(void *arg, int64_t at, const int64_t *offset, const
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct where_plan *plan = ot_op_plan(n);
     const struct tensor *const x[] = {n->x[0], n->x[1], n->x[2]};
     struct tensor both = {.rank = 0};
     int rank;
@@ -57,26 +57,26 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_broadcast(n, x[1], x[2], &both.rank, both.dim, err));
     OT_TRY(ot_op_broadcast(n, x[0], &both, &rank, dim, err));
     OT_TRY(ot_op_set(n, n->y[0], x[1]->type, rank, dim, err));
-    ot_broadcast_build(&s->whole, n->y[0], x, 3, false);
-    ot_broadcast_build(&s->split, n->y[0], x, 3, true);
-    for (int k = 0; k < 3; k++) s->full[k] = ot_count(x[k]) == s->whole.count;
+    ot_broadcast_build(&plan->whole, n->y[0], x, 3, false);
+    ot_broadcast_build(&plan->split, n->y[0], x, 3, true);
+    for (int k = 0; k < 3; k++) plan->full[k] = ot_count(x[k]) == plan->whole.count;
     return OT_OK;
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
-    ot_broadcast_each(n->pool, &s->whole, select_segment, n);
+    const struct where_plan *plan = n->plan;
+    ot_broadcast_each(n->pool, &plan->whole, select_segment, n);
 }
 
 static void backward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct where_plan *plan = n->plan;
     for (int k = 1; k < 3; k++) {
         struct work w = {n, k};
         if (!n->dx[k]) continue;
-        if (s->full[k])
-            ot_broadcast_each(n->pool, &s->whole, gradient_segment, &w);
+        if (plan->full[k])
+            ot_broadcast_each(n->pool, &plan->whole, gradient_segment, &w);
         else
-            ot_broadcast_reduce(n->pool, &s->split, k, gradient_segment, &w, ot_f(n->dx[k]));
+            ot_broadcast_reduce(n->pool, &plan->split, k, gradient_segment, &w, ot_f(n->dx[k]));
         ot_op_clear_spare(n->dx[k]);
     }
 }
@@ -104,7 +104,7 @@ const struct op ot_op_Where = {
     .attributes = "",
     .needs = OT_X(0),
     .parameters = 6,
-    .plan_size = sizeof(struct state),
+    .plan_size = sizeof(struct where_plan),
     .lanes = ot_broadcast_lanes,
     .prepare = prepare,
     .forward = forward,

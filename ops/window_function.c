@@ -16,13 +16,13 @@ static const struct window_kind {
     {"BlackmanWindow", 0.42, 0.5, 0.08},
 };
 
-struct state {
+struct window_function_plan {
     const struct window_kind *kind;
     bool periodic;
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    struct state *s = ot_op_plan(n);
+    struct window_function_plan *plan = ot_op_plan(n);
     const ot_type type = ot_op_asked_type(n, "output_datatype", OT_FLOAT);
     const int64_t *size;
     int count;
@@ -32,20 +32,20 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_number(type))
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
                           (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
-    s->kind = table;
-    while (strcmp(s->kind->name, n->op->name)) s->kind++;
-    s->periodic = ot_attr_int(n->node, "periodic", 1) != 0;
+    plan->kind = table;
+    while (strcmp(plan->kind->name, n->op->name)) plan->kind++;
+    plan->periodic = ot_attr_int(n->node, "periodic", 1) != 0;
     return ot_op_set(n, n->y[0], type, 1, size, err);
 }
 
 static void forward(struct op_node *n) {
-    const struct state *s = n->plan;
+    const struct window_function_plan *plan = n->plan;
     const int64_t size = n->y[0]->dim[0];
-    const int64_t period = size > 1 ? size - !s->periodic : 1;
+    const int64_t period = size > 1 ? size - !plan->periodic : 1;
     for (int64_t i = 0; i < size && i <= period / 2; i++) {
         const double first = cos(6.283185307179586 * (double)i / (double)period);
         const double second = 2 * first * first - 1;
-        const double y = s->kind->a - s->kind->b * first + s->kind->c * second;
+        const double y = plan->kind->a - plan->kind->b * first + plan->kind->c * second;
         ot_store_number(n->y[0]->data, n->y[0]->type, i, y);
         if (period - i < size) ot_store_number(n->y[0]->data, n->y[0]->type, period - i, y);
     }
@@ -72,7 +72,7 @@ static const char *const blackman_cases[] = {"i32(4) -> f{0,0.34,1,0.34}", NULL}
         .min_out = 1,                                                                              \
         .max_out = 1,                                                                              \
         .attributes = "output_datatype:i periodic:i",                                              \
-        .plan_size = sizeof(struct state),                                                         \
+        .plan_size = sizeof(struct window_function_plan),                                          \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .cases = texts,                                                                            \

@@ -12,8 +12,8 @@ struct work {
 /* x[i] on the segment as contiguous floats: itself, or one value repeated in `run`. */
 static const float *operand(const struct op_node *n, int i, int64_t offset, int step, int64_t count,
                             float *run) {
-    const struct binary_state *s = n->plan;
-    const float *x = (i && s->converted ? s->converted : ot_f(n->x[i])) + offset;
+    const struct binary_plan *plan = n->plan;
+    const float *x = (i && plan->converted ? plan->converted : ot_f(n->x[i])) + offset;
     if (step) return x;
     for (int64_t j = 0; j < count; j++) run[j] = *x;
     return run;
@@ -79,60 +79,60 @@ static void mixed_segment(void *arg, int64_t at, const int64_t *offset, const in
 }
 
 static ot_status check_types(struct op_node *n, const struct binary *f, ot_error *err) {
-    struct binary_state *s = ot_op_plan(n);
-    s->mixed = f->mixed && !s->converted && n->x[0]->type != n->x[1]->type &&
-               ot_is_number(n->x[0]->type) && ot_is_number(n->x[1]->type);
-    if (s->mixed && n->want)
+    struct binary_plan *plan = ot_op_plan(n);
+    plan->mixed = f->mixed && !plan->converted && n->x[0]->type != n->x[1]->type &&
+                  ot_is_number(n->x[0]->type) && ot_is_number(n->x[1]->type);
+    if (plan->mixed && n->want)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "no gradient of %s and %s, computed",
                           ot_type_name(n->x[0]->type), ot_type_name(n->x[1]->type));
-    if (s->mixed) return OT_OK;
+    if (plan->mixed) return OT_OK;
     if (f->integer && ot_is_integer(n->x[0]->type)) return ot_op_type(n, 1, n->x[0]->type, err);
     if (!f->value)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
                           ot_type_name(n->x[0]->type));
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
-    return s->converted ? OT_OK : ot_op_type(n, 1, OT_FLOAT, err);
+    return plan->converted ? OT_OK : ot_op_type(n, 1, OT_FLOAT, err);
 }
 
 ot_status ot_binary_prepare(struct op_node *n, const struct binary *f, ot_error *err) {
-    struct binary_state *s = ot_op_plan(n);
+    struct binary_plan *plan = ot_op_plan(n);
     struct tensor a = *n->x[0], b;
     const struct tensor *const both[] = {&a, &b};
     int rank;
     int64_t dim[OT_MAX_RANK];
-    s->f = f;
+    plan->f = f;
     OT_TRY(check_types(n, f, err));
     OT_TRY(ot_broadcast_operand(n, 1, &b, err));
     OT_TRY(ot_op_broadcast(n, &a, &b, &rank, dim, err));
     OT_TRY(ot_op_set(n, n->y[0], a.type, rank, dim, err));
-    ot_broadcast_build(&s->whole, n->y[0], both, 2, false);
-    ot_broadcast_build(&s->split, n->y[0], both, 2, true);
-    for (int i = 0; i < 2; i++) s->full[i] = ot_count(both[i]) == s->whole.count;
+    ot_broadcast_build(&plan->whole, n->y[0], both, 2, false);
+    ot_broadcast_build(&plan->split, n->y[0], both, 2, true);
+    for (int i = 0; i < 2; i++) plan->full[i] = ot_count(both[i]) == plan->whole.count;
     return OT_OK;
 }
 
 void ot_binary_forward(struct op_node *n) {
-    const struct binary_state *s = n->plan;
-    struct work w = {.n = n, .f = s->f};
+    const struct binary_plan *plan = n->plan;
+    struct work w = {.n = n, .f = plan->f};
     const bool integer = ot_is_integer(n->y[0]->type);
-    ot_broadcast_each(n->pool, &s->whole,
-                      s->mixed  ? mixed_segment
-                      : integer ? integer_segment
-                                : value_segment,
+    ot_broadcast_each(n->pool, &plan->whole,
+                      plan->mixed ? mixed_segment
+                      : integer   ? integer_segment
+                                  : value_segment,
                       &w);
     if (!integer) ot_op_clear_spare(n->y[0]);
 }
 
 void ot_binary_backward(struct op_node *n) {
-    const struct binary_state *s = n->plan;
+    const struct binary_plan *plan = n->plan;
     for (int k = 0; k < 2; k++) {
-        struct work w = {.n = n, .f = s->f, .k = k};
+        struct work w = {.n = n, .f = plan->f, .k = k};
         if (!n->dx[k]) continue;
-        if (s->full[k]) {
-            ot_broadcast_each(n->pool, &s->whole, gradient_segment, &w);
+        if (plan->full[k]) {
+            ot_broadcast_each(n->pool, &plan->whole, gradient_segment, &w);
             ot_op_clear_spare(n->dx[k]);
         } else {
-            ot_broadcast_reduce(n->pool, &s->split, k, gradient_segment, &w, ot_f(n->dx[k]));
+            ot_broadcast_reduce(n->pool, &plan->split, k, gradient_segment, &w, ot_f(n->dx[k]));
             ot_op_clear_spare(n->dx[k]);
         }
     }

@@ -16,8 +16,8 @@ struct binary {
     uint64_t (*of_uint64)(uint64_t a, uint64_t b); /* NULL: the bits that `integer` gives */
 };
 
-/* The operator's state; what ot_binary_prepare is given it keeps. */
-struct binary_state {
+/* The operator's plan; ot_binary_prepare keeps the pointer that it is given. */
+struct binary_plan {
     const struct binary *f;
     struct broadcast whole, split;
     bool full[2]; /* the input has the shape of the result */
@@ -44,7 +44,7 @@ void ot_binary_backward(struct op_node *n);
         .attributes = "broadcast:i axis:i",                                                        \
         .needs = reads,                                                                            \
         .parameters = OT_X(0) | OT_X(1),                                                           \
-        .plan_size = sizeof(struct binary_state),                                                  \
+        .plan_size = sizeof(struct binary_plan),                                                   \
         .lanes = ot_broadcast_lanes,                                                               \
         .prepare = prepare,                                                                        \
         .forward = ot_binary_forward,                                                              \
