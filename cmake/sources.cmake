@@ -203,6 +203,9 @@ set(RUNTIME_SOURCES
   runtime/run/profile.c
   runtime/run/run.c
   runtime/run/step.c
+  runtime/topology/binomial.c
+  runtime/topology/budget.c
+  runtime/topology/draw.c
   runtime/train/optimizer.c
   runtime/train/options.c
   runtime/train/rules.c
@@ -296,6 +299,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_exporters:export_case.c:onnx_build.c:model.c:wire.c
   test_external:export_case.c:onnx_build.c
   test_feed:feed_model.c:model.c:wire.c
+  test_draw
   test_exit:networks.c:model.c:wire.c
   test_file
   test_functions:sparse_case.c

@@ -31,6 +31,7 @@ info='runtime/info/[a-z0-9_]+\.h'
 compile='runtime/compile/[a-z0-9_]+\.h'
 run='runtime/run/[a-z0-9_]+\.h'
 train='runtime/train/[a-z0-9_]+\.h'
+topology='runtime/topology/[a-z0-9_]+\.(h|def)'
 
 # base <- kernels <- ops/product <- ops/walk <- ops/recurrent <- ops
 allow 'runtime/onnxtrain.h' 'nothing'
@@ -42,17 +43,18 @@ allow 'ops/walk/*.[ch]' "$base|$kernels|$op|$product|$walk"
 allow 'ops/recurrent/*.[ch]' "$base|$kernels|$op|$product|$walk|ops/recurrent/[a-z0-9_]+\.h"
 allow 'ops/*.[ch]' "$base|ops/[a-z0-9_/]+\.h|ops/ops\.def"
 
-# loss <- model <- compile <- run <- train <- info <- api; onnx beside runtime/model. Nobody but
-# runtime/api knows a session.
+# loss, topology <- model <- compile <- run <- train <- info <- api; onnx beside runtime/model.
+# Nobody but runtime/api knows a session.
 beneath="$base|ops/op\.h|$loss"
 allow 'onnx/*.[ch]' "$base|onnx/[a-z0-9_]+\.h|onnx\.pb-c\.h"
 allow 'onnx/export/*.[ch]' "$base|onnx/[a-z0-9_]+\.h|onnx/export/[a-z0-9_]+\.h|onnx\.pb-c\.h"
 allow 'runtime/loss/*.[ch]' "$beneath"
+allow 'runtime/topology/*.[ch]' "$base|$topology"
 allow 'runtime/model/*.[ch]' "$beneath|onnx/import\.h|$model"
 allow 'runtime/info/*.[ch]' "$beneath|$model|$info|runtime/train/optimizer\.h"
 allow 'runtime/compile/*.[ch]' "$beneath|onnx/import\.h|$model|$compile"
 allow 'runtime/run/*.[ch]' "$beneath|$model|$compile|$run"
-allow 'runtime/train/*.[ch]' "$beneath|$model|$compile|$run|$train"
+allow 'runtime/train/*.[ch]' "$beneath|$topology|$model|$compile|$run|$train"
 allow 'runtime/api/*.[ch]' \
     "$base|ops/op\.h|onnx/(import|export/export)\.h|runtime/[a-z]+/[a-z0-9_]+\.h"
 

@@ -35,7 +35,7 @@ static void fill(struct pattern *p, int64_t file_cols, const int64_t *position, 
     p->row[0] = 0;
 }
 
-static ot_status count_live(struct pattern *p, ot_error *err) {
+ot_status ot_pattern_count_live(struct pattern *p, ot_error *err) {
     bool *seen = ot_block_alloc(&p->allocator, (size_t)p->cols, sizeof *seen);
     if (!seen) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse pattern");
     for (int r = 0; r < p->rows; r++) p->live_rows += p->row[r + 1] > p->row[r];
@@ -81,7 +81,7 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     OT_TRY(ot_pattern_alloc(allocator, file_rows, file_cols, transposed, n, &p, err));
     ot_status status = check_positions(position, n, file_rows * file_cols, err);
     if (!status && n) fill(p, file_cols, position, n, slot);
-    if (!status) status = count_live(p, err);
+    if (!status) status = ot_pattern_count_live(p, err);
     if (status) {
         ot_pattern_unref(p);
         return status;

@@ -37,6 +37,8 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
 /* For whoever fills the rest: a pattern without slots yet, row zeroed, col with any contents. */
 ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int64_t file_cols,
                            bool transposed, int64_t n, struct pattern **pattern, ot_error *err);
+/* Sets live_rows and live_cols of a pattern that has been filled. */
+ot_status ot_pattern_count_live(struct pattern *p, ot_error *err);
 
 struct pattern *ot_pattern_ref(const struct pattern *p);
 void ot_pattern_unref(const struct pattern *p); /* NULL is fine */

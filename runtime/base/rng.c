@@ -35,6 +35,12 @@ uint32_t ot_random_u32(uint64_t seed, uint64_t a, uint64_t b) {
     return r[0];
 }
 
+uint64_t ot_random_u64(uint64_t seed, uint64_t a, uint64_t b) {
+    uint32_t r[4];
+    numbers(seed, a, b, r);
+    return (uint64_t)r[1] << 32 | r[0];
+}
+
 float ot_random_float(uint64_t seed, uint64_t a, uint64_t b) {
     return (float)(ot_random_u32(seed, a, b) >> 8) * 0x1p-24f;
 }

@@ -12,6 +12,8 @@ void ot_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 
 /* 32 random bits for (seed; a, b). */
 uint32_t ot_random_u32(uint64_t seed, uint64_t a, uint64_t b);
+/* 64 random bits. */
+uint64_t ot_random_u64(uint64_t seed, uint64_t a, uint64_t b);
 /* Uniform in [0, 1) with 24 bits. */
 float ot_random_float(uint64_t seed, uint64_t a, uint64_t b);
 /* Standard normal (Box-Muller). */
