@@ -33,7 +33,7 @@ static const char *const cases[] = {
     "A[300] B[1] -> Y[300]",
     "A[2,3,4,5] B[3,4] broadcast=1 axis=1 @6 -> Y[2,3,4,5]",
     "A[2,3,4,5] B[4,5]:p broadcast=1 @6 -> Y[2,3,4,5]",
-    "A[2,3] B[3] @6 -> error: broadcast is 0",
+    "A[2,3] B[3] @6 -> error: the shapes differ",
     "A[2,3] B[3] broadcast=1 axis=5 @6 -> error: attribute 'axis' is 5",
     "i64{1,-2,3} i64(10) -> i64{11,8,13}",
     "i32{1,2} i32{3,4} -> i32{4,6}",

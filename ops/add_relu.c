@@ -13,7 +13,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     if (!ot_same_shape(a, b) || a->lanes != b->lanes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not like input 0");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs 0 and 1 differ in shape");
     ot_op_like(n->y[0], a);
     return OT_OK;
 }
@@ -58,7 +58,7 @@ static const char *const cases[] = {"A[2,3] f[2,3]{0.5,-1,0.25,-0.75,1,0}:x lane
                                     "A[18,3,2] B[18,3,2] range=0,3 lanes -> Y[18,3,2]",
                                     "f{-1,0.5,nan,2} f{0.5,1,1,nan} -> f{0,1.5,nan,nan}",
                                     "A[0,3] B[0,3] -> Y[0,3]",
-                                    "A[2,3] B[3] -> error: input 1",
+                                    "A[2,3] B[3] -> error: inputs 0 and 1 differ in shape",
                                     NULL};
 
 const struct op ot_op_AddRelu = {

@@ -22,7 +22,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     plan->rank = count - 2;
     if (plan->rank < 2 || plan->rank > MOST || theta->rank != 3 || theta->dim[0] != size[0] ||
         theta->dim[1] != plan->rank || theta->dim[2] != plan->rank + 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "theta %s for a size of %d numbers",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "theta has shape %s, which does not fit a size of %d numbers",
                           ot_shape_text(theta, text, sizeof text), count);
     dim[0] = plan->samples = size[0];
     plan->places = 1;
@@ -30,7 +31,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         dim[i + 1] = plan->size[plan->rank - 1 - i] = size[i + 2];
         if (size[i + 2] < 1 || !ot_shape_count((int64_t[]){plan->places, size[i + 2]}, 2,
                                                (int64_t)1 << 40, &plan->places))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "size holds %lld", (long long)size[i + 2]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 1 (size) contains %lld, expected at least 1, and at most 2^40 "
+                              "elements in all",
+                              (long long)size[i + 2]);
     }
     dim[plan->rank + 1] = plan->rank;
     plan->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
@@ -93,8 +97,8 @@ static const char *const cases[] = {
     "T[2,2,3] i64{2,3,4,5} -> Y[2,4,5,2]",
     "T[2,3,4] i64{2,1,2,3,1} align_corners=1 -> Y[2,2,3,1,3]",
     "f[1,2,3]{1,0,0,0,1,0.5} i64{1,1,2,2} -> f[1,2,2,2]{-0.5,0,0.5,0,-0.5,1,0.5,1}",
-    "T[2,2,3] i64{3,3,4,5} -> error: theta [2,2,3] for a size of 4",
-    "T[2,2,3] i64{2,3,0,5} -> error: size holds 0",
+    "T[2,2,3] i64{3,3,4,5} -> error: theta has shape [2,2,3]",
+    "T[2,2,3] i64{2,3,0,5} -> error: input 1 (size) contains 0",
     NULL};
 
 const struct op ot_op_AffineGrid = {
@@ -109,5 +113,6 @@ const struct op ot_op_AffineGrid = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "size must be constant",
     .cases = cases,
 };

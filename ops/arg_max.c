@@ -19,7 +19,8 @@ static ot_status prepare_for(struct op_node *n, int sign, ot_error *err) {
     const bool keep = ot_attr_int(n->node, "keepdims", 1);
     for (int i = 0; i < x->rank; i++)
         if (i != axis || keep) dim[rank++] = i == axis ? 1 : x->dim[i];
-    if (x->dim[axis] == 0) return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", axis);
+    if (x->dim[axis] == 0)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d has no elements", axis);
     *plan = (struct arg_max_plan){ot_dims_product(x, 0, axis), x->dim[axis],
                                   ot_dims_product(x, axis + 1, x->rank), sign,
                                   ot_attr_int(n->node, "select_last_index", 0) != 0};
@@ -41,7 +42,7 @@ static int64_t find_integer(const struct arg_max_plan *plan, const struct tensor
     return best;
 }
 
-static int64_t find(const struct arg_max_plan *plan, const float *x) {
+static int64_t find_largest(const struct arg_max_plan *plan, const float *x) {
     const float sign = (float)plan->sign;
     int64_t best = 0;
     for (int64_t k = 1; k < plan->length; k++) {
@@ -53,7 +54,7 @@ static int64_t find(const struct arg_max_plan *plan, const float *x) {
     return best;
 }
 
-static void task(void *arg, int number, int worker) {
+static void find_each(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
     const struct arg_max_plan *plan = n->plan;
@@ -61,8 +62,9 @@ static void task(void *arg, int number, int worker) {
     ot_task_range(plan->outer * plan->inner, 1 + 4096 / plan->length, number, &from, &to);
     for (int64_t i = from; i < to; i++) {
         const int64_t at = i / plan->inner * plan->length * plan->inner + i % plan->inner;
-        ((int64_t *)n->y[0]->data)[i] = n->x[0]->type == OT_FLOAT ? find(plan, ot_f(n->x[0]) + at)
-                                                                  : find_integer(plan, n->x[0], at);
+        ((int64_t *)n->y[0]->data)[i] = n->x[0]->type == OT_FLOAT
+                                            ? find_largest(plan, ot_f(n->x[0]) + at)
+                                            : find_integer(plan, n->x[0], at);
     }
 }
 
@@ -70,7 +72,7 @@ static void forward(struct op_node *n) {
     const struct arg_max_plan *plan = n->plan;
     const int64_t results = plan->outer * plan->inner;
     if (results > 0)
-        ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / plan->length), task, n);
+        ot_parallel_for(n->pool, ot_task_count(results, 1 + 4096 / plan->length), find_each, n);
 }
 
 static const char *const cases[] = {
@@ -82,7 +84,7 @@ static const char *const cases[] = {
     "i64{-3,7,7,2} select_last_index=1 keepdims=0 -> i64(2)",
     "u64{1,18446744073709551615,3} keepdims=0 -> i64(1)",
     "X[2,3] axis=2 -> error: axis 2",
-    "X[2,0] axis=1 -> error: axis 1 is empty",
+    "X[2,0] axis=1 -> error: axis 1 has no elements",
     NULL};
 
 static const char *const min_cases[] = {"f[2,3]{1,5,5,9,2,3} axis=1 -> i64[2,1]{0,1}",

@@ -16,15 +16,18 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_type(n, 1, OT_INT64, err));
     if (list->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
-    if (!x->rank) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 is a scalar");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not a constant");
+    if (!x->rank)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 0 is a scalar, expected at least one dimension");
     plan->length = x->dim[x->rank - 1];
     plan->rows = ot_dims_product(x, 0, x->rank - 1);
     plan->count = ot_elements(list);
     plan->at = list->data;
     for (int64_t k = 0; k < plan->count; k++)
         if (plan->at[k] < 0 || plan->at[k] >= plan->length)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "element %lld of %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 1 contains %lld, but the last axis has %lld elements",
                               (long long)plan->at[k], (long long)plan->length);
     int rank = 0;
     if (x->rank == 1) dim[rank++] = 1;
@@ -55,10 +58,12 @@ static void backward(struct op_node *n) {
             dx[r * plan->length + plan->at[k]] += dy[r * plan->count + k];
 }
 
-static const char *const cases[] = {
-    "X[2,3,4] i64{3,0,3} -> Y[2,3,3]",           "f{5,6,7} i64{2,0} -> f[1,2]{7,5}",
-    "i64[2,2]{1,2,3,4} i64{1} -> i64[2,1]{2,4}", "X[2,3] i64{3} -> error: element 3 of 3",
-    "X[2,3] I[2]:i64 -> error: not constant",    NULL};
+static const char *const cases[] = {"X[2,3,4] i64{3,0,3} -> Y[2,3,3]",
+                                    "f{5,6,7} i64{2,0} -> f[1,2]{7,5}",
+                                    "i64[2,2]{1,2,3,4} i64{1} -> i64[2,1]{2,4}",
+                                    "X[2,3] i64{3} -> error: input 1 contains 3",
+                                    "X[2,3] I[2]:i64 -> error: input 1 is not a constant",
+                                    NULL};
 
 const struct op ot_op_ArrayFeatureExtractor = {
     .name = "ArrayFeatureExtractor",
@@ -73,6 +78,6 @@ const struct op ot_op_ArrayFeatureExtractor = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant elements",
+    .limits = "indices must be constant",
     .cases = cases,
 };

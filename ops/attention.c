@@ -48,8 +48,10 @@ static ot_status read_heads(const struct op_node *n, int i, int64_t heads, int64
         return OT_OK;
     }
     if (t->rank != 3 || heads < 1 || t->dim[2] % heads)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d of rank %d for %lld heads", i,
-                          t->rank, (long long)heads);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input %d has rank %d with %lld heads, expected rank 4, or rank 3 with "
+                          "the number of heads",
+                          i, t->rank, (long long)heads);
     dim[0] = t->dim[0];
     dim[1] = heads;
     dim[2] = t->dim[1];
@@ -67,7 +69,8 @@ static ot_status check_past(const struct op_node *n, struct attention_plan *plan
     const int64_t shape_v[] = {plan->batch, plan->kv_heads, plan->past, plan->v_depth};
     if (k->rank != 4 || v->rank != 4 || memcmp(k->dim, shape_k, sizeof shape_k) != 0 ||
         memcmp(v->dim, shape_v, sizeof shape_v) != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "past_key and past_value do not fit K and V");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "past_key and past_value do not fit the shapes of K and V");
     return OT_OK;
 }
 
@@ -80,8 +83,8 @@ static ot_status read_shapes(const struct op_node *n, struct attention_plan *pla
     if (q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3] || k[1] < 1 ||
         q[1] % k[1] || n->x[Q]->rank != n->x[K]->rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "Q [%lld,%lld,%lld,%lld], K [%lld,%lld,%lld,%lld] and V with %lld heads "
-                          "of %lld do not fit",
+                          "Q [%lld,%lld,%lld,%lld] and K [%lld,%lld,%lld,%lld] do not fit each "
+                          "other, or not V with %lld heads of length %lld",
                           (long long)q[0], (long long)q[1], (long long)q[2], (long long)q[3],
                           (long long)k[0], (long long)k[1], (long long)k[2], (long long)k[3],
                           (long long)v[1], (long long)v[2]);
@@ -95,7 +98,7 @@ static ot_status read_shapes(const struct op_node *n, struct attention_plan *pla
     plan->keys = k[2] + plan->past;
     if (!ot_shape_count((int64_t[]){plan->batch, plan->heads, plan->queries, plan->keys}, 4,
                         (int64_t)1 << 40, &plan->scores))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 scores");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the scores have more than 2^40 elements");
     return OT_OK;
 }
 
@@ -114,9 +117,11 @@ static ot_status read_mask(const struct op_node *n, struct attention_plan *plan,
         stride *= m->dim[i];
     }
     if (!fits)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a mask %s for [%lld,%lld,%lld,%lld] scores",
-                          ot_shape_text(m, text, sizeof text), (long long)full[0],
-                          (long long)full[1], (long long)full[2], (long long)full[3]);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the mask has shape %s, which does not broadcast to the scores [%lld,%lld,%lld,%lld]",
+            ot_shape_text(m, text, sizeof text), (long long)full[0], (long long)full[1],
+            (long long)full[2], (long long)full[3]);
     plan->masked = true;
     plan->mask_keys = m->dim[m->rank - 1];
     return OT_OK;
@@ -130,10 +135,12 @@ static ot_status check_valid(const struct op_node *n, const struct attention_pla
     if (!t) return OT_OK;
     OT_TRY(ot_op_type(n, VALID, OT_INT64, err));
     if (t->rank != 1 || t->dim[0] != plan->batch)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen is %s, not [%lld]",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "nonpad_kv_seqlen has shape %s, expected [%lld]",
                           ot_shape_text(t, text, sizeof text), (long long)plan->batch);
     if (input(n, PAST_K))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "nonpad_kv_seqlen together with past_key");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "nonpad_kv_seqlen and past_key cannot be given together");
     return OT_OK;
 }
 
@@ -152,7 +159,8 @@ static ot_status read_form(const struct op_node *n, struct attention_plan *plan,
     plan->right = window(n, "right_window_size");
     const int64_t mode = ot_attr_int(n->node, "qk_matmul_output_mode", 0);
     if (mode < 0 || mode > 3)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'qk_matmul_output_mode' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'qk_matmul_output_mode' is %lld, expected 0 to 3",
                           (long long)mode);
     plan->mode = (int)mode;
     return OT_OK;
@@ -220,7 +228,7 @@ static ot_status make_lists(struct op_node *n, struct attention_plan *plan, ot_e
     return OT_OK;
 }
 
-static size_t next(size_t *end, int64_t floats) {
+static size_t reserve(size_t *end, int64_t floats) {
     const size_t at = *end;
     *end += ((size_t)floats + 15) / 16 * 16;
     return at;
@@ -231,17 +239,17 @@ static void size_memory(struct op_node *n, struct attention_plan *plan) {
                   k = plan->batch * plan->kv_heads * plan->keys;
     const int64_t wide = plan->depth > plan->v_depth ? plan->depth : plan->v_depth;
     size_t scratch = 0, save = 0;
-    plan->q_at = next(&scratch, q * plan->depth);
-    plan->k_at = next(&scratch, k * plan->depth);
-    plan->v_at = next(&scratch, k * plan->v_depth);
-    plan->o_at = next(&scratch, q * wide);
+    plan->q_at = reserve(&scratch, q * plan->depth);
+    plan->k_at = reserve(&scratch, k * plan->depth);
+    plan->v_at = reserve(&scratch, k * plan->v_depth);
+    plan->o_at = reserve(&scratch, q * wide);
     n->forward_scratch_size = scratch * sizeof(float);
-    plan->d_at = next(&scratch, plan->scores);
-    plan->dk_at = next(&scratch, k * plan->depth);
-    plan->dv_at = next(&scratch, k * plan->v_depth);
+    plan->d_at = reserve(&scratch, plan->scores);
+    plan->dk_at = reserve(&scratch, k * plan->depth);
+    plan->dv_at = reserve(&scratch, k * plan->v_depth);
     n->backward_scratch_size = scratch * sizeof(float);
-    next(&save, plan->scores);
-    if (plan->cap > 0) next(&save, plan->scores);
+    reserve(&save, plan->scores);
+    if (plan->cap > 0) reserve(&save, plan->scores);
     n->save_size = save * sizeof(float);
 }
 
@@ -400,7 +408,7 @@ static void forward(struct op_node *n) {
 }
 
 /* Gradient of inputs i and, of the past, `past`, from the packed form. */
-static void unpack(struct op_node *n, int i, int past, const float *from) {
+static void unpack_gradient(struct op_node *n, int i, int past, const float *from) {
     const struct attention_plan *plan = n->plan;
     const int list[2] = {i, past};
     for (int k = 0; k < 2; k++) {
@@ -463,9 +471,9 @@ static void backward(struct op_node *n) {
                                        .a = plan->each,
                                        .b = plan->shared},
                   d, scratch + plan->k_at, o);
-    unpack(n, Q, OPERANDS, o);
-    unpack(n, K, PAST_K, dk);
-    unpack(n, V, PAST_V, dv);
+    unpack_gradient(n, Q, OPERANDS, o);
+    unpack_gradient(n, K, PAST_K, dk);
+    unpack_gradient(n, V, PAST_V, dv);
 }
 
 static const char *const cases[] = {
@@ -479,8 +487,9 @@ static const char *const cases[] = {
     "-> Y[1,2,2,4] - - S[1,2,2,3]:n",
     "f[1,1,1,1]{0} f[1,1,2,1]{1,2} f[1,1,2,1]{3,5} -> f[1,1,1,1]{4}",
     "Q[2,3,4,5] K[2,2,6,5] V[2,2,6,7] -> error: do not fit",
-    "Q[2,4,6] K[2,5,6] V[2,5,4] -> error: input 0 of rank 3 for 0 heads",
-    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] M[4,7] -> error: a mask [4,7]",
+    "Q[2,4,6] K[2,5,6] V[2,5,4] -> error: input 0 has rank 3 with 0 heads, expected rank 4, or "
+    "rank 3 with the number of heads",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] M[4,7] -> error: the mask has shape [4,7]",
     "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - P[2,3,1,5] -> error: input 5 is missing",
     "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - i64{6,3} is_causal=1 @24 -> Y[2,3,4,7]",
     "Q[1,1,4,5] K[1,1,6,5] V[1,1,6,7] left_window_size=2 right_window_size=1 @25 -> Y[1,1,4,7]",
@@ -488,7 +497,7 @@ static const char *const cases[] = {
     "right_window_size=0 @25 -> f[1,1,2,1]{2,4}",
     "f[1,1,2,1]{0,0} f[1,1,3,1]{1,2,3} f[1,1,3,1]{1,3,5} - - - i64{1} is_causal=1 @24 -> "
     "f[1,1,2,1]{0,1}",
-    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - i64{6} @24 -> error: nonpad_kv_seqlen is [1]",
+    "Q[2,3,4,5] K[2,3,6,5] V[2,3,6,7] - - - i64{6} @24 -> error: nonpad_kv_seqlen has shape [1]",
     NULL};
 
 const struct op ot_op_Attention = {

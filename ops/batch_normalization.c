@@ -58,15 +58,18 @@ static ot_status read_attributes(const struct op_node *n, struct batch_normaliza
     plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
     plan->momentum = ot_attr_float(n->node, "momentum", 0.9f);
     if (!(plan->epsilon >= 0) || !isfinite(plan->epsilon))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'epsilon' is %g",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'epsilon' is %g, expected a finite number of at least 0",
                           (double)plan->epsilon);
     if (!(plan->momentum >= 0 && plan->momentum <= 1))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'momentum' is %g, not in [0, 1]",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'momentum' is %g, expected 0 to 1",
                           (double)plan->momentum);
     if (n->node->opset < 9 && ot_attr_int(n->node, "spatial", 1) != 1)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'spatial' is not 1");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'spatial' is not 1, which is not supported");
     if (n->node->opset >= 14 && n->n_out > 3)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d outputs", n->n_out);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d outputs, which this opset does not allow", n->n_out);
     plan->batch =
         n->training && (n->bn == OT_BN_TRAIN || (n->bn == OT_BN_AUTO && ot_node_trains(n->node)));
     return OT_OK;
@@ -83,13 +86,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct batch_normalization_plan *plan = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 2",
+                          x->rank);
     OT_TRY(read_attributes(n, plan, err));
     for (int i = SCALE; i <= VAR; i++) OT_TRY(ot_channel_vector(n, i, x->dim[1], NULL, err));
     const struct tensor *z = summand(n);
     if (z && (z->type != OT_FLOAT || !ot_same_shape(x, z) || z->lanes != x->lanes ||
               z->lane_rank != x->lane_rank))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 5 is not like input 0");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs 0 and 5 differ in shape");
     plan->follow = what_follows(n->op);
     plan->alpha = ot_attr_float(n->node, "alpha", 1);
     ot_channels_of(x, &plan->x);
@@ -103,7 +107,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* ---- forward ---- */
 
-static void put(const struct op_node *n, int output, int64_t c, float value) {
+static void set_output(const struct op_node *n, int output, int64_t c, float value) {
     if (output < n->n_out && n->y[output]) ot_f(n->y[output])[c] = value;
 }
 
@@ -114,8 +118,8 @@ static void move_statistic(const struct op_node *n, int i, int64_t c, float batc
     float *running = ot_f(n->x[i]) + c;
     const float moved = keep * *running + (1 - keep) * batch;
     if (n->x[i]->role == OT_ROLE_PARAM) *running = moved;
-    put(n, i - 2, c, moved);
-    put(n, i, c, batch);
+    set_output(n, i - 2, c, moved);
+    set_output(n, i, c, batch);
 }
 
 /* Mean and 1 / sqrt(var + epsilon) that hold for channel c; m, square: the mean of its elements and
@@ -134,8 +138,8 @@ static void statistics(const struct op_node *n, int64_t c, double m, double squa
     *mean = ot_f(n->x[MEAN])[c];
     *inverse = 1 / sqrtf(ot_f(n->x[VAR])[c] + plan->epsilon);
     for (int i = MEAN; i <= VAR; i++) {
-        put(n, i - 2, c, ot_f(n->x[i])[c]);
-        put(n, i, c, ot_f(n->x[i])[c]);
+        set_output(n, i - 2, c, ot_f(n->x[i])[c]);
+        set_output(n, i, c, ot_f(n->x[i])[c]);
     }
 }
 
@@ -152,8 +156,8 @@ static int group_size(const struct batch_normalization_plan *plan) {
     return plan->x.units ? OT_UNIT : 1;
 }
 
-static void describe(const struct op_node *n, int64_t group, struct norm_unit *unit,
-                     float *inverse) {
+static void norm_unit_of(const struct op_node *n, int64_t group, struct norm_unit *unit,
+                         float *inverse) {
     const int size = group_size(n->plan);
     for (int k = 0; k < size; k++) {
         const int64_t c = group * size + k;
@@ -175,7 +179,7 @@ static void normalize(void *arg, int group, int worker) {
     const struct batch_normalization_plan *plan = n->plan;
     struct norm_unit unit;
     float inverse[OT_UNIT];
-    describe(n, group, &unit, inverse);
+    norm_unit_of(n, group, &unit, inverse);
     const struct norm whole = {.unit = plan->x.units ? &unit : NULL,
                                .x0 = unit.x0[0],
                                .gain = unit.gain[0],
@@ -285,7 +289,7 @@ static void backward_group(void *arg, int group, int worker) {
     struct norm_unit unit;
     float inverse[OT_UNIT];
     double sum[OT_UNIT] = {0}, product[OT_UNIT] = {0};
-    describe(n, group, &unit, inverse);
+    norm_unit_of(n, group, &unit, inverse);
     struct norm_gradient a = begin_gradient(n, &unit);
     if (plan->batch || n->dx[SCALE] || n->dx[BIAS] || n->dx[MEAN] || n->dx[VAR])
         ot_channel_sums(n->kernels, &plan->x, &a, group, sum, product);
@@ -328,8 +332,8 @@ static const char *const cases[] = {
     "X[0,3,3] " STATE " train training_mode=1 -> Y[0,3,3]",
     "X[3,3,5] S[1,3,1]:p B[3,1]:p M[3,1]:p V[1,3]:p range=0.3,2 train training_mode=1 lanes -> "
     "Y[3,3,5]",
-    "X[2,4,3] " STATE " -> error: input 1 is [3], not [4]",
-    "X[2,4,3] S[1]:p B[4]:p M[4]:p V[4]:p -> error: input 1 is [1], not [4]",
+    "X[2,4,3] " STATE " -> error: input 1 has shape [3], expected [4]",
+    "X[2,4,3] S[1]:p B[4]:p M[4]:p V[4]:p -> error: input 1 has shape [1], expected [4]",
     "X[3] " STATE " -> error: rank 1",
     "X[2,3] " STATE " epsilon=-1 -> error: epsilon",
     "X[2,3] " STATE " momentum=2 -> error: momentum",
@@ -369,7 +373,7 @@ static const char *const add_cases[] = {
     "X[3,16,2,5] " STATE_16 " Z[3,16,2,5] train training_mode=1 -> Y[3,16,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] -> Y[3,3,2,5]",
     "X[3,3,2,5] " STATE " Z[3,3,2,5] train training_mode=1 lanes -> Y[3,3,2,5] RM[3]:n RV[3]:n",
-    "X[2,3,2] " STATE " Z[2,3,3] -> error: input 5", NULL};
+    "X[2,3,2] " STATE " Z[2,3,3] -> error: inputs 0 and 5 differ in shape", NULL};
 
 static const char *const add_relu_cases[] = {
     FAR FAR_Z "lanes -> Y[17,2,1]",

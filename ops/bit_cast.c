@@ -19,13 +19,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     plan->to = to > 0 && to < 256 ? (ot_type)to : OT_UNDEFINED;
     const size_t size = plan->to == OT_STRING ? 0 : ot_type_size(plan->to);
     if (!size)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(plan->to),
-                          (int)to);
-    if (plan->from == OT_FLOAT && size == 8)
         return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                          "the bits of doubles, which are floats here");
+                          "attribute 'to' asks for type %s (%d), which is not supported",
+                          ot_type_name(plan->to), (int)to);
+    if (plan->from == OT_FLOAT && size == 8)
+        return ot_op_fail(
+            n, err, OT_ERROR_UNSUPPORTED,
+            "the bits of doubles are not supported, because doubles are computed as floats");
     if (size != ot_type_size(plan->from))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "from %s to %s, which has another width",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s cannot become %s, which has another width",
                           ot_type_name(plan->from), ot_type_name(plan->to));
     ot_op_like(n->y[0], x);
     n->y[0]->half = ot_half_of(plan->to);
@@ -71,7 +73,7 @@ static const char *const cases[] = {
     "u8{1,200} to=3 -> i8{1,-56}",
     "f{1} to=7 -> error: the bits of doubles",
     "i32{1} to=3 -> error: another width",
-    "i32{1} to=8 -> error: to type string",
+    "i32{1} to=8 -> error: attribute 'to' asks for type string (8)",
     NULL,
 };
 
@@ -86,6 +88,6 @@ const struct op ot_op_BitCast = {
     .plan_size = sizeof(struct bit_cast_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "not of doubles",
+    .limits = "doubles are not supported",
     .cases = cases,
 };

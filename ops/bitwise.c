@@ -51,14 +51,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct binary *f = functions_of(n);
     if (!f)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'direction' is '%.40s', not 'LEFT' or 'RIGHT'",
+                          "attribute 'direction' is '%.40s', expected 'LEFT' or 'RIGHT'",
                           ot_attr_string(n->node, "direction", ""));
     return ot_binary_prepare(n, f, err);
 }
 
 static ot_status not_prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_integer(n->x[0]->type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, expected integers",
                           ot_type_name(n->x[0]->type));
     ot_op_like(n->y[0], n->x[0]);
     return OT_OK;

@@ -27,7 +27,7 @@ static bool is_known(ot_type t) {
 }
 
 /* The type that the node asks for, and what its floats are rounded to. */
-static ot_status target(const struct op_node *n, ot_type *type, ot_type *half, ot_error *err) {
+static ot_status find_type(const struct op_node *n, ot_type *type, ot_type *half, ot_error *err) {
     if (n->n_in > 1) {
         *type = n->x[1]->half ? n->x[1]->half : n->x[1]->type;
     } else {
@@ -38,8 +38,9 @@ static ot_status target(const struct op_node *n, ot_type *type, ot_type *half, o
     *half = ot_half_of(*type);
     if (*type == OT_DOUBLE || *type == OT_FLOAT16 || *type == OT_BFLOAT16) *type = OT_FLOAT;
     if (!is_known(*type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(*type),
-                          (int)*type);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'to' asks for type %s (%d), which is not supported",
+                          ot_type_name(*type), (int)*type);
     return OT_OK;
 }
 
@@ -47,16 +48,16 @@ static ot_status target(const struct op_node *n, ot_type *type, ot_type *half, o
 static bool lanes(const struct op_node *n, int lane_rank) {
     (void)lane_rank;
     ot_type type = OT_UNDEFINED, half;
-    return n->x[0]->type == OT_FLOAT && !target(n, &type, &half, NULL) && type == OT_FLOAT;
+    return n->x[0]->type == OT_FLOAT && !find_type(n, &type, &half, NULL) && type == OT_FLOAT;
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct cast_plan *plan = ot_op_plan(n);
     ot_type type = OT_UNDEFINED;
     if (!is_known(n->x[0]->type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
                           ot_type_name(n->x[0]->type));
-    OT_TRY(target(n, &type, &plan->half, err));
+    OT_TRY(find_type(n, &type, &plan->half, err));
     ot_op_like(n->y[0], n->x[0]);
     n->y[0]->type = type;
     n->y[0]->half = plan->half;
@@ -130,7 +131,7 @@ static void cast_chunk(const struct tensor *x, struct tensor *y, int64_t at, int
         store_integers(y->type, y->data, at, n, integer);
 }
 
-static void task(void *arg, int number, int worker) {
+static void cast_task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
     int64_t from, to;
@@ -146,7 +147,7 @@ static void forward(struct op_node *n) {
     if (n->x[0]->type == n->y[0]->type && !plan->half)
         ot_view_forward(n);
     else
-        ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), task, n);
+        ot_parallel_for(n->pool, ot_task_count(ot_count(n->x[0]), GRAIN), cast_task, n);
 }
 
 /* Integers made of floats have no gradient. */
@@ -176,8 +177,8 @@ static const char *const cases[] = {
     "i64{3,-2} to=1 -> f{3,-2}",
     "b{1,0} to=7 -> i64{1,0}",
     "i64{3,-2} to=11 -> f{3,-2}",
-    "f{1} to=8 -> error: to type string",
-    "f{1} to=99 -> error: to type",
+    "f{1} to=8 -> error: attribute 'to' asks for type string (8)",
+    "f{1} to=99 -> error: attribute 'to' asks for type unknown (99)",
     "f{1} -> error: 'to'",
     NULL};
 

@@ -22,8 +22,8 @@ static const struct tensor *input(const struct op_node *n, int i) {
     return i < n->n_in ? n->x[i] : NULL;
 }
 
-static ot_status check(const struct op_node *n, int i, int rank, const int64_t *dim,
-                       ot_error *err) {
+static ot_status check_shape(const struct op_node *n, int i, int rank, const int64_t *dim,
+                             ot_error *err) {
     const struct tensor *t = input(n, i);
     struct tensor want = {.rank = rank};
     char have[128], text[128];
@@ -31,7 +31,7 @@ static ot_status check(const struct op_node *n, int i, int rank, const int64_t *
     memcpy(want.dim, dim, (size_t)rank * sizeof *dim);
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     if (!ot_same_shape(t, &want))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not %s", i,
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has shape %s, expected %s", i,
                           ot_shape_text(t, have, sizeof have),
                           ot_shape_text(&want, text, sizeof text));
     return OT_OK;
@@ -41,16 +41,17 @@ static ot_status check_shapes(struct op_node *n, ot_error *err) {
     struct causal_conv_plan *plan = ot_op_plan(n);
     const struct tensor *x = n->x[X], *w = n->x[WEIGHT];
     if (x->rank != 3 || w->rank != 3 || !w->dim[2])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "inputs of rank %d and %d, expected 3 and 3",
-                          x->rank, w->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "inputs 0 and 1 have ranks %d and %d, expected 3 and 3", x->rank,
+                          w->rank);
     *plan = (struct causal_conv_plan){
         .batch = x->dim[0], .channels = x->dim[1], .length = x->dim[2], .taps = w->dim[2]};
     const int64_t weight[] = {plan->channels, 1, plan->taps};
     const int64_t past[] = {plan->batch, plan->channels, plan->taps - 1};
-    OT_TRY(check(n, X, 3, x->dim, err));
-    OT_TRY(check(n, WEIGHT, 3, weight, err));
-    OT_TRY(check(n, BIAS, 1, weight, err));
-    OT_TRY(check(n, PAST, 3, past, err));
+    OT_TRY(check_shape(n, X, 3, x->dim, err));
+    OT_TRY(check_shape(n, WEIGHT, 3, weight, err));
+    OT_TRY(check_shape(n, BIAS, 1, weight, err));
+    OT_TRY(check_shape(n, PAST, 3, past, err));
     ot_op_like(n->y[0], x);
     return n->n_out > 1 && n->y[1] ? ot_op_set(n, n->y[1], OT_FLOAT, 3, past, err) : OT_OK;
 }
@@ -61,19 +62,21 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const bool swish = !strcmp(act, "silu") || !strcmp(act, "swish");
     if (!swish && strcmp(act, "none") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'activation' is '%.40s', not 'none', 'silu' or 'swish'", act);
+                          "attribute 'activation' is '%.40s', expected 'none', 'silu' or 'swish'",
+                          act);
     OT_TRY(check_shapes(n, err));
     plan->swish = swish;
     const size_t padded = (size_t)(plan->length + plan->taps - 1) * sizeof(float);
     if (!ot_mul((size_t)plan->channels, padded, &n->forward_scratch_size) ||
         !ot_mul(3 * (size_t)plan->channels, padded, &n->backward_scratch_size))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the node needs more than 2^63 bytes of scratch memory");
     n->flops = 2.0 * (double)ot_count(n->x[X]) * (double)plan->taps;
     return OT_OK;
 }
 
 /* p of one channel of one sample. */
-static void join(const struct op_node *n, int64_t b, int64_t c, float *p) {
+static void join_past(const struct op_node *n, int64_t b, int64_t c, float *p) {
     const struct causal_conv_plan *plan = n->plan;
     const int64_t row = b * plan->channels + c, before = plan->taps - 1;
     const struct tensor *past = input(n, PAST);
@@ -104,7 +107,7 @@ static void forward_channel(void *arg, int c, int worker) {
     for (int64_t b = 0; b < plan->batch; b++) {
         const int64_t row = b * plan->channels + c;
         float *y = ot_f(n->y[0]) + row * plan->length;
-        join(n, b, c, p);
+        join_past(n, b, c, p);
         convolve(n, c, p, y);
         for (int64_t t = 0; plan->swish && t < plan->length; t++) y[t] *= sigmoid(y[t]);
         if (n->n_out > 1 && n->y[1])
@@ -143,7 +146,7 @@ static void backward_channel(void *arg, int c, int worker) {
     for (int64_t j = 0; dw && j < plan->taps; j++) dw[j] = 0;
     for (int64_t b = 0; b < plan->batch; b++) {
         const int64_t row = b * plan->channels + c;
-        join(n, b, c, p);
+        join_past(n, b, c, p);
         gradient_before(n, row, c, p, g);
         memset(dp, 0, (size_t)padded * sizeof *dp);
         if (n->n_out > 1 && n->dy[1])
@@ -182,9 +185,9 @@ static const char *const cases[] = {
     "X[2,3,5] W[3,1,1]:p -> Y[2,3,5] S[2,3,0]",
     "X[1,2,1] W[2,1,3]:p -> Y[1,2,1] S[1,2,2]",
     "f[1,1,3]{1,2,3} f[1,1,2]{10,1} f{0.5} f[1,1,1]{4} -> f[1,1,3]{41.5,12.5,23.5} f[1,1,1]{3}",
-    "X[2,3,7] W[3,2,4] -> error: input 1 is [3,2,4], not [3,1,4]",
-    "X[2,3,7] W[3,1,4] B[2] -> error: input 2 is [2], not [3]",
-    "X[2,3] W[3,1,4] -> error: rank 2",
+    "X[2,3,7] W[3,2,4] -> error: input 1 has shape [3,2,4], expected [3,1,4]",
+    "X[2,3,7] W[3,1,4] B[2] -> error: input 2 has shape [2], expected [3]",
+    "X[2,3] W[3,1,4] -> error: inputs 0 and 1 have ranks 2 and 3, expected 3 and 3",
     "X[2,3,7] W[3,1,4] activation=relu -> error: 'activation' is 'relu'",
     NULL,
 };

@@ -10,13 +10,14 @@ static ot_status read_shape(const struct op_node *n, int64_t *dim, ot_error *err
     OT_TRY(ot_op_ints(n, 1, &shape, &count, err));
     if (!list) axes = x->rank;
     if (count != axes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d extents for %d axes", count, axes);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 has %d sizes for %d axes", count,
+                          axes);
     for (int i = 0; i < x->rank; i++) dim[i] = x->dim[i];
     for (int i = 0; i < axes; i++) {
         int axis;
         OT_TRY(ot_op_axis(n, list ? list[i] : i, x->rank, &axis, err));
         if (seen >> axis & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis);
         seen |= 1u << axis;
         dim[axis] = shape[i];
     }
@@ -59,8 +60,8 @@ static const char *const cases[] = {"X[5,3,4] i64{3,3,7} -> Y[3,3,7]",
                                     "X[2,3,4,5] i64{7,2} axes=2,-1 lanes -> Y[2,3,7,2]",
                                     "f{1,2,3,4} i64{1} -> f{2}",
                                     "i64{1,2} i64{5} -> i64{0,1,2,0,0}",
-                                    "X[5,3] i64{3} -> error: 1 extents for 2 axes",
-                                    "X[5,3] i64{3,3} axes=1,1 -> error: axis 1 is named twice",
+                                    "X[5,3] i64{3} -> error: input 1 has 1 sizes for 2 axes",
+                                    "X[5,3] i64{3,3} axes=1,1 -> error: axis 1 is given twice",
                                     "X[5,3] i64{3,-1} -> error: dimension 1",
                                     NULL};
 
@@ -77,6 +78,6 @@ const struct op ot_op_CenterCropPad = {
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = ot_move_backward,
-    .limits = "constant shape",
+    .limits = "shape must be constant",
     .cases = cases,
 };

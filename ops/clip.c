@@ -34,7 +34,7 @@ static ot_status bound(struct op_node *n, int i, float *f, int64_t *integer, ot_
     const struct tensor *t = n->x[i];
     OT_TRY(ot_op_type(n, i, n->x[0]->type, err));
     if (t->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     if (ot_elements(t) != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a scalar", i);
     if (t->type == OT_FLOAT)
@@ -52,7 +52,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         OT_TRY(bound(n, 1, &plan->low, &plan->integer_low, err));
         return bound(n, 2, &plan->high, &plan->integer_high, err);
     }
-    if (n->n_in > 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
+    if (n->n_in > 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d inputs, expected 1 in this opset", n->n_in);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err)); /* the limits are floats, and so is x */
     plan->low = ot_attr_float(n->node, "min", plan->low);
     plan->high = ot_attr_float(n->node, "max", plan->high);
@@ -82,9 +84,9 @@ static const char *const cases[] = {
     "i64{-7,2,9} i64(0) i64(6) -> i64{0,2,6}",
     "u64{1,7,18446744073709551615} u64(2) -> u64{2,7,18446744073709551615}",
     "u64{1,18446744073709551615} - u64(18446744073709551614) -> u64{1,18446744073709551614}",
-    "i64{-7,9} min=0 max=6 @10 -> error: input 0 is int64, not float",
+    "i64{-7,9} min=0 max=6 @10 -> error: input 0 is int64, expected float",
     "X[2] f{0,1} -> error: input 1 is not a scalar",
-    "X[2] M[] -> error: input 1 is not constant",
+    "X[2] M[] -> error: input 1 is not a constant",
     NULL,
 };
 
@@ -103,6 +105,6 @@ const struct op ot_op_Clip = {
     .forward = forward,
     .backward = backward,
     .again = forward,
-    .limits = "constant limits",
+    .limits = "min and max must be constant",
     .cases = cases,
 };

@@ -23,9 +23,10 @@ static ot_status read_list(const struct op_node *n, const char *name, int count,
     for (int i = 0; i < count; i++) out[i] = list && i < found ? list[i] : otherwise;
     for (int i = 0; i < count; i++)
         if ((list && found != count) || out[i] < least || out[i] > 1 << 30)
-            return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "attribute '%s' has %d values, or one of them is out of range", name,
-                              found);
+            return ot_op_fail(
+                n, err, OT_ERROR_INVALID,
+                "attribute '%s' has %d values, expected one for each axis within its range", name,
+                found);
     return OT_OK;
 }
 
@@ -36,8 +37,10 @@ static ot_status read_axes(const struct op_node *n, struct col2im_plan *plan, ot
     OT_TRY(ot_op_ints(n, 1, &image, &plan->rank, err));
     OT_TRY(ot_op_ints(n, 2, &block, &blocks, err));
     if (plan->rank != blocks || plan->rank < 1 || plan->rank > OT_MAX_RANK - 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %d axes, blocks of %d", plan->rank,
-                          blocks);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the image has %d axes and the blocks have %d, expected equal numbers of 1 or more",
+            plan->rank, blocks);
     OT_TRY(read_list(n, "strides", plan->rank, 1, 1, stride, err));
     OT_TRY(read_list(n, "dilations", plan->rank, 1, 1, dilation, err));
     OT_TRY(read_list(n, "pads", 2 * plan->rank, 0, 0, pads, err));
@@ -47,7 +50,8 @@ static ot_status read_axes(const struct op_node *n, struct col2im_plan *plan, ot
         struct axis *a = &plan->axis[i];
         *a = (struct axis){image[i], block[i], 0, stride[i], dilation[i], pads[i]};
         if (image[i] < 1 || image[i] > most || block[i] < 1 || block[i] > most)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "an image of %lld, blocks of %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the image has extent %lld and the blocks %lld, expected 1 to 2^30",
                               (long long)image[i], (long long)block[i]);
         const int64_t room =
             image[i] + pads[i] + pads[i + plan->rank] - dilation[i] * (block[i] - 1);
@@ -58,7 +62,7 @@ static ot_status read_axes(const struct op_node *n, struct col2im_plan *plan, ot
                             &plan->block) ||
             !ot_shape_count((int64_t[]){plan->blocks, a->blocks}, 2, (int64_t)1 << 40,
                             &plan->blocks))
-            return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");
+            return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^40 elements");
     }
     return OT_OK;
 }
@@ -71,9 +75,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_integer(x->type) && x->type != OT_BOOL) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_axes(n, plan, err));
     if (x->rank != 3 || x->dim[1] % plan->block || x->dim[2] != plan->blocks)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %s, expected [N, C * %lld, %lld]",
-                          ot_shape_text(x, text, sizeof text), (long long)plan->block,
-                          (long long)plan->blocks);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID, "input 0 has shape %s, expected [N, C * %lld, %lld]",
+            ot_shape_text(x, text, sizeof text), (long long)plan->block, (long long)plan->blocks);
     dim[0] = x->dim[0];
     dim[1] = x->dim[1] / plan->block;
     plan->planes = dim[0] * dim[1];
@@ -82,7 +86,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* Where element `e` of block `b` stands in the image; -1: in the padding. */
-static int64_t place(const struct col2im_plan *plan, int64_t e, int64_t b) {
+static int64_t image_offset(const struct col2im_plan *plan, int64_t e, int64_t b) {
     int64_t at = 0, scale = 1;
     for (int i = plan->rank - 1; i >= 0; i--) {
         const struct axis *a = &plan->axis[i];
@@ -97,10 +101,10 @@ static int64_t place(const struct col2im_plan *plan, int64_t e, int64_t b) {
 }
 
 /* Adds all blocks of one plane to the image, or, `back`, reads them out of it. */
-static void walk(const struct col2im_plan *plan, float *image, float *blocks, bool back) {
+static void move_blocks(const struct col2im_plan *plan, float *image, float *blocks, bool back) {
     for (int64_t e = 0; e < plan->block; e++)
         for (int64_t b = 0; b < plan->blocks; b++) {
-            const int64_t at = place(plan, e, b);
+            const int64_t at = image_offset(plan, e, b);
             float *x = blocks + e * plan->blocks + b;
             if (back)
                 *x = at < 0 ? 0 : image[at];
@@ -115,7 +119,7 @@ static void forward_plane(void *arg, int plane, int worker) {
     const struct col2im_plan *plan = n->plan;
     float *y = ot_f(n->y[0]) + plane * plan->image;
     memset(y, 0, (size_t)plan->image * sizeof *y);
-    walk(plan, y, ot_f(n->x[0]) + plane * plan->block * plan->blocks, false);
+    move_blocks(plan, y, ot_f(n->x[0]) + plane * plan->block * plan->blocks, false);
 }
 
 static void forward_integer_plane(void *arg, int plane, int worker) {
@@ -126,7 +130,7 @@ static void forward_integer_plane(void *arg, int plane, int worker) {
     const int64_t image = plane * plan->image, blocks = plane * plan->block * plan->blocks;
     for (int64_t i = image; i < image + plan->image; i++) ot_store_integer(y->data, y->type, i, 0);
     for (int64_t k = 0; k < plan->block * plan->blocks; k++) {
-        const int64_t at = place(plan, k / plan->blocks, k % plan->blocks);
+        const int64_t at = image_offset(plan, k / plan->blocks, k % plan->blocks);
         if (at < 0) continue;
         const int64_t old = ot_load_integer(y->data, y->type, image + at);
         const int64_t more = ot_load_integer(x->data, x->type, blocks + k);
@@ -139,8 +143,8 @@ static void backward_plane(void *arg, int plane, int worker) {
     (void)worker;
     const struct op_node *n = arg;
     const struct col2im_plan *plan = n->plan;
-    walk(plan, ot_f(n->dy[0]) + plane * plan->image,
-         ot_f(n->dx[0]) + plane * plan->block * plan->blocks, true);
+    move_blocks(plan, ot_f(n->dy[0]) + plane * plan->image,
+                ot_f(n->dx[0]) + plane * plan->block * plan->blocks, true);
 }
 
 static void forward(struct op_node *n) {
@@ -165,8 +169,8 @@ static const char *const cases[] = {
     "u8[1,2,2]{200,100,3,4} i64{3} i64{2} strides=1 -> u8[1,1,3]{200,103,4}",
     "i8[1,2,2]{1,100,100,4} i64{3} i64{2} -> i8[1,1,3]{1,-56,4}",
     "b[1,2,2]{0,1,1,0} i64{3} i64{2} -> b[1,1,3]{0,1,0}",
-    "X[2,12,8] i64{4,4} i64{2,2} -> error: input [2,12,8], expected [N, C * 4, 9]",
-    "X[2,12,9] i64{4,4} i64{2} -> error: blocks of 1",
+    "X[2,12,8] i64{4,4} i64{2,2} -> error: input 0 has shape [2,12,8], expected [N, C * 4, 9]",
+    "X[2,12,9] i64{4,4} i64{2} -> error: the image has 2 axes and the blocks have 1",
     "X[2,12,9] i64{4,4} i64{2,2} strides=0,1 -> error: 'strides'",
     NULL};
 
@@ -182,5 +186,6 @@ const struct op ot_op_Col2Im = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "image_shape and block_shape must be constant",
     .cases = cases,
 };

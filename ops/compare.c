@@ -7,7 +7,7 @@
 
 /* sign: -1, 0, 1 for a < b, a == b, a > b; 2 for unordered. */
 static bool equal(int sign) { return sign == 0; }
-static bool less(int sign) { return sign == -1; }
+static bool is_less(int sign) { return sign == -1; }
 static bool greater(int sign) { return sign == 1; }
 static bool less_or_equal(int sign) { return sign == -1 || sign == 0; }
 static bool greater_or_equal(int sign) { return sign == 1 || sign == 0; }
@@ -22,7 +22,7 @@ static bool xor (bool a, bool b) { return a != b; }
     bool (*of_bools)(bool a, bool b);
 } table[] = {
     {"Equal", equal, NULL},
-    {"Less", less, NULL},
+    {"Less", is_less, NULL},
     {"Greater", greater, NULL},
     {"LessOrEqual", less_or_equal, NULL},
     {"GreaterOrEqual", greater_or_equal, NULL},

@@ -17,13 +17,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_type(n, 1, OT_BOOL, err));
     if (condition->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not a constant");
     if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     plan->outer = flat ? 1 : ot_dims_product(x, 0, axis);
     plan->length = flat ? ot_elements(x) : x->dim[axis];
     plan->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
     if (condition->rank != 1 || condition->dim[0] > plan->length)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld conditions for an extent of %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the condition has %lld elements for an axis of extent %lld",
                           (long long)ot_elements(condition), (long long)plan->length);
     plan->taken = ot_arena_alloc(n->arena, (size_t)condition->dim[0], sizeof *plan->taken);
     if (!plan->taken) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
@@ -54,14 +55,15 @@ static void backward(struct op_node *n) {
     }
 }
 
-static const char *const cases[] = {"X[3,4] b{0,1,1} axis=0 -> Y[2,4]",
-                                    "X[3,4] b{1,0,0,1} axis=-1 -> Y[3,2]",
-                                    "X[3,2] b{0,1,0,0,1} -> Y[2]",
-                                    "i64[3,2]{1,2,3,4,5,6} b{0,1} axis=1 -> i64[3,1]{2,4,6}",
-                                    "X[3,2] b{0,0} axis=0 -> Y[0,2]",
-                                    "X[3,2] b{0,1,1} axis=1 -> error: 3 conditions",
-                                    "X[3,2] C[2]:b -> error: not constant",
-                                    NULL};
+static const char *const cases[] = {
+    "X[3,4] b{0,1,1} axis=0 -> Y[2,4]",
+    "X[3,4] b{1,0,0,1} axis=-1 -> Y[3,2]",
+    "X[3,2] b{0,1,0,0,1} -> Y[2]",
+    "i64[3,2]{1,2,3,4,5,6} b{0,1} axis=1 -> i64[3,1]{2,4,6}",
+    "X[3,2] b{0,0} axis=0 -> Y[0,2]",
+    "X[3,2] b{0,1,1} axis=1 -> error: the condition has 3 elements for an axis of extent 2",
+    "X[3,2] C[2]:b -> error: input 1 is not a constant",
+    NULL};
 
 const struct op ot_op_Compress = {
     .name = "Compress",
@@ -75,6 +77,6 @@ const struct op ot_op_Compress = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant condition",
+    .limits = "condition must be constant",
     .cases = cases,
 };

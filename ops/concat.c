@@ -33,7 +33,8 @@ static ot_status check_input(const struct op_node *n, int i, int axis, int64_t *
                           ot_type_name(a->type), ot_shape_text(a, s, sizeof s), i,
                           ot_type_name(b->type), ot_shape_text(b, t, sizeof t));
     if (i && __builtin_add_overflow(dim[axis], b->dim[axis], &dim[axis]))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result is too long");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the result has more than 2^63 elements along the axis");
     return OT_OK;
 }
 

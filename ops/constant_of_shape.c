@@ -7,7 +7,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int rank;
     OT_TRY(ot_op_ints(n, 0, &shape, &rank, err));
     if (value && (!value->t || ot_elements(value->t) != 1 || !ot_type_size(value->t->type)))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'value' is not one number");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'value' is not a single number");
     return ot_op_set(n, n->y[0], value ? value->t->type : OT_FLOAT, rank, shape, err);
 }
 
@@ -36,6 +36,6 @@ const struct op ot_op_ConstantOfShape = {
     .attributes = "value:t",
     .prepare = prepare,
     .forward = forward,
-    .limits = "constant shape",
+    .limits = "shape must be constant",
     .cases = cases,
 };

@@ -24,19 +24,20 @@ static ot_status check_groups(const struct op_node *n, int64_t *groups, ot_error
     int64_t g = ot_attr_int(n->node, "group", 1), c = x->dim[1], m = w->dim[0];
     if (x->dim[0] < 1 || c < 1 || m < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "batch %lld, %lld channels in, %lld out: expected at least 1",
+                          "the batch is %lld, with %lld input and %lld output channels, expected "
+                          "at least 1 of each",
                           (long long)x->dim[0], (long long)c, (long long)m);
     if (x->dim[0] > INT32_MAX || c > INT32_MAX || m > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_LIMIT, "a dimension is larger than 2^31");
     if (g < 1 || g > m || c % g || m % g)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'group' is %lld, expected a divisor of %lld channels in and "
-                          "%lld out",
+                          "attribute 'group' is %lld, expected a divisor of %lld input channels "
+                          "and %lld output channels",
                           (long long)g, (long long)c, (long long)m);
     if (w->dim[1] != c / g)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "the weight has %lld channels a group, expected %lld / attribute 'group' "
-                          "%lld",
+                          "the weight has %lld channels for each group, expected %lld divided by "
+                          "attribute 'group' %lld",
                           (long long)w->dim[1], (long long)c, (long long)g);
     *groups = g;
     return OT_OK;
@@ -47,8 +48,10 @@ static ot_status check_bias(const struct op_node *n, ot_error *err) {
     if (n->n_in < 3 || !n->x[2]) return OT_OK;
     OT_TRY(ot_op_type(n, 2, OT_FLOAT, err));
     if (n->x[2]->rank != 1 || n->x[2]->dim[0] != n->x[1]->dim[0])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "bias of shape %s for %lld channels out",
-                          ot_shape_text(n->x[2], s, sizeof s), (long long)n->x[1]->dim[0]);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the bias has shape %s, expected one value for each of %lld output channels",
+            ot_shape_text(n->x[2], s, sizeof s), (long long)n->x[1]->dim[0]);
     return OT_OK;
 }
 
@@ -226,7 +229,7 @@ static const char *const cases[] = {
     "X[1,2,4,4] W[2,2,3,3] dilations=2,2 -> error: the kernel covers 5",
     "X[1,2,4,4] W[2,2,3,3] kernel_shape=3,2 -> error: 'kernel_shape' contains 2",
     "X[1,2,4,4] W[2,2,3,3] auto_pad=SAME -> error: 'auto_pad' is 'SAME'",
-    "X[1,2,4,4] W[2,2,3,3] B[3] -> error: bias of shape [3]",
+    "X[1,2,4,4] W[2,2,3,3] B[3] -> error: the bias has shape [3]",
     "X[2,2,4,5,4] W[4,2,2,3,3]:p B[4]:p strides=2,1,2 pads=1,0,1,0,2,1 -> Y[2,4,2,5,2]",
     "X[1,4,4,3,4] W[2,2,3,1,3]:p group=2 dilations=1,1,2 pads=0,0,1,1,0,1 -> Y[1,2,3,3,2]",
     "X[2,2,4,3,3] W[3,2,2,2,2]~0.5:p -> Y[2,3,3,2,2]",

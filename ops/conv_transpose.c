@@ -26,21 +26,25 @@ static ot_status check_channels(const struct op_node *n, struct conv_shape *s, o
     char text[128];
     if (x->dim[0] < 1 || c < 1 || w->dim[1] < 1 || x->dim[0] > INT32_MAX || c > INT32_MAX)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "batch %lld, %lld channels in, %lld out a group: expected 1 to 2^31",
+                          "the batch is %lld, with %lld input channels and %lld output channels "
+                          "for each group, expected 1 to 2^31 of each",
                           (long long)x->dim[0], (long long)c, (long long)w->dim[1]);
     if (w->dim[0] != c)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the weight has %lld channels in, not %lld",
-                          (long long)w->dim[0], (long long)c);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the weight has %lld input channels, expected %lld", (long long)w->dim[0],
+                          (long long)c);
     if (g < 1 || c % g || w->dim[1] > INT32_MAX / g)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'group' is %lld, expected a divisor of %lld channels in",
+                          "attribute 'group' is %lld, expected a divisor of %lld input channels",
                           (long long)g, (long long)c);
     *s = (struct conv_shape){.n = x->dim[0], .c = w->dim[1] * g, .m = c, .groups = (int)g};
     if (!bias) return OT_OK;
     OT_TRY(ot_op_type(n, 2, OT_FLOAT, err));
     if (bias->rank != 1 || bias->dim[0] != s->c)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "bias of shape %s for %lld channels out",
-                          ot_shape_text(bias, text, sizeof text), (long long)s->c);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the bias has shape %s, expected one value for each of %lld output channels",
+            ot_shape_text(bias, text, sizeof text), (long long)s->c);
     return OT_OK;
 }
 
@@ -183,11 +187,11 @@ static const char *const cases[] = {
     "f[1,1,3,3]{0,1,2,3,4,5,6,7,8} f[1,2,3,3]{1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1} -> f[1,2,5,5]"
     "{0,1,3,3,2,3,8,15,12,7,9,21,36,27,15,9,20,33,24,13,6,13,21,15,8,"
     "0,1,3,3,2,3,8,15,12,7,9,21,36,27,15,9,20,33,24,13,6,13,21,15,8}",
-    "X[1,2,4,4] W[3,2,3,3] -> error: the weight has 3 channels in, not 2",
+    "X[1,2,4,4] W[3,2,3,3] -> error: the weight has 3 input channels, expected 2",
     "X[1,3,4,4] W[3,2,3,3] group=2 -> error: 'group' is 2",
     "X[1,2,4,4] W[2,2,3,3] output_padding=1,1 -> error: 'output_padding' contains 1",
     "X[1,2,2,2] W[2,2,1,1] pads=1,1,1,1 -> error: dimension 2 of the output would be 0",
-    "X[1,2,4,4] W[2,2,3,3] B[3] -> error: bias of shape [3]",
+    "X[1,2,4,4] W[2,2,3,3] B[3] -> error: the bias has shape [3]",
     NULL};
 
 const struct op ot_op_ConvTranspose = {

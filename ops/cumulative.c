@@ -20,7 +20,8 @@ static ot_status find_axis(const struct op_node *n, int *axis, ot_error *err) {
     const int64_t *value;
     int count;
     OT_TRY(ot_op_ints(n, 1, &value, &count, err));
-    if (count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d axes, not one", count);
+    if (count != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 has %d axes, expected one", count);
     return ot_op_axis(n, value[0], n->x[0]->rank, axis, err);
 }
 
@@ -45,7 +46,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* Element i of a column in the order of the results. */
-static int64_t place(const struct cumulative_plan *plan, int64_t at, int64_t i) {
+static int64_t element_offset(const struct cumulative_plan *plan, int64_t at, int64_t i) {
     return at + (plan->reverse ? plan->strips.length - 1 - i : i) * plan->strips.inner;
 }
 
@@ -53,18 +54,18 @@ static int64_t place(const struct cumulative_plan *plan, int64_t at, int64_t i) 
 
 /* The results of one array as another. */
 struct work {
-    const struct cumulative_plan *s;
+    const struct cumulative_plan *plan;
     const float *x;
     float *y;
 };
 
 static void float_strip(void *arg, int64_t at, int64_t columns) {
     const struct work *w = arg;
-    const struct cumulative_plan *plan = w->s;
+    const struct cumulative_plan *plan = w->plan;
     double so_far[OT_STRIP];
     for (int64_t j = 0; j < columns; j++) so_far[j] = plan->product;
     for (int64_t i = 0; i < plan->strips.length; i++) {
-        const int64_t k = place(plan, at, i);
+        const int64_t k = element_offset(plan, at, i);
         for (int64_t j = 0; j < columns; j++) {
             const double before = so_far[j], x = (double)w->x[k + j];
             so_far[j] = plan->product ? before * x : before + x;
@@ -81,7 +82,7 @@ static void integer_strip(void *arg, int64_t at, int64_t columns) {
     for (int64_t j = 0; j < columns; j++) so_far[j] = plan->product;
     for (int64_t i = 0; i < plan->strips.length; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(plan, at, i) + j;
+            const int64_t k = element_offset(plan, at, i) + j;
             const uint64_t before = so_far[j];
             const uint64_t v = (uint64_t)ot_load_integer(x->data, x->type, k);
             so_far[j] = plan->product ? before * v : before + v;
@@ -111,8 +112,8 @@ static void product_gradient_strip(void *arg, int64_t at, int64_t columns) {
     double rest[OT_STRIP] = {0}, product[OT_STRIP];
     for (int64_t i = length - 1; i >= 0; i--)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(plan, at, i) + j;
-            const int64_t next = i + 1 < length ? place(plan, at, i + 1) + j : -1;
+            const int64_t k = element_offset(plan, at, i) + j;
+            const int64_t next = i + 1 < length ? element_offset(plan, at, i + 1) + j : -1;
             const double own = plan->exclusive ? (next < 0 ? 0 : (double)dy[next]) : (double)dy[k];
             rest[j] = own + (next < 0 ? 0 : (double)x[next] * rest[j]);
             dx[k] = (float)rest[j];
@@ -120,7 +121,7 @@ static void product_gradient_strip(void *arg, int64_t at, int64_t columns) {
     for (int64_t j = 0; j < columns; j++) product[j] = 1;
     for (int64_t i = 0; i < length; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t k = place(plan, at, i) + j;
+            const int64_t k = element_offset(plan, at, i) + j;
             dx[k] = (float)(product[j] * (double)dx[k]);
             product[j] *= (double)x[k];
         }
@@ -146,7 +147,7 @@ static void backward(struct op_node *n) {
         "X[2,3,70] i64(1) exclusive=1 " range " lanes -> Y[2,3,70]",                               \
         "X[5] i64(0) exclusive=1 reverse=1 -> Y[5]", "X[2,0] i64(1) -> Y[2,0]",                    \
         "X[2,3] i64(2) -> error: axis 2", "X[2,3] i64{0,1} -> error: 2 axes",                      \
-        "X[2,3] A[]:i64 -> error: input 1 is not constant"
+        "X[2,3] A[]:i64 -> error: input 1 is not a constant"
 
 static const char *const sum_cases[] = {
     SHAPES(""),
@@ -181,7 +182,7 @@ static const char *const product_cases[] = {
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \
-        .limits = "constant axis",                                                                 \
+        .limits = "axis must be constant",                                                         \
         .cases = texts,                                                                            \
     }
 CUMULATIVE(CumSum, 11, 0, sum_cases);

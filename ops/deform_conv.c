@@ -44,7 +44,7 @@ static ot_status check_shape(const struct op_node *n, int i, int rank, const int
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     memcpy(expected.dim, dim, (size_t)rank * sizeof *dim);
     if (ot_same_shape(t, &expected)) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, expected %s", i,
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has shape %s, expected %s", i,
                       ot_shape_text(t, p, sizeof p), ot_shape_text(&expected, q, sizeof q));
 }
 
@@ -56,12 +56,14 @@ static ot_status read_shape(const struct op_node *n, struct deform_conv_plan *pl
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, W, OT_FLOAT, err));
     if (x->rank != 4)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "%d spatial dimensions", x->rank - 2);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input 0 has %d spatial dimensions, only 2 are supported", x->rank - 2);
     OT_TRY(ot_conv_window(n, w, false, &window, err));
     if (ot_elements(x) < 1 || groups < 1 || shared < 1 || x->dim[1] % groups ||
         w->dim[0] % groups || x->dim[1] % shared || w->dim[1] != x->dim[1] / groups)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%lld channels in, %lld out, in groups of %lld, %lld groups of offsets",
+                          "the node has %lld input and %lld output channels, which do not fit "
+                          "groups of %lld channels and %lld groups of offsets",
                           (long long)x->dim[1], (long long)w->dim[0], (long long)w->dim[1],
                           (long long)shared);
     plan->shape =
@@ -85,7 +87,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_shape(n, MASK, 4, mask, err));
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, y, err));
     if (!ot_shape_count(matrix, 3, (int64_t)1 << 40, &plan->columns))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 taps");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the kernel has more than 2^40 taps over all positions");
     plan->x_size = ot_conv_inputs(c);
     plan->y_size = ot_conv_outputs(c);
     n->forward_scratch_size = (size_t)plan->columns * sizeof(float);
@@ -105,7 +108,7 @@ struct point {
 };
 
 /* Two neighbours along one axis. */
-static void neighbours(float v, int64_t size, int64_t at[2], float weight[2], float slope[2]) {
+static void neighbours_of(float v, int64_t size, int64_t at[2], float weight[2], float slope[2]) {
     const float before = v > -1 && v < (float)size ? floorf(v) : -2;
     for (int k = 0; k < 2; k++) {
         const int64_t i = (int64_t)before + k;
@@ -128,8 +131,8 @@ static struct point point_at(const struct work *w, int64_t tap, int64_t place) {
     const int64_t left = place % c->ow * c->stride_w - c->pad_left + k % c->kw * c->dilation_w;
     int64_t row[2], column[2];
     float wy[2], wx[2], dy[2], dx[2];
-    neighbours((float)top + offset[0], c->h, row, wy, dy);
-    neighbours((float)left + offset[plan->places], c->w, column, wx, dx);
+    neighbours_of((float)top + offset[0], c->h, row, wy, dy);
+    neighbours_of((float)left + offset[plan->places], c->w, column, wx, dx);
     struct point p = {.mask = mask ? ot_f(mask)[first * plan->places + place] : 1};
     for (int i = 0; i < 4; i++) {
         p.at[i] = row[i / 2] * c->w + column[i % 2];
@@ -157,7 +160,7 @@ static int tap_count(const struct deform_conv_plan *plan) {
     return (int)(plan->shape.c / plan->group * plan->taps);
 }
 
-static float *row_of(const struct work *w, int64_t channel, int64_t tap) {
+static float *columns_row(const struct work *w, int64_t channel, int64_t tap) {
     const struct deform_conv_plan *plan = w->n->plan;
     return w->columns + (channel * plan->taps + tap % plan->taps) * plan->places;
 }
@@ -171,7 +174,7 @@ static void read_tap(void *arg, int tap, int worker) {
         const struct point p = point_at(w, tap, i);
         const float *x = ot_f(w->n->x[X]) + w->sample * plan->x_size + first * plane;
         for (int64_t c = first; c < first + plan->group; c++, x += plane)
-            row_of(w, c, tap)[i] = p.mask * sum4(x, p.at, p.weight);
+            columns_row(w, c, tap)[i] = p.mask * sum4(x, p.at, p.weight);
     }
 }
 
@@ -188,7 +191,7 @@ static void backward_tap(void *arg, int tap, int worker) {
         const float *x = ot_f(w->n->x[X]) + w->sample * plan->x_size + first * plane;
         float by_y = 0, by_x = 0, by_mask = 0;
         for (int64_t c = first; c < first + plan->group; c++, x += plane) {
-            const float d = row_of(w, c, tap)[i];
+            const float d = columns_row(w, c, tap)[i];
             by_y += d * sum4(x, p.at, p.slope_y);
             by_x += d * sum4(x, p.at, p.slope_x);
             by_mask += d * sum4(x, p.at, p.weight);
@@ -208,7 +211,7 @@ static void backward_channel(void *arg, int channel, int worker) {
     memset(dx, 0, (size_t)plane * sizeof *dx);
     for (int64_t k = 0; k < plan->taps; k++) {
         const int64_t tap = channel / plan->group * plan->taps + k;
-        const float *d = row_of(w, channel, tap);
+        const float *d = columns_row(w, channel, tap);
         for (int64_t i = 0; i < plan->places; i++) {
             const struct point p = point_at(w, tap, i);
             for (int j = 0; j < 4; j++) dx[p.at[j]] += p.mask * d[i] * p.weight[j];
@@ -220,7 +223,7 @@ static void backward_channel(void *arg, int channel, int worker) {
 
 enum product { FORWARD, DATA, WEIGHT }; /* y = W c, dc = W^T dy, dW = dy c^T */
 
-static void multiply(const struct work *w, enum product kind, bool accumulate) {
+static void multiply_matrices(const struct work *w, enum product kind, bool accumulate) {
     struct op_node *n = (struct op_node *)w->n;
     const struct deform_conv_plan *plan = n->plan;
     const int64_t g = plan->shape.groups, m = plan->shape.m / g, k = plan->shape.c / g * plan->taps;
@@ -256,7 +259,7 @@ static void forward(struct op_node *n) {
     for (; w.sample < plan->shape.n; w.sample++) {
         ot_parallel_for(n->pool, tap_count(plan), read_tap, &w);
         if (bias) add_bias(&w);
-        multiply(&w, FORWARD, bias);
+        multiply_matrices(&w, FORWARD, bias);
     }
 }
 
@@ -277,12 +280,12 @@ static void backward(struct op_node *n) {
     const bool taps = wanted(n, OFFSET) || wanted(n, MASK);
     struct work w = {.n = n, .columns = n->scratch};
     for (; w.sample < plan->shape.n; w.sample++) {
-        if (n->dx[X] || taps) multiply(&w, DATA, false);
+        if (n->dx[X] || taps) multiply_matrices(&w, DATA, false);
         if (n->dx[X]) ot_parallel_for(n->pool, (int)plan->shape.c, backward_channel, &w);
         if (taps) ot_parallel_for(n->pool, tap_count(plan), backward_tap, &w);
         if (!n->dx[W]) continue;
         ot_parallel_for(n->pool, tap_count(plan), read_tap, &w);
-        multiply(&w, WEIGHT, w.sample > 0);
+        multiply_matrices(&w, WEIGHT, w.sample > 0);
     }
     if (wanted(n, B)) backward_bias(n);
 }
@@ -295,8 +298,8 @@ static const char *const cases[] = {
     "-> Y[1,2,4,6]",
     "f[1,1,2,2]{1,2,3,4} f[1,1,1,1]{2} f[1,2,2,2]{0,0.5,0,0,0,-1,0.25,2} "
     "-> f[1,1,2,2]{2,4,6.5,0}",
-    "X[1,2,4,4] W[2,2,2,2] O[1,4,3,3] -> error: input 2 is [1,4,3,3], expected [1,8,3,3]",
-    "X[1,3,4,4] W[2,2,2,2] O[1,8,3,3] -> error: 3 channels in",
+    "X[1,2,4,4] W[2,2,2,2] O[1,4,3,3] -> error: input 2 has shape [1,4,3,3], expected [1,8,3,3]",
+    "X[1,3,4,4] W[2,2,2,2] O[1,8,3,3] -> error: the node has 3 input and 2 output channels",
     "X[1,2,4] W[2,2,2] O[1,4,3] -> error: 1 spatial dimensions",
     NULL};
 
@@ -314,6 +317,6 @@ const struct op ot_op_DeformConv = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "2 spatial dimensions",
+    .limits = "2 spatial dimensions only",
     .cases = cases,
 };

@@ -112,7 +112,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const struct pattern *p = x->pattern;
     if (!p || (int64_t)p->rows * p->cols != ot_elements(x))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the input has no pattern of its shape");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has no pattern that fits its shape");
     ot_op_like(n->y[0], x);
     n->kernel = "scatter";
     return OT_OK;

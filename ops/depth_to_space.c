@@ -29,11 +29,13 @@ static ot_status read_form(const struct op_node *n, int64_t *b, bool *pixels_las
     *pixels_last = !strcmp(mode, "CRD");
     OT_TRY(ot_movable(n, 0, err));
     if (x->rank != 4)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 4", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected 4", x->rank);
     if (*b < 1 || *b > 1 << 15)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'blocksize' is %lld", (long long)*b);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'blocksize' is %lld, expected 1 to 2^15", (long long)*b);
     if (!*pixels_last && strcmp(mode, "DCR") != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'DCR' or 'CRD'", mode);
     return OT_OK;
 }
 
@@ -44,7 +46,7 @@ static ot_status prepare_wide(struct op_node *n, ot_error *err) {
     OT_TRY(read_form(n, &b, &pixels_last, err));
     if (x->dim[1] % (b * b))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%lld channels, expected a multiple of blocksize^2",
+                          "input 0 has %lld channels, expected a multiple of blocksize^2",
                           (long long)x->dim[1]);
     const int64_t dim[] = {x->dim[0], x->dim[1] / (b * b), x->dim[2] * b, x->dim[3] * b};
     OT_TRY(ot_op_set(n, n->y[0], x->type, 4, dim, err));
@@ -60,7 +62,7 @@ static ot_status prepare_deep(struct op_node *n, ot_error *err) {
     OT_TRY(read_form(n, &b, &pixels_last, err));
     if (x->dim[2] % b || x->dim[3] % b)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "an image of %lld x %lld, expected multiples of blocksize",
+                          "input 0 has images of %lld x %lld, expected multiples of blocksize",
                           (long long)x->dim[2], (long long)x->dim[3]);
     const int64_t dim[] = {x->dim[0], x->dim[1] * b * b, x->dim[2] / b, x->dim[3] / b};
     OT_TRY(ot_op_set(n, n->y[0], x->type, 4, dim, err));

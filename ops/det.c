@@ -17,12 +17,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     char text[128];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] != x->dim[x->rank - 2])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s holds no square matrices",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 0 has shape %s, expected square matrices",
                           ot_shape_text(x, text, sizeof text));
     plan->size = x->dim[x->rank - 1];
     plan->matrices = ot_dims_product(x, 0, x->rank - 2);
     if (plan->size > 1024)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a matrix of %lld rows", (long long)plan->size);
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "input 0 has matrices of %lld rows, expected at most 1024",
+                          (long long)plan->size);
     n->forward_scratch_size = n->backward_scratch_size =
         (size_t)n->workers * (size_t)(plan->size * plan->size) * sizeof(double);
     n->flops = 2.0 / 3 * (double)plan->matrices * pow((double)plan->size, 3);
@@ -98,7 +101,7 @@ static const char *const cases[] = {"X[3,3] -> Y[]",
                                     "X[5,1,1] -> Y[5]",
                                     "f[2,2,2]{1,2,3,4,1,2,2,4}:x -> f{-2,0}",
                                     "X[0,0] -> f[]{1}",
-                                    "X[2,3] -> error: [2,3] holds no square",
+                                    "X[2,3] -> error: input 0 has shape [2,3]",
                                     NULL};
 
 const struct op ot_op_Det = {

@@ -31,11 +31,13 @@ static ot_status read_axis(const struct op_node *n, int *axis, ot_error *err) {
     const int64_t *value;
     int count;
     OT_TRY(ot_op_ints(n, 2, &value, &count, err));
-    if (count > 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d axes, not one", count);
+    if (count > 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 has %d axes, expected one", count);
     OT_TRY(ot_op_axis(n, count ? value[0] : ot_attr_int(n->node, "axis", old ? 1 : -2), rank, axis,
                       err));
     if (*axis == rank - 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is that of the parts", *axis);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "axis %d is the last one, which has the real and imaginary parts", *axis);
     return OT_OK;
 }
 
@@ -47,8 +49,8 @@ static ot_status read_size(const struct op_node *n, int axis, int64_t *size, ot_
     const bool mirrored = ((const struct dft_plan *)n->plan)->mirrored;
     *size = count ? value[0] : mirrored ? 2 * (length - 1) : length;
     if (count > 1 || *size < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a transform of %lld numbers",
-                          (long long)*size);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the transform has length %lld, expected at least 1", (long long)*size);
     return OT_OK;
 }
 
@@ -59,12 +61,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t size, dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2 || x->dim[x->rank - 1] < 1 || x->dim[x->rank - 1] > 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the last axis is not one of 1 or 2 parts");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the last axis of input 0 has neither 1 nor 2 elements");
     plan->inverse = ot_attr_int(n->node, "inverse", 0) != 0;
     if (half && plan->inverse != (x->dim[x->rank - 1] == 2))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          plan->inverse ? "one side without imaginary parts"
-                                        : "one side of what is not real");
+                          plan->inverse ? "an inverse one-sided transform needs imaginary parts"
+                                        : "a one-sided transform needs a real input");
     plan->mirrored = half && plan->inverse;
     OT_TRY(read_axis(n, &plan->axis, err));
     ot_op_along(n, plan->axis);
@@ -87,7 +90,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- one line ---- */
 
 /* The other side of 0 to N / 2. */
-static void mirror(const struct dft_plan *plan, struct number *to) {
+static void mirror_half(const struct dft_plan *plan, struct number *to) {
     for (int64_t k = plan->fourier.size / 2 + 1; k < plan->fourier.size; k++) {
         const struct number other = to[plan->fourier.size - k];
         to[k] = (struct number){other.re, -other.im};
@@ -104,7 +107,7 @@ static void load(const struct dft_plan *plan, const struct tensor *t, int64_t li
         to[k] =
             (struct number){there ? (double)from[0] : 0, there && parts == 2 ? (double)from[1] : 0};
     }
-    if (plan->mirrored && parts == 2) mirror(plan, to);
+    if (plan->mirrored && parts == 2) mirror_half(plan, to);
 }
 
 static void store(const struct dft_plan *plan, const struct number *from, double scale,
@@ -141,7 +144,7 @@ static void run_lines(void *arg, int task, int worker) {
     }
 }
 
-static void run(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
+static void transform(struct op_node *n, const struct tensor *from, struct tensor *to, bool back) {
     const struct dft_plan *plan = n->plan;
     const int64_t lines = plan->outer * plan->inner;
     struct work w = {n, from, to, plan->inverse != back ? 1 : -1,
@@ -149,9 +152,9 @@ static void run(struct op_node *n, const struct tensor *from, struct tensor *to,
     if (lines) ot_parallel_for(n->pool, ot_task_count(lines, grain(plan)), run_lines, &w);
 }
 
-static void forward(struct op_node *n) { run(n, n->x[0], n->y[0], false); }
+static void forward(struct op_node *n) { transform(n, n->x[0], n->y[0], false); }
 static void backward(struct op_node *n) {
-    if (n->dx[0]) run(n, n->dy[0], n->dx[0], true);
+    if (n->dx[0]) transform(n, n->dy[0], n->dx[0], true);
 }
 
 static const char *const cases[] = {
@@ -166,17 +169,17 @@ static const char *const cases[] = {
     "f[3,2]{1,0,0,1,-1,2} - i64(0) @20 -> f[3,2]{0,3,0.6339746,-2.3660254,2.3660254,-0.6339746}",
     "f[1,4,2]{10,0,-2,2,-2,0,-2,-2} inverse=1 -> f[1,4,2]{1,0,2,0,3,0,4,0}",
     "X[0,4,1] -> Y[0,4,2]",
-    "X[2,4,3] -> error: 1 or 2 parts",
+    "X[2,4,3] -> error: the last axis of input 0 has neither 1 nor 2 elements",
     "X[2,4,2] inverse=1 onesided=1 @20 -> Y[2,6,1]",
     "X[2,4,2] i64(7) inverse=1 onesided=1 @20 -> Y[2,7,1]",
     "X[2,3,2,2] i64(4) - axis=1 inverse=1 onesided=1 -> Y[2,4,2,1]",
     "X[2,3,2] i64(8) inverse=1 onesided=1 @20 -> Y[2,8,1]",
     "f[1,3,2]{10,0,-2,2,-2,0} inverse=1 onesided=1 -> f[1,4,1]{1,2,3,4}",
-    "X[2,4,2] onesided=1 -> error: not real",
+    "X[2,4,2] onesided=1 -> error: a one-sided transform needs a real input",
     "X[2,4,1] onesided=1 inverse=1 -> error: imaginary",
-    "X[2,4,2] axis=2 -> error: axis 2 is that of the parts",
-    "X[2,4,1] i64(0) -> error: a transform of 0 numbers",
-    "X[2,4,1] i64(16777217) -> error: a transform of 16777217 numbers; the limit is 16777216",
+    "X[2,4,2] axis=2 -> error: axis 2 is the last one, which has the real and imaginary parts",
+    "X[2,4,1] i64(0) -> error: the transform has length 0",
+    "X[2,4,1] i64(16777217) -> error: the transform has length 16777217, expected at most 16777216",
     NULL,
 };
 
@@ -192,6 +195,6 @@ const struct op ot_op_DFT = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant length and axis",
+    .limits = "dft_length and axis must be constant",
     .cases = cases,
 };

@@ -33,7 +33,7 @@ static ot_status scalar(const struct op_node *n, int i, ot_type type, float othe
     const struct tensor *t = n->x[i];
     OT_TRY(ot_op_type(n, i, type, err));
     if (t->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     if (t->rank > 1 || ot_elements(t) != 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a scalar", i);
     *out = type == OT_FLOAT ? ot_f(t)[0] : (float)(*(const uint8_t *)t->data != 0);
@@ -50,10 +50,12 @@ static ot_status read_form(const struct op_node *n, float *ratio, bool *training
         OT_TRY(scalar(n, 2, OT_BOOL, 0, &mode, err));
         *training = mode != 0;
     } else if (n->n_in > 1) {
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d inputs, expected 1 in this opset", n->n_in);
     }
     if (!(*ratio >= 0 && *ratio <= 1))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "ratio is %g, not in [0, 1]", (double)*ratio);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the ratio is %g, expected 0 to 1",
+                          (double)*ratio);
     return OT_OK;
 }
 
@@ -121,7 +123,7 @@ static void apply_task(void *arg, int task, int worker) {
         for (; from < to; from++) y[from] = ot_pass(keep[from], x[from] * scale);
 }
 
-static void apply(struct op_node *n, const struct tensor *from, const struct tensor *to) {
+static void apply_mask(struct op_node *n, const struct tensor *from, const struct tensor *to) {
     struct work w = {n, from, to};
     ot_parallel_for(n->pool, ot_task_count(ot_count(from), GRAIN), apply_task, &w);
 }
@@ -145,15 +147,15 @@ static void forward(struct op_node *n) {
         memset(n->save, 0, n->save_size);
         ot_parallel_for(n->pool, ot_task_count(ot_elements(n->x[0]), GRAIN), mask_task, &w);
     }
-    apply(n, n->x[0], n->y[0]);
+    apply_mask(n, n->x[0], n->y[0]);
     if (n->n_out > 1 && n->y[1]) write_mask(n, n->y[1]);
 }
 
 /* With the bits that forward drew. */
-static void again(struct op_node *n) { apply(n, n->x[0], n->y[0]); }
+static void again(struct op_node *n) { apply_mask(n, n->x[0], n->y[0]); }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0]) apply(n, n->dy[0], n->dx[0]);
+    if (n->dx[0]) apply_mask(n, n->dy[0], n->dx[0]);
 }
 
 static const char *const cases[] = {
@@ -171,7 +173,7 @@ static const char *const cases[] = {
     "X[3] f(-0.1) -> error: ratio is -0.1",
     "X[3] f(nan) b(1) -> error: ratio is nan",
     "X[3] f[1,1,1]{0.5} -> error: input 1 is not a scalar",
-    "X[3] R[] -> error: input 1 is not constant",
+    "X[3] R[] -> error: input 1 is not a constant",
     NULL,
 };
 
@@ -189,7 +191,7 @@ const struct op ot_op_Dropout = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant ratio and mode",
+    .limits = "ratio and training_mode must be constant",
     .cases = cases,
     .again = again,
 };

@@ -113,12 +113,13 @@ static ot_status find_labels(const struct op_node *n, struct einsum_plan *plan,
             int *l = &plan->label_of[in[i].axis[k]];
             const int64_t dim = n->x[i]->dim[k];
             if (*l < 0 && plan->labels == LABELS)
-                return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than %d labels", LABELS);
+                return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                                  "attribute 'equation' has more than %d labels", LABELS);
             if (*l < 0) plan->dim[ *l = plan->labels++] = dim;
             if (plan->dim[*l] == 1) plan->dim[*l] = dim;
             if (dim != plan->dim[*l] && dim != 1)
                 return ot_op_fail(n, err, OT_ERROR_INVALID,
-                                  "axis %d of input %d has extent %lld, not %lld", k, i,
+                                  "axis %d of input %d has extent %lld, expected %lld", k, i,
                                   (long long)dim, (long long)plan->dim[*l]);
         }
     return OT_OK;
@@ -132,8 +133,8 @@ static ot_status set_output(struct op_node *n, const struct einsum_plan *plan,
         const int l = plan->label_of[out->axis[k]];
         if (l < 0 || seen >> l & 1)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "attribute 'equation': axis %d of the result is not one of the "
-                              "inputs, or comes twice",
+                              "attribute 'equation': axis %d of the result is not an axis of the "
+                              "inputs, or is given twice",
                               k);
         seen |= 1u << l;
         dim[k] = plan->dim[l];
@@ -216,7 +217,7 @@ static ot_status size_memory(struct op_node *n, struct einsum_plan *plan, ot_err
     const size_t size = ot_type_size(n->y[0]->type);
     if (!ot_mul(between, size, &n->save_size) || !ot_mul(forward, size, &n->forward_scratch_size) ||
         !ot_mul(between + backward, size, &n->backward_scratch_size))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "too much scratch memory");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the products need too much scratch memory");
     return OT_OK;
 }
 
@@ -229,8 +230,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     else
         plan->one.integer = 1;
     if (n->n_in > OPERANDS)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "%d inputs; up to %d are supported",
-                          n->n_in, OPERANDS);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "the node has %d inputs, at most %d are supported", n->n_in, OPERANDS);
     if (!ot_is_integer(type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     for (int i = 1; i < n->n_in; i++) OT_TRY(ot_op_type(n, i, type, err));
     OT_TRY(parse(n, in, &out, err));
@@ -248,11 +249,11 @@ static void *between(const struct op_node *n, int step) {
     return (char *)n->save + plan->step[step].save * ot_type_size(n->y[0]->type);
 }
 
-static const void *left(const struct op_node *n, int step) {
+static const void *left_operand(const struct op_node *n, int step) {
     return step ? between(n, step - 1) : n->x[0]->data;
 }
 
-static const void *right(const struct op_node *n, int step) {
+static const void *right_operand(const struct op_node *n, int step) {
     return n->n_in > 1 ? n->x[step + 1]->data
                        : (const void *)&((const struct einsum_plan *)n->plan)->one;
 }
@@ -260,7 +261,7 @@ static const void *right(const struct op_node *n, int step) {
 static void forward(struct op_node *n) {
     const struct einsum_plan *plan = n->plan;
     for (int k = 0; k < plan->steps; k++)
-        ot_contraction_run(n, &plan->step[k].forward, left(n, k), right(n, k),
+        ot_contraction_run(n, &plan->step[k].forward, left_operand(n, k), right_operand(n, k),
                            k == plan->steps - 1 ? n->y[0]->data : between(n, k), n->scratch);
 }
 
@@ -272,9 +273,9 @@ static void backward(struct op_node *n) {
     for (int k = plan->steps - 1; k >= 0; k--) {
         const struct step *step = &plan->step[k];
         if (n->n_in > 1 && n->dx[k + 1])
-            ot_contraction_run(n, &step->db, left(n, k), dc, ot_f(n->dx[k + 1]), rest);
+            ot_contraction_run(n, &step->db, left_operand(n, k), dc, ot_f(n->dx[k + 1]), rest);
         float *da = k ? gradient + plan->step[k - 1].gradient : n->dx[0] ? ot_f(n->dx[0]) : NULL;
-        if (da) ot_contraction_run(n, &step->da, dc, right(n, k), da, rest);
+        if (da) ot_contraction_run(n, &step->da, dc, right_operand(n, k), da, rest);
         dc = da;
     }
 }
@@ -302,9 +303,9 @@ static const char *const cases[] = {
     "i32[2,2]{1,2,3,4} equation=ii -> i32(5)",
     "i8[2,2]{1,2,3,4} i8{5,6} i8[2,2]{1,0,0,40} equation=ij,j,jk->ki -> i8[2,2]{5,15,-32,-64}",
     "u16[2,3]{1,2,3,4,5,65535} equation=ij->ji -> u16[3,2]{1,4,2,5,3,65535}",
-    "i64{1} f{1} equation=i,i -> error: input 1 is float, not int64",
+    "i64{1} f{1} equation=i,i -> error: input 1 is float, expected int64",
     "b{1} equation=i -> error: input 0 is bool",
-    "A[2,3] B[4,3] equation=ij,jk->ik -> error: axis 0 of input 1 has extent 4, not 3",
+    "A[2,3] B[4,3] equation=ij,jk->ik -> error: axis 0 of input 1 has extent 4, expected 3",
     "A[2,3] equation=ijk->i -> error: does not fit input 0",
     "A[2,3] equation=ij,jk->i -> error: does not fit input 0",
     "A[2,3] equation=i?->i -> error: has '?->i'",

@@ -20,11 +20,13 @@ static ot_status expanded(const struct op_node *n, int *rank, int64_t *dim, ot_e
     int count;
     struct tensor wanted = {.type = OT_INT64};
     OT_TRY(ot_op_ints(n, 1, &shape, &count, err));
-    if (count > OT_MAX_RANK) return ot_op_fail(n, err, OT_ERROR_LIMIT, "rank %d", count);
+    if (count > OT_MAX_RANK)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape has %d dimensions, too many", count);
     wanted.rank = count;
     for (int i = 0; i < count; i++) {
         if (shape[i] < 0)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "entry %d of the shape is %lld", i,
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "dimension %d of the shape is %lld, expected at least 0", i,
                               (long long)shape[i]);
         wanted.dim[i] = shape[i];
     }
@@ -64,7 +66,7 @@ static const char *const cases[] = {
     "i64{7} i64{3} -> i64{7,7,7}",
     "f[2,1]{1,2} i64{2,2} -> f[2,2]{1,1,2,2}",
     "X[3] i64{4} -> error: do not broadcast",
-    "X[3] i64{-1} -> error: entry 0 of the shape is -1",
+    "X[3] i64{-1} -> error: dimension 0 of the shape is -1",
     "X[1] i64{1099511627776,1099511627776} -> error: more than 2^40",
     NULL};
 
@@ -81,7 +83,7 @@ const struct op ot_op_Expand = {
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = backward,
-    .limits = "constant shape",
+    .limits = "shape must be constant",
     .cases = cases,
 };
 
@@ -97,11 +99,13 @@ static ot_status tile_prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_ints(n, 1, &repeat, &count, err));
     if (count != x->rank)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d repeats for rank %d", count, x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 1 has %d repeats, but input 0 has rank %d", count, x->rank);
     for (int i = 0; i < count; i++)
         if (repeat[i] < 0 || __builtin_mul_overflow(x->dim[i], repeat[i], &dim[i]))
             return ot_op_fail(n, err, repeat[i] < 0 ? OT_ERROR_INVALID : OT_ERROR_LIMIT,
-                              "repeat %lld on axis %d", (long long)repeat[i], i);
+                              "the repeat %lld of axis %d is out of range", (long long)repeat[i],
+                              i);
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
     ot_array_of(x, &from);
     ot_array_of(n->y[0], &to);
@@ -122,7 +126,7 @@ static const char *const tile_cases[] = {
     "X[2,3,2] i64{1,3,2} -> Y[2,9,4]",
     "f{1,2} i64{3} -> f{1,2,1,2,1,2}",
     "X[2,3] i64{0,1} -> Y[0,3]",
-    "X[2,3] i64{2} -> error: 1 repeats for rank 2",
+    "X[2,3] i64{2} -> error: input 1 has 1 repeats, but input 0 has rank 2",
     "X[2,3] i64{2,-1} -> error: repeat -1",
     "X[2,3] i64{4611686018427387904,1} -> error: repeat 4611686018427387904",
     NULL};
@@ -139,6 +143,6 @@ const struct op ot_op_Tile = {
     .prepare = tile_prepare,
     .forward = ot_move_forward,
     .backward = backward,
-    .limits = "constant repeats",
+    .limits = "repeats must be constant",
     .cases = tile_cases,
 };

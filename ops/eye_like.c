@@ -6,9 +6,10 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     const ot_type type = ot_op_asked_type(n, "dtype", x->type);
     if (x->rank != 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d, expected 2", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected 2", x->rank);
     if (type == OT_UNDEFINED)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'dtype' is %lld, which is not supported",
                           (long long)ot_attr_int(n->node, "dtype", x->type));
     return ot_op_set(n, n->y[0], type, 2, x->dim, err);
 }

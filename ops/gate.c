@@ -34,7 +34,7 @@ static const struct {
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 /* Does it take these shapes? In lanes x and g share their layout. */
-static bool find(const struct op_node *n, struct scale_view *view, bool *scales) {
+static bool find_shapes(const struct op_node *n, struct scale_view *view, bool *scales) {
     const struct tensor *x = n->x[X], *g = n->x[G];
     if (x->type != OT_FLOAT || g->type != OT_FLOAT || x->pattern || g->pattern) return false;
     *scales = !ot_same_shape(x, g);
@@ -49,7 +49,7 @@ static bool fits(const struct op_node *n) {
     if (ot_is_fixed(&x) || ot_is_fixed(&g)) return false;
     x.lanes = x.lane_rank = g.lanes = g.lane_rank = 0;
     rows.x = (struct tensor **)both;
-    return find(&rows, &view, &scales);
+    return find_shapes(&rows, &view, &scales);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -61,9 +61,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, G, OT_FLOAT, err));
     while (k < FUNCTIONS && strcmp(functions[k].name, name)) k++;
     if (k == FUNCTIONS)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'function' is '%.40s'", name);
-    if (!find(n, &plan->view, &plan->scales))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a gate %s for values %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'function' is '%.40s', which is not a known gate", name);
+    if (!find_shapes(n, &plan->view, &plan->scales))
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the gate has shape %s, which does not fit values of shape %s",
                           ot_shape_text(n->x[G], g, sizeof g), ot_shape_text(n->x[X], x, sizeof x));
     plan->f = functions[k].f;
     plan->p.a = ot_attr_float(n->node, "alpha", functions[k].alpha);
@@ -75,7 +77,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* What of g is as large as x takes one pass; else f(g) is saved, which is small. */
-static void product(struct op_node *n) {
+static void multiply_scales(struct op_node *n) {
     const struct gate_plan *plan = n->plan;
     ot_scale_forward(n, &plan->view, ot_f(n->x[X]), n->save, ot_f(n->y[0]));
     ot_op_clear_spare(n->y[0]);
@@ -89,13 +91,13 @@ static void forward(struct op_node *n) {
         return;
     }
     n->kernels->value[plan->f](&a, (size_t)ot_count(n->x[G]));
-    product(n);
+    multiply_scales(n);
 }
 
 static void again(struct op_node *n) {
     const struct gate_plan *plan = n->plan;
     if (plan->scales)
-        product(n);
+        multiply_scales(n);
     else
         forward(n);
 }
@@ -126,7 +128,7 @@ static const char *const cases[] = {
     "X[3,5,33] G[3,5,1] function=Tanh lanes -> Y[3,5,33]",
     "X[5,33] G[5,33] function=Gelu lanes -> Y[5,33]",
     "f{1,2,-3} f{0,1,-100} -> f{0.5,1.4621172,0}",
-    "X[2,3] G[3] -> error: a gate [3] for values [2,3]",
+    "X[2,3] G[3] -> error: the gate has shape [3], which does not fit values of shape [2,3]",
     "X[2,3] G[2,3] function=Relu -> error: 'function' is 'Relu'",
     NULL,
 };

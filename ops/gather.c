@@ -147,8 +147,8 @@ static const char *const cases[] = {
     "X[5,4] i64{-6} -> error: index -6",
     "X[5,4] i64{-9223372036854775808} -> error: index -9223372036854775808",
     "X[5,4] i64{0} axis=2 -> error: axis 2",
-    "X[0,4] i64{0} -> error: empty",
-    "X[5,4] f{0} -> error: not int64",
+    "X[0,4] i64{0} -> error: the axis that is indexed has no elements",
+    "X[5,4] f{0} -> error: input 1 is float, expected int64",
     NULL};
 
 const struct op ot_op_Gather = {

@@ -55,10 +55,12 @@ static const char *const cases[] = {
     "f[2,2]{1,2,3,4} i32[2,2]{0,0,1,0} axis=1 -> f[2,2]{1,1,4,3}",
     "i64[3,3]{1,2,3,4,5,6,7,8,9} i64[2,3]{-1,-2,0,-2,0,0} -> i64[2,3]{7,5,3,4,2,3}",
     "X[2,3] i64[0,3]{} -> Y[0,3]",
-    "X[2,3] i64[1,3]{0,2,1} -> error: index 2 of an axis of extent 2",
-    "X[2,3] i64[3]{0,2,1} -> error: indices [3] for data [2,3]",
-    "X[2,3] i64[1,4]{0,1,1,0} -> error: indices [1,4] for data [2,3]",
-    "X[2,3] f[1,3]{0,1,1} -> error: not int64",
+    "X[2,3] i64[1,3]{0,2,1} -> error: index 2 is out of range for an axis of extent 2",
+    "X[2,3] i64[3]{0,2,1} -> error: the indices have shape [3], which does not fit data of shape "
+    "[2,3] and axis 0",
+    "X[2,3] i64[1,4]{0,1,1,0} -> error: the indices have shape [1,4], which does not fit data of "
+    "shape [2,3] and axis 0",
+    "X[2,3] f[1,3]{0,1,1} -> error: input 1 is float, expected int64",
     NULL};
 
 const struct op ot_op_GatherElements = {

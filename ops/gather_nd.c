@@ -61,9 +61,11 @@ static const char *const cases[] = {
     "X[2,3,4] i64[2,3,1]{0,3,9,-5,2,-1}:x batch_dims=2 @12 -> Y[2,3]",
     "f[2,2]{0,1,2,3} i64[2,2]{0,0,1,1} -> f{0,3}",
     "i64[2,2]{0,1,2,3} i64[2,1]{1,0} -> i64[2,2]{2,3,0,1}",
-    "X[2,3] i64[1,2]{0,3} -> error: index 3 of an axis of extent 3",
-    "X[2,3] i64[1,3]{0,0,0} -> error: indices [1,3] for data [2,3]",
-    "X[2,3] i64[3,1]{0,0,0} batch_dims=1 @12 -> error: indices [3,1] for data [2,3]",
+    "X[2,3] i64[1,2]{0,3} -> error: index 3 is out of range for an axis of extent 3",
+    "X[2,3] i64[1,3]{0,0,0} -> error: the indices have shape [1,3], which does not fit data of "
+    "shape [2,3] with 0 batch axes",
+    "X[2,3] i64[3,1]{0,0,0} batch_dims=1 @12 -> error: the indices have shape [3,1], which does "
+    "not fit data of shape [2,3] with 1 batch axes",
     NULL};
 
 const struct op ot_op_GatherND = {

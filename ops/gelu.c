@@ -9,7 +9,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const char *kind = ot_attr_string(n->node, "approximate", "none");
     if (strcmp(kind, "tanh") && strcmp(kind, "none"))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'approximate' is '%.40s', not 'none' or 'tanh'", kind);
+                          "attribute 'approximate' is '%.40s', expected 'none' or 'tanh'", kind);
     return ot_unary_prepare(n, err);
 }
 

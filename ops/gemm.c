@@ -35,11 +35,11 @@ static ot_status check_addend(const struct op_node *n, struct gemm_plan *plan, o
     bool same = c->rank == 2 && rows == plan->m && cols == plan->n;
     if (c->rank > 2 || (rows != 1 && rows != plan->m) || (cols != 1 && cols != plan->n))
         return ot_op_fail(
-            n, err, OT_ERROR_INVALID, "C of shape %s does not broadcast to [%lld,%lld]",
+            n, err, OT_ERROR_INVALID, "C has shape %s, which does not broadcast to [%lld,%lld]",
             ot_shape_text(c, text, sizeof text), (long long)plan->m, (long long)plan->n);
     if (n->node->opset < 7 && !same && !ot_attr_int(n->node, "broadcast", 0))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'broadcast' is 0, but C has shape %s, not [%lld,%lld]",
+                          "attribute 'broadcast' is 0, but C has shape %s, expected [%lld,%lld]",
                           ot_shape_text(c, text, sizeof text), (long long)plan->m,
                           (long long)plan->n);
     plan->c_row = rows == 1 ? 0 : cols;
@@ -50,7 +50,8 @@ static ot_status check_addend(const struct op_node *n, struct gemm_plan *plan, o
 static ot_status read_scale(const struct op_node *n, const char *name, float *out, ot_error *err) {
     *out = ot_attr_float(n->node, name, 1.0f);
     if (!isfinite(*out))
-        return ot_op_fail(n, err, OT_ERROR_NUMERIC, "attribute '%s' is %g", name, (double)*out);
+        return ot_op_fail(n, err, OT_ERROR_NUMERIC,
+                          "attribute '%s' is %g, expected a finite number", name, (double)*out);
     return OT_OK;
 }
 
@@ -66,7 +67,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (!ot_is_integer(a->type)) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, a->type, err));
     if (a->rank != 2 || b->rank != 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "A %s and B %s, expected two matrices",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "A has shape %s and B has shape %s, expected two matrices",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     read_transposes(n, plan);
     plan->m = a->dim[plan->ta];
@@ -74,7 +76,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     plan->n = b->dim[!plan->tb];
     if (b->dim[plan->tb] != plan->k)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "A %s (transA=%d) and B %s (transB=%d): inner dimensions differ",
+                          "A %s (transA=%d) and B %s (transB=%d) differ in their inner dimensions",
                           ot_shape_text(a, p, sizeof p), plan->ta, ot_shape_text(b, q, sizeof q),
                           plan->tb);
     OT_TRY(read_scale(n, "alpha", &plan->alpha, err));
@@ -286,8 +288,9 @@ static const char *const cases[] = {
     "A[5,20] B[20,70]~0.8tl:p lanes -> Y[5,70]",
     "A[5,8] B[8,3]~0.5t:p alpha=0.5 -> Y[5,3]",
     "A[2,0] B[0,3] C[3] -> Y[2,3]",
-    "A[2,3] B[4,3] -> error: inner dimensions differ",
-    "A[2,3] B[3,4] C[3] -> error: C of shape [3] does not broadcast to [2,4]",
+    "A[2,3] B[4,3] -> error: A [2,3] (transA=0) and B [4,3] (transB=0) differ in their inner "
+    "dimensions",
+    "A[2,3] B[3,4] C[3] -> error: C has shape [3], which does not broadcast to [2,4]",
     "A[2,3] B[3,4] alpha=nan -> error: 'alpha' is",
     "A[2,3,1] B[3,4] -> error: two matrices",
     "A[2,3] B[3,4] C[4] @6 -> error: 'broadcast' is 0",
@@ -297,7 +300,7 @@ static const char *const cases[] = {
     "i32[2,3]{7,-4,-2,1,2,5} i32[3,2]{7,1,-4,2,-2,5} i32{1,2} alpha=0.5 beta=1.5 -> "
     "i32[2,2]{36,-2,-4,18}",
     "u64[1,1]{18446744073709551615} u64[1,1]{1} - alpha=2 -> u64[1,1]{18446744073709551615}",
-    "i64[1,1]{2} i64[1,1]{2} f{1} -> error: input 2 is float, not int64",
+    "i64[1,1]{2} i64[1,1]{2} f{1} -> error: input 2 is float, expected int64",
     NULL};
 
 const struct op ot_op_Gemm = {

@@ -4,7 +4,8 @@
 #include "ops/op.h"
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
-    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "it is no operator by itself");
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                      "Gradient cannot be computed as an operator in this place");
 }
 
 static void forward(struct op_node *n) { (void)n; }
@@ -21,5 +22,5 @@ const struct op ot_op_Gradient = {
     .random = true,
     .prepare = prepare,
     .forward = forward,
-    .limits = "one a model, of one number, first order; its outputs are outputs of the graph",
+    .limits = "one per model, of a scalar, first order only; its outputs must be graph outputs",
 };

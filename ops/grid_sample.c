@@ -36,7 +36,9 @@ static ot_status read_mode(const struct op_node *n, struct grid_sample_plan *pla
     else if (!strcmp(mode, "cubic") || !strcmp(mode, "bicubic"))
         plan->mode = CUBIC;
     else
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'linear', 'nearest' or 'cubic'",
+                          mode);
     if (!strcmp(padding, "zeros"))
         plan->padding = ZEROS;
     else if (!strcmp(padding, "border"))
@@ -44,7 +46,10 @@ static ot_status read_mode(const struct op_node *n, struct grid_sample_plan *pla
     else if (!strcmp(padding, "reflection"))
         plan->padding = REFLECTION;
     else
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'padding_mode' is '%.40s'", padding);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'padding_mode' is '%.40s', expected 'zeros', 'border' or 'reflection'",
+            padding);
     plan->corners = ot_attr_int(n->node, "align_corners", 0) != 0;
     return OT_OK;
 }
@@ -57,14 +62,16 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_mode(n, plan, err));
     const bool whole = ot_is_integer(x->type) || x->type == OT_BOOL;
     if (whole && plan->mode != NEAREST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, and the mode not 'nearest'",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input 0 is %s, for which only mode 'nearest' is supported",
                           ot_type_name(x->type));
     if (!whole) OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     plan->rank = x->rank - 2;
     if (plan->rank < 1 || plan->rank > MOST || grid->rank != x->rank || grid->dim[0] != x->dim[0] ||
         grid->dim[x->rank - 1] != plan->rank || ot_elements(x) < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a grid %s for an input %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the grid has shape %s, which does not fit input 0 of shape %s",
                           ot_shape_text(grid, p, sizeof p), ot_shape_text(x, q, sizeof q));
     plan->channels = x->dim[1];
     plan->in = plan->out = 1;
@@ -93,7 +100,7 @@ struct taps {
 };
 
 /* Mirrors x at `low` and `high`, as often as it takes; *sign: how the result goes with x. */
-static double mirror(double x, double low, double high, double *sign) {
+static double reflect(double x, double low, double high, double *sign) {
     const double range = high - low;
     *sign = 1;
     if (range <= 0) {
@@ -117,14 +124,14 @@ static double inside(const struct grid_sample_plan *plan, double x, int64_t size
     *sign = 1;
     if (plan->padding == ZEROS) return x;
     if (plan->padding == REFLECTION)
-        x = plan->corners ? mirror(x, 0, last, sign) : mirror(x, -0.5, last + 0.5, sign);
+        x = plan->corners ? reflect(x, 0, last, sign) : reflect(x, -0.5, last + 0.5, sign);
     if (x >= 0 && x <= last) return x;
     *sign = 0;
     return x < 0 ? 0 : last;
 }
 
 /* And for the number of an element. */
-static int64_t element(const struct grid_sample_plan *plan, double i, int64_t size) {
+static int64_t element_index(const struct grid_sample_plan *plan, double i, int64_t size) {
     double sign;
     if (plan->padding == ZEROS) return i >= 0 && i < (double)size ? (int64_t)i : -1;
     const int64_t k = (int64_t)(inside(plan, i, size, &sign) + 0.5);
@@ -162,7 +169,7 @@ static struct taps taps_at(const struct grid_sample_plan *plan, int axis, float 
         t.slope[1] = 1.0f;
     }
     for (int k = 0; k < t.n; k++) {
-        t.index[k] = element(plan, base + k - before, size);
+        t.index[k] = element_index(plan, base + k - before, size);
         t.slope[k] *= (float)(scale * sign);
     }
     return t;
@@ -292,8 +299,8 @@ static const char *const cases[] = {
     "i64[1,1,2,2]{1,2,3,9007199254740993} f[1,1,3,2]{0.5,0.5,-0.5,0.5,-3,0} mode=nearest @20 -> "
     "i64[1,1,1,3]{9007199254740993,3,0}",
     "b[1,1,2,2]{1,0,0,1} f[1,1,2,2]{0.5,0.5,-0.5,0.5} mode=nearest @20 -> b[1,1,1,2]{1,0}",
-    "u8[1,1,2,2]{1,2,3,4} f[1,1,1,2]{0,0} @16 -> error: input 0 is uint8, and the mode",
-    "X[1,2,3,3] G[2,1,2,2] -> error: a grid [2,1,2,2]",
+    "u8[1,1,2,2]{1,2,3,4} f[1,1,1,2]{0,0} @16 -> error: input 0 is uint8",
+    "X[1,2,3,3] G[2,1,2,2] -> error: the grid has shape [2,1,2,2]",
     "X[1,2,3,3] G[1,1,2,2] mode=area -> error: 'area'",
     "X[1,2,3,3] G[1,1,2,2] padding_mode=wrap -> error: 'wrap'",
     NULL};
@@ -311,6 +318,6 @@ const struct op ot_op_GridSample = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "of integers and bools the nearest alone",
+    .limits = "integers and booleans with mode nearest only",
     .cases = cases,
 };

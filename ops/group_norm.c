@@ -41,8 +41,9 @@ static ot_status find_groups(const struct op_node *n, struct group_norm_plan *pl
     plan->groups = instance ? channels : ot_attr_int(n->node, "num_groups", 0);
     plan->by_channel = instance || n->node->opset >= 21;
     if (plan->groups < 1 || channels % plan->groups)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld groups of %lld channels",
-                          (long long)plan->groups, (long long)channels);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "%lld channels cannot be divided into %lld groups", (long long)channels,
+                          (long long)plan->groups);
     plan->group_cells = channels / plan->groups;
     plan->affines = plan->by_channel ? channels : plan->groups;
     OT_TRY(ot_channel_vector(n, SCALE, plan->affines, &plan->one[0], err));
@@ -54,11 +55,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct group_norm_plan *plan = ot_op_plan(n);
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 2",
+                          x->rank);
     OT_TRY(find_groups(n, plan, err));
     plan->epsilon = ot_attr_float(n->node, "epsilon", 1e-5f);
     plan->size = ot_dims_product(x, 2, x->rank);
-    if (!plan->size) return ot_op_fail(n, err, OT_ERROR_INVALID, "channels have no elements");
+    if (!plan->size)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the channels of input 0 have no elements");
     plan->lanes = x->lanes ? x->lanes : 1;
     plan->width = x->lanes ? OT_UNIT : 1;
     plan->outer = x->lanes ? ot_lane_blocks(x) : x->dim[0];
@@ -74,7 +77,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* ---- one cell, `width` lanes from `lane` on ---- */
 
-static int64_t place_of(const struct group_norm_plan *plan, int64_t cell, int64_t lane) {
+static int64_t cell_offset(const struct group_norm_plan *plan, int64_t cell, int64_t lane) {
     return cell * plan->size * plan->lanes + lane;
 }
 
@@ -82,7 +85,7 @@ static int64_t place_of(const struct group_norm_plan *plan, int64_t cell, int64_
 static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, double *mean,
                          double *square) {
     const struct group_norm_plan *plan = n->plan;
-    const float *x = ot_f(n->x[X]) + place_of(plan, cell, lane);
+    const float *x = ot_f(n->x[X]) + cell_offset(plan, cell, lane);
     if (plan->width == 1) {
         ot_channel_moments(n->kernels, &plan->cells, ot_f(n->x[X]), cell, mean, square);
         return;
@@ -103,7 +106,7 @@ static void cell_moments(const struct op_node *n, int64_t cell, int64_t lane, do
 static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           double *sum, double *product) {
     const struct group_norm_plan *plan = n->plan;
-    const int64_t at = place_of(plan, cell, lane);
+    const int64_t at = cell_offset(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     if (plan->width == 1) {
         const struct norm_gradient a = {.dy = ot_f(n->dy[0]), .x = ot_f(n->x[X]), .x0 = *mean};
@@ -125,7 +128,7 @@ static void cell_products(const struct op_node *n, int64_t cell, int64_t lane, c
 static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                        const float *gain, float shift) {
     const struct group_norm_plan *plan = n->plan;
-    const int64_t at = place_of(plan, cell, lane);
+    const int64_t at = cell_offset(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at;
     float *y = ot_f(n->y[0]) + at;
     if (plan->width == 1) {
@@ -144,7 +147,7 @@ static void cell_value(const struct op_node *n, int64_t cell, int64_t lane, cons
 static void cell_gradient(const struct op_node *n, int64_t cell, int64_t lane, const float *mean,
                           const float *gain, const float *slope, const float *shift) {
     const struct group_norm_plan *plan = n->plan;
-    const int64_t at = place_of(plan, cell, lane);
+    const int64_t at = cell_offset(plan, cell, lane);
     const float *x = ot_f(n->x[X]) + at, *dy = ot_f(n->dy[0]) + at;
     float *dx = ot_f(n->dx[X]) + at;
     if (plan->width == 1) {
@@ -190,7 +193,7 @@ static float bias_of(const struct op_node *n, int64_t affine) {
     return ot_f(n->x[BIAS])[((const struct group_norm_plan *)n->plan)->one[1] ? 0 : affine];
 }
 
-static void statistics(const struct op_node *n, int64_t group, int64_t lane) {
+static void group_statistics(const struct op_node *n, int64_t group, int64_t lane) {
     const struct group_norm_plan *plan = n->plan;
     const double size = (double)plan->size, all = size * (double)plan->group_cells;
     double mean[OT_UNIT] = {0}, square[OT_UNIT] = {0}, m[OT_UNIT], q[OT_UNIT];
@@ -214,7 +217,7 @@ static void forward_group(void *arg, int group, int worker) {
     const struct group_norm_plan *plan = n->plan;
     float gain[OT_UNIT];
     for (int64_t lane = 0; lane < plan->lanes; lane += plan->width) {
-        statistics(n, group, lane);
+        group_statistics(n, group, lane);
         const float *inverse = inverse_of(n, group, lane);
         for (int64_t i = 0; i < plan->group_cells; i++) {
             const int64_t affine = affine_of(plan, group, i);
@@ -330,9 +333,9 @@ static const char *const group_cases[] = {
     "X[3,6,5] S[2,1]:p B[1]:p num_groups=2 @18 lanes -> Y[3,6,5]",
     "f[1,2,2]{1,1,3,3}:x f[1,1,1]{2}:p f[2,1]{1,0}:p num_groups=1 epsilon=0 @21 -> "
     "f[1,2,2]{-1,-1,2,2}",
-    "X[2,4,5] S[2,2]:p B[4]:p num_groups=2 @21 -> error: input 1 is [2,2], not [4]",
-    "X[2,6,5] S[6]:p B[6]:p num_groups=4 @21 -> error: 4 groups of 6 channels",
-    "X[2,6,5] S[6]:p B[6]:p num_groups=2 @18 -> error: input 1 is [6], not [2]",
+    "X[2,4,5] S[2,2]:p B[4]:p num_groups=2 @21 -> error: input 1 has shape [2,2], expected [4]",
+    "X[2,6,5] S[6]:p B[6]:p num_groups=4 @21 -> error: 6 channels cannot be divided into 4 groups",
+    "X[2,6,5] S[6]:p B[6]:p num_groups=2 @18 -> error: input 1 has shape [6], expected [2]",
     "X[2,6,5] S[6]:p B[6]:p @21 -> error: 0 groups",
     "X[2,6,0] S[6]:p B[6]:p num_groups=2 @21 -> error: no elements",
     NULL,
@@ -344,7 +347,7 @@ static const char *const instance_cases[] = {
     "-0.8371035,1,2.8371035}",
     "X[3,4,5,7] S[1]:p B[1,4,1,1]:p lanes -> Y[3,4,5,7]",
     "X[18,2,9] S[2,1]:p B[]:p lanes -> Y[18,2,9]",
-    "X[2,3,4] S[2]:p B[3]:p -> error: input 1 is [2], not [3]",
+    "X[2,3,4] S[2]:p B[3]:p -> error: input 1 has shape [2], expected [3]",
     "X[6] S[6]:p B[6]:p -> error: rank 1",
     NULL,
 };

@@ -43,7 +43,8 @@ static ot_status check_factor(const struct op_node *n, int i, ot_type type, int6
     if (!t) return OT_OK;
     OT_TRY(ot_op_type(n, i, type, err));
     if (ot_elements(t) == 1 || (t->rank > 0 && ot_elements(t) == count)) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d has %lld elements, not 1 or %lld", i,
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                      "input %d has %lld elements, expected 1 or %lld", i,
                       (long long)ot_elements(t), (long long)count);
 }
 
@@ -61,8 +62,8 @@ static ot_status check_inputs(struct op_node *n, int64_t a_count, int64_t b_coun
     OT_TRY(check_factor(n, in->bias, OT_INT32, b_count, err));
     *type = y_zero ? y_zero->type : OT_INT32;
     if (y_zero && (!ot_is_quantized(*type) || ot_elements(y_zero) != 1))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not one quantized integer",
-                          in->y_zero);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input %d is not a single quantized integer", in->y_zero);
     if (y_zero) plan->range = ot_range_of(*type);
     return OT_OK;
 }
@@ -76,8 +77,9 @@ static ot_status find_inputs(struct op_node *n, ot_error *err) {
     for (int i = 0; i < 2; i++) {
         const ot_type type = n->x[both[i]]->type;
         if (type != OT_UINT8 && type != OT_INT8)
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, not of 8 bits",
-                              both[i], ot_type_name(type));
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                              "input %d is %s, expected integers of 8 bits", both[i],
+                              ot_type_name(type));
     }
     return OT_OK;
 }
@@ -90,7 +92,8 @@ static ot_status matmul_prepare(struct op_node *n, ot_error *err) {
     ot_type type;
     if (a->rank < 2 || b->rank < 2 || a->dim[a->rank - 1] != b->dim[b->rank - 2]) {
         char p[128], q[128];
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: no product of matrices",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "inputs of shapes %s and %s have no matrix product",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     }
     plan->m = a->dim[a->rank - 2];
@@ -118,7 +121,10 @@ static ot_status conv_prepare(struct op_node *n, ot_error *err) {
     const int64_t groups = ot_attr_int(n->node, "group", 1);
     OT_TRY(ot_conv_window(n, w, false, &window, err));
     if (groups < 1 || groups > INT32_MAX || w->dim[0] % groups || w->dim[1] * groups != x->dim[1])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'group' is %lld", (long long)groups);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'group' is %lld, which does not fit the channels of the input "
+                          "and the weight",
+                          (long long)groups);
     OT_TRY(check_inputs(n, 1, w->dim[0], &type, err));
     plan->shape =
         (struct conv_shape){.n = x->dim[0], .c = x->dim[1], .m = w->dim[0], .groups = (int)groups};
@@ -142,7 +148,8 @@ static float scale_at(const struct op_node *n, int i, int64_t k) {
 }
 
 /* y[at] from the sum of a row of a and a column of b. */
-static void finish(const struct op_node *n, int64_t at, int64_t sum, int64_t row, int64_t column) {
+static void store_result(const struct op_node *n, int64_t at, int64_t sum, int64_t row,
+                         int64_t column) {
     const struct integer_product_plan *plan = n->plan;
     const struct inputs *in = &plan->in;
     struct tensor *y = n->y[0];
@@ -156,7 +163,7 @@ static void finish(const struct op_node *n, int64_t at, int64_t sum, int64_t row
     ot_store_integer(y->data, y->type, at, sum);
 }
 
-static void multiply(const struct op_node *n, int64_t y, int64_t a, int64_t b) {
+static void multiply_matrices(const struct op_node *n, int64_t y, int64_t a, int64_t b) {
     const struct integer_product_plan *plan = n->plan;
     const struct tensor *p = n->x[plan->in.a], *q = n->x[plan->in.b];
     for (int64_t i = 0; i < plan->m; i++)
@@ -166,7 +173,7 @@ static void multiply(const struct op_node *n, int64_t y, int64_t a, int64_t b) {
             for (int64_t k = 0; k < plan->k; k++)
                 sum += (ot_load_integer(p->data, p->type, (a * plan->m + i) * plan->k + k) - a0) *
                        (ot_load_integer(q->data, q->type, (b * plan->k + k) * plan->n + j) - b0);
-            finish(n, (y * plan->m + i) * plan->n + j, sum, i, j);
+            store_result(n, (y * plan->m + i) * plan->n + j, sum, i, j);
         }
 }
 
@@ -174,7 +181,7 @@ static void batch_segment(void *arg, int64_t at, const int64_t *offset, const in
                           int64_t count, float *out) {
     (void)out;
     for (int64_t j = 0; j < count; j++)
-        multiply(arg, at + j, offset[0] + j * step[0], offset[1] + j * step[1]);
+        multiply_matrices(arg, at + j, offset[0] + j * step[0], offset[1] + j * step[1]);
 }
 
 static void matmul_forward(struct op_node *n) {
@@ -207,7 +214,8 @@ static void conv_task(void *arg, int task, int worker) {
     const struct conv_shape *p = &((const struct integer_product_plan *)n->plan)->shape;
     const int64_t i = task / p->m, m = task % p->m;
     for (int64_t at = 0; at < p->oh * p->ow; at++)
-        finish(n, task * p->oh * p->ow + at, window_sum(n, i, m, at / p->ow, at % p->ow), 0, m);
+        store_result(n, task * p->oh * p->ow + at, window_sum(n, i, m, at / p->ow, at % p->ow), 0,
+                     m);
 }
 
 static void conv_forward(struct op_node *n) {
@@ -222,9 +230,9 @@ static const char *const matmul_cases[] = {
     "i32[4,2]{-38,-83,-44,-98,-50,-113,-56,-128}",
     "i8[2,1,2]{1,-2,3,4} u8[2,2]{1,2,3,4} -> i32[2,1,2]{-5,-6,15,22}",
     "i8[2,2]{1,2,3,4} i8[2,2]{1,2,3,4} i8{0,1} i8{0,1} -> i32[2,2]{7,7,11,11}",
-    "X[2,3]:u8 W[4,2]:u8 -> error: no product of matrices",
-    "X[2,3] W[3,2]:u8 -> error: input 0 is float, not of 8 bits",
-    "X[2,3]:u8 W[3,2]:u8 u8{1,2,3} -> error: input 2 has 3 elements, not 1 or 2",
+    "X[2,3]:u8 W[4,2]:u8 -> error: inputs of shapes [2,3] and [4,2] have no matrix product",
+    "X[2,3] W[3,2]:u8 -> error: input 0 is float, expected integers of 8 bits",
+    "X[2,3]:u8 W[3,2]:u8 u8{1,2,3} -> error: input 2 has 3 elements, expected 1 or 2",
     NULL,
 };
 static const char *const qlinear_matmul_cases[] = {
@@ -232,7 +240,8 @@ static const char *const qlinear_matmul_cases[] = {
     "u8[4,3]{152,51,244,60,26,255,0,127,246,127,254,247} f(0.00705) u8(114) f(0.0107) u8(118) -> "
     "u8[2,3]{168,115,255,1,66,151}",
     "i8[1,1]{100} f(1) i8(0) i8[1,1]{100} f(1) i8(0) f(1) i8(5) -> i8[1,1]{127}",
-    "u8[1,1]{1} f(1) u8(0) u8[1,1]{1} f(1) u8(0) f(1) i32(5) -> error: not one quantized integer",
+    "u8[1,1]{1} f(1) u8(0) u8[1,1]{1} f(1) u8(0) f(1) i32(5) -> error: input 7 is not a single "
+    "quantized integer",
     NULL,
 };
 static const char *const conv_cases[] = {

@@ -42,13 +42,13 @@ static ot_status check_affine(const struct op_node *n, int i, int axis, ot_error
     if (!t) return OT_OK;
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     if (t->lanes)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is neither weight nor constant",
-                          i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input %d is neither a weight nor a constant", i);
     if (t->rank != x->rank - axis ||
         memcmp(t->dim, x->dim + axis, (size_t)t->rank * sizeof *t->dim)) {
         char text[128];
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "input %d is %s, not the shape of the axes from %d on", i,
+                          "input %d has shape %s, expected that of the axes from %d on", i,
                           ot_shape_text(t, text, sizeof text), axis);
     }
     return OT_OK;
@@ -98,7 +98,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     n->save_size = (size_t)(plan->outer * plan->inner) * 2 * sizeof(float);
     if (!ot_mul((size_t)plan->tasks * 2 * sizeof(float), (size_t)plan->length,
                 &n->backward_scratch_size))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the node needs more than 2^63 bytes of scratch memory");
     if (!check_affine(n, 1, axis, NULL) && !check_affine(n, 2, axis, NULL)) return OT_OK;
     struct norm_affine *affine = ot_arena_alloc(n->arena, 1, sizeof *affine);
     plan->affine = affine;
@@ -108,7 +109,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* What the kernels need for outer row r. dscale: 2 x length floats. */
-static struct layer_norm describe(const struct op_node *n, int64_t r, float *dscale) {
+static struct layer_norm kernel_arguments(const struct op_node *n, int64_t r, float *dscale) {
     const struct layer_norm_plan *plan = n->plan;
     const int64_t at = r * plan->length * plan->inner;
     float *mean = (float *)n->save + r * 2 * plan->inner;
@@ -132,7 +133,7 @@ static void forward_task(void *arg, int task, int worker) {
     (void)worker;
     ot_task_range(plan->outer, plan->grain, task, &r, &to);
     for (; r < to; r++) {
-        struct layer_norm a = describe(n, r, NULL);
+        struct layer_norm a = kernel_arguments(n, r, NULL);
         a.bias = has_bias(n) && !plan->affine ? ot_f(n->x[2]) : NULL;
         a.y = ot_f(n->y[0]) + r * plan->length * plan->inner;
         (n->x[0]->lanes ? n->kernels->norm_lanes : n->kernels->norm_row)(&a);
@@ -165,7 +166,7 @@ static void backward_task(void *arg, int task, int worker) {
     ot_task_range(plan->outer, plan->grain, task, &r, &to);
     for (; r < to; r++) {
         const int64_t at = r * plan->length * plan->inner;
-        struct layer_norm a = describe(n, r, dscale);
+        struct layer_norm a = kernel_arguments(n, r, dscale);
         a.dy = (plan->affine ? scaled(n) : ot_f(n->dy[0])) + at;
         a.y = n->dx[0] ? ot_f(n->dx[0]) + at : NULL;
         (n->x[0]->lanes ? n->kernels->norm_lanes_back : n->kernels->norm_row_back)(&a);
@@ -214,8 +215,8 @@ static const char *const cases[] = {
     "X[2,3,70] S[2,1,70] B[2,3,1] -> Y[2,3,70]",
     "X[2,3,4] S[2,3,4] B[]:p -> Y[2,3,4] M[2,3,1]:n D[2,3,1]:n",
     "f[2,2]{1,3,1,3} f[2,1]{1,2} f[2,1]{0,5} epsilon=0.0 -> f[2,2]{-1,1,3,7}",
-    "X[4,10] S[9]:p -> error: input 1 is [9], which does not broadcast to [4,10]",
-    "X[10] S[4,10]:p -> error: input 1 is [4,10]",
+    "X[4,10] S[9]:p -> error: input 1 has shape [9], which does not broadcast to [4,10]",
+    "X[10] S[4,10]:p -> error: input 1 has shape [4,10]",
     "X[4,10] S[10]:p axis=2 -> error: axis 2",
     "f[2,2,2]{1.4,1.4,1.5,-0.1,-0.9,-2,0.6,0.9} f[2,2]{1.3,-0.9,-1.1,0.6} f[2,2]{1.2,1.9,"
     "-1.4,-0.1} axis=1 -> f[2,2,2]{1.88399,1.426468,-2.144121,-1.13726,0.5896932,3.16756,"
@@ -230,7 +231,7 @@ static const char *const rms_cases[] = {
     "f{1,7} f{1,2} epsilon=0.0 -> f{0.2,2.8}",
     "X[2,3,4,5] S[3,1,1]:p axis=1 -> Y[2,3,4,5]",
     "X[2,3,4] S[2,1,4]:p -> Y[2,3,4]",
-    "X[4,10] S[9]:p -> error: input 1 is [9]",
+    "X[4,10] S[9]:p -> error: input 1 has shape [9], which does not broadcast to [4,10]",
     "X[4,10] S[10]:p @22 -> error: opset 22",
     NULL,
 };

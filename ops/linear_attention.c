@@ -31,13 +31,14 @@ static const struct tensor *input(const struct op_node *n, int i) {
 }
 
 /* Input i is [batch, tokens, last]. */
-static ot_status check(const struct op_node *n, int i, int64_t last, ot_error *err) {
+static ot_status check_shape(const struct op_node *n, int i, int64_t last, ot_error *err) {
     const struct linear_attention_plan *plan = n->plan;
     const struct tensor *t = n->x[i];
     char text[128];
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     if (t->rank != 3 || t->dim[0] != plan->batch || t->dim[1] != plan->tokens || t->dim[2] != last)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld,%lld,%lld]", i,
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input %d has shape %s, expected [%lld,%lld,%lld]", i,
                           ot_shape_text(t, text, sizeof text), (long long)plan->batch,
                           (long long)plan->tokens, (long long)last);
     return OT_OK;
@@ -49,19 +50,22 @@ static ot_status read_heads(struct op_node *n, ot_error *err) {
     const int64_t queries = ot_attr_int(n->node, "q_num_heads", 0);
     plan->heads = ot_attr_int(n->node, "kv_num_heads", 0);
     if (plan->heads < 1 || queries < 1 || queries % plan->heads)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld heads of queries for %lld of keys",
-                          (long long)queries, (long long)plan->heads);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "%lld heads of queries do not fit %lld heads of keys", (long long)queries,
+                          (long long)plan->heads);
     if (q->rank != 3 || v->rank != 3 || q->dim[2] % queries || v->dim[2] % plan->heads ||
         !q->dim[2])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "heads do not divide the last dimensions");
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "queries or values do not have rank 3 with a last dimension that their heads divide");
     plan->group = queries / plan->heads;
     plan->batch = q->dim[0];
     plan->tokens = q->dim[1];
     plan->dk = q->dim[2] / queries;
     plan->dv = v->dim[2] / plan->heads;
-    OT_TRY(check(n, QUERY, queries * plan->dk, err));
-    OT_TRY(check(n, KEY, plan->heads * plan->dk, err));
-    return check(n, VALUE, plan->heads * plan->dv, err);
+    OT_TRY(check_shape(n, QUERY, queries * plan->dk, err));
+    OT_TRY(check_shape(n, KEY, plan->heads * plan->dk, err));
+    return check_shape(n, VALUE, plan->heads * plan->dv, err);
 }
 
 static ot_status read_rule(struct op_node *n, ot_error *err) {
@@ -71,31 +75,33 @@ static ot_status read_rule(struct op_node *n, ot_error *err) {
     int k = 0;
     while (k < 4 && strcmp(rules[k], rule) != 0) k++;
     if (k == 4)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'update_rule' is '%.40s'", rule);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'update_rule' is '%.40s', which is not a known rule", rule);
     if (!input(n, DECAY) != !(k & 1) || !input(n, BETA) != !(k & 2))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "update_rule '%s' %s decay and %s beta", rule,
-                          k & 1 ? "takes" : "has no", k & 2 ? "takes" : "has no");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'update_rule' is '%s', which %s decay and %s beta", rule,
+                          k & 1 ? "needs" : "takes no", k & 2 ? "needs" : "takes no");
     if (k & 1) {
         const struct tensor *t = n->x[DECAY];
         plan->decays =
             t->rank == 3 && t->dim[2] == plan->heads ? plan->heads : plan->heads * plan->dk;
-        OT_TRY(check(n, DECAY, plan->decays, err));
+        OT_TRY(check_shape(n, DECAY, plan->decays, err));
     }
     if (k & 2) {
         const struct tensor *t = n->x[BETA];
         plan->betas = t->rank == 3 && t->dim[2] == 1 ? 1 : plan->heads;
-        OT_TRY(check(n, BETA, plan->betas, err));
+        OT_TRY(check_shape(n, BETA, plan->betas, err));
     }
     return OT_OK;
 }
 
 /* Floats of one state. */
-static int64_t area(const struct linear_attention_plan *plan) { return plan->dk * plan->dv; }
+static int64_t state_size(const struct linear_attention_plan *plan) { return plan->dk * plan->dv; }
 
 static ot_status set_memory(struct op_node *n, ot_error *err) {
     const struct linear_attention_plan *plan = n->plan;
     const size_t tasks = (size_t)(plan->batch * plan->heads),
-                 states = (size_t)area(plan) * sizeof(float);
+                 states = (size_t)state_size(plan) * sizeof(float);
     const size_t forward = 2 * states + (size_t)plan->dv * sizeof(float);
     const size_t backward = 2 * states + (size_t)(3 * plan->dv + plan->tokens) * sizeof(float);
     bool fits = ot_mul(tasks, forward, &n->forward_scratch_size) &&
@@ -103,9 +109,10 @@ static ot_status set_memory(struct op_node *n, ot_error *err) {
     if (n->want)
         fits = fits && ot_mul(tasks, states, &n->save_size) &&
                ot_mul(n->save_size, (size_t)plan->tokens + 1, &n->save_size);
-    n->flops = 6.0 * (double)tasks * (double)plan->tokens * (double)area(plan);
+    n->flops = 6.0 * (double)tasks * (double)plan->tokens * (double)state_size(plan);
     return fits ? OT_OK
-                : ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^63 bytes of scratch memory");
+                : ot_op_fail(n, err, OT_ERROR_LIMIT,
+                             "the node needs more than 2^63 bytes of scratch memory");
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -118,7 +125,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     if (input(n, PAST)) {
         OT_TRY(ot_op_type(n, PAST, OT_FLOAT, err));
         if (!ot_same_shape(n->x[PAST], &last))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "a past state %s",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the past state has shape %s, which does not fit the keys and values",
                               ot_shape_text(n->x[PAST], text, sizeof text));
     }
     plan->scale = ot_attr_float(n->node, "scale", 0);
@@ -191,7 +199,7 @@ static void answer(const struct linear_attention_plan *plan, const struct token 
 static void forward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
     const struct linear_attention_plan *plan = n->plan;
-    const int64_t size = area(plan);
+    const int64_t size = state_size(plan);
     const size_t bytes = (size_t)size * sizeof(float);
     float *work = (float *)n->scratch + head * (2 * size + plan->dv), *u = work + 2 * size;
     float *kept = n->save_size ? (float *)n->save + head * (plan->tokens + 1) * size : NULL;
@@ -227,7 +235,7 @@ struct back {
 
 static struct back back_of(const struct op_node *n, int64_t head) {
     const struct linear_attention_plan *plan = n->plan;
-    const int64_t size = area(plan);
+    const int64_t size = state_size(plan);
     float *p = (float *)n->scratch + head * (2 * size + 3 * plan->dv + plan->tokens);
     return (struct back){p,
                          p + size,
@@ -306,7 +314,7 @@ static void decay_back(const struct linear_attention_plan *plan, const struct to
 static void backward_head(void *arg, int head, int worker) {
     const struct op_node *n = arg;
     const struct linear_attention_plan *plan = n->plan;
-    const int64_t size = area(plan);
+    const int64_t size = state_size(plan);
     const size_t bytes = (size_t)size * sizeof(float);
     const float *kept = (const float *)n->save + head * (plan->tokens + 1) * size;
     const struct back b = back_of(n, head);
@@ -358,10 +366,11 @@ static const char *const cases[] = {
     "range=-1,1 -> Y[1,4,8] S[1,2,3,2]",
     "f[1,2,1]{1,2} f[1,2,1]{3,1} f[1,2,1]{2,5} q_num_heads=1 kv_num_heads=1 update_rule=linear "
     "-> f[1,2,1]{6,22} f[1,1,1,1]{11}",
-    "Q[2,3,8] K[2,3,8] V[2,3,6] q_num_heads=2 kv_num_heads=2 -> error: 'gated_delta' takes decay",
+    "Q[2,3,8] K[2,3,8] V[2,3,6] q_num_heads=2 kv_num_heads=2 -> error: attribute 'update_rule' is "
+    "'gated_delta', which needs decay and needs beta",
     "Q[2,3,8] K[2,3,8] V[2,3,6] q_num_heads=3 kv_num_heads=2 -> error: 3 heads of queries",
     "Q[2,3,8] K[2,3,7] V[2,3,6] q_num_heads=2 kv_num_heads=2 update_rule=linear -> "
-    "error: input 1 is [2,3,7], not [2,3,8]",
+    "error: input 1 has shape [2,3,7], expected [2,3,8]",
     NULL,
 };
 

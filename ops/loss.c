@@ -38,19 +38,20 @@ static ot_status check_inputs(const struct op_node *n, ot_error *err) {
     if (label->type != OT_INT32) OT_TRY(ot_op_type(n, LABEL, OT_INT64, err));
     struct tensor want = {.rank = x->rank - 1};
     if (x->rank < 2 || !x->dim[1])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the scores have no classes");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has no classes");
     want.dim[0] = x->dim[0];
     for (int i = 2; i < x->rank; i++) want.dim[i - 1] = x->dim[i];
     if (!ot_same_shape(label, &want)) {
         char have[128], wanted[128];
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "labels are %s, not %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the labels have shape %s, expected %s",
                           ot_shape_text(label, have, sizeof have),
                           ot_shape_text(&want, wanted, sizeof wanted));
     }
     if (!weight) return OT_OK;
     OT_TRY(ot_op_type(n, WEIGHT, OT_FLOAT, err));
     if (weight->rank != 1 || weight->dim[0] != x->dim[1])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "not one weight for each of %lld classes",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 2 does not have one weight for each of %lld classes",
                           (long long)x->dim[1]);
     return OT_OK;
 }
@@ -64,7 +65,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     plan->sum = !strcmp(reduction, "sum");
     if (!plan->mean && !plan->sum && strcmp(reduction, "none"))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'reduction' is '%.40s', not 'none', 'sum' or 'mean'",
+                          "attribute 'reduction' is '%.40s', expected 'none', 'sum' or 'mean'",
                           reduction);
     plan->ignores = ot_attr(n->node, "ignore_index") != NULL;
     plan->ignored = ot_attr_int(n->node, "ignore_index", 0);
@@ -86,7 +87,7 @@ static int64_t class_of(const struct op_node *n, int64_t k) {
     return label >= 0 && label < plan->strips.length ? label : -1;
 }
 
-static float weight_of(const struct op_node *n, int64_t class) {
+static float class_weight(const struct op_node *n, int64_t class) {
     const bool weighted = n->n_in > WEIGHT && n->x[WEIGHT];
     return class < 0 ? 0 : weighted ? ot_f(n->x[WEIGHT])[class] : 1;
 }
@@ -118,7 +119,7 @@ static void value_strip(void *arg, int64_t at, int64_t columns) {
     if (plan->softmax) take_logarithms(t, x, columns, logarithm);
     for (int64_t j = 0; j < columns; j++) {
         const int64_t class = class_of(n, first + j);
-        weight[j] = weight_of(n, class);
+        weight[j] = class_weight(n, class);
         const float p =
             class < 0 ? 0 : x[class * t->inner + j] - (plan->softmax ? logarithm[j] : 0);
         loss[j] = -weight[j] * p;
@@ -140,7 +141,7 @@ static void gradient_strip(void *arg, int64_t at, int64_t columns) {
     float *dx = ot_f(n->dx[X]) + at;
     for (int64_t j = 0; j < columns; j++) {
         const int64_t class = class_of(n, first + j);
-        const float slope = dy[plan->mean || plan->sum ? 0 : first + j] * weight_of(n, class);
+        const float slope = dy[plan->mean || plan->sum ? 0 : first + j] * class_weight(n, class);
         const float c = class < 0 ? 0 : plan->mean ? slope / *sum_of_weights(n) : slope;
         const float logarithm = plan->softmax ? logarithms(n)[first + j] : 0;
         for (int64_t i = 0; i < t->length; i++) {
@@ -183,7 +184,7 @@ static void weight_gradient(const struct op_node *n) {
     float *dw = ot_f(n->dx[WEIGHT]);
     double mean = 0;
     for (int64_t k = 0; plan->mean && k < label_count(n); k++)
-        mean -= (double)weight_of(n, class_of(n, k)) * (double)p[k];
+        mean -= (double)class_weight(n, class_of(n, k)) * (double)p[k];
     if (plan->mean) mean /= (double)*sum_of_weights(n);
     memset(dw, 0, ot_bytes(n->dx[WEIGHT]));
     for (int64_t k = 0; k < label_count(n); k++) {
@@ -209,8 +210,8 @@ static void backward(struct op_node *n) {
         "X[2,4] i64{-100,1} W[4]:c range=0,3 ignore_index=-100 reduction=sum -> Y[]",              \
         "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 ignore_index=2 -> Y[]",                              \
         "X[3,4,5] L[3,5]:i64 W[4] range=0.5,3 reduction=none -> Y[3,5]",                           \
-        "X[2,4] L[3]:i64 -> error: labels are [3], not [2]",                                       \
-        "X[2,4] L[2]:i64 W[3] -> error: not one weight for each of 4 classes",                     \
+        "X[2,4] L[3]:i64 -> error: the labels have shape [3], expected [2]",                       \
+        "X[2,4] L[2]:i64 W[3] -> error: input 2 does not have one weight for each of 4 classes",   \
         "X[2,4] L[2]:i64 reduction=max -> error: attribute 'reduction' is 'max'",                  \
         "X[2,4] L[2] -> error: input 1 is float"
 

@@ -27,7 +27,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(find_axis(n, &axis, err));
     ot_op_along(n, axis);
     if (p != 1 && p != 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld, not 1 or 2",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld, expected 1 or 2",
                           (long long)p);
     plan->absolute = p == 1;
     ot_op_like(n->y[0], n->x[0]);

@@ -15,7 +15,8 @@ struct lp_pool_plan {
 static ot_status read_power(const struct op_node *n, struct lp_pool_plan *plan, ot_error *err) {
     const int64_t p = ot_attr_int(n->node, "p", 2);
     if (p < 1 || p > 64)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld", (long long)p);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'p' is %lld, expected 1 to 64",
+                          (long long)p);
     plan->power = (float)p;
     return OT_OK;
 }
@@ -32,7 +33,9 @@ static ot_status prepare_global(struct op_node *n, ot_error *err) {
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(read_power(n, plan, err));
-    if (x->rank < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
+    if (x->rank < 3)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 3",
+                          x->rank);
     for (int i = 0; i < x->rank; i++) dim[i] = i < 2 ? x->dim[i] : 1;
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, dim, err));
     const int64_t all = ot_dims_product(x, 2, x->rank);

@@ -22,9 +22,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const int64_t size = ot_attr_int(n->node, "size", 0);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank < 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d has no channels", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 2",
+                          x->rank);
     if (size < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'size' is %lld", (long long)size);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'size' is %lld, expected at least 1",
+                          (long long)size);
     plan->alpha = ot_attr_float(n->node, "alpha", 1e-4f) / (float)size;
     plan->beta = ot_attr_float(n->node, "beta", 0.75f);
     plan->bias = ot_attr_float(n->node, "bias", 1);

@@ -96,7 +96,7 @@ static const char *const cases[] = {
     "X[3,2,4] W[1,8,3] R[1,8,2] -> error: input 1 has shape [1,8,3], expected [1,8,4]",
     "X[3,2,4] W[1,8,4] R[1,8,2] direction=both -> error: 'both'",
     "X[3,2,4] W[1,8,4] R[1,8,2] activations=Sigmoid,Tanh,Swish -> error: 'Swish'",
-    "X[3,2,4] W[1,8,4] R[1,8,2] - i32{3,4} -> error: sequence_lens holds 4",
+    "X[3,2,4] W[1,8,4] R[1,8,2] - i32{3,4} -> error: input 4 (sequence_lens) contains 4",
     "X[3,2,4] W[1,8,4] R[1,8,2] clip=-1 -> error: 'clip' is -1",
     NULL};
 

@@ -61,7 +61,8 @@ static ot_status prepare_batches(struct op_node *n, struct matmul_plan *plan, in
     int64_t na = a->rank > 2 ? ot_dims_product(a, 0, a->rank - 2) : 1;
     int64_t nb = b->rank > 2 ? ot_dims_product(b, 0, b->rank - 2) : 1;
     if (na > INT32_MAX / 8 || nb > INT32_MAX / 8 || batches > INT32_MAX / 8)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "%lld matrices", (long long)batches);
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the product has %lld matrices, too many",
+                          (long long)batches);
     int64_t *index = ot_arena_alloc(n->arena, (size_t)batches, 3 * sizeof *index);
     if (!index) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     int64_t *ia = index, *ib = index + batches, *iy = index + 2 * batches;
@@ -83,13 +84,16 @@ static ot_status read_matrices(const struct op_node *n, struct matmul_plan *plan
     const struct tensor *a = n->x[0], *b = n->x[1];
     char p[128], q[128];
     if (!a->rank || !b->rank)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: a scalar is no matrix",
-                          ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "inputs of shapes %s and %s have no matrix product, because one is a scalar",
+            ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     plan->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
     plan->k = a->dim[a->rank - 1];
     plan->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
     if (b->dim[b->rank > 1 ? b->rank - 2 : 0] != plan->k)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%s x %s: inner dimensions differ",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "inputs of shapes %s and %s differ in their inner dimensions",
                           ot_shape_text(a, p, sizeof p), ot_shape_text(b, q, sizeof q));
     return OT_OK;
 }
@@ -133,8 +137,8 @@ static bool lanes(const struct op_node *n, int lane_rank) {
 
 static bool sparse_rows(const struct op_node *n, int i) { return ot_linear_rows(n, false, i); }
 
-static void multiply(struct op_node *n, struct dense_gemm g, const struct terms *t, const void *a,
-                     const void *b, void *c) {
+static void multiply_matrices(struct op_node *n, struct dense_gemm g, const struct terms *t,
+                              const void *a, const void *b, void *c) {
     const struct matmul_plan *plan = n->plan;
     g.alpha = 1.0f;
     if (!plan->single) {
@@ -154,8 +158,8 @@ static void forward(struct op_node *n) {
     if (ot_product_is(&plan->product))
         ot_product_forward(n, &plan->product);
     else
-        multiply(n, (struct dense_gemm){.m = plan->m, .n = plan->n, .k = plan->k}, &plan->y,
-                 n->x[0]->data, n->x[1]->data, n->y[0]->data);
+        multiply_matrices(n, (struct dense_gemm){.m = plan->m, .n = plan->n, .k = plan->k},
+                          &plan->y, n->x[0]->data, n->x[1]->data, n->y[0]->data);
 }
 
 static void backward(struct op_node *n) {
@@ -167,11 +171,13 @@ static void backward(struct op_node *n) {
         return;
     }
     if (da)
-        multiply(n, (struct dense_gemm){.tb = true, .m = plan->m, .n = plan->k, .k = plan->n},
-                 &plan->da, dy, b, da);
+        multiply_matrices(n,
+                          (struct dense_gemm){.tb = true, .m = plan->m, .n = plan->k, .k = plan->n},
+                          &plan->da, dy, b, da);
     if (db)
-        multiply(n, (struct dense_gemm){.ta = true, .m = plan->k, .n = plan->n, .k = plan->m},
-                 &plan->db, a, dy, db);
+        multiply_matrices(n,
+                          (struct dense_gemm){.ta = true, .m = plan->k, .n = plan->n, .k = plan->m},
+                          &plan->db, a, dy, db);
 }
 
 static ot_status open_work(struct op_node *n, ot_error *err) {
@@ -201,8 +207,8 @@ static const char *const cases[] = {
     "A[2,9,20] B[20,7]~0.3t:p lanes -> Y[2,9,7]",
     "A[2,9,20] B[20,7]~0.8tl:p lanes -> Y[2,9,7]",
     "A[2,0] B[0,3] -> Y[2,3]",
-    "A[2,3] B[4,3] -> error: inner dimensions differ",
-    "A[] B[4,3] -> error: a scalar is no matrix",
+    "A[2,3] B[4,3] -> error: inputs of shapes [2,3] and [4,3] differ in their inner dimensions",
+    "A[] B[4,3] -> error: inputs of shapes [] and [4,3] have no matrix product",
     "A[2,2,3] B[3,3,4] -> error: do not broadcast",
     "i64[2,3]{7,-4,-2,1,2,5} i64[3,2]{7,1,-4,2,-2,5} -> i64[2,2]{69,-11,-11,30}",
     "i32[2,1,2]{1,2,3,4} i32[2]{65536,65536} -> i32[2,1]{196608,458752}",
@@ -212,7 +218,7 @@ static const char *const cases[] = {
     "18446744073709551615}",
     "i64[1,2,2]{1,2,3,4} i64[2,2,1]{1,0,0,1} -> i64[2,2,1]{1,3,2,4}",
     "i64[2,0]{} i64[0,1]{} -> i64[2,1]{0,0}",
-    "i64[1,1]{2} i32[1,1]{2} -> error: input 1 is int32, not int64",
+    "i64[1,1]{2} i32[1,1]{2} -> error: input 1 is int32, expected int64",
     "b[1,1]{1} b[1,1]{1} -> error: input 0 is bool",
     NULL};
 

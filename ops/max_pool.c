@@ -28,8 +28,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct max_pool_plan *plan = ot_op_plan(n);
     const int64_t order = ot_attr_int(n->node, "storage_order", 0);
     if (order != 0 && order != 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'storage_order' is %lld",
-                          (long long)order);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'storage_order' is %lld, expected 0 or 1", (long long)order);
     if (is_small(n->x[0])) {
         OT_TRY(ot_pooling_shape(n, &plan->p, err));
         n->forward_scratch_size = (size_t)(ot_count(n->x[0]) + ot_count(n->y[0])) * sizeof(float);
@@ -38,8 +38,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     }
     plan->column_major = order;
     if (order && n->x[0]->rank > 4)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                          "attribute 'storage_order' is 1 for 3 spatial dimensions");
+        return ot_op_fail(
+            n, err, OT_ERROR_UNSUPPORTED,
+            "attribute 'storage_order' is 1, which is not supported with 3 spatial dimensions");
     const bool indices = n->n_out > 1 && n->y[1];
     if (indices) OT_TRY(ot_op_set(n, n->y[1], OT_INT64, n->y[0]->rank, n->y[0]->dim, err));
     if (ot_training_wants(n, 0) || indices)
@@ -49,8 +50,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 
 /* y = max(y, x), at = position where x is taken, for n outputs: x moves by `stride`, its position
  * by `step`. at NULL: nobody asks. */
-static inline void take(const float *x, int64_t stride, int32_t position, int32_t step, float *y,
-                        int32_t *at, int64_t n) {
+static inline void take_larger(const float *x, int64_t stride, int32_t position, int32_t step,
+                               float *y, int32_t *at, int64_t n) {
     for (int64_t j = 0; j < n; j++) {
         const float v = x[j * stride];
         const bool larger = v > y[j] || v != v || (at && at[j] < 0);
@@ -67,13 +68,13 @@ static void take_row(const struct pooling *p, const float *x, int64_t x_row, int
     ot_pooling_span(p, 1, b, &from, &to);
     const int64_t k = x_row * p->w.in[1] + ot_pooling_at(p, 1, from, b);
     if (at)
-        take(x + k, stride, (int32_t)k, (int32_t)stride, y + from, at + from, to - from);
+        take_larger(x + k, stride, (int32_t)k, (int32_t)stride, y + from, at + from, to - from);
     else
-        take(x + k, stride, 0, 0, y + from, NULL, to - from);
+        take_larger(x + k, stride, 0, 0, y + from, NULL, to - from);
 }
 
 /* Outputs without a place. */
-static void fill(float *y, int32_t *at, int64_t n) {
+static void clear_outputs(float *y, int32_t *at, int64_t n) {
     for (int64_t j = 0; j < n; j++) y[j] = -INFINITY;
     for (int64_t j = 0; j < n && at; j++) at[j] = -1;
 }
@@ -83,7 +84,7 @@ static void pool_rows(const struct pooling *p, const float *x, float *y, int32_t
     const int64_t row = p->w.out[1], taps = p->w.kernel[2] * p->w.kernel[0];
     for (int64_t i = 0; i < p->w.out[2] * p->w.out[0]; i++, y += row) {
         int32_t *row_at = at ? at + i * row : NULL;
-        fill(y, row_at, row);
+        clear_outputs(y, row_at, row);
         for (int64_t a = 0; a < taps; a++) {
             const int64_t x_row = ot_pooling_at(p, 0, i % p->w.out[0], a % p->w.kernel[0]);
             const int64_t depth = ot_pooling_at(p, 2, i / p->w.out[0], a / p->w.kernel[0]);
@@ -108,7 +109,7 @@ static void pool_run(const struct pooling *p, const struct kernels *k, struct ma
     a.y += out;
     if (a.at) a.at += out;
     if (!taps[0] || !taps[1]) {
-        fill(a.y, a.at, (to - j) * p->inner);
+        clear_outputs(a.y, a.at, (to - j) * p->inner);
         return;
     }
     a.position = (int32_t)(at[0] * p->w.in[1] + at[1]);
@@ -247,6 +248,6 @@ const struct op ot_op_MaxPool = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "floats and integers of 8 bits",
+    .limits = "floats and 8-bit integers only",
     .cases = cases,
 };

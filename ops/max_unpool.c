@@ -20,9 +20,10 @@ static ot_status infer(const struct op_node *n, struct max_unpool_plan *plan, ot
     const int64_t *pad = ot_attr_ints(n->node, "pads", &pads), most = (int64_t)1 << 30;
     if (spatial < 1 || kernels != spatial || (strides && strides != spatial) ||
         (pads && pads != 2 * spatial))
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%d kernels, %d strides and %d pads for %d spatial axes", kernels,
-                          strides, pads, spatial);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "'kernel_shape' has %d values, 'strides' %d and 'pads' %d, for %d spatial axes",
+            kernels, strides, pads, spatial);
     for (int i = 0; i < x->rank; i++) {
         plan->inferred[i] = x->dim[i];
         if (i < 2) continue;
@@ -30,10 +31,11 @@ static ot_status infer(const struct op_node *n, struct max_unpool_plan *plan, ot
         const int64_t begin = pads ? pad[i - 2] : 0, end = pads ? pad[i - 2 + spatial] : 0;
         if (k < 1 || k > most || t < 1 || t > most || begin < 0 || begin > most || end < 0 ||
             end > most || x->dim[i] < 1 || x->dim[i] > most)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "the window of axis %d is not valid", i);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "the window along axis %d is invalid", i);
         plan->inferred[i] = (x->dim[i] - 1) * t + k - begin - end;
         if (plan->inferred[i] < 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d would be %lld", i,
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "axis %d of the result would have extent %lld", i,
                               (long long)plan->inferred[i]);
     }
     if (!ot_shape_count(plan->inferred, x->rank, (int64_t)1 << 40, &plan->count))
@@ -54,14 +56,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_ints(n, 2, &shape, &count, err));
     for (int i = 0; i < x->rank && shape; i++)
         if (count != x->rank || shape[i] < plan->inferred[i] || (i < 2 && shape[i] != x->dim[i]))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "output_shape is too small for axis %d", i);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 2 (output_shape) is too small for axis %d", i);
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, x->rank, shape ? shape : plan->inferred, err));
     n->backward_scratch_size = (size_t)ot_elements(n->y[0]) * sizeof(int64_t);
     return ot_indices_check(n, &(struct ranges){1, {plan->count}}, err);
 }
 
 /* Where element k of x goes in y. */
-static int64_t place(const struct op_node *n, int64_t k) {
+static int64_t output_index(const struct op_node *n, int64_t k) {
     const struct max_unpool_plan *plan = n->plan;
     const struct tensor *y = n->y[0];
     int64_t rest = ot_index_in(n->x[1], k, plan->count), at = 0, stride = 1;
@@ -78,16 +81,16 @@ static void forward(struct op_node *n) {
     ot_indices_watch(n, &(struct ranges){1, {plan->count}});
     ot_fill(n->pool, n->y[0]->data, ot_elements(n->y[0]), sizeof(float), NULL);
     for (int64_t k = 0; k < ot_elements(n->x[0]); k++)
-        ot_f(n->y[0])[place(n, k)] = ot_f(n->x[0])[k];
+        ot_f(n->y[0])[output_index(n, k)] = ot_f(n->x[0])[k];
 }
 
 static void backward(struct op_node *n) {
     int64_t *owner = n->scratch;
     const int64_t count = ot_elements(n->x[0]);
     if (!n->dx[0]) return;
-    for (int64_t k = 0; k < count; k++) owner[place(n, k)] = k;
+    for (int64_t k = 0; k < count; k++) owner[output_index(n, k)] = k;
     for (int64_t k = 0; k < count; k++) {
-        const int64_t at = place(n, k);
+        const int64_t at = output_index(n, k);
         ot_f(n->dx[0])[k] = owner[at] == k ? ot_f(n->dy[0])[at] : 0;
     }
 }
@@ -99,7 +102,8 @@ static const char *const cases[] = {
     "f[1,1,5,5]{0,0,0,0,0,0,5,0,6,0,0,0,0,0,0,0,7,0,8,0,0,0,0,0,0}",
     "X[1,1,3] i64[1,1,3]{1,1,4} kernel_shape=2 -> error: index 4",
     "X[1,1,3] i64[1,1,3]{1,1,2} i64{1,1,3} kernel_shape=2 -> error: too small for axis 2",
-    "X[1,1,3] i64[1,1,3]{1,1,2} kernel_shape=2,2 -> error: 2 kernels",
+    "X[1,1,3] i64[1,1,3]{1,1,2} kernel_shape=2,2 -> error: 'kernel_shape' has 2 values, 'strides' "
+    "0 and 'pads' 0, for 1 spatial axes",
     NULL};
 
 const struct op ot_op_MaxUnpool = {
@@ -115,5 +119,6 @@ const struct op ot_op_MaxUnpool = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .limits = "output_shape must be constant",
     .cases = cases,
 };

@@ -39,7 +39,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_axes(n, &axes, err));
     if (axes & 1) ot_op_along(n, 0);
     const int64_t elements = ot_fold_move(n->x[0], axes, &plan->move);
-    if (!elements) return ot_op_fail(n, err, OT_ERROR_INVALID, "the axes have no elements");
+    if (!elements)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the axes of the mean have no elements");
     plan->count = ot_count(n->x[0]) / elements;
     plan->share = 1 / (float)elements;
     ot_op_like(n->y[0], n->x[0]);

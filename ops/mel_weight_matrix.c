@@ -19,12 +19,13 @@ static ot_status read_number(const struct op_node *n, int i, double *value, ot_e
     int count;
     if (t->type == OT_FLOAT && i >= LOWEST) {
         if (t->role != OT_ROLE_CONST || ot_elements(t) != 1)
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not one constant", i);
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a single constant", i);
         *value = (double)ot_f(t)[0];
         return OT_OK;
     }
     OT_TRY(ot_op_ints(n, i, &whole, &count, err));
-    if (count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one number", i);
+    if (count != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a single number", i);
     *value = (double)whole[0];
     return OT_OK;
 }
@@ -34,14 +35,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct mel_weight_matrix_plan *plan = ot_op_plan(n);
     for (int i = 0; i < INPUTS; i++) OT_TRY(read_number(n, i, &plan->value[i], err));
     if (!ot_is_number(type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'output_datatype' is %lld, which is not supported",
                           (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
     const double *v = plan->value;
     if (!(v[BANDS] >= 1 && v[BANDS] < 0x1p31 && v[LENGTH] >= 1 && v[LENGTH] < 0x1p31 &&
           v[RATE] >= 1 && v[LOWEST] >= 0 && v[LOWEST] < v[HIGHEST] && v[HIGHEST] <= v[RATE] / 2))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%g bands from %g to %g Hz, of %g samples at %g Hz", v[BANDS], v[LOWEST],
-                          v[HIGHEST], v[LENGTH], v[RATE]);
+                          "%g bands from %g to %g Hz cannot be made of %g samples at %g Hz",
+                          v[BANDS], v[LOWEST], v[HIGHEST], v[LENGTH], v[RATE]);
     const int64_t dim[] = {(int64_t)v[LENGTH] / 2 + 1, (int64_t)v[BANDS]};
     return ot_op_set(n, n->y[0], type, 2, dim, err);
 }
@@ -80,8 +82,8 @@ static const char *const cases[] = {
     "i32[8,2]{0,0,0,0,1,0,0,0,0,1,0,0,0,0,0,0}",
     "i32(3) i64(8) i32(100) f(0) f(60) -> error: 3 bands from 0 to 60 Hz",
     "i32(0) i64(8) i32(100) f(0) f(50) -> error: 0 bands",
-    "i32{3,4} i64(8) i32(100) f(0) f(50) -> error: input 0 is not one number",
-    "i32(3) i64(8) i32(100) f(0) F[] -> error: input 4 is not one constant",
+    "i32{3,4} i64(8) i32(100) f(0) f(50) -> error: input 0 is not a single number",
+    "i32(3) i64(8) i32(100) f(0) F[] -> error: input 4 is not a single constant",
     NULL,
 };
 
@@ -96,6 +98,6 @@ const struct op ot_op_MelWeightMatrix = {
     .plan_size = sizeof(struct mel_weight_matrix_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "constant inputs",
+    .limits = "all inputs must be constant",
     .cases = cases,
 };

@@ -41,7 +41,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-static void task(void *arg, int number, int worker) {
+static void move_range(void *arg, int number, int worker) {
     const struct range *r = arg;
     const int *next = ((const struct moved_plan *)r->n->plan)->next;
     const float *x = ot_f(r->n->x[r->input]);
@@ -61,18 +61,19 @@ static void task(void *arg, int number, int worker) {
     }
 }
 
-static void run(struct op_node *n, bool back) {
+static void move_values(struct op_node *n, bool back) {
     const int *first = ((const struct moved_plan *)n->plan)->first;
     for (int i = 1; i < n->n_in; i++) {
         const int64_t count = ot_count(n->x[i]);
         struct range r = {n, i, first, back};
-        if (!back || n->dx[i]) ot_parallel_for(n->pool, ot_task_count(count, GRAIN), task, &r);
+        if (!back || n->dx[i])
+            ot_parallel_for(n->pool, ot_task_count(count, GRAIN), move_range, &r);
         first += count;
     }
 }
 
-static void forward(struct op_node *n) { run(n, false); }
-static void backward(struct op_node *n) { run(n, true); }
+static void forward(struct op_node *n) { move_values(n, false); }
+static void backward(struct op_node *n) { move_values(n, true); }
 
 const struct op ot_op_Moved = {
     .name = "Moved",

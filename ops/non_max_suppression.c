@@ -15,15 +15,16 @@ struct non_max_suppression_plan {
 };
 
 /* The one number of input i, which may be absent. */
-static ot_status number(const struct op_node *n, int i, float *value, bool *given, ot_error *err) {
+static ot_status read_number(const struct op_node *n, int i, float *value, bool *given,
+                             ot_error *err) {
     *given = i < n->n_in && n->x[i] && ot_elements(n->x[i]) > 0;
     *value = 0;
     if (!*given) return OT_OK;
     const struct tensor *t = n->x[i];
     if (t->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     if (ot_elements(t) != 1 || (t->type != OT_FLOAT && t->type != OT_INT64))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one number", i);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a single number", i);
     *value = t->type == OT_FLOAT ? *ot_f(t) : (float)*(const int64_t *)t->data;
     return OT_OK;
 }
@@ -36,18 +37,19 @@ static ot_status read_inputs(const struct op_node *n, struct non_max_suppression
     for (int i = 0; i < 2; i++) {
         OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
         if (n->x[i]->role != OT_ROLE_CONST)
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     }
     if (boxes->rank != 3 || scores->rank != 3 || boxes->dim[2] != 4 ||
         boxes->dim[0] != scores->dim[0] || boxes->dim[1] != scores->dim[2])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "boxes and scores do not fit");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the shapes of boxes and scores do not fit each other");
     plan->samples = scores->dim[0];
     plan->classes = scores->dim[1];
     plan->boxes = scores->dim[2];
     plan->centred = ot_attr_int(n->node, "center_point_box", 0) != 0;
-    OT_TRY(number(n, 2, &most, &given, err));
-    OT_TRY(number(n, 3, &plan->overlap, &given, err));
-    OT_TRY(number(n, 4, &plan->score, &plan->scored, err));
+    OT_TRY(read_number(n, 2, &most, &given, err));
+    OT_TRY(read_number(n, 3, &plan->overlap, &given, err));
+    OT_TRY(read_number(n, 4, &plan->score, &plan->scored, err));
     plan->most = most > 0 ? most < 0x1p30f ? (int64_t)most : 1 << 30 : 0;
     if (plan->most > plan->boxes) plan->most = plan->boxes;
     return OT_OK;
@@ -75,8 +77,8 @@ static bool overlaps(const struct non_max_suppression_plan *plan, struct box a, 
 }
 
 /* Takes boxes of one class of one sample. done: a mark for each box. */
-static void take(const struct op_node *n, struct non_max_suppression_plan *plan, int64_t sample,
-                 int64_t class, uint8_t *done) {
+static void suppress(const struct op_node *n, struct non_max_suppression_plan *plan, int64_t sample,
+                     int64_t class, uint8_t *done) {
     const float *boxes = ot_f(n->x[0]) + sample * plan->boxes * 4;
     const float *scores = ot_f(n->x[1]) + (sample * plan->classes + class) * plan->boxes;
     const int64_t first = plan->rows;
@@ -107,12 +109,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_inputs(n, plan, err));
     if (!ot_shape_count((int64_t[]){plan->samples, plan->classes, plan->most, 3}, 4,
                         (int64_t)1 << 32, &rows))
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "too many boxes");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the number of boxes is too large");
     plan->taken = ot_arena_alloc(n->arena, (size_t)rows, sizeof *plan->taken);
     uint8_t *done = ot_arena_alloc(n->arena, (size_t)plan->boxes, 1);
     if (!plan->taken || !done) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     for (int64_t i = 0; i < plan->samples; i++)
-        for (int64_t c = 0; c < plan->classes; c++) take(n, plan, i, c, done);
+        for (int64_t c = 0; c < plan->classes; c++) suppress(n, plan, i, c, done);
     return ot_op_set(n, n->y[0], OT_INT64, 2, (int64_t[]){plan->rows, 3}, err);
 }
 
@@ -127,7 +129,7 @@ static const char *const cases[] = {
     "f[1,2,4]{0.5,0.5,1,1,0.5,0.6,1,1} f[1,2,2]{0.9,0.3,0.2,0.8} i64{2} f{0.9} "
     "center_point_box=1 -> i64[4,3]{0,0,0,0,0,1,0,1,1,0,1,0}",
     "f[1,1,4]{0,0,1,1} f[1,1,1]{1} -> i64[0,3]{}",
-    "B[1,4,4] f[1,1,4]{1,2,3,4} -> error: input 0 is not constant",
+    "B[1,4,4] f[1,1,4]{1,2,3,4} -> error: input 0 is not a constant",
     "f[1,1,4]{0,0,1,1} f[1,1,2]{1,2} -> error: do not fit",
     NULL};
 
@@ -142,6 +144,6 @@ const struct op ot_op_NonMaxSuppression = {
     .plan_size = sizeof(struct non_max_suppression_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "all inputs constant",
+    .limits = "all inputs must be constant",
     .cases = cases,
 };

@@ -15,9 +15,10 @@ static bool is_set(const struct tensor *t, int64_t i) {
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     if (x->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not constant");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not a constant");
     if (!ot_type_size(x->type) || x->type == OT_FLOAT16 || x->type == OT_BFLOAT16)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
+                          ot_type_name(x->type));
     int64_t count = 0;
     for (int64_t i = 0; i < ot_elements(x); i++) count += is_set(x, i);
     const int64_t dim[2] = {x->rank, count};
@@ -38,7 +39,7 @@ static void forward(struct op_node *n) {
 
 static const char *const cases[] = {"i64[2,2]{1,0,3,4} -> i64[2,3]{0,1,1,0,0,1}",
                                     "f{0,2,nan,-0.0} -> i64[1,2]{1,2}", "b{0,0} -> i64[1,0]{}",
-                                    "X[3] -> error: not constant", NULL};
+                                    "X[3] -> error: input 0 is not a constant", NULL};
 
 const struct op ot_op_NonZero = {
     .name = "NonZero",
@@ -50,6 +51,6 @@ const struct op ot_op_NonZero = {
     .attributes = "",
     .prepare = prepare,
     .forward = forward,
-    .limits = "constants",
+    .limits = "all inputs must be constant",
     .cases = cases,
 };

@@ -18,7 +18,8 @@ static int64_t number_at(const struct tensor *t, int64_t k) {
 static ot_status check_number(const struct op_node *n, int i, ot_error *err) {
     const ot_type t = n->x[i]->type;
     if (ot_is_number(t)) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t));
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, which is not supported", i,
+                      ot_type_name(t));
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -30,11 +31,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(check_number(n, 1, err));
     OT_TRY(ot_movable(n, 2, err));
     if (depth->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not constant");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 is not a constant");
     if (depth->rank > 1 || ot_elements(depth) != 1 || number_at(depth, 0) < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not one positive number");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not a single positive number");
     if (values->rank != 1 || values->dim[0] != 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 does not hold two values");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 does not have two values");
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -1), x->rank + 1, &axis, err));
     plan->depth = number_at(depth, 0);
     plan->outer = ot_dims_product(x, 0, axis);
@@ -66,8 +67,8 @@ static const char *const cases[] = {
     "i32(1) i32(2) b{0,1} -> b{0,1}",
     "i8{1,-1} u16(3) f{0,1} -> f[2,3]{0,1,0,0,0,1}",
     "u64{1,18446744073709551615} u32(2) i16{3,4} -> i16[2,2]{3,4,3,3}",
-    "I[2]:i64 D[1]:i64 f{0,1} -> error: input 1 is not constant",
-    "I[2]:i64 i64(0) f{0,1} -> error: input 1 is not one positive number",
+    "I[2]:i64 D[1]:i64 f{0,1} -> error: input 1 is not a constant",
+    "I[2]:i64 i64(0) f{0,1} -> error: input 1 is not a single positive number",
     "I[2]:i64 i64(3) f{0,1,2} -> error: input 2",
     "I[2]:b i64(3) f{0,1} -> error: input 0 is bool",
     NULL};
@@ -83,6 +84,6 @@ const struct op ot_op_OneHot = {
     .plan_size = sizeof(struct one_hot_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "constant depth",
+    .limits = "depth must be constant",
     .cases = cases,
 };

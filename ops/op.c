@@ -37,7 +37,7 @@ static ot_status check_attributes(const struct op *op, const struct node *node, 
         const struct attr *a = &node->attr[i];
         char kind = listed_kind(op->attributes, a->name);
         if (!kind)
-            return ot_fail(err, OT_ERROR_UNSUPPORTED, "attribute '%s' is not known", a->name);
+            return ot_fail(err, OT_ERROR_UNSUPPORTED, "attribute '%s' is not supported", a->name);
         if (kind != kinds[a->kind])
             return ot_fail(err, OT_ERROR_INVALID, "attribute '%s' has the wrong type", a->name);
     }
@@ -49,9 +49,11 @@ ot_status ot_op_check(const struct op *op, const struct node *node, ot_error *er
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "opset %d is older than %d, the first supported",
                        node->opset, op->since);
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
-        return ot_fail(err, OT_ERROR_INVALID, "%d inputs", node->n_in);
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "the node has %d inputs, which the operator does not allow", node->n_in);
     if (node->n_out < op->min_out || (op->max_out >= 0 && node->n_out > op->max_out))
-        return ot_fail(err, OT_ERROR_INVALID, "%d outputs", node->n_out);
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "the node has %d outputs, which the operator does not allow", node->n_out);
     for (int i = 0; i < op->min_in; i++)
         if (node->in[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "input %d is missing", i);
     for (int i = 0; i < op->min_out && op->max_out >= 0; i++)
@@ -74,7 +76,7 @@ ot_status ot_op_fault(struct op_node *n, ot_error *err) {
     int fault = atomic_exchange_explicit(&n->fault, 0, memory_order_relaxed);
     if (!fault) return OT_OK;
     if (fault < 0)
-        return ot_op_fail(n, err, OT_ERROR_ARGUMENT, "index number %d is out of range",
+        return ot_op_fail(n, err, OT_ERROR_ARGUMENT, "the index at position %d is out of range",
                           -(fault + 1));
     if (fault == OT_FAULT_ENDING)
         return ot_op_fail(n, err, OT_ERROR_STATE, "the process is ending");
@@ -106,7 +108,9 @@ void ot_op_close(struct op_node *n) {
 ot_status ot_op_set(struct op_node *n, struct tensor *y, ot_type type, int rank, const int64_t *dim,
                     ot_error *err) {
     int64_t count;
-    if (rank > OT_MAX_RANK) return ot_op_fail(n, err, OT_ERROR_LIMIT, "result of rank %d", rank);
+    if (rank > OT_MAX_RANK)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has rank %d, too many dimensions",
+                          rank);
     for (int i = 0; i < rank; i++)
         if (dim[i] < 0)
             return ot_op_fail(n, err, OT_ERROR_INVALID, "dimension %d of the result is %lld", i,
@@ -129,7 +133,7 @@ ot_status ot_op_type(const struct op_node *n, int i, ot_type type, ot_error *err
     if (i >= n->n_in || !n->x[i])
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is missing", i);
     if (n->x[i]->type != type)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, not %s", i,
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, expected %s", i,
                           ot_type_name(n->x[i]->type), ot_type_name(type));
     return OT_OK;
 }
@@ -143,8 +147,8 @@ ot_type ot_op_asked_type(const struct op_node *n, const char *attribute, ot_type
 
 ot_status ot_op_axis(const struct op_node *n, int64_t axis, int rank, int *out, ot_error *err) {
     if (axis < -rank || axis >= rank)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %lld of a tensor of rank %d",
-                          (long long)axis, rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "axis %lld does not exist in a tensor of rank %d", (long long)axis, rank);
     *out = (int)(axis < 0 ? axis + rank : axis);
     return OT_OK;
 }
@@ -156,7 +160,7 @@ ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int
     if (i >= n->n_in || !n->x[i]) return OT_OK;
     const struct tensor *t = n->x[i];
     if (t->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     int64_t elements = ot_elements(t);
     if (t->rank > 1 || elements > 65536)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a short list", i);
@@ -168,7 +172,7 @@ ot_status ot_op_ints(const struct op_node *n, int i, const int64_t **values, int
         for (int64_t k = 0; k < elements; k++) wide[k] = ((const int32_t *)t->data)[k];
         *values = wide;
     } else {
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not int64", i,
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, expected int64", i,
                           ot_type_name(t->type));
     }
     *count = (int)elements;
@@ -183,7 +187,7 @@ ot_status ot_op_broadcast(const struct op_node *n, const struct tensor *a, const
         int64_t q = i < r - b->rank ? 1 : b->dim[i - (r - b->rank)];
         if (p != q && p != 1 && q != 1) {
             char s[128], t[128];
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "%s and %s do not broadcast",
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "shapes %s and %s do not broadcast",
                               ot_shape_text(a, s, sizeof s), ot_shape_text(b, t, sizeof t));
         }
         dim[i] = p == 1 ? q : p;

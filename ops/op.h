@@ -170,7 +170,7 @@ struct op {
     /* Frees what open made, all of it or a part. NULL: nothing to free. */
     void (*close)(struct op_node *n);
 
-    const char *limits;       /* what of the standard is refused, in a few words; NULL */
+    const char *limits;       /* what is supported of the standard; NULL: all of it */
     const char *const *cases; /* test cases, see tests/cases.md; ends with NULL */
 };
 

@@ -15,7 +15,7 @@ static const struct op *const table[] = {
 
 const struct op *ot_op_at(int i) { return table[i]; }
 
-static const struct op *find(const char *domain, const char *op_type) {
+static const struct op *find_op(const char *domain, const char *op_type) {
     for (int i = 0; table[i]; i++) {
         const char *own = table[i]->domain ? table[i]->domain : "";
         if (!strcmp(table[i]->name, op_type) && !strcmp(own, domain)) return table[i];
@@ -23,6 +23,6 @@ static const struct op *find(const char *domain, const char *op_type) {
     return NULL;
 }
 
-const struct op *ot_op_find(const char *op_type) { return find("", op_type); }
+const struct op *ot_op_find(const char *op_type) { return find_op("", op_type); }
 
-const struct op *ot_op_of(const struct node *node) { return find(node->domain, node->op_type); }
+const struct op *ot_op_of(const struct node *node) { return find_op(node->domain, node->op_type); }

@@ -23,7 +23,9 @@ static ot_status read_mode(const struct op_node *n, enum mode *mode, ot_error *e
     const char *name = ot_attr_string(n->node, "mode", "constant");
     for (*mode = CONSTANT; *mode < MODES; ++*mode)
         if (!strcmp(name, mode_names[*mode])) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", name);
+    return ot_op_fail(
+        n, err, OT_ERROR_INVALID,
+        "attribute 'mode' is '%.40s', expected 'constant', 'reflect', 'edge' or 'wrap'", name);
 }
 
 /* Elements before and behind each axis of x. Input 3 (opset 18) names the axes they belong to. */
@@ -38,7 +40,9 @@ static ot_status read_pads(const struct op_node *n, int64_t *before, int64_t *be
         OT_TRY(ot_op_ints(n, 1, &pads, &count, err));
     if (n->n_in > 3 && n->x[3]) OT_TRY(ot_op_ints(n, 3, &axes, &n_axes, err));
     if (count != 2 * n_axes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d pads for %d axes", count, n_axes);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d pads for %d axes, expected two for each axis", count,
+                          n_axes);
     uint32_t seen = 0;
     memset(before, 0, (size_t)rank * sizeof *before);
     memset(behind, 0, (size_t)rank * sizeof *behind);
@@ -46,7 +50,7 @@ static ot_status read_pads(const struct op_node *n, int64_t *before, int64_t *be
         int axis;
         OT_TRY(ot_op_axis(n, axes ? axes[i] : i, rank, &axis, err));
         if (seen >> axis & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis);
         seen |= 1u << axis;
         before[axis] = pads[i];
         behind[axis] = pads[i + n_axes];
@@ -69,16 +73,18 @@ static ot_status check_axis(const struct op_node *n, enum mode mode, int axis, i
         length + before + behind < 0)
         return ot_op_fail(n, err,
                           before > most || behind > most ? OT_ERROR_LIMIT : OT_ERROR_INVALID,
-                          "pads %lld and %lld on axis %d of extent %lld", (long long)before,
-                          (long long)behind, axis, (long long)length);
+                          "the pads %lld and %lld are out of range for axis %d of extent %lld",
+                          (long long)before, (long long)behind, axis, (long long)length);
     *dim = length + before + behind;
     const bool grows = before > 0 || behind > 0;
     if (mode != CONSTANT && grows && length == 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "mode '%s' on axis %d, which is empty",
-                          mode_names[mode], axis);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "mode '%s' cannot pad axis %d, which has no elements", mode_names[mode],
+                          axis);
     if (mode == REFLECT && grows && (before >= length || behind >= length))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "mode 'reflect' with pads %lld and %lld on axis %d of extent %lld",
+                          "mode 'reflect' needs pads smaller than the extent, but they are %lld "
+                          "and %lld on axis %d of extent %lld",
                           (long long)before, (long long)behind, axis, (long long)length);
     return OT_OK;
 }
@@ -89,9 +95,10 @@ static ot_status check_value(const struct op_node *n, struct pad_plan *plan, ot_
     memcpy(&plan->value, &value, sizeof value);
     if (n->n_in < 3 || !n->x[2]) return OT_OK;
     if (ot_training_wants(n, 2))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 2 asks for a gradient");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input 2 needs a gradient, which is not supported");
     if (ot_elements(n->x[2]) != 1 || n->x[2]->type != n->x[0]->type)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 is not one %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 is not a single %s",
                           ot_type_name(n->x[0]->type));
     return OT_OK;
 }
@@ -156,7 +163,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- the other modes: element by element ---- */
 
 struct rows {
-    const struct pad_plan *s;
+    const struct pad_plan *plan;
     const char *from;
     char *to;
     size_t size;
@@ -166,7 +173,7 @@ struct rows {
 
 /* All elements of y under one index of the free dimensions. */
 static void mapped_part(const struct rows *r, int64_t part) {
-    const struct pad_plan *plan = r->s;
+    const struct pad_plan *plan = r->plan;
     const int last = plan->y.rank - 1;
     int64_t index[OT_ARRAY_RANK] = {0}, base = 0, rest = part;
     for (int i = plan->free - 1; i >= 0; i--) {
@@ -244,7 +251,7 @@ static const char *const cases[] = {
     "X[2,3] i64{0,0,0,0,0} -> error: 5 pads for 2 axes",
     "X[2,3] i64{0,-4,0,0} -> error: pads -4 and 0",
     "X[2,3] i64{0,-2,0,-2} -> error: pads -2 and -2",
-    "X[2,3] i64{0,3,0,0} mode=reflect -> error: 'reflect' with pads 3",
+    "X[2,3] i64{0,3,0,0} mode=reflect -> error: mode 'reflect' needs pads smaller than the extent",
     "X[2,3] i64{0,4611686018427387904,0,0} -> error: pads 4611686018427387904",
     "X[2,3] i64{0,0,0,0} mode=mirror -> error: 'mirror'",
     NULL};
@@ -262,6 +269,6 @@ const struct op ot_op_Pad = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant pads and value",
+    .limits = "pads and axes must be constant",
     .cases = cases,
 };

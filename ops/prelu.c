@@ -26,7 +26,8 @@ static const struct binary functions = {value, da, db, integer, NULL, of_uint64}
 static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_binary_prepare(n, &functions, err));
     if (!ot_same_shape(n->y[0], n->x[0]))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the slope is larger than the input");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 1 (slope) does not broadcast to the shape of input 0");
     return OT_OK;
 }
 
@@ -39,7 +40,7 @@ static const char *const cases[] = {
     "f[3,1]{-1,0,1}:x f{0.25}:p -> f[3,1]{-0.25,0,1} d0=f[3,1]{0.25,0.25,1} d1=f{-1}",
     "i32{-2,3} i32{5,7} -> i32{-10,3}",
     "u64{18446744073709551615} u64{5} -> u64{18446744073709551615}",
-    "X[3] S[2,3] -> error: larger than the input",
+    "X[3] S[2,3] -> error: input 1 (slope) does not broadcast to the shape of input 0",
     "X[2,3,4,4] S[3]:p @6 lanes -> Y[2,3,4,4]",
     "X[2,3,5] S[1]:p @6 lanes -> Y[2,3,5]",
     NULL,

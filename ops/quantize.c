@@ -40,7 +40,8 @@ static ot_status read_blocks(const struct op_node *n, int axis, int64_t size,
     for (int i = 0; fits && i < x->rank; i++)
         fits = scale->dim[i] == (i == axis ? (x->dim[i] + size - 1) / size : x->dim[i]);
     if (!fits)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "scale is %s for blocks of %lld on axis %d",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the scale has shape %s, which does not fit blocks of %lld on axis %d",
                           ot_shape_text(scale, text, sizeof text), (long long)size, axis);
     plan->block = size;
     plan->blocks = scale->dim[axis];
@@ -59,11 +60,14 @@ static ot_status read_granularity(const struct op_node *n, struct quantize_plan 
         return OT_OK;
     }
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 1), x->rank, &axis, err));
-    if (axis < x->lane_rank) return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "axis %d", axis);
+    if (axis < x->lane_rank)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "scales along axis %d are not supported",
+                          axis);
     ot_strips_of(x, axis, axis + 1, &plan->strips);
     if (block) return read_blocks(n, axis, block, plan, err);
     if (scale->rank != 1 || scale->dim[0] != x->dim[axis])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld scales for axis %d of %lld places",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the scale has %lld elements for axis %d of extent %lld",
                           (long long)ot_elements(scale), axis, (long long)x->dim[axis]);
     plan->block = 1;
     plan->blocks = x->dim[axis];
@@ -85,10 +89,12 @@ static ot_status check_parameters(struct op_node *n, ot_type type, ot_error *err
     const struct tensor *zero = zero_point(n);
     if (n->x[SCALE]->type != type) OT_TRY(ot_op_type(n, SCALE, OT_FLOAT, err));
     if (ot_training_wants(n, SCALE))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "the scale has no gradient");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "the scale needs a gradient, which is not supported");
     OT_TRY(read_granularity(n, plan, err));
     if (zero && ot_elements(zero) != ot_elements(n->x[SCALE]))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld zero points for %lld scales",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the zero point has %lld elements, but the scale has %lld",
                           (long long)ot_elements(zero), (long long)ot_elements(n->x[SCALE]));
     return OT_OK;
 }
@@ -100,7 +106,8 @@ static ot_status quantize_prepare(struct op_node *n, ot_error *err) {
     const ot_type type = zero ? zero->type : asked > 0 && asked < 255 ? (ot_type)asked : OT_UINT8;
     if (n->x[X]->type != OT_INT32) OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (!ot_is_quantized(type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "to type %s (%d)", ot_type_name(type),
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "type %s (%d) is not supported for the result", ot_type_name(type),
                           (int)type);
     OT_TRY(check_parameters(n, OT_INT32, err));
     ot_op_like(n->y[0], n->x[X]);
@@ -116,7 +123,8 @@ static ot_status dequantize_prepare(struct op_node *n, ot_error *err) {
     plan->master = n->x[X]->type == OT_FLOAT && zero;
     const ot_type type = plan->master ? zero->type : n->x[X]->type;
     if (!ot_is_quantized(type) && type != OT_INT32)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "from type %s", ot_type_name(type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
+                          ot_type_name(type));
     if (zero) OT_TRY(ot_op_type(n, ZERO, type, err));
     plan->range = ot_range_of(type);
     n->rounds = plan->master;
@@ -248,20 +256,20 @@ static void dequantize_gradient(void *arg, int64_t at, int64_t columns) {
     }
 }
 
-static void run(struct op_node *n, ot_strip_fn *fn) {
+static void run_strips(struct op_node *n, ot_strip_fn *fn) {
     ot_strips_each(n->pool, &((const struct quantize_plan *)n->plan)->strips, fn, n);
 }
 
-static void quantize_forward(struct op_node *n) { run(n, quantize_strip); }
+static void quantize_forward(struct op_node *n) { run_strips(n, quantize_strip); }
 static void quantize_backward(struct op_node *n) {
     if (!n->dx[X]) return;
-    run(n, quantize_gradient);
+    run_strips(n, quantize_gradient);
     ot_op_clear_spare(n->dx[X]);
 }
-static void dequantize_forward(struct op_node *n) { run(n, dequantize_strip); }
+static void dequantize_forward(struct op_node *n) { run_strips(n, dequantize_strip); }
 static void dequantize_backward(struct op_node *n) {
     if (!n->dx[X]) return;
-    run(n, dequantize_gradient);
+    run_strips(n, dequantize_gradient);
     ot_op_clear_spare(n->dx[X]);
 }
 
@@ -282,10 +290,10 @@ static const char *const quantize_cases[] = {
     "i8[4,2]{1,1,3,2,5,2,7,2}",
     "X[3,4,5] f(0.1) i8(3):c lanes -> Y[3,4,5]:i8",
     "X[3,4,5] f{0.1,0.2,0.3,0.1} i8{0,1,2,3} lanes -> Y[3,4,5]:i8",
-    "X[3,4] f{1,2} -> error: 2 scales for axis 1 of 4 places",
-    "X[3,4] f[3,1]{1,1,1} block_size=2 @21 -> error: scale is [3,1] for blocks of 2",
-    "X[3] f(1) i32(0) -> error: to type int32",
-    "X[3] f(1) i8{0,0} -> error: 2 zero points for 1 scales",
+    "X[3,4] f{1,2} -> error: the scale has 2 elements for axis 1 of extent 4",
+    "X[3,4] f[3,1]{1,1,1} block_size=2 @21 -> error: the scale has shape [3,1]",
+    "X[3] f(1) i32(0) -> error: type int32 (6) is not supported for the result",
+    "X[3] f(1) i8{0,0} -> error: the zero point has 2 elements, but the scale has 1",
     NULL,
 };
 static const char *const dequantize_cases[] = {
@@ -299,9 +307,9 @@ static const char *const dequantize_cases[] = {
     "f[1,3]{0.5,0.29,-50} f{0.1,0.2,0.4} i8{0,1,-10} -> f[1,3]{0.5,0.2,-47.2}",
     "f{0.9,-1.2,70,-70} f(0.5) i8(3) -> f{1,-1,62,-65.5}",
     "f{0.9,-1.2,70,-70} f(0.5) i32(0) -> f{1,-1,70,-70}",
-    "f{0.9} f(0.5) -> error: from type float",
-    "X[3]:i8 f(1) u8(0) -> error: input 2 is uint8, not int8",
-    "X[3]:i64 f(1) -> error: from type int64",
+    "f{0.9} f(0.5) -> error: input 0 is float",
+    "X[3]:i8 f(1) u8(0) -> error: input 2 is uint8, expected int8",
+    "X[3]:i64 f(1) -> error: input 0 is int64",
     NULL,
 };
 

@@ -46,8 +46,8 @@ static ot_status prepare_numbers(struct op_node *n, ot_error *err) {
     plan->a = normal ? ot_attr_float(n->node, "mean", 0) : ot_attr_float(n->node, "low", 0);
     plan->b = normal ? ot_attr_float(n->node, "scale", 1) : ot_attr_float(n->node, "high", 1);
     if (type != OT_FLOAT)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "random numbers of type %s",
-                          ot_type_name(type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "random numbers of type %s are not supported", ot_type_name(type));
     return set_shape(n, type, err);
 }
 
@@ -57,7 +57,8 @@ static ot_status prepare_bernoulli(struct op_node *n, ot_error *err) {
     plan->kind = BERNOULLI;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (type == OT_UNDEFINED)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'dtype' is %lld, which is not supported",
                           (long long)ot_attr_int(n->node, "dtype", 0));
     return set_shape(n, type, err);
 }
@@ -70,17 +71,20 @@ static ot_status prepare_multinomial(struct op_node *n, ot_error *err) {
     plan->kind = MULTINOMIAL;
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank != 2 || x->dim[1] < 1 || size < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld samples of an input of rank %d",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'sample_size' is %lld for an input of rank %d, expected at "
+                          "least 1 and a matrix that is not empty",
                           (long long)size, x->rank);
     if (type != OT_INT32 && type != OT_INT64)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'dtype' is %s",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'dtype' asks for %s, which is not supported",
                           ot_type_name(type));
     plan->classes = x->dim[1];
     return ot_op_set(n, n->y[0], type, 2, (int64_t[]){x->dim[0], size}, err);
 }
 
 /* The class in whose part of the whole u falls; x holds logarithms of weights. */
-static int64_t choose(const float *x, int64_t classes, float u) {
+static int64_t choose_class(const float *x, int64_t classes, float u) {
     float most = x[0];
     double all = 0, sum = 0;
     for (int64_t c = 1; c < classes; c++) most = x[c] > most ? x[c] : most;
@@ -103,7 +107,7 @@ static void put_whole(const struct tensor *y, int64_t k, int64_t value) {
         memcpy(to, &value, ot_type_size(y->type)); /* little-endian */
 }
 
-static void task(void *arg, int number, int worker) {
+static void fill_task(void *arg, int number, int worker) {
     (void)worker;
     const struct op_node *n = arg;
     const struct random_plan *plan = n->plan;
@@ -122,14 +126,15 @@ static void task(void *arg, int number, int worker) {
         else if (plan->kind == BERNOULLI)
             put_whole(y, k, u < ot_f(n->x[0])[k]);
         else
-            put_whole(y, k,
-                      choose(ot_f(n->x[0]) + k / y->dim[1] * plan->classes, plan->classes, u));
+            put_whole(
+                y, k,
+                choose_class(ot_f(n->x[0]) + k / y->dim[1] * plan->classes, plan->classes, u));
     }
 }
 
 static void forward(struct op_node *n) {
     const int64_t count = ot_elements(n->y[0]);
-    if (count > 0) ot_parallel_for(n->pool, ot_task_count(count, GRAIN), task, n);
+    if (count > 0) ot_parallel_for(n->pool, ot_task_count(count, GRAIN), fill_task, n);
 }
 
 static const char *const normal_cases[] = {"shape=2,3 -> Y[2,3]", "shape=90,90 mean=1 -> Y[90,90]",
@@ -145,7 +150,7 @@ static const char *const bernoulli_cases[] = {
 static const char *const multinomial_cases[] = {
     "f[2,3]{-99,0,-99,3,-99,-99} sample_size=4 -> i32[2,4]{1,1,1,1,0,0,0,0}",
     "f[1,1]{5} dtype=7 -> i64[1,1]{0}", "X[2] -> error: rank 1",
-    "X[2,3] dtype=1 -> error: 'dtype' is float", NULL};
+    "X[2,3] dtype=1 -> error: attribute 'dtype' asks for float", NULL};
 
 #define RANDOM(Name, first, inputs, prepares, list, texts)                                         \
     const struct op ot_op_##Name = {                                                               \

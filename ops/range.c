@@ -12,9 +12,9 @@ struct range_plan {
 static ot_status read(struct op_node *n, int i, struct range_plan *plan, ot_error *err) {
     const struct tensor *t = n->x[i];
     if (t->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     if (ot_elements(t) != 1 || t->type != n->x[0]->type)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one %s", i,
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a single %s", i,
                           ot_type_name(n->x[0]->type));
     switch (t->type) {
     case OT_FLOAT: plan->real[i] = *(const float *)t->data; break;
@@ -23,7 +23,8 @@ static ot_status read(struct op_node *n, int i, struct range_plan *plan, ot_erro
     case OT_INT32: plan->integer[i] = *(const int32_t *)t->data; break;
     case OT_INT64: plan->integer[i] = *(const int64_t *)t->data; break;
     default:
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i, ot_type_name(t->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, which is not supported", i,
+                          ot_type_name(t->type));
     }
     return OT_OK;
 }
@@ -42,12 +43,13 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int i = 0; i < 3; i++) OT_TRY(read(n, i, plan, err));
     const bool real = n->x[0]->type == OT_FLOAT || n->x[0]->type == OT_DOUBLE;
     if (real ? plan->real[2] == 0 : plan->integer[2] == 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "delta is 0");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 2 (delta) is 0");
     double count = real ? ceil((plan->real[1] - plan->real[0]) / plan->real[2])
                         : (double)count_integers(plan->integer);
     if (isnan(count))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "limits or delta are not numbers");
-    if (count > 0x1p40) return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements");
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the inputs are not finite numbers");
+    if (count > 0x1p40)
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^40 elements");
     const int64_t dim = count > 0 ? (int64_t)count : 0;
     return ot_op_set(n, n->y[0], n->x[0]->type, 1, &dim, err);
 }
@@ -77,9 +79,9 @@ static const char *const cases[] = {
     "i32(3) i32(5) i32(1) -> i32{3,4}",
     "i64(9223372036854775805) i64(9223372036854775807) i64(9223372036854775807) -> "
     "i64{9223372036854775805}",
-    "i64(0) i64(5) i64(0) -> error: delta is 0",
+    "i64(0) i64(5) i64(0) -> error: input 2 (delta) is 0",
     "i64(-9223372036854775808) i64(9223372036854775807) i64(1) -> error: 2^40",
-    "f(0) f(nan) f(1) -> error: not numbers",
+    "f(0) f(nan) f(1) -> error: the inputs are not finite numbers",
     "f(0) f(inf) f(1) -> error: 2^40",
     NULL};
 
@@ -94,6 +96,6 @@ const struct op ot_op_Range = {
     .plan_size = sizeof(struct range_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "constants",
+    .limits = "all inputs must be constant",
     .cases = cases,
 };

@@ -58,7 +58,9 @@ static ot_status read_axes(const struct op_node *n, uint32_t *axes, ot_error *er
     const int64_t *list = NULL;
     int count = 0;
     if (!opset) {
-        if (rank < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", rank);
+        if (rank < 3)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 3",
+                              rank);
         *axes = all & ~3u;
         return OT_OK;
     }
@@ -71,7 +73,7 @@ static ot_status read_axes(const struct op_node *n, uint32_t *axes, ot_error *er
         int axis;
         OT_TRY(ot_op_axis(n, list[i], rank, &axis, err));
         if (*axes >> axis & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis);
         *axes |= 1u << axis;
     }
     return OT_OK;
@@ -178,7 +180,7 @@ struct back {
 };
 
 /* dx of one element; j: its result */
-static float slope(const struct back *b, float x, int64_t j) {
+static float element_gradient(const struct back *b, float x, int64_t j) {
     switch (b->fold) {
     case OT_FOLD_ABS: return b->dy[j] * (float)((x > 0) - (x < 0));
     case OT_FOLD_SQUARES: return b->dy[j] * 2 * x;
@@ -204,7 +206,7 @@ static void back_run(void *arg, int64_t from, int64_t to, int64_t n, int64_t fro
     }
     for (int64_t i = 0; i < n; i++) {
         const int64_t k = from + i * from_stride;
-        b->dx[k] = slope(b, b->x[k], to + i * to_stride);
+        b->dx[k] = element_gradient(b, b->x[k], to + i * to_stride);
     }
 }
 
@@ -274,7 +276,7 @@ static const char *const mean_cases[] = {
     "X[3,16,5,4] axes=-1,-2 keepdims=0 @11 lanes -> Y[3,16]",
     "X[2,37,83] axes=2 @11 lanes -> Y[2,37,1]",
     "X[3,70] axes=0 @11 -> Y[1,70]",
-    "X[2,3] axes=1,-1 @11 -> error: named twice",
+    "X[2,3] axes=1,-1 @11 -> error: axis 1 is given twice",
     "X[2,3] axes=2 @11 -> error: axis 2",
     "X[2,3,4] i64{1} @18 -> Y[2,1,4]",
     "X[2,3,4] i64{2,1} keepdims=0 @18 -> Y[2]",
@@ -301,7 +303,7 @@ static const char *const sum_cases[] = {"X[2,3] i64{1} -> Y[2,1]",
         "X[2,3,5,7] axes=3,2 keepdims=0 distinct range=-8,8 lanes -> Y[2,3]",                      \
         "X[3,70] axes=0 distinct range=-8,8 -> Y[1,70]",                                           \
         "X[2,3,4] i64{2,1} keepdims=0 distinct @18 -> Y[2]",                                       \
-        "X[2,3] axes=1,-1 @11 -> error: named twice"
+        "X[2,3] axes=1,-1 @11 -> error: axis 1 is given twice"
 static const char *const max_cases[] = {EXTREME,
                                         "f[1,3]{2,2,1}:x axes=1 -> f[1,1]{2} d0=f[1,3]{0.5,0.5,0}",
                                         "f[2,2]{1,nan,-3,-inf} axes=1 keepdims=0 -> f{nan,-3}",

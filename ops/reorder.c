@@ -99,7 +99,7 @@ static void run_turn(void *arg, int task, int worker) {
 }
 
 /* out = in; their shapes are the same, one is in lanes. */
-static void turn(struct op_node *n, const struct tensor *in, const struct tensor *out) {
+static void reorder(struct op_node *n, const struct tensor *in, const struct tensor *out) {
     const struct tensor *lanes = out->lanes ? out : in;
     struct turn t = {.kernels = n->kernels,
                      .in = in->data,
@@ -117,26 +117,30 @@ static void turn(struct op_node *n, const struct tensor *in, const struct tensor
 static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0], *y = n->y[0];
     if (!ot_type_size(x->type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
+                          ot_type_name(x->type));
     if (!x->lanes == !y->lanes || x->pattern)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "from %d to %d lanes", x->lanes, y->lanes);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 0 has %d lanes and the result %d, expected lanes on one side",
+                          x->lanes, y->lanes);
     const struct tensor *lanes = y->lanes ? y : x;
     if (lanes->lane_rank > x->rank || lanes->lanes > GRAIN)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d dimensions merged into %d lanes",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d dimensions cannot be merged into %d lanes",
                           lanes->lane_rank, lanes->lanes);
     ot_op_like(n->y[0], x);
     if (ot_count(lanes) / lanes->lanes > INT32_MAX)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 elements a lane");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "input 0 has more than 2^31 elements for each lane");
     n->kernel = y->lanes ? "rows to lanes" : "lanes to rows";
     const double ms = ot_cost_reorder((double)ot_count(lanes));
     ot_cost_note(n, (struct cost){ms, ms, 0});
     return OT_OK;
 }
 
-static void forward(struct op_node *n) { turn(n, n->x[0], n->y[0]); }
+static void forward(struct op_node *n) { reorder(n, n->x[0], n->y[0]); }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0]) turn(n, n->dy[0], n->dx[0]);
+    if (n->dx[0]) reorder(n, n->dy[0], n->dx[0]);
 }
 
 const struct op ot_op_Reorder = {

@@ -12,14 +12,14 @@ struct request {
     int64_t known;            /* product of the others */
 };
 
-static ot_status read_entry(const struct op_node *n, struct request *r, int i, bool zeros,
-                            ot_error *err) {
+static ot_status read_dimension(const struct op_node *n, struct request *r, int i, bool zeros,
+                                ot_error *err) {
     const struct tensor *x = n->x[0];
     if (r->dim[i] == 0 && zeros) {
         if (i >= x->rank)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "entry %d of the shape is 0, input 0 has "
-                              "rank %d",
+                              "dimension %d of the shape is 0, which means that of input 0, but "
+                              "input 0 has rank %d",
                               i, x->rank);
         r->dim[i] = x->dim[i];
         r->copied |= 1u << i;
@@ -30,7 +30,8 @@ static ot_status read_entry(const struct op_node *n, struct request *r, int i, b
         return OT_OK;
     }
     if (r->dim[i] < 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "entry %d of the shape is %lld", i,
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "dimension %d of the shape is %lld, expected at least -1, and -1 once", i,
                           (long long)r->dim[i]);
     return OT_OK;
 }
@@ -39,25 +40,25 @@ static ot_status read_request(const struct op_node *n, struct request *r, ot_err
     const int64_t *shape;
     OT_TRY(ot_op_ints(n, 1, &shape, &r->rank, err));
     if (r->rank > OT_MAX_RANK)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a shape of %d entries", r->rank);
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape has %d dimensions, too many", r->rank);
     const bool zeros = !ot_attr_int(n->node, "allowzero", 0);
     r->open = -1;
     r->copied = 0;
     for (int i = 0; i < r->rank; i++) {
         r->dim[i] = shape[i];
-        OT_TRY(read_entry(n, r, i, zeros, err));
+        OT_TRY(read_dimension(n, r, i, zeros, err));
     }
     return OT_OK;
 }
 
 /* Product of all entries but the open one; false: too large. */
-static bool multiply(struct request *r) {
+static bool count_known(struct request *r) {
     int64_t dim[OT_MAX_RANK];
     for (int i = 0; i < r->rank; i++) dim[i] = i == r->open ? 1 : r->dim[i];
     return ot_shape_count(dim, r->rank, (int64_t)1 << 40, &r->known);
 }
 
-static bool fits(const struct request *r, int64_t count) {
+static bool count_fits(const struct request *r, int64_t count) {
     return r->open < 0 ? r->known == count : r->known > 0 && count % r->known == 0;
 }
 
@@ -82,25 +83,24 @@ static void rebatch(const struct op_node *n, struct request *r, int64_t count) {
     if (n->batch_from == n->batch_to || n->batch_from < 1 || n->batch_to < 1 ||
         role == OT_ROLE_CONST || role == OT_ROLE_PARAM || n->x[1]->derived)
         return;
-    if (r->open < 0 && fits(r, count)) return;
+    if (r->open < 0 && count_fits(r, count)) return;
     int i = batch_entry(n, r);
     if (i < 0) return;
     struct request scaled = *r;
     if (__builtin_mul_overflow(r->dim[i] / n->batch_from, n->batch_to, &scaled.dim[i])) return;
-    if (multiply(&scaled) && fits(&scaled, count)) *r = scaled;
+    if (count_known(&scaled) && count_fits(&scaled, count)) *r = scaled;
 }
 
-static ot_status target(const struct op_node *n, int *rank, int64_t *dim, ot_error *err) {
+static ot_status find_shape(const struct op_node *n, int *rank, int64_t *dim, ot_error *err) {
     struct request r;
     const int64_t count = ot_elements(n->x[0]);
     char text[128];
     OT_TRY(read_request(n, &r, err));
-    if (!multiply(&r)) return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape is too large");
+    if (!count_known(&r)) return ot_op_fail(n, err, OT_ERROR_LIMIT, "the shape is too large");
     rebatch(n, &r, count);
-    if (!fits(&r, count))
+    if (!count_fits(&r, count))
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%s has %lld elements, the shape asks for "
-                          "%lld%s",
+                          "input 0 of shape %s has %lld elements, but the new shape has %lld%s",
                           ot_shape_text(n->x[0], text, sizeof text), (long long)count,
                           (long long)r.known, r.open < 0 ? "" : " times -1");
     if (r.open >= 0) r.dim[r.open] = count / r.known;
@@ -126,14 +126,14 @@ static int lane_rank_of(const struct tensor *x, int lane_rank, int rank, const i
 static bool lanes(const struct op_node *n, int lane_rank) {
     int rank;
     int64_t dim[OT_MAX_RANK];
-    return !target(n, &rank, dim, NULL) && lane_rank_of(n->x[0], lane_rank, rank, dim);
+    return !find_shape(n, &rank, dim, NULL) && lane_rank_of(n->x[0], lane_rank, rank, dim);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
     int rank;
     int64_t dim[OT_MAX_RANK];
     OT_TRY(ot_movable(n, 0, err));
-    OT_TRY(target(n, &rank, dim, err));
+    OT_TRY(find_shape(n, &rank, dim, err));
     if (n->y[0]->lanes) n->y[0]->lane_rank = lane_rank_of(n->x[0], n->x[0]->lane_rank, rank, dim);
     return ot_op_set(n, n->y[0], n->x[0]->type, rank, dim, err);
 }
@@ -153,13 +153,14 @@ static const char *const cases[] = {
     "X[8,49,6] i64{98,6} batch=2,8 -> Y[392,6]",
     "X[5,8,6] i64{5,2,2,3} batch=2,8 -> Y[5,8,2,3]",
     "X[4,6] i64{1,24} batch=1,4 -> Y[1,24]",
-    "X[2,3] i64{-1,-1} -> error: entry 1 of the shape is -1",
-    "X[2,3] i64{4,-1} -> error: 6 elements, the shape asks for 4 times -1",
+    "X[2,3] i64{-1,-1} -> error: dimension 1 of the shape is -1",
+    "X[2,3] i64{4,-1} -> error: input 0 of shape [2,3] has 6 elements, but the new shape has 4 "
+    "times -1",
     "X[0,3] i64{0,-1} -> error: 0 elements",
-    "X[2,3] i64{7} -> error: asks for 7",
-    "X[2,3] i64{2,3,0} -> error: entry 2 of the shape is 0",
+    "X[2,3] i64{7} -> error: input 0 of shape [2,3] has 6 elements, but the new shape has 7",
+    "X[2,3] i64{2,3,0} -> error: dimension 2 of the shape is 0",
     "X[2,3] i64{4611686018427387904,4611686018427387904} -> error: too large",
-    "X[2,3] i64{-2,-3} -> error: entry 0 of the shape is -2",
+    "X[2,3] i64{-2,-3} -> error: dimension 0 of the shape is -2",
     NULL};
 
 const struct op ot_op_Reshape = {
@@ -177,7 +178,7 @@ const struct op ot_op_Reshape = {
     .prepare = prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
-    .limits = "constant shape",
+    .limits = "shape must be constant",
     .cases = cases,
 };
 

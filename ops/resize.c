@@ -42,7 +42,7 @@ static ot_status floats(const struct op_node *n, int i, const float **list, int 
     if (i >= n->n_in || !n->x[i] || ot_elements(n->x[i]) == 0) return OT_OK;
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     if (n->x[i]->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not constant", i);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is not a constant", i);
     if (n->x[i]->rank != 1 || n->x[i]->dim[0] > 2 * OT_MAX_RANK)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a short list", i);
     *list = ot_f(n->x[i]);
@@ -56,11 +56,13 @@ static ot_status read_axes(const struct op_node *n, int *axis, int *count, ot_er
     const int64_t *list = ot_attr_ints(n->node, "axes", count);
     uint32_t seen = 0;
     if (!list) *count = rank;
-    if (*count > rank) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d axes", *count);
+    if (*count > rank)
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'axes' has %d axes, more than input 0", *count);
     for (int i = 0; i < *count; i++) {
         OT_TRY(ot_op_axis(n, list ? list[i] : i, rank, &axis[i], err));
         if (seen >> axis[i] & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis[i]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis[i]);
         seen |= 1u << axis[i];
     }
     return OT_OK;
@@ -72,7 +74,8 @@ static ot_status read_scales(const struct op_node *n, const float *scale, const 
         const int64_t in = n->x[0]->dim[axis[i]];
         const float out = floorf((float)in * scale[i]);
         if (!(scale[i] > 0 && out < 0x1p40f))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "scale %g on axis %d of extent %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the scale %g is invalid for axis %d of extent %lld",
                               (double)scale[i], axis[i], (long long)in);
         w->scale[axis[i]] = (double)scale[i];
         w->size[axis[i]] = (int64_t)out;
@@ -88,14 +91,16 @@ static ot_status keep_ratio(const struct op_node *n, const int *axis, int axes, 
     if (!strcmp(policy, "stretch")) return OT_OK;
     if (!larger && strcmp(policy, "not_larger") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'keep_aspect_ratio_policy' is '%.40s'", policy);
+                          "attribute 'keep_aspect_ratio_policy' is '%.40s', expected 'stretch', "
+                          "'not_larger' or 'not_smaller'",
+                          policy);
     double scale = larger ? 0 : INFINITY;
     for (int i = 0; i < axes; i++)
         scale = larger ? fmax(scale, w->scale[axis[i]]) : fmin(scale, w->scale[axis[i]]);
     for (int i = 0; i < axes; i++) {
         const double out = floor(scale * (double)n->x[0]->dim[axis[i]] + 0.5);
         if (!(out < 0x1p40))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is resized from %lld to %g",
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d cannot be resized from %lld to %g",
                               axis[i], (long long)n->x[0]->dim[axis[i]], out);
         w->scale[axis[i]] = scale;
         w->size[axis[i]] = (int64_t)out;
@@ -110,8 +115,9 @@ static ot_status read_sizes(const struct op_node *n, const int64_t *size, const 
         const bool batch = axis[i] == 0 && in == n->batch_to && size[i] == n->batch_from;
         w->size[axis[i]] = batch && !n->x[3]->derived ? in : size[i];
         if (size[i] < 1 || in < 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is resized from %lld to %lld",
-                              axis[i], (long long)in, (long long)size[i]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "axis %d cannot be resized from %lld to %lld", axis[i], (long long)in,
+                              (long long)size[i]);
         w->scale[axis[i]] = (double)w->size[axis[i]] / (double)in;
     }
     return keep_ratio(n, axis, axes, w, err);
@@ -123,13 +129,16 @@ static ot_status read_roi(const struct op_node *n, const int *axis, int axes, st
     int count;
     OT_TRY(floats(n, 1, &roi, &count, err));
     if (count != 2 * axes)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d numbers of roi for %d axes", count, axes);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 'roi' has %d numbers for %d axes, expected two for each axis",
+                          count, axes);
     for (int i = 0; i < axes; i++) {
         w->roi[axis[i]][0] = roi[i];
         w->roi[axis[i]][1] = roi[i + axes];
         if (!(fabsf(roi[i]) < 0x1p30f && fabsf(roi[i + axes]) < 0x1p30f))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "roi holds %g and %g", (double)roi[i],
-                              (double)roi[i + axes]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 'roi' contains %g and %g, expected numbers below 2^30",
+                              (double)roi[i], (double)roi[i + axes]);
     }
     return OT_OK;
 }
@@ -158,8 +167,10 @@ static ot_status read_wanted(const struct op_node *n, struct wanted *w, ot_error
     }
     OT_TRY(ot_op_ints(n, 3, &size, &sizes, err));
     if ((scales != axes && sizes != axes) || (scales && sizes))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d scales and %d sizes for %d axes", scales,
-                          sizes, axes);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d scales and %d sizes for %d axes, expected one of the "
+                          "two for each axis",
+                          scales, sizes, axes);
     if (crop) OT_TRY(read_roi(n, axis, axes, w, err));
     return scales ? read_scales(n, scale, axis, axes, w, err)
                   : read_sizes(n, size, axis, axes, w, err);
@@ -183,7 +194,9 @@ static ot_status read_form(const struct op_node *n, struct resample *r, ot_error
     else if (!strcmp(mode, "cubic") && !old)
         r->mode = OT_CUBIC;
     else
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'nearest', 'linear' or 'cubic'",
+                          mode);
     return OT_OK;
 }
 
@@ -226,7 +239,8 @@ static ot_status size_scratch(struct op_node *n, struct resize_plan *plan, ot_er
         int64_t count;
         if (!ot_shape_count((int64_t[]){p->outer, p->taps.out, p->inner}, 3, (int64_t)1 << 40,
                             &count))
-            return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^40 elements on the way");
+            return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                              "an intermediate result has more than 2^40 elements");
         if ((size_t)count > plan->half) plan->half = (size_t)count;
     }
     n->forward_scratch_size = n->backward_scratch_size =
@@ -247,7 +261,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, w.size, err));
     for (int i = 0; i < x->rank; i++)
         if (x->dim[i] < 1 && w.size[i] > 0)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is empty", i);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d has no elements", i);
     plan->outside = ot_attr_float(n->node, "extrapolation_value", 0);
     OT_TRY(make_passes(n, plan, &r, &w, err));
     return size_scratch(n, plan, err);
@@ -256,7 +270,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 /* ---- running ---- */
 
 /* Where pass k of the passes writes: into one half of scratch, the last one into `end`. */
-static float *target(const struct op_node *n, int k, float *end) {
+static float *pass_output(const struct op_node *n, int k, float *end) {
     const struct resize_plan *plan = n->plan;
     return k == plan->passes - 1 ? end : (float *)n->scratch + (size_t)(k & 1) * plan->half;
 }
@@ -301,7 +315,7 @@ static void forward(struct op_node *n) {
     if (n->x[0]->type != OT_FLOAT) forward_integers(n);
     for (int k = 0; k < plan->passes && n->x[0]->type == OT_FLOAT; k++) {
         const struct pass *p = &plan->pass[k];
-        float *to = target(n, k, ot_f(n->y[0]));
+        float *to = pass_output(n, k, ot_f(n->y[0]));
         ot_taps_run(n->pool, &p->taps, p->outer, p->inner, from, to);
         from = to;
     }
@@ -315,7 +329,7 @@ static void backward(struct op_node *n) {
     if (!plan->passes) memcpy(n->dx[0]->data, n->dy[0]->data, ot_bytes(n->dx[0]));
     for (int k = 0; k < plan->passes; k++) {
         const struct pass *p = &plan->pass[plan->passes - 1 - k];
-        float *to = target(n, k, ot_f(n->dx[0]));
+        float *to = pass_output(n, k, ot_f(n->dx[0]));
         ot_taps_run(n->pool, &p->back, p->outer, p->inner, from, to);
         from = to;
     }
@@ -362,7 +376,7 @@ static const char *const cases[] = {
     "X[2,3] - f{1,2} mode=area -> error: 'area'",
     "X[2,3] - f{1,2} coordinate_transformation_mode=round -> error: 'round'",
     "X[2,3] - f{1,2} nearest_mode=round -> error: 'round'",
-    "X[2,3] - S[2] -> error: not constant",
+    "X[2,3] - S[2] -> error: input 2 is not a constant",
     "X[2,3] - f{1,1000000000000} -> error: scale 1e+12",
     NULL};
 
@@ -390,7 +404,7 @@ const struct op ot_op_Resize = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant sizes and scales",
+    .limits = "sizes, scales and roi must be constant",
     .cases = cases,
 };
 
@@ -407,6 +421,6 @@ const struct op ot_op_Upsample = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant scales",
+    .limits = "scales must be constant",
     .cases = upsample_cases,
 };

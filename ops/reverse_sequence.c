@@ -15,23 +15,27 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const int64_t batch = ot_attr_int(n->node, "batch_axis", 1);
     const int64_t time = ot_attr_int(n->node, "time_axis", 0);
     if (!ot_type_size(x->type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
+                          ot_type_name(x->type));
     OT_TRY(ot_op_type(n, 1, OT_INT64, err));
     if (x->rank < 2 || batch < 0 || batch > 1 || time != 1 - batch)
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "batch_axis %lld and time_axis %lld of a tensor of rank %d",
-                          (long long)batch, (long long)time, x->rank);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attributes 'batch_axis' %lld and 'time_axis' %lld do not fit an input of rank %d",
+            (long long)batch, (long long)time, x->rank);
     plan->batch_first = batch == 0;
     plan->steps = x->dim[time];
     plan->batch = x->dim[batch];
     plan->inner = ot_dims_product(x, 2, x->rank);
     if (lengths->rank != 1 || lengths->dim[0] != plan->batch)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens is not a list of %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 1 (sequence_lens) is not a list of %lld lengths",
                           (long long)plan->batch);
     for (int64_t b = 0; lengths->role == OT_ROLE_CONST && b < plan->batch; b++) {
         const int64_t length = ((const int64_t *)lengths->data)[b];
         if (length < 0 || length > plan->steps)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens holds %lld, of %lld steps",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 1 (sequence_lens) contains %lld, but there are %lld steps",
                               (long long)length, (long long)plan->steps);
     }
     ot_op_like(n->y[0], x);
@@ -75,9 +79,10 @@ static const char *const cases[] = {
     "X[4,3,2] i64{4,2,0} -> Y[4,3,2]",
     "X[3,4] i64{1,3,9}:x batch_axis=0 time_axis=1 -> Y[3,4]",
     "f[4,2]{0,4,1,5,2,6,3,7} i64{4,3} -> f[4,2]{3,6,2,5,1,4,0,7}",
-    "X[4,3] i64{4,5,0} -> error: sequence_lens holds 5",
+    "X[4,3] i64{4,5,0} -> error: input 1 (sequence_lens) contains 5",
     "X[4,3] i64{4,0} -> error: not a list of 3",
-    "X[4,3] i64{4,0,1} batch_axis=1 time_axis=1 -> error: batch_axis 1",
+    "X[4,3] i64{4,0,1} batch_axis=1 time_axis=1 -> error: attributes 'batch_axis' 1 and "
+    "'time_axis' 1 do not fit an input of rank 2",
     NULL};
 
 const struct op ot_op_ReverseSequence = {

@@ -23,12 +23,16 @@ static ot_status read_form(const struct op_node *n, struct roi_align_plan *plan,
     plan->bins_h = ot_attr_int(n->node, "output_height", 1);
     plan->bins_w = ot_attr_int(n->node, "output_width", 1);
     if (!plan->largest && strcmp(mode, "avg") != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'avg' or 'max'", mode);
     if (strcmp(half, "half_pixel") != 0 && strcmp(half, "output_half_pixel") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'coordinate_transformation_mode' is '%.40s'", half);
+                          "attribute 'coordinate_transformation_mode' is '%.40s', expected "
+                          "'half_pixel' or 'output_half_pixel'",
+                          half);
     if (plan->samples < 0 || plan->samples > 4096)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'sampling_ratio' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'sampling_ratio' is %lld, expected 0 to 4096",
                           (long long)plan->samples);
     return OT_OK;
 }
@@ -40,12 +44,14 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 2, OT_INT64, err));
     OT_TRY(read_form(n, plan, err));
     if (ot_training_wants(n, 1))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 1 asks for a gradient");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input 1 needs a gradient, which is not supported");
     if (x->rank != 4 || ot_elements(x) < 1 || rois->rank != 2 || rois->dim[1] != 4 ||
         batch->rank != 1 || batch->dim[0] != rois->dim[0])
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "an input of rank %d and regions of rank %d do not fit", x->rank,
-                          rois->rank);
+                          "input 0 has rank %d and the regions have rank %d, expected 4 and 2 that "
+                          "fit each other",
+                          x->rank, rois->rank);
     plan->channels = x->dim[1];
     plan->height = x->dim[2];
     plan->width = x->dim[3];
@@ -53,7 +59,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     for (int64_t r = 0; batch->role == OT_ROLE_CONST && r < plan->regions; r++) {
         const int64_t b = ((const int64_t *)batch->data)[r];
         if (b < 0 || b >= x->dim[0])
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "batch index %lld of %lld samples",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "input 2 contains batch index %lld, but input 0 has %lld samples",
                               (long long)b, (long long)x->dim[0]);
     }
     const int64_t dim[] = {plan->regions, plan->channels, plan->bins_h, plan->bins_w};
@@ -157,8 +164,8 @@ static float largest(const struct roi_align_plan *plan, const struct region *r, 
     return most;
 }
 
-static float mean(const struct roi_align_plan *plan, const struct region *r, int64_t bin,
-                  const float *x) {
+static float mean_of_bin(const struct roi_align_plan *plan, const struct region *r, int64_t bin,
+                         const float *x) {
     const int64_t count = r->grid_h * r->grid_w;
     float sum = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -180,7 +187,7 @@ static void forward_region(void *arg, int number, int worker) {
             ot_f(n->x[0]) + (r.sample * plan->channels + i / bins) * plan->height * plan->width;
         int64_t at;
         y[i] = plan->largest ? largest(plan, &r, i % bins, x, &at, &weight)
-                             : mean(plan, &r, i % bins, x);
+                             : mean_of_bin(plan, &r, i % bins, x);
     }
 }
 
@@ -242,7 +249,7 @@ static const char *const cases[] = {
     "X[1,2,6,7] f[1,4]{0,0,nan,1e30} i64{0} output_height=2 output_width=2 -> Y[1,2,2,2]",
     "X[1,2,6,7] f[1,4]{0,0,1,1} i64{1} -> error: batch index 1",
     "X[1,2,6,7] f[1,4]{0,0,1,1} i64{0} mode=sum -> error: 'sum'",
-    "X[1,2,6,7] f[1,5]{0,0,1,1,2} i64{0} -> error: do not fit",
+    "X[1,2,6,7] f[1,5]{0,0,1,1,2} i64{0} -> error: input 0 has rank 4 and the regions have rank 2",
     NULL};
 
 const struct op ot_op_RoiAlign = {

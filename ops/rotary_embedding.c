@@ -17,8 +17,10 @@ static ot_status read_shape(const struct op_node *n, struct rotary_embedding_pla
     const int64_t heads = ot_attr_int(n->node, "num_heads", 0);
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     if (x->rank != 4 && (x->rank != 3 || heads < 1 || x->dim[2] % heads))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d for %lld heads", x->rank,
-                          (long long)heads);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 0 has rank %d with %lld heads, expected rank 4, or rank 3 with "
+                          "the number of heads",
+                          x->rank, (long long)heads);
     const bool by_head = x->rank == 4;
     plan->batch = x->dim[0];
     plan->heads = by_head ? x->dim[1] : heads;
@@ -29,9 +31,10 @@ static ot_status read_shape(const struct op_node *n, struct rotary_embedding_pla
     const int64_t turned = ot_attr_int(n->node, "rotary_embedding_dim", 0);
     plan->pairs = (turned ? turned : plan->depth) / 2;
     if (turned < 0 || turned > plan->depth || (turned ? turned : plan->depth) % 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'rotary_embedding_dim' is %lld, of %lld features",
-                          (long long)turned, (long long)plan->depth);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'rotary_embedding_dim' is %lld, expected an even number up to %lld",
+            (long long)turned, (long long)plan->depth);
     plan->interleaved = ot_attr_int(n->node, "interleaved", 0) != 0;
     return OT_OK;
 }
@@ -49,20 +52,23 @@ static ot_status check_caches(const struct op_node *n, struct rotary_embedding_p
                               : c->rank == 3 && c->dim[0] == plan->batch &&
                                     c->dim[1] == plan->tokens && c->dim[2] == plan->pairs;
         if (!fits)
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d of shape %s for %lld pairs",
-                              i, ot_shape_text(c, text, sizeof text), (long long)plan->pairs);
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                              "input %d has shape %s, which does not fit %lld pairs of features", i,
+                              ot_shape_text(c, text, sizeof text), (long long)plan->pairs);
     }
     if (!ids) return OT_OK;
     OT_TRY(ot_op_type(n, 3, OT_INT64, err));
     plan->positions = cos->dim[0];
     if (ids->rank != 2 || ids->dim[0] != plan->batch || ids->dim[1] != plan->tokens)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "position_ids of shape %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "position_ids has shape %s, expected one for each token",
                           ot_shape_text(ids, text, sizeof text));
     for (int64_t k = 0; ids->role == OT_ROLE_CONST && k < ot_elements(ids); k++) {
         const int64_t id = ((const int64_t *)ids->data)[k];
         if (id < 0 || id >= plan->positions)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "position %lld of %lld", (long long)id,
-                              (long long)plan->positions);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "position_ids contains %lld, but the caches have %lld positions",
+                              (long long)id, (long long)plan->positions);
     }
     return OT_OK;
 }
@@ -91,7 +97,7 @@ static int64_t angles_of(const struct op_node *n, int64_t token) {
 }
 
 /* Where a head of a token stands in x. */
-static int64_t place_of(const struct rotary_embedding_plan *plan, int64_t token, int64_t head) {
+static int64_t head_offset(const struct rotary_embedding_plan *plan, int64_t token, int64_t head) {
     return token / plan->tokens * plan->heads * plan->tokens * plan->depth +
            token % plan->tokens * plan->token_stride + head * plan->head_stride;
 }
@@ -104,7 +110,7 @@ static void turn_token(void *arg, int token, int worker) {
     const int64_t angles = angles_of(t->n, token), step = plan->interleaved ? 1 : plan->pairs;
     const float *cos = ot_f(t->n->x[1]) + angles, *sin = ot_f(t->n->x[2]) + angles;
     for (int64_t h = 0; h < plan->heads; h++) {
-        const int64_t at = place_of(plan, token, h);
+        const int64_t at = head_offset(plan, token, h);
         const float *x = t->from + at;
         float *y = t->to + at;
         for (int64_t i = 0; i < plan->pairs; i++) {
@@ -118,7 +124,7 @@ static void turn_token(void *arg, int token, int worker) {
     }
 }
 
-static void run(struct op_node *n, const struct tensor *from, struct tensor *to, float sign) {
+static void rotate(struct op_node *n, const struct tensor *from, struct tensor *to, float sign) {
     const struct rotary_embedding_plan *plan = n->plan;
     struct turn t = {n, ot_f(from), ot_f(to), sign};
     ot_parallel_for(n->pool, (int)(plan->batch * plan->tokens), turn_token, &t);
@@ -130,7 +136,7 @@ static void forward(struct op_node *n) {
         const int64_t id = ((const int64_t *)n->x[3]->data)[k];
         if (id < 0 || id >= plan->positions) ot_op_bad_index(n, k);
     }
-    run(n, n->x[0], n->y[0], 1);
+    rotate(n, n->x[0], n->y[0], 1);
 }
 
 /* What a token gives to the gradients of its angles' cosines and sines. */
@@ -138,7 +144,7 @@ static void add_angles(const struct op_node *n, int64_t token) {
     const struct rotary_embedding_plan *plan = n->plan;
     const int64_t angles = angles_of(n, token), step = plan->interleaved ? 1 : plan->pairs;
     for (int64_t h = 0; h < plan->heads; h++) {
-        const int64_t at = place_of(plan, token, h);
+        const int64_t at = head_offset(plan, token, h);
         const float *x = ot_f(n->x[0]) + at, *dy = ot_f(n->dy[0]) + at;
         for (int64_t i = 0; i < plan->pairs; i++) {
             const int64_t k = plan->interleaved ? 2 * i : i;
@@ -150,7 +156,7 @@ static void add_angles(const struct op_node *n, int64_t token) {
 
 static void backward(struct op_node *n) {
     const struct rotary_embedding_plan *plan = n->plan;
-    if (n->dx[0]) run(n, n->dy[0], n->dx[0], -1);
+    if (n->dx[0]) rotate(n, n->dy[0], n->dx[0], -1);
     for (int i = 1; i < 3; i++)
         if (n->dx[i]) memset(n->dx[i]->data, 0, ot_bytes(n->dx[i]));
     for (int64_t token = 0; (n->dx[1] || n->dx[2]) && token < plan->batch * plan->tokens; token++)
@@ -164,9 +170,11 @@ static const char *const cases[] = {
     "X[2,3,4,6] C[2,4,2] S[2,4,2] rotary_embedding_dim=4 -> Y[2,3,4,6]",
     "X[2,4,18] C[9,3] S[9,3] i64[2,4]{0,3,8,1,2,2,5,4} num_heads=3 interleaved=1 -> Y[2,4,18]",
     "f[1,1,1,2]{3,4} f[1,1,1]{0.6} f[1,1,1]{0.8} -> f[1,1,1,2]{-1.4,4.8}",
-    "X[2,3,4,6] C[2,4,2]:c S[2,4,2]:c -> error: input 1 of shape [2,4,2] for 3 pairs",
-    "X[2,4,18] C[9,3]:c S[9,3]:c -> error: rank 3 for 0 heads",
-    "X[1,1,1,6] C[9,3]:c S[9,3]:c i64[1,1]{9} -> error: position 9 of 9",
+    "X[2,3,4,6] C[2,4,2]:c S[2,4,2]:c -> error: input 1 has shape [2,4,2], which does not fit 3 "
+    "pairs of features",
+    "X[2,4,18] C[9,3]:c S[9,3]:c -> error: input 0 has rank 3 with 0 heads, expected rank 4, or "
+    "rank 3 with the number of heads",
+    "X[1,1,1,6] C[9,3]:c S[9,3]:c i64[1,1]{9} -> error: position_ids contains 9",
     NULL};
 
 const struct op ot_op_RotaryEmbedding = {

@@ -156,7 +156,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     struct scaled_attention_plan *plan = ot_op_plan(n);
     struct attention_views w;
     if (!ot_attention_views(n, &w))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "operands do not fit");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the shapes of the operands do not fit each other");
     OT_TRY(prepare_operands(n, &w, err));
     plan->scale = w.scale;
     plan->guard = ot_attr_int(n->node, "guard", 0) != 0;
@@ -227,8 +228,8 @@ static struct matrix transposed(struct matrix m) {
 }
 
 /* c = alpha a b + beta c */
-static void multiply(struct op_node *n, float alpha, struct matrix a, struct matrix b, float beta,
-                     struct matrix c) {
+static void multiply_matrices(struct op_node *n, float alpha, struct matrix a, struct matrix b,
+                              float beta, struct matrix c) {
     if (c.col != 1) {
         const struct matrix left = transposed(b);
         b = transposed(a);
@@ -264,8 +265,8 @@ static const float *added_row(const struct mask *m, const struct tensor *x, int6
 }
 
 /* Sets scores to `fill` where the mask says so. */
-static void replace(const struct mask *m, const struct tensor *x, int64_t at, float fill,
-                    float *score) {
+static void mask_scores(const struct mask *m, const struct tensor *x, int64_t at, float fill,
+                        float *score) {
     const uint8_t *row = (const uint8_t *)x->data + at, keeps = m->mode == OT_MASK_KEEP_TRUE;
     for (int64_t i = 0; i < m->o.features; i++)
         score[i] = (row[m->o.feature[i]] != 0) == keeps ? score[i] : fill;
@@ -283,7 +284,7 @@ static void softmax(struct op_node *n, int64_t m, int64_t t, float *score, float
         if (mask->mode == OT_MASK_ADD)
             last = added_row(mask, n->x[MASK + i], at, room);
         else
-            replace(mask, n->x[MASK + i], at, mask->fill, score);
+            mask_scores(mask, n->x[MASK + i], at, mask->fill, score);
     }
     const int64_t seen = plan->causal && t + 1 < plan->keys ? t + 1 : plan->keys;
     n->kernels->softmax_row(score, last, (size_t)seen);
@@ -299,7 +300,7 @@ static void softmax_back(struct op_node *n, int64_t m, int64_t t, float *ds) {
         if (MASK + i >= n->n_in || !n->x[MASK + i]) continue;
         const int64_t at = mask->o.matrix[m] + mask->o.token[t];
         float *dm = n->dx[MASK + i] ? ot_f(n->dx[MASK + i]) + at : NULL;
-        if (mask->mode != OT_MASK_ADD) replace(mask, n->x[MASK + i], at, 0, ds);
+        if (mask->mode != OT_MASK_ADD) mask_scores(mask, n->x[MASK + i], at, 0, ds);
         for (int64_t k = 0; dm && k < plan->keys; k++) dm[mask->o.feature[k]] += ds[k];
     }
 }
@@ -315,11 +316,11 @@ static void attend(struct op_node *n, int64_t m, struct desk d) {
         ot_operand_read(&plan->q, n->x[plan->source[Q]], m, d.angles[0], &d.rest);
     const struct matrix k =
         ot_operand_read(&plan->k, n->x[plan->source[K]], m, d.angles[1], &d.rest);
-    multiply(n, plan->scale, q, transposed(k), 0, product);
+    multiply_matrices(n, plan->scale, q, transposed(k), 0, product);
     for (int64_t t = 0; t < plan->queries; t++) softmax(n, m, t, p + t * plan->keys, d.mask);
     const struct matrix v = ot_operand_read(&plan->v, n->x[plan->source[V]], m, NULL, &d.rest);
     const struct matrix y = ot_operand_target(&plan->y, n->y[0], m, &d.rest);
-    multiply(n, 1, product, v, 0, y);
+    multiply_matrices(n, 1, product, v, 0, y);
     ot_operand_write(&plan->y, n->y[0], m, NULL, y);
 }
 
@@ -351,10 +352,10 @@ static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g,
                              plan->keys, plan->keys, 1};
     const struct matrix product = {ds, p.rows, p.cols, p.row, 1};
     const struct matrix dy = ot_operand_read(&plan->y, n->dy[0], m, NULL, &d.rest);
-    if (g->dv.p) multiply(n, 1, transposed(p), dy, g->beta, g->dv);
+    if (g->dv.p) multiply_matrices(n, 1, transposed(p), dy, g->beta, g->dv);
     if (!dxq && !dxk && !plan->period) return;
     const struct matrix v = ot_operand_read(&plan->v, n->x[plan->source[V]], m, NULL, &d.rest);
-    multiply(n, 1, dy, transposed(v), 0, product);
+    multiply_matrices(n, 1, dy, transposed(v), 0, product);
     for (int64_t t = 0; t < plan->queries; t++) {
         n->kernels->softmax_row_back(p.p + t * p.row, ds + t * p.row,
                                      plan->period ? 1 : plan->scale, (size_t)p.cols);
@@ -366,13 +367,13 @@ static void attend_back(struct op_node *n, int64_t m, struct shared_gradient *g,
         const struct matrix k =
             ot_operand_read(&plan->k, n->x[plan->source[K]], m, d.angles[1], &d.rest);
         const struct matrix dq = ot_operand_target(&plan->q, dxq, m, &d.rest);
-        multiply(n, scale, product, k, 0, dq);
+        multiply_matrices(n, scale, product, k, 0, dq);
         ot_operand_write(&plan->q, dxq, m, d.angles[0], dq);
     }
     if (!g->dk.p) return;
     const struct matrix q =
         ot_operand_read(&plan->q, n->x[plan->source[Q]], m, d.angles[0], &d.rest);
-    multiply(n, scale, transposed(product), q, g->beta, g->dk);
+    multiply_matrices(n, scale, transposed(product), q, g->beta, g->dk);
 }
 
 /* The matrices from `first` on that share one of k and v. */

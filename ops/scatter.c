@@ -26,9 +26,13 @@ static ot_status read_reduction(const struct op_node *n, enum reduction *r, ot_e
     for (*r = NONE; *r < REDUCTIONS; ++*r)
         if (!strcmp(name, reduction_names[*r])) break;
     if (*r == REDUCTIONS)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'reduction' is '%.40s'", name);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'reduction' is '%.40s', expected 'none', 'add', 'mul', 'max' or 'min'",
+            name);
     if (*r && !ot_is_number(n->x[0]->type) && n->x[0]->type != OT_BOOL)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "reduction '%s' of %s", name,
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'reduction' is '%s', which is not supported for %s", name,
                           ot_type_name(n->x[0]->type));
     return OT_OK;
 }
@@ -55,7 +59,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(plan->by_tuples ? ot_tuples_of(n, 0, &plan->tuples, err)
                            : ot_lines_of(n, &plan->lines, err));
     if (!updates_fit(n, plan))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "updates %s do not fit the indices",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the updates have shape %s, which does not fit the indices",
                           ot_shape_text(u, text, sizeof text));
     ot_op_like(n->y[0], x);
     const bool keeps = plan->reduction == MUL || plan->reduction == MAX || plan->reduction == MIN;
@@ -74,8 +79,8 @@ static int64_t reduce_integer(enum reduction reduction, ot_type type, int64_t y,
     }
 }
 
-static void put_integer(const struct op_node *n, const struct scatter_plan *plan, int64_t k,
-                        int64_t at) {
+static void apply_integer(const struct op_node *n, const struct scatter_plan *plan, int64_t k,
+                          int64_t at) {
     const struct tensor *y = n->y[0], *u = n->x[2];
     const int64_t v =
         reduce_integer(plan->reduction, y->type, ot_load_integer(y->data, y->type, at),
@@ -84,7 +89,8 @@ static void put_integer(const struct op_node *n, const struct scatter_plan *plan
 }
 
 /* Update k meets element `at`. */
-static void put(const struct op_node *n, const struct scatter_plan *plan, int64_t k, int64_t at) {
+static void apply_update(const struct op_node *n, const struct scatter_plan *plan, int64_t k,
+                         int64_t at) {
     const size_t size = ot_type_size(n->x[0]->type);
     if (plan->reduction == NONE) {
         memcpy((char *)n->y[0]->data + (size_t)at * size,
@@ -92,7 +98,7 @@ static void put(const struct op_node *n, const struct scatter_plan *plan, int64_
         return;
     }
     if (n->y[0]->type != OT_FLOAT) {
-        put_integer(n, plan, k, at);
+        apply_integer(n, plan, k, at);
         return;
     }
     float *y = ot_f(n->y[0]) + at;
@@ -107,7 +113,8 @@ static void put(const struct op_node *n, const struct scatter_plan *plan, int64_
 }
 
 /* The part of update k in g, which keeps what is left. */
-static float take(const struct op_node *n, const struct scatter_plan *plan, int64_t k, float *g) {
+static float split_gradient(const struct op_node *n, const struct scatter_plan *plan, int64_t k,
+                            float *g) {
     const float all = *g;
     if (plan->reduction == ADD) return all;
     if (plan->reduction == NONE) {
@@ -129,7 +136,7 @@ static float *rest(const struct op_node *n) {
 }
 
 static void undo(const struct op_node *n, const struct scatter_plan *plan, int64_t k, int64_t at) {
-    const float part = take(n, plan, k, rest(n) + at);
+    const float part = split_gradient(n, plan, k, rest(n) + at);
     if (n->dx[2]) ot_f(n->dx[2])[k] = part;
 }
 
@@ -139,7 +146,7 @@ static void put_line(const struct op_node *n, int64_t from, int64_t to) {
     const struct scatter_plan *plan = n->plan;
     const struct lines *l = &plan->lines;
     for (int64_t k = 0; k < l->length; k++, from += l->picked_step)
-        put(n, plan, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
+        apply_update(n, plan, from, to + ot_index_in(n->x[1], from, l->extent) * l->data_step);
 }
 
 static void undo_line(const struct op_node *n, int64_t from, int64_t to) {
@@ -160,7 +167,7 @@ static void put_piece(const struct op_node *n, int64_t batch, int64_t from, int6
     (void)batch;
     for (int64_t k = 0; k < t->per_batch; k++) {
         const int64_t at = ot_tuples_at(n, t, k);
-        for (int64_t i = from; i < to; i++) put(n, plan, k * t->inner + i, at + i);
+        for (int64_t i = from; i < to; i++) apply_update(n, plan, k * t->inner + i, at + i);
     }
 }
 
@@ -174,14 +181,14 @@ static void undo_piece(const struct op_node *n, int64_t batch, int64_t from, int
     }
 }
 
-static void copy(struct op_node *n, const struct tensor *from, void *to) {
+static void copy_tensor(struct op_node *n, const struct tensor *from, void *to) {
     struct move m = {.rank = 1, .dim = {ot_count(from)}, .from_stride = {1}, .to_stride = {1}};
     ot_move_run(n->pool, &m, ot_type_size(from->type), from->data, to);
 }
 
 static void forward(struct op_node *n) {
     const struct scatter_plan *plan = n->plan;
-    copy(n, n->x[0], n->y[0]->data);
+    copy_tensor(n, n->x[0], n->y[0]->data);
     ot_indices_watch(n, plan->by_tuples ? &plan->tuples.ranges
                                         : &(struct ranges){1, {plan->lines.extent}});
     if (plan->by_tuples)
@@ -193,7 +200,7 @@ static void forward(struct op_node *n) {
 static void backward(struct op_node *n) {
     const struct scatter_plan *plan = n->plan;
     if (!n->dx[0] && !n->dx[2]) return;
-    copy(n, n->dy[0], rest(n));
+    copy_tensor(n, n->dy[0], rest(n));
     if (plan->by_tuples)
         ot_tuples_run(n, &plan->tuples, undo_piece);
     else
@@ -215,7 +222,7 @@ static const char *const element_cases[] = {
     "f[2,2]{0,2,3,4} i64[2,2]{0,0,1,1} f[2,2]{5,0,6,7} reduction=mul -> f[2,2]{0,0,18,28}",
     "i64{1,2,3} i32{2,2} i64{7,8} -> i64{1,2,8}",
     "X[3,4] i64[2,3]{0,3,-1,1,2,0} U[2,3] -> error: index 3",
-    "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[3,2] -> error: updates [3,2]",
+    "X[3,4] i64[2,3]{0,2,-1,1,2,0} U[3,2] -> error: the updates have shape [3,2]",
     "X[3,4] i64[1,1]{0} U[1,1] reduction=mean -> error: 'mean'",
     "i64{1,2,3} i32{2,0,2} i64{7,9007199254740992,8} reduction=add -> i64{9007199254740993,2,18}",
     "u8{200,2} i64{0,1} u8{100,100} reduction=add -> u8{44,102}",
@@ -239,7 +246,7 @@ static const char *const nd_cases[] = {
     "i64{1,2,3} i64[3,1]{2,0,2} i64{7,8,9} reduction=add -> i64{9,2,19}",
     "i32[2,2]{1,2,3,4} i64[2,1]{1,1} i32[2,2]{5,0,1,9} reduction=max @18 -> i32[2,2]{1,2,5,9}",
     "X[4,3] i64[2,1]{2,4} U[2,3] -> error: index 4",
-    "X[4,3] i64[2,1]{2,1} U[2,4] -> error: updates [2,4]",
+    "X[4,3] i64[2,1]{2,1} U[2,4] -> error: the updates have shape [2,4]",
     NULL};
 
 #define SCATTER(Name, first, list, texts)                                                          \

@@ -8,7 +8,7 @@ struct range {
 
 /* What start:end:step takes of a dimension of n, without overflow for any int64. Unlike Python's
  * rule, ONNX's moves a start before the first element onto it, whatever the sign of step. */
-static struct range clamp(int64_t start, int64_t end, int64_t step, int64_t n) {
+static struct range clamp_range(int64_t start, int64_t end, int64_t step, int64_t n) {
     const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
     if (start < 0) start += n;
     if (end < 0) end += n;
@@ -33,7 +33,9 @@ static ot_status read_lists(const struct op_node *n, struct lists *l, ot_error *
         l->end = ot_attr_ints(n->node, "ends", &l->ends);
         l->axis = ot_attr_ints(n->node, "axes", &l->axes);
     } else {
-        if (n->n_in < 3) return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs", n->n_in);
+        if (n->n_in < 3)
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the node has %d inputs, expected at least 3 in this opset", n->n_in);
         OT_TRY(ot_op_ints(n, 1, &l->start, &l->starts, err));
         OT_TRY(ot_op_ints(n, 2, &l->end, &l->ends, err));
         OT_TRY(ot_op_ints(n, 3, &l->axis, &l->axes, err));
@@ -41,9 +43,10 @@ static ot_status read_lists(const struct op_node *n, struct lists *l, ot_error *
     }
     if (l->starts != l->ends || (l->axis && l->axes != l->starts) ||
         (l->step && l->steps != l->starts))
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "%d starts, %d ends, %d axes, %d steps are not of one length", l->starts,
-                          l->ends, l->axes, l->steps);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the node has %d starts, %d ends, %d axes and %d steps, expected lists of one length",
+            l->starts, l->ends, l->axes, l->steps);
     return OT_OK;
 }
 
@@ -58,11 +61,12 @@ static ot_status read_ranges(const struct op_node *n, struct range *range, ot_er
         int axis;
         OT_TRY(ot_op_axis(n, l.axis ? l.axis[i] : i, x->rank, &axis, err));
         if (seen >> axis & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis);
         seen |= 1u << axis;
         int64_t step = l.step ? l.step[i] : 1;
-        if (step == 0) return ot_op_fail(n, err, OT_ERROR_INVALID, "step 0 on axis %d", axis);
-        range[axis] = clamp(l.start[i], l.end[i], step, x->dim[axis]);
+        if (step == 0)
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "the step of axis %d is 0", axis);
+        range[axis] = clamp_range(l.start[i], l.end[i], step, x->dim[axis]);
     }
     return OT_OK;
 }
@@ -114,9 +118,10 @@ static const char *const cases[] = {
     "X[0] i64{-1} i64{-9} i64{0} i64{-2} -> Y[0]",
     "X[4,7] i64{5} i64{2} -> Y[0,7]",
     "X[0,7] i64{0} i64{2} -> Y[0,7]",
-    "X[4,7] i64{0} i64{2} i64{0} i64{0} -> error: step 0",
-    "X[4,7] i64{0,0} i64{2,2} i64{0,-2} -> error: named twice",
-    "X[4,7] i64{0} i64{2,3} -> error: not of one length",
+    "X[4,7] i64{0} i64{2} i64{0} i64{0} -> error: the step of axis 0 is 0",
+    "X[4,7] i64{0,0} i64{2,2} i64{0,-2} -> error: axis 0 is given twice",
+    "X[4,7] i64{0} i64{2,3} -> error: the node has 1 starts, 2 ends, 0 axes and 0 steps, expected "
+    "lists of one length",
     "X[4,7] i64{0} i64{2} i64{2} -> error: axis 2",
     NULL};
 
@@ -135,6 +140,6 @@ const struct op ot_op_Slice = {
     .prepare = prepare,
     .forward = ot_move_forward,
     .backward = ot_move_backward,
-    .limits = "constant bounds",
+    .limits = "starts, ends, axes and steps must be constant",
     .cases = cases,
 };

@@ -13,7 +13,8 @@ static ot_status given_sizes(const struct op_node *n, const int64_t **size, ot_e
     else
         OT_TRY(ot_op_ints(n, 1, size, &count, err));
     if (*size && count != n->n_out)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d lengths for %d outputs", count, n->n_out);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "the node has %d lengths for %d outputs", count,
+                          n->n_out);
     return OT_OK;
 }
 
@@ -23,11 +24,13 @@ static ot_status equal_sizes(const struct op_node *n, int64_t length, int64_t *s
     const int64_t parts = n->n_out;
     const int64_t each = (length + parts - 1) / parts, last = length - each * (parts - 1);
     if (ot_attr_int(n->node, "num_outputs", parts) != parts)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'num_outputs' is %lld, outputs %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'num_outputs' is %lld, but the node has %lld outputs",
                           (long long)ot_attr_int(n->node, "num_outputs", parts), (long long)parts);
     if (last < 0 || (last != each && n->node->opset < 18))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld parts of a dimension of %lld",
-                          (long long)parts, (long long)length);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "an axis of extent %lld cannot be split into %lld equal parts",
+                          (long long)length, (long long)parts);
     for (int64_t i = 0; i < parts; i++) size[i] = i < parts - 1 ? each : last;
     return OT_OK;
 }
@@ -40,13 +43,15 @@ static ot_status read_sizes(const struct op_node *n, int axis, int64_t *size, ot
     if (!given) return equal_sizes(n, length, size, err);
     for (int i = 0; i < n->n_out; i++) {
         if (given[i] < 0 || given[i] > length - sum)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "length %lld of part %d of %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "the length %lld of output %d is invalid for an axis of extent %lld",
                               (long long)given[i], i, (long long)length);
         sum += size[i] = given[i];
     }
     if (sum != length)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "parts sum up to %lld of %lld", (long long)sum,
-                          (long long)length);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the lengths of the outputs add up to %lld, but the axis has extent %lld",
+                          (long long)sum, (long long)length);
     return OT_OK;
 }
 
@@ -108,7 +113,7 @@ static const char *const cases[] = {
     "X[6,2] split=1,2,3 @11 -> A[1,2] B[2,2] C[3,2]",
     "X[2,7,3] i64{3,4} axis=1 @13 -> A[2,3,3] B[2,4,3]",
     "X[2,7,3] axis=-2 num_outputs=3 @18 -> A[2,3,3] B[2,3,3] C[2,1,3]",
-    "X[7,2] @13 -> A[4,2] B[3,2] -> error: 2 parts",
+    "X[7,2] @13 -> A[4,2] B[3,2] -> error: an axis of extent 7 cannot be split into 2 equal parts",
     NULL};
 
 const struct op ot_op_Split = {
@@ -126,6 +131,6 @@ const struct op ot_op_Split = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant sizes",
+    .limits = "split must be constant",
     .cases = cases,
 };

@@ -12,7 +12,8 @@ static ot_status read_axes(const struct op_node *n, int rank_before, bool grows,
     else
         OT_TRY(ot_op_ints(n, 1, &list, &count, err));
     if (grows && rank_before + count > OT_MAX_RANK)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "result of rank %d", rank_before + count);
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has rank %d, too many dimensions",
+                          rank_before + count);
     const int rank = grows ? rank_before + count : rank_before;
     *axes = 0;
     *any = count > 0;
@@ -20,7 +21,7 @@ static ot_status read_axes(const struct op_node *n, int rank_before, bool grows,
         int axis;
         OT_TRY(ot_op_axis(n, list[i], rank, &axis, err));
         if (*axes >> axis & 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is named twice", axis);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d is given twice", axis);
         *axes |= 1u << axis;
     }
     return OT_OK;
@@ -34,7 +35,7 @@ static ot_status squeezed(const struct op_node *n, uint32_t *axes, ot_error *err
     for (int i = 0; i < x->rank; i++) {
         if (!any && x->dim[i] == 1) *axes |= 1u << i;
         if ((*axes >> i & 1) && x->dim[i] != 1)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d has extent %lld, not 1", i,
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "axis %d has extent %lld, expected 1", i,
                               (long long)x->dim[i]);
     }
     return OT_OK;
@@ -62,7 +63,7 @@ static const char *const squeeze_cases[] = {"X[1,3,1,5] -> Y[3,5]",
                                             "X[2,3,1,1] i64{-1,2} -> Y[2,3]",
                                             "X[1,1] i64{0} -> Y[1]",
                                             "X[2,3] i64{1} -> error: extent 3",
-                                            "X[2,1] i64{1,-1} -> error: named twice",
+                                            "X[2,1] i64{1,-1} -> error: axis 1 is given twice",
                                             "X[2,1] i64{2} -> error: axis 2",
                                             NULL};
 
@@ -81,7 +82,7 @@ const struct op ot_op_Squeeze = {
     .prepare = squeeze_prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
-    .limits = "constant axes",
+    .limits = "axes must be constant",
     .cases = squeeze_cases,
 };
 
@@ -100,17 +101,20 @@ static ot_status unsqueeze_prepare(struct op_node *n, ot_error *err) {
     int rank = 0, used = 0;
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(read_axes(n, x->rank, true, &axes, &any, err));
-    if (!any) return ot_op_fail(n, err, OT_ERROR_INVALID, "no axes are given");
+    if (!any) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 (axes) is missing");
     for (; used < x->rank || (axes >> rank); rank++)
         dim[rank] = (axes >> rank & 1) ? 1 : x->dim[used++];
     return ot_op_set(n, n->y[0], x->type, rank, dim, err);
 }
 
-static const char *const unsqueeze_cases[] = {
-    "X[2,3] axes=0,3 @11 -> Y[1,2,3,1]", "X[2,3] i64{2,3} -> Y[2,3,1,1]",
-    "X[2,3] i64{-1} -> Y[2,3,1]",        "X[] i64{0} -> Y[1]",
-    "X[2,3] i64{3} -> error: axis 3",    "X[2,3] i64{0,-4} -> error: named twice",
-    "X[2,3] -> error: no axes",          NULL};
+static const char *const unsqueeze_cases[] = {"X[2,3] axes=0,3 @11 -> Y[1,2,3,1]",
+                                              "X[2,3] i64{2,3} -> Y[2,3,1,1]",
+                                              "X[2,3] i64{-1} -> Y[2,3,1]",
+                                              "X[] i64{0} -> Y[1]",
+                                              "X[2,3] i64{3} -> error: axis 3",
+                                              "X[2,3] i64{0,-4} -> error: axis 0 is given twice",
+                                              "X[2,3] -> error: input 1 (axes) is missing",
+                                              NULL};
 
 const struct op ot_op_Unsqueeze = {
     .name = "Unsqueeze",
@@ -127,6 +131,6 @@ const struct op ot_op_Unsqueeze = {
     .prepare = unsqueeze_prepare,
     .forward = ot_view_forward,
     .backward = ot_view_backward,
-    .limits = "constant axes",
+    .limits = "axes must be constant",
     .cases = unsqueeze_cases,
 };

@@ -23,7 +23,8 @@ static ot_status read_number(const struct op_node *n, int i, int64_t otherwise, 
     OT_TRY(ot_op_ints(n, i, &value, &count, err));
     *number = count ? value[0] : otherwise;
     if (count > 1 || *number < 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one number >= 1", i);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a single number of at least 1",
+                          i);
     return OT_OK;
 }
 
@@ -32,7 +33,8 @@ static ot_status check_window(const struct op_node *n, int64_t size, ot_error *e
     if (!w) return OT_OK;
     OT_TRY(ot_op_type(n, WINDOW, OT_FLOAT, err));
     if (w->rank != 1 || w->dim[0] != size)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a window of %lld for frames of %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the window has %lld elements, but the frames have %lld",
                           (long long)ot_elements(w), (long long)size);
     return OT_OK;
 }
@@ -44,22 +46,24 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t size;
     OT_TRY(ot_op_type(n, X, OT_FLOAT, err));
     if (x->rank < 2 || x->rank > 3 || (x->rank == 3 && (x->dim[2] < 1 || x->dim[2] > 2)))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the signal is not [N, samples, 1 or 2 parts]");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the signal has another shape than [N, samples, 1 or 2 parts]");
     OT_TRY(read_number(n, STEP, 0, &plan->step, err));
     OT_TRY(read_number(n, LENGTH, has_window ? ot_elements(n->x[WINDOW]) : 0, &size, err));
     OT_TRY(check_window(n, size, err));
     const bool half = ot_attr_int(n->node, "onesided", 1) != 0;
     plan->parts = x->rank == 3 ? x->dim[2] : 1;
     if (half && plan->parts == 2)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "one side of what is not real");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "a one-sided transform needs a real input");
     if (size > x->dim[1])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "frames of %lld in %lld samples",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "frames of %lld samples do not fit a signal of %lld samples",
                           (long long)size, (long long)x->dim[1]);
     plan->frames = (x->dim[1] - size) / plan->step + 1;
     plan->bins = half ? size / 2 + 1 : size;
     const int64_t dim[] = {x->dim[0], plan->frames, plan->bins, 2};
     if (x->dim[0] > INT32_MAX / plan->frames)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^31 frames");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "the result has more than 2^31 frames");
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, 4, dim, err));
     OT_TRY(ot_fourier_make(n, size, &plan->fourier, err));
     n->flops = (double)(x->dim[0] * plan->frames) * ot_fourier_flops(&plan->fourier);
@@ -155,11 +159,11 @@ static const char *const cases[] = {
     "X[3,11] i32{3} - i64(5) onesided=0 -> Y[3,3,5,2]",
     "X[2,9,2] i64(2) W[6]:c i64{6} onesided=0 -> Y[2,2,6,2]",
     "f[1,5,1]{1,2,3,4,5} i64(1) f{1,2,1,2} i64(4) -> f[1,2,3,2]{16,0,-2,4,-8,0,22,0,-2,4,-10,0}",
-    "X[2,20,1] i64(0) W[8]:c -> error: input 1 is not one number",
-    "X[2,20,1] i64(4) W[8]:c i64(9) -> error: a window of 8 for frames of 9",
-    "X[2,20,1] i64(4) - i64(21) -> error: frames of 21 in 20 samples",
-    "X[2,20,1] i64(4) - -> error: input 3 is not one number",
-    "X[2,20,2] i64(4) - i64(8) -> error: not real",
+    "X[2,20,1] i64(0) W[8]:c -> error: input 1 is not a single number of at least 1",
+    "X[2,20,1] i64(4) W[8]:c i64(9) -> error: the window has 8 elements",
+    "X[2,20,1] i64(4) - i64(21) -> error: frames of 21 samples do not fit a signal of 20 samples",
+    "X[2,20,1] i64(4) - -> error: input 3 is not a single number of at least 1",
+    "X[2,20,2] i64(4) - i64(8) -> error: a one-sided transform needs a real input",
     NULL,
 };
 
@@ -176,6 +180,6 @@ const struct op ot_op_STFT = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant step and length",
+    .limits = "frame_step and frame_length must be constant",
     .cases = cases,
 };

@@ -18,7 +18,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     OT_TRY(ot_op_type(n, 1, OT_FLOAT, err));
     if (!ot_same_shape(n->x[0], n->x[1]))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "a gate %s for values %s",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the gate has shape %s, but the values have shape %s",
                           ot_shape_text(n->x[0], a, sizeof a), ot_shape_text(n->x[1], b, sizeof b));
     ot_op_like(n->y[0], n->x[0]);
     return OT_OK;
@@ -36,7 +37,7 @@ static const char *const cases[] = {
     "A[2,3,5] B[2,3,5] lanes -> Y[2,3,5]",
     "A[2,3,5] B[2,3,5] alpha=1.5 lanes -> Y[2,3,5]",
     "f{-1,0,1,3} f{2,2,2,-1} -> f{-0.53788285,0,1.4621172,-2.8577224}",
-    "A[2,3] B[3] -> error: a gate [2,3] for values [3]",
+    "A[2,3] B[3] -> error: the gate has shape [2,3], but the values have shape [3]",
     NULL,
 };
 

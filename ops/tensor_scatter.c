@@ -21,13 +21,14 @@ static ot_status check_shapes(const struct op_node *n, int axis, ot_error *err) 
     for (int i = 0; fits && i < x->rank; i++)
         fits = i == axis ? u->dim[i] <= x->dim[i] : u->dim[i] == x->dim[i];
     if (!fits)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "an update %s of a cache %s along axis %d",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the update has shape %s, which does not fit the cache %s along axis %d",
                           ot_shape_text(u, have, sizeof have), ot_shape_text(x, want, sizeof want),
                           axis);
     if (n->n_in <= INDICES || !n->x[INDICES]) return OT_OK;
     OT_TRY(ot_op_type(n, INDICES, OT_INT64, err));
     if (n->x[INDICES]->rank != 1 || n->x[INDICES]->dim[0] != x->dim[0])
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "write_indices are %s, not [%lld]",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "write_indices has shape %s, expected [%lld]",
                           ot_shape_text(n->x[INDICES], have, sizeof have), (long long)x->dim[0]);
     return OT_OK;
 }
@@ -39,11 +40,12 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int axis;
     OT_TRY(ot_movable(n, CACHE, err));
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", -2), x->rank, &axis, err));
-    if (!axis) return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is that of samples");
+    if (!axis)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is the axis of samples");
     plan->circular = !strcmp(mode, "circular");
     if (!plan->circular && strcmp(mode, "linear") != 0)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'mode' is '%.40s', not 'linear' or 'circular'", mode);
+                          "attribute 'mode' is '%.40s', expected 'linear' or 'circular'", mode);
     OT_TRY(check_shapes(n, axis, err));
     plan->batch = x->dim[0];
     plan->outer = ot_dims_product(x, 1, axis);
@@ -55,7 +57,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
 }
 
 /* The place in the cache of step i of sample b; -1: there is none. */
-static int64_t place(const struct op_node *n, int64_t b, int64_t i) {
+static int64_t cache_step(const struct op_node *n, int64_t b, int64_t i) {
     const struct tensor_scatter_plan *plan = n->plan;
     const struct tensor *t = n->n_in > INDICES ? n->x[INDICES] : NULL;
     const int64_t first = t ? ((const int64_t *)t->data)[b] : 0;
@@ -67,12 +69,12 @@ static int64_t place(const struct op_node *n, int64_t b, int64_t i) {
 }
 
 /* From `update` into `cache`, or back. */
-static void move(struct op_node *n, size_t size, char *cache, char *update, bool back) {
+static void move_steps(struct op_node *n, size_t size, char *cache, char *update, bool back) {
     const struct tensor_scatter_plan *plan = n->plan;
     const size_t run = (size_t)plan->inner * size;
     for (int64_t k = 0; k < plan->batch * plan->outer; k++)
         for (int64_t i = 0; i < plan->written; i++) {
-            const int64_t b = k / plan->outer, at = place(n, b, i);
+            const int64_t b = k / plan->outer, at = cache_step(n, b, i);
             char *to = update + (size_t)(k * plan->written + i) * run;
             if (at < 0) {
                 if (back)
@@ -88,18 +90,18 @@ static void move(struct op_node *n, size_t size, char *cache, char *update, bool
 
 static void forward(struct op_node *n) {
     memcpy(n->y[0]->data, n->x[CACHE]->data, ot_bytes(n->y[0]));
-    move(n, ot_type_size(n->y[0]->type), n->y[0]->data, n->x[UPDATE]->data, false);
+    move_steps(n, ot_type_size(n->y[0]->type), n->y[0]->data, n->x[UPDATE]->data, false);
 }
 
 static void backward(struct op_node *n) {
     const struct tensor_scatter_plan *plan = n->plan;
-    if (n->dx[UPDATE]) move(n, sizeof(float), n->dy[0]->data, n->dx[UPDATE]->data, true);
+    if (n->dx[UPDATE]) move_steps(n, sizeof(float), n->dy[0]->data, n->dx[UPDATE]->data, true);
     if (!n->dx[CACHE]) return;
     float *dx = ot_f(n->dx[CACHE]);
     memcpy(dx, n->dy[0]->data, ot_bytes(n->dx[CACHE]));
     for (int64_t k = 0; k < plan->batch * plan->outer; k++)
         for (int64_t i = 0; i < plan->written; i++) {
-            const int64_t at = place(n, k / plan->outer, i);
+            const int64_t at = cache_step(n, k / plan->outer, i);
             if (at >= 0)
                 memset(dx + (k * plan->length + at) * plan->inner, 0,
                        (size_t)plan->inner * sizeof *dx);
@@ -112,10 +114,10 @@ static const char *const cases[] = {
     "C[2,3,5] U[2,3,2] axis=-1 -> Y[2,3,5]",
     "f[1,3,1]{1,2,3} f[1,2,1]{8,9} i64{2} mode=circular -> f[1,3,1]{9,2,8}",
     "i32[2,2,1]{1,2,3,4} i32[2,1,1]{8,9} i64{1,0} -> i32[2,2,1]{1,8,9,4}",
-    "C[2,5,4] U[2,6,4] -> error: an update [2,6,4] of a cache [2,5,4] along axis 1",
+    "C[2,5,4] U[2,6,4] -> error: the update has shape [2,6,4]",
     "C[2,5,4] U[2,3,4] axis=0 -> error: 'axis'",
     "C[2,5,4] U[2,3,4] mode=round -> error: 'mode' is 'round'",
-    "C[2,5,4] U[2,3,4] i64{0} -> error: write_indices are [1]",
+    "C[2,5,4] U[2,3,4] i64{0} -> error: write_indices has shape [1]",
     NULL,
 };
 

@@ -19,7 +19,7 @@ static int64_t start_of(const struct tf_idf_plan *plan, int64_t n) {
 }
 
 /* n-grams of a size; those of all sizes are numbered one after the other. */
-static int64_t count_of(const struct tf_idf_plan *plan, int64_t n) {
+static int64_t ngrams_of_size(const struct tf_idf_plan *plan, int64_t n) {
     return (start_of(plan, n + 1) - start_of(plan, n)) / n;
 }
 
@@ -29,21 +29,26 @@ static ot_status read_pool(const struct op_node *n, struct tf_idf_plan *plan, ot
     plan->starts = ot_attr(n->node, "ngram_counts");
     plan->at = ot_attr(n->node, "ngram_indexes");
     plan->weights = ot_attr(n->node, "weights");
-    if (!plan->pool) return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "a pool of strings");
+    if (!plan->pool)
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "a pool of strings is not supported");
     if (!plan->starts || !plan->at)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_counts or ngram_indexes is missing");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'ngram_counts' or 'ngram_indexes' is missing");
     for (int64_t k = 1; k <= plan->starts->n; k++) {
         if (start_of(plan, k) < 0 || start_of(plan, k) > start_of(plan, k + 1) ||
             start_of(plan, k + 1) > plan->pool->n)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_counts do not ascend in the pool");
-        total += count_of(plan, k);
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "attribute 'ngram_counts' does not ascend within the pool");
+        total += ngrams_of_size(plan, k);
     }
     if (total > plan->at->n)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld ngram_indexes for %lld n-grams",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'ngram_indexes' has %lld values for %lld n-grams",
                           (long long)plan->at->n, (long long)total);
     for (int64_t k = 0; k < plan->at->n; k++) {
         if (plan->at->ints[k] < 0 || plan->at->ints[k] > INT32_MAX)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "ngram_indexes hold %lld",
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "attribute 'ngram_indexes' contains %lld, which is out of range",
                               (long long)plan->at->ints[k]);
         if (plan->at->ints[k] >= plan->places) plan->places = plan->at->ints[k] + 1;
     }
@@ -53,18 +58,22 @@ static ot_status read_pool(const struct op_node *n, struct tf_idf_plan *plan, ot
 static ot_status read_mode(const struct op_node *n, struct tf_idf_plan *plan, ot_error *err) {
     const char *mode = ot_attr_string(n->node, "mode", "");
     if (strcmp(mode, "TF") != 0 && strcmp(mode, "IDF") != 0 && strcmp(mode, "TFIDF") != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'TF', 'IDF' or 'TFIDF'", mode);
     plan->once = !strcmp(mode, "IDF");
     if (!strcmp(mode, "TF")) plan->weights = NULL;
     if (plan->weights && plan->weights->n < plan->places)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%lld weights for %lld places",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'weights' has %lld values for %lld outputs",
                           (long long)plan->weights->n, (long long)plan->places);
     plan->shortest = ot_attr_int(n->node, "min_gram_length", 1);
     plan->longest = ot_attr_int(n->node, "max_gram_length", 1);
     plan->skips = ot_attr_int(n->node, "max_skip_count", 0);
     if (plan->shortest < 1 || plan->longest < plan->shortest || plan->longest > plan->starts->n ||
         plan->skips < 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "n-grams of %lld to %lld, %lld skips",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attributes 'min_gram_length' %lld, 'max_gram_length' %lld and "
+                          "'max_skip_count' %lld are invalid for this pool",
                           (long long)plan->shortest, (long long)plan->longest,
                           (long long)plan->skips);
     return OT_OK;
@@ -75,7 +84,8 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     const struct tensor *x = n->x[0];
     if (x->type != OT_INT32) OT_TRY(ot_op_type(n, 0, OT_INT64, err));
     if (x->rank < 1 || x->rank > 2)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected 1 or 2",
+                          x->rank);
     OT_TRY(read_pool(n, plan, err));
     OT_TRY(read_mode(n, plan, err));
     plan->rows = x->rank == 2 ? x->dim[0] : 1;
@@ -108,7 +118,7 @@ static void row_task(void *arg, int row, int worker) {
     (void)worker;
     memset(y, 0, (size_t)plan->places * sizeof *y);
     for (int64_t size = 1; size <= plan->longest; size++) {
-        const int64_t grams = count_of(plan, size);
+        const int64_t grams = ngrams_of_size(plan, size);
         const int64_t steps =
             size == 1 ? 1 : plan->skips + 1; /* skips do not matter to one number */
         for (int64_t g = 0; size >= plan->shortest && g < grams; g++)
@@ -137,9 +147,9 @@ static const char *const cases[] = {
     "i64{1,1,3,3,3,7,8,6,7,5,6,8} mode=IDF min_gram_length=1 max_gram_length=1 "
     "max_skip_count=0 " GRAMS "weights=0.5,2,1,1,1,1,1 -> f{0,2,1,0,0,0,0}",
     "i64{1} mode=TF min_gram_length=1 max_gram_length=3 max_skip_count=0 " GRAMS
-    "-> error: n-grams of 1 to 3",
+    "-> error: 'max_gram_length' 3",
     "i64{1} mode=TF max_gram_length=1 ngram_counts=0,9 ngram_indexes=0 pool_int64s=1,2 -> "
-    "error: do not ascend",
+    "error: does not ascend",
     NULL,
 };
 
@@ -155,6 +165,6 @@ const struct op ot_op_TfIdfVectorizer = {
     .plan_size = sizeof(struct tf_idf_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "integers",
+    .limits = "integers only",
     .cases = cases,
 };

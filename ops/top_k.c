@@ -20,7 +20,7 @@ static ot_status read_k(const struct op_node *n, int64_t *k, ot_error *err) {
     *k = ot_attr_int(n->node, "k", -1);
     if (n->node->opset < 10) return OT_OK;
     OT_TRY(ot_op_ints(n, 1, &list, &count, err));
-    if (count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not one number");
+    if (count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not a single number");
     *k = *list;
     return OT_OK;
 }
@@ -35,7 +35,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     ot_op_along(n, axis);
     OT_TRY(read_k(n, &plan->k, err));
     if (plan->k < 0 || plan->k > x->dim[axis] || x->dim[axis] > INT32_MAX)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "k is %lld on an axis of extent %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "k is %lld, but the axis has extent %lld",
                           (long long)plan->k, (long long)x->dim[axis]);
     for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? plan->k : x->dim[i];
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
@@ -79,8 +79,8 @@ static void sink(const struct op_node *n, const struct top_k_plan *plan, int64_t
 }
 
 /* The first k of a line in their order, by a heap of k elements. */
-static void choose(const struct op_node *n, const struct top_k_plan *plan, int64_t x,
-                   int32_t *heap) {
+static void choose_largest(const struct op_node *n, const struct top_k_plan *plan, int64_t x,
+                           int32_t *heap) {
     for (int32_t i = 0; i < plan->k; i++) heap[i] = i;
     for (int64_t i = plan->k / 2 - 1; i >= 0; i--) sink(n, plan, x, heap, i, plan->k);
     for (int32_t i = (int32_t)plan->k; i < plan->length && plan->k > 0; i++) {
@@ -96,7 +96,7 @@ static void choose(const struct op_node *n, const struct top_k_plan *plan, int64
     }
 }
 
-static void copy(const struct op_node *n, int64_t from, int64_t to) {
+static void copy_element(const struct op_node *n, int64_t from, int64_t to) {
     const size_t size = ot_type_size(n->x[0]->type);
     memcpy((char *)n->y[0]->data + (size_t)to * size,
            (const char *)n->x[0]->data + (size_t)from * size, size);
@@ -115,9 +115,9 @@ static void forward_line(void *arg, int line, int worker) {
     int32_t *chosen = (int32_t *)n->save + line * plan->k;
     int64_t x, y;
     places(plan, line, &x, &y);
-    choose(n, plan, x, chosen);
+    choose_largest(n, plan, x, chosen);
     for (int64_t i = 0; i < plan->k; i++) {
-        copy(n, x + chosen[i] * plan->inner, y + i * plan->inner);
+        copy_element(n, x + chosen[i] * plan->inner, y + i * plan->inner);
         ((int64_t *)n->y[1]->data)[y + i * plan->inner] = chosen[i];
     }
 }
@@ -174,6 +174,6 @@ const struct op ot_op_TopK = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant k",
+    .limits = "k must be constant",
     .cases = cases,
 };

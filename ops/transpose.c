@@ -14,12 +14,13 @@ static ot_status permutation(const struct op_node *n, int *perm, ot_error *err) 
         return OT_OK;
     }
     if (count != rank)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'perm' has %d entries for rank %d",
-                          count, rank);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'perm' has %d axes, but input 0 has rank %d", count, rank);
     uint32_t seen = 0;
     for (int i = 0; i < rank; i++) {
         if (given[i] < 0 || given[i] >= rank || (seen >> given[i] & 1))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'perm' is not a permutation");
+            return ot_op_fail(n, err, OT_ERROR_INVALID,
+                              "attribute 'perm' is not a permutation of the axes");
         seen |= 1u << given[i];
         perm[i] = (int)given[i];
     }
@@ -69,7 +70,7 @@ static ot_status number_samples(struct op_node *n, const int *perm, ot_error *er
 }
 
 struct exchange {
-    const struct transpose_plan *s;
+    const struct transpose_plan *plan;
     const struct tensor *at; /* for its layout */
     const float *from;
     float *to;
@@ -79,12 +80,12 @@ struct exchange {
 /* The samples of one block of y. */
 static void exchange_task(void *arg, int task, int worker) {
     const struct exchange *e = arg;
-    const int64_t lanes = e->at->lanes, length = e->s->length, first = task * lanes;
+    const int64_t lanes = e->at->lanes, length = e->plan->length, first = task * lanes;
     const int64_t left = ot_lane_samples(e->at) - first, n = left < lanes ? left : lanes;
     int64_t place[LANES];
     (void)worker;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t sample = e->s->sample[first + i];
+        const int64_t sample = e->plan->sample[first + i];
         place[i] = sample / lanes * length * lanes + sample % lanes;
     }
     for (int64_t k = 0; k < length; k++) {
@@ -214,7 +215,7 @@ static const char *const cases[] = {
     "f[2,2,2]{1,2,3,4,5,6,7,8} perm=1,2,0 -> f[2,2,2]{1,5,2,6,3,7,4,8}",
     "X[2,3] perm=0,0 -> error: not a permutation",
     "X[2,3] perm=0,2 -> error: not a permutation",
-    "X[2,3] perm=1 -> error: 1 entries for rank 2",
+    "X[2,3] perm=1 -> error: attribute 'perm' has 1 axes, but input 0 has rank 2",
     NULL};
 
 const struct op ot_op_Transpose = {

@@ -16,8 +16,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int count;
     OT_TRY(ot_movable(n, 0, err));
     OT_TRY(ot_op_ints(n, 1, &k, &count, err));
-    if (x->rank < 2) return ot_op_fail(n, err, OT_ERROR_INVALID, "input of rank %d", x->rank);
-    if (k && count != 1) return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not one number");
+    if (x->rank < 2)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 0 has rank %d, expected at least 2",
+                          x->rank);
+    if (k && count != 1)
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is not a single number");
     plan->upper = ot_attr_int(n->node, "upper", 1) != 0;
     plan->rows = x->dim[x->rank - 2];
     plan->columns = x->dim[x->rank - 1];
@@ -43,33 +46,33 @@ static void copy_matrix(const struct trilu_plan *plan, const char *from, char *t
 }
 
 struct job {
-    const struct trilu_plan *s;
+    const struct trilu_plan *plan;
     const char *from;
     char *to;
     int64_t grain; /* matrices of a task */
 };
 
-static void task(void *arg, int number, int worker) {
+static void copy_task(void *arg, int number, int worker) {
     (void)worker;
     const struct job *j = arg;
-    const size_t bytes = (size_t)(j->s->rows * j->s->columns) * j->s->size;
+    const size_t bytes = (size_t)(j->plan->rows * j->plan->columns) * j->plan->size;
     int64_t from, to;
-    ot_task_range(j->s->matrices, j->grain, number, &from, &to);
+    ot_task_range(j->plan->matrices, j->grain, number, &from, &to);
     for (int64_t i = from; i < to; i++)
-        copy_matrix(j->s, j->from + (size_t)i * bytes, j->to + (size_t)i * bytes);
+        copy_matrix(j->plan, j->from + (size_t)i * bytes, j->to + (size_t)i * bytes);
 }
 
-static void run(struct op_node *n, const void *from, void *to) {
+static void copy_triangles(struct op_node *n, const void *from, void *to) {
     const struct trilu_plan *plan = n->plan;
     struct job j = {plan, from, to, 1 + 16384 / (plan->rows * plan->columns + 1)};
     if (plan->matrices > 0)
-        ot_parallel_for(n->pool, ot_task_count(plan->matrices, j.grain), task, &j);
+        ot_parallel_for(n->pool, ot_task_count(plan->matrices, j.grain), copy_task, &j);
 }
 
-static void forward(struct op_node *n) { run(n, n->x[0]->data, n->y[0]->data); }
+static void forward(struct op_node *n) { copy_triangles(n, n->x[0]->data, n->y[0]->data); }
 
 static void backward(struct op_node *n) {
-    if (n->dx[0]) run(n, n->dy[0]->data, n->dx[0]->data);
+    if (n->dx[0]) copy_triangles(n, n->dy[0]->data, n->dx[0]->data);
 }
 
 static const char *const cases[] = {"f[2,3]{1,2,3,4,5,6} -> f[2,3]{1,2,3,0,5,6}",
@@ -94,6 +97,6 @@ const struct op ot_op_Trilu = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .limits = "constant k",
+    .limits = "k must be constant",
     .cases = cases,
 };

@@ -25,7 +25,8 @@ static int compare_elements(const struct tensor *t, int64_t i, int64_t k) {
 }
 
 /* Slices a and b, element by element. */
-static int compare(const struct op_node *n, const struct unique_plan *plan, int64_t a, int64_t b) {
+static int compare_slices(const struct op_node *n, const struct unique_plan *plan, int64_t a,
+                          int64_t b) {
     for (int64_t o = 0; o < plan->outer; o++)
         for (int64_t i = 0; i < plan->inner; i++) {
             const int order = compare_elements(n->x[0], (o * plan->length + a) * plan->inner + i,
@@ -44,13 +45,14 @@ static void sort(const struct op_node *n, const struct unique_plan *plan, int64_
     sort(n, plan, list + half, spare, count - half);
     memcpy(spare, list, (size_t)half * sizeof *list);
     for (int64_t i = 0, k = half, to = 0; i < half; to++)
-        list[to] = k < count && compare(n, plan, spare[i], list[k]) > 0 ? list[k++] : spare[i++];
+        list[to] =
+            k < count && compare_slices(n, plan, spare[i], list[k]) > 0 ? list[k++] : spare[i++];
 }
 
 /* Numbers slices of a sorted list: equal ones alike. */
-static void number(const struct op_node *n, struct unique_plan *plan, const int64_t *list) {
+static void number_slices(const struct op_node *n, struct unique_plan *plan, const int64_t *list) {
     for (int64_t k = 0; k < plan->length; k++) {
-        if (k == 0 || compare(n, plan, list[k - 1], list[k])) {
+        if (k == 0 || compare_slices(n, plan, list[k - 1], list[k])) {
             plan->first[plan->count] = list[k];
             plan->copies[plan->count++] = 0;
         }
@@ -75,7 +77,7 @@ static void unsort(struct unique_plan *plan, int64_t *spare) {
     }
 }
 
-static ot_status find(struct op_node *n, struct unique_plan *plan, ot_error *err) {
+static ot_status find_slices(struct op_node *n, struct unique_plan *plan, ot_error *err) {
     const size_t count = (size_t)plan->length;
     int64_t *memory = ot_arena_alloc(n->arena, 5 * count, sizeof *memory);
     if (!memory) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
@@ -85,7 +87,7 @@ static ot_status find(struct op_node *n, struct unique_plan *plan, ot_error *err
     plan->copies = memory + 2 * count;
     for (int64_t i = 0; i < plan->length; i++) list[i] = i;
     sort(n, plan, list, spare, plan->length);
-    number(n, plan, list);
+    number_slices(n, plan, list);
     if (!ot_attr_int(n->node, "sorted", 1)) unsort(plan, spare);
     return OT_OK;
 }
@@ -97,14 +99,15 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int64_t dim[OT_MAX_RANK];
     int axis = 0;
     if (x->role != OT_ROLE_CONST)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not constant");
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is not a constant");
     if (!ot_is_number(x->type) && x->type != OT_BOOL)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s", ot_type_name(x->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, which is not supported",
+                          ot_type_name(x->type));
     if (!flat) OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     plan->outer = flat ? 1 : ot_dims_product(x, 0, axis);
     plan->length = flat ? ot_elements(x) : x->dim[axis];
     plan->inner = flat ? 1 : ot_dims_product(x, axis + 1, x->rank);
-    OT_TRY(find(n, plan, err));
+    OT_TRY(find_slices(n, plan, err));
     for (int i = 0; i < x->rank; i++) dim[i] = i == axis ? plan->count : x->dim[i];
     OT_TRY(ot_op_set(n, n->y[0], x->type, flat ? 1 : x->rank, flat ? &plan->count : dim, err));
     for (int i = 1; i < n->n_out; i++)
@@ -135,7 +138,7 @@ static const char *const cases[] = {
     "i16{300,-2,300} -> i16{-2,300} i64{1,0}",
     "u64{18446744073709551615,1,2} -> u64{1,2,18446744073709551615}",
     "b{1,0,1} -> b{0,1} i64{1,0}",
-    "X[3] -> error: not constant",
+    "X[3] -> error: input 0 is not a constant",
     NULL};
 
 const struct op ot_op_Unique = {
@@ -149,6 +152,6 @@ const struct op ot_op_Unique = {
     .plan_size = sizeof(struct unique_plan),
     .prepare = prepare,
     .forward = forward,
-    .limits = "input constant",
+    .limits = "the input must be constant",
     .cases = cases,
 };

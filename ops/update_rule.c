@@ -19,7 +19,8 @@ struct run {
 
 struct update_rule_plan {
     int tensors, moments;
-    void (*rule)(const struct update_rule_plan *s, const struct run *r, int64_t from, int64_t to);
+    void (*rule)(const struct update_rule_plan *plan, const struct run *r, int64_t from,
+                 int64_t to);
     float alpha, beta, epsilon, decay, norm, norm_post;
     bool nesterov;
 };
@@ -58,11 +59,12 @@ static ot_status read_momentum(struct op_node *n, struct update_rule_plan *plan,
     static const char *const required[] = {"alpha", "beta", "mode", "norm_coefficient"};
     for (int i = 0; i < 4; i++)
         if (!ot_attr(n->node, required[i]))
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "there is no attribute '%s'", required[i]);
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute '%s' is missing", required[i]);
     const char *mode = ot_attr_string(n->node, "mode", "");
     plan->nesterov = !strcmp(mode, "nesterov");
     if (!plan->nesterov && strcmp(mode, "standard") != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'mode' is '%.40s'", mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'mode' is '%.40s', expected 'standard' or 'nesterov'", mode);
     plan->rule = momentum;
     return OT_OK;
 }
@@ -84,14 +86,15 @@ static ot_status read_attributes(struct op_node *n, ot_error *err) {
 static ot_status one_number(const struct op_node *n, int i, ot_type type, ot_error *err) {
     OT_TRY(ot_op_type(n, i, type, err));
     if (ot_elements(n->x[i]) == 1) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not one number", i);
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is not a single number", i);
 }
 
 /* Input i, of a shape with its tensor. */
 static ot_status same_shape(const struct op_node *n, int i, const struct tensor *x, ot_error *err) {
     OT_TRY(ot_op_type(n, i, OT_FLOAT, err));
     if (ot_same_shape(n->x[i], x)) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has another shape than its tensor", i);
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d does not have the shape of its tensor",
+                      i);
 }
 
 static ot_status prepare(struct op_node *n, ot_error *err) {
@@ -99,7 +102,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(read_attributes(n, err));
     const int lists = 2 + plan->moments, tensors = (n->n_in - 2) / lists;
     if (n->n_in != 2 + lists * tensors || n->n_out != (lists - 1) * tensors)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "%d inputs and %d outputs", n->n_in, n->n_out);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the node has %d inputs and %d outputs, which do not fit each other",
+                          n->n_in, n->n_out);
     plan->tensors = tensors;
     OT_TRY(one_number(n, 0, OT_FLOAT, err));
     OT_TRY(one_number(n, 1, OT_INT64, err));
@@ -108,7 +113,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
         if (n->y[i])
             ot_op_like(n->y[i], n->x[2 + i % tensors]);
         else
-            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "output %d is absent", i);
+            return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "output %d is missing", i);
     n->mixes = true;
     return OT_OK;
 }
@@ -121,7 +126,7 @@ static float rate_of(const struct update_rule_plan *plan, double rate, int64_t s
     return (float)rate;
 }
 
-static void task(void *arg, int number, int worker) {
+static void update_task(void *arg, int number, int worker) {
     const struct run *r = arg;
     int64_t from, to;
     (void)worker;
@@ -148,7 +153,7 @@ static void forward(struct op_node *n) {
                         .new_h = plan->moments > 1 ? ot_f(y[2 * k]) : NULL,
                         .rate = rate,
                         .first = steps > 0 ? plan->beta : 1};
-        ot_parallel_for(n->pool, ot_task_count(r.count, GRAIN), task, &r);
+        ot_parallel_for(n->pool, ot_task_count(r.count, GRAIN), update_task, &r);
     }
 }
 
@@ -157,7 +162,7 @@ static const char *const adagrad_cases[] = {
     "f(0.5) i64(1) f{1,2}:x f{3,4}:x f{16,0}:x decay_factor=1 epsilon=0 -> f{0.85,1.75} f{25,16}",
     "f(1) i64(0) f{1}:x f{2}:x f{0}:x norm_coefficient=2 epsilon=4 -> f{0.5} f{16}",
     "f(1) i64(0) X[40000] X[40000] X[40000] range=0.5,1 -> Y[40000] Y[40000]",
-    "f(1) i64(0) X[2] X[3] X[2] -> error: input 3 has another shape", NULL};
+    "f(1) i64(0) X[2] X[3] X[2] -> error: input 3 does not have the shape of its tensor", NULL};
 
 static const char *const adam_cases[] = {
     "f(1) i64(0) f{1}:x f{2}:x f{4}:x f{0}:x alpha=0.5 beta=0.75 epsilon=1 -> f{-0.5} f{3} f{1}",
@@ -174,7 +179,7 @@ static const char *const momentum_cases[] = {
     "f(0.5) i64(1) f{1}:x f{0,1}:x f{3}:x f{0,1}:x f{4}:x f{2,2}:x " MOMENTUM "mode=standard "
     "-> f{-0.5} f{-0.5,0.25} f{3} f{1,1.5}",
     "f(1) i64(0) X[2] X[2] X[2] " MOMENTUM "mode=other -> error: attribute 'mode' is 'other'",
-    "f(1) i64(0) X[2] X[2] X[2] alpha=0.5 -> error: no attribute 'beta'",
+    "f(1) i64(0) X[2] X[2] X[2] alpha=0.5 -> error: attribute 'beta' is missing",
     NULL};
 
 #define UPDATE_RULE(NAME, LISTS, ATTRIBUTES, CASES)                                                \
@@ -190,7 +195,7 @@ static const char *const momentum_cases[] = {
         .plan_size = sizeof(struct update_rule_plan),                                              \
         .prepare = prepare,                                                                        \
         .forward = forward,                                                                        \
-        .limits = "float",                                                                         \
+        .limits = "float32 only",                                                                  \
         .cases = CASES,                                                                            \
     };
 

@@ -53,7 +53,9 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     OT_TRY(ot_op_type(n, 0, OT_BOOL, err));
     OT_TRY(ot_op_type(n, 2, x[1]->type, err));
     if (!ot_type_size(x[1]->type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "inputs are %s", ot_type_name(x[1]->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "inputs 1 and 2 are %s, which is not supported",
+                          ot_type_name(x[1]->type));
     OT_TRY(ot_op_broadcast(n, x[1], x[2], &both.rank, both.dim, err));
     OT_TRY(ot_op_broadcast(n, x[0], &both, &rank, dim, err));
     OT_TRY(ot_op_set(n, n->y[0], x[1]->type, rank, dim, err));

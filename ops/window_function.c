@@ -28,9 +28,11 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     int count;
     OT_TRY(ot_op_ints(n, 0, &size, &count, err));
     if (count != 1 || size[0] < 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "the size is not one number >= 0");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "input 0 (size) is not a single number of at least 0");
     if (!ot_is_number(type))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "attribute 'output_datatype' is %lld",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'output_datatype' is %lld, which is not supported",
                           (long long)ot_attr_int(n->node, "output_datatype", OT_FLOAT));
     plan->kind = table;
     while (strcmp(plan->kind->name, n->op->name)) plan->kind++;
@@ -55,10 +57,10 @@ static const char *const hann_cases[] = {
     "i32(4) -> f{0,0.5,1,0.5}",
     "i64(5) periodic=0 output_datatype=11 -> f{0,0.5,1,0.5,0}",
     "i64(0) -> f{}",
-    "i64{-1} -> error: not one number",
+    "i64{-1} -> error: input 0 (size) is not a single number of at least 0",
     "i64(4) output_datatype=7 -> i64{0,0,1,0}",
     "i64(4) output_datatype=9 -> error: attribute 'output_datatype' is 9",
-    "A[]:i64 -> error: input 0 is not constant",
+    "A[]:i64 -> error: input 0 is not a constant",
     NULL};
 static const char *const hamming_cases[] = {"i32(4) -> f{0.08695652,0.5434783,1,0.5434783}", NULL};
 static const char *const blackman_cases[] = {"i32(4) -> f{0,0.34,1,0.34}", NULL};

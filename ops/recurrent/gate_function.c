@@ -26,18 +26,21 @@ static const struct {
 };
 
 /* The slope must be told from y, so f must not come back to a value that it had elsewhere. */
-static ot_status check(const struct op_node *n, const struct gate_function *f, ot_error *err) {
+static ot_status check_alpha(const struct op_node *n, const struct gate_function *f,
+                             ot_error *err) {
     const bool rising = f->kind == OT_GATE_LEAKY_RELU || f->kind == OT_GATE_THRESHOLDED_RELU ||
                         f->kind == OT_GATE_ELU;
     const bool steep = f->kind == OT_GATE_SCALED_TANH || f->kind == OT_GATE_HARD_SIGMOID;
     if ((rising && !(f->alpha >= 0)) || (steep && !(f->alpha > 0)))
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "alpha %g of %s", (double)f->alpha,
-                          table[f->kind].name);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "attribute 'activation_alpha' is %g for %s, expected a value that keeps "
+                          "the function rising",
+                          (double)f->alpha, table[f->kind].name);
     return OT_OK;
 }
 
-static ot_status find(const struct op_node *n, const char *name, struct gate_function *f,
-                      ot_error *err) {
+static ot_status find_function(const struct op_node *n, const char *name, struct gate_function *f,
+                               ot_error *err) {
     for (int k = 0; k < OT_GATE_KINDS; k++) {
         if (strcasecmp(name, table[k].name) != 0) continue;
         f->kind = (enum gate_kind)k;
@@ -45,11 +48,13 @@ static ot_status find(const struct op_node *n, const char *name, struct gate_fun
         f->beta = table[k].beta;
         return OT_OK;
     }
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'activations' holds '%.40s'", name);
+    return ot_op_fail(n, err, OT_ERROR_INVALID,
+                      "attribute 'activations' contains '%.40s', which is not a known function",
+                      name);
 }
 
 /* The next value of a list, if it has one. */
-static void take(const struct attr *list, int64_t *at, float *value) {
+static void take_next(const struct attr *list, int64_t *at, float *value) {
     if (list && *at < list->n) *value = list->floats[(*at)++];
 }
 
@@ -65,12 +70,13 @@ ot_status ot_gate_functions_read(const struct op_node *n, const char *const *nam
                           "attribute 'activations' has %lld names, expected %d",
                           (long long)given->n, count);
     if (!(clip > 0))
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'clip' is %g", (double)clip);
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'clip' is %g, expected more than 0",
+                          (double)clip);
     for (int i = 0; i < count; i++) {
-        OT_TRY(find(n, given ? given->strings[i] : names[i], &f[i], err));
-        if (table[f[i].kind].uses_alpha) take(alpha, &alphas, &f[i].alpha);
-        if (table[f[i].kind].uses_beta) take(beta, &betas, &f[i].beta);
-        OT_TRY(check(n, &f[i], err));
+        OT_TRY(find_function(n, given ? given->strings[i] : names[i], &f[i], err));
+        if (table[f[i].kind].uses_alpha) take_next(alpha, &alphas, &f[i].alpha);
+        if (table[f[i].kind].uses_beta) take_next(beta, &betas, &f[i].beta);
+        OT_TRY(check_alpha(n, &f[i], err));
         f[i].clip = INFINITY;
         f[i].low = -clip;
         f[i].high = clip;

@@ -12,8 +12,8 @@ static ot_status no_memory(const struct op_node *n, ot_error *err) {
 /* ---- making ---- */
 
 /* Rows [from, from + rows) of a pattern. */
-static ot_status part_of(struct op_node *n, const struct pattern *p, int64_t from, int64_t rows,
-                         struct pattern **part, ot_error *err) {
+static ot_status pattern_rows(struct op_node *n, const struct pattern *p, int64_t from,
+                              int64_t rows, struct pattern **part, ot_error *err) {
     struct pattern *q = *part = ot_arena_alloc(n->arena, 1, sizeof *q);
     int *row = ot_arena_alloc(n->arena, (size_t)rows + 1, sizeof *row);
     if (!q || !row) return no_memory(n, err);
@@ -69,8 +69,9 @@ static ot_status list_units(struct op_node *n, const struct recurrent *s, struct
     return OT_OK;
 }
 
-static ot_status make(struct op_node *n, const struct recurrent *s, int weight, int64_t from,
-                      int64_t rows, struct rec_product *p, size_t *scratch, ot_error *err) {
+static ot_status make_product(struct op_node *n, const struct recurrent *s, int weight,
+                              int64_t from, int64_t rows, struct rec_product *p, size_t *scratch,
+                              ot_error *err) {
     const struct tensor *w = n->x[weight];
     const bool data = n->want != 0, own = ot_training_wants(n, weight);
     *p = (struct rec_product){
@@ -78,7 +79,7 @@ static ot_status make(struct op_node *n, const struct recurrent *s, int weight, 
     if (!w->pattern) return s->inner > 1 ? list_units(n, s, p, err) : OT_OK;
     struct pattern *part;
     p->from = w->pattern->row[from];
-    OT_TRY(part_of(n, w->pattern, from, rows, &part, err));
+    OT_TRY(pattern_rows(n, w->pattern, from, rows, &part, err));
     const uint32_t whole =
         (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) | (own ? OT_SPARSE_WEIGHT : 0);
     OT_TRY(make_sparse(n, s, part, true, whole, &p->all, scratch, err));
@@ -94,8 +95,8 @@ ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratc
     for (int d = 0; d < s->directions; d++)
         for (int g = 0; g < cell->groups; g++) {
             const int64_t rows = cell->gates[g] * s->hidden;
-            OT_TRY(make(n, s, OT_REC_W, from, rows, &s->w[d][g], scratch, err));
-            OT_TRY(make(n, s, OT_REC_R, from, rows, &s->r[d][g], scratch, err));
+            OT_TRY(make_product(n, s, OT_REC_W, from, rows, &s->w[d][g], scratch, err));
+            OT_TRY(make_product(n, s, OT_REC_R, from, rows, &s->r[d][g], scratch, err));
             from += rows;
         }
     return OT_OK;

@@ -11,7 +11,10 @@ static ot_status read_direction(const struct op_node *n, struct recurrent *s, ot
     s->reverse[0] = !strcmp(name, "reverse");
     s->reverse[1] = true;
     if (s->directions == 1 && !s->reverse[0] && strcmp(name, "forward") != 0)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'direction' is '%.40s'", name);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'direction' is '%.40s', expected 'forward', 'reverse' or 'bidirectional'",
+            name);
     return OT_OK;
 }
 
@@ -33,13 +36,15 @@ static ot_status check_lengths(const struct op_node *n, const struct recurrent *
     if (!t) return OT_OK;
     OT_TRY(ot_op_type(n, OT_REC_LENGTHS, OT_INT32, err));
     if (t->rank != 1 || t->dim[0] != s->batch)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "sequence_lens is not a list of %lld",
-                          (long long)s->batch);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "input 4 (sequence_lens) is not a list of %lld lengths, one for each sample",
+            (long long)s->batch);
     for (int64_t i = 0; t->role == OT_ROLE_CONST && i < s->batch; i++) {
         const int32_t length = ((const int32_t *)t->data)[i];
         if (length < 0 || length > s->steps)
             return ot_op_fail(n, err, OT_ERROR_INVALID,
-                              "sequence_lens holds %d, expected 0 to %lld", length,
+                              "input 4 (sequence_lens) contains %d, expected 0 to %lld", length,
                               (long long)s->steps);
     }
     return OT_OK;
@@ -51,15 +56,17 @@ static ot_status check_shapes(const struct op_node *n, struct recurrent *s, ot_e
     const int64_t gates = cell->gates[0] + cell->gates[1], d = s->directions;
     if (x->rank != 3 || w->rank != 3 || r->rank != 3 || ot_elements(x) < 1 || r->dim[2] < 1)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "X, W and R of rank %d, %d and %d, expected 3, and none empty", x->rank,
-                          w->rank, r->rank);
+                          "X, W and R have ranks %d, %d and %d, expected three tensors of rank 3 "
+                          "that are not empty",
+                          x->rank, w->rank, r->rank);
     s->batch_first = ot_attr_int(n->node, "layout", 0) != 0;
     s->steps = x->dim[s->batch_first];
     s->batch = x->dim[!s->batch_first];
     s->input = x->dim[2];
     const int64_t h = s->hidden = r->dim[2];
     if (ot_attr_int(n->node, "hidden_size", h) != h)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'hidden_size' is %lld, R has %lld",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'hidden_size' is %lld, but R has %lld columns",
                           (long long)ot_attr_int(n->node, "hidden_size", h), (long long)h);
     const int64_t state[] = {s->batch_first ? s->batch : d, s->batch_first ? d : s->batch, h};
     OT_TRY(check_shape(n, OT_REC_X, 3, x->dim, err));
@@ -95,30 +102,31 @@ static void choose_form(const struct op_node *n, struct recurrent *s) {
 }
 
 /* The next `floats` of a memory, from a multiple of 16 on. */
-static size_t next(size_t *end, int64_t floats) {
+static size_t reserve(size_t *end, int64_t floats) {
     const size_t at = *end;
     *end += ((size_t)floats + 15) / 16 * 16;
     return at;
 }
 
-static void lay_out(struct op_node *n, struct recurrent *s, size_t sparse) {
+static void lay_out_memory(struct op_node *n, struct recurrent *s, size_t sparse) {
     size_t save = 0, scratch = 0;
     const int64_t widest = s->g_size[0] > s->g_size[1] ? s->g_size[0] : s->g_size[1];
-    s->h_at = next(&save, (s->steps + 1) * s->h_size);
-    s->c_at = next(&save, s->cell->has_c ? (s->steps + 1) * s->h_size : 0);
-    for (int g = 0; g < OT_REC_GROUPS; g++) s->g_at[g] = next(&save, s->steps * s->g_size[g]);
-    s->extra_at = next(&save, s->inside ? s->steps * s->h_size : 0);
+    s->h_at = reserve(&save, (s->steps + 1) * s->h_size);
+    s->c_at = reserve(&save, s->cell->has_c ? (s->steps + 1) * s->h_size : 0);
+    for (int g = 0; g < OT_REC_GROUPS; g++) s->g_at[g] = reserve(&save, s->steps * s->g_size[g]);
+    s->extra_at = reserve(&save, s->inside ? s->steps * s->h_size : 0);
     s->direction_size = save;
     save *= (size_t)s->directions;
-    s->lengths_at = next(&save, s->units * s->inner);
-    s->xs_at = next(&scratch, s->steps * s->x_size);
-    s->bias_at = next(&scratch, (s->cell->gates[0] + s->cell->gates[1] + 1) * s->hidden);
-    s->part_at[0] = next(&scratch, widest);
-    for (int i = 1; i < 6; i++) s->part_at[i] = next(&scratch, s->h_size);
-    s->sparse_at = next(&scratch, (int64_t)(sparse / sizeof(float)) + 1);
+    s->lengths_at = reserve(&save, s->units * s->inner);
+    s->xs_at = reserve(&scratch, s->steps * s->x_size);
+    s->bias_at = reserve(&scratch, (s->cell->gates[0] + s->cell->gates[1] + 1) * s->hidden);
+    s->part_at[0] = reserve(&scratch, widest);
+    for (int i = 1; i < 6; i++) s->part_at[i] = reserve(&scratch, s->h_size);
+    s->sparse_at = reserve(&scratch, (int64_t)(sparse / sizeof(float)) + 1);
     n->forward_scratch_size = scratch * sizeof(float);
-    for (int g = 0; g < OT_REC_GROUPS; g++) s->dg_at[g] = next(&scratch, s->steps * s->g_size[g]);
-    s->aux_at = next(&scratch, s->cell->groups > 1 ? s->steps * s->h_size : 0);
+    for (int g = 0; g < OT_REC_GROUPS; g++)
+        s->dg_at[g] = reserve(&scratch, s->steps * s->g_size[g]);
+    s->aux_at = reserve(&scratch, s->cell->groups > 1 ? s->steps * s->h_size : 0);
     n->backward_scratch_size = scratch * sizeof(float);
     n->save_size = save * sizeof(float);
 }
@@ -131,7 +139,8 @@ static ot_status check_size(const struct op_node *n, const struct recurrent *s, 
                        (int64_t)1 << 40, &count) &&
         ot_elements(n->x[OT_REC_W]) < INT32_MAX && ot_elements(n->x[OT_REC_R]) < INT32_MAX)
         return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_LIMIT, "%lld steps of %lld samples are too many",
+    return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                      "the input has %lld steps of %lld samples, which is too many",
                       (long long)s->steps, (long long)s->batch);
 }
 
@@ -154,7 +163,7 @@ ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_erro
     n->flops = 2.0 * (double)(s->steps * s->batch) *
                (double)(ot_count(n->x[OT_REC_W]) + ot_count(n->x[OT_REC_R]));
     OT_TRY(ot_rec_products(n, s, &sparse, err));
-    lay_out(n, s, sparse);
+    lay_out_memory(n, s, sparse);
     return OT_OK;
 }
 

@@ -23,7 +23,7 @@ struct runs {
     int64_t plane, run, per_unit;
 };
 
-static void run_task(void *arg, int task, int worker) {
+static void run_cells(void *arg, int task, int worker) {
     (void)worker;
     const struct runs *r = arg;
     const int64_t from = task % r->per_unit * r->run, left = r->plane - from;
@@ -33,13 +33,13 @@ static void run_task(void *arg, int task, int worker) {
 void ot_rec_each(const struct rec_step *t, ot_rec_fn *fn) {
     const int64_t inner = t->s->inner, plane = t->s->hidden * inner, run = RUN / inner * inner;
     struct runs r = {t, fn, plane, run, (plane + run - 1) / run};
-    ot_parallel_for(t->n->pool, (int)(t->s->units * r.per_unit), run_task, &r);
+    ot_parallel_for(t->n->pool, (int)(t->s->units * r.per_unit), run_cells, &r);
 }
 
 /* ---- loops over steps ---- */
 
 /* Pointers of a direction; those of one step come with at_step. */
-static struct rec_step begin(struct op_node *n, int d) {
+static struct rec_step start_direction(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     float *scratch = n->scratch;
     struct rec_step t = {.n = n, .s = s, .direction = d, .f = s->f + d * s->cell->functions};
@@ -104,7 +104,7 @@ static void store_outputs(struct op_node *n, const struct rec_step *last) {
 
 static void forward_direction(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
-    struct rec_step t = begin(n, d);
+    struct rec_step t = start_direction(n, d);
     const float *bias = sum_biases(n, d), *xs = ot_rec_load_x(n, d);
     at_step(&t, 0);
     load_state(n, OT_REC_H, d, (float *)t.h_before);
@@ -236,7 +236,7 @@ static void backward_peepholes(struct op_node *n, struct rec_step *t) {
 static void backward_direction(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     const struct rec_places state = ot_rec_places_state(s, d);
-    struct rec_step t = begin(n, d);
+    struct rec_step t = start_direction(n, d);
     t.dy = output(n->dy, n->n_out, 0);
     ot_rec_load(n, &state, output(n->dy, n->n_out, 1), 0, t.dh);
     if (s->cell->has_c) ot_rec_load(n, &state, output(n->dy, n->n_out, 2), 0, t.dc);

@@ -23,7 +23,7 @@ bool ot_operand_lanes(const struct view *v, int64_t sample_elements) {
 }
 
 /* The part of the view that says which sample, or which element of one. */
-static struct view part_of(const struct view *v, int64_t s, bool sample) {
+static struct view view_part(const struct view *v, int64_t s, bool sample) {
     struct view part = *v;
     for (int i = 0; i < v->end[v->rank - 1]; i++) {
         int64_t *stride = &part.step[i].stride;
@@ -58,7 +58,7 @@ ot_status ot_operand_prepare(const struct op_node *n, const struct view *v, cons
     o->token = o->matrix + o->matrices;
     o->feature = o->token + o->tokens;
     const int64_t s = o->lanes ? o->sample_elements : INT64_MAX;
-    const struct view samples = part_of(v, s, true), elements = part_of(v, s, false);
+    const struct view samples = view_part(v, s, true), elements = view_part(v, s, false);
     ot_view_positions(&samples, 0, last - 1, o->sample);
     ot_view_positions(&elements, 0, last - 1, o->matrix);
     ot_view_positions(o->lanes ? &samples : &elements, last - 1, last, o->token);
@@ -75,7 +75,7 @@ ot_status ot_operand_prepare(const struct op_node *n, const struct view *v, cons
 /* ---- places ---- */
 
 /* Of token t of matrix m, feature 0. */
-static int64_t place_of(const struct operand *o, int64_t m, int64_t t) {
+static int64_t token_offset(const struct operand *o, int64_t m, int64_t t) {
     if (!o->lanes) return o->matrix[m] + o->token[t];
     const int64_t sample = o->sample[m] + o->token[t];
     return (sample / o->lanes * o->sample_elements + o->matrix[m]) * o->lanes + sample % o->lanes;
@@ -92,13 +92,13 @@ static bool is_direct(const struct operand *o, int64_t m) {
     return o->token_step == 1 && (o->sample[m] + o->token[0]) % o->lanes + o->tokens <= o->lanes;
 }
 
-static struct matrix in_place(const struct operand *o, const struct tensor *x, int64_t m) {
+static struct matrix matrix_in_place(const struct operand *o, const struct tensor *x, int64_t m) {
     const int64_t lanes = o->lanes ? o->lanes : 1;
-    return (struct matrix){ot_f(x) + place_of(o, m, 0) + feature_place(o, 0), o->tokens,
+    return (struct matrix){ot_f(x) + token_offset(o, m, 0) + feature_place(o, 0), o->tokens,
                            o->features, o->token_step, o->feature_step * lanes};
 }
 
-static struct matrix packed(const struct operand *o, float *room) {
+static struct matrix packed_matrix(const struct operand *o, float *room) {
     const bool by_token = !o->lanes && o->feature_step == 1;
     return (struct matrix){room, o->tokens, o->features, by_token ? o->features : 1,
                            by_token ? 1 : o->tokens};
@@ -133,16 +133,17 @@ static void copy_token(const struct operand *o, float *x, int64_t t, int64_t pla
 }
 
 /* All of matrix m, from or to the packed form. */
-static void copy(const struct operand *o, const struct tensor *x, int64_t m, struct matrix c,
-                 bool back) {
+static void copy_matrix(const struct operand *o, const struct tensor *x, int64_t m, struct matrix c,
+                        bool back) {
     for (int64_t t = 0; t < o->tokens;) {
-        const int64_t place = place_of(o, m, t);
+        const int64_t place = token_offset(o, m, t);
         int64_t to = t + 1;
-        while (c.row == 1 && to < o->tokens && place_of(o, m, to) == place + to - t) to++;
+        while (c.row == 1 && to < o->tokens && token_offset(o, m, to) == place + to - t) to++;
         if (to - t >= RUN)
             copy_run(o, ot_f(x), t, to, place, c, back);
         else
-            for (int64_t i = t; i < to; i++) copy_token(o, ot_f(x), i, place_of(o, m, i), c, back);
+            for (int64_t i = t; i < to; i++)
+                copy_token(o, ot_f(x), i, token_offset(o, m, i), c, back);
         t = to;
     }
 }
@@ -158,7 +159,7 @@ void ot_operand_angles(const struct operand *o, struct tensor *const angles[2], 
     for (int i = 0; i < 2; i++) {
         const struct operand *a = o->angle[i];
         const float *x = ot_f(angles[i]) + a->matrix[m];
-        const struct matrix c = packed(o, tables + (size_t)i * ot_operand_size(o));
+        const struct matrix c = packed_matrix(o, tables + (size_t)i * ot_operand_size(o));
         for (int64_t t = 0; t < o->tokens; t++)
             for (int64_t f = 0; f < o->features; f++)
                 c.p[t * c.row + f * c.col] = x[a->token[t] + a->feature[f]];
@@ -167,8 +168,8 @@ void ot_operand_angles(const struct operand *o, struct tensor *const angles[2], 
 
 /* (a, b) becomes (a cos - b sin, b cos + a sin), where each of the two has its own cosine and sine;
  * back: the gradient's way. */
-static void turn_run(float *restrict a, float *restrict b, const float *cosine, const float *sine,
-                     int64_t distance, int64_t n, bool back) {
+static void rotate_run(float *restrict a, float *restrict b, const float *cosine, const float *sine,
+                       int64_t distance, int64_t n, bool back) {
     const float *cosine_b = cosine + distance, *sine_b = sine + distance;
     if (back)
         for (int64_t i = 0; i < n; i++) {
@@ -185,16 +186,16 @@ static void turn_run(float *restrict a, float *restrict b, const float *cosine, 
 }
 
 /* Turns the pairs (f, f + half the features) of a packed matrix. */
-static void turn(const struct operand *o, const float *tables, struct matrix c, bool back) {
+static void rotate_pairs(const struct operand *o, const float *tables, struct matrix c, bool back) {
     const int64_t half = o->features / 2;
     const float *sines = tables + ot_operand_size(o);
     if (c.row == 1) {
-        turn_run(c.p, c.p + half * c.col, tables, sines, half * c.col, half * c.col, back);
+        rotate_run(c.p, c.p + half * c.col, tables, sines, half * c.col, half * c.col, back);
         return;
     }
     for (int64_t t = 0; t < o->tokens; t++) {
         const int64_t at = t * c.row;
-        turn_run(c.p + at, c.p + at + half, tables + at, sines + at, half, half, back);
+        rotate_run(c.p + at, c.p + at + half, tables + at, sines + at, half, half, back);
     }
 }
 
@@ -202,8 +203,8 @@ static void turn(const struct operand *o, const float *tables, struct matrix c, 
 
 struct matrix ot_operand_target(const struct operand *o, const struct tensor *x, int64_t m,
                                 float **room) {
-    if (is_direct(o, m)) return in_place(o, x, m);
-    const struct matrix c = packed(o, *room);
+    if (is_direct(o, m)) return matrix_in_place(o, x, m);
+    const struct matrix c = packed_matrix(o, *room);
     *room += ot_operand_size(o);
     return c;
 }
@@ -212,14 +213,14 @@ struct matrix ot_operand_read(const struct operand *o, const struct tensor *x, i
                               const float *tables, float **room) {
     const struct matrix c = ot_operand_target(o, x, m, room);
     if (is_direct(o, m)) return c;
-    copy(o, x, m, c, false);
-    if (o->angle[0]) turn(o, tables, c, false);
+    copy_matrix(o, x, m, c, false);
+    if (o->angle[0]) rotate_pairs(o, tables, c, false);
     return c;
 }
 
 void ot_operand_write(const struct operand *o, const struct tensor *x, int64_t m,
                       const float *tables, struct matrix c) {
     if (is_direct(o, m)) return;
-    if (o->angle[0]) turn(o, tables, c, true);
-    copy(o, x, m, c, true);
+    if (o->angle[0]) rotate_pairs(o, tables, c, true);
+    copy_matrix(o, x, m, c, true);
 }

@@ -83,12 +83,13 @@ static ot_status check_types(struct op_node *n, const struct binary *f, ot_error
     plan->mixed = f->mixed && !plan->converted && n->x[0]->type != n->x[1]->type &&
                   ot_is_number(n->x[0]->type) && ot_is_number(n->x[1]->type);
     if (plan->mixed && n->want)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "no gradient of %s and %s, computed",
-                          ot_type_name(n->x[0]->type), ot_type_name(n->x[1]->type));
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "inputs of types %s and %s have no gradient", ot_type_name(n->x[0]->type),
+                          ot_type_name(n->x[1]->type));
     if (plan->mixed) return OT_OK;
     if (f->integer && ot_is_integer(n->x[0]->type)) return ot_op_type(n, 1, n->x[0]->type, err);
     if (!f->value)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, not an integer",
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input 0 is %s, expected integers",
                           ot_type_name(n->x[0]->type));
     OT_TRY(ot_op_type(n, 0, OT_FLOAT, err));
     return plan->converted ? OT_OK : ot_op_type(n, 1, OT_FLOAT, err);

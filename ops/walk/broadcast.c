@@ -15,26 +15,27 @@ ot_status ot_broadcast_operand(const struct op_node *n, int i, struct tensor *sh
     const bool channels = !strcmp(n->op->name, "PRelu"); /* of them is its slope, unasked */
     if (!ot_attr_int(n->node, "broadcast", channels)) {
         if (ot_same_shape(n->x[0], shape)) return OT_OK;
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "shapes differ and broadcast is 0");
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "the shapes differ, but attribute 'broadcast' is 0");
     }
     if (own > rank)
         return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has more dimensions than input 0", i);
     const int64_t axis =
         ot_attr_int(n->node, "axis", channels && own == 1 && rank > 1 ? 1 : rank - own);
     if (axis < 0 || axis > rank - own)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is %lld, at most %d fits",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'axis' is %lld, expected 0 to %d",
                           (long long)axis, rank - own);
     for (int d = own; d < rank - (int)axis; d++) shape->dim[d] = 1;
     shape->rank = rank - (int)axis;
     return OT_OK;
 }
 
-static bool moves(const struct tensor *x) {
+static bool is_computed(const struct tensor *x) {
     return x->role != OT_ROLE_CONST && x->role != OT_ROLE_PARAM;
 }
 
 static bool operand_fits(const struct tensor *x, const struct tensor *y, int lane_rank) {
-    if (moves(x))
+    if (is_computed(x))
         return x->rank == y->rank && !memcmp(x->dim, y->dim, (size_t)lane_rank * sizeof *x->dim);
     for (int d = 0; d < x->rank; d++)
         if (x->rank - d > y->rank - lane_rank && x->dim[d] != 1) return false;
@@ -49,7 +50,7 @@ bool ot_broadcast_lanes(const struct op_node *n, int lane_rank) {
         if (!n->x[i] || ot_broadcast_operand(n, i, &operand, NULL) ||
             ot_op_broadcast(n, &so_far, &operand, &y.rank, y.dim, NULL))
             return false;
-        changing += moves(&operand);
+        changing += is_computed(&operand);
     }
     if (!changing || y.rank < lane_rank) return false;
     for (int i = 0; i < n->n_in; i++) {
@@ -193,7 +194,7 @@ static bool next_reduced(const struct broadcast *b, int k, int rank, struct plac
 }
 
 /* Four sums side by side, so that additions need not wait for one another. */
-static double sum_of(const float *x, int64_t n) {
+static double sum_floats(const float *x, int64_t n) {
     double sum[4] = {0};
     int64_t j = 0;
     for (; j + 4 <= n; j += 4)
@@ -215,7 +216,7 @@ static double sum_run(const struct walk *w, struct place *p) {
             int64_t count = run - p->index[last];
             if (count > OT_BROADCAST_RUN) count = OT_BROADCAST_RUN;
             call(w, p, count, part);
-            sum += sum_of(part, count);
+            sum += sum_floats(part, count);
             advance(b, p, last, count);
         }
         advance(b, p, last, -p->index[last]);

@@ -155,6 +155,6 @@ ot_status ot_channel_vector(const struct op_node *n, int i, int64_t channels, bo
     }
     if (fits && longer <= 1) return OT_OK;
     char text[128];
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d is %s, not [%lld]", i,
+    return ot_op_fail(n, err, OT_ERROR_INVALID, "input %d has shape %s, expected [%lld]", i,
                       ot_shape_text(t, text, sizeof text), (long long)channels);
 }

@@ -13,7 +13,7 @@ struct group {
 
 enum kind { BATCH, ROWS, COLUMNS, SUMS, KINDS };
 
-static enum kind kind_of(uint32_t a, uint32_t b, uint32_t c, int label) {
+static enum kind label_kind(uint32_t a, uint32_t b, uint32_t c, int label) {
     const bool in_a = a >> label & 1, in_b = b >> label & 1;
     if (!(c >> label & 1)) return SUMS;
     if (in_a && in_b) return BATCH;
@@ -39,7 +39,7 @@ static struct move pack_move(const struct label_view *v, const int64_t *dim,
 }
 
 /* Is the packed form the array itself? */
-static bool is_plain(const struct move *m, int64_t count) {
+static bool is_packed(const struct move *m, int64_t count) {
     return m->rank == 1 && m->from_stride[0] == 1 && m->to_stride[0] == 1 && m->dim[0] == count;
 }
 
@@ -59,10 +59,11 @@ ot_status ot_contraction_make(struct op_node *n, const int64_t *dim, int labels,
     int64_t most = 1;
     for (int l = 0; l < labels; l++) {
         if (!(all >> l & 1) || dim[l] == 1) continue;
-        struct group *g = &group[kind_of(a->labels, b->labels, c->labels, l)];
+        struct group *g = &group[label_kind(a->labels, b->labels, c->labels, l)];
         g->label[g->n++] = l;
         if (__builtin_mul_overflow(most, dim[l] ? dim[l] : 1, &most) || most > (int64_t)1 << 50)
-            return ot_op_fail(n, err, OT_ERROR_LIMIT, "more than 2^50 products");
+            return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                              "the contraction has more than 2^50 products");
         g->size *= dim[l];
     }
     const struct group *const of_a[] = {&group[BATCH], &group[ROWS], &group[SUMS]};
@@ -76,9 +77,9 @@ ot_status ot_contraction_make(struct op_node *n, const int64_t *dim, int labels,
                               .b = pack_move(b, dim, of_b),
                               .c = pack_move(c, dim, of_c),
                               .c_count = c->count};
-    t->packs_a = !is_plain(&t->a, t->batch * t->m * t->k);
-    t->packs_b = !is_plain(&t->b, t->batch * t->k * t->n);
-    t->packs_c = !is_plain(&t->c, c->count);
+    t->packs_a = !is_packed(&t->a, t->batch * t->m * t->k);
+    t->packs_b = !is_packed(&t->b, t->batch * t->k * t->n);
+    t->packs_c = !is_packed(&t->c, c->count);
     t->fills_c = c->count != t->batch * t->m * t->n;
     t->c = ot_move_reverse(&t->c);
     return list_products(n, t, err);

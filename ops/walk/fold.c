@@ -61,7 +61,7 @@ static double start_value(enum fold kind) {
 }
 
 /* acc[j] = acc[j] folded with x[j] */
-static void step(enum fold kind, double *acc, const float *x, const float *with, int n) {
+static void accumulate(enum fold kind, double *acc, const float *x, const float *with, int n) {
     switch (kind) {
     case OT_FOLD_SUM:
     case OT_FOLD_LOG_SUM:
@@ -105,7 +105,7 @@ static void step(enum fold kind, double *acc, const float *x, const float *with,
 }
 
 /* Two accumulators become one. */
-static double combine(enum fold kind, double a, double b) {
+static double combine_folds(enum fold kind, double a, double b) {
     switch (kind) {
     case OT_FOLD_PROD:
     case OT_FOLD_PROD_NONZERO: return a * b;
@@ -123,7 +123,7 @@ static void add_dimension(struct walk *w, int64_t dim, int64_t from, int64_t to)
 }
 
 /* Where index number i of a walk stands. */
-static void place(const struct walk *w, int64_t i, int64_t *from, int64_t *to) {
+static void find_offsets(const struct walk *w, int64_t i, int64_t *from, int64_t *to) {
     for (int k = w->rank - 1; k >= 0; k--) {
         const int64_t index = i % w->dim[k];
         i /= w->dim[k];
@@ -132,7 +132,8 @@ static void place(const struct walk *w, int64_t i, int64_t *from, int64_t *to) {
     }
 }
 
-static void finish(const struct job *j, const double *acc, const float *with, int n, float *y) {
+static void finish_fold(const struct job *j, const double *acc, const float *with, int n,
+                        float *y) {
     for (int i = 0; i < n; i++) {
         double value = acc[i];
         if (j->kind == OT_FOLD_NORM) value = sqrt(value);
@@ -148,15 +149,15 @@ static void fold_block(const struct job *j, int64_t result, int64_t block) {
     int64_t from = j->first_from + block * BLOCK, to = j->first_to + block * BLOCK;
     const int64_t left = j->run - block * BLOCK;
     const int n = left < BLOCK ? (int)left : BLOCK;
-    place(&j->kept, result, &from, &to);
+    find_offsets(&j->kept, result, &from, &to);
     const float *with = j->with ? j->with + to : NULL;
     for (int i = 0; i < n; i++) acc[i] = start_value(j->kind);
     for (int64_t k = 0; k < j->reduced.count; k++) {
         int64_t at = from, unused = 0;
-        place(&j->reduced, k, &at, &unused);
-        step(j->kind, acc, j->x + at, with, n);
+        find_offsets(&j->reduced, k, &at, &unused);
+        accumulate(j->kind, acc, j->x + at, with, n);
     }
-    finish(j, acc, with, n, j->y + to);
+    finish_fold(j, acc, with, n, j->y + to);
 }
 
 /* One result; the run is reduced. */
@@ -164,26 +165,26 @@ static void fold_one(const struct job *j, int64_t result) {
     double acc[SPLIT];
     float piece[SPLIT], with[SPLIT];
     int64_t from = j->first_from, to = j->first_to;
-    place(&j->kept, result, &from, &to);
+    find_offsets(&j->kept, result, &from, &to);
     for (int i = 0; i < SPLIT; i++) {
         acc[i] = start_value(j->kind);
         with[i] = j->with ? j->with[to] : 0;
     }
     for (int64_t k = 0; k < j->reduced.count; k++) {
         int64_t at = from, unused = 0;
-        place(&j->reduced, k, &at, &unused);
+        find_offsets(&j->reduced, k, &at, &unused);
         for (int64_t r = 0; r < j->run; r += SPLIT) {
             const int n = j->run - r < SPLIT ? (int)(j->run - r) : SPLIT;
             const float *x = j->x + at + r * j->run_stride;
             for (int i = 0; i < n && j->run_stride != 1; i++) piece[i] = x[i * j->run_stride];
-            step(j->kind, acc, j->run_stride == 1 ? x : piece, with, n);
+            accumulate(j->kind, acc, j->run_stride == 1 ? x : piece, with, n);
         }
     }
-    for (int i = 1; i < SPLIT; i++) acc[0] = combine(j->kind, acc[0], acc[i]);
-    finish(j, acc, with, 1, j->y + to);
+    for (int i = 1; i < SPLIT; i++) acc[0] = combine_folds(j->kind, acc[0], acc[i]);
+    finish_fold(j, acc, with, 1, j->y + to);
 }
 
-static void task(void *arg, int number, int worker) {
+static void fold_task(void *arg, int number, int worker) {
     (void)worker;
     const struct job *j = arg;
     int64_t from, to;
@@ -222,7 +223,7 @@ void ot_fold(struct pool *pool, const struct move *m, enum fold kind, const floa
     if (j.run_kept) j.blocks = (j.run + BLOCK - 1) / BLOCK;
     const int64_t work = j.reduced.count * (j.run_kept ? BLOCK : j.run) + 1;
     j.grain = work < 32768 ? 32768 / work : 1;
-    ot_parallel_for(pool, ot_task_count(j.kept.count * j.blocks, j.grain), task, &j);
+    ot_parallel_for(pool, ot_task_count(j.kept.count * j.blocks, j.grain), fold_task, &j);
 }
 
 /* ---- integers ---- */

@@ -7,8 +7,9 @@ enum { LARGEST = 1 << 24 }; /* a small file may ask for any size: its table take
 
 ot_status ot_fourier_make(const struct op_node *n, int64_t size, struct fourier *f, ot_error *err) {
     if (size > LARGEST)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "a transform of %lld numbers; the limit is %d",
-                          (long long)size, (int)LARGEST);
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the transform has length %lld, expected at most %d", (long long)size,
+                          (int)LARGEST);
     f->size = size;
     f->turn = ot_arena_alloc(n->arena, (size_t)size, sizeof *f->turn);
     if (!f->turn) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");

@@ -169,7 +169,7 @@ void ot_fill(struct pool *pool, void *to, int64_t n, size_t size, const void *va
 
 ot_status ot_movable(const struct op_node *n, int i, ot_error *err) {
     if (i < n->n_in && n->x[i] && ot_type_size(n->x[i]->type)) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s", i,
+    return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is %s, which is not supported", i,
                       i < n->n_in && n->x[i] ? ot_type_name(n->x[i]->type) : "missing");
 }
 

@@ -14,15 +14,16 @@ static int64_t find_bad(const struct op_node *n, const struct ranges *r) {
 ot_status ot_indices_check(const struct op_node *n, const struct ranges *r, ot_error *err) {
     const struct tensor *t = n->x[1];
     if (t->type != OT_INT64 && t->type != OT_INT32)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is %s, not int64",
+        return ot_op_fail(n, err, OT_ERROR_INVALID, "input 1 is %s, expected int64",
                           ot_type_name(t->type));
     for (int i = 0; i < r->columns; i++)
         if (r->length[i] == 0 && ot_elements(t) > 0)
-            return ot_op_fail(n, err, OT_ERROR_INVALID, "the axis is empty");
+            return ot_op_fail(n, err, OT_ERROR_INVALID, "the axis that is indexed has no elements");
     if (t->role != OT_ROLE_CONST) return OT_OK;
     const int64_t bad = find_bad(n, r);
     if (bad < 0) return OT_OK;
-    return ot_op_fail(n, err, OT_ERROR_INVALID, "index %lld of an axis of extent %lld",
+    return ot_op_fail(n, err, OT_ERROR_INVALID,
+                      "index %lld is out of range for an axis of extent %lld",
                       (long long)ot_index_at(t, bad), (long long)r->length[bad % r->columns]);
 }
 
@@ -40,8 +41,10 @@ ot_status ot_lines_of(const struct op_node *n, struct lines *l, ot_error *err) {
     OT_TRY(ot_op_axis(n, ot_attr_int(n->node, "axis", 0), x->rank, &axis, err));
     for (int i = 0; fits && i < x->rank; i++) fits = i == axis || index->dim[i] <= x->dim[i];
     if (!fits)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "indices %s for data %s and axis %d",
-                          ot_shape_text(index, s, sizeof s), ot_shape_text(x, t, sizeof t), axis);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the indices have shape %s, which does not fit data of shape %s and axis %d",
+            ot_shape_text(index, s, sizeof s), ot_shape_text(x, t, sizeof t), axis);
     ot_array_of(x, &data);
     ot_array_of(index, &picked);
     *l = (struct lines){.length = index->dim[axis],

@@ -9,7 +9,7 @@
 enum { X, SCALE, ZERO, INPUTS };
 
 /* Input i of the node, where it is constant. */
-static const struct tensor *constant(const struct graph *g, const struct node *n, int i) {
+static const struct tensor *constant_input(const struct graph *g, const struct node *n, int i) {
     return n->in[i] < 0 ? NULL : g->value[n->in[i]].constant;
 }
 
@@ -21,8 +21,8 @@ static int64_t axis_of(const struct node *n, const struct tensor *x) {
 
 bool ot_is_integer_weight(const struct graph *g, const struct node *n) {
     if (strcmp(n->op_type, "DequantizeLinear") || *n->domain || n->n_in < INPUTS) return false;
-    const struct tensor *x = constant(g, n, X), *scale = constant(g, n, SCALE);
-    const struct tensor *zero = constant(g, n, ZERO);
+    const struct tensor *x = constant_input(g, n, X), *scale = constant_input(g, n, SCALE);
+    const struct tensor *zero = constant_input(g, n, ZERO);
     if (!x || !scale || !zero || zero->type != x->type) return false;
     if (scale->type != OT_FLOAT || scale->pattern) return false;
     if (!ot_is_quantized(x->type) && x->type != OT_INT32) return false;
@@ -38,8 +38,8 @@ struct element {
 };
 
 static struct element element_of(const struct graph *g, const struct node *n, int64_t i) {
-    const struct tensor *x = constant(g, n, X), *scale = constant(g, n, SCALE);
-    const struct tensor *zero = constant(g, n, ZERO);
+    const struct tensor *x = constant_input(g, n, X), *scale = constant_input(g, n, SCALE);
+    const struct tensor *zero = constant_input(g, n, ZERO);
     const int64_t count = ot_elements(scale);
     if (count == 1)
         i = 0;
@@ -49,7 +49,7 @@ static struct element element_of(const struct graph *g, const struct node *n, in
 }
 
 void ot_integer_weight_read(const struct graph *g, const struct node *n, float *values) {
-    const struct tensor *x = constant(g, n, X);
+    const struct tensor *x = constant_input(g, n, X);
     for (int64_t i = 0; i < ot_elements(x); i++) {
         const struct element e = element_of(g, n, i);
         values[i] = ((float)ot_load_integer(x->data, x->type, i) - e.zero) * e.scale;
@@ -57,7 +57,7 @@ void ot_integer_weight_read(const struct graph *g, const struct node *n, float *
 }
 
 void ot_integer_weight_round(const struct graph *g, const struct node *n, float *values) {
-    const struct tensor *x = constant(g, n, X);
+    const struct tensor *x = constant_input(g, n, X);
     const struct range range = ot_range_of(x->type);
     for (int64_t i = 0; i < ot_elements(x); i++) {
         const struct element e = element_of(g, n, i);

@@ -14,14 +14,14 @@ static ot_status prepare_operand(struct op_node *n, int k, struct norm_operand *
     char have[128], want[128];
     OT_TRY(ot_op_type(n, k, OT_FLOAT, err));
     if (t->lanes)
-        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED, "input %d is neither weight nor constant",
-                          k);
+        return ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
+                          "input %d is neither a weight nor a constant", k);
     bool fits = t->rank <= x->rank;
     for (int i = 0; fits && i < t->rank; i++)
         fits = t->dim[i] == 1 || t->dim[i] == x->dim[x->rank - t->rank + i];
     if (!fits)
         return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "input %d is %s, which does not broadcast to %s", k,
+                          "input %d has shape %s, which does not broadcast to %s", k,
                           ot_shape_text(t, have, sizeof have), ot_shape_text(x, want, sizeof want));
     const struct tensor *const operand[] = {t};
     ot_broadcast_build(&o->whole, n->y[0], operand, 1, false);

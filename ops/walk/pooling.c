@@ -2,7 +2,7 @@
 #include "ops/walk/pooling.h"
 
 /* [columns], [rows, columns] or [depth, rows, columns] becomes [rows, columns, depth]. */
-static void widen(struct window *w) {
+static void add_dimensions(struct window *w) {
     int64_t *const list[] = {w->in, w->out, w->kernel, w->stride, w->dilation, w->begin, w->end};
     const int64_t neutral[] = {1, 1, 1, 1, 1, 0, 0};
     for (int i = 0; i < 7; i++) {
@@ -25,17 +25,18 @@ ot_status ot_pooling_shape(struct op_node *n, struct pooling *p, ot_error *err) 
     const struct tensor *x = n->x[0];
     const int64_t ceil_mode = ot_attr_int(n->node, "ceil_mode", 0);
     if (ceil_mode != 0 && ceil_mode != 1)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'ceil_mode' is %lld, not 0 or 1",
-                          (long long)ceil_mode);
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'ceil_mode' is %lld, expected 0 or 1", (long long)ceil_mode);
     OT_TRY(ot_conv_window(n, NULL, ceil_mode, &p->w, err));
     int64_t dim[OT_MAX_RANK] = {x->dim[0], x->dim[1]};
     for (int i = 0; i < p->w.rank; i++) dim[i + 2] = p->w.out[i];
     OT_TRY(ot_op_set(n, n->y[0], x->type, x->rank, dim, err));
-    widen(&p->w);
+    add_dimensions(&p->w);
     const double image = (double)p->w.in[0] * (double)p->w.in[1] * (double)p->w.in[2];
     const double kernel = (double)p->w.kernel[0] * (double)p->w.kernel[1] * (double)p->w.kernel[2];
     if (image > INT32_MAX || kernel > INT32_MAX)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an image or a kernel of 2^31 elements");
+        return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                          "the image or the kernel has 2^31 elements or more");
     p->planes = (x->lanes ? ot_lane_blocks(x) : 1) * ot_dims_product(x, x->lane_rank, 2);
     p->inner = x->lanes ? x->lanes : 1;
     n->flops = (double)ot_elements(n->y[0]) * kernel;
@@ -66,7 +67,7 @@ struct run {
     ot_plane_fn *fn;
 };
 
-static void task(void *arg, int number, int worker) {
+static void plane_task(void *arg, int number, int worker) {
     (void)worker;
     const struct run *r = arg;
     int64_t from, to;
@@ -76,7 +77,7 @@ static void task(void *arg, int number, int worker) {
 
 void ot_pooling_run(struct op_node *n, const struct pooling *p, ot_plane_fn *fn) {
     struct run r = {n, p, fn};
-    ot_parallel_for(n->pool, ot_task_count(p->planes, p->grain), task, &r);
+    ot_parallel_for(n->pool, ot_task_count(p->planes, p->grain), plane_task, &r);
 }
 
 bool ot_pooling_lanes(const struct op_node *n, int lane_rank) {

@@ -37,13 +37,13 @@ struct mapping {
     const float *roi;
 };
 
-static int find(const char *name, const char *const *names, int n) {
+static int name_index(const char *name, const char *const *names, int n) {
     int i = 0;
     while (i < n && strcmp(name, names[i]) != 0) i++;
     return i;
 }
 
-static double source(const struct mapping *m, int64_t x) {
+static double source_position(const struct mapping *m, int64_t x) {
     const double in = (double)m->in, length = m->scale * in; /* of the output, not rounded */
     switch (m->coordinates) {
     case ASYMMETRIC: return (double)x / m->scale;
@@ -74,13 +74,13 @@ static double cubic(double a, double x) {
 }
 
 /* How far the filter reaches, in inputs. */
-static double reach(const struct mapping *m) {
+static double filter_width(const struct mapping *m) {
     const double width = m->r->mode == OT_CUBIC ? 2 : 1;
     return m->r->antialias && m->scale < 1 ? width / m->scale : width;
 }
 
 static int64_t most_taps(const struct mapping *m) {
-    return m->r->mode == OT_NEAREST ? 1 : 2 * (int64_t)ceil(reach(m));
+    return m->r->mode == OT_NEAREST ? 1 : 2 * (int64_t)ceil(filter_width(m));
 }
 
 static int64_t round_by(enum rounding rounding, double x) {
@@ -95,7 +95,7 @@ static int64_t round_by(enum rounding rounding, double x) {
 static int64_t clamp(int64_t i, int64_t n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
 
 /* Adds a tap, or to the last one where that reads the same input. */
-static void put(struct taps *t, int32_t from, int32_t *n, int64_t index, double weight) {
+static void add_tap(struct taps *t, int32_t from, int32_t *n, int64_t index, double weight) {
     if (*n > from && t->index[*n - 1] == index) {
         t->weight[*n - 1] += (float)weight;
         return;
@@ -107,7 +107,7 @@ static void put(struct taps *t, int32_t from, int32_t *n, int64_t index, double 
 /* Weights come from the distance to x, and their sum is made 1. */
 static void put_filter(const struct mapping *m, double x, struct taps *t, int32_t *n) {
     const struct resample *r = m->r;
-    const double far = reach(m), shrink = r->antialias && m->scale < 1 ? m->scale : 1;
+    const double far = filter_width(m), shrink = r->antialias && m->scale < 1 ? m->scale : 1;
     const int64_t half = (int64_t)ceil(far), base = (int64_t)floor(x);
     const int32_t from = *n;
     double sum = 0;
@@ -118,16 +118,16 @@ static void put_filter(const struct mapping *m, double x, struct taps *t, int32_
         const double w = r->mode == OT_CUBIC ? cubic((double)r->cubic, d) : linear;
         if (r->exclude_outside && outside) continue;
         sum += w;
-        put(t, from, n, clamp(i, m->in), w);
+        add_tap(t, from, n, clamp(i, m->in), w);
     }
     for (int32_t k = from; k < *n; k++) t->weight[k] = (float)((double)t->weight[k] / sum);
 }
 
 static void put_output(const struct mapping *m, int64_t j, struct taps *t, int32_t *n) {
-    const double x = source(m, j);
+    const double x = source_position(m, j);
     if (m->coordinates == CROP && !(x >= 0 && x <= (double)(m->in - 1))) return;
     if (m->r->mode == OT_NEAREST)
-        put(t, *n, n, clamp(round_by(m->rounding, x), m->in), 1);
+        add_tap(t, *n, n, clamp(round_by(m->rounding, x), m->in), 1);
     else
         put_filter(m, x, t, n);
 }
@@ -143,22 +143,25 @@ static ot_status allocate(struct op_node *n, struct taps *t, int64_t count, ot_e
 ot_status ot_taps_make(struct op_node *n, const struct resample *r, int64_t in, int64_t out,
                        double scale, const float roi[2], struct taps *t, ot_error *err) {
     struct mapping m = {r,
-                        (enum coordinates)find(r->coordinates, coordinate_names, COORDINATES),
-                        (enum rounding)find(r->rounding, rounding_names, ROUNDINGS),
+                        (enum coordinates)name_index(r->coordinates, coordinate_names, COORDINATES),
+                        (enum rounding)name_index(r->rounding, rounding_names, ROUNDINGS),
                         in,
                         out,
                         scale,
                         roi};
     int32_t count = 0;
     if (m.coordinates == COORDINATES)
-        return ot_op_fail(n, err, OT_ERROR_INVALID,
-                          "attribute 'coordinate_transformation_mode' is '%.40s'", r->coordinates);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "attribute 'coordinate_transformation_mode' is '%.40s', which is not a known mode",
+            r->coordinates);
     if (m.rounding == ROUNDINGS)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "attribute 'nearest_mode' is '%.40s'",
+        return ot_op_fail(n, err, OT_ERROR_INVALID,
+                          "attribute 'nearest_mode' is '%.40s', which is not a known mode",
                           r->rounding);
-    if (in > INT32_MAX || out > MOST_TAPS || !(reach(&m) < MOST_TAPS) ||
+    if (in > INT32_MAX || out > MOST_TAPS || !(filter_width(&m) < MOST_TAPS) ||
         (double)out * (double)most_taps(&m) > MOST_TAPS)
-        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an axis is resized from %lld to %lld",
+        return ot_op_fail(n, err, OT_ERROR_LIMIT, "an axis cannot be resized from %lld to %lld",
                           (long long)in, (long long)out);
     *t = (struct taps){.in = in, .out = out};
     OT_TRY(allocate(n, t, out * most_taps(&m), err));
@@ -268,8 +271,9 @@ void ot_taps_run_numbers(const struct taps *t, int64_t outer, int64_t inner, ot_
         const int64_t at = i / inner / t->out * t->in * inner + i % inner;
         const int32_t k = t->first[j];
         if (from_type == to_type && t->first[j + 1] == k + 1 && t->weight[k] == 1) {
-            const size_t source = (size_t)(at + t->index[k] * inner);
-            memcpy((char *)to + (size_t)i * size, (const char *)from + source * size, size);
+            const size_t source_position = (size_t)(at + t->index[k] * inner);
+            memcpy((char *)to + (size_t)i * size, (const char *)from + source_position * size,
+                   size);
             continue;
         }
         const double v = weighted_sum(t, j, inner, from_type, from, at);

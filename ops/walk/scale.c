@@ -11,7 +11,7 @@ enum { MOST = 64, GRAIN = 16384, TOGETHER = 16 /* groups of a task that sums ove
 
 /* ---- the view ---- */
 
-static int64_t product(const struct tensor *t, int from, int to) {
+static int64_t dims_product(const struct tensor *t, int from, int to) {
     return ot_dims_product(t, from, to);
 }
 
@@ -29,8 +29,8 @@ static bool find_leading(const struct tensor *x, const struct tensor *b, struct 
     for (int d = end; d < b->rank; d++)
         if (b->dim[d] != 1) return false;
     if (end < x->lane_rank || end < 1 || end == x->rank) return false;
-    v->outer = v->blocks * product(x, x->lane_rank, end);
-    v->inner = product(x, end, x->rank);
+    v->outer = v->blocks * dims_product(x, x->lane_rank, end);
+    v->inner = dims_product(x, end, x->rank);
     v->groups = 1;
     return true;
 }
@@ -48,9 +48,9 @@ static bool find_axis(const struct tensor *x, const struct tensor *b, struct sca
     v->by_group = true;
     v->units = x->lane_rank == 2 && axis == 1 && x->lanes && x->dim[1] % x->lanes == 0;
     if (axis < x->lane_rank && !v->units) return false;
-    v->inner = product(x, axis + 1, x->rank);
+    v->inner = dims_product(x, axis + 1, x->rank);
     v->groups = v->units ? x->dim[1] / x->lanes : x->dim[axis];
-    v->outer = v->units ? x->dim[0] : v->blocks * product(x, x->lane_rank, axis);
+    v->outer = v->units ? x->dim[0] : v->blocks * dims_product(x, x->lane_rank, axis);
     return true;
 }
 
@@ -84,7 +84,7 @@ static int64_t piece_floats(const struct scale_view *v) { return v->inner * v->w
 
 /* `pieces` neighbours from number p on, of the unit of lanes `u`; sum: NULL, or OT_UNIT floats
  * for each. */
-static struct scale describe(const struct job *job, int64_t p, int pieces, int u) {
+static struct scale scale_of(const struct job *job, int64_t p, int pieces, int u) {
     const struct scale_view *v = job->v;
     const size_t at = (size_t)(p * piece_floats(v)) + (size_t)u * OT_UNIT;
     const int64_t factor =
@@ -130,7 +130,7 @@ static void run_sums(const struct job *job, struct scale a, double *sum) {
     }
 }
 
-static double total(const double *sum, int64_t used) {
+static double sum_lanes(const double *sum, int64_t used) {
     double all = 0;
     for (int k = 0; k < used && k < OT_UNIT; k++) all += sum[k];
     return all;
@@ -141,13 +141,13 @@ static void put_sums(const struct job *job, int64_t p, int pieces, int u, double
     const int width = job->v->width;
     for (int i = 0; i < pieces; i++) {
         float *db = job->db + (p + i) * width + u * OT_UNIT;
-        if (width == 1) *db = (float)total(sum[i], OT_UNIT);
+        if (width == 1) *db = (float)sum_lanes(sum[i], OT_UNIT);
         for (int k = 0; width > 1 && k < OT_UNIT; k++) db[k] = (float)sum[i][k];
     }
 }
 
 /* So many pieces from number p on may go in one call: their factors stand in a row. */
-static int neighbours(const struct job *job, int64_t p, int64_t to) {
+static int pieces_in_call(const struct job *job, int64_t p, int64_t to) {
     const struct scale_view *v = job->v;
     const int64_t most = !job->db ? INT32_MAX : v->inner > MOST ? 1 : TOGETHER;
     int64_t n = to - p;
@@ -164,9 +164,9 @@ static void own_task(void *arg, int task, int worker) {
     (void)worker;
     ot_task_range(v->outer * v->groups, job->grain, task, &p, &to);
     for (int count; p < to; p += count) {
-        count = neighbours(job, p, to);
+        count = pieces_in_call(job, p, to);
         for (int u = 0; u < units_of(v); u++) {
-            const struct scale a = describe(job, p, count, u);
+            const struct scale a = scale_of(job, p, count, u);
             if (!job->db) {
                 job->n->kernels->scale(&a);
                 continue;
@@ -196,9 +196,9 @@ static void group_task(void *arg, int task, int worker) {
     for (int64_t o = 0; o < v->outer; o++)
         for (int u = 0; u < units_of(v); u++) {
             memset(sum, 0, sizeof sum);
-            run_sums(job, describe(job, o * v->groups + from, count, u), sum[0]);
+            run_sums(job, scale_of(job, o * v->groups + from, count, u), sum[0]);
             for (int g = 0; g < count; g++) {
-                if (!v->units) all[g][0] += total(sum[g], used_lanes(v, o, u));
+                if (!v->units) all[g][0] += sum_lanes(sum[g], used_lanes(v, o, u));
                 for (int k = 0; v->units && k < OT_UNIT; k++) all[g][k] += sum[g][k];
             }
         }
@@ -207,7 +207,7 @@ static void group_task(void *arg, int task, int worker) {
             job->db[(from + g) * (v->units ? OT_UNIT : 1) + k] = (float)all[g][k];
 }
 
-static void run(struct job *job) {
+static void run_scale(struct job *job) {
     const struct scale_view *v = job->v;
     const int64_t pieces = v->outer * v->groups, floats = piece_floats(v);
     job->past_cache = job->out && (uint64_t)(pieces * floats) * sizeof(float) > OT_PAST_CACHE &&
@@ -223,11 +223,11 @@ static void run(struct job *job) {
 void ot_scale_forward(const struct op_node *n, const struct scale_view *v, const float *x,
                       const float *b, float *y) {
     struct job job = {.n = n, .v = v, .g = x, .b = b, .out = y};
-    run(&job);
+    run_scale(&job);
 }
 
 void ot_scale_backward(const struct op_node *n, const struct scale_view *v, const float *x,
                        const float *b, const float *dy, float *dx, float *db) {
     struct job job = {.n = n, .v = v, .g = dy, .x = x, .b = b, .out = dx, .db = db};
-    if (dx || db) run(&job);
+    if (dx || db) run_scale(&job);
 }

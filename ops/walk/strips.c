@@ -17,7 +17,7 @@ void ot_strips_of(const struct tensor *x, int from, int to, struct strips *s) {
     s->per_line = (s->inner + OT_STRIP - 1) / OT_STRIP;
 }
 
-static void task(void *arg, int number, int worker) {
+static void strip_task(void *arg, int number, int worker) {
     (void)worker;
     const struct walk *w = arg;
     const struct strips *s = w->s;
@@ -33,5 +33,5 @@ static void task(void *arg, int number, int worker) {
 void ot_strips_each(struct pool *pool, const struct strips *s, ot_strip_fn *fn, void *arg) {
     const int64_t strip = s->length * (s->inner < OT_STRIP ? s->inner : OT_STRIP);
     struct walk w = {s, fn, arg, strip > GRAIN ? 1 : GRAIN / (strip ? strip : 1)};
-    ot_parallel_for(pool, ot_task_count(s->outer * s->per_line, w.grain), task, &w);
+    ot_parallel_for(pool, ot_task_count(s->outer * s->per_line, w.grain), strip_task, &w);
 }

@@ -12,9 +12,11 @@ ot_status ot_tuples_of(const struct op_node *n, int64_t batch_dims, struct tuple
     for (int i = 0; fits && i < b; i++) fits = x->dim[i] == index->dim[i];
     const int64_t r = fits ? index->dim[index->rank - 1] : 0;
     if (!fits || r < 1 || r > x->rank - b)
-        return ot_op_fail(n, err, OT_ERROR_INVALID, "indices %s for data %s and %lld batch axes",
-                          ot_shape_text(index, p, sizeof p), ot_shape_text(x, q, sizeof q),
-                          (long long)batch_dims);
+        return ot_op_fail(
+            n, err, OT_ERROR_INVALID,
+            "the indices have shape %s, which does not fit data of shape %s with %lld batch axes",
+            ot_shape_text(index, p, sizeof p), ot_shape_text(x, q, sizeof q),
+            (long long)batch_dims);
     *t = (struct tuples){.ranges = {.columns = (int)r}};
     for (int i = 0; i < r; i++) {
         t->ranges.length[i] = x->dim[b + i];

@@ -127,7 +127,7 @@ struct product {
     bool past_cache;
 };
 
-static float *at(float *p, int64_t from) { return p ? p + from : NULL; }
+static float *offset_or_null(float *p, int64_t from) { return p ? p + from : NULL; }
 
 static void product_task(void *arg, int task, int worker) {
     const struct product *w = arg;
@@ -144,8 +144,8 @@ static void product_task(void *arg, int task, int worker) {
     const struct function_gradient a = {.x = x,
                                         .z = z,
                                         .dy = ot_f(w->dy) + from,
-                                        .dx = at(w->dx, from),
-                                        .dz = at(w->dz, from),
+                                        .dx = offset_or_null(w->dx, from),
+                                        .dz = offset_or_null(w->dz, from),
                                         .p = w->p,
                                         .past_cache = w->past_cache};
     w->n->kernels->gradient[w->f](&a, (size_t)(to - from));
