@@ -17,8 +17,8 @@ static struct gru_cells cells_at(const struct rec_step *t, int64_t unit, int64_t
                               .h = t->h + at,
                               .part = t->part + at,
                               .dh = t->dh + at,
-                              .dzr = t->dgate[0] + two,
-                              .dn = t->dgate[1] + at,
+                              .dzr = t->gate[0] + two,
+                              .dn = t->gate[1] + at,
                               .aux = t->aux + at};
 }
 
@@ -63,10 +63,9 @@ static void add_part(const struct rec_step *t, int64_t unit, int64_t from, int64
 static void backward_step(const struct rec_step *t) {
     const struct rec_product *r = t->s->r[t->direction];
     ot_rec_each(t, backward_state);
-    ot_rec_multiply_data(t->n, &r[1], OT_REC_R, false, t->s->inside ? t->aux : t->dgate[1],
-                         t->part);
+    ot_rec_multiply_data(t->n, &r[1], OT_REC_R, false, t->s->inside ? t->aux : t->gate[1], t->part);
     ot_rec_each(t, backward_reset);
-    ot_rec_multiply_data(t->n, &r[0], OT_REC_R, false, t->dgate[0], t->part);
+    ot_rec_multiply_data(t->n, &r[0], OT_REC_R, false, t->gate[0], t->part);
     ot_rec_each(t, add_part);
 }
 

@@ -24,7 +24,7 @@ static struct lstm_cells cells_at(const struct rec_step *t, int64_t unit, int64_
                            .h = t->h + at,
                            .dh = t->dh + at,
                            .dc = t->dc + at,
-                           .dgate = t->dgate[0] + gate};
+                           .dgate = t->gate[0] + gate};
     for (int k = 0; k < 3; k++) a.f[k] = t->f[k];
     set_peepholes(t, from, &a);
     return a;
@@ -63,7 +63,7 @@ static void backward_run(const struct rec_step *t, int64_t unit, int64_t from, i
 
 static void backward_step(const struct rec_step *t) {
     ot_rec_each(t, backward_run);
-    ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
+    ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->gate[0], t->dh);
 }
 
 static const struct rec_cell cell = {.groups = 1,

@@ -82,7 +82,7 @@ struct op_node {
 
     /* Memory that prepare asks for, in bytes; the pointers are set later, 64-byte aligned. */
     size_t work_size;            /* of this node alone, from run to run; zeroed when it is made */
-    size_t save_size;            /* written by forward, read by backward */
+    size_t save_size;            /* written by forward; backward reads it, and may overwrite it */
     size_t forward_scratch_size; /* undefined contents, for the time of one call */
     size_t backward_scratch_size;
     void *work, *save, *scratch; /* work: NULL where its size is 0 */

@@ -9,7 +9,7 @@ static struct rnn_cells cells_at(const struct rec_step *t, int64_t unit, int64_t
                               .rec = t->rec + at,
                               .h = t->h + at,
                               .dh = t->dh + at,
-                              .dgate = t->dgate[0] + at};
+                              .dgate = t->gate[0] + at};
 }
 
 static void forward_run(const struct rec_step *t, int64_t unit, int64_t from, int64_t count) {
@@ -30,7 +30,7 @@ static void backward_run(const struct rec_step *t, int64_t unit, int64_t from, i
 
 static void backward_step(const struct rec_step *t) {
     ot_rec_each(t, backward_run);
-    ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->dgate[0], t->dh);
+    ot_rec_multiply_data(t->n, &t->s->r[t->direction][0], OT_REC_R, false, t->gate[0], t->dh);
 }
 
 static const struct rec_cell cell = {.groups = 1,

@@ -151,6 +151,23 @@ static void pool_uses_the_host(void **state) {
     ot_pool_free(pool);
 }
 
+/* Inside a task, no pool at all runs everything on the thread of the task. */
+static void nested_task(void *arg, int task, int worker) {
+    (void)worker;
+    assert_int_equal(ot_pool_workers(NULL), 1);
+    ot_parallel_for(NULL, 30, count_task, (int *)arg + (size_t)task * 30);
+}
+
+static void pool_runs_tasks_within_tasks(void **state) {
+    (void)state;
+    struct pool *pool = NULL;
+    int counts[2 * 30] = {0};
+    assert_int_equal(ot_pool_new(NULL, 2, NULL, NULL, &pool, NULL), OT_OK);
+    ot_parallel_for(pool, 2, nested_task, counts);
+    for (int i = 0; i < 2 * 30; i++) assert_int_equal(counts[i], 1);
+    ot_pool_free(pool);
+}
+
 static void *soiled_alloc(void *context, size_t size, size_t align) {
     if (*(bool *)context) return NULL;
     void *p = aligned_alloc(align, (size + align) / align * align);
@@ -236,6 +253,7 @@ int main(void) {
         cmocka_unit_test(pool_wakes_its_threads_and_shares_what_is_left),
         cmocka_unit_test(pool_survives_a_fork),
         cmocka_unit_test(pool_uses_the_host),
+        cmocka_unit_test(pool_runs_tasks_within_tasks),
         cmocka_unit_test(pool_clears_blocks),
         cmocka_unit_test(philox_gives_the_known_answers),
         cmocka_unit_test(lanes_count_whole_blocks),

@@ -69,34 +69,38 @@ static ot_status list_units(struct op_node *n, const struct recurrent *s, struct
     return OT_OK;
 }
 
+/* Makes *p, whose direction and rows are set; from: its first row. */
 static ot_status make_product(struct op_node *n, const struct recurrent *s, int weight,
-                              int64_t from, int64_t rows, struct rec_product *p, size_t *scratch,
+                              int64_t from, struct rec_product *p, struct rec_scratch *scratch,
                               ot_error *err) {
     const struct tensor *w = n->x[weight];
     const bool data = n->want != 0, own = ot_training_wants(n, weight);
-    *p = (struct rec_product){
-        .rows = rows, .cols = w->dim[2], .from = from * w->dim[2], .units = s->units};
+    p->cols = w->dim[2];
+    p->from = from * w->dim[2];
+    p->units = s->units;
     if (!w->pattern) return s->inner > 1 ? list_units(n, s, p, err) : OT_OK;
     struct pattern *part;
     p->from = w->pattern->row[from];
-    OT_TRY(pattern_rows(n, w->pattern, from, rows, &part, err));
+    OT_TRY(pattern_rows(n, w->pattern, from, p->rows, &part, err));
     const uint32_t whole =
         (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) | (own ? OT_SPARSE_WEIGHT : 0);
-    OT_TRY(make_sparse(n, s, part, true, whole, &p->all, scratch, err));
+    OT_TRY(make_sparse(n, s, part, true, whole, &p->all, &scratch->all, err));
     if (weight == OT_REC_W) return OT_OK;
     const uint32_t step = OT_SPARSE_OFTEN | (data ? OT_SPARSE_DATA : 0);
-    return make_sparse(n, s, part, false, step, &p->step, scratch, err);
+    return make_sparse(n, s, part, false, step, &p->step, &scratch->step, err);
 }
 
-ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err) {
+ot_status ot_rec_products(struct op_node *n, struct recurrent *s, struct rec_scratch *scratch,
+                          ot_error *err) {
     const struct rec_cell *cell = s->cell;
     int64_t from = 0;
-    *scratch = 0;
+    *scratch = (struct rec_scratch){0, 0};
     for (int d = 0; d < s->directions; d++)
         for (int g = 0; g < cell->groups; g++) {
             const int64_t rows = cell->gates[g] * s->hidden;
-            OT_TRY(make_product(n, s, OT_REC_W, from, rows, &s->w[d][g], scratch, err));
-            OT_TRY(make_product(n, s, OT_REC_R, from, rows, &s->r[d][g], scratch, err));
+            s->w[d][g] = s->r[d][g] = (struct rec_product){.direction = d, .rows = rows};
+            OT_TRY(make_product(n, s, OT_REC_W, from, &s->w[d][g], scratch, err));
+            OT_TRY(make_product(n, s, OT_REC_R, from, &s->r[d][g], scratch, err));
             from += rows;
         }
     return OT_OK;
@@ -110,8 +114,9 @@ void ot_rec_hold(struct op_node *n, int direction, bool on) {
         if (s->r[direction][g].step) ot_sparse_hold(n, s->r[direction][g].step, on);
 }
 
-static void *sparse_scratch(const struct op_node *n) {
-    return (float *)n->scratch + ((const struct recurrent *)n->plan)->sparse_at;
+static void *sparse_scratch(const struct op_node *n, const struct rec_product *p, bool all) {
+    const struct recurrent *s = n->plan;
+    return (float *)n->scratch + (all ? s->all_at : s->step_at[p->direction]);
 }
 
 /* y = the bias in every column, or row. */
@@ -128,7 +133,7 @@ void ot_rec_multiply(struct op_node *n, const struct rec_product *p, int weight,
     const float *w = ot_f(n->x[weight]) + p->from;
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
-        ot_sparse_forward(n, all ? p->all : p->step, x, w, bias, y, sparse_scratch(n));
+        ot_sparse_forward(n, all ? p->all : p->step, x, w, bias, y, sparse_scratch(n, p, all));
         return;
     }
     if (bias) fill_bias(s, p, units, bias, y);
@@ -161,7 +166,7 @@ void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int we
     const int64_t units = all ? s->steps * p->units : p->units;
     if (p->all) {
         ot_sparse_backward(n, all ? p->all : p->step, NULL, w, dy, dx, NULL, NULL,
-                           sparse_scratch(n));
+                           sparse_scratch(n, p, all));
         return;
     }
     struct dense_gemm g = {.m = units, .n = p->cols, .k = p->rows, .alpha = 1.0f};
@@ -187,7 +192,7 @@ void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int 
     float *dw = ot_f(n->dx[weight]) + p->from;
     if (p->all) {
         ot_sparse_backward(n, p->all, x, ot_f(n->x[weight]) + p->from, dy, NULL, dw, NULL,
-                           sparse_scratch(n));
+                           sparse_scratch(n, p, true));
         return;
     }
     struct dense_gemm g = {

@@ -108,7 +108,8 @@ static size_t reserve(size_t *end, int64_t floats) {
     return at;
 }
 
-static void lay_out_memory(struct op_node *n, struct recurrent *s, size_t sparse) {
+static void lay_out_memory(struct op_node *n, struct recurrent *s,
+                           const struct rec_scratch *sparse) {
     size_t save = 0, scratch = 0;
     const int64_t widest = s->g_size[0] > s->g_size[1] ? s->g_size[0] : s->g_size[1];
     s->h_at = reserve(&save, (s->steps + 1) * s->h_size);
@@ -119,14 +120,16 @@ static void lay_out_memory(struct op_node *n, struct recurrent *s, size_t sparse
     save *= (size_t)s->directions;
     s->lengths_at = reserve(&save, s->units * s->inner);
     s->xs_at = reserve(&scratch, s->steps * s->x_size);
-    s->bias_at = reserve(&scratch, (s->cell->gates[0] + s->cell->gates[1] + 1) * s->hidden);
-    s->part_at[0] = reserve(&scratch, widest);
-    for (int i = 1; i < 6; i++) s->part_at[i] = reserve(&scratch, s->h_size);
-    s->sparse_at = reserve(&scratch, (int64_t)(sparse / sizeof(float)) + 1);
+    s->all_at = reserve(&scratch, (int64_t)(sparse->all / sizeof(float)) + 1);
+    for (int d = 0; d < s->directions; d++) {
+        s->bias_at[d] = reserve(&scratch, (s->cell->gates[0] + s->cell->gates[1] + 1) * s->hidden);
+        s->part_at[d][0] = reserve(&scratch, widest);
+        for (int i = 1; i < 6; i++) s->part_at[d][i] = reserve(&scratch, s->h_size);
+        s->step_at[d] = reserve(&scratch, (int64_t)(sparse->step / sizeof(float)) + 1);
+    }
     n->forward_scratch_size = scratch * sizeof(float);
-    for (int g = 0; g < OT_REC_GROUPS; g++)
-        s->dg_at[g] = reserve(&scratch, s->steps * s->g_size[g]);
-    s->aux_at = reserve(&scratch, s->cell->groups > 1 ? s->steps * s->h_size : 0);
+    for (int d = 0; d < s->directions; d++)
+        s->aux_at[d] = reserve(&scratch, s->cell->groups > 1 ? s->steps * s->h_size : 0);
     n->backward_scratch_size = scratch * sizeof(float);
     n->save_size = save * sizeof(float);
 }
@@ -147,7 +150,7 @@ static ot_status check_size(const struct op_node *n, const struct recurrent *s, 
 ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_error *err) {
     struct recurrent *s = ot_op_plan(n);
     const char *names[2 * OT_REC_FUNCTIONS];
-    size_t sparse;
+    struct rec_scratch sparse;
     s->cell = cell;
     OT_TRY(read_direction(n, s, err));
     OT_TRY(check_shapes(n, s, err));
@@ -163,7 +166,7 @@ ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_erro
     n->flops = 2.0 * (double)(s->steps * s->batch) *
                (double)(ot_count(n->x[OT_REC_W]) + ot_count(n->x[OT_REC_R]));
     OT_TRY(ot_rec_products(n, s, &sparse, err));
-    lay_out_memory(n, s, sparse);
+    lay_out_memory(n, s, &sparse);
     return OT_OK;
 }
 

@@ -41,12 +41,13 @@ struct rec_cell {
     bool has_c; /* a second state */
     /* h, c and gates of one step; gates hold what W and the biases give. */
     void (*forward)(const struct rec_step *t);
-    /* dgate from dh and dc, which become the gradients of h_before and c_before. */
+    /* Gradients of the gates from dh and dc, which become those of h_before and c_before. */
     void (*backward)(const struct rec_step *t);
 };
 
 /* Some rows of W or R of one direction. */
 struct rec_product {
+    int direction;
     int64_t rows, cols, from;                /* from: its first value */
     const struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
     int64_t units; /* of one step; inner > 1 and dense: lists of matrices */
@@ -64,10 +65,13 @@ struct recurrent {
     int64_t h_size, x_size, g_size[OT_REC_GROUPS]; /* floats of a step */
     struct gate_function f[2 * OT_REC_FUNCTIONS];
     struct rec_product w[2][OT_REC_GROUPS], r[2][OT_REC_GROUPS];
-    /* In save, in floats: by direction h and c (steps + 1 each), gates, extra. */
+    /* In save, in floats: by direction h and c (steps + 1 each), gates, extra. Backward writes the
+     * gradients of the gates over the gates. */
     size_t direction_size, h_at, c_at, g_at[OT_REC_GROUPS], extra_at, lengths_at;
-    /* In scratch, in floats. */
-    size_t xs_at, dg_at[OT_REC_GROUPS], aux_at, part_at[6], bias_at, sparse_at;
+    /* In scratch, in floats; xs and all_at are of one direction at a time. */
+    size_t xs_at, all_at;                         /* all_at: of products over all steps */
+    size_t part_at[2][6], bias_at[2], step_at[2]; /* step_at: of products over one step */
+    size_t aux_at[2];
 };
 
 /* One step on its way; arrays are those of this step. */
@@ -79,11 +83,12 @@ struct rec_step {
     int64_t time;
     const float *dy; /* the gradient of Y; NULL: zero */
     const float *h_before, *c_before;
-    float *h, *c, *gate[OT_REC_GROUPS];
-    float *extra;          /* GRU inside: h R_h^T + its bias */
-    float *rec, *part;     /* scratch: the widest group; h */
-    const float *rec_bias; /* GRU inside: the bias within */
-    float *dh, *dc, *dgate[OT_REC_GROUPS];
+    float *h, *c;
+    float *gate[OT_REC_GROUPS]; /* backward leaves their gradients here */
+    float *extra;               /* GRU inside: h R_h^T + its bias */
+    float *rec, *part;          /* scratch: the widest group; h */
+    const float *rec_bias;      /* GRU inside: the bias within */
+    float *dh, *dc;
     float *aux; /* GRU: what R_h meets, or its gradient, for all steps */
 };
 
@@ -128,8 +133,13 @@ void ot_rec_multiply_data(struct op_node *n, const struct rec_product *p, int we
                           const float *dy, float *dx);
 void ot_rec_multiply_weight(struct op_node *n, const struct rec_product *p, int weight,
                             const float *dy, const float *x);
-/* Makes the products of all directions and groups; *scratch: bytes of what sparse ones need. */
-ot_status ot_rec_products(struct op_node *n, struct recurrent *s, size_t *scratch, ot_error *err);
+/* Bytes of scratch that sparse products of one direction need. */
+struct rec_scratch {
+    size_t all, step; /* over all steps, over one */
+};
+/* Makes the products of all directions and groups. */
+ot_status ot_rec_products(struct op_node *n, struct recurrent *s, struct rec_scratch *scratch,
+                          ot_error *err);
 
 /* ---- between the user's tensors and steps (move.c) ---- */
 

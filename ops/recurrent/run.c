@@ -43,11 +43,11 @@ static struct rec_step start_direction(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     float *scratch = n->scratch;
     struct rec_step t = {.n = n, .s = s, .direction = d, .f = s->f + d * s->cell->functions};
-    t.rec = scratch + s->part_at[0];
-    t.part = scratch + s->part_at[1];
-    t.dh = scratch + s->part_at[2];
-    t.dc = scratch + s->part_at[3];
-    t.rec_bias = scratch + s->bias_at + (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
+    t.rec = scratch + s->part_at[d][0];
+    t.part = scratch + s->part_at[d][1];
+    t.dh = scratch + s->part_at[d][2];
+    t.dc = scratch + s->part_at[d][3];
+    t.rec_bias = scratch + s->bias_at[d] + (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
     return t;
 }
 
@@ -60,12 +60,46 @@ static void at_step(struct rec_step *t, int64_t step) {
     t->h = save + s->h_at + (step + 1) * s->h_size;
     t->c_before = save + s->c_at + step * s->h_size;
     t->c = save + s->c_at + (step + 1) * s->h_size;
-    for (int g = 0; g < OT_REC_GROUPS; g++) {
-        t->gate[g] = save + s->g_at[g] + step * s->g_size[g];
-        t->dgate[g] = scratch + s->dg_at[g] + step * s->g_size[g];
-    }
+    for (int g = 0; g < OT_REC_GROUPS; g++) t->gate[g] = save + s->g_at[g] + step * s->g_size[g];
     t->extra = save + s->extra_at + step * s->h_size;
-    t->aux = scratch + s->aux_at + step * s->h_size;
+    t->aux = scratch + s->aux_at[t->direction] + step * s->h_size;
+}
+
+/* ---- directions side by side ---- */
+
+typedef void direction_fn(struct op_node *n, int direction);
+
+/* Copies of the node, of which each runs one direction on the thread that takes it. */
+struct directions {
+    direction_fn *run;
+    struct op_node node[2];
+};
+
+static void direction_task(void *arg, int d, int worker) {
+    (void)worker;
+    struct directions *a = arg;
+    a->run(&a->node[d], d);
+}
+
+/* The steps of all directions. A step is short, so that threads that share one mostly wait for each
+ * other: where there is a direction for each of them, each runs one from end to end. */
+static void each_direction(struct op_node *n, direction_fn *run) {
+    const int directions = ((const struct recurrent *)n->plan)->directions;
+    const int workers = ot_pool_workers(n->pool);
+    if (workers == 1 || workers > directions) {
+        for (int d = 0; d < directions; d++) run(n, d);
+        return;
+    }
+    struct directions a = {run, {*n, *n}};
+    for (int d = 0; d < directions; d++) {
+        a.node[d].pool = NULL;
+        a.node[d].workers = 1;
+    }
+    ot_parallel_for(n->pool, directions, direction_task, &a);
+    for (int d = 0; d < directions; d++) {
+        const int fault = atomic_load_explicit(&a.node[d].fault, memory_order_relaxed);
+        if (fault) atomic_store_explicit(&n->fault, fault, memory_order_relaxed);
+    }
 }
 
 /* ---- forward ---- */
@@ -75,7 +109,7 @@ static const float *sum_biases(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     const int64_t rows = (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
     const int64_t apart = s->inside ? rows - s->hidden : rows;
-    float *bias = (float *)n->scratch + s->bias_at;
+    float *bias = (float *)n->scratch + s->bias_at[d];
     const struct tensor *b = input(n, OT_REC_B);
     const float *w = b ? ot_f(b) + d * 2 * rows : NULL, *r = w ? w + rows : NULL;
     if (!b) memset(bias, 0, (size_t)(rows + s->hidden) * sizeof *bias);
@@ -102,17 +136,24 @@ static void store_outputs(struct op_node *n, const struct rec_step *last) {
     if (y_c) ot_rec_store(n, &state, last->c, 0, y_c, false);
 }
 
-static void forward_direction(struct op_node *n, int d) {
+/* What W makes of all steps. */
+static void forward_input(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     struct rec_step t = start_direction(n, d);
     const float *bias = sum_biases(n, d), *xs = ot_rec_load_x(n, d);
     at_step(&t, 0);
-    load_state(n, OT_REC_H, d, (float *)t.h_before);
-    if (s->cell->has_c) load_state(n, OT_REC_C, d, (float *)t.c_before);
     for (int g = 0; g < s->cell->groups; g++) {
         ot_rec_multiply(n, &s->w[d][g], OT_REC_W, true, xs, bias, t.gate[g]);
         bias += s->w[d][g].rows;
     }
+}
+
+static void forward_steps(struct op_node *n, int d) {
+    const struct recurrent *s = n->plan;
+    struct rec_step t = start_direction(n, d);
+    at_step(&t, 0);
+    load_state(n, OT_REC_H, d, (float *)t.h_before);
+    if (s->cell->has_c) load_state(n, OT_REC_C, d, (float *)t.c_before);
     ot_rec_hold(n, d, true);
     for (int64_t step = 0; step < s->steps; step++) {
         at_step(&t, step);
@@ -127,7 +168,8 @@ static void forward_direction(struct op_node *n, int d) {
 void ot_rec_forward(struct op_node *n) {
     const struct recurrent *s = n->plan;
     ot_rec_find_lengths(n);
-    for (int d = 0; d < s->directions; d++) forward_direction(n, d);
+    for (int d = 0; d < s->directions; d++) forward_input(n, d);
+    each_direction(n, forward_steps);
 }
 
 /* ---- backward ---- */
@@ -140,12 +182,12 @@ static void backward_step(struct rec_step *t, int64_t step) {
     const int states = s->cell->has_c ? 2 : 1;
     at_step(t, step);
     for (int i = 0; i < states; i++) {
-        ot_rec_ended(n, t->time, OT_REC_COPY, state[i], scratch + s->part_at[4 + i]);
+        ot_rec_ended(n, t->time, OT_REC_COPY, state[i], scratch + s->part_at[t->direction][4 + i]);
         ot_rec_ended(n, t->time, OT_REC_CLEAR, NULL, state[i]);
     }
     s->cell->backward(t);
     for (int i = 0; i < states; i++)
-        ot_rec_ended(n, t->time, OT_REC_ADD, scratch + s->part_at[4 + i], state[i]);
+        ot_rec_ended(n, t->time, OT_REC_ADD, scratch + s->part_at[t->direction][4 + i], state[i]);
 }
 
 /* Sums over steps and samples of rows of dy, or of their products with those of c; units stand
@@ -179,18 +221,18 @@ static void sum_rows(const struct op_node *n, const float *dy, int64_t rows, flo
 }
 
 /* dB: that of R is the same as that of W, but for a gate that is inside. */
-static void backward_bias(struct op_node *n, int d) {
+static void backward_bias(struct op_node *n, const struct rec_step *t) {
     const struct recurrent *s = n->plan;
+    const int d = t->direction;
     const int64_t rows = (s->cell->gates[0] + s->cell->gates[1]) * s->hidden;
-    const float *scratch = n->scratch;
     float *w = ot_f(n->dx[OT_REC_B]) + d * 2 * rows;
     int64_t from = 0;
     for (int g = 0; g < s->cell->groups; g++) {
-        sum_rows(n, scratch + s->dg_at[g], s->w[d][g].rows, w + from);
+        sum_rows(n, t->gate[g], s->w[d][g].rows, w + from);
         from += s->w[d][g].rows;
     }
     memcpy(w + rows, w, (size_t)rows * sizeof *w);
-    if (s->inside) sum_rows(n, scratch + s->aux_at, s->hidden, w + 2 * rows - s->hidden);
+    if (s->inside) sum_rows(n, t->aux, s->hidden, w + 2 * rows - s->hidden);
 }
 
 /* Gradients of X, W, R and B, from those of all gates. The second group of gates (GRU) meets R
@@ -202,7 +244,7 @@ static void backward_weights(struct op_node *n, struct rec_step *t) {
     at_step(t, 0);
     float *xs = n->dx[OT_REC_W] ? ot_rec_load_x(n, d) : NULL;
     for (int g = 0; g < s->cell->groups; g++) {
-        const float *dy = t->dgate[g], *h = t->h_before;
+        const float *dy = t->gate[g], *h = t->h_before;
         if (n->dx[OT_REC_W]) ot_rec_multiply_weight(n, &s->w[d][g], OT_REC_W, dy, xs);
         if (!n->dx[OT_REC_R]) continue;
         if (g && s->inside)
@@ -213,10 +255,10 @@ static void backward_weights(struct op_node *n, struct rec_step *t) {
     }
     xs = (float *)n->scratch + s->xs_at;
     for (int g = 0; dx && g < s->cell->groups; g++) {
-        ot_rec_multiply_data(n, &s->w[d][g], OT_REC_W, true, t->dgate[g], xs);
+        ot_rec_multiply_data(n, &s->w[d][g], OT_REC_W, true, t->gate[g], xs);
         ot_rec_add_dx(n, d, xs, dx);
     }
-    if (n->n_in > OT_REC_B && n->dx[OT_REC_B]) backward_bias(n, d);
+    if (n->n_in > OT_REC_B && n->dx[OT_REC_B]) backward_bias(n, t);
 }
 
 /* dP[d] = (i, o, f), in the order of the gates: sums of their gradients times the c that they
@@ -228,12 +270,12 @@ static void backward_peepholes(struct op_node *n, struct rec_step *t) {
     at_step(t, 0);
     for (int k = 0; k < 3; k++) {
         const float *c = k == OT_LSTM_O ? t->c : t->c_before;
-        struct sums a = {n, t->dgate[0] + k * plane, c, h, 4 * plane, plane, dp + k * h};
+        struct sums a = {n, t->gate[0] + k * plane, c, h, 4 * plane, plane, dp + k * h};
         ot_parallel_for(n->pool, ot_task_count(h, ROWS), sum_task, &a);
     }
 }
 
-static void backward_direction(struct op_node *n, int d) {
+static void backward_steps(struct op_node *n, int d) {
     const struct recurrent *s = n->plan;
     const struct rec_places state = ot_rec_places_state(s, d);
     struct rec_step t = start_direction(n, d);
@@ -246,12 +288,15 @@ static void backward_direction(struct op_node *n, int d) {
     float *dh = output(n->dx, n->n_in, OT_REC_H), *dc = output(n->dx, n->n_in, OT_REC_C);
     if (dh) ot_rec_store(n, &state, t.dh, 0, dh, false);
     if (dc) ot_rec_store(n, &state, t.dc, 0, dc, false);
-    backward_weights(n, &t);
-    if (output(n->dx, n->n_in, OT_REC_P)) backward_peepholes(n, &t);
 }
 
 void ot_rec_backward(struct op_node *n) {
     const struct recurrent *s = n->plan;
     if (n->dx[OT_REC_X]) memset(n->dx[OT_REC_X]->data, 0, ot_bytes(n->dx[OT_REC_X]));
-    for (int d = 0; d < s->directions; d++) backward_direction(n, d);
+    each_direction(n, backward_steps);
+    for (int d = 0; d < s->directions; d++) {
+        struct rec_step t = start_direction(n, d);
+        backward_weights(n, &t);
+        if (output(n->dx, n->n_in, OT_REC_P)) backward_peepholes(n, &t);
+    }
 }

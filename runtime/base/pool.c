@@ -213,15 +213,15 @@ void ot_pool_free(struct pool *p) {
     ot_block_free(&al, p);
 }
 
-int ot_pool_workers(const struct pool *pool) { return pool->workers; }
+int ot_pool_workers(const struct pool *pool) { return pool ? pool->workers : 1; }
 
 void ot_parallel_for(struct pool *p, int tasks, ot_task_fn *fn, void *arg) {
     if (tasks <= 0) return;
-    if (tasks > 1 && p->host) {
+    if (tasks > 1 && p && p->host) {
         p->host(p->host_context, tasks, fn, arg);
         return;
     }
-    if (tasks == 1 || !p->started || p->owner != getpid()) {
+    if (tasks == 1 || !p || !p->started || p->owner != getpid()) {
         for (int i = 0; i < tasks; i++) fn(arg, i, 0);
         return;
     }

@@ -19,10 +19,10 @@ ot_status ot_pool_new(const ot_allocator *allocator, int threads, ot_parallel_fo
                       void *host_context, struct pool **pool, ot_error *err);
 void ot_pool_free(struct pool *pool); /* NULL is fine; safe in a forked child */
 
-int ot_pool_workers(const struct pool *pool);
+int ot_pool_workers(const struct pool *pool); /* NULL: 1 */
 
 /* fn(arg, i, worker) for all i in [0, tasks); returns when all are done. One task, or a pool of
- * one, runs on the caller. Not to be called from inside a task. */
+ * one thread, or NULL, runs on the caller. Inside a task only NULL may be used. */
 void ot_parallel_for(struct pool *pool, int tasks, ot_task_fn *fn, void *arg);
 
 /* A block as ot_block_alloc gives it. All threads write its zeros: the first touch of a page, which
