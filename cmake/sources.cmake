@@ -56,6 +56,7 @@ set(OPS_SOURCES
   ops/product/sparse_view.c
   ops/product/sparse_weight.c
   ops/product/stream.c
+  ops/product/stream_fill.c
   ops/product/stream_shape.c
   ops/product/window.c
   ops/recurrent/gate_function.c

@@ -70,6 +70,7 @@ struct op_node {
     uint32_t want;             /* bit i: the gradient of x[i] will be asked for; known in prepare */
     enum ot_form form;         /* of a product whose weight has a pattern; the plan sets it */
     bool training;             /* false: inference form (running statistics, no dropout) */
+    bool patterns_change;      /* the node will follow other patterns of its weights */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
     bool mixes;   /* set by prepare: a sample's y depends on the others of its batch */
@@ -164,6 +165,10 @@ struct op {
      * instead of keeping y[0]. Often the same function as forward; NULL: no. */
     void (*again)(struct op_node *n);
     void (*release)(struct op_node *n); /* frees what belongs to the plan; NULL: nothing to free */
+    /* The pattern of x[i] has become another one of the same shape and number of slots: derives
+     * anew what prepare has derived from it, in the same memory. Asked of nodes whose
+     * patterns_change was set in prepare, while nobody runs them. NULL: prepare it again. */
+    void (*follow)(struct op_node *n, int i);
     /* Called once for each copy of a node before its first run, with n->work there: makes what a
      * copy cannot share, and can fail. Only where prepare asked for work memory. NULL: nothing. */
     ot_status (*open)(struct op_node *n, ot_error *err);

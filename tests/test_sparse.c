@@ -447,7 +447,7 @@ static void test_no_memory(void **state) {
                                            1,     1, 0,  0, 0, 0,  1, 16, 0.5};
     check_no_memory(&conv, 16, 5);
     check_no_memory(&conv, 0, 5);
-    check_no_memory(&few, 0, 2);
+    check_no_memory(&few, 0, 1);
 }
 
 int main(void) {

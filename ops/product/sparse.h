@@ -65,6 +65,22 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
                             const struct sparse_product **product, size_t *forward_scratch,
                             size_t *backward_scratch, ot_error *err);
 
+/* Slots of patterns that change (op_node.patterns_change): for how many of them the product is laid
+ * out, whatever this pattern has; and the most that any pattern of this shape has. */
+struct sparse_room {
+    int expected, capacity;
+};
+/* The same for a pattern that has so many, if any change. */
+ot_status ot_sparse_prepare_room(struct op_node *n, const struct pattern *pattern,
+                                 struct sparse_room room, const struct conv_shape *shape, int lanes,
+                                 uint32_t want, const struct sparse_product **product,
+                                 size_t *forward_scratch, size_t *backward_scratch, ot_error *err);
+
+/* The product of another pattern of the same shape, for which there is room: all that prepare has
+ * derived from the pattern is derived anew, in the same memory. Nobody runs the product meanwhile,
+ * and patterns change (op_node.patterns_change). */
+void ot_sparse_follow(const struct sparse_product *p, const struct pattern *pattern);
+
 /* x [n,c,h,w] and y [n,m,oh,ow]; value: nnz; bias: m floats or NULL. Spare lanes of y are
  * what spare lanes of x make them. */
 void ot_sparse_forward(struct op_node *n, const struct sparse_product *p, const float *x,

@@ -6,6 +6,8 @@
  * pass, whose tasks are pieces of the columns: each column's sum goes over the rows in their order.
  * So the number of threads, which says how many pieces there are, changes no bit.
  */
+#include <string.h>
+
 #include "ops/product/sparse_product.h"
 
 /* Nonzeros of a task; columns that a task packs, whose gradients fill whole cache lines; nonzeros
@@ -30,14 +32,16 @@ static int count_pieces(const struct op_node *n, const struct pattern *w) {
     return pieces < 1 ? 1 : (int)pieces;
 }
 
-/* Cuts the columns where about the same number of nonzeros lies between; count: cols zeros. */
-static void cut_columns(const struct few_layer *f, const struct pattern *w, int32_t *count) {
-    for (int k = 0; k < w->nnz; k++) count[w->col[k]]++;
+/* Cuts the columns where about the same number of nonzeros lies between. */
+static void cut_columns(const struct few_layer *f, const struct pattern *w) {
+    const int lines = w->cols / LINE + 1;
     int64_t done = 0;
     int piece = 0;
-    for (int c = 0; c < w->cols; done += count[c++])
+    memset(f->count, 0, (size_t)lines * sizeof *f->count);
+    for (int k = 0; k < w->nnz; k++) f->count[w->col[k] / LINE]++;
+    for (int i = 0; i < lines; done += f->count[i++])
         for (; piece < f->pieces && done * f->pieces >= (int64_t)w->nnz * piece; piece++)
-            f->column[piece] = c / LINE * LINE;
+            f->column[piece] = i * LINE;
     while (piece <= f->pieces) f->column[piece++] = w->cols;
 }
 
@@ -65,16 +69,20 @@ ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
     *forward = floats * sizeof(float);
     *backward = *forward * (both ? 2 : 1);
     if (f->pieces == 1) return OT_OK;
-    int32_t *count = ot_block_alloc(&n->arena->allocator, (size_t)w->cols, sizeof *count);
     f->column = ot_arena_alloc(n->arena, cuts + 2, sizeof *f->column);
     f->cut = ot_arena_alloc(n->arena, cuts * (size_t)w->rows, sizeof *f->cut);
-    const bool ok = count && f->column && f->cut;
-    if (ok) {
-        cut_columns(f, w, count);
-        cut_rows(f, w);
-    }
-    ot_block_free(&n->arena->allocator, count);
-    return ok ? OT_OK : ot_sparse_out_of_memory(n, err);
+    f->count = ot_arena_alloc(n->arena, (size_t)w->cols / LINE + 1, sizeof *f->count);
+    if (!f->column || !f->cut || !f->count) return ot_sparse_out_of_memory(n, err);
+    ot_sparse_few_follow(p, w);
+    return OT_OK;
+}
+
+void ot_sparse_few_follow(const struct sparse_product *p, const struct pattern *w) {
+    struct few_layer *f = p->few;
+    f->pattern = w;
+    if (f->pieces == 1) return;
+    cut_columns(f, w);
+    cut_rows(f, w);
 }
 
 /* ---- packing ---- */

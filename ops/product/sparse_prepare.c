@@ -3,30 +3,22 @@
 #include "ops/product/sparse_product.h"
 #include "ops/product/sparse_tile.h"
 
-/* All nonzeros in the order of the pattern: rows ascend. */
-static void list_nonzeros(const struct pattern *p, const struct conv_shape *s, struct nonzero *z) {
-    const int area = s->kh * s->kw, group_rows = (int)(s->m / s->groups);
-    const int group_channels = (int)(s->c / s->groups);
-    for (int r = 0; r < p->rows; r++)
-        for (int k = p->row[r]; k < p->row[r + 1]; k++) {
-            int tap = p->col[k] % area;
-            z[k] = (struct nonzero){.row = r,
-                                    .channel = r / group_rows * group_channels + p->col[k] / area,
-                                    .i = tap / s->kw,
-                                    .j = tap % s->kw,
-                                    .slot = k};
-        }
+static void set_taps(const struct conv_shape *s, struct sparse_taps *taps) {
+    int64_t *tap_x = taps->axis + s->kh;
+    for (int i = 0; i < s->kh; i++) taps->axis[i] = (int64_t)i * s->dilation_h - s->pad_top;
+    for (int j = 0; j < s->kw; j++) tap_x[j] = (int64_t)j * s->dilation_w - s->pad_left;
+    for (int t = 0; t < s->kh * s->kw; t++)
+        taps->tap[t] = (struct stream_tap){0, t / s->kw, t % s->kw};
 }
 
 static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
-                                 const struct sparse_view *v, const struct nonzero *z, int nnz,
-                                 bool often, int64_t *tap, ot_error *err) {
+                                 const struct sparse_view *v, bool often, struct sparse_taps *taps,
+                                 ot_error *err) {
     const struct conv_shape *s = &v->s;
     const struct image out = ot_sparse_image(v, s->m, s->oh, s->ow);
     struct stream *f = &p->forward;
-    int64_t *tap_x = tap + s->kh;
-    for (int i = 0; i < s->kh; i++) tap[i] = (int64_t)i * s->dilation_h - s->pad_top;
-    for (int j = 0; j < s->kw; j++) tap_x[j] = (int64_t)j * s->dilation_w - s->pad_left;
+    const int64_t *tap_x = taps->axis + s->kh;
+    set_taps(s, taps);
     *f = (struct stream){.in = ot_sparse_image(v, s->c, s->h, s->w),
                          .out = {out.channel, out.line, out.pixel},
                          .channels = (int)s->c,
@@ -39,12 +31,12 @@ static ot_status prepare_forward(struct op_node *n, struct sparse_product *p,
                          .often = often};
     if (!f->plane) return ot_sparse_out_of_memory(n, err);
     *f->plane = (struct plane){f->grid_h, f->grid_w, 0};
-    if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, tap, s->kh) ||
+    if (!ot_axis_init(&f->lines, n->arena, s->h, s->stride_h, taps->axis, s->kh) ||
         !ot_axis_init(&f->columns, n->arena, s->w, s->stride_w, tap_x, s->kw) ||
         !ot_sparse_set_grid(f, p, n->arena))
         return ot_sparse_out_of_memory(n, err);
-    return ot_stream_build(f, n->kernels, n->arena, z, nnz, tap, s->kh, tap_x, s->kw, p->blocks,
-                           err);
+    return ot_stream_build(f, n->kernels, n->arena, &taps->weight, taps->axis, s->kh, tap_x, s->kw,
+                           p->blocks, err);
 }
 
 /* Large pointwise products do little else than read. */
@@ -103,8 +95,8 @@ static void joint_memory(struct sparse_product *p) {
     p->rows += (size_t)f->tile_h * (size_t)f->tile_w * OT_UNIT * (size_t)f->rows;
 }
 
-static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t want, size_t *forward,
-                       size_t *backward, ot_error *err) {
+static ot_status sizes(struct op_node *n, struct sparse_product *p, int slots, uint32_t want,
+                       size_t *forward, size_t *backward, ot_error *err) {
     const struct stream *f = &p->forward;
     const size_t workers = (size_t)n->workers;
     worker_memory(p, f, want & OT_SPARSE_WEIGHT ? f->rows : 0);
@@ -116,7 +108,7 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
         int shares = OT_SPARSE_SHARES / f->chunks;
         p->shares = shares > items ? (int)items : shares;
         if (p->shares < 1) p->shares = 1;
-        sums = (size_t)p->shares * ((size_t)f->nnz + (size_t)f->rows);
+        sums = (size_t)p->shares * ((size_t)slots + (size_t)f->rows);
     }
     if (!ot_mul(p->packed + p->rows, workers, &floats) || !ot_add(floats, sums, &floats) ||
         !ot_add(floats, p->shared, &floats) || !ot_mul(floats, sizeof(float), backward))
@@ -127,17 +119,48 @@ static ot_status sizes(struct op_node *n, struct sparse_product *p, uint32_t wan
 }
 
 /* Copies of values in the order of the streams are each node's own. */
-static void ask_work(struct op_node *n, struct sparse_product *p) {
+static void ask_work(struct op_node *n, struct sparse_product *p, int slots) {
     struct stream *const s[] = {&p->forward, &p->backward};
     p->work = ot_op_ask_work(n, sizeof(struct sparse_work));
     for (int i = 0; i < 2; i++)
-        if (s[i]->slot) s[i]->value = ot_op_ask_work(n, (size_t)s[i]->nnz * sizeof(float));
+        if (s[i]->slot) s[i]->value = ot_op_ask_work(n, (size_t)slots * sizeof(float));
 }
 
-ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
-                            const struct conv_shape *shape, int lanes, uint32_t want,
-                            const struct sparse_product **product, size_t *forward_scratch,
-                            size_t *backward_scratch, ot_error *err) {
+static struct stream_weight weight_of(const struct pattern *w, const struct conv_shape *s,
+                                      const struct stream_tap *tap, bool changes,
+                                      struct sparse_room room) {
+    return (struct stream_weight){.pattern = w,
+                                  .groups = s->groups,
+                                  .group_rows = (int)(s->m / s->groups),
+                                  .group_channels = (int)(s->c / s->groups),
+                                  .taps = s->kh * s->kw,
+                                  .tap = tap,
+                                  .changes = changes,
+                                  .expected = room.expected,
+                                  .capacity = room.capacity};
+}
+
+/* Both streams, and the memory that they need. */
+static ot_status prepare_streams(struct op_node *n, struct sparse_product *p,
+                                 const struct sparse_view *v, uint32_t want,
+                                 struct sparse_taps *taps, size_t *forward, size_t *backward,
+                                 ot_error *err) {
+    const bool often = want & OT_SPARSE_OFTEN;
+    const int slots = taps->weight.changes ? taps->weight.capacity : taps->weight.pattern->nnz;
+    want &= ~(uint32_t)OT_SPARSE_OFTEN;
+    OT_TRY(prepare_forward(n, p, v, often, taps, err));
+    p->joint = is_joint(p, v, want);
+    if (want & OT_SPARSE_DATA) OT_TRY(ot_sparse_transpose(n, p, v, taps, err));
+    p->joint = p->joint && p->backward.chunks == 1; /* all rows of a tile at once */
+    OT_TRY(sizes(n, p, slots, want, forward, backward, err));
+    ask_work(n, p, slots);
+    return OT_OK;
+}
+
+ot_status ot_sparse_prepare_room(struct op_node *n, const struct pattern *pattern,
+                                 struct sparse_room room, const struct conv_shape *shape, int lanes,
+                                 uint32_t want, const struct sparse_product **product,
+                                 size_t *forward_scratch, size_t *backward_scratch, ot_error *err) {
     OT_TRY(check_shapes(n, pattern, shape, lanes, err));
     const ot_allocator *al = &n->arena->allocator;
     const struct sparse_view v = ot_sparse_view(shape, lanes);
@@ -149,34 +172,45 @@ ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
         return ot_sparse_few_prepare(n, p, pattern, shape, want, forward_scratch, backward_scratch,
                                      err);
     }
-    struct nonzero *z = ot_block_alloc_dirty(al, (size_t)pattern->nnz, sizeof *z);
-    int64_t *tap = ot_block_alloc(al, (size_t)shape->kh + (size_t)shape->kw, sizeof *tap);
-    ot_status status = OT_OK;
-    if (!p || !z || !tap) {
+    struct sparse_taps taps = {
+        .tap = ot_block_alloc(al, (size_t)shape->kh * (size_t)shape->kw, sizeof *taps.tap),
+        .axis = ot_block_alloc(al, (size_t)shape->kh + (size_t)shape->kw, sizeof *taps.axis)};
+    taps.weight = weight_of(pattern, shape, taps.tap, n->patterns_change, room);
+    ot_status status;
+    if (p && taps.tap && taps.axis) {
+        *p = (struct sparse_product){.kernels = n->kernels,
+                                     .n = shape->n,
+                                     .lanes = lanes,
+                                     .units = v.flat ? 1 : units,
+                                     .flat_units = v.flat ? units : 1};
+        p->blocks = lanes ? (shape->n + lanes - 1) / lanes * p->units : 1;
+        p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)samples;
+        p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)samples;
+        *product = p;
+        status = prepare_streams(n, p, &v, want, &taps, forward_scratch, backward_scratch, err);
+    } else {
         status = ot_sparse_out_of_memory(n, err);
-        goto done;
     }
-    *p = (struct sparse_product){.kernels = n->kernels,
-                                 .n = shape->n,
-                                 .lanes = lanes,
-                                 .units = v.flat ? 1 : units,
-                                 .flat_units = v.flat ? units : 1};
-    p->blocks = lanes ? (shape->n + lanes - 1) / lanes * p->units : 1;
-    p->x_block = (size_t)(shape->c * shape->h * shape->w) * (size_t)samples;
-    p->y_block = (size_t)(shape->m * shape->oh * shape->ow) * (size_t)samples;
-    list_nonzeros(pattern, shape, z);
-    const bool often = want & OT_SPARSE_OFTEN;
-    want &= ~(uint32_t)OT_SPARSE_OFTEN;
-    status = prepare_forward(n, p, &v, z, pattern->nnz, often, tap, err);
-    p->joint = !status && is_joint(p, &v, want);
-    if (!status && (want & OT_SPARSE_DATA))
-        status = ot_sparse_transpose(n, p, &v, z, pattern->nnz, tap, err);
-    p->joint = p->joint && p->backward.chunks == 1; /* all rows of a tile at once */
-    if (!status) status = sizes(n, p, want, forward_scratch, backward_scratch, err);
-    ask_work(n, p);
-    *product = p;
-done:
-    ot_block_free(al, z);
-    ot_block_free(al, tap);
+    ot_block_free(al, taps.tap);
+    ot_block_free(al, taps.axis);
     return status;
+}
+
+ot_status ot_sparse_prepare(struct op_node *n, const struct pattern *pattern,
+                            const struct conv_shape *shape, int lanes, uint32_t want,
+                            const struct sparse_product **product, size_t *forward_scratch,
+                            size_t *backward_scratch, ot_error *err) {
+    const struct sparse_room same = {pattern->nnz, pattern->nnz};
+    return ot_sparse_prepare_room(n, pattern, same, shape, lanes, want, product, forward_scratch,
+                                  backward_scratch, err);
+}
+
+void ot_sparse_follow(const struct sparse_product *p, const struct pattern *pattern) {
+    struct sparse_product *q = (struct sparse_product *)p;
+    if (p->few) {
+        ot_sparse_few_follow(p, pattern);
+        return;
+    }
+    ot_stream_follow(&q->forward, pattern);
+    if (q->backward.map) ot_stream_follow(&q->backward, pattern);
 }

@@ -21,6 +21,7 @@ struct few_layer {
     int pieces;                    /* of the columns; with several of them: */
     int32_t *column;               /* pieces + 1: where each begins */
     int32_t *cut;                  /* of each but the first, and row: its first slot */
+    int32_t *count;                /* slots of neighbouring columns, while these are cut */
 };
 
 struct sparse_product {
@@ -111,10 +112,16 @@ struct image ot_sparse_image(const struct sparse_view *v, int64_t channels, int6
 /* In rows, the grid is one line of units. false: out of memory or out of range. */
 bool ot_sparse_set_grid(struct stream *s, const struct sparse_product *p, struct arena *arena);
 ot_status ot_sparse_out_of_memory(struct op_node *n, ot_error *err);
-/* Builds p->backward from all nonzeros z, by output row; tap: room for kh + kw numbers. */
+/* What is known of the weight's kernel while streams are made. */
+struct sparse_taps {
+    struct stream_weight weight;
+    struct stream_tap *tap; /* kh * kw */
+    int64_t *axis;          /* room for kh + kw numbers */
+};
+
+/* Builds p->backward. */
 ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
-                              const struct sparse_view *v, const struct nonzero *z, int nnz,
-                              int64_t *tap, ot_error *err);
+                              const struct sparse_view *v, struct sparse_taps *taps, ot_error *err);
 
 /* ---- lanes (sparse_gather.c) ---- */
 
@@ -160,6 +167,8 @@ float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, 
 ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
                                 const struct pattern *w, const struct conv_shape *s, uint32_t want,
                                 size_t *forward, size_t *backward, ot_error *err);
+/* The same layer with another pattern. */
+void ot_sparse_few_follow(const struct sparse_product *p, const struct pattern *w);
 void ot_sparse_few_forward(struct op_node *n, const struct sparse_product *p, const float *x,
                            const float *value, const float *bias, float *y, float *scratch);
 void ot_sparse_few_backward(struct op_node *n, const struct sparse_product *p, const float *x,

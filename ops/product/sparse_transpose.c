@@ -2,20 +2,6 @@
  * plane for each residue of the stride. */
 #include "ops/product/sparse_product.h"
 
-/* Nonzeros by input channel instead of by output row, and their roles swapped. count: c + 1 zeros.
- */
-static void transpose(const struct nonzero *z, int nnz, int32_t *count, int channels,
-                      struct nonzero *t) {
-    for (int k = 0; k < nnz; k++) count[z[k].channel + 1]++;
-    for (int c = 0; c < channels; c++) count[c + 1] += count[c];
-    for (int k = 0; k < nnz; k++) {
-        struct nonzero *to = &t[count[z[k].channel]++];
-        *to = z[k];
-        to->row = z[k].channel;
-        to->channel = z[k].row;
-    }
-}
-
 /* One axis of the data gradient. The gradient at input position r + o * stride, r its residue, is
  * fed through tap i by output o + tap if that lands on an integer: for one r only. */
 struct residue {
@@ -43,11 +29,10 @@ static int compact(const struct residue *r, int taps, int64_t *tap, int *number)
     return n;
 }
 
-struct backward_memory {
-    struct nonzero *z;
-    int32_t *count;
-    struct residue *residue; /* kh + kw */
-    int *number;             /* kh + kw */
+/* Those of kh lines, and behind them of kw columns. */
+struct residues {
+    struct residue *residue;
+    int *number; /* among the taps of its axis that feed something */
 };
 
 /* The planes: input positions (a + oy * stride_h, b + ox * stride_w). */
@@ -69,33 +54,30 @@ static bool set_planes(struct stream *f, struct arena *arena, const struct conv_
     return true;
 }
 
-/* Gives nonzeros their plane and compact taps; drops those that feed nothing. */
-static int set_taps(const struct conv_shape *s, const struct backward_memory *m, int nnz) {
+/* The plane that each tap of the kernel feeds. */
+static void set_taps(const struct conv_shape *s, const struct residues *m, struct stream_tap *tap) {
     const int planes_w = (int)(s->w < s->stride_w ? s->w : s->stride_w);
-    int n = 0;
-    for (int k = 0; k < nnz; k++) {
-        struct nonzero z = m->z[k];
-        int a = m->residue[z.i].residue, b = m->residue[s->kh + z.j].residue;
-        if (a < 0 || b < 0) continue;
-        z.plane = a * planes_w + b;
-        z.i = m->number[z.i];
-        z.j = m->number[s->kh + z.j];
-        m->z[n++] = z;
-    }
-    return n;
+    for (int i = 0; i < s->kh; i++)
+        for (int j = 0; j < s->kw; j++) {
+            const int a = m->residue[i].residue, b = m->residue[s->kh + j].residue;
+            *tap++ = (struct stream_tap){a < 0 || b < 0 ? -1 : a * planes_w + b, m->number[i],
+                                         m->number[s->kh + j]};
+        }
 }
 
 static ot_status build_backward(struct op_node *n, struct sparse_product *p,
-                                const struct sparse_view *v, const struct nonzero *z, int nnz,
-                                int64_t *tap, const struct backward_memory *m, ot_error *err) {
+                                const struct sparse_view *v, struct sparse_taps *taps,
+                                const struct residues *m, ot_error *err) {
     const struct conv_shape *s = &v->s;
     const struct image x = ot_sparse_image(v, s->c, s->h, s->w);
     struct stream *f = &p->backward;
-    int64_t *tap_x = tap + s->kh;
+    int64_t *tap_x = taps->axis + s->kh;
     find_residues(m->residue, s->kh, s->stride_h, s->dilation_h, s->pad_top, s->h);
     find_residues(m->residue + s->kh, s->kw, s->stride_w, s->dilation_w, s->pad_left, s->w);
-    const int taps_y = compact(m->residue, s->kh, tap, m->number);
+    const int taps_y = compact(m->residue, s->kh, taps->axis, m->number);
     const int taps_x = compact(m->residue + s->kh, s->kw, tap_x, m->number + s->kh);
+    set_taps(s, m, taps->tap);
+    taps->weight.transposed = true;
     *f = (struct stream){
         .in = ot_sparse_image(v, s->m, s->oh, s->ow),
         .out = {x.channel, (size_t)s->stride_h * x.line, (size_t)s->stride_w * x.pixel},
@@ -103,32 +85,24 @@ static ot_status build_backward(struct op_node *n, struct sparse_product *p,
         .rows = (int)s->c,
         .same_tiles_as = p->joint ? &p->forward : NULL};
     if (!set_planes(f, n->arena, s, v) ||
-        !ot_axis_init(&f->lines, n->arena, s->oh, 1, tap, taps_y) ||
+        !ot_axis_init(&f->lines, n->arena, s->oh, 1, taps->axis, taps_y) ||
         !ot_axis_init(&f->columns, n->arena, s->ow, 1, tap_x, taps_x) ||
         !ot_sparse_set_grid(f, p, n->arena))
         return ot_sparse_out_of_memory(n, err);
-    transpose(z, nnz, m->count, (int)s->c, m->z);
-    nnz = set_taps(s, m, nnz);
-    return ot_stream_build(f, n->kernels, n->arena, m->z, nnz, tap, taps_y, tap_x, taps_x,
-                           p->blocks, err);
+    return ot_stream_build(f, n->kernels, n->arena, &taps->weight, taps->axis, taps_y, tap_x,
+                           taps_x, p->blocks, err);
 }
 
 ot_status ot_sparse_transpose(struct op_node *n, struct sparse_product *p,
-                              const struct sparse_view *v, const struct nonzero *z, int nnz,
-                              int64_t *tap, ot_error *err) {
+                              const struct sparse_view *v, struct sparse_taps *taps,
+                              ot_error *err) {
     const ot_allocator *al = &n->arena->allocator;
-    const struct conv_shape *s = &v->s;
-    const size_t taps = (size_t)s->kh + (size_t)s->kw;
-    struct backward_memory m;
-    m.z = ot_block_alloc_dirty(al, (size_t)nnz, sizeof *m.z);
-    m.count = ot_block_alloc(al, (size_t)s->c + 1, sizeof *m.count);
-    m.residue = ot_block_alloc(al, taps, sizeof *m.residue);
-    m.number = ot_block_alloc(al, taps, sizeof *m.number);
-    ot_status status = m.z && m.count && m.residue && m.number
-                           ? build_backward(n, p, v, z, nnz, tap, &m, err)
-                           : ot_sparse_out_of_memory(n, err);
-    ot_block_free(al, m.z);
-    ot_block_free(al, m.count);
+    const size_t count = (size_t)v->s.kh + (size_t)v->s.kw;
+    struct residues m;
+    m.residue = ot_block_alloc(al, count, sizeof *m.residue);
+    m.number = ot_block_alloc(al, count, sizeof *m.number);
+    ot_status status = m.residue && m.number ? build_backward(n, p, v, taps, &m, err)
+                                             : ot_sparse_out_of_memory(n, err);
     ot_block_free(al, m.residue);
     ot_block_free(al, m.number);
     return status;

@@ -1,13 +1,61 @@
-/* stream.c - cuts the nonzeros of a sparse product into panels and chunks, and orders them. */
+/* stream.c - makes the stream of a sparse product: panels and chunks, the memory of its lists, and
+ * the tables from which stream_fill.c fills them. */
 #include "ops/product/stream.h"
 
 #include <limits.h>
-#include <string.h>
 
 /* FEW: tiles from which on a copy of the values in the order of the stream pays. */
 enum { TASKS = 16, LEAST_CHUNK = 2048, LARGE = 1 << 19, FEW = 4 };
 
+struct builder {
+    struct stream *s;
+    const struct kernels *kernels;
+    struct arena *arena;
+    const struct stream_weight *w;
+    struct stream_map map;
+    int slots;      /* of the pattern, those that feed something */
+    int64_t tiles;  /* of all blocks */
+    int32_t *index; /* channel of the stream -> live channel */
+    void *block[8]; /* for the time of this work */
+    int n_blocks;
+};
+
+/* Memory of the stream where it follows other patterns, else for the time of this work. Contents
+ * are anything. NULL: out of memory. */
+static void *allocate(struct builder *b, size_t count, size_t size) {
+    if (b->w->changes) return ot_arena_alloc_dirty(b->arena, count, size);
+    return b->block[b->n_blocks++] = ot_block_alloc_dirty(&b->arena->allocator, count, size);
+}
+
 /* ---- channels ---- */
+
+/* The taps of all columns: their planes as segments, their channels as offsets. */
+static bool list_columns(struct builder *b) {
+    const struct stream_weight *w = b->w;
+    const size_t cols = (size_t)w->pattern->cols, all = (size_t)w->groups * cols;
+    struct slot_place *col = b->map.col = allocate(b, all, sizeof *col);
+    b->map.row = allocate(b, (size_t)w->pattern->rows, sizeof *b->map.row);
+    b->map.group_rows = w->group_rows;
+    b->map.cols = w->pattern->cols;
+    if (!col || !b->map.row) return false;
+    for (int channel = 0; all && channel < w->groups * w->group_channels; channel++)
+        for (int t = 0; t < w->taps; t++) *col++ = (struct slot_place){w->tap[t].plane, channel};
+    return true;
+}
+
+/* Marks the channels of the stream that have nonzeros, and counts these. */
+static void mark_channels(struct builder *b) {
+    const struct pattern *p = b->w->pattern;
+    for (int r = 0; r < p->rows; r++) {
+        const struct slot_place *const col = ot_stream_columns(&b->map, r);
+        for (int k = p->row[r]; k < p->row[r + 1]; k++) {
+            const struct slot_place at = col[p->col[k]];
+            if (at.segment < 0) continue;
+            b->index[b->w->transposed ? r : at.offset] = 1;
+            b->slots++;
+        }
+    }
+}
 
 /* Can the image stand for its packed form, dead channels and all? */
 static bool needs_no_packing(const struct stream *s, const struct kernels *k) {
@@ -16,239 +64,38 @@ static bool needs_no_packing(const struct stream *s, const struct kernels *k) {
            s->in.channel == (size_t)(s->grid_h * s->grid_w) * OT_UNIT;
 }
 
-/* Numbers the channels that have nonzeros, or all of an image that is not packed or packed whole;
- * index[channel] is its number. */
-static bool find_live(struct stream *s, const struct kernels *k, struct arena *arena,
-                      const struct nonzero *nonzero, int nnz, int32_t *index) {
-    for (int c = 0; c < s->channels; c++)
-        index[c] = nnz && (s->same_tiles_as || needs_no_packing(s, k));
-    for (int i = 0; i < nnz; i++) index[nonzero[i].channel] = 1;
-    for (int c = 0; c < s->channels; c++) s->live += index[c];
-    s->channel = ot_arena_alloc(arena, (size_t)s->live, sizeof *s->channel);
+/* Numbers the channels that have nonzeros; all of an image that is not packed or packed whole, or
+ * of which another pattern may take others; index[channel] is its number. */
+static bool find_live(struct builder *b) {
+    struct stream *s = b->s;
+    b->index = allocate(b, (size_t)s->channels, sizeof *b->index);
+    if (!b->index || !list_columns(b)) return false;
+    for (int c = 0; c < s->channels; c++) b->index[c] = 0;
+    mark_channels(b);
+    const bool whole = s->same_tiles_as || needs_no_packing(s, b->kernels);
+    const bool all = b->w->changes || (b->slots && whole);
+    for (int c = 0; c < s->channels; c++) s->live += b->index[c] |= all;
+    s->channel = ot_arena_alloc(b->arena, (size_t)s->live, sizeof *s->channel);
     if (!s->channel) return false;
     for (int c = 0, n = 0; c < s->channels; c++) {
-        if (!index[c]) continue;
+        if (!b->index[c]) continue;
         s->channel[n] = c;
-        index[c] = n++;
+        b->index[c] = n++;
     }
     return true;
 }
 
-/* ---- chunks and order ---- */
+/* ---- tiles and chunks ---- */
 
-/* Where a panel has a channel. */
-struct channel_place {
-    int32_t panel, offset;
-};
-
-/* A nonzero in the order of the lists. */
-struct placed {
-    int32_t row, slot, offset;
-};
-
-struct builder {
-    struct stream *s;
-    const struct nonzero *nonzero;
-    int nnz;
-    int64_t tiles;               /* of all blocks */
-    int32_t *index;              /* channel -> live channel */
-    struct channel_place *place; /* per channel */
-    int lists;                   /* chunks * panels * planes */
-    int32_t *from;               /* lists + 1: where the order of a list begins */
-    struct placed *placed;       /* nonzeros by list, then row */
-    int32_t *segment;            /* per row of a list: where it begins in placed */
-    int32_t *sorted;             /* segments by length */
-    int32_t *visits;             /* per plane and row: lists that have it and come later */
-    bool *begun;                 /* per plane and row: an earlier list has it */
-};
-
-/* Cuts the rows into chunks of about the same number of nonzeros (an empty row counts as one). */
-static bool cut_rows(const struct builder *b, struct arena *arena) {
+/* Of so many nonzeros, an empty row counting as one. */
+static void count_chunks(const struct builder *b, int nnz) {
     struct stream *s = b->s;
-    const int64_t weight = (int64_t)b->nnz + s->rows;
+    const int64_t weight = (int64_t)nnz + s->rows;
     int64_t chunks = b->tiles < TASKS ? TASKS / (b->tiles ? b->tiles : 1) : 1;
-    if (b->nnz > LARGE && chunks < TASKS / 2) chunks = TASKS / 2;
+    if (nnz > LARGE && chunks < TASKS / 2) chunks = TASKS / 2;
     if (chunks > weight / LEAST_CHUNK) chunks = weight / LEAST_CHUNK;
     if (chunks > s->rows) chunks = s->rows;
     s->chunks = chunks < 1 ? 1 : (int)chunks;
-    s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
-    if (!s->chunk_row) return false;
-    int64_t done = 0;
-    int chunk = 0;
-    for (int r = 0, k = 0; r < s->rows; r++) {
-        while (chunk < s->chunks && done * s->chunks >= weight * chunk) s->chunk_row[chunk++] = r;
-        for (done++; k < b->nnz && b->nonzero[k].row == r; k++) done++;
-    }
-    while (chunk <= s->chunks) s->chunk_row[chunk++] = s->rows;
-    return true;
-}
-
-static void find_places(struct builder *b, int channels) {
-    const struct stream *s = b->s;
-    for (int c = 0; c < channels; c++)
-        b->place[c] = (struct channel_place){
-            b->index[c] / s->width, (int32_t)((size_t)(b->index[c] % s->width) * s->channel_size)};
-}
-
-/* Counting sort of the nonzeros into the lists. */
-static void sort_lists(struct builder *b, const int32_t *line, const int32_t *column) {
-    struct stream *s = b->s;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int k = 0, chunk = 0; k < b->nnz; k++) {
-            const struct nonzero *z = &b->nonzero[k];
-            const struct channel_place at = b->place[z->channel];
-            while (z->row >= s->chunk_row[chunk + 1]) chunk++;
-            const int list = (chunk * s->panels + at.panel) * s->planes + z->plane;
-            if (pass)
-                b->placed[b->from[list]++] =
-                    (struct placed){z->row, z->slot, at.offset + line[z->i] + column[z->j]};
-            else
-                b->from[list + 1]++;
-        }
-        if (pass) break;
-        for (int i = 0; i < b->lists; i++) b->from[i + 1] += b->from[i];
-    }
-    memmove(b->from + 1, b->from, (size_t)b->lists * sizeof *b->from);
-    b->from[0] = 0;
-}
-
-static int row_at(const struct builder *b, int i) { return b->placed[i].row; }
-
-/* Segments (rows) of a list; segment[n] is its end. */
-static int find_segments(struct builder *b, int list) {
-    int n = 0;
-    for (int i = b->from[list], row = -1; i < b->from[list + 1]; i++) {
-        b->segment[n] = i;
-        n += row_at(b, i) != row;
-        row = row_at(b, i);
-    }
-    b->segment[n] = b->from[list + 1];
-    return n;
-}
-
-/* Stable counting sort of n segments by length; all long ones count as one length. */
-static void sort_segments(struct builder *b, int n) {
-    enum { LENGTHS = 1024 };
-    int32_t at[LENGTHS + 1] = {0};
-    for (int i = 0; i < n; i++) {
-        int length = b->segment[i + 1] - b->segment[i];
-        at[length < LENGTHS ? length : LENGTHS]++;
-    }
-    for (int i = 0, sum = 0; i <= LENGTHS; i++) {
-        int count = at[i];
-        at[i] = sum;
-        sum += count;
-    }
-    for (int i = 0; i < n; i++) {
-        int length = b->segment[i + 1] - b->segment[i];
-        b->sorted[at[length < LENGTHS ? length : LENGTHS]++] = i;
-    }
-}
-
-/* Rows without nonzeros are in the first list of their chunk: the kernel writes their start. */
-static int emit_empty(struct builder *b, int chunk, int plane, int rows, int entries) {
-    struct stream *s = b->s;
-    for (int r = s->chunk_row[chunk]; r < s->chunk_row[chunk + 1]; r++) {
-        size_t at = (size_t)plane * (size_t)s->rows + (size_t)r;
-        if (b->visits[at] || b->begun[at]) continue;
-        s->row[rows] = r << OT_ROW_SHIFT | OT_ROW_FIRST | OT_ROW_LAST;
-        s->value_index[rows] = 0;
-        s->ptr[rows++] = entries;
-    }
-    return rows;
-}
-
-static int emit_list(struct builder *b, int n, int plane, int rows, int *entries) {
-    struct stream *s = b->s;
-    for (int i = 0; i < n; i++) {
-        int segment = b->sorted[i], row = row_at(b, b->segment[segment]);
-        size_t at = (size_t)plane * (size_t)s->rows + (size_t)row;
-        s->row[rows] = row << OT_ROW_SHIFT | (b->begun[at] ? 0 : OT_ROW_FIRST) |
-                       (--b->visits[at] ? 0 : OT_ROW_LAST);
-        s->value_index[rows] = s->slot ? *entries : b->placed[b->segment[segment]].slot;
-        s->ptr[rows++] = *entries;
-        b->begun[at] = true;
-        for (int o = b->segment[segment]; o < b->segment[segment + 1]; o++) {
-            if (s->slot) s->slot[*entries] = b->placed[o].slot;
-            s->offset[(*entries)++] = b->placed[o].offset;
-        }
-    }
-    return rows;
-}
-
-/* Read where the weight has them, once or a few times, values come from far away, and fastest in
- * their order there. */
-static void order_segments(struct builder *b, int n) {
-    if (b->s->slot) {
-        sort_segments(b, n);
-        return;
-    }
-    for (int i = 0; i < n; i++) b->sorted[i] = i;
-}
-
-/* Counts the lists of each row; returns the rows of all lists, empty rows once. */
-static size_t count_visits(struct builder *b) {
-    const size_t rows = (size_t)b->s->planes * (size_t)b->s->rows;
-    size_t total = 0;
-    for (int i = 0; i < b->lists; i++) {
-        int n = find_segments(b, i);
-        size_t from = (size_t)(i % b->s->planes) * (size_t)b->s->rows;
-        for (int j = 0; j < n; j++) b->visits[from + (size_t)row_at(b, b->segment[j])]++;
-        total += (size_t)n;
-    }
-    for (size_t r = 0; r < rows; r++) total += !b->visits[r];
-    return total;
-}
-
-/* May kernels find values where the weight has them, since a row's part of a panel is a piece of
- * its slots? Pieces of several panels lie apart, which costs more than a copy if it is done often.
- */
-static bool in_slot_order(const struct builder *b) {
-    for (int k = 0; k < b->nnz; k++)
-        if (b->nonzero[k].slot != k) return false;
-    return b->s->planes == 1 && b->tiles < FEW && !b->s->often;
-}
-
-static bool emit(struct builder *b, struct arena *arena) {
-    struct stream *s = b->s;
-    const size_t total = count_visits(b);
-    s->list = ot_arena_alloc(arena, (size_t)b->lists + 1, sizeof *s->list);
-    s->row = ot_arena_alloc_dirty(arena, total, sizeof *s->row);
-    s->ptr = ot_arena_alloc_dirty(arena, total + 1, sizeof *s->ptr);
-    s->value_index = ot_arena_alloc_dirty(arena, total, sizeof *s->value_index);
-    s->offset = ot_arena_alloc_dirty(arena, (size_t)b->nnz + 1, sizeof *s->offset);
-    if (!s->list || !s->row || !s->ptr || !s->value_index || !s->offset) return false;
-    if (!in_slot_order(b)) {
-        s->slot = ot_arena_alloc_dirty(arena, (size_t)b->nnz, sizeof *s->slot);
-        if (!s->slot) return false;
-    }
-    int rows = 0, entries = 0;
-    for (int i = 0; i < b->lists; i++) {
-        int plane = i % s->planes, panel = i / s->planes % s->panels;
-        s->list[i] = rows;
-        if (panel == 0) rows = emit_empty(b, i / s->planes / s->panels, plane, rows, entries);
-        int n = find_segments(b, i);
-        order_segments(b, n);
-        rows = emit_list(b, n, plane, rows, &entries);
-    }
-    s->list[b->lists] = rows;
-    s->ptr[rows] = entries;
-    s->offset[entries] = 0;
-    s->nnz = entries;
-    return true;
-}
-
-/* ---- all of it ---- */
-
-/* What each tap of an axis adds to an offset: `run` floats from run to run, `position` from one
- * packed position to the next. */
-static int32_t *distances(const struct axis *a, const ot_allocator *al, const int64_t *tap,
-                          int taps, size_t run, size_t position) {
-    int32_t *distance = ot_block_alloc(al, (size_t)taps, sizeof *distance);
-    for (int i = 0; distance && i < taps; i++)
-        distance[i] = (int32_t)((size_t)ot_axis_run(a, tap[i]) * run +
-                                (size_t)ot_axis_base(a, tap[i]) * position);
-    return distance;
 }
 
 static void set_tile(struct stream *s) {
@@ -271,62 +118,156 @@ static ot_status check_limits(const struct stream *s, int64_t blocks, ot_error *
                        s->channel_size);
     int64_t tasks = blocks * s->tiles_h, lists = (int64_t)s->chunks * s->panels, most = INT_MAX / 4;
     if (tasks > most || tasks * s->tiles_w > most || tasks * s->tiles_w * s->chunks > most ||
-        lists > most || lists * s->planes > most)
+        lists > most || lists * s->planes > most || (int64_t)s->rows * s->planes > most / s->panels)
         return ot_fail(err, OT_ERROR_LIMIT,
                        "the output has %lld tiles, too many for a sparse product",
                        (long long)tasks);
     return OT_OK;
 }
 
-ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
-                          const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
-                          const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err) {
-    const ot_allocator *al = &arena->allocator;
-    struct builder b = {.s = s, .nonzero = nonzero, .nnz = nnz};
-    int32_t *line = NULL, *column = NULL;
-    ot_status status = OT_ERROR_NO_MEMORY;
-    b.index = ot_block_alloc(al, (size_t)s->channels, sizeof *b.index);
-    if (!b.index || !find_live(s, k, arena, nonzero, nnz, b.index)) goto done;
-    ot_stream_shape(s, k, nnz);
-    set_tile(s);
-    b.tiles = blocks * s->tiles_h * s->tiles_w;
-    if (!cut_rows(&b, arena)) goto done;
-    status = check_limits(s, blocks, err);
-    if (status) goto out;
-    status = OT_ERROR_NO_MEMORY;
-    b.lists = s->chunks * s->panels * s->planes;
-    b.from = ot_block_alloc(al, (size_t)b.lists + 1, sizeof *b.from);
-    b.place = ot_block_alloc_dirty(al, (size_t)s->channels, sizeof *b.place);
-    b.placed = ot_block_alloc_dirty(al, (size_t)nnz, sizeof *b.placed);
-    b.segment = ot_block_alloc_dirty(al, (size_t)s->rows + 1, sizeof *b.segment);
-    b.sorted = ot_block_alloc_dirty(al, (size_t)s->rows, sizeof *b.sorted);
-    b.visits = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.visits);
-    b.begun = ot_block_alloc(al, (size_t)s->planes * (size_t)s->rows, sizeof *b.begun);
+/* ---- places of slots ---- */
+
+/* What each tap of an axis adds to an offset: `run` floats from run to run, `position` from one
+ * packed position to the next. */
+static int32_t *distances(struct builder *b, const struct axis *a, const int64_t *tap, int taps,
+                          size_t run, size_t position) {
+    int32_t *distance = allocate(b, (size_t)taps, sizeof *distance);
+    for (int i = 0; distance && i < taps; i++)
+        distance[i] = (int32_t)((size_t)ot_axis_run(a, tap[i]) * run +
+                                (size_t)ot_axis_base(a, tap[i]) * position);
+    return distance;
+}
+
+/* Where a live channel stands in its panel. */
+static int32_t channel_offset(const struct builder *b, int channel) {
+    const struct stream *s = b->s;
+    return (int32_t)((size_t)(b->index[channel] % s->width) * s->channel_size);
+}
+
+/* A column of the weight: its tap, and its channel, of the packed input or of the output. */
+static struct slot_place place_column(const struct builder *b, const struct stream_tap *t,
+                                      int channel, const int32_t *line, const int32_t *column) {
+    const struct stream *s = b->s;
+    if (t->plane < 0) return (struct slot_place){b->map.segments, 0};
+    const int32_t distance = line[t->i] + column[t->j];
+    if (b->w->transposed)
+        return (struct slot_place){(channel * s->planes + t->plane) * s->panels, distance};
+    return (struct slot_place){b->index[channel] / s->width, channel_offset(b, channel) + distance};
+}
+
+/* The tables of all rows and columns of the weight. */
+static void set_places(struct builder *b, const int32_t *line, const int32_t *column) {
+    const struct stream_weight *w = b->w;
+    const struct stream *s = b->s;
+    const size_t all = (size_t)w->groups * (size_t)w->pattern->cols;
+    struct slot_place *col = b->map.col, *row = b->map.row;
+    for (int channel = 0; all && channel < w->groups * w->group_channels; channel++)
+        for (int t = 0; t < w->taps; t++)
+            *col++ = place_column(b, &w->tap[t], channel, line, column);
+    for (int r = 0; r < w->pattern->rows; r++)
+        row[r] = w->transposed ? (struct slot_place){b->index[r] / s->width, channel_offset(b, r)}
+                               : (struct slot_place){r * s->panels, 0};
+}
+
+static bool make_map(struct builder *b, const int64_t *tap_y, int taps_y, const int64_t *tap_x,
+                     int taps_x) {
+    const struct stream *s = b->s;
+    struct stream_map *m = &b->map;
     const size_t plane = s->flat.plane, line_runs = (size_t)s->columns.runs * plane;
+    const size_t rows = (size_t)s->rows, panels = (size_t)s->panels;
     const bool flat = s->flat.samples;
-    line = distances(&s->lines, al, tap_y, taps_y, line_runs,
-                     flat ? (size_t)s->flat.pitch : (size_t)s->columns.length * OT_UNIT);
-    column = distances(&s->columns, al, tap_x, taps_x, plane, flat ? 1 : OT_UNIT);
-    if (!b.from || !b.place || !b.placed || !b.segment || !b.sorted || !b.visits || !b.begun ||
-        !line || !column)
-        goto done;
-    find_places(&b, s->channels);
-    sort_lists(&b, line, column);
-    if (emit(&b, arena)) status = OT_OK;
-done:
-    if (status) ot_fail(err, status, "out of memory for a sparse product");
-out:
-    ot_block_free(al, b.index);
-    ot_block_free(al, b.from);
-    ot_block_free(al, b.place);
-    ot_block_free(al, b.placed);
-    ot_block_free(al, b.segment);
-    ot_block_free(al, b.sorted);
-    ot_block_free(al, b.visits);
-    ot_block_free(al, b.begun);
-    ot_block_free(al, line);
-    ot_block_free(al, column);
-    return status;
+    const int32_t *line =
+        distances(b, &s->lines, tap_y, taps_y, line_runs,
+                  flat ? (size_t)s->flat.pitch : (size_t)s->columns.length * OT_UNIT);
+    const int32_t *column = distances(b, &s->columns, tap_x, taps_x, plane, flat ? 1 : OT_UNIT);
+    const size_t left = rows * (size_t)s->planes, segments = left * panels;
+    m->segments = (int32_t)segments;
+    m->start = allocate(b, segments + panels + left + 3 * rows, sizeof *m->start);
+    if (!line || !column || !m->start) return false;
+    m->left = m->start + segments + panels;
+    m->slot = m->left + left;
+    m->present = m->slot + rows;
+    m->sorted = m->present + rows;
+    set_places(b, line, column);
+    return true;
+}
+
+/* ---- lists ---- */
+
+/* May kernels find values where the weight has them, since segments follow one another there as
+ * they do here? Pieces of several panels lie apart, which costs more than a copy if it is done
+ * often. */
+static bool in_slot_order(const struct builder *b) {
+    const bool kept = !b->w->transposed || b->w->group_rows == 1 || b->w->group_channels == 1;
+    return kept && b->s->planes == 1 && b->tiles < FEW && !b->s->often;
+}
+
+/* `rows` of all lists, and so many slots. */
+static bool make_lists(struct builder *b, size_t rows, int slots) {
+    struct stream *s = b->s;
+    struct arena *arena = b->arena;
+    const size_t lists = (size_t)(s->chunks * s->panels * s->planes);
+    s->chunk_row = ot_arena_alloc(arena, (size_t)s->chunks + 1, sizeof *s->chunk_row);
+    s->list = ot_arena_alloc(arena, lists + 1, sizeof *s->list);
+    s->row = ot_arena_alloc_dirty(arena, rows, sizeof *s->row);
+    s->ptr = ot_arena_alloc_dirty(arena, rows + 1, sizeof *s->ptr);
+    s->value_index = ot_arena_alloc_dirty(arena, rows, sizeof *s->value_index);
+    s->offset = ot_arena_alloc_dirty(arena, (size_t)slots + 1, sizeof *s->offset);
+    if (!in_slot_order(b)) {
+        s->slot = ot_arena_alloc_dirty(arena, (size_t)slots, sizeof *s->slot);
+        if (!s->slot) return false;
+    }
+    return s->chunk_row && s->list && s->row && s->ptr && s->value_index && s->offset;
+}
+
+/* The rows of all lists that so many slots can have. */
+static size_t most_rows(const struct stream *s, const struct stream_map *m, int slots) {
+    const size_t rows = (size_t)s->rows * (size_t)s->planes + (size_t)slots;
+    return rows < (size_t)m->segments ? rows : (size_t)m->segments;
+}
+
+static bool keep_map(struct builder *b) {
+    b->s->map = ot_arena_alloc(b->arena, 1, sizeof *b->s->map);
+    if (b->s->map) *b->s->map = b->map;
+    return b->s->map;
+}
+
+static bool fill_lists(struct builder *b) {
+    const struct stream_weight *w = b->w;
+    size_t rows;
+    const int slots = ot_stream_count(b->s, &b->map, w->pattern, &rows);
+    const bool made = w->changes ? make_lists(b, most_rows(b->s, &b->map, w->capacity), w->capacity)
+                                 : make_lists(b, rows, slots);
+    if (!made || (w->changes && !keep_map(b))) return false;
+    ot_stream_fill(b->s, &b->map, w->pattern, slots);
+    return true;
+}
+
+/* ---- all of it ---- */
+
+ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
+                          const struct stream_weight *w, const int64_t *tap_y, int taps_y,
+                          const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err) {
+    struct builder b = {.s = s, .kernels = k, .arena = arena, .w = w};
+    ot_status status = OT_OK;
+    bool made = find_live(&b);
+    if (made) {
+        const int nnz = w->changes ? w->expected : b.slots;
+        ot_stream_shape(s, k, nnz);
+        set_tile(s);
+        b.tiles = blocks * s->tiles_h * s->tiles_w;
+        count_chunks(&b, nnz);
+        status = check_limits(s, blocks, err);
+        made = status || (make_map(&b, tap_y, taps_y, tap_x, taps_x) && fill_lists(&b));
+    }
+    for (int i = 0; i < b.n_blocks; i++) ot_block_free(&arena->allocator, b.block[i]);
+    return made ? status : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a sparse product");
+}
+
+void ot_stream_follow(struct stream *s, const struct pattern *p) {
+    size_t rows;
+    const int slots = ot_stream_count(s, s->map, p, &rows);
+    ot_stream_fill(s, s->map, p, slots);
 }
 
 void ot_stream_refresh(const struct stream *s, const float *value, float *copy, int64_t from,

@@ -13,10 +13,41 @@
 #define OT_OPS_PRODUCT_STREAM_H
 
 #include "ops/product/flat.h"
+#include "runtime/base/pattern.h"
 
-/* A nonzero before its place in a stream is known; i, j number the taps of the two axes. */
-struct nonzero {
-    int32_t plane, row, channel, i, j, slot;
+/* A tap of the weight's kernel: the plane that it feeds (-1: none), and its number on each axis. */
+struct stream_tap {
+    int32_t plane, i, j;
+};
+
+/* The weight whose slots a stream orders. */
+struct stream_weight {
+    const struct pattern *pattern;
+    int groups, group_rows, group_channels; /* rows and input channels of a group */
+    int taps;                               /* of each channel */
+    const struct stream_tap *tap;
+    bool transposed; /* rows of the stream are input channels of the weight */
+    bool changes; /* the stream will follow other patterns of this shape: what it reserves depends
+                   * on the two numbers below alone, not on the pattern */
+    int expected; /* slots that tile and panels are chosen for */
+    int capacity; /* most slots of any pattern */
+};
+
+/* A segment is what one list has of a row; they are numbered by row, plane and panel. Slot k in row
+ * r and column c of the weight belongs to segment row[r].segment + col[c].segment, and reads at
+ * row[r].offset + col[c].offset. */
+struct slot_place {
+    int32_t segment, offset;
+};
+
+struct stream_map {
+    int group_rows, cols;         /* of the weight; each group has its own columns: */
+    struct slot_place *row, *col; /* col.segment >= segments: feeds nothing */
+    int32_t segments;
+    int32_t *start;            /* of each segment: its slots, then where the next one goes */
+    int32_t *left;             /* of each row and plane: lists that have it and come later */
+    int32_t *slot;             /* of each row, where values are read in place: the next one */
+    int32_t *present, *sorted; /* rows of a list */
 };
 
 /* Output positions of one plane, and where its first one stands in an output row. */
@@ -55,13 +86,32 @@ struct stream {
     int32_t *slot;   /* of the weight's value; NULL: `value_index` numbers the slots themselves */
     size_t value;    /* else where a copy of them in the order of the offsets stands in
                       * the node's work memory */
+    struct stream_map *map; /* of a stream that follows other patterns; else NULL */
 };
 
-/* Fills in the second half from nonzeros that ascend by row; the first half (up to same_tiles_as)
- * and the taps of both axes are given. blocks: how often the whole image is done. */
+/* Fills in the second half from the slots of a weight; the first half (up to same_tiles_as) and the
+ * taps of both axes are given. blocks: how often the whole image is done. */
 ot_status ot_stream_build(struct stream *s, const struct kernels *k, struct arena *arena,
-                          const struct nonzero *nonzero, int nnz, const int64_t *tap_y, int taps_y,
+                          const struct stream_weight *w, const int64_t *tap_y, int taps_y,
                           const int64_t *tap_x, int taps_x, int64_t blocks, ot_error *err);
+
+/* The stream of another pattern of the same shape, of at most the slots that were reserved. */
+void ot_stream_follow(struct stream *s, const struct pattern *p);
+
+/* The columns that row `row` of the weight has. */
+static inline const struct slot_place *ot_stream_columns(const struct stream_map *m, int row) {
+    return m->col + (size_t)(row / m->group_rows) * (size_t)m->cols;
+}
+
+/* ---- stream_fill.c ---- */
+
+/* Counts the slots of each segment, and the lists of each row. Returns the slots of all of them;
+ * *rows: the rows of all lists, those without slots once. */
+int ot_stream_count(const struct stream *s, const struct stream_map *m, const struct pattern *p,
+                    size_t *rows);
+/* Puts so many slots, which have been counted, into lists that have room for them. */
+void ot_stream_fill(struct stream *s, const struct stream_map *m, const struct pattern *p,
+                    int slots);
 
 /* Chooses tiles and panels for nnz nonzeros; the first half and `live` are given. */
 void ot_stream_shape(struct stream *s, const struct kernels *k, int nnz);

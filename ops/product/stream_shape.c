@@ -100,6 +100,12 @@ static double estimate(const struct stream *s, const struct cost *cost, int nnz,
            (packs ? tiles * s->live * pack : 0);
 }
 
+/* Lists have as many places for rows as rows and panels make; most of them are not to be empty. */
+static bool is_listed(const struct stream *s, int nnz, int width) {
+    const double rows = (double)s->rows * s->planes;
+    return rows * ceil_div(s->live, width) <= 8 * (nnz + rows);
+}
+
 /* Tries panels from what fills half the cache up to all channels. */
 static void try_tile(const struct stream *s, const struct cost *cost, int nnz, int h, int w,
                      struct shape_choice *best) {
@@ -108,6 +114,7 @@ static void try_tile(const struct stream *s, const struct cost *cost, int nnz, i
     int width = units < 1 ? most : (int)(cost->cache / 2 / (units * OT_UNIT * sizeof(float)));
     for (width = width < 1 ? 1 : width;; width += 1 + width / 6) {
         if (width > most) width = most;
+        if (width < most && !is_listed(s, nnz, width)) continue;
         double time = estimate(s, cost, nnz, h, w, width);
         if (!best->h || time < best->time) *best = (struct shape_choice){h, w, width, time};
         if (width == most) return;
