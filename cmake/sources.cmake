@@ -132,6 +132,9 @@ set(ONNX_SOURCES
 set(RUNTIME_SOURCES
   runtime/api/access.c
   runtime/api/checkpoint.c
+  runtime/api/checkpoint_load.c
+  runtime/api/checkpoint_masks.c
+  runtime/api/checkpoint_scalars.c
   runtime/api/export.c
   runtime/api/goal.c
   runtime/api/head.c
@@ -142,6 +145,7 @@ set(RUNTIME_SOURCES
   runtime/api/operators.c
   runtime/api/plans.c
   runtime/api/profile.c
+  runtime/api/topology.c
   runtime/api/train.c
   runtime/api/training_info.c
   runtime/base/finite.c
@@ -188,6 +192,7 @@ set(RUNTIME_SOURCES
   runtime/loss/run.c
   runtime/model/feature.c
   runtime/model/gradient_fault.c
+  runtime/model/last_layer.c
   runtime/model/logits.c
   runtime/model/loop.c
   runtime/model/made_up.c
@@ -207,11 +212,18 @@ set(RUNTIME_SOURCES
   runtime/topology/binomial.c
   runtime/topology/budget.c
   runtime/topology/draw.c
+  runtime/topology/grow.c
+  runtime/topology/keep.c
+  runtime/topology/merge.c
+  runtime/topology/method.c
+  runtime/topology/select.c
   runtime/train/optimizer.c
   runtime/train/options.c
+  runtime/train/rewire.c
   runtime/train/rules.c
   runtime/train/schedule.c
   runtime/train/state.c
+  runtime/train/topology.c
   runtime/train/update.c
 )
 
@@ -273,6 +285,7 @@ set(TOOL_SOURCES
   tools/train/kept.c
   tools/train/loop.c
   tools/train/loss.c
+  tools/train/masks.c
   tools/train/run_args.c
   tools/train/run_folder.c
   tools/train/state.c
@@ -340,6 +353,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_scan:hostile.c:wire.c
   test_sequence:model.c:wire.c
   test_context:networks.c:model.c:wire.c
+  test_topology:networks.c:model.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_quantize:model.c:wire.c

@@ -273,10 +273,11 @@ typedef enum ot_structure {
     OT_STRUCTURE_ZEROS,    /* the share of zeros is at least ot_options.mask_share, and below 1 */
     OT_STRUCTURE_SPARSE,   /* the file stores the weight as a sparse tensor */
     OT_STRUCTURE_MASK,     /* the graph multiplies it by a mask of zeros and ones */
-    OT_STRUCTURE_OPTION    /* ot_options.mask matches its name */
+    OT_STRUCTURE_OPTION,   /* ot_options.mask matches its name */
+    OT_STRUCTURE_TOPOLOGY  /* the session made the mask, or has changed it */
 } ot_structure;
 
-/* "none", "zeros", "sparse", "mask", "option". */
+/* "none", "zeros", "sparse", "mask", "option", "topology". */
 OT_API const char *ot_structure_name(ot_structure structure);
 
 /* A weight of the model: floats, or integers that a DequantizeLinear turns into floats. Integer
@@ -515,6 +516,70 @@ OT_API ot_status ot_train_step(ot_session *session, const ot_tensor *inputs, int
  * float, the result is OT_ERROR_NUMERIC: weights and moments are unchanged, and the gradients can
  * still be read. */
 OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
+
+/* ---- masks that change while training ---- */
+
+/* A method of changing masks; ot_topology_options can replace each part of it. */
+typedef struct ot_topology_method {
+    const char *name;
+    const char *drop, *grow, *newborn; /* as in ot_topology_options */
+    int64_t every;                     /* usual steps between updates; 0: those of an epoch */
+    double end;                        /* usual share of a run after which masks stay */
+    const char *source;                /* where it is published, as "arXiv:1707.04780"; or "" */
+    const char *help;                  /* one line */
+} ot_topology_method;
+
+OT_API int ot_topology_method_count(void);
+OT_API ot_status ot_get_topology_method(int i, ot_topology_method *info, ot_error *err);
+
+/* Steps are optimizer steps, counted from 1. An update takes place after each step that is a
+ * multiple of `every`, is at least `start` and less than `end`. It removes a share of the slots of
+ * each weight that takes part, and adds as many at other places: trained weights of products
+ * (Gemm, MatMul, Conv, ConvTranspose, LSTM, GRU, RNN) that have a mask, except depthwise
+ * convolutions and, if the method says so, the last layer. */
+typedef struct ot_topology_options {
+    size_t size;          /* sizeof(ot_topology_options), or 0 */
+    const char *method;   /* NULL: "static", masks do not change */
+    const char *drop;     /* which slots go. NULL: as the method says. "magnitude": those nearest
+                           * to zero; "signed": the same, of positive and negative weights apart;
+                           * "random" */
+    const char *grow;     /* where slots grow. NULL: as the method says. "random": anywhere but
+                           * where a slot has stayed */
+    const char *newborn;  /* value of a new slot. NULL: as the method says. "zero"; "he": normal
+                           * with variance 2 / slots of the row; "uniform": in +-sqrt(6 / inputs
+                           * of the row) */
+    const char *layers;   /* globs of weights that take part, separated by commas; !glob: that do
+                           * not. NULL: as above */
+    double drop_fraction; /* share of slots that move at the first update; 0: 0.3 */
+    int64_t every;        /* steps between updates; may be 0 if the method is "static" */
+    int64_t start;
+    int64_t end;   /* 0: never */
+    uint64_t seed; /* of all random choices */
+} ot_topology_options;
+
+/* Sets how masks change from here on; the count of updates goes on. The strings are not needed
+ * afterwards. */
+OT_API ot_status ot_set_topology(ot_session *session, const ot_topology_options *options,
+                                 ot_error *err);
+
+/* What an update did. */
+typedef struct ot_topology_report {
+    int updated;       /* 0: no update was due, and all else is 0 */
+    int64_t update;    /* its number, from 1 */
+    int64_t step;      /* the optimizer step that it followed */
+    int64_t layers;    /* weights that took part */
+    int64_t dropped;   /* slots that went */
+    int64_t grown;     /* new ones */
+    int64_t nonzeros;  /* slots of all weights with a mask, now */
+    int64_t rows;      /* rows of these weights (outputs of their layers) ... */
+    int64_t live_rows; /* ... that have a slot */
+    double seconds;
+} ot_topology_report;
+
+/* Changes the masks if an update is due after the last ot_optimizer_step; to be called after each
+ * one. Values and moments of slots that stay do not change; moments of new slots are zero. If it
+ * fails, nothing has changed, and it can be called again. report: NULL is allowed. */
+OT_API ot_status ot_topology_step(ot_session *session, ot_topology_report *report, ot_error *err);
 
 /* Clears the gradients that were accumulated since the last ot_optimizer_step. */
 OT_API ot_status ot_clear_gradients(ot_session *session, ot_error *err);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what a compiler does not: every source file begins with its name and what it does, no line
-# is longer than 100 columns, no file longer than 600 lines (the public header: 700), no tabs, no
+# is longer than 100 columns, no file longer than 600 lines (the public header: 900), no tabs, no
 # spaces at line ends, no unfinished notes. Usage: SOURCE=<project root> check_style.sh
 cd "${SOURCE:?}" || exit 1
 bad=0
@@ -15,7 +15,7 @@ for file in $(echo "$sources" | grep -v '\.def$'); do
     head -1 "$file" | grep -qF "/* $(basename "$file") - " || complain 'no first sentence' "$file"
     length=$(wc -l < "$file")
     # The one public header is the reference of the library: what is in it grows with the library.
-    [ "$file" = runtime/onnxtrain.h ] && longest=700 || longest=600
+    [ "$file" = runtime/onnxtrain.h ] && longest=900 || longest=600
     [ "$length" -le "$longest" ] || complain 'longer than 600 lines' "$file: $length"
 done
 

@@ -51,7 +51,7 @@ const struct command ot_commands[] = {
     {"env", ENV, "[--json]", "print versions and features of this machine, for bug reports",
      "onnx-train env\n", ot_run_env},
     {"help", HELP, "[COMMAND | operators]", "explain a command, or list the supported operators",
-     "onnx-train help train\nonnx-train help operators\n", ot_run_help},
+     "onnx-train help train\nonnx-train help operators\nonnx-train help topology\n", ot_run_help},
     {0}};
 
 const struct command *ot_command_find(const char *name) {

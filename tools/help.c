@@ -1,5 +1,6 @@
 /* help.c - help texts and manual pages, made from the tables of commands and options. */
 #include "tools/command.h"
+#include "tools/model.h"
 #include "tools/operators.h"
 
 #include <stdio.h>
@@ -37,7 +38,8 @@ void ot_help_overview(void) {
     puts("  onnx-train train model.onnx photos/ epochs=5");
     puts("  onnx-train eval runs/train1/weights/best.onnx photos/");
     puts("\n'onnx-train help COMMAND' lists the options of a command, 'onnx-train help operators' "
-         "the supported ONNX operators; --version prints the version.");
+         "the supported ONNX operators, 'onnx-train help topology' the methods of changing masks; "
+         "--version prints the version.");
 }
 
 /* What stands behind the help of an option: "[default]" and choices. */
@@ -120,9 +122,31 @@ void ot_help_man(const struct command *command) {
     }
 }
 
+/* How masks can change, one method after the other. */
+static int print_topology(struct failure *f) {
+    ot_error err = {0};
+    puts("Methods of changing masks while training (train topology=METHOD). Each part can be given "
+         "as "
+         "an option.\n");
+    for (int i = 0; i < ot_topology_method_count(); i++) {
+        ot_topology_method m;
+        if (ot_get_topology_method(i, &m, &err)) return ot_refuse_status(f, EXIT_RUNTIME, &err);
+        printf("%-10s %s%s%s\n", m.name, m.help, *m.source ? "; " : "", m.source);
+        if (!strcmp(m.drop, "none") && !strcmp(m.grow, "none")) continue;
+        printf("%-10s drop=%s grow=%s newborn=%s topology_every=", "", m.drop, m.grow, m.newborn);
+        if (m.every)
+            printf("%lld", (long long)m.every);
+        else
+            printf("1epoch");
+        printf(" topology_end=%g\n", m.end);
+    }
+    return 0;
+}
+
 int ot_run_help(struct settings *s, struct failure *f) {
     if (s->topic && strcmp(s->topic, "operators") == 0)
         return ot_print_operators(ot_integer(s, OPTION_markdown, 0) != 0, f);
+    if (s->topic && strcmp(s->topic, "topology") == 0) return print_topology(f);
     const struct command *c = s->topic ? ot_command_find(s->topic) : NULL;
     if (s->topic && !c) return ot_refuse(f, EXIT_USAGE, "there is no command '%s'", s->topic);
     if (ot_integer(s, OPTION_man, 0))

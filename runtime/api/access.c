@@ -13,7 +13,7 @@ const char *ot_fixed_reason_name(ot_fixed_reason reason) {
 }
 
 const char *ot_structure_name(ot_structure structure) {
-    static const char *const names[] = {"none", "zeros", "sparse", "mask", "option"};
+    static const char *const names[] = {"none", "zeros", "sparse", "mask", "option", "topology"};
     return (unsigned)structure < sizeof names / sizeof *names ? names[structure] : "unknown";
 }
 

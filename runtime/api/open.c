@@ -247,6 +247,7 @@ void ot_close(ot_session *s) {
     ot_allocator al = s->allocator;
     ot_session_drop_plans(s);
     ot_state_free(&s->state);
+    ot_block_free(&s->allocator, s->topology.part);
     ot_context_free(&s->context);
     ot_block_free(&al, s->statistics);
     ot_block_free(&al, s->wants_input);

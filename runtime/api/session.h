@@ -7,6 +7,7 @@
 #include "runtime/run/context.h"
 #include "runtime/train/optimizer.h"
 #include "runtime/train/state.h"
+#include "runtime/train/topology.h"
 
 /* What has been added to the gradients since the last optimizer step. The gradient of a batch is
  * a sum over its targets that count, divided by `unit`: that number of the first batch that has
@@ -37,6 +38,7 @@ struct ot_session {
     double gradient_norm;
     const struct training *training; /* what training_info says; NULL: none was read */
     struct state state;
+    struct topology topology;
     float *statistics; /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */

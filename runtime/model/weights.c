@@ -59,12 +59,11 @@ static void lay_out(struct model *m) {
     m->floats = floats;
 }
 
-/* A large weight that the graph held is the parameter's alone from here on: export reads it there.
- */
-static void move(struct model *m, struct parameter *p, float *to) {
+/* The values stand at `to` from here on. A large weight that the graph held is the parameter's
+ * alone: export reads it there. */
+static void adopt(struct model *m, struct parameter *p, float *to) {
     struct tensor *constant = m->graph->value[p->value].constant;
     const size_t count = (size_t)ot_count(&p->t);
-    memcpy(to, p->t.data, count * sizeof *to);
     memset(to + count, 0, (ot_parameter_room(p) - count) * sizeof *to);
     if (p->owns_data) {
         ot_block_free(&m->allocator, p->t.data);
@@ -77,7 +76,20 @@ static void move(struct model *m, struct parameter *p, float *to) {
 }
 
 void ot_weights_fill(struct model *m, struct weights *w) {
+    ot_weights_move(m, w, ot_copy_values, NULL);
+}
+
+void ot_copy_values(void *context, const struct parameter *p, const float *from, float *to) {
+    (void)context;
+    memcpy(to, from, ot_bytes(&p->t));
+}
+
+void ot_weights_move(struct model *m, struct weights *w, ot_move_fn *move, void *context) {
     lay_out(m);
-    for (int i = 0; i < m->n_parameters; i++)
-        move(m, &m->parameter[i], ot_weights_at(w, &m->parameter[i]));
+    for (int i = 0; i < m->n_parameters; i++) {
+        struct parameter *p = &m->parameter[i];
+        float *to = ot_weights_at(w, p);
+        move(context, p, p->t.data, to);
+        adopt(m, p, to);
+    }
 }

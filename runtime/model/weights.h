@@ -31,6 +31,14 @@ size_t ot_weights_size(const struct model *m);
 /* Lays all parameters out, weights first, running statistics behind them, and moves their values
  * into w, which has room for them. What the graph held of large ones goes. */
 void ot_weights_fill(struct model *m, struct weights *w);
+
+/* Brings the numbers of one parameter to the place where they stand from here on: values, or what
+ * else there is one of for each slot. */
+typedef void ot_move_fn(void *context, const struct parameter *p, const float *from, float *to);
+ot_move_fn ot_copy_values; /* as they are; context is not used */
+/* ot_weights_fill with another way to move them: for parameters whose pattern has just changed. */
+void ot_weights_move(struct model *m, struct weights *w, ot_move_fn *move, void *context);
+
 /* Where parameter k stands, in floats. */
 static inline float *ot_weights_at(const struct weights *w, const struct parameter *p) {
     return w->value + p->offset;

@@ -6,7 +6,7 @@
 /* Is there a place for the parameter's gradient and moments? */
 static bool has_place(const struct parameter *p) { return ot_is_trained(p) || p->has_state; }
 
-static size_t size_of(const struct model *m) {
+size_t ot_state_size(const struct model *m) {
     size_t floats = 0;
     for (int i = 0; i < m->n_parameters; i++)
         if (has_place(&m->parameter[i])) floats += ot_parameter_room(&m->parameter[i]);
@@ -34,12 +34,13 @@ static bool is_laid_out(const struct state *s, const struct model *m) {
 }
 
 /* What parameters have of this part goes into the block. */
-static void move_part(struct model *m, enum state_part part, float *block) {
+static void move_part(struct model *m, enum state_part part, float *block, ot_move_fn *move,
+                      void *context) {
     for (int i = 0; i < m->n_parameters; i++) {
         struct parameter *p = &m->parameter[i];
         float **pointer = pointer_of(p, part);
         if (!*pointer) continue;
-        memcpy(block + p->state, *pointer, ot_bytes(&p->t));
+        move(context, p, *pointer, block + p->state);
         *pointer = block + p->state;
     }
 }
@@ -54,26 +55,37 @@ static void set_places(struct model *m) {
     }
 }
 
+ot_status ot_state_reserve(const struct state *s, size_t floats, struct state *fresh,
+                           ot_error *err) {
+    bool good = true;
+    *fresh = (struct state){.allocator = s->allocator, .floats = floats};
+    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++) {
+        const float *block = part < 0 ? s->gradient : s->moment[part];
+        if (!block) continue;
+        float **to = block_of(fresh, part);
+        *to = ot_block_alloc(&s->allocator, floats, sizeof **to);
+        good &= *to != NULL;
+    }
+    if (good) return OT_OK;
+    ot_state_free(fresh);
+    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for gradients");
+}
+
+void ot_state_move(struct state *s, struct model *m, const struct state *fresh, ot_move_fn *move,
+                   void *context) {
+    set_places(m);
+    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++)
+        if (*block_of(s, part))
+            move_part(m, part, part < 0 ? fresh->gradient : fresh->moment[part], move, context);
+    ot_state_free(s);
+    *s = *fresh;
+}
+
 /* New blocks in place of those that there are. */
 static ot_status lay_out(struct state *s, struct model *m, ot_error *err) {
-    float *block[OT_MOMENTS + 1] = {NULL};
-    const size_t floats = size_of(m);
-    bool good = true;
-    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++) {
-        if (!*block_of(s, part)) continue;
-        block[part + 1] = ot_block_alloc(&s->allocator, floats, sizeof(float));
-        good &= block[part + 1] != NULL;
-    }
-    for (int k = 0; k <= OT_MOMENTS && !good; k++) ot_block_free(&s->allocator, block[k]);
-    if (!good) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for gradients");
-    set_places(m);
-    for (int part = OT_STATE_GRADIENT; part < OT_MOMENTS; part++) {
-        if (!block[part + 1]) continue;
-        move_part(m, part, block[part + 1]);
-        ot_block_free(&s->allocator, *block_of(s, part));
-        *block_of(s, part) = block[part + 1];
-    }
-    s->floats = floats;
+    struct state fresh;
+    OT_TRY(ot_state_reserve(s, ot_state_size(m), &fresh, err));
+    ot_state_move(s, m, &fresh, ot_copy_values, NULL);
     return OT_OK;
 }
 
@@ -124,7 +136,7 @@ size_t ot_state_bytes(const struct state *s) {
 }
 
 size_t ot_state_missing(const struct state *s, const struct model *m, int moments) {
-    const size_t floats = size_of(m);
+    const size_t floats = ot_state_size(m);
     size_t missing = 0;
     for (int k = -1; k < moments; k++) {
         const float *block = k < 0 ? s->gradient : s->moment[k];

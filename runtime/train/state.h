@@ -7,7 +7,7 @@
 #ifndef OT_TRAIN_STATE_H
 #define OT_TRAIN_STATE_H
 
-#include "runtime/model/model.h"
+#include "runtime/model/weights.h"
 
 struct state {
     ot_allocator allocator;
@@ -30,6 +30,16 @@ void ot_state_settle(struct state *s, struct model *m);
 /* Nobody has this moment any more. */
 void ot_state_drop_moment(struct state *s, struct model *m, int k);
 void ot_state_free(struct state *s); /* zeroed is fine */
+
+/* Floats of each block, as parameters are now. */
+size_t ot_state_size(const struct model *m);
+/* Blocks of so many floats for what there is a block of. */
+ot_status ot_state_reserve(const struct state *s, size_t floats, struct state *fresh,
+                           ot_error *err);
+/* Moves everything into such blocks, as parameters are now: they may just have got other patterns.
+ */
+void ot_state_move(struct state *s, struct model *m, const struct state *fresh, ot_move_fn *move,
+                   void *context);
 
 /* Bytes of all blocks; and of those that training with so many moments would add. */
 size_t ot_state_bytes(const struct state *s);

@@ -89,7 +89,7 @@ static int run_step(struct trainer *t, struct failure *f) {
     t->at.count += step.count;
     t->at.correct += step.correct;
     log_step(t, lr);
-    return 0;
+    return ot_trainer_update_masks(t, f);
 }
 
 static void show(struct trainer *t) {

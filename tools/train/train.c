@@ -51,6 +51,9 @@ void ot_trainer_print_header(const struct trainer *t) {
     printf("plan    batch %" PRId64 ", accumulate %" PRId64 ", %" PRId64
            " steps, %.1f MiB per step\n",
            t->size, t->accumulate, t->total_steps, (double)t->bytes / (1 << 20));
+    if (t->changes_masks)
+        printf("masks   topology=%s, every %" PRId64 " steps\n", ot_text(s, OPTION_topology),
+               t->masks_every);
     if (t->memory.parts > 1)
         printf("        %" PRId64 " micro-batches per batch, to fit the memory limit\n",
                t->memory.parts);
@@ -72,9 +75,13 @@ static int print_summary(struct trainer *t, struct failure *f) {
     ot_memory_info memory;
     getrusage(RUSAGE_SELF, &usage);
     ot_get_memory_info(t->model.session, &memory);
-    const bool kept = ot_trainer_mask(t) == t->mask;
-    printf("\nsparsity  %.2f %%, %s\n", 100 * ot_model_sparsity(&t->model),
-           kept ? "every mask unchanged" : "A MASK HAS CHANGED");
+    const bool kept = t->changes_masks || ot_trainer_mask(t) == t->mask;
+    printf("\nsparsity  %.2f %%, ", 100 * ot_model_sparsity(&t->model));
+    if (t->changes_masks)
+        printf("masks changed %" PRId64 " times, %" PRId64 " weights moved\n", t->updates,
+               t->moved);
+    else
+        printf("%s\n", kept ? "every mask unchanged" : "A MASK HAS CHANGED");
     if (t->at.best_epoch)
         printf("best      epoch %" PRId64 ", %s %.4f\n", t->at.best_epoch,
                t->counts ? "accuracy" : "loss", t->counts ? t->at.best : -t->at.best);

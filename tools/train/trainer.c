@@ -218,6 +218,7 @@ static int go_on(struct trainer *t, const char *checkpoint, struct failure *f) {
     count_steps(t);
     ot_kept_changes(t->s, t->changed, sizeof t->changed);
     code = ot_algorithm_change(&t->model, t->s, t->total_steps, f);
+    if (!code) code = ot_trainer_set_masks(t, f);
     if (!code) code = ot_run_rewind(&t->run, t->at.metrics, t->at.results, f);
     if (!code && *t->changed) {
         fprintf(t->run.metrics, "{\"event\":\"resume\",\"step\":%" PRId64 ",\"changed\":",
@@ -294,6 +295,7 @@ int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
     }
     if (!code) code = count_batches(t, f);
     if (!code) code = ot_algorithm_set(&t->algorithm, &t->model, s, t->total_steps, f);
+    if (!code) code = ot_trainer_set_masks(t, f);
     if (!code) code = plan(t, f);
     if (!code) code = ot_trainer_plan_export(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);

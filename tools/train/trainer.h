@@ -43,10 +43,13 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;          /* memory that a step needs */
-    ot_memory_info memory; /* once it is planned */
-    uint64_t mask;         /* hash of all masks at the start */
-    const char *new_head;  /* name of a weight that was made afresh; NULL */
+    size_t bytes;           /* memory that a step needs */
+    ot_memory_info memory;  /* once it is planned */
+    uint64_t mask;          /* hash of all masks at the start */
+    bool changes_masks;     /* they are to change */
+    int64_t masks_every;    /* steps from one change to the next */
+    int64_t updates, moved; /* changes in this process, and weights that they moved */
+    const char *new_head;   /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;
     double last_loss;
     uint64_t data_hash, val_hash; /* of the data; 0: there are none */
@@ -80,6 +83,11 @@ void ot_trainer_print_header(const struct trainer *t);
 
 /* A hash of all weights' masks. */
 uint64_t ot_trainer_mask(const struct trainer *t);
+
+/* Tells the session how masks are to change; the steps of the run are known. */
+int ot_trainer_set_masks(struct trainer *t, struct failure *f);
+/* After each optimizer step: changes them where that is due. */
+int ot_trainer_update_masks(struct trainer *t, struct failure *f);
 
 /* Trains to the end, or until a signal comes. */
 int ot_trainer_run(struct trainer *t, struct failure *f);

@@ -1,0 +1,60 @@
+/* method.h - the methods of topology.def, and the rule that options make of one: when masks change,
+ * how many weights move, which go and where they grow. */
+#ifndef OT_TOPOLOGY_METHOD_H
+#define OT_TOPOLOGY_METHOD_H
+
+#include "runtime/topology/keep.h"
+
+enum ot_grow { OT_GROW_NONE = 0, OT_GROW_RANDOM };
+enum ot_constraint { OT_CONSTRAINT_FREE = 0 };
+/* How many slots move at an update, as a function of the step. */
+enum ot_count { OT_COUNT_NEVER = 0, OT_COUNT_CONSTANT, OT_COUNT_COSINE };
+/* The value of a slot that has grown. */
+enum ot_newborn {
+    OT_NEWBORN_ZERO = 0,
+    OT_NEWBORN_HE,     /* normal, variance 2 / slots of the row */
+    OT_NEWBORN_UNIFORM /* uniform in +-sqrt(6 / columns) */
+};
+
+struct method {
+    const char *name;
+    enum ot_drop drop;
+    enum ot_grow grow;
+    enum ot_constraint constraint;
+    enum ot_count count;
+    enum ot_newborn newborn;
+    bool output; /* the last layer takes part */
+    int every;   /* steps between updates where nobody says another number; 0: an epoch */
+    double end;  /* share of a run after which masks stay */
+    const char *source, *help;
+};
+
+/* The i-th line of the table; NULL behind the last. */
+const struct method *ot_method_at(int i);
+
+/* Steps are counted from 1, as the optimizer makes them. */
+struct topology_rule {
+    const struct method *method;
+    enum ot_drop drop;
+    enum ot_grow grow;
+    enum ot_newborn newborn;
+    double drop_fraction;
+    int64_t every, start, end; /* updates after steps k * every in [start, end) */
+};
+
+/* OT_ERROR_ARGUMENT names the option that is unknown, out of range, or contradicts another. */
+ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *rule, ot_error *err);
+
+/* Do masks change after this step? */
+static inline bool ot_topology_is_due(const struct topology_rule *r, int64_t step) {
+    return r->every > 0 && step % r->every == 0 && step >= r->start && step < r->end;
+}
+/* The share of slots that go at that update. */
+double ot_topology_share(const struct topology_rule *r, int64_t step);
+
+/* Names of criteria and values, as options and help have them. */
+const char *ot_drop_name(enum ot_drop drop);
+const char *ot_grow_name(enum ot_grow grow);
+const char *ot_newborn_name(enum ot_newborn newborn);
+
+#endif

@@ -1,0 +1,79 @@
+#!/bin/sh
+# Masks that change during a run: the number of threads changes no bit, and neither does a resume at
+# any step around an update, nor being killed; files and records show the masks of now.
+. "$(dirname "$0")/lib.sh"
+. "$SOURCE/tests/tiny.sh"
+model=$GLYPHS/glyphs.onnx
+plain="tiny val=0 batch=16 lr=0.02 log_every=1 save_every=1 topology=set"
+common="$plain topology_every=3 topology_end=1000" # however long a part of the run is
+train() { "$TRAIN" train "$@" > log.txt 2>&1; }
+# What happened, without the time that it took.
+events() { grep -E '"event":"(step|topology)"' "$1/metrics.jsonl" | sed 's/,"seconds":[^}]*//'; }
+
+echo "-- threads"
+for threads in 1 2 3 4 7; do
+    train "$model" $common max_steps=10 threads=$threads out=run$threads || fail "$(cat log.txt)"
+    events run$threads > events$threads
+    cmp events1 events$threads || fail "threads=$threads: records"
+    cmp run1/weights/last.onnx run$threads/weights/last.onnx || fail "threads=$threads: weights"
+done
+[ "$(grep -c topology events1)" = 3 ] || fail "$(cat events1)"
+masks "$model" | sort > before.txt
+masks run1/weights/last.onnx | sort > after.txt
+[ "$(cut -d' ' -f1,2 before.txt)" = "$(cut -d' ' -f1,2 after.txt)" ] ||
+    fail "nonzeros: $(cat after.txt)"
+[ "$(diff before.txt after.txt | grep -c '^>')" = 3 ] || fail "masks: $(diff before.txt after.txt)"
+[ "$(grep fc2.weight before.txt)" = "$(grep fc2.weight after.txt)" ] || fail "the last layer moved"
+
+echo "-- resumed at each step"
+for step in 1 2 3 4 5 6 7 8 9; do
+    train "$model" $common max_steps=$step out=part$step && train resume=part$step max_steps=10 ||
+        fail "$(cat log.txt)"
+    events part$step > events
+    cmp events1 events || fail "resumed at $step: records"
+    cmp run1/weights/last.onnx part$step/weights/last.onnx || fail "resumed at $step: weights"
+done
+
+echo "-- killed"
+try=0
+while [ $try -lt 5 ]; do
+    try=$((try + 1))
+    rm -rf killed
+    "$TRAIN" train "$model" $common max_steps=40 out=killed > log.txt 2>&1 &
+    process=$!
+    sleep 0.$((try * 7 + 5))
+    kill -9 $process 2> /dev/null
+    wait $process 2> /dev/null
+    if ls killed/checkpoints/*.otc > /dev/null 2>&1; then
+        train resume=killed || fail "resume: $(tail -3 log.txt)"
+    else
+        rm -rf killed
+        train "$model" $common max_steps=40 out=killed || fail "$(tail -3 log.txt)"
+    fi
+    cp killed/weights/last.onnx killed$try.onnx
+    cmp killed1.onnx killed$try.onnx || fail "killed, try $try: weights"
+done
+
+expect 0 "$TRAIN" help topology
+stdout_has '^set '
+stdout_has 'drop=signed grow=random newborn=he topology_every=1epoch'
+
+echo "-- what is refused, and what is left out"
+expect 2 "$TRAIN" train "$model" $plain topology_every=0 out=x
+stderr_has "topology_every: '0' is neither"
+expect 2 "$TRAIN" train "$model" $plain topology_every=1.5 out=x
+expect 2 "$TRAIN" train "$model" $common topology_layers='!*' out=x
+stderr_has "no trained weight with a mask"
+expect 2 "$TRAIN" train "$model" tiny val=0 newborn=zero out=x
+stderr_has "newborn is given, but masks do not change"
+[ ! -e x ] || fail "a refused run has made a folder"
+train "$model" $common max_steps=4 topology_layers=conv2.weight out=one || fail "$(cat log.txt)"
+masks one/weights/last.onnx | sort > one.txt
+[ "$(comm -13 before.txt one.txt | cut -d" " -f1)" = conv2.weight ] || fail "$(cat one.txt)"
+
+echo "-- a checkpoint with other masks"
+expect 0 "$TRAIN" eval "$model" tiny checkpoint=run1/checkpoints/last.otc --json
+cp "$work.out" a.txt
+expect 0 "$TRAIN" eval run1/weights/last.onnx tiny --json
+[ "$(json loss < a.txt)" = "$(json loss < "$work.out")" ] || fail "losses of checkpoint and weights"
+finish
