@@ -25,7 +25,7 @@ static const enum attr_kind kinds[] = {
 enum { TYPES = sizeof kinds / sizeof *kinds };
 
 /* The types of the fields that are present, as bits 1 << AttributeType. */
-static unsigned present(const Onnx__AttributeProto *a) {
+static unsigned present_types(const Onnx__AttributeProto *a) {
     const bool has[TYPES] = {
         [ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT] = a->has_f,
         [ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT] = a->has_i,
@@ -50,23 +50,24 @@ static unsigned present(const Onnx__AttributeProto *a) {
 /* The declared type must be that of the only field that is there. Files older than IR 2 declare
  * none, and writers of proto3 leave out zeros and empty lists. */
 static ot_status type_of(struct import *im, const Onnx__AttributeProto *a, int *type) {
-    unsigned bits = present(a);
+    unsigned bits = present_types(a);
     int found = bits ? __builtin_ctz(bits) : 0;
     *type = a->has_type ? (int)a->type : 0;
     if (*type < 0 || *type >= TYPES)
-        return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' has type %d", a->name, *type);
+        return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' has the unknown type %d",
+                              a->name, *type);
     if (bits & (bits - 1))
         return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' has two values", a->name);
     if (!*type) *type = found;
     if (!*type || (found && *type != found))
         return ot_import_fail(im, OT_ERROR_INVALID,
-                              "attribute '%s' has type %d and a value of type %d", a->name, *type,
-                              found);
+                              "attribute '%s' has type %d, but its value has type %d", a->name,
+                              *type, found);
     return OT_OK;
 }
 
-static ot_status copy(struct import *im, const void *bytes, size_t n, size_t size,
-                      const void **kept) {
+static ot_status copy_bytes(struct import *im, const void *bytes, size_t n, size_t size,
+                            const void **kept) {
     char *p = ot_small_strndup(&im->kept, bytes, n * size);
     if (!p) return ot_import_no_room(im, &im->g->arena, n * size);
     *kept = p;
@@ -78,7 +79,7 @@ static ot_status read_strings(struct import *im, const Onnx__AttributeProto *a, 
     if (!s) return ot_import_no_room(im, &im->g->arena, a->n_strings * sizeof *s);
     for (size_t i = 0; i < a->n_strings; i++) {
         const void *p = NULL;
-        OT_TRY(copy(im, a->strings[i].data, a->strings[i].len, 1, &p));
+        OT_TRY(copy_bytes(im, a->strings[i].data, a->strings[i].len, 1, &p));
         s[i] = p;
     }
     out->strings = s;
@@ -96,22 +97,22 @@ static ot_status read_value(struct import *im, const Onnx__AttributeProto *a, st
     case OT_ATTR_FLOAT: out->f = a->f; break;
     case OT_ATTR_STRING:
         out->n = a->has_s ? (int64_t)a->s.len : 0;
-        status = copy(im, a->s.data, (size_t)out->n, 1, &p);
+        status = copy_bytes(im, a->s.data, (size_t)out->n, 1, &p);
         out->s = p;
         break;
     case OT_ATTR_INTS:
         out->n = (int64_t)a->n_ints;
-        status = copy(im, a->ints, a->n_ints, sizeof *a->ints, &p);
+        status = copy_bytes(im, a->ints, a->n_ints, sizeof *a->ints, &p);
         out->ints = p;
         break;
     case OT_ATTR_FLOATS:
         out->n = (int64_t)a->n_floats;
-        status = copy(im, a->floats, a->n_floats, sizeof *a->floats, &p);
+        status = copy_bytes(im, a->floats, a->n_floats, sizeof *a->floats, &p);
         out->floats = p;
         break;
     case OT_ATTR_STRINGS: status = read_strings(im, a, out); break;
     case OT_ATTR_TENSOR:
-        if (!a->t) return ot_import_fail(im, OT_ERROR_INVALID, "there is no tensor");
+        if (!a->t) return ot_import_fail(im, OT_ERROR_INVALID, "the tensor is missing");
         status = ot_payload_tensor(im, a->t, &t, &type);
         out->t = t;
         break;
@@ -127,10 +128,10 @@ static ot_status read_one(struct import *im, const Onnx__AttributeProto *a, stru
     *ref = NULL;
     if (!a->name || !*a->name)
         return ot_import_fail(im, OT_ERROR_INVALID, "an attribute has no name");
-    OT_TRY(copy(im, a->name, strlen(a->name), 1, &name));
+    OT_TRY(copy_bytes(im, a->name, strlen(a->name), 1, &name));
     out->name = name;
     if (a->ref_attr_name && *a->ref_attr_name) {
-        if (present(a))
+        if (present_types(a))
             return ot_import_fail(im, OT_ERROR_INVALID,
                                   "attribute '%s' has a value and refers to '%s'", a->name,
                                   a->ref_attr_name);
@@ -159,7 +160,8 @@ ot_status ot_attributes_read(struct import *im, Onnx__AttributeProto *const *lis
     *attr = NULL;
     if (ref) *ref = NULL;
     if (n > MOST_ATTRIBUTES)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "%zu attributes, at most %d are allowed", n,
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "the node has %zu attributes, at most %d are allowed", n,
                               MOST_ATTRIBUTES);
     if (!n) return OT_OK;
     struct attr *out = ot_small_alloc(&im->kept, n, sizeof *out);

@@ -18,7 +18,7 @@ static bool has_output(const Onnx__NodeProto *p) {
 }
 
 /* Names of inputs stand for values of their own. */
-static ot_status declare(struct walker *w, struct body *b) {
+static ot_status declare_inputs(struct walker *w, struct body *b) {
     const struct frame *f = &w->frame[w->top];
     for (int k = 0; k < b->n_in; k++) {
         ot_status status =
@@ -28,7 +28,7 @@ static ot_status declare(struct walker *w, struct body *b) {
     return OT_OK;
 }
 
-static ot_status check(struct walker *w, const Onnx__NodeProto *p, const Onnx__GraphProto *g) {
+static ot_status check_body(struct walker *w, const Onnx__NodeProto *p, const Onnx__GraphProto *g) {
     int nested = 1;
     for (int i = 1; i <= w->top; i++) nested += w->frame[i].loop != NULL;
     if (!g) return ot_import_fail(w->im, OT_ERROR_INVALID, "the body is missing");
@@ -64,12 +64,12 @@ ot_status ot_body_enter(struct walker *w, const Onnx__NodeProto *p, const struct
     inner.branch = ot_branch_find(p, "body");
     inner.call = p;
     inner.outer_body = im->body;
-    OT_TRY(check(w, p, inner.branch));
+    OT_TRY(check_body(w, p, inner.branch));
     OT_TRY(ot_branch_prefix(w, p, "body", &inner.prefix));
     OT_TRY(new_loop(im, node, inner.branch, &loop));
     inner.loop = loop;
     OT_TRY(ot_branch_push(w, inner));
-    ot_status status = declare(w, loop->body);
+    ot_status status = declare_inputs(w, loop->body);
     if (status)
         w->top--;
     else
@@ -85,8 +85,9 @@ static ot_status take_outputs(struct walker *w, struct body *b) {
         if (b->out[k] == VALUE_ABSENT)
             return ot_import_fail(w->im, OT_ERROR_INVALID, "output %d of the body has no value", k);
         if (b->out[k] >= 0 && w->im->g->value[b->out[k]].kind == OT_VALUE_SEQUENCE)
-            return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED,
-                                  "output '%.80s' of the body is a sequence", name);
+            return ot_import_fail(
+                w->im, OT_ERROR_UNSUPPORTED,
+                "output '%.80s' of the body is a sequence, which is not supported", name);
     }
     return OT_OK;
 }
@@ -97,7 +98,8 @@ static ot_status check_inputs(struct walker *w, const Onnx__NodeProto *p) {
         int v;
         OT_TRY(ot_walk_input(w, p->input[i], &v));
         if (v >= 0 && w->im->g->value[v].kind == OT_VALUE_SEQUENCE)
-            return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED, "input '%.80s' is a sequence",
+            return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED,
+                                  "input '%.80s' is a sequence, which is not supported",
                                   p->input[i]);
     }
     return OT_OK;
@@ -122,7 +124,7 @@ static void count_places(const struct graph *g, int bodies, int *start) {
     for (int b = 0; b < bodies; b++) start[b + 1] += start[b];
 }
 
-static void move(struct graph *g, struct node *sorted, const int *start, int *next) {
+static void move_nodes(struct graph *g, struct node *sorted, const int *start, int *next) {
     const int n = g->n_nodes;
     for (int k = 0; k < n; k++) {
         const struct node *node = &g->node[k];
@@ -152,6 +154,6 @@ ot_status ot_bodies_gather(struct import *im) {
     int *next = start + bodies + 1;
     count_places(g, (int)bodies, start);
     memcpy(next, start, bodies * sizeof *start);
-    move(g, sorted, start, next);
+    move_nodes(g, sorted, start, next);
     return OT_OK;
 }

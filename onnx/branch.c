@@ -26,13 +26,13 @@ static bool read_number(struct import *im, int v, int64_t *number) {
     return t->type == OT_INT64 || t->type == OT_INT32 || t->type == OT_BOOL;
 }
 
-static bool is(const struct node *n, const char *op) { return !strcmp(n->op_type, op); }
+static bool is_op(const struct node *n, const char *op) { return !strcmp(n->op_type, op); }
 
 static bool combine_one(const struct node *n, int64_t x, int64_t *y) {
     const int64_t to = ot_attr_int(n, "to", 0);
-    *y = is(n, "Not") ? !x : is(n, "Cast") && to == OT_BOOL ? x != 0 : x;
-    return is(n, "Not") || is(n, "Identity") ||
-           (is(n, "Cast") && (to == OT_BOOL || to == OT_INT32 || to == OT_INT64));
+    *y = is_op(n, "Not") ? !x : is_op(n, "Cast") && to == OT_BOOL ? x != 0 : x;
+    return is_op(n, "Not") || is_op(n, "Identity") ||
+           (is_op(n, "Cast") && (to == OT_BOOL || to == OT_INT32 || to == OT_INT64));
 }
 
 static bool combine_two(const struct node *n, int64_t a, int64_t b, int64_t *y) {
@@ -43,12 +43,12 @@ static bool combine_two(const struct node *n, int64_t a, int64_t b, int64_t *y) 
         {"And", a && b}, {"Or", a || b},     {"Xor", !a != !b},       {"Equal", a == b},
         {"Less", a < b}, {"Greater", a > b}, {"LessOrEqual", a <= b}, {"GreaterOrEqual", a >= b}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (is(n, table[i].op)) return *y = table[i].value, true;
+        if (is_op(n, table[i].op)) return *y = table[i].value, true;
     return false;
 }
 
 /* The number of elements of a constant. */
-static bool count(struct import *im, int v, int64_t *number) {
+static bool count_elements(struct import *im, int v, int64_t *number) {
     if (im->g->value[v].kind != OT_VALUE_INITIALIZER && im->g->value[v].kind != OT_VALUE_CONSTANT)
         return false;
     const struct tensor *t = ot_constant_read(im, v, MOST_COUNTED);
@@ -66,7 +66,7 @@ static bool evaluate(struct import *im, int v, int steps, int64_t *number) {
     if (g->value[v].kind != OT_VALUE_NODE) return false;
     const struct node *n = &g->node[g->value[v].producer];
     if (*n->domain || n->n_in < 1 || n->n_in > 2) return false;
-    if (is(n, "Size")) return n->in[0] >= 0 && count(im, n->in[0], number);
+    if (is_op(n, "Size")) return n->in[0] >= 0 && count_elements(im, n->in[0], number);
     for (int i = 0; i < n->n_in; i++)
         if (!evaluate(im, n->in[i], steps + 1, &x[i])) return false;
     return n->n_in == 1 ? combine_one(n, x[0], number) : combine_two(n, x[0], x[1], number);
@@ -100,18 +100,19 @@ ot_status ot_branch_prefix(struct walker *w, const Onnx__NodeProto *p, const cha
     return OT_OK;
 }
 
-static ot_status check(struct walker *w, const Onnx__NodeProto *p, const char *name,
-                       const Onnx__GraphProto *branch) {
+static ot_status check_branch(struct walker *w, const Onnx__NodeProto *p, const char *name,
+                              const Onnx__GraphProto *branch) {
     struct import *im = w->im;
-    if (!branch) return ot_import_fail(im, OT_ERROR_INVALID, "there is no %s", name);
+    if (!branch) return ot_import_fail(im, OT_ERROR_INVALID, "attribute '%s' is missing", name);
     if (branch->n_input || branch->n_output != p->n_output || !p->n_output || !*p->output[0])
         return ot_import_fail(im, OT_ERROR_INVALID,
-                              "%s has %zu inputs and %zu outputs, the node has %zu outputs", name,
-                              branch->n_input, branch->n_output, p->n_output);
+                              "attribute '%s' is a graph with %zu inputs and %zu outputs, but the "
+                              "node has %zu outputs",
+                              name, branch->n_input, branch->n_output, p->n_output);
     return OT_OK;
 }
 
-static ot_status declare(struct walker *w) {
+static ot_status declare_values(struct walker *w) {
     const struct frame *f = &w->frame[w->top];
     const Onnx__GraphProto *g = f->branch;
     for (size_t i = 0; i < g->n_initializer; i++)
@@ -132,7 +133,7 @@ ot_status ot_branch_push(struct walker *w, struct frame frame) {
     frame.scope = w->im->next_scope;
     w->im->next_scope += 2;
     w->frame[++w->top] = frame;
-    ot_status status = declare(w);
+    ot_status status = declare_values(w);
     if (status) w->top--;
     return status;
 }
@@ -160,7 +161,7 @@ ot_status ot_branch_enter(struct walker *w, const Onnx__NodeProto *p, bool *take
     inner.branch = ot_branch_find(p, name);
     inner.call = p;
     inner.loop = NULL;
-    OT_TRY(check(w, p, name, inner.branch));
+    OT_TRY(check_branch(w, p, name, inner.branch));
     OT_TRY(ot_branch_prefix(w, p, name, &inner.prefix));
     OT_TRY(ot_branch_push(w, inner));
     ot_status status = name_outputs(w);

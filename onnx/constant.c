@@ -4,8 +4,8 @@
 #include <string.h>
 
 /* A small tensor of the graph from the value of an attribute. */
-static ot_status make(struct import *im, ot_type type, int rank, int64_t n, const void *data,
-                      struct tensor **tensor) {
+static ot_status make_tensor(struct import *im, ot_type type, int rank, int64_t n, const void *data,
+                             struct tensor **tensor) {
     const size_t bytes = (size_t)n * ot_type_size(type);
     struct tensor *t = ot_small_alloc(&im->kept, 1, sizeof *t);
     void *p = ot_small_alloc(&im->kept, bytes, 1);
@@ -25,10 +25,10 @@ static ot_status from_attr(struct import *im, const struct attr *a, struct sourc
         if (!source->ready) return ot_import_no_room(im, &im->g->arena, sizeof *source->ready);
         *source->ready = *a->t;
         return OT_OK;
-    case OT_ATTR_FLOAT: return make(im, OT_FLOAT, 0, 1, &a->f, &source->ready);
-    case OT_ATTR_INT: return make(im, OT_INT64, 0, 1, &a->i, &source->ready);
-    case OT_ATTR_FLOATS: return make(im, OT_FLOAT, 1, a->n, a->floats, &source->ready);
-    case OT_ATTR_INTS: return make(im, OT_INT64, 1, a->n, a->ints, &source->ready);
+    case OT_ATTR_FLOAT: return make_tensor(im, OT_FLOAT, 0, 1, &a->f, &source->ready);
+    case OT_ATTR_INT: return make_tensor(im, OT_INT64, 0, 1, &a->i, &source->ready);
+    case OT_ATTR_FLOATS: return make_tensor(im, OT_FLOAT, 1, a->n, a->floats, &source->ready);
+    case OT_ATTR_INTS: return make_tensor(im, OT_INT64, 1, a->n, a->ints, &source->ready);
     default:
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "attribute '%.40s' is not supported",
                               a->name);
@@ -52,7 +52,8 @@ ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                              const struct attr *attr, int n_attr, struct source *source) {
     const size_t n = attr ? (size_t)n_attr : node->n_attribute;
     if (n != 1)
-        return ot_import_fail(im, OT_ERROR_INVALID, "%zu attributes, exactly one is expected", n);
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "the node has %zu attributes, exactly one is expected", n);
     const Onnx__AttributeProto *p = node->attribute[0];
     if (!attr && p->name && !strcmp(p->name, "value") && p->t) {
         source->tensor = p->t;
@@ -68,7 +69,7 @@ ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
     const struct attr *a = attr ? attr : read;
     if (!is_value_name(a->name, a->kind))
         return ot_import_fail(im, OT_ERROR_INVALID,
-                              "attribute '%.40s' is unknown, or has the wrong type", a->name);
+                              "attribute '%.40s' is not supported, or has the wrong type", a->name);
     return from_attr(im, a, source);
 }
 

@@ -14,7 +14,7 @@ static const struct {
              {"BUFFER", OT_NOTE_FIXED},
              {"CONSTANT_TENSOR", OT_NOTE_FIXED}};
 
-static void take(struct value *v, const Onnx__StringStringEntryProto *e) {
+static void read_entry(struct value *v, const Onnx__StringStringEntryProto *e) {
     if (!e->key || !e->value) return;
     if (strcmp(e->key, "pkg.torch.export.graph_signature.InputSpec.kind") != 0) return;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
@@ -28,6 +28,6 @@ void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p) {
     for (size_t i = 0; i < n && i < MOST_NOTES; i++) {
         const ProtobufCMessage *m = ot_unknown_message(
             &p->base, TAG_METADATA, i, &onnx__string_string_entry_proto__descriptor, &im->tree);
-        if (m) take(&im->g->value[v], (const Onnx__StringStringEntryProto *)(const void *)m);
+        if (m) read_entry(&im->g->value[v], (const Onnx__StringStringEntryProto *)(const void *)m);
     }
 }

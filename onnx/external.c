@@ -46,7 +46,7 @@ static ot_status parse_entry(struct import *im, const char *key, const char *val
     int k = 0;
     while (k < KEYS && strcmp(keys[k], key) != 0) k++;
     if (k == KEYS || *seen >> k & 1)
-        return ot_import_fail(im, OT_ERROR_INVALID, "external data: key '%.60s' is %s", key,
+        return ot_import_fail(im, OT_ERROR_INVALID, "external data: the key '%.60s' is %s", key,
                               k == KEYS ? "unknown" : "given twice");
     *seen |= 1u << k;
     switch (k) {
@@ -55,7 +55,8 @@ static ot_status parse_entry(struct import *im, const char *key, const char *val
     case LENGTH: at->has_length = true; return parse_number(im, key, value, &at->length);
     case CHECKSUM: return check_checksum(im, value);
     default:
-        return *value ? ot_import_fail(im, OT_ERROR_UNSUPPORTED, "external data: a basepath")
+        return *value ? ot_import_fail(im, OT_ERROR_UNSUPPORTED,
+                                       "external data: a basepath is not supported")
                       : OT_OK;
     }
 }
@@ -108,8 +109,9 @@ ot_status ot_external_open(struct import *im, const Onnx__TensorProto *t, size_t
                               "external data: length is %llu, expected %zu bytes",
                               (unsigned long long)at.length, size);
     if (im->folder < 0)
-        return ot_import_fail(im, OT_ERROR_PATH,
-                              "external data '%.200s' of a model that is not a file", at.path);
+        return ot_import_fail(
+            im, OT_ERROR_PATH,
+            "external data '%.200s' cannot be read, because the model is not a file", at.path);
     const struct import_visit *visit = im->visit;
     const bool renamed = visit && visit->data_name && !strcmp(at.path, visit->data_name);
     e->path = renamed ? visit->data_file : at.path;
@@ -126,12 +128,16 @@ ot_status ot_external_take(struct import *im, const Onnx__TensorProto *t, void *
     struct external e;
     struct stat st;
     OT_TRY(parse_location(im, t, &at));
-    if (im->folder < 0) return ot_import_fail(im, OT_ERROR_PATH, "a model that is not a file");
+    if (im->folder < 0)
+        return ot_import_fail(im, OT_ERROR_PATH,
+                              "external data cannot be read, because the model is not a file");
     OT_TRY(ot_open_under(im->folder, at.path, &e.fd, &im->last));
     const bool known = at.has_length || !fstat(e.fd, &st);
     ot_external_close(&e);
     if (!known || (!at.has_length && !ot_is_inside(at.offset, 0, (uint64_t)st.st_size)))
-        return ot_import_fail(im, OT_ERROR_IO, "external data '%.200s'", at.path);
+        return ot_import_fail(im, OT_ERROR_IO,
+                              "external data '%.200s': the offset is behind the end of the file",
+                              at.path);
     *size = at.has_length ? (size_t)at.length : (size_t)((uint64_t)st.st_size - at.offset);
     OT_TRY(ot_external_open(im, t, *size, &e)); /* the file is as long as that */
     *bytes = ot_small_alloc(&im->temporary, *size, 1);

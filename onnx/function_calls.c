@@ -9,9 +9,10 @@ ot_status ot_call_enter(struct walker *w, const Onnx__NodeProto *p, int number,
     if (w->top + 1 >= OT_MOST_FRAMES)
         return ot_import_fail(im, OT_ERROR_LIMIT, "function calls are nested too deep");
     if (p->n_input > proto->n_input || p->n_output > proto->n_output)
-        return ot_import_fail(im, OT_ERROR_INVALID,
-                              "%zu inputs and %zu outputs, the function has %zu and %zu",
-                              p->n_input, p->n_output, proto->n_input, proto->n_output);
+        return ot_import_fail(
+            im, OT_ERROR_INVALID,
+            "the node has %zu inputs and %zu outputs, but the function has %zu and %zu", p->n_input,
+            p->n_output, proto->n_input, proto->n_output);
     const uint64_t scope = w->im->next_scope;
     w->im->next_scope += 2;
     for (size_t k = 0; k < proto->n_input; k++) {

@@ -23,7 +23,7 @@ ot_status ot_opsets_read(struct import *im, Onnx__OperatorSetIdProto *const *lis
         const char *domain = ot_domain(list[i]->domain);
         int64_t version = list[i]->has_version ? list[i]->version : 0;
         if (version < 1)
-            return ot_import_fail(im, OT_ERROR_INVALID, "opset %lld of domain '%s'",
+            return ot_import_fail(im, OT_ERROR_INVALID, "opset %lld of domain '%s' is invalid",
                                   (long long)version, domain);
         if (version > INT32_MAX || (!*domain && version > OT_NEWEST_OPSET))
             return ot_import_fail(
@@ -111,7 +111,8 @@ static ot_status read_presets(struct import *im, struct function *f) {
         list[i] = (Onnx__AttributeProto *)ot_unknown_message(
             &f->proto->base, TAG_FUNCTION_PRESET, i, &onnx__attribute_proto__descriptor, &im->tree);
         if (!list[i])
-            return ot_import_fail(im, OT_ERROR_PARSE, "default value %zu of an attribute", i);
+            return ot_import_fail(im, OT_ERROR_PARSE,
+                                  "default value %zu of an attribute cannot be parsed", i);
     }
     f->n_preset = (int)n;
     return ot_attributes_read(im, list, n, &f->preset, NULL);
@@ -262,8 +263,9 @@ static ot_status count_calls(struct import *im) {
 ot_status ot_functions_prepare(struct import *im) {
     const Onnx__ModelProto *m = im->model;
     if (m->n_functions > MOST_FUNCTIONS)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "%zu functions, at most %d are allowed",
-                              m->n_functions, MOST_FUNCTIONS);
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "the model has %zu functions, at most %d are allowed", m->n_functions,
+                              MOST_FUNCTIONS);
     im->function = ot_small_alloc(&im->temporary, m->n_functions, sizeof *im->function);
     if (!im->function)
         return ot_import_no_room(im, &im->scratch, m->n_functions * sizeof *im->function);
@@ -281,8 +283,9 @@ ot_status ot_functions_prepare(struct import *im) {
     if (im->algorithm)
         count_body(im, im->algorithm->node, im->algorithm->n_node, &im->max_nodes, &im->max_values);
     if (im->max_nodes > im->options->limits.nodes)
-        return ot_import_fail(im, OT_ERROR_LIMIT,
-                              "more than %llu nodes, those of local functions counted",
-                              (unsigned long long)im->options->limits.nodes);
+        return ot_import_fail(
+            im, OT_ERROR_LIMIT,
+            "the model has more than %llu nodes, including those of local functions",
+            (unsigned long long)im->options->limits.nodes);
     return OT_OK;
 }

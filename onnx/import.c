@@ -26,7 +26,7 @@ static void tree_free(void *context, void *pointer) {
 }
 
 /* Where most of the file is raw_data, that is not copied into the tree, which refers to it. */
-static ot_status unpack(struct import *im, const void *bytes, size_t size) {
+static ot_status unpack_model(struct import *im, const void *bytes, size_t size) {
     const size_t rest = ot_raw_data_short(bytes, size);
     void *copy = NULL;
     if (rest <= size / 2) {
@@ -53,7 +53,7 @@ static void read_part(void *arg, int task, int worker) {
     struct reading *r = arg;
     (void)worker;
     if (!task)
-        r->status = unpack(r->im, r->bytes, r->size);
+        r->status = unpack_model(r->im, r->bytes, r->size);
     else
         ot_sha256(r->bytes, r->size, r->im->g->hash);
 }
@@ -72,7 +72,7 @@ static ot_status check_versions(struct import *im) {
     const Onnx__ModelProto *m = im->model;
     struct graph *g = im->g;
     if (!m->has_ir_version || m->ir_version < 1)
-        return ot_import_fail(im, OT_ERROR_INVALID, "ir_version is %lld",
+        return ot_import_fail(im, OT_ERROR_INVALID, "ir_version is %lld, expected at least 1",
                               m->has_ir_version ? (long long)m->ir_version : 0);
     if (m->ir_version > OT_NEWEST_IR)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
@@ -94,7 +94,8 @@ static ot_status check_versions(struct import *im) {
 static ot_status check_metadata(struct import *im) {
     const Onnx__ModelProto *m = im->model;
     if (m->n_metadata_props > MOST_METADATA)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "%zu metadata_props, at most %d are allowed",
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "the model has %zu metadata_props, at most %d are allowed",
                               m->n_metadata_props, MOST_METADATA);
     for (size_t i = 0; i < m->n_metadata_props; i++) {
         const char *key = m->metadata_props[i]->key ? m->metadata_props[i]->key : "";

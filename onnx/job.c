@@ -34,10 +34,11 @@ ot_status ot_import_keep(struct import *im, const char *s, const char **kept) {
 ot_status ot_import_expand(struct import *im, uint64_t bytes, const char *what) {
     const uint64_t most = free_bytes + 8 * im->file_bytes;
     if (bytes > most || im->expanded > most - bytes)
-        return ot_import_fail(im, OT_ERROR_LIMIT,
-                              "%llu bytes of %s for a file of %llu bytes, at most %llu are allowed",
-                              (unsigned long long)bytes, what, (unsigned long long)im->file_bytes,
-                              (unsigned long long)most);
+        return ot_import_fail(
+            im, OT_ERROR_LIMIT,
+            "the import makes %llu bytes of %s from a file of %llu bytes, at most %llu are allowed",
+            (unsigned long long)bytes, what, (unsigned long long)im->file_bytes,
+            (unsigned long long)most);
     im->expanded += bytes;
     return OT_OK;
 }

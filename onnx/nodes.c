@@ -83,8 +83,10 @@ static ot_status add_constant(struct walker *w, const Onnx__NodeProto *p, struct
     struct frame *f = &w->frame[w->top];
     int v;
     if (p->n_input || p->n_output != 1 || !*p->output[0])
-        return ot_import_fail(im, OT_ERROR_INVALID, "%zu inputs and %zu outputs", p->n_input,
-                              p->n_output);
+        return ot_import_fail(
+            im, OT_ERROR_INVALID,
+            "the node has %zu inputs and %zu outputs, expected no inputs and one output",
+            p->n_input, p->n_output);
     if (t->constant >= 0) return ot_walk_alias(w, f->scope, p->output[0], t->constant);
     OT_TRY(ot_constant_source(im, p, attr, n_attr, &source));
     OT_TRY(ot_walk_output(w, p->output[0], OT_VALUE_CONSTANT, &v));
@@ -108,7 +110,7 @@ static bool refers(const Onnx__NodeProto *p) {
     return false;
 }
 
-static ot_status step(struct walker *w, const Onnx__NodeProto *p) {
+static ot_status read_node(struct walker *w, const Onnx__NodeProto *p) {
     struct import *im = w->im;
     struct frame *f = &w->frame[w->top];
     struct template local = {.constant = -1};
@@ -156,7 +158,7 @@ ot_status ot_nodes_walk_graph(struct import *im, const Onnx__GraphProto *p, cons
         const bool done = f->i >= f->n;
         if (!done) f->i++;
         const int first = im->g->n_values;
-        ot_status status = done ? ot_call_leave(&w) : step(&w, node);
+        ot_status status = done ? ot_call_leave(&w) : read_node(&w, node);
         if (!status) continue;
         ot_walk_faulty(&w, node, first);
         const size_t number = w.frame[0].i - 1;

@@ -15,7 +15,7 @@ enum { FLAGS = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK };
 /* Length of the first component; 0: there is none. */
 static size_t component(const char *path) { return strcspn(path, "/"); }
 
-static bool is_plain(const char *path) {
+static bool is_relative(const char *path) {
     while (true) {
         size_t n = component(path);
         if (n == 0 || n > NAME_MAX || !strncmp(path, "..", n > 2 ? n : 2) ||
@@ -27,11 +27,11 @@ static bool is_plain(const char *path) {
 }
 
 static ot_status check_name(const char *path, ot_error *err) {
-    return is_plain(path) ? OT_OK
-                          : ot_fail(err, OT_ERROR_PATH,
-                                    "external data '%.200s': the path must be relative and stay "
-                                    "beneath the model's folder",
-                                    path);
+    return is_relative(path) ? OT_OK
+                             : ot_fail(err, OT_ERROR_PATH,
+                                       "external data '%.200s': the path must be relative and stay "
+                                       "beneath the model's folder",
+                                       path);
 }
 
 static ot_status open_failed(const char *path, int error, ot_error *err) {

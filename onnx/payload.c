@@ -46,12 +46,13 @@ static size_t entries(const Onnx__TensorProto *t, enum family family) {
 static ot_status check_type(struct import *im, const Onnx__TensorProto *t) {
     int type = t->has_data_type ? t->data_type : OT_UNDEFINED;
     if (type <= OT_UNDEFINED || type > NEWEST_DATA_TYPE)
-        return ot_import_fail(im, OT_ERROR_INVALID, "data_type %d", type);
+        return ot_import_fail(im, OT_ERROR_INVALID, "data_type %d is unknown", type);
     if ((size_t)type >= sizeof types / sizeof *types || types[type].family == NO_FAMILY)
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "data_type %d (%s)", type,
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "data_type %d (%s) is not supported", type,
                               ot_type_name((ot_type)type));
     if (t->segment)
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the tensor is stored in segments");
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
+                              "the tensor is stored in segments, which is not supported");
     return OT_OK;
 }
 
@@ -59,20 +60,21 @@ static ot_status check_shape(struct import *im, const Onnx__TensorProto *t, stru
                              int64_t *count) {
     const uint64_t most = im->options->limits.tensor_elements;
     if (t->n_dims > OT_MAX_RANK)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "rank %zu, at most %d is allowed", t->n_dims,
-                              OT_MAX_RANK);
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the rank is %zu, at most %d is allowed",
+                              t->n_dims, OT_MAX_RANK);
     *shape = (struct tensor){.rank = (int)t->n_dims, .role = OT_ROLE_CONST};
     for (size_t i = 0; i < t->n_dims; i++) {
         shape->dim[i] = t->dims[i];
         if (t->dims[i] < 0)
-            return ot_import_fail(im, OT_ERROR_INVALID, "dims[%zu] is %lld", i,
+            return ot_import_fail(im, OT_ERROR_INVALID, "dims[%zu] is %lld, expected at least 0", i,
                                   (long long)t->dims[i]);
     }
     /* no element takes more than 8 bytes, here or in the file */
     if (!ot_shape_count(shape->dim, shape->rank, INT64_MAX / 8, count))
         return ot_import_fail(im, OT_ERROR_INVALID, "the product of dims is too large");
     if ((uint64_t)*count > most)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "%lld elements, at most %llu are allowed",
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "the tensor has %lld elements, at most %llu are allowed",
                               (long long)*count, (unsigned long long)most);
     return OT_OK;
 }
@@ -85,17 +87,17 @@ static ot_status check_inline(struct import *im, const Onnx__TensorProto *t, ot_
     for (int f = FLOATS; f <= UINT64S; f++)
         if (entries(t, (enum family)f) && ((enum family)f != own || raw))
             return ot_import_fail(im, OT_ERROR_INVALID,
-                                  raw ? "data are both in raw_data and in another field"
-                                      : "data in a field that is not for type %s",
+                                  raw ? "the data are both in raw_data and in another field"
+                                      : "the data are in a field that is not for type %s",
                                   ot_type_name(type));
     if (raw || !entries(t, own)) {
         size_t expected = count * ot_type_size(type);
         if (raw != expected)
-            return ot_import_fail(im, OT_ERROR_INVALID, "%zu bytes of data, %zu expected", raw,
-                                  expected);
+            return ot_import_fail(im, OT_ERROR_INVALID,
+                                  "the tensor has %zu bytes of data, %zu expected", raw, expected);
     } else if (entries(t, own) != count) {
-        return ot_import_fail(im, OT_ERROR_INVALID, "%zu values, %zu expected", entries(t, own),
-                              count);
+        return ot_import_fail(im, OT_ERROR_INVALID, "the tensor has %zu values, %zu expected",
+                              entries(t, own), count);
     }
     return OT_OK;
 }
@@ -110,10 +112,11 @@ ot_status ot_payload_check(struct import *im, const Onnx__TensorProto *t, struct
     if (!t->has_data_location || t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
         return check_inline(im, t, *file_type, (size_t)count);
     if (t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
-        return ot_import_fail(im, OT_ERROR_INVALID, "data_location %d", (int)t->data_location);
+        return ot_import_fail(im, OT_ERROR_INVALID, "data_location is %d, expected 0 or 1",
+                              (int)t->data_location);
     for (int f = FLOATS; f <= UINT64S; f++)
         if (entries(t, (enum family)f) || (t->has_raw_data && t->raw_data.len))
-            return ot_import_fail(im, OT_ERROR_INVALID, "data are both external and inline");
+            return ot_import_fail(im, OT_ERROR_INVALID, "the data are both external and inline");
     struct external e;
     OT_TRY(ot_external_open(im, t, (size_t)count * ot_type_size(*file_type), &e));
     ot_external_close(&e);

@@ -26,7 +26,7 @@ struct field {
     const uint8_t *length, *body, *end; /* OT_WIRE_BYTES: its length is at [length, body) */
 };
 
-static void put(struct copy *c, const void *bytes, size_t n) {
+static void put_bytes(struct copy *c, const void *bytes, size_t n) {
     if (c->to) memcpy(c->to + c->n, bytes, n);
     c->n += n;
 }
@@ -79,11 +79,11 @@ static bool copy_message(struct copy *c, const ProtobufCMessageDescriptor *d, co
         if (!read_field(p, end, &f)) return false;
         const ProtobufCMessageDescriptor *inner = message(d, &f);
         const bool is_raw = is_raw_data(d, &f);
-        put(c, p, (size_t)((is_raw || inner ? f.body : f.end) - p));
+        put_bytes(c, p, (size_t)((is_raw || inner ? f.body : f.end) - p));
         const size_t begin = c->n, bytes = (size_t)(f.body - f.length);
         if (is_raw) {
             const struct reference r = {(uint64_t)(f.body - c->begin), (uint64_t)(f.end - f.body)};
-            put(c, &r, sizeof r);
+            put_bytes(c, &r, sizeof r);
         } else if (!inner) {
             continue;
         } else if (!copy_message(c, inner, f.body, f.end, depth + 1)) {

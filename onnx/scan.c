@@ -61,20 +61,21 @@ static size_t utf8_sequence(const uint8_t *p, size_t n) {
 }
 
 static ot_status check_name(struct scan *s, const struct field *f, const uint8_t *p, size_t n) {
-    if (n > OT_SCAN_NAME) return fail(s, OT_ERROR_LIMIT, f->name, "a name of more than 4096 bytes");
-    if (memchr(p, 0, n)) return fail(s, OT_ERROR_INVALID, f->name, "a name with a NUL in it");
+    if (n > OT_SCAN_NAME)
+        return fail(s, OT_ERROR_LIMIT, f->name, "the name has more than 4096 bytes");
+    if (memchr(p, 0, n)) return fail(s, OT_ERROR_INVALID, f->name, "the name has a NUL byte");
     for (size_t i = 0, k; i < n; i += k) {
         k = utf8_sequence(p + i, n - i);
-        if (!k) return fail(s, OT_ERROR_INVALID, f->name, "a name that is not UTF-8");
+        if (!k) return fail(s, OT_ERROR_INVALID, f->name, "the name is not UTF-8");
     }
     return OT_OK;
 }
 
 static ot_status check_text(struct scan *s, const char *name, const uint8_t *p, size_t n,
                             bool nul_allowed) {
-    if (n > OT_SCAN_TEXT) return fail(s, OT_ERROR_LIMIT, name, "more than 16 MiB of text");
+    if (n > OT_SCAN_TEXT) return fail(s, OT_ERROR_LIMIT, name, "the text has more than 16 MiB");
     if (!nul_allowed && memchr(p, 0, n))
-        return fail(s, OT_ERROR_INVALID, name, "a string with a NUL in it");
+        return fail(s, OT_ERROR_INVALID, name, "the string has a NUL byte");
     return OT_OK;
 }
 
@@ -96,14 +97,14 @@ static ot_status count_message(struct scan *s, const struct field *f) {
     const bool counted = f->message == NODE || f->message == TENSOR || f->message == VALUE_INFO ||
                          f->message == SPARSE_TENSOR || f->message == FUNCTION;
     if (f->message == ATTRIBUTE && ++s->level[s->depth].attributes > OT_SCAN_ATTRIBUTES)
-        return fail(s, OT_ERROR_LIMIT, f->name, "more than 256 attributes");
+        return fail(s, OT_ERROR_LIMIT, f->name, "the node has more than 256 attributes");
     return counted && ++s->count[f->message] > most
-               ? fail(s, OT_ERROR_LIMIT, f->name, "there are too many")
+               ? fail(s, OT_ERROR_LIMIT, f->name, "the list has too many entries")
                : OT_OK;
 }
 
 /* Goes down into a message of n bytes. */
-static ot_status enter(struct scan *s, const struct field *f, size_t index, size_t n) {
+static ot_status enter_message(struct scan *s, const struct field *f, size_t index, size_t n) {
     struct level *up = &s->level[s->depth];
     if (f->kind == FIELD_ONE) {
         /* the alternatives of a type are one field */
@@ -115,7 +116,7 @@ static ot_status enter(struct scan *s, const struct field *f, size_t index, size
     const uint8_t graphs = (uint8_t)(up->graphs + (f->message == GRAPH));
     const uint8_t types = (uint8_t)(up->types + (f->message == TYPE));
     if (s->depth + 1 >= OT_SCAN_LEVELS || graphs > OT_SCAN_SUBGRAPHS + 1 || types > OT_SCAN_TYPES)
-        return fail(s, OT_ERROR_LIMIT, f->name, "nested too deep");
+        return fail(s, OT_ERROR_LIMIT, f->name, "the messages are nested too deeply");
     s->depth++;
     s->level[s->depth] = (struct level){
         .end = s->p + n, .name = f->name, .message = f->message, .graphs = graphs, .types = types};
@@ -128,7 +129,7 @@ static ot_status known_bytes(struct scan *s, const struct field *f, size_t index
     ot_status status = OT_OK;
     switch (f->kind) {
     case FIELD_ONE:
-    case FIELD_MANY: return enter(s, f, index, n); /* s->p stays: the contents come next */
+    case FIELD_MANY: return enter_message(s, f, index, n); /* s->p stays: the contents come next */
     case FIELD_NAME: status = check_name(s, f, p, n); break;
     case FIELD_VALUE:
     case FIELD_TEXT: status = check_text(s, f->name, p, n, f->kind == FIELD_TEXT); break;
@@ -136,7 +137,7 @@ static ot_status known_bytes(struct scan *s, const struct field *f, size_t index
     case FIELD_FLOATS:
     case FIELD_DOUBLES: status = check_packed(s, f, p, n); break;
     case FIELD_BYTES: break;
-    default: status = fail(s, OT_ERROR_PARSE, f->name, "the wrong wire type");
+    default: status = fail(s, OT_ERROR_PARSE, f->name, "the field has the wrong wire type");
     }
     s->p += n;
     return status;
@@ -147,7 +148,8 @@ static ot_status length_delimited(struct scan *s, const struct field *f, size_t 
     const uint8_t *end = s->level[s->depth].end;
     const char *name = f->name ? f->name : "unknown field";
     if (!ot_read_varint(&s->p, end, 5, &n) || !ot_is_inside(0, n, (uint64_t)(end - s->p)))
-        return fail(s, OT_ERROR_PARSE, name, "it is longer than the message that contains it");
+        return fail(s, OT_ERROR_PARSE, name,
+                    "the field is longer than the message that contains it");
     if (f->name) return known_bytes(s, f, index, (size_t)n);
     OT_TRY(check_text(s, name, s->p, (size_t)n, true));
     s->p += n;
@@ -158,9 +160,10 @@ static ot_status fixed(struct scan *s, const struct field *f, size_t n) {
     const bool fits = f->kind == FIELD_NONE || (n == 8 && f->kind == FIELD_DOUBLES) ||
                       (n == 4 && (f->kind == FIELD_FLOAT || f->kind == FIELD_FLOATS));
     const char *name = f->name ? f->name : "unknown field";
-    if (!fits) return fail(s, OT_ERROR_PARSE, name, "the wrong wire type");
+    if (!fits) return fail(s, OT_ERROR_PARSE, name, "the field has the wrong wire type");
     if ((size_t)(s->level[s->depth].end - s->p) < n)
-        return fail(s, OT_ERROR_PARSE, name, "it is longer than the message that contains it");
+        return fail(s, OT_ERROR_PARSE, name,
+                    "the field is longer than the message that contains it");
     s->p += n;
     return OT_OK;
 }
@@ -175,7 +178,7 @@ static ot_status one_field(struct scan *s) {
     switch (tag & 7) {
     case OT_WIRE_VARINT:
         if (f->kind && f->kind != FIELD_VARINT && f->kind != FIELD_VARINTS)
-            return fail(s, OT_ERROR_PARSE, f->name, "the wrong wire type");
+            return fail(s, OT_ERROR_PARSE, f->name, "the field has the wrong wire type");
         return ot_read_varint(&s->p, level->end, 10, &value)
                    ? OT_OK
                    : fail(s, OT_ERROR_PARSE, f->name ? f->name : "unknown field",
@@ -183,7 +186,8 @@ static ot_status one_field(struct scan *s) {
     case OT_WIRE_64: return fixed(s, f, 8);
     case OT_WIRE_32: return fixed(s, f, 4);
     case OT_WIRE_BYTES: return length_delimited(s, f, (size_t)(f - first));
-    default: return fail(s, OT_ERROR_PARSE, "field", "a group or an invalid wire type");
+    default:
+        return fail(s, OT_ERROR_PARSE, "field", "the field is a group or has an invalid wire type");
     }
 }
 
@@ -212,7 +216,7 @@ static const char *guess(const char *p, size_t n) {
     return "";
 }
 
-static ot_status walk(struct scan *s) {
+static ot_status scan_fields(struct scan *s) {
     while (true) {
         while (s->p < s->level[s->depth].end) OT_TRY(one_field(s));
         if (!s->depth) return OT_OK;
@@ -223,7 +227,7 @@ static ot_status walk(struct scan *s) {
 ot_status ot_scan(const void *bytes, size_t size, const ot_limits *limits, ot_error *err) {
     struct scan s = {.begin = bytes, .p = bytes, .most = limits->nodes, .err = err};
     s.level[0] = (struct level){.end = s.begin + size, .name = "", .message = MODEL};
-    ot_status status = size ? walk(&s) : OT_OK;
+    ot_status status = size ? scan_fields(&s) : OT_OK;
     if (status == OT_ERROR_PARSE) {
         const char *hint = guess(bytes, size);
         return *hint ? ot_fail(err, status, "the file is not an ONNX model%s", hint)

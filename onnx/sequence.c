@@ -23,7 +23,7 @@ struct task {
 /* ---- what it has ---- */
 
 /* A tensor, or VALUE_ABSENT. */
-static ot_status input(const struct task *t, size_t i, bool needed, int *v) {
+static ot_status tensor_input(const struct task *t, size_t i, bool needed, int *v) {
     struct import *im = t->w->im;
     *v = VALUE_ABSENT;
     if (i < t->p->n_input) OT_TRY(ot_walk_input(t->w, t->p->input[i], v));
@@ -47,15 +47,16 @@ static ot_status index_input(const struct task *t, size_t i, int n, int most, in
     struct import *im = t->w->im;
     int v;
     *at = otherwise;
-    OT_TRY(input(t, i, false, &v));
+    OT_TRY(tensor_input(t, i, false, &v));
     if (v < 0) return OT_OK;
     const struct tensor *c = ot_constant_read(im, v, 1);
     if (!c || ot_elements(c) != 1 || (c->type != OT_INT64 && c->type != OT_INT32))
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "input '%.80s' is not constant",
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "input '%.80s' is not a constant",
                               t->p->input[i]);
     int64_t k = c->type == OT_INT64 ? *(const int64_t *)c->data : *(const int32_t *)c->data;
     if (k < -n || k > most)
-        return ot_import_fail(im, OT_ERROR_INVALID, "position %lld in a sequence of %d",
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "position %lld is out of range for a sequence of length %d",
                               (long long)k, n);
     *at = (int)(k < 0 ? k + n : k);
     return OT_OK;
@@ -120,8 +121,8 @@ static ot_status new_value(const struct task *t, int *v) {
 }
 
 /* A node; what its attributes point to stays. */
-static ot_status add(const struct task *t, const char *op, const struct attr *attr, int n_attr,
-                     const int *in, int n_in, const int *out, int n_out) {
+static ot_status add_node(const struct task *t, const char *op, const struct attr *attr, int n_attr,
+                          const int *in, int n_in, const int *out, int n_out) {
     struct import *im = t->w->im;
     struct graph *g = im->g;
     const char *from = t->p->name ? t->p->name : "";
@@ -159,7 +160,7 @@ static ot_status add_squeeze(const struct task *t, const char *op, int64_t axis,
     *kept = axis;
     const struct attr axes = {.name = "axes", .kind = OT_ATTR_INTS, .n = 1, .ints = kept};
     OT_TRY(new_value(t, y));
-    return add(t, op, &axes, 1, &x, 1, y, 1);
+    return add_node(t, op, &axes, 1, &x, 1, y, 1);
 }
 
 /* ---- the operators ---- */
@@ -169,10 +170,10 @@ static ot_status split_lengths(const struct task *t, int v, int64_t axis, const 
     struct import *im = t->w->im;
     int64_t each = 1, all;
     int given;
-    OT_TRY(input(t, 1, false, &given));
+    OT_TRY(tensor_input(t, 1, false, &given));
     const struct tensor *c = given < 0 ? NULL : ot_constant_read(im, given, MOST_PARTS);
     if (given >= 0 && (!c || c->type != OT_INT64 || c->rank > 1 || !ot_elements(c)))
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the lengths '%.80s' are not constant",
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the lengths '%.80s' are not a constant",
                               t->p->input[1]);
     if (c && c->rank) {
         *length = c->data;
@@ -185,7 +186,8 @@ static ot_status split_lengths(const struct task *t, int v, int64_t axis, const 
     const int64_t at = axis < 0 ? axis + x->rank : axis;
     all = at >= 0 && at < x->rank ? x->dim[at] : -1;
     if (all <= 0 || each <= 0 || (all - 1) / each >= MOST_PARTS)
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "the number of its parts is not known");
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
+                              "the number of parts is not known when the model is opened");
     *parts = (int)((all - 1) / each) + 1;
     int64_t *list = ot_small_alloc(&im->kept, (size_t)*parts, sizeof *list);
     if (!list) return ot_import_no_room(im, &im->g->arena, (size_t)*parts * sizeof *list);
@@ -201,7 +203,7 @@ static ot_status split(const struct task *t) {
     const int64_t *length = NULL;
     int v, parts = 0;
     struct sequence *s;
-    OT_TRY(input(t, 0, true, &v));
+    OT_TRY(tensor_input(t, 0, true, &v));
     OT_TRY(split_lengths(t, v, axis, &length, &parts));
     const size_t extra = keep ? 0 : (size_t)parts;
     const struct attr attr[] = {
@@ -210,7 +212,7 @@ static ot_status split(const struct task *t) {
     OT_TRY(reserve(im, (size_t)parts + extra, extra));
     OT_TRY(new_sequence(im, parts, &s));
     for (int i = 0; i < parts; i++) OT_TRY(new_value(t, &s->value[i]));
-    OT_TRY(add(t, "Split", attr, 2, &v, 1, s->value, parts));
+    OT_TRY(add_node(t, "Split", attr, 2, &v, 1, s->value, parts));
     for (int i = 0; !keep && i < parts; i++)
         OT_TRY(add_squeeze(t, "Squeeze", axis, s->value[i], &s->value[i]));
     return give(t, s);
@@ -219,7 +221,7 @@ static ot_status split(const struct task *t) {
 static ot_status construct(const struct task *t) {
     struct sequence *s;
     OT_TRY(new_sequence(t->w->im, (int)t->p->n_input, &s));
-    for (int i = 0; i < s->n; i++) OT_TRY(input(t, (size_t)i, true, &s->value[i]));
+    for (int i = 0; i < s->n; i++) OT_TRY(tensor_input(t, (size_t)i, true, &s->value[i]));
     return give(t, s);
 }
 
@@ -230,7 +232,7 @@ static ot_status change(const struct task *t, bool insert) {
     struct sequence *s;
     int at, v = VALUE_ABSENT;
     OT_TRY(sequence_input(t, &from));
-    if (insert) OT_TRY(input(t, 1, true, &v));
+    if (insert) OT_TRY(tensor_input(t, 1, true, &v));
     if (!insert && !from->n) return ot_import_fail(im, OT_ERROR_INVALID, "the sequence is empty");
     OT_TRY(index_input(t, insert ? 2 : 1, from->n, insert ? from->n : from->n - 1,
                        insert ? from->n : from->n - 1, &at));
@@ -244,12 +246,13 @@ static ot_status change(const struct task *t, bool insert) {
 static ot_status insert(const struct task *t) { return change(t, true); }
 static ot_status erase(const struct task *t) { return change(t, false); }
 
-static ot_status at(const struct task *t) {
+static ot_status sequence_at(const struct task *t) {
     const struct sequence *s;
     int k;
     OT_TRY(sequence_input(t, &s));
     if (t->p->n_input != 2)
-        return ot_import_fail(t->w->im, OT_ERROR_INVALID, "%zu inputs", t->p->n_input);
+        return ot_import_fail(t->w->im, OT_ERROR_INVALID, "the node has %zu inputs, expected 2",
+                              t->p->n_input);
     OT_TRY(index_input(t, 1, s->n, s->n - 1, 0, &k));
     return ot_walk_alias(t->w, t->w->frame[t->w->top].scope, t->p->output[0], s->value[k]);
 }
@@ -292,7 +295,7 @@ static ot_status concat(const struct task *t) {
         if (new_axis) OT_TRY(add_squeeze(t, "Unsqueeze", axis, s->value[i], &part->value[i]));
     }
     OT_TRY(ot_walk_output(t->w, t->p->output[0], OT_VALUE_NODE, &y));
-    return add(t, "Concat", &attr, 1, part->value, part->n, &y, 1);
+    return add_node(t, "Concat", &attr, 1, part->value, part->n, &y, 1);
 }
 
 static ot_status same(const struct task *t) {
@@ -304,15 +307,10 @@ static ot_status same(const struct task *t) {
 static const struct {
     const char *op;
     ot_status (*run)(const struct task *t);
-} operators[] = {{"SequenceConstruct", construct},
-                 {"SequenceEmpty", construct},
-                 {"SequenceInsert", insert},
-                 {"SequenceErase", erase},
-                 {"SequenceAt", at},
-                 {"SequenceLength", length},
-                 {"SplitToSequence", split},
-                 {"ConcatFromSequence", concat},
-                 {"Identity", same}};
+} operators[] = {
+    {"SequenceConstruct", construct}, {"SequenceEmpty", construct},   {"SequenceInsert", insert},
+    {"SequenceErase", erase},         {"SequenceAt", sequence_at},    {"SequenceLength", length},
+    {"SplitToSequence", split},       {"ConcatFromSequence", concat}, {"Identity", same}};
 
 static bool is_sequence(const struct import *im, int v) {
     return v >= 0 && im->g->value[v].kind == OT_VALUE_SEQUENCE;
@@ -334,12 +332,14 @@ ot_status ot_sequence_node(struct walker *w, const Onnx__NodeProto *p, const str
     while (k < most && strcmp(operators[k].op, p->op_type)) k++;
     if (*node->domain || k == most || (operators[k].run == same && !any)) {
         if (!any) return OT_OK;
-        return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED, "not supported with sequences");
+        return ot_import_fail(w->im, OT_ERROR_UNSUPPORTED,
+                              "this operator is not supported with sequences");
     }
     *taken = true;
     if (faulty) ot_walk_faulty(w, p, w->im->g->n_values);
     if (faulty) return OT_OK;
     if (p->n_output != 1 || !*p->output[0])
-        return ot_import_fail(w->im, OT_ERROR_INVALID, "%zu outputs", p->n_output);
+        return ot_import_fail(w->im, OT_ERROR_INVALID, "the node has %zu outputs, expected one",
+                              p->n_output);
     return operators[k].run(&t);
 }

@@ -9,7 +9,7 @@ static bool is_external(const Onnx__TensorProto *t) {
 }
 
 /* In place of the payload, the field that is to hold it again. */
-static ot_status note(struct import *im, Onnx__TensorProto *t, const char *field) {
+static ot_status note_field(struct import *im, Onnx__TensorProto *t, const char *field) {
     Onnx__StringStringEntryProto *e = ot_small_alloc(&im->temporary, 1, sizeof *e);
     Onnx__StringStringEntryProto **list = ot_small_alloc(&im->temporary, 1, sizeof *list);
     if (!e || !list) return ot_import_no_room(im, &im->scratch, sizeof *e);
@@ -25,14 +25,14 @@ static ot_status note(struct import *im, Onnx__TensorProto *t, const char *field
 }
 
 /* Takes the payload out. */
-static ot_status cut(struct import *im, Onnx__TensorProto *t) {
+static ot_status cut_payload(struct import *im, Onnx__TensorProto *t) {
     const bool raw = t->has_raw_data && t->raw_data.len;
     const char *field = is_external(t)    ? OT_CUT_EXTERNAL
                         : t->n_float_data ? "float_data"
                         : t->n_int32_data ? "int32_data"
                                           : "raw_data";
     if (!raw && !t->n_float_data && !t->n_int32_data && !t->n_external_data) return OT_OK;
-    OT_TRY(note(im, t, field));
+    OT_TRY(note_field(im, t, field));
     t->has_raw_data = 0;
     t->raw_data = (ProtobufCBinaryData){0};
     t->n_float_data = t->n_int32_data = 0;
@@ -49,7 +49,7 @@ static ot_status take_in(void *context, Onnx__TensorProto *t) {
     const ot_status status = ot_external_take(im, t, &bytes, &size);
     if (status == OT_ERROR_NO_MEMORY || status == OT_ERROR_LIMIT) return status;
     if (status) return OT_OK;
-    OT_TRY(note(im, t, OT_CUT_EXTERNAL));
+    OT_TRY(note_field(im, t, OT_CUT_EXTERNAL));
     t->has_raw_data = 1;
     t->raw_data = (ProtobufCBinaryData){size, bytes};
     return OT_OK;
@@ -65,8 +65,8 @@ ot_status ot_skeleton_make(struct import *im) {
     for (int i = 0; i < g->n_values; i++) {
         const struct source *s = &im->source[i];
         if (!is_cut(&g->value[i])) continue;
-        if (s->tensor) OT_TRY(cut(im, s->tensor));
-        if (s->sparse) OT_TRY(cut(im, s->sparse->values));
+        if (s->tensor) OT_TRY(cut_payload(im, s->tensor));
+        if (s->sparse) OT_TRY(cut_payload(im, s->sparse->values));
     }
     OT_TRY(ot_tree_tensors(&im->model->base, take_in, im));
     g->skeleton_bytes = protobuf_c_message_get_packed_size(&im->model->base);

@@ -63,14 +63,14 @@ static ot_status make_room(struct reader *r) {
 /* ---- negative zeros ---- */
 
 /* Of the group that begins with element i of a piece. */
-static inline uint64_t look(const struct piece *p, const char *bits, int64_t i,
-                            uint64_t *negative) {
+static inline uint64_t find_nonzeros(const struct piece *p, const char *bits, int64_t i,
+                                     uint64_t *negative) {
     const char *group = bits + sizeof(float) * (size_t)i;
     return p->n - i < OT_GROUP ? ot_nonzeros_part(group, p->n - i, negative)
                                : ot_nonzeros(group, negative);
 }
 
-static inline void mark(uint8_t *negative_zeros, int64_t first, uint64_t negative) {
+static inline void mark_negative_zeros(uint8_t *negative_zeros, int64_t first, uint64_t negative) {
     memcpy(negative_zeros + first / 8, &negative, sizeof negative);
 }
 
@@ -85,8 +85,8 @@ static ot_status begin_marks(struct reader *r, const struct piece *piece) {
     for (int k = 0; k < OT_LANES; k++)
         for (int64_t i = 0; i < piece[k].n; i += OT_GROUP) {
             uint64_t negative;
-            look(&piece[k], r->lane[k].bits, i, &negative);
-            mark(bits, piece[k].first + i, negative);
+            find_nonzeros(&piece[k], r->lane[k].bits, i, &negative);
+            mark_negative_zeros(bits, piece[k].first + i, negative);
         }
     return OT_OK;
 }
@@ -130,9 +130,9 @@ static ot_status take_piece(void *context, int lane, const struct piece *piece, 
     l->bits = piece->data;
     for (int64_t i = 0; i < piece->n; i += OT_GROUP) {
         uint64_t negative;
-        const uint64_t nonzero = look(piece, piece->data, i, &negative);
+        const uint64_t nonzero = find_nonzeros(piece, piece->data, i, &negative);
         if (r->s->negative_zeros)
-            mark(r->s->negative_zeros, piece->first + i, negative);
+            mark_negative_zeros(r->s->negative_zeros, piece->first + i, negative);
         else if (negative)
             l->has_negative_zeros = true;
         run.n = take_group(&c, nonzero, i, piece->data, &run, run.n);
@@ -153,11 +153,12 @@ static ot_status finish_round(struct reader *r, const struct piece *piece) {
         negative |= r->lane[i].has_negative_zeros;
     }
     if (r->s->n > INT_MAX)
-        return ot_import_fail(r->im, OT_ERROR_LIMIT, "more than %d slots", INT_MAX);
+        return ot_import_fail(r->im, OT_ERROR_LIMIT, "the weight has more than %d nonzeros",
+                              INT_MAX);
     return negative && !r->s->negative_zeros ? begin_marks(r, piece) : OT_OK;
 }
 
-static ot_status read_all(struct reader *r) {
+static ot_status read_rounds(struct reader *r) {
     struct piece piece[OT_LANES];
     while (r->pieces.next < r->pieces.count) {
         for (int i = 0; i < OT_LANES; i++) piece[i] = ot_pieces_lane(&r->pieces, i);
@@ -176,7 +177,7 @@ ot_status ot_slots_read(struct import *im, const Onnx__TensorProto *t, const str
     s->runs = (count + OT_PIECE - 1) / OT_PIECE;
     s->segments = rows + s->runs;
     if (rows >= INT_MAX || s->cols >= INT_MAX)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "a matrix of %lld x %lld is too large",
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the matrix of %lld x %lld is too large",
                               (long long)rows, (long long)s->cols);
     struct reader r = {.im = im, .s = s};
     s->segment = ot_block_alloc(&im->allocator, (size_t)s->segments + 1, sizeof *s->segment);
@@ -187,7 +188,7 @@ ot_status ot_slots_read(struct import *im, const Onnx__TensorProto *t, const str
     else
         status = ot_pieces_open(im, t, shape, NULL, &r.pieces);
     if (!status) {
-        status = read_all(&r);
+        status = read_rounds(&r);
         ot_pieces_close(&r.pieces);
     }
     if (status) ot_slots_free(im, s);

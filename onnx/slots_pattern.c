@@ -18,7 +18,8 @@ struct build {
     struct pattern *p;
     float *value;
     int groups;
-    int *count;    /* [groups][columns of the file]: slots; then, where the group's next one goes */
+    int *count;    /* [groups][columns of the file]: slots; then, where the group's next one goes
+                    */
     int64_t tile;  /* columns */
     int64_t first; /* run of this step */
 };
@@ -27,7 +28,7 @@ static int64_t first_run(const struct build *b, int group) {
     return b->s->runs * group / b->groups;
 }
 
-static int *count_of(const struct build *b, int group) { return b->count + group * b->s->cols; }
+static int *group_counts(const struct build *b, int group) { return b->count + group * b->s->cols; }
 
 /* Slots of one segment. */
 struct segment {
@@ -47,20 +48,20 @@ static int64_t first_segment(const struct slots *s, int64_t run) {
     return run < s->runs ? run + run * OT_PIECE / s->cols : s->segments;
 }
 
-static struct walk walk(const struct slots *s, int64_t run, int64_t runs) {
+static struct walk walk_runs(const struct slots *s, int64_t run, int64_t runs) {
     const int64_t from = first_segment(s, run);
     return (struct walk){run, runs, from, from, first_segment(s, run + 1)};
 }
 
 static struct walk walk_group(const struct build *b, int group) {
-    return walk(b->s, first_run(b, group), first_run(b, group + 1));
+    return walk_runs(b->s, first_run(b, group), first_run(b, group + 1));
 }
 
 /* false: there is none. */
 static bool next_segment(const struct slots *s, struct walk *w, struct segment *g) {
     if (w->next == w->end) {
         if (w->run + 1 >= w->runs) return false;
-        *w = walk(s, w->run + 1, w->runs);
+        *w = walk_runs(s, w->run + 1, w->runs);
     }
     const int64_t i = w->next++, row = i - w->run;
     const int first = s->segment[i], before = first - s->segment[w->from];
@@ -75,9 +76,9 @@ static bool next_segment(const struct slots *s, struct walk *w, struct segment *
 
 /* ---- rows remain rows ---- */
 
-static void copy(void *arg, int task, int worker) {
+static void copy_segments(void *arg, int task, int worker) {
     const struct build *b = arg;
-    struct walk w = walk(b->s, b->first + task, b->first + task + 1);
+    struct walk w = walk_runs(b->s, b->first + task, b->first + task + 1);
     struct segment g;
     (void)worker;
     while (next_segment(b->s, &w, &g)) {
@@ -117,15 +118,15 @@ static void scatter(void *arg, int group, int worker) {
         int next[SEGMENTS] = {0};
         for (n = 0; n < SEGMENTS && next_segment(b->s, &w, &segment[n]);) n++;
         for (int64_t col = 0; col < b->s->cols; col += b->tile)
-            move_tile(b, count_of(b, group), segment, n, next, col + b->tile);
+            move_tile(b, group_counts(b, group), segment, n, next, col + b->tile);
     } while (n == SEGMENTS);
 }
 
 /* ---- counts ---- */
 
-static void count(void *arg, int group, int worker) {
+static void count_group(void *arg, int group, int worker) {
     const struct build *b = arg;
-    int *const count = count_of(b, group);
+    int *const count = group_counts(b, group);
     struct walk w = walk_group(b, group);
     struct segment g;
     (void)worker;
@@ -134,9 +135,9 @@ static void count(void *arg, int group, int worker) {
 }
 
 /* Whether a column has any; that is soon known. */
-static void meet(void *arg, int group, int worker) {
+static void mark_columns(void *arg, int group, int worker) {
     const struct build *b = arg;
-    int *const met = count_of(b, group);
+    int *const met = group_counts(b, group);
     struct walk w = walk_group(b, group);
     struct segment g;
     int64_t missing = b->s->cols;
@@ -166,7 +167,7 @@ static int find_cols(const struct build *b, int *start) {
     for (int64_t c = 0; c < b->s->cols; c++) {
         const int before = n;
         for (int g = 0; g < b->groups; g++) {
-            int *count = &count_of(b, g)[c];
+            int *count = &group_counts(b, g)[c];
             const int slots = *count;
             *count = n;
             n += slots;
@@ -181,18 +182,18 @@ static int find_cols(const struct build *b, int *start) {
 
 /* What has been copied is given back, for the rest of the pattern. */
 static void keep_rows(struct import *im, struct slots *s, struct build *b) {
-    ot_import_parallel(im, b->groups, meet, b);
+    ot_import_parallel(im, b->groups, mark_columns, b);
     b->p->live_rows = find_rows(s, b->p->row);
     b->p->live_cols = find_cols(b, NULL);
     for (int64_t left; b->first < s->runs; b->first += STEP) {
         left = s->runs - b->first;
-        ot_import_parallel(im, left < STEP ? (int)left : STEP, copy, b);
+        ot_import_parallel(im, left < STEP ? (int)left : STEP, copy_segments, b);
         ot_slots_release(im, s, b->first + STEP);
     }
 }
 
-static void turn(struct import *im, const struct slots *s, struct build *b) {
-    ot_import_parallel(im, b->groups, count, b);
+static void transpose(struct import *im, const struct slots *s, struct build *b) {
+    ot_import_parallel(im, b->groups, count_group, b);
     b->p->live_rows = find_cols(b, b->p->row);
     b->p->live_cols = find_rows(s, NULL);
     const double slots = (double)s->n / (double)s->segments / (double)s->cols; /* a column */
@@ -220,7 +221,7 @@ ot_status ot_slots_pattern(struct import *im, struct slots *s, bool transposed, 
     b.count = ot_block_alloc(&im->allocator, (size_t)b.groups * (size_t)s->cols, sizeof *b.count);
     if (!b.count) return ot_import_fail(im, OT_ERROR_NO_MEMORY, "out of memory for a weight");
     if (transposed)
-        turn(im, s, &b);
+        transpose(im, s, &b);
     else
         keep_rows(im, s, &b);
     ot_block_free(&im->allocator, b.count);

@@ -11,21 +11,22 @@ static ot_status check_dims(struct import *im, const Onnx__SparseTensorProto *s,
                             struct tensor *shape) {
     const uint64_t most = im->options->limits.tensor_elements;
     int64_t count;
-    if (!s->n_dims) return ot_import_fail(im, OT_ERROR_INVALID, "a sparse tensor has no dims");
+    if (!s->n_dims) return ot_import_fail(im, OT_ERROR_INVALID, "the sparse tensor has no dims");
     if (s->n_dims > OT_MAX_RANK)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "rank %zu, at most %d is allowed", s->n_dims,
-                              OT_MAX_RANK);
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the rank is %zu, at most %d is allowed",
+                              s->n_dims, OT_MAX_RANK);
     *shape = (struct tensor){.rank = (int)s->n_dims, .role = OT_ROLE_CONST};
     for (size_t i = 0; i < s->n_dims; i++) {
         shape->dim[i] = s->dims[i];
         if (s->dims[i] <= 0)
-            return ot_import_fail(im, OT_ERROR_INVALID, "dims[%zu] is %lld", i,
+            return ot_import_fail(im, OT_ERROR_INVALID, "dims[%zu] is %lld, expected at least 0", i,
                                   (long long)s->dims[i]);
     }
     if (!ot_shape_count(shape->dim, shape->rank, INT64_MAX / 8, &count))
         return ot_import_fail(im, OT_ERROR_INVALID, "the product of dims is too large");
     if ((uint64_t)count > most)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "%lld elements, at most %llu are allowed",
+        return ot_import_fail(im, OT_ERROR_LIMIT,
+                              "the tensor has %lld elements, at most %llu are allowed",
                               (long long)count, (unsigned long long)most);
     return OT_OK;
 }
@@ -35,28 +36,33 @@ ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, s
     struct tensor values, indices;
     ot_type index_type;
     OT_TRY(check_dims(im, s, shape));
-    if (!s->values) return ot_import_fail(im, OT_ERROR_INVALID, "a sparse tensor has no values");
+    if (!s->values) return ot_import_fail(im, OT_ERROR_INVALID, "the sparse tensor has no values");
     ot_status status = ot_payload_check(im, s->values, &values, file_type);
     if (status) return ot_fail_in(&im->last, status, "values");
     shape->type = values.type;
     if (values.rank != 1)
-        return ot_import_fail(im, OT_ERROR_INVALID, "values have rank %d, 1 is expected",
+        return ot_import_fail(im, OT_ERROR_INVALID, "the values have rank %d, expected 1",
                               values.rank);
     *spelling = OT_SPELL_SPARSE_LINEAR;
     if (!s->indices)
-        return values.dim[0] ? ot_import_fail(im, OT_ERROR_INVALID, "there are no indices") : OT_OK;
+        return values.dim[0]
+                   ? ot_import_fail(im, OT_ERROR_INVALID, "the sparse tensor has no indices")
+                   : OT_OK;
     status = ot_payload_check(im, s->indices, &indices, &index_type);
     if (status) return ot_fail_in(&im->last, status, "indices");
     if (!is_index_type(index_type))
-        return ot_import_fail(im, OT_ERROR_INVALID, "indices are %s, int64 is expected",
+        return ot_import_fail(im, OT_ERROR_INVALID, "the indices are %s, expected int64",
                               ot_type_name(index_type));
     if (indices.rank != 1 && indices.rank != 2)
-        return ot_import_fail(im, OT_ERROR_INVALID, "indices have rank %d", indices.rank);
+        return ot_import_fail(im, OT_ERROR_INVALID, "the indices have rank %d, expected 1 or 2",
+                              indices.rank);
     if (indices.dim[0] != values.dim[0])
-        return ot_import_fail(im, OT_ERROR_INVALID, "%lld indices for %lld values",
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "the sparse tensor has %lld indices for %lld values",
                               (long long)indices.dim[0], (long long)values.dim[0]);
     if (indices.rank == 2 && indices.dim[1] != shape->rank)
-        return ot_import_fail(im, OT_ERROR_INVALID, "indices of %lld coordinates, rank is %d",
+        return ot_import_fail(im, OT_ERROR_INVALID,
+                              "the indices have %lld coordinates, but the rank is %d",
                               (long long)indices.dim[1], shape->rank);
     if (indices.rank == 2) *spelling = OT_SPELL_SPARSE_COO;
     return OT_OK;
@@ -84,9 +90,10 @@ static ot_status position_of(struct import *im, const char *data, const struct t
         int64_t x = index_at(data, indices->type, i * n + k);
         int64_t most = linear ? ot_elements(shape) : shape->dim[k];
         if (x < 0 || x >= most)
-            return ot_import_fail(im, OT_ERROR_INVALID,
-                                  "index %lld at entry %lld is not in [0, %lld)", (long long)x,
-                                  (long long)i, (long long)most);
+            return ot_import_fail(
+                im, OT_ERROR_INVALID,
+                "index %lld at entry %lld is out of range, expected 0 to less than %lld",
+                (long long)x, (long long)i, (long long)most);
         p = linear ? x : p * shape->dim[k] + x;
     }
     *position = p;
@@ -112,7 +119,7 @@ ot_status ot_sparse_positions(struct import *im, const Onnx__SparseTensorProto *
     for (int64_t i = 0; i < *n; i++) {
         OT_TRY(position_of(im, data, &indices, shape, i, &out[i]));
         if (i && out[i] <= out[i - 1])
-            return ot_import_fail(im, OT_ERROR_INVALID, "indices do not ascend at entry %lld",
+            return ot_import_fail(im, OT_ERROR_INVALID, "the indices do not ascend at entry %lld",
                                   (long long)i);
     }
     *position = out;

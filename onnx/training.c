@@ -11,7 +11,7 @@ ot_status ot_training_find(struct import *im) {
     im->g->training_steps = (int)m->n_training_info;
     if (!im->options->training || !m->n_training_info) return OT_OK;
     if (m->n_training_info > 1)
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "training_info has %zu steps, not one",
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "training_info has %zu steps, expected one",
                               m->n_training_info);
     const Onnx__GraphProto *p = m->training_info[0]->algorithm;
     if (p && p->n_node) im->algorithm = p; /* an empty one updates nothing */

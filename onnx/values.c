@@ -83,7 +83,8 @@ static ot_status read_dim(struct import *im, const Onnx__TensorShapeProto__Dimen
         return OT_OK;
     *dim = d->dim_value;
     if ((uint64_t)*dim > im->options->limits.tensor_elements)
-        return ot_import_fail(im, OT_ERROR_INVALID, "a dimension is %lld", (long long)*dim);
+        return ot_import_fail(im, OT_ERROR_INVALID, "a dimension is %lld, expected at least 0",
+                              (long long)*dim);
     return OT_OK;
 }
 
@@ -102,8 +103,8 @@ static void note_misspelt(struct import *im, const char *what, const Onnx__Value
 static ot_status read_shape(struct import *im, const Onnx__TensorShapeProto *shape,
                             struct value *v) {
     if (shape->n_dim > OT_MAX_RANK)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "rank %zu, at most %d is allowed", shape->n_dim,
-                              OT_MAX_RANK);
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the rank is %zu, at most %d is allowed",
+                              shape->n_dim, OT_MAX_RANK);
     for (size_t i = 0; i < shape->n_dim; i++) OT_TRY(read_dim(im, shape->dim[i], &v->dim[i]));
     v->rank = (int)shape->n_dim;
     return OT_OK;
@@ -115,7 +116,8 @@ static ot_status read_type(struct import *im, const Onnx__TypeProto *type, struc
         return ot_import_fail(im, OT_ERROR_INVALID, "the type is missing");
     if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return ot_import_fail(im, OT_ERROR_UNSUPPORTED,
-                              "its type is a sparse tensor, a sequence, a map or an optional");
+                              "the type is a sparse tensor, a sequence, a map or an optional, "
+                              "which is not supported");
     const Onnx__TypeProto__Tensor *t = type->tensor_type;
     if (!t->has_elem_type || t->elem_type <= 0)
         return ot_import_fail(im, OT_ERROR_INVALID, "the element type is missing");
@@ -175,13 +177,14 @@ static ot_status add_input(struct import *im, const Onnx__ValueInfoProto *p, int
 /* ---- the lists of the graph ---- */
 
 /* Room for all values, nodes, inputs and outputs. */
-static ot_status make_room(struct import *im) {
+static ot_status make_tables(struct import *im) {
     const Onnx__GraphProto *p = im->model->graph, *a = im->algorithm;
     struct graph *g = im->g;
     const size_t more = p->n_initializer + p->n_sparse_initializer + p->n_input + p->n_output +
                         (a ? a->n_initializer + a->n_sparse_initializer + a->n_input : 0);
     if (!ot_add(im->max_values, more, &im->max_values) || im->max_values > INT32_MAX / 2)
-        return ot_import_fail(im, OT_ERROR_LIMIT, "more than %d values", INT32_MAX / 2);
+        return ot_import_fail(im, OT_ERROR_LIMIT, "the model has more than %d values",
+                              INT32_MAX / 2);
     im->max_nodes += p->n_output; /* an Identity each, where two names stand for one value */
     OT_TRY(ot_import_expand(
         im, im->max_values * sizeof *g->value + (uint64_t)im->max_nodes * sizeof *g->node,
@@ -240,7 +243,7 @@ ot_status ot_values_lists(struct import *im, const Onnx__GraphProto *p, const ch
 }
 
 ot_status ot_values_declare(struct import *im) {
-    OT_TRY(make_room(im));
+    OT_TRY(make_tables(im));
     OT_TRY(ot_values_lists(im, im->model->graph, "graph", true, im->g->input, &im->g->n_inputs));
     check_old_initializers(im);
     return im->problems ? OT_OK : ot_fix_check(im);
@@ -310,7 +313,7 @@ static ot_status add_output(struct import *im, const char *name) {
     if (v == VALUE_FAULTY) return OT_OK;
     if (v < 0) return ot_import_fail(im, OT_ERROR_INVALID, "no node computes it");
     if (g->value[v].kind == OT_VALUE_SEQUENCE)
-        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "it is a sequence");
+        return ot_import_fail(im, OT_ERROR_UNSUPPORTED, "it is a sequence, which is not supported");
     if (strcmp(g->value[v].name, name) != 0) OT_TRY(rename_output(im, name, v, &v));
     g->output[g->n_outputs++] = v;
     return OT_OK;

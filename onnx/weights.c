@@ -34,7 +34,7 @@ enum weight_use ot_weight_use(const struct node *n, int input, int rank) {
 }
 
 /* What QuantizeLinear and DequantizeLinear round on its way to an input, or that itself. */
-static int weight_of(const struct graph *g, int input) {
+static int unquantized_weight(const struct graph *g, int input) {
     static const char *const way[] = {"DequantizeLinear", "QuantizeLinear"};
     int v = input;
     for (int i = 0; i < 2 && v >= 0 && g->value[v].kind == OT_VALUE_NODE; i++) {
@@ -80,7 +80,7 @@ static void note_moved_uses(struct import *im, int moved) {
 }
 
 static void note_use(struct import *im, const struct node *node, int input) {
-    const int weight = weight_of(im->g, node->in[input]);
+    const int weight = unquantized_weight(im->g, node->in[input]);
     if (weight < 0) return;
     const struct value *v = &im->g->value[weight];
     struct source *source = &im->source[weight];

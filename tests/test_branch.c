@@ -299,7 +299,7 @@ static void faulty_branches_are_refused(void **state) {
     Onnx__AttributeProto *a;
     Onnx__ModelProto *m = simple(&a);
     rename_to(&a->name, "other");
-    expect_invalid(m, "there is no else_branch");
+    expect_invalid(m, "'else_branch' is missing");
     m = simple(&a);
     rename_to(&a->g->output[0]->name, "nothing");
     expect_invalid(m, "'nothing' is not defined");

@@ -193,10 +193,10 @@ static const struct refused {
     void (*add)(Onnx__ModelProto *m);
     const char *text;
 } refused[] = {
-    {"two nodes", twice, "it is the second one"},
+    {"two nodes", twice, "two Gradient nodes"},
     {"used", used, "only be outputs of the graph"},
     {"inner value", inner, "xs names a value that a node computes"},
-    {"y has many", vector, "'y' names a value that is not one float"},
+    {"y has many", vector, "'y' names a value that is not a single float"},
     {"swapped", swapped, "not those of xs and zs"},
     {"fewer", fewer, "fewer inputs than xs and zs"},
     {"unknown y", unknown, "'y' names no value"},

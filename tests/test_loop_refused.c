@@ -65,7 +65,7 @@ static void data_may_not_decide(void **state) {
     add_loop(&m, "- go h1", "h2x", "c", true);
     add_loop(&m, "- - h2x", "y", "less", true);
     assert_int_equal(model_open(&m, &(ot_options){.log = note}, &s, &err), OT_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "operator Loop opset 17: its trip count depends on data"));
+    assert_non_null(strstr(err.message, "operator Loop opset 17: the trip count depends on data"));
     assert_non_null(strstr(err.message, "3 of 8 nodes"));
     assert_int_equal(refusals, 3);
 }
@@ -104,11 +104,11 @@ static void faulty_loops_are_refused(void **state) {
     begin_other(&m);
     model_integer(&m, "n", 3);
     add_loop(&m, "n - h0 h0", "y", "c", true);
-    expect(&m, OT_ERROR_INVALID, "4 inputs, its body has 3");
+    expect(&m, OT_ERROR_INVALID, "4 inputs, but its body has 3");
     begin_other(&m);
     model_integer(&m, "n", 3);
     add_loop(&m, "n - h0", "y z u", "c", true);
-    expect(&m, OT_ERROR_INVALID, "3 outputs, its body has 2");
+    expect(&m, OT_ERROR_INVALID, "3 outputs, but its body has 2");
     begin_other(&m);
     model_integer(&m, "n", 3);
     add_loop(&m, "n - h0", "y", "nothing", true);

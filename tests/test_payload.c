@@ -199,7 +199,7 @@ static const struct hostile tensors[] = {
     {"T17 input of another shape", INVALID, "shape", input_of_other_shape},
     {"T17 input of the same shape", OT_OK, "", input_of_same_shape},
     {"T18 rank 16", OT_OK, "", rank_16},
-    {"T18 rank 17", LIMIT, "rank 17", rank_17},
+    {"T18 rank 17", LIMIT, "the rank is 17", rank_17},
     {"T22 segment", UNSUPPORTED, "segment", segment},
     {"T23 data_location 9", INVALID, "9", location_9},
     {"T23 external and inline data", INVALID, "external and inline", external_and_inline},

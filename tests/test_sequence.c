@@ -58,13 +58,17 @@ static const struct net nets[] = {
      3,
      {2, 5, 2},
      {0, 0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, -8, 8, -9, 9}},
-    {PARTS "SequenceAt s two > y", "position 2 in a sequence of 2", 0, {0}, {0}},
+    {PARTS "SequenceAt s two > y",
+     "position 2 is out of range for a sequence of length 2",
+     0,
+     {0},
+     {0}},
     {PARTS "Relu s > y", "not supported with sequences", 0, {0}, {0}},
     {PARTS "SequenceConstruct s > r\nSequenceAt r zero > y", "'s' is a sequence", 0, {0}, {0}},
     {PARTS "Identity s > y", "it is a sequence", 0, {0}, {0}},
     {"SequenceAt x zero > y", "not a sequence of known length", 0, {0}, {0}},
-    {"Cast x > n ; to=7\n" PARTS "SequenceAt s n > y", "'n' is not constant", 0, {0}, {0}},
-    {"Exp x > t\nSplitToSequence t > s\nSequenceAt s one > y", "number of its parts", 0, {0}, {0}},
+    {"Cast x > n ; to=7\n" PARTS "SequenceAt s n > y", "'n' is not a constant", 0, {0}, {0}},
+    {"Exp x > t\nSplitToSequence t > s\nSequenceAt s one > y", "number of parts", 0, {0}, {0}},
 };
 
 static void add_nodes(struct test_model *m, const char *nodes) {

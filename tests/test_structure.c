@@ -157,8 +157,8 @@ static void refused(void **state) {
     } wrong[] = {{"v", 0, "no matrix of weights matches 'v'"},
                  {"w,,!v*", 0, "no matrix of weights matches 'v*'"},
                  {long_glob, 0, "a glob has more than 511 bytes"},
-                 {NULL, -1, "mask_share is -1, not in [0, 1]"},
-                 {NULL, 1.5f, "mask_share is 1.5, not in [0, 1]"}};
+                 {NULL, -1, "mask_share is -1, expected 0 to 1"},
+                 {NULL, 1.5f, "mask_share is 1.5, expected 0 to 1"}};
     struct bytes b = model(&items[0]);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const ot_options options = {.mask = wrong[i].mask, .mask_share = wrong[i].share};

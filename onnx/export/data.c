@@ -51,7 +51,7 @@ static ot_status add_number(struct export_job *job, Onnx__TensorProto *p, const 
     return add_entry(job, p, key, memory);
 }
 
-static ot_status place(void *context, Onnx__TensorProto *p) {
+static ot_status place_tensor(void *context, Onnx__TensorProto *p) {
     struct export_job *job = context;
     const size_t size = p->raw_data.len, align = size < PAGE ? LINE : PAGE;
     void *memory;
@@ -100,16 +100,16 @@ ot_status ot_export_place(struct export_job *job, const char *path) {
     job->location = memory;
     snprintf(job->location, strlen(name) + ROOM, "%s.%0*d.data", name, DIGITS, 0);
     job->last_placed = &job->placed;
-    OT_TRY(ot_tree_tensors(model, place, job));
+    OT_TRY(ot_tree_tensors(model, place_tensor, job));
     if (onnx__model_proto__get_packed_size(job->model) > INT32_MAX) {
         OT_TRY(mark_large(job));
-        OT_TRY(ot_tree_tensors(model, place, job));
+        OT_TRY(ot_tree_tensors(model, place_tensor, job));
     }
     const size_t size = onnx__model_proto__get_packed_size(job->model);
     return size <= INT32_MAX ? OT_OK
                              : ot_fail(job->err, OT_ERROR_LIMIT,
-                                       "the model takes %zu bytes without its data file; an ONNX "
-                                       "file has at most 2 GiB - 1",
+                                       "the model takes %zu bytes without its data file, but an "
+                                       "ONNX file has at most 2 GiB - 1",
                                        size);
 }
 

@@ -32,7 +32,7 @@ static ot_status open_skeleton(struct export_job *job) {
 /* ---- shapes that a new head has changed ---- */
 
 /* What is computed from a value of another shape may have another shape. */
-static void spread(struct export_job *job) {
+static void spread_reshaped(struct export_job *job) {
     const struct graph *g = job->g;
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = &g->node[i];
@@ -81,7 +81,7 @@ static void set_input(const struct export_job *job, const Onnx__ValueInfoProto *
 static ot_status set_shapes(struct export_job *job) {
     const struct graph *g = job->g;
     struct names names;
-    spread(job);
+    spread_reshaped(job);
     ot_names_init(&names, &job->small, g->hash);
     for (int v = 0; v < g->n_values; v++)
         if (job->reshaped[v] && !ot_names_set(&names, 0, g->value[v].name, v))
@@ -114,7 +114,7 @@ struct stream {
     uint8_t *buffer;
 };
 
-static void flush(struct stream *s) {
+static void flush_stream(struct stream *s) {
     if (!s->status && s->n) s->status = ot_file_write(&s->file, s->buffer, s->n, s->job->err);
     s->n = 0;
 }
@@ -124,10 +124,10 @@ static ot_status write_piece(void *stream, const void *bytes, size_t n) {
     return ot_file_write(&s->file, bytes, n, s->job->err);
 }
 
-static void append(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
+static void append_bytes(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
     struct stream *s = (struct stream *)base; /* its first member */
     const bool is_lazy = ot_export_is_lazy(s->job, bytes);
-    if (n > BUFFER - s->n || is_lazy) flush(s);
+    if (n > BUFFER - s->n || is_lazy) flush_stream(s);
     if (n > BUFFER || is_lazy) {
         if (!s->status) s->status = ot_export_bytes(s->job, bytes, n, write_piece, s);
         return;
@@ -151,14 +151,14 @@ static ot_status write_pair(struct export_job *job, const char *path, struct str
     if (job->placed) OT_TRY(ot_export_write_data(job, path, data));
     OT_TRY(ot_file_begin(&s->file, path, job->err));
     onnx__model_proto__pack_to_buffer(job->model, &s->base);
-    flush(s);
+    flush_stream(s);
     OT_TRY(s->status);
     return ot_readback(job->g, job->request, s->file.temporary, job->placed ? job->location : NULL,
                        name_in(data->temporary), &job->small, job->err);
 }
 
 static ot_status write_model(struct export_job *job, const char *path) {
-    struct stream s = {.base = {append}, .job = job, .file.fd = -1};
+    struct stream s = {.base = {append_bytes}, .job = job, .file.fd = -1};
     struct file_writer data = {.fd = -1};
     const ot_status status = write_pair(job, path, &s, &data);
     if (!status) return ot_export_commit(job, &data, &s.file);
@@ -169,11 +169,14 @@ static ot_status write_model(struct export_job *job, const char *path) {
 
 static ot_status check_options(const ot_export_options *o, ot_error *err) {
     if ((unsigned)o->sparse > OT_EXPORT_SPARSE_DENSE)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d", (int)o->sparse);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d, which is unknown",
+                       (int)o->sparse);
     if ((unsigned)o->form > OT_EXPORT_FORM_TRAINING)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d", (int)o->form);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option form is %d, which is unknown",
+                       (int)o->form);
     if (o->reserved)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "export option reserved is %d, not 0", o->reserved);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "export option reserved is %d, expected 0",
+                       o->reserved);
     return OT_OK;
 }
 
@@ -205,7 +208,7 @@ static ot_status export_model(const struct graph *g, const struct export_request
 
 ot_status ot_export_file(const struct graph *g, const struct export_request *request,
                          const char *path, ot_error *err) {
-    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
+    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL");
     return export_model(g, request, path, err);
 }
 

@@ -161,8 +161,8 @@ static ot_status cut_outputs(struct forms *f, const struct form *form, Onnx__Nod
             OT_TRY(add_identity(f, node->input[form->equal[i]], name, list));
         } else {
             return ot_fail(f->job->err, OT_ERROR_UNSUPPORTED,
-                           "node '%s' (%s): output '%s' is used elsewhere; the inference form has "
-                           "none",
+                           "node '%s' (%s): output '%s' is used elsewhere, but does not exist in "
+                           "the inference form",
                            node->name ? node->name : "", node->op_type, name);
         }
         f->job->form_changed |= !form->may_keep;
@@ -255,7 +255,7 @@ static ot_status set_node(struct forms *f, const struct form *form, Onnx__NodePr
                           struct node_list *list) {
     if (f->training && f->uses.scope)
         return node_fail(f, node, OT_ERROR_UNSUPPORTED,
-                         "is in a local function; only form=as-is is possible");
+                         "it is in a local function, which only form=as-is can export");
     if (form->by_input) return set_input(f, node);
     if (form->attribute) OT_TRY(set_attribute(f, form, node));
     return f->training ? add_outputs(f, node, form->output) : cut_outputs(f, form, node, list);

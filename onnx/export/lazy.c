@@ -23,13 +23,13 @@ ot_status ot_export_add_lazy(struct export_job *job, const struct lazy *l, void 
     return OT_OK;
 }
 
-static const struct lazy *find(const struct export_job *job, const void *data) {
+static const struct lazy *find_lazy(const struct export_job *job, const void *data) {
     const uintptr_t at = (uintptr_t)data, from = (uintptr_t)job->lazy;
     return job->lazy && at >= from && at < from + job->n_lazy * sizeof *job->lazy ? data : NULL;
 }
 
 bool ot_export_is_lazy(const struct export_job *job, const void *data) {
-    return find(job, data) != NULL;
+    return find_lazy(job, data) != NULL;
 }
 
 /* One weight under way. */
@@ -69,7 +69,7 @@ static void put_slots(const struct pieces *s, int64_t first, int64_t n) {
         }
 }
 
-static ot_status begin(struct export_job *job, const struct lazy *l, struct pieces *s) {
+static ot_status begin_pieces(struct export_job *job, const struct lazy *l, struct pieces *s) {
     const struct pattern *p = l->t->pattern;
     void *memory;
     if (!job->piece) {
@@ -99,10 +99,10 @@ static int64_t piece_size(const struct pieces *s, int64_t first, int64_t count) 
 
 ot_status ot_export_bytes(struct export_job *job, const void *data, size_t size, ot_sink_fn *sink,
                           void *context) {
-    const struct lazy *l = find(job, data);
+    const struct lazy *l = find_lazy(job, data);
     struct pieces s;
     if (!l) return size ? sink(context, data, size) : OT_OK;
-    OT_TRY(begin(job, l, &s));
+    OT_TRY(begin_pieces(job, l, &s));
     const int64_t count = ot_elements(l->t);
     for (int64_t first = 0, n; first < count; first += n) {
         n = piece_size(&s, first, count);

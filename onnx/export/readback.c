@@ -63,14 +63,15 @@ struct comparison {
 };
 
 static ot_status differs(struct comparison *c, int64_t at, double found, double expected) {
-    return ot_import_fail(c->im, OT_ERROR_IO, "element %lld reads back as %.9g, %.9g was written",
-                          (long long)at, found, expected);
+    return ot_import_fail(c->im, OT_ERROR_IO,
+                          "element %lld reads back as %.9g, but %.9g was written", (long long)at,
+                          found, expected);
 }
 
 static ot_status same_shape(struct comparison *c, const struct tensor *found) {
     char have[128], want[128];
     if (ot_same_shape(found, c->t)) return OT_OK;
-    return ot_import_fail(c->im, OT_ERROR_IO, "it reads back with shape %s, %s was written",
+    return ot_import_fail(c->im, OT_ERROR_IO, "it reads back with shape %s, but %s was written",
                           ot_shape_text(found, have, sizeof have),
                           ot_shape_text(c->t, want, sizeof want));
 }
@@ -219,7 +220,7 @@ static ot_status compare_entries(struct comparison *c, int64_t n, const int64_t 
         at++;
     }
     if (c->t->pattern && n != c->t->pattern->nnz)
-        return ot_import_fail(c->im, OT_ERROR_IO, "%lld entries read back, %d were written",
+        return ot_import_fail(c->im, OT_ERROR_IO, "%lld entries read back, but %d were written",
                               (long long)n, c->t->pattern->nnz);
     for (const int64_t count = ot_elements(c->t); !c->t->pattern && at < count; at++)
         if (dense[at] != 0) return differs(c, at, 0, dense[at]);

@@ -186,7 +186,7 @@ static ot_status resize_payload(struct export_job *job, const Onnx__TensorProto 
     if (p->count == count && p->bytes) return OT_OK;
     if (!ot_mul(count, p->size, &bytes) || bytes > INT32_MAX)
         return ot_fail(job->err, OT_ERROR_LIMIT,
-                       "weight '%s': %zu elements; an ONNX file has at most 2 GiB - 1",
+                       "weight '%s' has %zu elements, but an ONNX file has at most 2 GiB - 1",
                        of->name ? of->name : "", count);
     p->count = count;
     return ot_export_alloc(job, count, p->size, &p->bytes);
@@ -315,8 +315,8 @@ static ot_status coordinates(struct export_job *job, const struct entries *e,
     void *memory;
     size_t rank = (size_t)t->rank, count;
     if (!ot_mul(e->n, rank, &count))
-        return ot_fail(job->err, OT_ERROR_LIMIT, "%zu indices of rank %zu are too many", e->n,
-                       rank);
+        return ot_fail(job->err, OT_ERROR_LIMIT,
+                       "the sparse tensor has %zu indices of rank %zu, too many", e->n, rank);
     OT_TRY(ot_export_alloc(job, count, sizeof(int64_t), &memory));
     int64_t *index = memory;
     for (size_t k = 0; k < e->n; k++) {

@@ -25,22 +25,22 @@ struct values {
     Onnx__SparseTensorProto **sparse;
 };
 
-static const struct tensor *present(const struct export_job *job, int v) {
+static const struct tensor *tensor_to_write(const struct export_job *job, int v) {
     const struct tensor *const *all = job->request->present;
     return all && all[v] ? all[v] : job->g->value[v].constant;
 }
 
 /* Is this value another one than the file's? Patterns of one graph are shared, not copied. */
 static bool changed(const struct export_job *job, int v) {
-    const struct tensor *now = present(job, v), *was = job->g->value[v].constant;
+    const struct tensor *now = tensor_to_write(job, v), *was = job->g->value[v].constant;
     if (now == was) return false;
     return !was || now->type != was->type || now->pattern != was->pattern ||
            !ot_same_shape(now, was) || memcmp(now->data, was->data, ot_bytes(now)) != 0;
 }
 
 /* prefix name tail, in memory of the job. */
-static ot_status join(struct export_job *job, const char *prefix, const char *name,
-                      const char *tail, const char **joined) {
+static ot_status join_names(struct export_job *job, const char *prefix, const char *name,
+                            const char *tail, const char **joined) {
     const size_t size = strlen(prefix) + strlen(name) + strlen(tail) + 1;
     void *text;
     OT_TRY(ot_export_alloc(job, size, 1, &text));
@@ -50,12 +50,12 @@ static ot_status join(struct export_job *job, const char *prefix, const char *na
 }
 
 /* The value of that name whose floats are to be written; -1: the file's contents stay. */
-static ot_status value_of(struct values *all, const char *name, int *v) {
+static ot_status find_value(struct values *all, const char *name, int *v) {
     *v = -1;
     if (!name) return OT_OK;
-    if (*all->prefix) OT_TRY(join(all->job, all->prefix, name, "", &name));
+    if (*all->prefix) OT_TRY(join_names(all->job, all->prefix, name, "", &name));
     int known = ot_names_get(&all->names, 0, name);
-    if (known == OT_NO_NAME || present(all->job, known)->type != OT_FLOAT) return OT_OK;
+    if (known == OT_NO_NAME || tensor_to_write(all->job, known)->type != OT_FLOAT) return OT_OK;
     all->done[known] = true;
     *v = known;
     return OT_OK;
@@ -80,7 +80,7 @@ static ot_status find_values(struct values *all) {
 
 /* Shall this value, dense or sparse in the file, be written sparse? */
 static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
-    const struct tensor *t = present(job, v);
+    const struct tensor *t = tensor_to_write(job, v);
     switch (job->request->options.sparse) {
     case OT_EXPORT_SPARSE_INITIALIZER: return t->pattern || is_sparse;
     case OT_EXPORT_SPARSE_DENSE: return false;
@@ -90,15 +90,15 @@ static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
     return is_sparse && (t->pattern || ot_same_shape(t, job->g->value[v].constant));
 }
 
-static ot_status put(struct export_job *job, int v, Onnx__TensorProto *dense) {
-    const struct tensor *t = present(job, v);
+static ot_status put_value(struct export_job *job, int v, Onnx__TensorProto *dense) {
+    const struct tensor *t = tensor_to_write(job, v);
     job->reshaped[v] = !ot_same_shape(t, job->g->value[v].constant);
     return ot_export_put_dense(job, dense, t,
                                job->reshaped[v] ? NULL : job->g->value[v].negative_zeros);
 }
 
 static ot_status put_sparse(struct export_job *job, int v, Onnx__SparseTensorProto *sparse) {
-    const struct tensor *t = present(job, v);
+    const struct tensor *t = tensor_to_write(job, v);
     bool coo = job->g->value[v].spelling == OT_SPELL_SPARSE_COO;
     job->reshaped[v] = !ot_same_shape(t, job->g->value[v].constant);
     if (!job->model->has_ir_version || job->model->ir_version < SPARSE_IR) {
@@ -125,10 +125,10 @@ static ot_status to_sparse(struct export_job *job, Onnx__TensorProto *dense,
 static ot_status put_initializer(struct values *all, Onnx__TensorProto *dense) {
     struct export_job *job = all->job;
     int v;
-    OT_TRY(value_of(all, dense->name, &v));
+    OT_TRY(find_value(all, dense->name, &v));
     if (v < 0 || !wants_sparse(job, v, false)) {
         all->dense[all->n_dense++] = dense;
-        return v < 0 ? OT_OK : put(job, v, dense);
+        return v < 0 ? OT_OK : put_value(job, v, dense);
     }
     Onnx__SparseTensorProto *sparse;
     OT_TRY(to_sparse(job, dense, &sparse));
@@ -139,13 +139,13 @@ static ot_status put_initializer(struct values *all, Onnx__TensorProto *dense) {
 static ot_status put_sparse_initializer(struct values *all, Onnx__SparseTensorProto *sparse) {
     struct export_job *job = all->job;
     int v;
-    OT_TRY(value_of(all, sparse->values ? sparse->values->name : NULL, &v));
+    OT_TRY(find_value(all, sparse->values ? sparse->values->name : NULL, &v));
     if (v < 0 || wants_sparse(job, v, true)) {
         all->sparse[all->n_sparse++] = sparse;
         return v < 0 ? OT_OK : put_sparse(job, v, sparse);
     }
     all->dense[all->n_dense++] = sparse->values;
-    return put(job, v, sparse->values);
+    return put_value(job, v, sparse->values);
 }
 
 static ot_status put_initializers(struct values *all, Onnx__GraphProto *graph) {
@@ -178,7 +178,7 @@ static ot_status put_constant_dense(struct export_job *job, int v, Onnx__Attribu
                job->g->value[v].name, SPARSE_CONSTANT_OPSET, (long long)ot_export_opset(job));
         sparse = false;
     }
-    if (!sparse) return put(job, v, a->t);
+    if (!sparse) return put_value(job, v, a->t);
     OT_TRY(to_sparse(job, a->t, &a->sparse_tensor));
     a->t = NULL;
     a->name = (char *)"sparse_value";
@@ -194,11 +194,11 @@ static ot_status put_constant_sparse(struct export_job *job, int v, Onnx__Attrib
     a->name = (char *)"value";
     a->has_type = 1;
     a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
-    return put(job, v, a->t);
+    return put_value(job, v, a->t);
 }
 
 static ot_status put_constant_floats(struct export_job *job, int v, Onnx__AttributeProto *a) {
-    const struct tensor *t = present(job, v);
+    const struct tensor *t = tensor_to_write(job, v);
     if (t->pattern || !ot_same_shape(t, job->g->value[v].constant))
         return ot_fail(job->err, OT_ERROR_UNSUPPORTED,
                        "Constant '%s': its value_floats cannot hold the new value",
@@ -214,7 +214,7 @@ static ot_status put_constant_floats(struct export_job *job, int v, Onnx__Attrib
 
 static ot_status put_constant(struct values *all, Onnx__NodeProto *node) {
     int v;
-    OT_TRY(value_of(all, node->n_output == 1 ? node->output[0] : NULL, &v));
+    OT_TRY(find_value(all, node->n_output == 1 ? node->output[0] : NULL, &v));
     if (v < 0) return OT_OK;
     for (size_t i = 0; i < node->n_attribute; i++) {
         Onnx__AttributeProto *a = node->attribute[i];
@@ -259,8 +259,8 @@ static ot_status put_branches(struct values *all, const Onnx__NodeProto *node) {
         const Onnx__AttributeProto *a = node->attribute[i];
         const char *place;
         if (!a->g || !a->name) continue;
-        OT_TRY(join(all->job, "/", a->name, "/", &place));
-        OT_TRY(join(all->job, outer, node->output[first], place, &all->prefix));
+        OT_TRY(join_names(all->job, "/", a->name, "/", &place));
+        OT_TRY(join_names(all->job, outer, node->output[first], place, &all->prefix));
         OT_TRY(put_graph(all, a->g));
         all->prefix = outer;
     }

@@ -271,9 +271,8 @@ void ot_taps_run_numbers(const struct taps *t, int64_t outer, int64_t inner, ot_
         const int64_t at = i / inner / t->out * t->in * inner + i % inner;
         const int32_t k = t->first[j];
         if (from_type == to_type && t->first[j + 1] == k + 1 && t->weight[k] == 1) {
-            const size_t source_position = (size_t)(at + t->index[k] * inner);
-            memcpy((char *)to + (size_t)i * size, (const char *)from + source_position * size,
-                   size);
+            const size_t source = (size_t)(at + t->index[k] * inner);
+            memcpy((char *)to + (size_t)i * size, (const char *)from + source * size, size);
             continue;
         }
         const double v = weighted_sum(t, j, inner, from_type, from, at);

@@ -19,10 +19,11 @@ const char *ot_structure_name(ot_structure structure) {
 
 int ot_parameter_count(const ot_session *s) { return s ? s->model->n_parameters : 0; }
 
-static ot_status find(const ot_session *s, int i, struct parameter **p, ot_error *err) {
+static ot_status find_parameter(const ot_session *s, int i, struct parameter **p, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     if (i < 0 || i >= s->model->n_parameters)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d of %d", i, s->model->n_parameters);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parameter %d does not exist, the model has %d", i,
+                       s->model->n_parameters);
     *p = &s->model->parameter[i];
     return OT_OK;
 }
@@ -37,7 +38,7 @@ static uint64_t mask_hash(const struct tensor *t) {
 
 ot_status ot_get_parameter(const ot_session *s, int i, ot_parameter_info *info, ot_error *err) {
     struct parameter *p = NULL;
-    OT_TRY(find(s, i, &p, err));
+    OT_TRY(find_parameter(s, i, &p, err));
     if (!info) return ot_fail(err, OT_ERROR_ARGUMENT, "info is NULL");
     *info = (ot_parameter_info){.name = p->name,
                                 .op = p->op,
@@ -72,7 +73,7 @@ static void to_dense(const struct parameter *p, const float *from, float *values
 
 ot_status ot_read_parameter(const ot_session *s, int i, float *values, ot_error *err) {
     struct parameter *p = NULL;
-    OT_TRY(find(s, i, &p, err));
+    OT_TRY(find_parameter(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     to_dense(p, p->t.data, values);
     return OT_OK;
@@ -80,10 +81,11 @@ ot_status ot_read_parameter(const ot_session *s, int i, float *values, ot_error 
 
 ot_status ot_get_gradient(const ot_session *s, int i, float *values, ot_error *err) {
     struct parameter *p = NULL;
-    OT_TRY(find(s, i, &p, err));
+    OT_TRY(find_parameter(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     if (!p->gradient)
-        return ot_fail(err, OT_ERROR_STATE, "'%s' has no gradient: it has not been trained",
+        return ot_fail(err, OT_ERROR_STATE,
+                       "weight '%s' has no gradient, because no training step has computed one",
                        p->name);
     to_dense(p, ot_parameter_gradient(p), values);
     return OT_OK;
@@ -101,10 +103,10 @@ static bool fits_pattern(const struct pattern *q, const float *values) {
 
 ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error *err) {
     struct parameter *p = NULL;
-    OT_TRY(find(s, i, &p, err));
+    OT_TRY(find_parameter(s, i, &p, err));
     if (!values) return ot_fail(err, OT_ERROR_ARGUMENT, "values is NULL");
     if (ot_parameter_changes(p) && !ot_all_finite(s->context.pool, values, ot_elements(&p->t)))
-        return ot_fail(err, OT_ERROR_NUMERIC, "'%s': a value is not finite", p->name);
+        return ot_fail(err, OT_ERROR_NUMERIC, "weight '%s': a value is not finite", p->name);
     s->optimizer.bound = 0;
     wake(s, i);
     if (!p->t.pattern) {
@@ -112,8 +114,8 @@ ot_status ot_write_parameter(ot_session *s, int i, const float *values, ot_error
         return OT_OK;
     }
     if (!fits_pattern(p->t.pattern, values))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "'%s': a value outside its mask is not zero",
-                       p->name);
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "weight '%s': a pruned weight cannot be set to a nonzero value", p->name);
     ot_pattern_gather(p->t.pattern, values, p->t.data);
     return OT_OK;
 }

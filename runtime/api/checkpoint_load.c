@@ -25,11 +25,11 @@ static ot_status check_model(const struct ot_session *s, const struct safetensor
     if (!format)
         return ot_fail(err, OT_ERROR_INVALID, "the file is not a checkpoint of onnx-train");
     if (strcmp(format, OT_CHECKPOINT_FORMAT))
-        return ot_fail(err, OT_ERROR_UNSUPPORTED, "format is '%s', expected '%s'", format,
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the format is '%s', expected '%s'", format,
                        OT_CHECKPOINT_FORMAT);
     if (!model || strcmp(model, here))
         return ot_fail(err, OT_ERROR_STATE,
-                       "the checkpoint belongs to the model with SHA-256 %s, this model has %s",
+                       "the checkpoint belongs to the model with SHA-256 %s, but this model has %s",
                        model ? model : "(none)", here);
     return OT_OK;
 }
@@ -59,7 +59,8 @@ static ot_status check_finite(const struct ot_session *s, const struct safetenso
     if (t->type != OT_FLOAT ||
         ot_all_finite(s->context.pool, t->data, (int64_t)(bytes_of(t) / sizeof(float))))
         return OT_OK;
-    return ot_fail(err, OT_ERROR_NUMERIC, "tensor '%s' holds values that are not finite", t->name);
+    return ot_fail(err, OT_ERROR_NUMERIC, "tensor '%s' contains values that are not finite",
+                   t->name);
 }
 
 /* What has been checked and waits until everything is. */
@@ -129,7 +130,7 @@ static ot_status check_all(struct ot_session *s, const struct safetensors *file,
                    all->used + found);
 }
 
-static ot_status load(struct ot_session *s, const struct safetensors *file, ot_error *err) {
+static ot_status load_state(struct ot_session *s, const struct safetensors *file, ot_error *err) {
     struct scalars c;
     struct copies all = {.n = 0};
     ot_arena_init(&all.arena, &s->allocator, 0);
@@ -155,10 +156,10 @@ ot_status ot_load_checkpoint(ot_session *s, const char *path, ot_note_fn *note, 
                              ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     struct safetensors file;
-    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to read from");
+    if (!path || !*path) return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL");
     uint64_t most = s->options.limits.memory_bytes;
     OT_TRY(ot_safetensors_read(&s->allocator, path, most ? most : INT64_MAX, &file, err));
-    ot_status status = load(s, &file, err);
+    ot_status status = load_state(s, &file, err);
     if (status) ot_fail_in(err, status, "checkpoint '%s'", path);
     for (int i = 0; !status && note && i < file.n_notes; i++)
         if (strncmp(file.note[i].key, OT_NOTE_RESERVED, strlen(OT_NOTE_RESERVED)))

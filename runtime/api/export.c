@@ -8,7 +8,7 @@
 #include "runtime/api/session.h"
 
 /* Values at the slots; elsewhere zeros, or under a mask of the graph what the file holds. */
-static void fill(const ot_session *s, const struct parameter *p, float *values) {
+static void fill_values(const ot_session *s, const struct parameter *p, float *values) {
     const struct tensor *file = s->model->graph->value[p->value].constant;
     const struct pattern *q = p->t.pattern;
     if (p->structure != OT_STRUCTURE_MASK) {
@@ -36,7 +36,7 @@ static ot_status written(const ot_session *s, const struct parameter *p, struct 
     *t = p->t;
     t->pattern = NULL;
     t->data = values;
-    fill(s, p, values);
+    fill_values(s, p, values);
     if (p->dequantizer >= 0)
         ot_integer_weight_round(s->model->graph, &s->model->graph->node[p->dequantizer], values);
     return OT_OK;
@@ -87,7 +87,7 @@ static ot_status export_session(const ot_session *s, const char *path,
 ot_status ot_export_onnx(const ot_session *s, const char *path, const ot_export_options *options,
                          ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    if (!path) return ot_fail(err, OT_ERROR_ARGUMENT, "no path to write the model to");
+    if (!path) return ot_fail(err, OT_ERROR_ARGUMENT, "path is NULL");
     return export_session(s, path, options, err);
 }
 

@@ -56,7 +56,7 @@ static ot_status check_data(const ot_tensor *target, ot_error *err) {
     return OT_OK;
 }
 
-static void tell(const struct ot_session *s, const struct loss *loss) {
+static void log_loss(const struct ot_session *s, const struct loss *loss) {
     if (loss->axis)
         ot_log(&s->log, OT_LOG_INFO, "loss: %s of %lld classes along axis %d%s",
                ot_loss_name(loss->kind), (long long)loss->classes, loss->axis,
@@ -66,14 +66,16 @@ static void tell(const struct ot_session *s, const struct loss *loss) {
 }
 
 /* The loss for this output and target, of the kind that the session has or now chooses. */
-static ot_status settle(struct ot_session *s, const struct loss_output *o, const ot_tensor *target,
-                        bool batch, struct loss *loss, ot_error *err) {
+static ot_status choose_loss(struct ot_session *s, const struct loss_output *o,
+                             const ot_tensor *target, bool batch, struct loss *loss,
+                             ot_error *err) {
     if (target && batch) OT_TRY(check_data(target, err));
     if (!s->loss_is_chosen) OT_TRY(ot_loss_choose(&s->loss, o, target, &s->loss_kind, err));
     if (!target && s->loss_kind == OT_LOSS_NEXT_TOKEN) target = o->tokens;
     if (!target && s->loss_kind == OT_LOSS_NEXT_TOKEN)
-        return ot_fail(err, OT_ERROR_ARGUMENT,
-                       "next_token: no input holds integers [N, T] for an output [N, T, C]");
+        return ot_fail(
+            err, OT_ERROR_ARGUMENT,
+            "next_token: no input has integers of shape [N, T] for an output of shape [N, T, C]");
     if (!target) return ot_fail(err, OT_ERROR_ARGUMENT, "target is NULL");
     return ot_loss_make(&s->loss, s->loss_kind, o, target, batch, loss, err);
 }
@@ -87,7 +89,7 @@ static ot_status make_io(struct ot_session *s, enum plan_kind kind, const ot_ten
     OT_TRY(ot_session_plan(s, kind, inputs, n, bound, err));
     OT_TRY(ot_bound_check(*bound, inputs, err));
     struct loss_output o = ot_plan_loss_output((*bound)->plan, inputs, s->loss_axis, &t);
-    OT_TRY(settle(s, &o, target, true, &loss, err));
+    OT_TRY(choose_loss(s, &o, target, true, &loss, err));
     if ((*bound)->plan->skips != ot_plan_skips((*bound)->plan, s->loss_kind)) {
         OT_TRY(ot_session_plan(s, kind, inputs, n, bound, err));
         o = ot_plan_loss_output((*bound)->plan, inputs, s->loss_axis, &t);
@@ -118,7 +120,7 @@ ot_status ot_session_loss_io(struct ot_session *s, enum plan_kind kind, const ot
         s->loss_kind = before;
         return status;
     }
-    if (!s->loss_is_chosen) tell(s, io->loss);
+    if (!s->loss_is_chosen) log_loss(s, io->loss);
     s->loss_is_chosen = true;
     return OT_OK;
 }
@@ -126,8 +128,8 @@ ot_status ot_session_loss_io(struct ot_session *s, enum plan_kind kind, const ot
 /* ---- before steps ---- */
 
 /* The output's shape: as the file says where that leaves nothing open, else of a plan. */
-static ot_status find_output(struct ot_session *s, const ot_tensor *inputs, int n,
-                             struct loss_output *o, struct tensor *t, ot_error *err) {
+static ot_status output_shape(struct ot_session *s, const ot_tensor *inputs, int n,
+                              struct loss_output *o, struct tensor *t, ot_error *err) {
     const struct value *v = &s->model->graph->value[s->model->graph->output[s->loss_output]];
     struct bound *b = NULL;
     struct tail tail;
@@ -169,12 +171,12 @@ ot_status ot_choose_loss(ot_session *s, const ot_tensor *inputs, int n, const ot
     struct loss loss;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n != s->model->graph->n_inputs)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, but %d are given",
                        s->model->graph->n_inputs, n);
     if (targets) OT_TRY(check_data(targets, err));
     const ot_loss_kind before = s->loss_kind;
-    ot_status status = find_output(s, inputs, n, &o, &t, err);
-    if (!status) status = settle(s, &o, targets, false, &loss, err);
+    ot_status status = output_shape(s, inputs, n, &o, &t, err);
+    if (!status) status = choose_loss(s, &o, targets, false, &loss, err);
     if (status) {
         s->loss_kind = before;
         return status;

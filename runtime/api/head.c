@@ -13,7 +13,7 @@ static const char *const transparent[] = {
     "Squeeze",  "GlobalAveragePool", "ReduceMean", "AveragePool",
     "Identity", "GlobalMaxPool",     "Transpose",  NULL};
 
-static bool listed(const char *op_type) {
+static bool is_transparent(const char *op_type) {
     for (int i = 0; transparent[i]; i++)
         if (!strcmp(op_type, transparent[i])) return true;
     return false;
@@ -88,7 +88,7 @@ static bool find_head(struct ot_session *s, struct head *h) {
         int next = h->node->n_in ? h->node->in[0] : -1;
         if (!strcmp(h->node->op_type, "Add")) {
             if (h->bias || !(h->bias = added_bias(s, h->node, &next))) return false;
-        } else if (!listed(h->node->op_type)) {
+        } else if (!is_transparent(h->node->op_type)) {
             return is_layer(s, h);
         } else if (cuts_off(h->node->op_type)) {
             h->rectified = true;
@@ -128,7 +128,7 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
     return OT_OK;
 }
 
-static void replace(struct graph *g, struct parameter *p, const struct tensor *t) {
+static void replace_values(struct graph *g, struct parameter *p, const struct tensor *t) {
     if (p->in_graph) g->value[p->value].constant->data = NULL; /* the old values go */
     ot_pattern_unref(p->t.pattern);
     ot_state_forget(p);
@@ -151,8 +151,8 @@ static ot_status replace_head(struct ot_session *s, struct head *h, const struct
     if (h->bias) floats += ot_parameter_room(&more) - ot_parameter_room(h->bias);
     struct weights *w = ot_weights_new(&s->allocator, floats);
     if (!w) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
-    replace(s->model->graph, h->weight, weight);
-    if (h->bias) replace(s->model->graph, h->bias, bias);
+    replace_values(s->model->graph, h->weight, weight);
+    if (h->bias) replace_values(s->model->graph, h->bias, bias);
     ot_weights_fill(s->model, w);
     s->context.weights = w;
     ot_weights_unref(old);
@@ -173,11 +173,13 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     OT_TRY(ot_session_check(s, err));
     struct head h;
     if (classes < 1 || classes > 1 << 20)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "%lld classes", (long long)classes);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the number of classes is %lld, expected 1 to 2^20",
+                       (long long)classes);
     if (!find_head(s, &h))
-        return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "no Gemm, MatMul or Conv with a weight of its own makes output '%s'",
-                       s->model->graph->value[s->model->graph->output[s->loss_output]].name);
+        return ot_fail(
+            err, OT_ERROR_UNSUPPORTED,
+            "output '%s' does not come from a Gemm, MatMul or Conv with a weight of its own",
+            s->model->graph->value[s->model->graph->output[s->loss_output]].name);
     if (h.weight->mask)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
                        "the mask '%s' of the weight '%s' does not fit another number of classes",

@@ -8,7 +8,8 @@
 static ot_status check_input(const ot_session *s, int i, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     if (i < 0 || i >= s->model->graph->n_inputs)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "input %d of %d", i, s->model->graph->n_inputs);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "input %d does not exist, the model has %d", i,
+                       s->model->graph->n_inputs);
     return OT_OK;
 }
 
@@ -17,7 +18,7 @@ ot_status ot_want_input_gradient(ot_session *s, int i, int wanted, ot_error *err
     OT_TRY(check_input(s, i, err));
     OT_TRY(ot_get_input(s, i, &info, err));
     if (info.type != OT_FLOAT)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s: it has no gradient", info.name,
+        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s, which has no gradient", info.name,
                        ot_type_name(info.type));
     if (!s->wants_input)
         s->wants_input = ot_block_alloc(&s->allocator, (size_t)s->model->graph->n_inputs,
@@ -49,7 +50,7 @@ ot_status ot_forward(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *o
     struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs < 0 || n_outputs > s->model->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, but %d are requested",
                        s->model->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_OUTPUTS, inputs, n, &b, err));
     OT_TRY(ot_session_need_gradients(s, b->plan, err));
@@ -75,11 +76,12 @@ static ot_status check_gradient(const struct bound *b, int i, const ot_tensor *g
     struct tensor given = {.rank = g->rank};
     if (!g->data) return OT_OK;
     if (g->rank < 0 || g->rank > OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "gradient %d has rank %d", i, g->rank);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "gradient %d has rank %d, which is not supported", i,
+                       g->rank);
     memcpy(given.dim, g->dim, sizeof given.dim);
     if (g->type != OT_FLOAT || e->t.type != OT_FLOAT || !ot_same_shape(&given, &e->t))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "output '%s' is %s %s, its gradient %s %s", e->name,
-                       ot_type_name(e->t.type), ot_shape_text(&e->t, want, sizeof want),
+        return ot_fail(err, OT_ERROR_ARGUMENT, "output '%s' is %s %s, but its gradient is %s %s",
+                       e->name, ot_type_name(e->t.type), ot_shape_text(&e->t, want, sizeof want),
                        ot_type_name(g->type), ot_shape_text(&given, have, sizeof have));
     if (e->no_gradient)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
@@ -94,8 +96,9 @@ ot_status ot_backward(ot_session *s, const ot_tensor *gradients, int n, ot_error
     struct bound *b = s->forward;
     if (!b) return ot_fail(err, OT_ERROR_STATE, "ot_backward needs a call of ot_forward before it");
     if (!gradients || n != b->plan->n_outputs)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d gradients are given",
-                       b->plan->n_outputs, gradients ? n : 0);
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "the model has %d outputs, but %d gradients are given", b->plan->n_outputs,
+                       gradients ? n : 0);
     for (int i = 0; i < n; i++) OT_TRY(check_gradient(b, i, &gradients[i], err));
     for (int i = 0; i < n; i++) {
         const struct entry *to = b->output_gradient[i];

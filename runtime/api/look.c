@@ -28,7 +28,9 @@ int ot_output_count(const ot_session *s) { return s ? s->model->graph->n_outputs
 static ot_status value_info(const ot_session *s, const int *list, int n, int i, const char *what,
                             ot_value_info *info, ot_error *err) {
     if (!info) return ot_fail(err, OT_ERROR_ARGUMENT, "info is NULL");
-    if (i < 0 || i >= n) return ot_fail(err, OT_ERROR_ARGUMENT, "%s %d of %d", what, i, n);
+    if (i < 0 || i >= n)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "%s %d does not exist, the model has %d", what, i,
+                       n);
     const struct value *v = &s->model->graph->value[list[i]];
     bool half = v->type == OT_FLOAT16 || v->type == OT_BFLOAT16 || v->type == OT_DOUBLE;
     *info = (ot_value_info){.name = v->name, .type = half ? OT_FLOAT : v->type, .rank = v->rank};

@@ -36,11 +36,11 @@ static double draw(struct measure *m) { return 2 * (double)ot_random_float(11, 0
 
 /* ---- the combination of outputs ---- */
 
-static bool counts(const struct op_node *n, int j) {
+static bool output_counts(const struct op_node *n, int j) {
     return n->y[j] && n->dy[j] && n->y[j]->type == OT_FLOAT;
 }
 
-static ot_status run(struct measure *m, bool backward, ot_error *err) {
+static ot_status run_node(struct measure *m, bool backward, ot_error *err) {
     struct op_node *n = m->n;
     const int scratch = backward ? m->pn->backward_scratch : m->pn->forward_scratch;
     n->scratch = scratch >= 0 ? m->b->block + m->b->plan->buffer[scratch].offset : NULL;
@@ -50,13 +50,13 @@ static ot_status run(struct measure *m, bool backward, ot_error *err) {
 
 /* Forward; then how far the combination is from where nothing moves, and how far rounding alone
  * may have brought it. What does not depend on the move cancels exactly. */
-static ot_status combine(struct measure *m, double *sum, double *noise, ot_error *err) {
+static ot_status combine_outputs(struct measure *m, double *sum, double *noise, ot_error *err) {
     const float *before = m->before;
     double least = 0;
     *sum = *noise = 0;
-    OT_TRY(run(m, false, err));
+    OT_TRY(run_node(m, false, err));
     for (int j = 0; j < m->n->n_out; j++) {
-        if (!counts(m->n, j)) continue;
+        if (!output_counts(m->n, j)) continue;
         const float *y = ot_f(m->n->y[j]), *w = ot_f(m->n->dy[j]);
         for (int64_t k = 0; k < ot_count(m->n->y[j]); k++, before++) {
             if (w[k] == 0) continue; /* a spare lane */
@@ -75,23 +75,23 @@ static ot_status combine(struct measure *m, double *sum, double *noise, ot_error
 static ot_status differentiate(struct measure *m, ot_error *err) {
     float *before = m->before;
     for (int j = 0; j < m->n->n_out; j++) {
-        if (!counts(m->n, j)) continue;
+        if (!output_counts(m->n, j)) continue;
         float *w = ot_f(m->n->dy[j]);
         for (int64_t k = 0; k < ot_count(m->n->dy[j]); k++) w[k] = (float)draw(m);
         ot_op_clear_spare(m->n->dy[j]);
     }
-    OT_TRY(run(m, false, err));
+    OT_TRY(run_node(m, false, err));
     for (int j = 0; j < m->n->n_out; j++) {
-        if (!counts(m->n, j)) continue;
+        if (!output_counts(m->n, j)) continue;
         memcpy(before, m->n->y[j]->data, ot_bytes(m->n->y[j]));
         before += ot_count(m->n->y[j]);
     }
-    return run(m, true, err);
+    return run_node(m, true, err);
 }
 
 /* ---- directions ---- */
 
-static void choose(struct measure *m, const struct tensor *x, struct direction *d) {
+static void choose_direction(struct measure *m, const struct tensor *x, struct direction *d) {
     const int64_t count = ot_count(x);
     *d = (struct direction){.n = count < MOVED ? (int)count : MOVED, .scale = 1};
     for (int k = 0; k < d->n; k++) {
@@ -118,15 +118,15 @@ static void project(const struct op_node *n, const struct tensor *x, const struc
     }
 }
 
-static ot_status slope(struct measure *m, struct tensor *x, const struct direction *d, double h,
-                       double *out, double *noise, ot_error *err) {
+static ot_status measure_slope(struct measure *m, struct tensor *x, const struct direction *d,
+                               double h, double *out, double *noise, ot_error *err) {
     void *const kept = x->data;
     double sum, rounding;
     memcpy(m->moved, kept, ot_bytes(x));
     for (int k = 0; k < d->n; k++)
         if (d->by[k] != 0) m->moved[d->at[k]] += (float)(h * d->by[k]);
     x->data = m->moved;
-    ot_status status = combine(m, &sum, &rounding, err);
+    ot_status status = combine_outputs(m, &sum, &rounding, err);
     x->data = kept;
     *out = sum / h;
     *noise = fmax(*noise, rounding / fabs(h));
@@ -138,12 +138,12 @@ static ot_status measure(struct measure *m, int i, ot_error *err) {
     struct direction d;
     for (int k = 0; k < DIRECTIONS; k++) {
         ot_slopes s = {.op = m->n->op->name, .node = m->n->node->name, .input = ot_entry(x)->name};
-        choose(m, x, &d);
+        choose_direction(m, x, &d);
         project(m->n, x, &d, &s);
         double h = ldexp(1, ilogb(d.scale) - 6);
         for (int level = 0; level < OT_SLOPE_LEVELS; level++, h /= 4) {
-            OT_TRY(slope(m, x, &d, -h, &s.left[level], &s.noise[level], err));
-            OT_TRY(slope(m, x, &d, h, &s.right[level], &s.noise[level], err));
+            OT_TRY(measure_slope(m, x, &d, -h, &s.left[level], &s.noise[level], err));
+            OT_TRY(measure_slope(m, x, &d, h, &s.right[level], &s.noise[level], err));
         }
         m->write(m->context, &s);
     }
@@ -159,19 +159,21 @@ static bool is_first(const struct op_node *n, int i) {
 }
 
 /* Integers between a QuantizeLinear and its DequantizeLinear have a gradient, but no slope. */
-static bool moves(const struct op_node *n, int i) { return n->dx[i] && n->x[i]->type == OT_FLOAT; }
+static bool has_slope(const struct op_node *n, int i) {
+    return n->dx[i] && n->x[i]->type == OT_FLOAT;
+}
 
 /* Afterwards the node's outputs are what they were: later nodes read them. */
 static ot_status measure_node(struct measure *m, struct plan_node *pn, ot_error *err) {
     bool any = false;
     m->pn = pn;
     m->n = &pn->n;
-    for (int i = 0; i < pn->n.n_in; i++) any |= moves(&pn->n, i);
+    for (int i = 0; i < pn->n.n_in; i++) any |= has_slope(&pn->n, i);
     if (!any || pn->is_view || pn->n.rounds) return OT_OK;
     OT_TRY(differentiate(m, err));
     for (int i = 0; i < pn->n.n_in; i++)
-        if (moves(&pn->n, i) && is_first(&pn->n, i)) OT_TRY(measure(m, i, err));
-    return run(m, false, err);
+        if (has_slope(&pn->n, i) && is_first(&pn->n, i)) OT_TRY(measure(m, i, err));
+    return run_node(m, false, err);
 }
 
 /* Room for any input, and for all outputs of any node. */
@@ -182,7 +184,7 @@ static ot_status make_room(struct measure *m, const ot_allocator *al, ot_error *
         int64_t sum = 0;
         for (int i = 0; i < n->n_in; i++)
             if (n->dx[i] && ot_count(n->x[i]) > in) in = ot_count(n->x[i]);
-        for (int j = 0; j < n->n_out; j++) sum += counts(n, j) ? ot_count(n->y[j]) : 0;
+        for (int j = 0; j < n->n_out; j++) sum += output_counts(n, j) ? ot_count(n->y[j]) : 0;
         if (sum > out) out = sum;
     }
     m->moved = ot_block_alloc(al, (size_t)in, sizeof *m->moved);

@@ -54,15 +54,16 @@ static void fill_limits(ot_limits *l) {
 
 static ot_status check_options(const ot_options *o, ot_error *err) {
     if (o->threads < 0 || o->threads > 1024)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, not in [0, 1024]", o->threads);
-    if (o->plans < 0) return ot_fail(err, OT_ERROR_ARGUMENT, "plans is %d", o->plans);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "threads is %d, expected 0 to 1024", o->threads);
+    if (o->plans < 0)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "plans is %d, expected at least 0", o->plans);
     if ((unsigned)o->sparse > OT_SPARSE_LIVE || (unsigned)o->bn > OT_BN_AFFINE)
         return ot_fail(err, OT_ERROR_ARGUMENT, "sparse is %d or bn is %d: unknown mode",
                        (int)o->sparse, (int)o->bn);
     if (!(o->mask_share >= 0 && o->mask_share <= 1))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "mask_share is %g, not in [0, 1]", o->mask_share);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "mask_share is %g, expected 0 to 1", o->mask_share);
     if (o->parallel_for && (o->parallel_workers < 1 || o->parallel_workers > 1024))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d, not in [1, 1024]",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "parallel_workers is %d, expected 1 to 1024",
                        o->parallel_workers);
     return OT_OK;
 }
@@ -76,7 +77,7 @@ static ot_status check_node(const struct node *node, const bool *known, ot_error
     return ot_fail(
         why, OT_ERROR_UNSUPPORTED,
         branches ? "its condition is not a constant; fix=NAME=VALUE turns an input into a constant"
-                 : "not supported");
+                 : "the operator is not supported");
 }
 
 /* Every node that no operator takes is logged; the first one is the error. */

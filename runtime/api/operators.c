@@ -19,7 +19,8 @@ int ot_operator_count(void) {
 ot_status ot_get_operator(int i, ot_operator_info *info, ot_error *err) {
     const struct op *op = i < 0 ? NULL : named(i);
     if (!op || !info)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "operator %d of %d", i, ot_operator_count());
+        return ot_fail(err, OT_ERROR_ARGUMENT, "operator %d does not exist, there are %d", i,
+                       ot_operator_count());
     *info = (ot_operator_info){.name = op->name,
                                .domain = op->domain ? op->domain : "",
                                .opset = op->since,
@@ -36,7 +37,8 @@ int ot_node_count(const ot_session *s) { return s ? s->model->graph->all_nodes :
 ot_status ot_get_node(const ot_session *s, int i, ot_node_info *info, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     if (i < 0 || i >= s->model->graph->all_nodes || !info)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "node %d of %d", i, s->model->graph->all_nodes);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "node %d does not exist, the model has %d", i,
+                       s->model->graph->all_nodes);
     const struct node *n = &s->model->graph->node[i];
     *info =
         (ot_node_info){.name = n->name, .op = n->op_type, .domain = n->domain, .opset = n->opset};

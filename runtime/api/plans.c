@@ -49,7 +49,7 @@ size_t ot_session_need(const struct ot_session *s, const struct plan *p) {
     return session_bytes(s) + missing_bytes(s, p) + plan_bytes(p) + p->block_bytes;
 }
 
-static bool fits(struct search *w, const struct plan *p) {
+static bool fits_memory(struct search *w, const struct plan *p) {
     const size_t need = ot_session_need(w->s, p);
     if (need < w->least) w->least = need;
     return need <= w->request.memory_bytes;
@@ -91,7 +91,7 @@ static ot_status try_parts(struct search *w, int64_t parts, bool frugal, struct 
     if (status) return status == OT_ERROR_LIMIT ? OT_OK : status;
     w->mixes = p->mixes;
     if (parts == 1) w->rows = rows_to_fill(p, w->batch);
-    if (fits(w, p))
+    if (fits_memory(w, p))
         *plan = p;
     else
         ot_plan_unref(p);
@@ -123,7 +123,7 @@ static bool is_divisible(const struct search *w) {
     return !ot_plan_has_outputs(r->kind);
 }
 
-static ot_status refuse(const struct search *w, ot_error *err) {
+static ot_status refuse_memory(const struct search *w, ot_error *err) {
     const size_t limit = w->request.memory_bytes;
     if (w->least == SIZE_MAX) return OT_ERROR_LIMIT; /* err says what was too large */
     return ot_fail(err, OT_ERROR_LIMIT,
@@ -134,7 +134,7 @@ static ot_status refuse(const struct search *w, ot_error *err) {
                    (double)limit / (1 << 20));
 }
 
-static ot_status choose(struct search *w, struct plan **plan, ot_error *err) {
+static ot_status choose_plan(struct search *w, struct plan **plan, ot_error *err) {
     const bool trains = ot_plan_trains(w->request.kind), divides = is_divisible(w);
     OT_TRY(try_parts(w, 1, false, plan, err));
     if (!*plan && divides && !w->mixes)
@@ -142,10 +142,10 @@ static ot_status choose(struct search *w, struct plan **plan, ot_error *err) {
     if (!*plan && trains && w->request.kind != OT_PLAN_MEASURE)
         OT_TRY(try_parts(w, 1, true, plan, err));
     if (!*plan && trains && divides) OT_TRY(fewest(w, w->batch, true, plan, err));
-    return *plan ? OT_OK : refuse(w, err);
+    return *plan ? OT_OK : refuse_memory(w, err);
 }
 
-static void tell(const struct ot_session *s, const struct plan *p) {
+static void log_division(const struct ot_session *s, const struct plan *p) {
     const double limit = (double)s->options.limits.memory_bytes / (1 << 20);
     if (p->request.frugal)
         ot_log(&s->log, OT_LOG_INFO,
@@ -209,7 +209,7 @@ static size_t kept_bytes(const struct ot_session *s) {
 }
 
 /* Forgets plans that have no room beside the first one, and gives all the block that they share. */
-static ot_status make_room(struct ot_session *s, ot_error *err) {
+static ot_status drop_plans(struct ot_session *s, ot_error *err) {
     const struct context *c = &s->context;
     const size_t limit = (size_t)s->options.limits.memory_bytes;
     int kept = 0;
@@ -250,8 +250,8 @@ static ot_status make_plan(struct ot_session *s, const struct request *r, ot_err
                        .batch = ot_batch_of(r->input, r->n_inputs),
                        .least = SIZE_MAX,
                        .rows = OT_CONV_LANES};
-    OT_TRY(choose(&w, &p, err));
-    tell(s, p);
+    OT_TRY(choose_plan(&w, &p, err));
+    log_division(s, p);
     note_forms(p);
     p->next = s->plan;
     s->plan = p;
@@ -269,7 +269,7 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
         p = s->plan;
     }
     s->last = NULL;
-    if (c->block_bytes < p->block_bytes || !c->block || p->next) OT_TRY(make_room(s, err));
+    if (c->block_bytes < p->block_bytes || !c->block || p->next) OT_TRY(drop_plans(s, err));
     OT_TRY(ot_bind(&s->context, p, &s->last, err));
     *bound = s->last;
     return OT_OK;

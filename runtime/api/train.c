@@ -88,8 +88,8 @@ ot_status ot_change_optimizer(ot_session *s, const ot_optimizer_options *options
     OT_TRY(read_optimizer(options, &o.options, err));
     if (o.options.kind != s->optimizer.options.kind)
         return ot_fail(err, OT_ERROR_STATE,
-                       "the optimizer is of kind %d, and cannot become one of "
-                       "kind %d: its moments mean something else",
+                       "the optimizer is of kind %d and cannot become one of kind %d, whose "
+                       "moments have another meaning",
                        (int)s->optimizer.options.kind, (int)o.options.kind);
     o.options.steps_before = s->optimizer.options.steps_before;
     replace_optimizer(s, &o, ot_optimizer_moments(&o.options));
@@ -229,7 +229,8 @@ static double weight_of(const struct accumulation *sum) {
 ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
     if (!s->accumulation.steps)
-        return ot_fail(err, OT_ERROR_STATE, "no training step since the last optimizer step");
+        return ot_fail(err, OT_ERROR_STATE,
+                       "there was no training step since the last optimizer step");
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(need_moments(s, err)); /* the optimizer may be newer than the gradients */
@@ -268,7 +269,7 @@ ot_status ot_run(ot_session *s, const ot_tensor *inputs, int n, ot_tensor *outpu
     struct bound *b = NULL;
     if (!inputs && n) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
     if (n_outputs < 0 || n_outputs > s->model->graph->n_outputs || (n_outputs && !outputs))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, %d are requested",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d outputs, but %d are requested",
                        s->model->graph->n_outputs, n_outputs);
     OT_TRY(ot_session_plan(s, OT_PLAN_RUN, inputs, n, &b, err));
     OT_TRY(ot_bound_check(b, inputs, err));

@@ -94,7 +94,7 @@ int ot_arena_refuses(const struct arena *a, size_t bytes) {
                         !ot_add(all, a->beside ? a->beside->used : 0, &all) || all > a->total);
 }
 
-static void *take(struct arena *a, size_t count, size_t size, bool dirty) {
+static void *take_bytes(struct arena *a, size_t count, size_t size, bool dirty) {
     size_t bytes, used;
     if (!ot_mul(count, size, &bytes) || !add_block(0, bytes ? bytes : ALIGN, &bytes)) return NULL;
     if (!ot_add(a->used, bytes, &used)) return NULL;
@@ -113,11 +113,11 @@ static void *take(struct arena *a, size_t count, size_t size, bool dirty) {
 }
 
 void *ot_arena_alloc(struct arena *a, size_t count, size_t size) {
-    return take(a, count, size, false);
+    return take_bytes(a, count, size, false);
 }
 
 void *ot_arena_alloc_dirty(struct arena *a, size_t count, size_t size) {
-    return take(a, count, size, true);
+    return take_bytes(a, count, size, true);
 }
 
 void ot_arena_give_back(struct arena *a, void *block) {

@@ -98,7 +98,8 @@ ot_status ot_file_begin(struct file_writer *w, const char *path, ot_error *err) 
             snprintf(w->temporary, sizeof w->temporary, "%s.%ld-%d.tmp", path, (long)getpid(), i);
         if (n < 0 || (size_t)n >= sizeof w->temporary) {
             w->temporary[0] = 0;
-            return ot_fail(err, OT_ERROR_IO, "file name of %zu bytes is too long", strlen(path));
+            return ot_fail(err, OT_ERROR_IO, "the file name has %zu bytes, which is too long",
+                           strlen(path));
         }
         w->fd = open(w->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (w->fd < 0 && errno != EEXIST) break;

@@ -87,12 +87,13 @@ static ot_status read_code(struct reader *r) {
     if (!read_hex(r, &high)) return fail(r, "four hexadecimal digits expected");
     if (high >= 0xd800 && high < 0xdc00) {
         bool more = r->end - r->p >= 2 && r->p[0] == '\\' && r->p[1] == 'u';
-        if (!more) return fail(r, "lone surrogate");
+        if (!more) return fail(r, "a surrogate without its pair");
         r->p += 2;
-        if (!read_hex(r, &low) || low < 0xdc00 || low > 0xdfff) return fail(r, "lone surrogate");
+        if (!read_hex(r, &low) || low < 0xdc00 || low > 0xdfff)
+            return fail(r, "a surrogate without its pair");
         high = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
     } else if (high >= 0xdc00 && high < 0xe000) {
-        return fail(r, "lone surrogate");
+        return fail(r, "a surrogate without its pair");
     }
     if (!high) return fail(r, "the character 0 is not allowed");
     put_utf8(r, high);
@@ -124,7 +125,7 @@ static ot_status read_string(struct reader *r, const char **text) {
             continue;
         }
         int n = utf8_length(r->p, r->end);
-        if (!n || (unsigned char)*r->p < 0x20) return fail(r, "not a character of a string");
+        if (!n || (unsigned char)*r->p < 0x20) return fail(r, "a control character in a string");
         memcpy(r->text, r->p, (size_t)n);
         r->text += n;
         r->p += n;
@@ -303,7 +304,7 @@ bool ot_json_u64(const struct json *v, uint64_t *out) {
 
 /* ---- writing ---- */
 
-static void put(struct json_writer *w, const char *s, size_t n) {
+static void put_text(struct json_writer *w, const char *s, size_t n) {
     size_t need;
     if (w->failed) return;
     if (!ot_add(w->size, n, &need)) {
@@ -324,23 +325,23 @@ static void put(struct json_writer *w, const char *s, size_t n) {
     w->size = need;
 }
 
-void ot_json_put(struct json_writer *w, const char *raw) { put(w, raw, strlen(raw)); }
+void ot_json_put(struct json_writer *w, const char *raw) { put_text(w, raw, strlen(raw)); }
 
 void ot_json_put_string(struct json_writer *w, const char *s) {
     char code[8];
-    put(w, "\"", 1);
+    put_text(w, "\"", 1);
     for (; *s; s++) {
         if (*s == '"' || *s == '\\') {
-            put(w, "\\", 1);
-            put(w, s, 1);
+            put_text(w, "\\", 1);
+            put_text(w, s, 1);
         } else if ((unsigned char)*s < 0x20) {
             snprintf(code, sizeof code, "\\u%04x", (unsigned)*s);
-            put(w, code, 6);
+            put_text(w, code, 6);
         } else {
-            put(w, s, 1);
+            put_text(w, s, 1);
         }
     }
-    put(w, "\"", 1);
+    put_text(w, "\"", 1);
 }
 
 void ot_json_put_u64(struct json_writer *w, uint64_t number) {

@@ -7,7 +7,8 @@
 static ot_status check_positions(const int64_t *position, int64_t n, int64_t most, ot_error *err) {
     for (int64_t i = 0; i < n; i++) {
         if (position[i] < 0 || position[i] >= most)
-            return ot_fail(err, OT_ERROR_INVALID, "sparse index %lld is not in [0, %lld)",
+            return ot_fail(err, OT_ERROR_INVALID,
+                           "sparse index %lld is out of range, expected 0 to less than %lld",
                            (long long)position[i], (long long)most);
         if (i && position[i] <= position[i - 1])
             return ot_fail(err, OT_ERROR_INVALID, "sparse index %lld does not ascend",
@@ -17,8 +18,8 @@ static ot_status check_positions(const int64_t *position, int64_t n, int64_t mos
 }
 
 /* Slots in the order of the file: rows are contiguous, or every column is a row (counting sort). */
-static void fill(struct pattern *p, int64_t file_cols, const int64_t *position, int64_t n,
-                 int *slot) {
+static void fill_rows(struct pattern *p, int64_t file_cols, const int64_t *position, int64_t n,
+                      int *slot) {
     for (int64_t i = 0; i < n; i++) {
         int64_t r = p->transposed ? position[i] % file_cols : position[i] / file_cols;
         p->row[r + 1]++;
@@ -53,7 +54,7 @@ ot_status ot_pattern_alloc(const ot_allocator *allocator, int64_t file_rows, int
     if (file_rows < 0 || file_cols < 0 || file_rows >= INT_MAX || file_cols >= INT_MAX ||
         n > INT_MAX || __builtin_mul_overflow(file_rows, file_cols, &most))
         return ot_fail(err, OT_ERROR_LIMIT,
-                       "sparse matrix %lld x %lld with %lld slots is too large",
+                       "the sparse matrix %lld x %lld with %lld nonzeros is too large",
                        (long long)file_rows, (long long)file_cols, (long long)n);
     ot_allocator al = ot_allocator_or_default(allocator);
     struct pattern *p = ot_block_alloc(&al, 1, sizeof *p);
@@ -80,7 +81,7 @@ ot_status ot_pattern_new(const ot_allocator *allocator, int64_t file_rows, int64
     struct pattern *p;
     OT_TRY(ot_pattern_alloc(allocator, file_rows, file_cols, transposed, n, &p, err));
     ot_status status = check_positions(position, n, file_rows * file_cols, err);
-    if (!status && n) fill(p, file_cols, position, n, slot);
+    if (!status && n) fill_rows(p, file_cols, position, n, slot);
     if (!status) status = ot_pattern_count_live(p, err);
     if (status) {
         ot_pattern_unref(p);

@@ -249,7 +249,7 @@ struct touch {
     size_t bytes;
 };
 
-static void touch(void *arg, int task, int worker) {
+static void touch_part(void *arg, int task, int worker) {
     const struct touch *t = arg;
     const size_t from = (size_t)task * TOUCH, left = t->bytes - from;
     (void)worker;
@@ -263,6 +263,6 @@ void *ot_pool_block_alloc(struct pool *pool, const ot_allocator *allocator, size
         ot_block_free(allocator, t.block);
         return NULL;
     }
-    ot_parallel_for(pool, (int)tasks, touch, &t);
+    ot_parallel_for(pool, (int)tasks, touch_part, &t);
     return t.block;
 }

@@ -88,7 +88,7 @@ static ot_status checksum(const struct safetensor *const *order, int n, const ot
     size_t begin = 0, bytes, end;
     for (int i = 0; i < n; i++) {
         if (!tensor_bytes(order[i], &bytes) || !ot_add(begin, bytes, &end))
-            return ot_fail(err, OT_ERROR_LIMIT, "tensor '%s': too much data for a file",
+            return ot_fail(err, OT_ERROR_LIMIT, "tensor '%s' has too much data for a file",
                            order[i]->name);
         add_tensor(&c, order[i], begin, end);
         begin = end;
@@ -174,8 +174,9 @@ ot_status ot_safetensors_write(const ot_allocator *allocator, const char *path,
     if (header.failed) {
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the header of a file");
     } else if (header.size > header_most) {
-        status = ot_fail(err, OT_ERROR_LIMIT, "the header has %zu bytes; the format allows %llu",
-                         header.size, (unsigned long long)header_most);
+        status =
+            ot_fail(err, OT_ERROR_LIMIT, "the header has %zu bytes, but the format allows %llu",
+                    header.size, (unsigned long long)header_most);
     } else {
         status = write_file(path, &header, order, n, err);
     }
@@ -276,7 +277,7 @@ static ot_status read_header(struct safetensors *s, const struct json_tree *tree
         return ot_fail(err, OT_ERROR_INVALID, "the header is not an object");
     OT_TRY(read_notes(tree, s, crc, err));
     if (tree->value[0].count > INT32_MAX / 2)
-        return ot_fail(err, OT_ERROR_LIMIT, "too many tensors");
+        return ot_fail(err, OT_ERROR_LIMIT, "the file has too many tensors");
     s->tensor = ot_arena_alloc(&s->arena, (size_t)tree->value[0].count, sizeof *s->tensor);
     if (!s->tensor) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the tensors' records");
     uint64_t end = 0;
@@ -291,7 +292,7 @@ static ot_status read_header(struct safetensors *s, const struct json_tree *tree
     }
     if (end != data_bytes)
         return ot_fail(err, OT_ERROR_INVALID,
-                       "the file has %llu bytes of data, the tensors need %llu",
+                       "the file has %llu bytes of data, but the tensors need %llu",
                        (unsigned long long)data_bytes, (unsigned long long)end);
     return OT_OK;
 }
@@ -310,15 +311,16 @@ static ot_status check_crc(struct safetensors *s, const char *data, const char *
     OT_TRY(checksum(order, s->n, s->note, s->n_notes, &crc, err));
     char expected[16];
     snprintf(expected, sizeof expected, "%08x", (unsigned)crc);
-    if (!found) return ot_fail(err, OT_ERROR_INVALID, "the metadata holds no crc32");
+    if (!found) return ot_fail(err, OT_ERROR_INVALID, "the metadata has no crc32");
     if (strcmp(found, expected))
-        return ot_fail(err, OT_ERROR_INVALID, "the file is damaged: crc32 is %s, the file says %s",
-                       expected, found);
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "the file is damaged: its crc32 is %s, but the file says %s", expected,
+                       found);
     return OT_OK;
 }
 
 /* The tensor's place in the table, or the free one where it belongs. */
-static const struct safetensor **place_of(const struct safetensors *s, const char *name) {
+static const struct safetensor **find_place(const struct safetensors *s, const char *name) {
     size_t i = ot_siphash(s->key, 0, name, strlen(name)) & (s->places - 1);
     while (s->place[i] && strcmp(s->place[i]->name, name) != 0) i = (i + 1) & (s->places - 1);
     return &s->place[i];
@@ -330,7 +332,7 @@ static ot_status index_names(struct safetensors *s, ot_error *err) {
     s->place = ot_arena_alloc(&s->arena, s->places, sizeof *s->place);
     if (!s->place) return ot_fail(err, OT_ERROR_NO_MEMORY, "no memory for the tensors' names");
     ot_siphash_key(s->key);
-    for (int i = 0; i < s->n; i++) *place_of(s, s->tensor[i].name) = &s->tensor[i];
+    for (int i = 0; i < s->n; i++) *find_place(s, s->tensor[i].name) = &s->tensor[i];
     return OT_OK;
 }
 
@@ -382,7 +384,7 @@ void ot_safetensors_free(struct safetensors *s) {
 }
 
 const struct safetensor *ot_safetensors_find(const struct safetensors *s, const char *name) {
-    return s->n ? *place_of(s, name) : NULL;
+    return s->n ? *find_place(s, name) : NULL;
 }
 
 const char *ot_safetensors_note(const struct safetensors *s, const char *key) {

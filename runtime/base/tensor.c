@@ -18,12 +18,14 @@ static const struct {
     [15] = {"complex128", 0},          [OT_BFLOAT16] = {"bfloat16", 2},
 };
 
-static bool known(ot_type type) {
+static bool is_known_type(ot_type type) {
     return (unsigned)type < sizeof types / sizeof *types && types[type].name;
 }
 
-size_t ot_type_size(ot_type type) { return known(type) ? types[type].size : 0; }
-const char *ot_type_name(ot_type type) { return known(type) ? types[type].name : "unknown"; }
+size_t ot_type_size(ot_type type) { return is_known_type(type) ? types[type].size : 0; }
+const char *ot_type_name(ot_type type) {
+    return is_known_type(type) ? types[type].name : "unknown";
+}
 
 int64_t ot_count(const struct tensor *t) {
     if (t->pattern) return t->pattern->nnz;

@@ -30,8 +30,8 @@ bool ot_view_transpose(struct view *v, const int *perm) {
 }
 
 /* Takes strides from the front of those that are left, until they are `extent` elements. */
-static bool take(struct view_step *left, int *from, int to, int64_t extent, struct view *v,
-                 int *n) {
+static bool take_strides(struct view_step *left, int *from, int to, int64_t extent, struct view *v,
+                         int *n) {
     while (extent > 1) {
         if (*from == to || *n == OT_VIEW_STEPS) return false;
         struct view_step *s = &left[*from];
@@ -59,7 +59,7 @@ bool ot_view_reshape(struct view *v, int rank, const int64_t *dim) {
         if (v->step[i].extent > 1) left[to++] = v->step[i];
     }
     for (int i = 0; i < rank; i++) {
-        if (!take(left, &from, to, dim[i], v, &n)) return false;
+        if (!take_strides(left, &from, to, dim[i], v, &n)) return false;
         v->end[i] = n;
     }
     v->rank = rank;
@@ -129,7 +129,7 @@ bool ot_view_invert(const struct view *v, int rank, const int64_t *dim, struct v
         left[i] = (struct view_step){sorted[i].step.extent, sorted[i].own};
     *inverse = (struct view){.rank = rank};
     for (int i = 0; i < rank; i++) {
-        if (!take(left, &from, count, dim[i], inverse, &n)) return false;
+        if (!take_strides(left, &from, count, dim[i], inverse, &n)) return false;
         inverse->end[i] = n;
     }
     return from == count && !v->offset;
@@ -137,7 +137,7 @@ bool ot_view_invert(const struct view *v, int rank, const int64_t *dim, struct v
 
 /* Where strides below `period` reach in it: from *low to *high; false: beyond, or strides from
  * there on are no multiples. */
-static bool reach(const struct view *v, int64_t period, int64_t *low, int64_t *high) {
+static bool reach_in_period(const struct view *v, int64_t period, int64_t *low, int64_t *high) {
     *low = *high = v->offset % period;
     for (int i = 0; i < steps_of(v); i++) {
         if (v->step[i].stride < period)
@@ -152,12 +152,12 @@ bool ot_view_disjoint(const struct view *a, const struct view *b) {
     int64_t low_a, high_a, low_b, high_b;
     for (int i = 0; i < steps_of(a); i++) {
         const int64_t period = a->step[i].stride;
-        if (period > 1 && reach(a, period, &low_a, &high_a) && reach(b, period, &low_b, &high_b) &&
-            (high_a < low_b || high_b < low_a))
+        if (period > 1 && reach_in_period(a, period, &low_a, &high_a) &&
+            reach_in_period(b, period, &low_b, &high_b) && (high_a < low_b || high_b < low_a))
             return true;
     }
-    return reach(a, INT64_MAX, &low_a, &high_a) && reach(b, INT64_MAX, &low_b, &high_b) &&
-           (high_a < low_b || high_b < low_a);
+    return reach_in_period(a, INT64_MAX, &low_a, &high_a) &&
+           reach_in_period(b, INT64_MAX, &low_b, &high_b) && (high_a < low_b || high_b < low_a);
 }
 
 void ot_view_positions(const struct view *v, int from, int to, int64_t *position) {

@@ -5,13 +5,13 @@
 
 enum { BETWEEN = 2, TRIES = 64 /* nodes that are looked at on the way to a product */ };
 
-static bool is(const struct node *node, const char *op_type) {
+static bool is_op(const struct node *node, const char *op_type) {
     return !*node->domain && !strcmp(node->op_type, op_type);
 }
 
 static bool is_one_of(const struct node *node, const char *const *names) {
     for (; *names; names++)
-        if (is(node, *names)) return true;
+        if (is_op(node, *names)) return true;
     return false;
 }
 
@@ -50,7 +50,7 @@ static bool is_move(const struct readers *r, const struct node *node) {
                                         "Unsqueeze", "Slice",   "Split",    "Gather",
                                         "Expand",    "Cast",    "Identity", NULL};
     if (!is_one_of(node, moves)) return false;
-    if (is(node, "Cast") && ot_attr_int(node, "to", 0) != OT_FLOAT) return false; /* it rounds */
+    if (is_op(node, "Cast") && ot_attr_int(node, "to", 0) != OT_FLOAT) return false; /* it rounds */
     for (int i = 1; i < node->n_in; i++)
         if (!is_known(r, node->in[i])) return false;
     return true;
@@ -64,8 +64,8 @@ static bool is_rearrangement(const struct readers *r, const struct node *node) {
 
 /* Is it x times, or over, something known? Then *x and *factor are inputs. */
 static bool is_factor(const struct readers *r, const struct node *node, int *x, int *factor) {
-    const bool mul = is(node, "Mul");
-    if (!(mul || is(node, "Div")) || node->n_attr || node->n_in != 2) return false;
+    const bool mul = is_op(node, "Mul");
+    if (!(mul || is_op(node, "Div")) || node->n_attr || node->n_in != 2) return false;
     for (int i = 0; i < (mul ? 2 : 1); i++) {
         *x = node->in[i];
         *factor = node->in[1 - i];
@@ -79,15 +79,15 @@ static bool is_factor(const struct readers *r, const struct node *node, int *x, 
 /* The input that a Slice or Split takes value v from, or -1. */
 static int part_of(const struct graph *g, int v) {
     const struct node *node = producer(g, v);
-    return node && (is(node, "Slice") || is(node, "Split")) ? node->in[0] : -1;
+    return node && (is_op(node, "Slice") || is_op(node, "Split")) ? node->in[0] : -1;
 }
 
 /* Is v made of the halves of something: Concat(Neg(upper), lower)? */
 static bool is_turned(const struct graph *g, int v, struct rotary *r) {
     const struct node *concat = producer(g, v), *neg;
-    if (!concat || !is(concat, "Concat") || concat->n_in != 2) return false;
+    if (!concat || !is_op(concat, "Concat") || concat->n_in != 2) return false;
     neg = producer(g, concat->in[0]);
-    if (!neg || !is(neg, "Neg")) return false;
+    if (!neg || !is_op(neg, "Neg")) return false;
     r->upper = neg->in[0];
     r->lower = concat->in[1];
     r->x = part_of(g, r->lower);
@@ -99,11 +99,11 @@ static bool is_turned(const struct graph *g, int v, struct rotary *r) {
 }
 
 static bool is_rotary(const struct graph *g, const struct node *node, struct rotary *r) {
-    if (!is(node, "Add") || node->n_attr) return false;
+    if (!is_op(node, "Add") || node->n_attr) return false;
     for (int i = 0; i < 4; i++) {
         const struct node *plain = producer(g, node->in[i & 1]);
         const struct node *turned = producer(g, node->in[1 - (i & 1)]);
-        if (!plain || !turned || !is(plain, "Mul") || !is(turned, "Mul")) return false;
+        if (!plain || !turned || !is_op(plain, "Mul") || !is_op(turned, "Mul")) return false;
         *r = (struct rotary){.n = 0};
         const int half = i >> 1;
         if (!is_turned(g, turned->in[half], r)) continue;
@@ -128,7 +128,7 @@ static bool follow_rotary(struct attention *a, struct path *p, int k, int *v) {
 
 /* An Expand is followed where a Reshape makes one axis of it: heads that share one of k and v. */
 static bool is_repeat(const struct graph *g, const struct path *p) {
-    return p->n && is(&g->node[p->link[p->n - 1].node], "Reshape");
+    return p->n && is_op(&g->node[p->link[p->n - 1].node], "Reshape");
 }
 
 /* Back from value v while nodes only move, scale or turn. */
@@ -142,7 +142,7 @@ static void walk_back(const struct readers *r, struct attention *a, struct path 
         if (!node) return;
         const int k = index_of(g, node);
         struct rotary rotary;
-        if (is_move(r, node) && (!is(node, "Expand") || is_repeat(g, p))) {
+        if (is_move(r, node) && (!is_op(node, "Expand") || is_repeat(g, p))) {
             more = add_link(a, p, OT_LINK_MOVE, k, v);
             v = node->in[0];
         } else if (is_factor(r, node, &x, &factor)) {
@@ -168,17 +168,17 @@ static bool find_product(const struct readers *r, struct attention *a, int v, in
     int x, factor;
     if (!node || !a->tries--) return false;
     const int k = index_of(g, node);
-    if (is(node, "MatMul")) {
+    if (is_op(node, "MatMul")) {
         a->product = k;
         return add_member(a, k);
     }
     if (is_factor(r, node, &x, &factor))
         return add_link(a, &a->scores, OT_LINK_FACTOR, k, factor) && find_product(r, a, x, broken);
-    if (is_rearrangement(r, node) && !is(node, "Transpose"))
+    if (is_rearrangement(r, node) && !is_op(node, "Transpose"))
         return add_link(a, &a->scores, OT_LINK_MOVE, k, node->out[0]) &&
                find_product(r, a, node->in[0], broken);
-    const bool where = is(node, "Where");
-    if (!where && !(is(node, "Add") && !node->n_attr)) {
+    const bool where = is_op(node, "Where");
+    if (!where && !(is_op(node, "Add") && !node->n_attr)) {
         *broken = k;
         return false;
     }
@@ -224,8 +224,8 @@ static bool find_guard(const struct readers *r, struct attention *a, int *v) {
     int test = -1, choice = -1;
     if (r->uses[*v] != 2) return false;
     for (int i = 0; i < 2; i++) {
-        if (is(&g->node[pair[i]], "IsNaN")) test = pair[i];
-        if (is(&g->node[pair[i]], "Where") && g->node[pair[i]].in[2] == *v) choice = pair[i];
+        if (is_op(&g->node[pair[i]], "IsNaN")) test = pair[i];
+        if (is_op(&g->node[pair[i]], "Where") && g->node[pair[i]].in[2] == *v) choice = pair[i];
     }
     if (test < 0 || choice < 0 || g->node[choice].in[0] != g->node[test].out[0]) return false;
     const struct tensor *zero = g->value[g->node[choice].in[1]].constant;
@@ -244,11 +244,11 @@ static bool find_weighted(const struct readers *r, struct attention *a, int v, i
         const int k = reader(r, v);
         if (k < 0) return false;
         const struct node *node = &g->node[k];
-        if (is(node, "MatMul") && node->in[0] == v && node->in[1] != v) {
+        if (is_op(node, "MatMul") && node->in[0] == v && node->in[1] != v) {
             a->weighted = k;
             return add_member(a, k);
         }
-        if (!is_rearrangement(r, node) || is(node, "Transpose")) {
+        if (!is_rearrangement(r, node) || is_op(node, "Transpose")) {
             *broken = k;
             return false;
         }
@@ -290,7 +290,7 @@ bool ot_attention_find(const struct readers *r, int k, struct attention *a, int 
     const struct node *softmax = &r->g->node[k];
     *a = (struct attention){.softmax = k, .tries = TRIES};
     *broken = -1;
-    if (is(softmax, "Attention")) return find_whole(r, a, k);
+    if (is_op(softmax, "Attention")) return find_whole(r, a, k);
     if (!find_product(r, a, softmax->in[0], broken)) return false;
     add_member(a, k);
     if (!find_weighted(r, a, softmax->out[0], broken) || !order_scores(a)) return false;

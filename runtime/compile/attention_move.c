@@ -4,7 +4,7 @@
 #include "runtime/compile/attention_parts.h"
 #include "runtime/compile/lower.h"
 
-static bool is(const struct node *node, const char *op_type) {
+static bool is_op(const struct node *node, const char *op_type) {
     return !strcmp(node->op_type, op_type);
 }
 
@@ -110,17 +110,17 @@ ot_status ot_place_move(struct place *w, const struct node *node, int out, bool 
     int j = 0;
     OT_TRY(probe(w, node, &n));
     *moved = false;
-    if (!n || (is(node, "Cast") && n->y[0]->type != OT_FLOAT)) return OT_OK;
+    if (!n || (is_op(node, "Cast") && n->y[0]->type != OT_FLOAT)) return OT_OK;
     while (node->out[j] != out) j++;
-    if (is(node, "Transpose"))
+    if (is_op(node, "Transpose"))
         *moved = move_transpose(w, n);
-    else if (is(node, "Expand"))
+    else if (is_op(node, "Expand"))
         *moved = move_expand(w, n);
-    else if (is(node, "Split"))
+    else if (is_op(node, "Split"))
         *moved = move_split(w, n, out);
-    else if (is(node, "Gather"))
+    else if (is_op(node, "Gather"))
         *moved = move_gather(w, n);
-    else if (is(node, "Slice"))
+    else if (is_op(node, "Slice"))
         *moved = move_slice(w, n);
     else
         *moved = ot_place_shape(w, n->y[j]);

@@ -8,19 +8,19 @@
 
 enum { ATTRIBUTES = 20 };
 
-static bool is(const struct node *node, const char *op_type) {
+static bool is_op(const struct node *node, const char *op_type) {
     return !strcmp(node->op_type, op_type);
 }
 
 /* ---- attributes ---- */
 
-static void tell(struct place *w, struct attr a) { w->node->attr[w->node->n_attr++] = a; }
+static void add_attribute(struct place *w, struct attr a) { w->node->attr[w->node->n_attr++] = a; }
 
 static ot_status tell_view(struct place *w, const char *name, const struct view *v) {
     struct view *kept = ot_arena_alloc(&w->p->arena, 1, sizeof *kept);
     if (!kept) return ot_plan_no_memory(w->err);
     *kept = *v;
-    tell(w, (struct attr){.name = name, .kind = OT_ATTR_VIEW, .view = kept});
+    add_attribute(w, (struct attr){.name = name, .kind = OT_ATTR_VIEW, .view = kept});
     return OT_OK;
 }
 
@@ -28,7 +28,7 @@ static ot_status tell_ints(struct place *w, const char *name, const int64_t *lis
     int64_t *kept = ot_arena_alloc(&w->p->arena, (size_t)n, sizeof *kept);
     if (!kept) return ot_plan_no_memory(w->err);
     memcpy(kept, list, (size_t)n * sizeof *kept);
-    tell(w, (struct attr){.name = name, .kind = OT_ATTR_INTS, .n = n, .ints = kept});
+    add_attribute(w, (struct attr){.name = name, .kind = OT_ATTR_INTS, .n = n, .ints = kept});
     return OT_OK;
 }
 
@@ -36,14 +36,15 @@ static ot_status tell_masks(struct place *w) {
     float *fill = ot_arena_alloc(&w->p->arena, OT_ATTENTION_MASKS, sizeof *fill);
     if (!fill) return ot_plan_no_memory(w->err);
     memcpy(fill, w->fill, sizeof w->fill);
-    tell(w, (struct attr){
-                .name = "fills", .kind = OT_ATTR_FLOATS, .n = OT_ATTENTION_MASKS, .floats = fill});
+    add_attribute(
+        w, (struct attr){
+               .name = "fills", .kind = OT_ATTR_FLOATS, .n = OT_ATTENTION_MASKS, .floats = fill});
     return tell_ints(w, "masks", w->mode, OT_ATTENTION_MASKS);
 }
 
 /* ---- operands ---- */
 
-static void begin(struct place *w, int rank, const int64_t *dim) {
+static void begin_at(struct place *w, int rank, const int64_t *dim) {
     w->at = (struct tensor){.type = OT_FLOAT, .role = OT_ROLE_ACTIVATION, .rank = rank};
     memcpy(w->at.dim, dim, (size_t)rank * sizeof *dim);
     ot_view_init(&w->view[0], rank, dim);
@@ -52,7 +53,7 @@ static void begin(struct place *w, int rank, const int64_t *dim) {
 
 static bool take_factor(struct place *w, const struct node *node, int value) {
     if (w->factors == OT_ATTENTION_FACTORS) return false;
-    w->divide |= (int64_t)is(node, "Div") << w->factors;
+    w->divide |= (int64_t)is_op(node, "Div") << w->factors;
     w->node->in[OT_ATTENTION_FACTOR + w->factors++] = value;
     return true;
 }
@@ -95,10 +96,10 @@ static ot_status take_rotary(struct place *w, const struct rotary *r, int first,
 }
 
 /* From the base to the product. */
-static ot_status follow(struct place *w, const struct path *path, int angle, bool *fits) {
+static ot_status follow_path(struct place *w, const struct path *path, int angle, bool *fits) {
     struct entry *e;
     OT_TRY(ot_lower_value(w->p, path->base, &e, w->err));
-    begin(w, e->t.rank, e->t.dim);
+    begin_at(w, e->t.rank, e->t.dim);
     *fits = e->t.type == OT_FLOAT && ot_elements(&e->t);
     for (int i = path->n - 1; *fits && i >= 0; i--) {
         const struct link *l = &path->link[i];
@@ -189,7 +190,7 @@ static ot_status place_operand(struct place *w, const struct path *path, int i,
     static const char *const names[] = {"view_q", "view_k", "view_v"};
     static const char *const angles[][2] = {{"view_cosine_q", "view_sine_q"},
                                             {"view_cosine_k", "view_sine_k"}};
-    OT_TRY(follow(w, path, OT_ATTENTION_ANGLE + 2 * (i == 1), fits));
+    OT_TRY(follow_path(w, path, OT_ATTENTION_ANGLE + 2 * (i == 1), fits));
     if (*fits && whole) *fits = by_heads(w, whole, i, q);
     if (!*fits) return OT_OK;
     for (int k = 0; k < w->views; k++)
@@ -253,12 +254,13 @@ static ot_status place_whole(struct place *w, const struct node *node, const str
     const float features = (float)q->dim[q->rank - 1], given = ot_attr_float(node, "scale", 0);
     const struct link mask = {OT_LINK_MASK, w->broken, node->n_in > 3 ? node->in[3] : -1};
     struct entry *e;
-    begin(w, 4, (const int64_t[]){q->dim[0], q->dim[1], q->dim[2], keys});
-    tell(w, (struct attr){.name = "scale",
-                          .kind = OT_ATTR_FLOAT,
-                          .f = given != 0 ? given : 1 / sqrtf(features)});
-    tell(w, (struct attr){
-                .name = "causal", .kind = OT_ATTR_INT, .i = ot_attr_int(node, "is_causal", 0)});
+    begin_at(w, 4, (const int64_t[]){q->dim[0], q->dim[1], q->dim[2], keys});
+    add_attribute(w, (struct attr){.name = "scale",
+                                   .kind = OT_ATTR_FLOAT,
+                                   .f = given != 0 ? given : 1 / sqrtf(features)});
+    add_attribute(w, (struct attr){.name = "causal",
+                                   .kind = OT_ATTR_INT,
+                                   .i = ot_attr_int(node, "is_causal", 0)});
     if (mask.value < 0) return OT_OK;
     OT_TRY(ot_lower_value(w->p, mask.value, &e, w->err));
     *fits = e->t.type == OT_FLOAT || e->t.type == OT_BOOL;
@@ -277,7 +279,7 @@ static ot_status place_scores(struct place *w, const struct attention *a, const 
     memcpy(dim, q->dim, sizeof dim);
     const int64_t queries = q->dim[q->rank - 2];
     dim[q->rank - 1] = keys;
-    begin(w, q->rank, dim);
+    begin_at(w, q->rank, dim);
     for (int i = 0; *fits && i < a->scores.n; i++) {
         const struct link *l = &a->scores.link[i];
         const struct node *node = &g->node[l->node];
@@ -304,7 +306,7 @@ static ot_status place_result(struct place *w, const struct attention *a, const 
     int64_t dim[OT_MAX_RANK];
     for (int i = 0; i < v->rank; i++) dim[i] = ot_view_extent(v, i);
     dim[v->rank - 2] = ot_view_extent(q, q->rank - 2);
-    begin(w, v->rank, dim);
+    begin_at(w, v->rank, dim);
     if (a->whole && w->by_token) {
         ot_view_transpose(&w->view[0], (const int[]){0, 2, 1, 3});
         w->at.rank = 3;
@@ -320,7 +322,7 @@ static ot_status place_result(struct place *w, const struct attention *a, const 
     return *fits ? tell_view(w, "view_y", &w->view[0]) : OT_OK;
 }
 
-static ot_status place_all(struct place *w, const struct attention *a, bool *fits) {
+static ot_status place_operands(struct place *w, const struct attention *a, bool *fits) {
     const struct node *whole = a->whole ? &w->p->graph->node[a->softmax] : NULL;
     struct view v[3];
     *fits = true;
@@ -335,8 +337,8 @@ static ot_status place_all(struct place *w, const struct attention *a, bool *fit
     if (*fits) OT_TRY(place_result(w, a, &v[0], &v[2], fits));
     if (!*fits) return OT_OK;
     OT_TRY(share_sources(w, v));
-    tell(w, (struct attr){.name = "divide", .kind = OT_ATTR_INT, .i = w->divide});
-    tell(w, (struct attr){.name = "guard", .kind = OT_ATTR_INT, .i = a->guard});
+    add_attribute(w, (struct attr){.name = "divide", .kind = OT_ATTR_INT, .i = w->divide});
+    add_attribute(w, (struct attr){.name = "guard", .kind = OT_ATTR_INT, .i = a->guard});
     return tell_masks(w);
 }
 
@@ -350,7 +352,7 @@ ot_status ot_attention_place(struct plan *p, const struct attention *a, struct n
     node->n_attr = 0;
     node->n_in = OT_ATTENTION_INPUTS;
     for (int i = 0; i < node->n_in; i++) node->in[i] = -1;
-    OT_TRY(place_all(&w, a, &fits));
+    OT_TRY(place_operands(&w, a, &fits));
     *broken = fits ? -1 : w.broken;
     return OT_OK;
 }

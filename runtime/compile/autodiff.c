@@ -24,12 +24,12 @@ static ot_status gradient_entry(struct plan *p, const struct entry *e, struct en
     return OT_OK;
 }
 
-static ot_status add(struct plan *p, struct entry *a, struct entry *b, ot_error *err) {
+static ot_status add_gradients(struct plan *p, struct entry *a, struct entry *b, ot_error *err) {
     return ot_plan_step(p, (struct step){.kind = OT_STEP_ADD, .a = a, .b = b}, err);
 }
 
 static ot_status add_more(struct plan *p, const struct entry *y, ot_error *err) {
-    return y->more ? add(p, y->grad, y->more, err) : OT_OK;
+    return y->more ? add_gradients(p, y->grad, y->more, err) : OT_OK;
 }
 
 /* Wants of inputs beyond the 31st share the last bit: the entry says it for each. */
@@ -60,11 +60,11 @@ static ot_status find_dy(struct plan *p, struct op_node *n, bool *any, ot_error 
 }
 
 /* What happens to the gradient of input i once the node's backward has made it. */
-static ot_status collect(struct plan *p, struct op_node *n, int i, ot_error *err) {
+static ot_status collect_gradient(struct plan *p, struct op_node *n, int i, ot_error *err) {
     struct entry *x = ot_entry(n->x[i]), *g = ot_entry(n->dx[i]);
     if (x->parameter >= 0 && ot_plan_trains(p->request.kind))
         return ot_plan_step(p, (struct step){.kind = OT_STEP_ACCUMULATE, .a = x, .b = g}, err);
-    if (x->more) return add(p, x->more, g, err);
+    if (x->more) return add_gradients(p, x->more, g, err);
     *(x->grad ? &x->more : &x->grad) = g;
     return OT_OK;
 }
@@ -91,7 +91,7 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
     if (!pn->is_view)
         OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_BACKWARD, .node = n}, err));
     for (int i = 0; i < n->n_in; i++)
-        if (n->dx[i]) OT_TRY(collect(p, n, i, err));
+        if (n->dx[i]) OT_TRY(collect_gradient(p, n, i, err));
     return OT_OK;
 }
 

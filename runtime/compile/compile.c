@@ -14,9 +14,10 @@ static ot_status find_trained(struct plan *p, ot_error *err) {
 /* The budget is the memory limit: where it is too small, that is what has to be said. */
 static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *err) {
     if (status != OT_ERROR_NO_MEMORY || !p->arena.refused) return status;
-    return ot_fail(err, OT_ERROR_LIMIT,
-                   "the plan of the step needs more than %zu bytes, the memory limit is %zu bytes",
-                   p->arena.used + p->arena.refused, p->arena.budget);
+    return ot_fail(
+        err, OT_ERROR_LIMIT,
+        "the plan of the step needs more than %zu bytes, but the memory limit is %zu bytes",
+        p->arena.used + p->arena.refused, p->arena.budget);
 }
 
 static ot_status compile(struct plan *p, ot_error *err) {
@@ -34,7 +35,7 @@ static ot_status compile(struct plan *p, ot_error *err) {
 }
 
 /* From here on nothing changes: contexts may share the plan. */
-static void finish(struct plan *p) {
+static void finish_plan(struct plan *p) {
     for (int i = 0; i < p->n_nodes; i++) {
         p->node[i]->number = i;
         p->node[i]->n.pool = NULL;
@@ -53,7 +54,7 @@ ot_status ot_plan_new(const struct compiler *c, const struct request *r, struct 
         ot_plan_unref(p);
         return status;
     }
-    finish(p);
+    finish_plan(p);
     *plan = p;
     return OT_OK;
 }

@@ -33,7 +33,7 @@ bool ot_const_run(struct const_work *e, int k, struct tensor *const *x, struct t
 }
 
 /* Operators that masks are made with. */
-static bool is_plain(const struct node *node) {
+static bool makes_masks(const struct node *node) {
     static const char *const plain[] = {
         "Cast",    "CastLike", "Not",     "And",         "Or",   "Xor",  "Equal",
         "Greater", "Less",     "Expand",  "LessOrEqual", "Mul",  "Sub",  "Add",
@@ -46,7 +46,7 @@ static bool is_plain(const struct node *node) {
 }
 
 /* The nodes that make v, in no order. False: it is not of constants alone. */
-static bool collect(const struct graph *g, int v, int *node, int *n) {
+static bool collect_nodes(const struct graph *g, int v, int *node, int *n) {
     int pending[OT_CONST_MOST * 4] = {v};
     for (int waiting = 1; waiting;) {
         const struct value *value = &g->value[pending[--waiting]];
@@ -58,7 +58,7 @@ static bool collect(const struct graph *g, int v, int *node, int *n) {
         int i = 0;
         while (i < *n && node[i] != k) i++;
         if (i < *n) continue;
-        if (k < 0 || *n == OT_CONST_MOST || !is_plain(&g->node[k])) return false;
+        if (k < 0 || *n == OT_CONST_MOST || !makes_masks(&g->node[k])) return false;
         node[(*n)++] = k;
         for (i = 0; i < g->node[k].n_in; i++) {
             if (g->node[k].in[i] < 0) continue;
@@ -81,7 +81,7 @@ struct made {
     } * known;
 };
 
-static struct tensor *known(struct made *m, int v) {
+static struct tensor *known_value(struct made *m, int v) {
     for (int i = 0; i < m->n; i++)
         if (m->known[i].value == v) return &m->known[i].t;
     const struct tensor *constant = m->e->compiler->model->graph->value[v].constant;
@@ -92,14 +92,14 @@ static struct tensor *known(struct made *m, int v) {
     return &m->known[m->n++].t;
 }
 
-static bool make(struct made *m, int k) {
+static bool run_node(struct made *m, int k) {
     const struct node *node = &m->e->compiler->model->graph->node[k];
     struct tensor *x[OT_CONST_MOST] = {NULL}, *y[OT_CONST_MOST] = {NULL};
     if (node->n_in > OT_CONST_MOST || node->n_out > OT_CONST_MOST) return false;
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] >= 0 && !(x[i] = known(m, node->in[i]))) return false;
+        if (node->in[i] >= 0 && !(x[i] = known_value(m, node->in[i]))) return false;
     for (int j = 0; j < node->n_out; j++)
-        if (node->out[j] >= 0 && !(y[j] = known(m, node->out[j]))) return false;
+        if (node->out[j] >= 0 && !(y[j] = known_value(m, node->out[j]))) return false;
     return ot_const_run(m->e, k, x, y);
 }
 
@@ -107,7 +107,7 @@ const struct tensor *ot_const_value(struct const_work *e, int v, int *node, int 
     const struct graph *g = e->compiler->model->graph;
     const int before = *n;
     struct made m = {.e = e, .room = 1};
-    if (!collect(g, v, node, n)) {
+    if (!collect_nodes(g, v, node, n)) {
         *n = before;
         return NULL;
     }
@@ -116,6 +116,6 @@ const struct tensor *ot_const_value(struct const_work *e, int v, int *node, int 
     m.known = ot_arena_alloc(&e->arena, (size_t)m.room, sizeof *m.known);
     if (!m.known) return NULL;
     for (int i = 0; i < *n; i++)
-        if (!make(&m, node[i])) return NULL;
-    return known(&m, v);
+        if (!run_node(&m, node[i])) return NULL;
+    return known_value(&m, v);
 }

@@ -69,12 +69,13 @@ enum { RULES = sizeof rules / sizeof *rules };
 
 /* ---- what operators are told ---- */
 
-static void tell(struct node *node, struct attr a) { node->attr[node->n_attr++] = a; }
+static void tell_op(struct node *node, struct attr a) { node->attr[node->n_attr++] = a; }
 
 static bool accept_gelu_tanh(struct plan *p, const struct match *m, struct node *node) {
     (void)p;
     (void)m;
-    tell(node, (struct attr){.name = "approximate", .kind = OT_ATTR_STRING, .n = 4, .s = "tanh"});
+    tell_op(node,
+            (struct attr){.name = "approximate", .kind = OT_ATTR_STRING, .n = 4, .s = "tanh"});
     return true;
 }
 
@@ -93,13 +94,14 @@ static bool accept_hard_swish(struct plan *p, const struct match *m, struct node
 static bool accept_swi_glu(struct plan *p, const struct match *m, struct node *node) {
     const int swish = m->node[3]; /* -1: it is spelled out */
     const float alpha = swish < 0 ? 1 : ot_attr_float(&p->graph->node[swish], "alpha", 1);
-    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
+    tell_op(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
     return true;
 }
 
 static void tell_function(struct node *node, const char *name) {
-    tell(node, (struct attr){
-                   .name = "function", .kind = OT_ATTR_STRING, .n = (int)strlen(name), .s = name});
+    tell_op(node,
+            (struct attr){
+                .name = "function", .kind = OT_ATTR_STRING, .n = (int)strlen(name), .s = name});
 }
 
 /* GeGLU (Shazeer, arXiv 2002.05202): x, the argument of Gelu, and what it holds back. */
@@ -124,8 +126,8 @@ static bool accept_gate(struct plan *p, const struct match *m, struct node *node
     if (sigmoid) return true;
     const float alpha = hard ? ot_attr_float(f, "alpha", 0.2f) : 1.0f / 6;
     const float beta = hard ? ot_attr_float(f, "beta", 0.5f) : 0.5f;
-    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
-    tell(node, (struct attr){.name = "beta", .kind = OT_ATTR_FLOAT, .f = beta});
+    tell_op(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = alpha});
+    tell_op(node, (struct attr){.name = "beta", .kind = OT_ATTR_FLOAT, .f = beta});
     return true;
 }
 
@@ -133,7 +135,7 @@ static bool accept_gate(struct plan *p, const struct match *m, struct node *node
 static bool accept_swish(struct plan *p, const struct match *m, struct node *node) {
     const struct tensor *a = p->graph->value[m->value[1]].constant;
     if (!a || a->type != OT_FLOAT || a->pattern || ot_elements(a) != 1) return false;
-    tell(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = *(float *)a->data});
+    tell_op(node, (struct attr){.name = "alpha", .kind = OT_ATTR_FLOAT, .f = *(float *)a->data});
     node->n_in = 1;
     return true;
 }
@@ -166,8 +168,8 @@ static bool accept_norm(struct plan *p, const struct match *m, struct node *node
         axis = other;
         first = false;
     }
-    tell(node, (struct attr){.name = "axis", .kind = OT_ATTR_INT, .i = axis});
-    tell(node, (struct attr){.name = "epsilon", .kind = OT_ATTR_FLOAT, .f = *(float *)e->data});
+    tell_op(node, (struct attr){.name = "axis", .kind = OT_ATTR_INT, .i = axis});
+    tell_op(node, (struct attr){.name = "epsilon", .kind = OT_ATTR_FLOAT, .f = *(float *)e->data});
     const int bias = m->value[3];
     memcpy(node->in, (int[]){m->value[0], m->value[2], bias}, 3 * sizeof *node->in);
     node->n_in = bias < 0 ? 2 : 3;
@@ -284,8 +286,8 @@ static ot_status add_others(struct fuser *f, struct fusion *fusion, int rule, ot
     return OT_OK;
 }
 
-static ot_status add(struct fuser *f, int rule, const struct match *m, const int *member, int n,
-                     ot_error *err) {
+static ot_status add_fusion(struct fuser *f, int rule, const struct match *m, const int *member,
+                            int n, ot_error *err) {
     struct plan *p = f->p;
     const struct node *last = &f->g->node[member[n - 1]];
     const int values = f->e[rule].values;
@@ -315,7 +317,7 @@ static ot_status try_rules(struct fuser *f, int k, int first, ot_error *err) {
     for (int i = first; i < RULES && !f->p->fused[k]; i++) {
         if (!ot_match(&f->e[i], f->g, k, &m)) continue;
         const int n = list_members(&m, member);
-        if (is_closed(f, &m, member, n)) OT_TRY(add(f, i, &m, member, n, err));
+        if (is_closed(f, &m, member, n)) OT_TRY(add_fusion(f, i, &m, member, n, err));
     }
     return OT_OK;
 }

@@ -7,7 +7,7 @@
 
 #include "runtime/model/gradient_fault.h"
 
-static ot_status refuse(const struct node *n, const char *why, ot_error *err) {
+static ot_status refuse_node(const struct node *n, const char *why, ot_error *err) {
     return ot_fail(err, OT_ERROR_UNSUPPORTED, "node '%.80s' (Gradient): %s", n->name, why);
 }
 
@@ -29,8 +29,10 @@ ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error 
         const struct node *n = &g->node[k];
         if (!needed[k] || !is_gradient(n)) continue;
         if (p->request.kind != OT_PLAN_RUN)
-            return refuse(n, "training through it needs second derivatives", err);
-        if (p->gradient) return refuse(n, "it is the second one: only one is supported", err);
+            return refuse_node(n, "training through it needs second derivatives", err);
+        if (p->gradient)
+            return refuse_node(n, "the model has two Gradient nodes, but only one is supported",
+                               err);
         p->gradient = n;
     }
     if (!p->gradient) return OT_OK;
@@ -39,7 +41,7 @@ ot_status ot_gradient_find(struct plan *p, const bool *needed, int *y, ot_error 
     for (int i = 0; !fault && i < p->gradient->n_out; i++)
         if (g->value[p->gradient->in[i]].producer >= 0)
             fault = "xs names a value that a node computes, not an input or initializer";
-    return fault ? refuse(p->gradient, fault, err) : OT_OK;
+    return fault ? refuse_node(p->gradient, fault, err) : OT_OK;
 }
 
 static ot_status check_uses(const struct plan *p, const bool *needed, ot_error *err) {
@@ -47,7 +49,8 @@ static ot_status check_uses(const struct plan *p, const bool *needed, ot_error *
     for (int k = 0; k < g->n_nodes; k++)
         for (int i = 0; needed[k] && i < g->node[k].n_in; i++)
             if (g->node[k].in[i] >= 0 && ot_gradient_makes(p, g->node[k].in[i]))
-                return refuse(p->gradient, "its outputs may only be outputs of the graph", err);
+                return refuse_node(p->gradient, "its outputs may only be outputs of the graph",
+                                   err);
     return OT_OK;
 }
 
@@ -59,7 +62,8 @@ ot_status ot_gradient_sources(struct plan *p, const bool *needed, ot_error *err)
         struct entry *e;
         if (n->out[i] < 0) continue;
         OT_TRY(ot_lower_dense(p, n->in[i], &e, err));
-        if (e->t.type != OT_FLOAT) return refuse(n, "xs names a value that is not float", err);
+        if (e->t.type != OT_FLOAT)
+            return refuse_node(n, "attribute 'xs' names a value that is not float", err);
         if (e->t.role == OT_ROLE_CONST) e->t.role = OT_ROLE_PARAM; /* lest what it feeds folds */
         e->wants = true;
         p->rows[n->in[i]] = e;
@@ -83,5 +87,5 @@ ot_status ot_gradient_result(struct plan *p, int v, struct entry **e, ot_error *
 
 ot_status ot_gradient_check_y(const struct plan *p, ot_error *err) {
     if (p->logits->t.type == OT_FLOAT && ot_elements(&p->logits->t) == 1) return OT_OK;
-    return refuse(p->gradient, "attribute 'y' names a value that is not one float", err);
+    return refuse_node(p->gradient, "attribute 'y' names a value that is not a single float", err);
 }

@@ -16,10 +16,11 @@ static ot_status check_input(struct plan *p, const struct value *v, const ot_ten
     char want[256], have[256];
     struct tensor given = {.rank = t->rank}, fixed = {.rank = v->rank};
     if (t->type != fed_type(v->type))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s, not %s", v->name,
+        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s, but %s is given", v->name,
                        ot_type_name(fed_type(v->type)), ot_type_name(t->type));
     if (t->rank < 0 || t->rank > OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s': rank %d", v->name, t->rank);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s': rank %d is not supported", v->name,
+                       t->rank);
     memcpy(given.dim, t->dim, sizeof given.dim);
     memcpy(fixed.dim, v->dim, sizeof fixed.dim);
     bool fits = v->rank < 0 || t->rank == v->rank;
@@ -33,10 +34,11 @@ static ot_status check_input(struct plan *p, const struct value *v, const ot_ten
     int64_t count;
     if (fits && t->rank && !ot_shape_count(t->dim, t->rank, most, &count) &&
         ot_shape_count(t->dim, t->rank, INT64_MAX, &count))
-        return ot_fail(err, OT_ERROR_LIMIT, "input '%s' is %s, more than %lld elements", v->name,
+        return ot_fail(err, OT_ERROR_LIMIT,
+                       "input '%s' has shape %s, which is more than %lld elements", v->name,
                        ot_shape_text(&given, have, sizeof have), (long long)most);
     if (!fits || !ot_shape_count(t->dim, t->rank, most, &count) || !count)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' is %s, given %s", v->name,
+        return ot_fail(err, OT_ERROR_ARGUMENT, "input '%s' has shape %s, but %s is given", v->name,
                        v->rank < 0 ? "free" : ot_shape_text(&fixed, want, sizeof want),
                        ot_shape_text(&given, have, sizeof have));
     return OT_OK;
@@ -74,7 +76,8 @@ ot_status ot_plan_take_inputs(struct plan *p, ot_error *err) {
     const struct graph *g = p->graph;
     const int n = p->request.n_inputs;
     if (n != g->n_inputs)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d", g->n_inputs, n);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, but %d are given",
+                       g->n_inputs, n);
     p->input_entry = ot_arena_alloc(&p->arena, (size_t)n, sizeof *p->input_entry);
     if (!p->input_entry) return ot_plan_no_memory(err);
     OT_TRY(ot_plan_keep_request(p, &p->arena, err));

@@ -73,7 +73,7 @@ static bool alike(const struct tensor *a, const struct tensor *b) {
            a->lanes == b->lanes && a->lane_rank == b->lane_rank;
 }
 
-static bool moves(const struct tensor *t) {
+static bool is_computed(const struct tensor *t) {
     return t->role == OT_ROLE_ACTIVATION || t->role == OT_ROLE_INPUT;
 }
 
@@ -83,11 +83,11 @@ static bool may_join(const struct op_node *first, const struct op_node *second, 
     for (int j = 1; j < first->n_out; j++)
         if (first->y[j] && ot_entry(first->y[j])->uses) return false;
     for (int k = 0; k < second->n_in; k++)
-        if (!second->x[k] || !moves(second->x[k]) || !alike(second->x[k], second->y[0]))
+        if (!second->x[k] || !is_computed(second->x[k]) || !alike(second->x[k], second->y[0]))
             return false;
     for (int k = 0; k < first->n_in; k++) /* an Add that broadcasts */
         if (first->x[k] && !strcmp(first->op->name, "Add") &&
-            !(moves(first->x[k]) && alike(first->x[k], first->y[0])))
+            !(is_computed(first->x[k]) && alike(first->x[k], first->y[0])))
             return false;
     return true;
 }
@@ -114,7 +114,8 @@ static struct node *joint_node(struct plan *p, const struct op *op, const struct
 }
 
 /* Input i of step s comes from the node of step `from`: step s does both. */
-static ot_status join(struct plan *p, const struct op *op, int from, int s, int i, ot_error *err) {
+static ot_status join_steps(struct plan *p, const struct op *op, int from, int s, int i,
+                            ot_error *err) {
     struct op_node *first = p->step[from].node, *second = p->step[s].node;
     struct node *node = joint_node(p, op, first, second);
     struct plan_node *pn = node ? ot_node_new(p, &p->arena, op, node, first->index) : NULL;
@@ -141,7 +142,7 @@ static ot_status join_step(struct plan *p, int s, ot_error *err) {
         if (from < 0 || !p->step[from].node) continue;
         const struct op_node *first = p->step[from].node;
         const struct op *op = both(first->op, second->op);
-        if (op && may_join(first, second, i)) return join(p, op, from, s, i, err);
+        if (op && may_join(first, second, i)) return join_steps(p, op, from, s, i, err);
     }
     return OT_OK;
 }

@@ -24,16 +24,16 @@ void ot_known_close(struct known *k) {
 }
 
 /* The array of n elements with room for `room`, zeros behind. */
-static void *grown(struct known *k, const void *array, int n, int room, size_t size) {
+static void *grow_array(struct known *k, const void *array, int n, int room, size_t size) {
     void *more = ot_arena_alloc(&k->plan->arena, (size_t)room, size);
     if (more && n) memcpy(more, array, (size_t)n * size);
     return more;
 }
 
-static ot_status ask(struct known *k, int v, ot_error *err) {
+static ot_status push_value(struct known *k, int v, ot_error *err) {
     if (k->n_pending == k->room) {
         const int room = k->room ? 2 * k->room : 256;
-        int *more = grown(k, k->pending, k->n_pending, room, sizeof *more);
+        int *more = grow_array(k, k->pending, k->n_pending, room, sizeof *more);
         if (!more) return ot_plan_no_memory(err);
         k->pending = more;
         k->room = room;
@@ -93,20 +93,21 @@ static ot_status work(struct known *k, ot_error *err) {
     if (producer < 0) return take_source(k, v, err);
     const struct node *node = &k->g->node[producer];
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] >= 0 && !k->plan->rows[node->in[i]]) OT_TRY(ask(k, node->in[i], err));
+        if (node->in[i] >= 0 && !k->plan->rows[node->in[i]])
+            OT_TRY(push_value(k, node->in[i], err));
     return k->n_pending == before ? take_node(k, producer, err) : OT_OK;
 }
 
 ot_status ot_known_look(struct known *k, int v, const struct tensor **t, ot_error *err) {
     if (k->n_rows < k->g->n_values) {
         const int room = k->g->n_values + k->g->n_values / 2;
-        struct entry **more = grown(k, k->plan->rows, k->n_rows, room, sizeof *more);
+        struct entry **more = grow_array(k, k->plan->rows, k->n_rows, room, sizeof *more);
         if (!more) return ot_plan_no_memory(err);
         k->plan->rows = more;
         k->n_rows = room;
     }
     k->n_pending = 0;
-    OT_TRY(ask(k, v, err));
+    OT_TRY(push_value(k, v, err));
     while (k->n_pending) OT_TRY(work(k, err));
     *t = &k->plan->rows[v]->t;
     return OT_OK;
@@ -118,14 +119,15 @@ ot_status ot_known_number(struct known *k, int v, int64_t *number, bool *is_know
     *is_known = t->role == OT_ROLE_CONST;
     if (!*is_known) return OT_OK;
     if (ot_elements(t) != 1)
-        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' has %lld elements, expected one",
+        return ot_fail(err, OT_ERROR_INVALID, "value '%.80s' has %lld elements, expected one",
                        k->g->value[v].name, (long long)ot_elements(t));
     switch (t->type) {
     case OT_INT64: *number = *(const int64_t *)t->data; return OT_OK;
     case OT_INT32: *number = *(const int32_t *)t->data; return OT_OK;
     case OT_BOOL: *number = *(const uint8_t *)t->data != 0; return OT_OK;
     default:
-        return ot_fail(err, OT_ERROR_INVALID, "'%.80s' is %s, neither an integer nor a truth value",
-                       k->g->value[v].name, ot_type_name(t->type));
+        return ot_fail(err, OT_ERROR_INVALID,
+                       "value '%.80s' is %s, expected an integer or a boolean", k->g->value[v].name,
+                       ot_type_name(t->type));
     }
 }

@@ -21,7 +21,7 @@ static bool sparse_ahead(const struct plan *p, const struct op *op, const struct
 }
 
 /* What does not change stays in rows. */
-static bool moves(const struct op_node *n) {
+static bool is_computed(const struct op_node *n) {
     return n->n_in && n->x[0] &&
            (n->x[0]->role == OT_ROLE_ACTIVATION || n->x[0]->role == OT_ROLE_INPUT);
 }
@@ -44,7 +44,7 @@ static bool rows_pay(const struct plan *p, const struct op_node *n) {
 
 /* The rank of lanes of samples that the node can run in; 0: none. */
 static int sample_rank(const struct plan *p, const struct op_node *n) {
-    for (int rank = 1; moves(n) && rank < n->x[0]->rank; rank++)
+    for (int rank = 1; is_computed(n) && rank < n->x[0]->rank; rank++)
         if (ot_op_lanes(n, p->lane_count, rank)) return rank;
     return 0;
 }
@@ -100,17 +100,17 @@ static struct lanes inherited_lanes(const struct op_node *n) {
  * one of linear layers, too, unless those stay in rows. */
 static struct lanes lanes_ahead(const struct plan *p, const struct op_node *n) {
     if (p->lane_count != OT_CONV_LANES || p->few_samples) return OT_ROWS;
-    if (!p->convolves && moves(n) && ot_dims_product(n->x[0], 0, 1) <= OT_FEW_SAMPLES)
+    if (!p->convolves && is_computed(n) && ot_dims_product(n->x[0], 0, 1) <= OT_FEW_SAMPLES)
         return OT_ROWS;
     if (n->index < 0 || !p->leads_to_lanes[n->index]) return OT_ROWS;
-    if (!moves(n) || !ot_op_lanes(n, p->lane_count, 1)) return OT_ROWS;
+    if (!is_computed(n) || !ot_op_lanes(n, p->lane_count, 1)) return OT_ROWS;
     return (struct lanes){p->lane_count, 1};
 }
 
 /* A product with a dense weight goes into lanes of channels where it can. */
 static struct lanes dense_lanes(const struct op_node *n) {
     const struct lanes channels = {n->op->channel_lanes, 2};
-    return moves(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
+    return is_computed(n) && n->op->sparse_in && channels.count && ot_op_lanes(n, channels.count, 2)
                ? channels
                : OT_ROWS;
 }

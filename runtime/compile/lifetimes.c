@@ -18,20 +18,20 @@ static void touch_buffer(struct plan *p, int buffer, int step) {
     if (b->rest < step && (!b->again || step < b->again)) b->rest = step;
 }
 
-static void touch(struct plan *p, const struct entry *e, int step) {
+static void touch_entry(struct plan *p, const struct entry *e, int step) {
     if (!e) return;
     touch_buffer(p, e->view ? e->view->buffer : e->buffer, step);
 }
 
 static void touch_all(struct plan *p, struct tensor **t, int n, uint32_t mask, int step) {
     for (int i = 0; i < n; i++)
-        if (t[i] && (mask >> (i < 15 ? i : 15) & 1)) touch(p, ot_entry(t[i]), step);
+        if (t[i] && (mask >> (i < 15 ? i : 15) & 1)) touch_entry(p, ot_entry(t[i]), step);
 }
 
 static void touch_step(struct plan *p, int s) {
     const struct step *step = &p->step[s];
-    touch(p, step->a, s);
-    touch(p, step->b, s);
+    touch_entry(p, step->a, s);
+    touch_entry(p, step->b, s);
     if (!step->node) return;
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
@@ -43,7 +43,7 @@ static void touch_step(struct plan *p, int s) {
     if (forward) return;
     touch_all(p, n->dx, n->n_in, ~0u, s);
     touch_all(p, n->dy, n->n_out, ~0u, s);
-    if (n->more) touch(p, (const struct entry *)(const void *)n->more, s);
+    if (n->more) touch_entry(p, (const struct entry *)(const void *)n->more, s);
 }
 
 static void find_lifetimes(struct plan *p) {
@@ -56,10 +56,11 @@ static void find_lifetimes(struct plan *p) {
      * there when backward begins. Gradients of inputs it reads at the end. */
     const bool halves = p->request.kind >= OT_PLAN_OUTPUTS;
     for (int i = 0; i < p->n_outputs; i++) {
-        touch(p, p->output[i], halves ? p->n_forward : p->n_steps);
-        touch(p, p->output_gradient[i], p->n_forward);
+        touch_entry(p, p->output[i], halves ? p->n_forward : p->n_steps);
+        touch_entry(p, p->output_gradient[i], p->n_forward);
     }
-    for (int i = 0; i < p->request.n_inputs; i++) touch(p, p->input_entry[i]->grad, p->n_steps);
+    for (int i = 0; i < p->request.n_inputs; i++)
+        touch_entry(p, p->input_entry[i]->grad, p->n_steps);
     for (int i = 0; i < p->n_buffers; i++)
         if (!p->buffer[i].again) p->buffer[i].again = p->buffer[i].first;
     for (int i = 0; i < p->n_buffers && p->request.kind == OT_PLAN_MEASURE; i++) {

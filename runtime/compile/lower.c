@@ -193,7 +193,7 @@ static ot_status check_differentiable(const struct plan *p, ot_error *err) {
                n->node->name, n->op->name);
         if (!stops++)
             ot_op_fail(n, err, OT_ERROR_UNSUPPORTED,
-                       "has no gradient; freeze the weights before it");
+                       "the operator has no gradient; freeze the weights before it");
     }
     return stops ? OT_ERROR_UNSUPPORTED : OT_OK;
 }

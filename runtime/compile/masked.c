@@ -15,7 +15,7 @@ static const struct masking *masking_at(const struct masks *m, int k, int *next)
 }
 
 /* The elements that a masking leaves of those that its input holds. */
-static ot_status leave(struct masks *m, const struct masking *k, ot_error *err) {
+static ot_status open_elements(struct masks *m, const struct masking *k, ot_error *err) {
     const struct node *node = &m->g->node[k->node];
     const uint8_t *before = m->open[node->in[k->input]];
     const int64_t all = ot_elements(m->g->value[k->root].constant);
@@ -55,7 +55,7 @@ static ot_status note_user(struct masks *m, const struct node *node, int i, int 
     return note_use(m, v, root, err);
 }
 
-static ot_status follow(struct masks *m, bool *masked, ot_error *err) {
+static ot_status follow_masks(struct masks *m, bool *masked, ot_error *err) {
     struct graph *g = m->g;
     int next = 0;
     for (int k = 0; k < g->n_nodes; k++) {
@@ -66,7 +66,7 @@ static ot_status follow(struct masks *m, bool *masked, ot_error *err) {
             const int root = ot_masked_origin(m, node, i);
             if (root < 0 || !masked[root]) continue;
             if (here && here->input == i) {
-                OT_TRY(leave(m, here, err));
+                OT_TRY(open_elements(m, here, err));
             } else if (passes && i == 0) {
                 for (int j = 0; j < node->n_out; j++)
                     if (node->out[j] >= 0) m->open[node->out[j]] = m->open[node->in[0]];
@@ -179,7 +179,7 @@ static ot_status all(struct masks *m, ot_error *err) {
     OT_TRY(ot_masked_find(m, err));
     if (!m->n) return OT_OK;
     for (int l = 0; l < m->n; l++) masked[m->list[l].root] = !m->list[l].wrong;
-    OT_TRY(follow(m, masked, err));
+    OT_TRY(follow_masks(m, masked, err));
     return bypass(m, err);
 }
 

@@ -53,7 +53,8 @@ static int way_of(const struct masks *m, int v, int *way, int most) {
     return n;
 }
 
-static bool step(struct const_work *e, const struct masks *m, int k, int v, struct tensor *t) {
+static bool move_numbers(struct const_work *e, const struct masks *m, int k, int v,
+                         struct tensor *t) {
     const struct node *node = &m->g->node[k];
     struct tensor *x[OT_CONST_MOST] = {t}, *y[OT_CONST_MOST], out[OT_CONST_MOST];
     if (!is_mover(m->g, node)) return true;
@@ -87,7 +88,7 @@ static bool numbers_of(struct const_work *e, const struct masks *m, int v, int r
     bool good = number != NULL;
     for (int i = n - 1; good && i >= 0; i--) {
         const int next = i ? m->g->node[way[i - 1]].in[0] : v;
-        good = step(e, m, way[i], next, t);
+        good = move_numbers(e, m, way[i], next, t);
     }
     return good;
 }

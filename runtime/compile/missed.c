@@ -9,7 +9,7 @@
 /* Nodes between a Softmax and the products around it, and how many are looked at. */
 enum { UP = 8, DOWN = 4, LOOKED_AT = 32, MOST = 64 /* notes of norms */ };
 
-static bool is(const struct node *node, const char *op_type) {
+static bool is_op(const struct node *node, const char *op_type) {
     return !*node->domain && !strcmp(node->op_type, op_type);
 }
 
@@ -17,8 +17,8 @@ static const struct node *producer(const struct graph *g, int v) {
     return v < 0 || g->value[v].producer < 0 ? NULL : &g->node[g->value[v].producer];
 }
 
-static ot_status note(struct plan *p, const char *what, int node, int broken, const char *why,
-                      ot_error *err) {
+static ot_status note_missed(struct plan *p, const char *what, int node, int broken,
+                             const char *why, ot_error *err) {
     struct missed *m = ot_arena_alloc(&p->arena, 1, sizeof *m), **last = &p->missed;
     if (!m) return ot_plan_no_memory(err);
     *m = (struct missed){.what = what, .node = node, .broken = broken, .why = why};
@@ -33,7 +33,7 @@ static ot_status note(struct plan *p, const char *what, int node, int broken, co
 static bool comes_from_product(const struct graph *g, int v, int depth, int *left) {
     const struct node *node = producer(g, v);
     if (!node || !depth || (*left)-- <= 0) return false;
-    if (is(node, "MatMul")) return producer(g, node->in[0]) && producer(g, node->in[1]);
+    if (is_op(node, "MatMul")) return producer(g, node->in[0]) && producer(g, node->in[1]);
     for (int i = 0; i < node->n_in; i++)
         if (comes_from_product(g, node->in[i], depth - 1, left)) return true;
     return false;
@@ -47,7 +47,7 @@ static bool leads_to_product(const struct graph *g, int v, int depth, int *left)
         const struct node *node = &g->node[k];
         for (int i = 0; i < node->n_in; i++) {
             if (node->in[i] != v) continue;
-            if (is(node, "MatMul") && i == 0) return true;
+            if (is_op(node, "MatMul") && i == 0) return true;
             if (node->n_out && node->out[0] >= 0 &&
                 leads_to_product(g, node->out[0], depth - 1, left))
                 return true;
@@ -58,24 +58,24 @@ static bool leads_to_product(const struct graph *g, int v, int depth, int *left)
 
 ot_status ot_missed_attention(struct plan *p, int k, int broken, const char *why, ot_error *err) {
     const struct node *node = &p->graph->node[k];
-    if (is(node, "Attention")) return OT_OK; /* one operator all the same */
+    if (is_op(node, "Attention")) return OT_OK; /* one operator all the same */
     int up = LOOKED_AT, down = LOOKED_AT;
     if (!comes_from_product(p->graph, node->in[0], UP, &up) ||
         !leads_to_product(p->graph, node->out[0], DOWN, &down))
         return OT_OK;
-    return note(p, "attention", k, broken < 0 ? k : broken, why, err);
+    return note_missed(p, "attention", k, broken < 0 ? k : broken, why, err);
 }
 
 /* ---- normalisations ---- */
 
 /* The root of a mean and a constant. */
 static bool is_deviation(const struct graph *g, const struct node *node) {
-    if (!is(node, "Sqrt")) return false;
+    if (!is_op(node, "Sqrt")) return false;
     const struct node *sum = producer(g, node->in[0]);
-    if (!sum || !is(sum, "Add")) return false;
+    if (!sum || !is_op(sum, "Add")) return false;
     for (int i = 0; i < 2; i++) {
         const struct node *mean = producer(g, sum->in[i]);
-        if (mean && is(mean, "ReduceMean") && g->value[sum->in[1 - i]].constant) return true;
+        if (mean && is_op(mean, "ReduceMean") && g->value[sum->in[1 - i]].constant) return true;
     }
     return false;
 }
@@ -98,8 +98,8 @@ static int find_break(const struct graph *g, const bool *needed, int k) {
         const int next = only_reader(g, needed, g->node[k].out[0]);
         if (next < 0) return k;
         const struct node *node = &g->node[next];
-        const bool scales = is(node, "Mul") || is(node, "Div");
-        if (!scales && !is(node, "Reciprocal") && !is(node, "Cast")) return scaled ? k : next;
+        const bool scales = is_op(node, "Mul") || is_op(node, "Div");
+        if (!scales && !is_op(node, "Reciprocal") && !is_op(node, "Cast")) return scaled ? k : next;
         scaled = scales;
         k = next;
     }
@@ -111,7 +111,8 @@ ot_status ot_missed_norms(struct plan *p, const bool *needed, ot_error *err) {
     int notes = 0;
     for (int k = 0; k < g->n_nodes && notes < MOST; k++) {
         if (!needed[k] || p->fused[k] || !is_deviation(g, &g->node[k])) continue;
-        OT_TRY(note(p, "normalisation", k, find_break(g, needed, k), "is not part of one", err));
+        OT_TRY(note_missed(p, "normalisation", k, find_break(g, needed, k), "is not part of one",
+                           err));
         notes++;
     }
     return OT_OK;

@@ -140,7 +140,7 @@ static ot_status move_numbers(struct mover *w, int k, ot_error *err) {
 
 static int ascending(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
-static ot_status move_all(struct mover *w, ot_error *err) {
+static ot_status run_moves(struct mover *w, ot_error *err) {
     const struct graph *g = w->p->graph;
     int order[OT_MOVED_MOST], room = w->m->n_origins;
     memcpy(order, w->m->node, sizeof order);
@@ -156,12 +156,12 @@ static ot_status move_all(struct mover *w, ot_error *err) {
 
 /* ---- the moved weight ---- */
 
-static void *take(void *arena, size_t size, size_t align) {
+static void *allocate(void *arena, size_t size, size_t align) {
     (void)align; /* 64, which is enough */
     return ot_arena_alloc(arena, 1, size);
 }
 
-static void keep(void *arena, void *block) {
+static void keep_block(void *arena, void *block) {
     (void)arena;
     (void)block; /* until the plan goes */
 }
@@ -177,7 +177,7 @@ static ot_status make_map(struct mover *w, const struct moved_use *use,
     const int64_t rows = ot_dims_product(numbers, 0, lead);
     int64_t *position = ot_arena_alloc(&w->arena, (size_t)count, sizeof *position), n = 0;
     struct pattern *pattern = NULL;
-    const ot_allocator allocator = {take, keep, &w->p->arena};
+    const ot_allocator allocator = {allocate, keep_block, &w->p->arena};
     if (!position) return no_memory(w, err);
     for (int64_t i = 0; i < count; i++)
         if (number[i] >= 0) position[n++] = i;
@@ -222,7 +222,7 @@ ot_status ot_moved_make(struct plan *p, int v, ot_error *err) {
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     if (!node) return ot_plan_no_memory(err);
     ot_arena_init(&w.arena, &p->model->allocator, p->request.memory_bytes);
-    ot_status status = move_all(&w, err);
+    ot_status status = run_moves(&w, err);
     if (!status) status = add_node(&w, v, node, err);
     ot_arena_free(&w.arena);
     return status;

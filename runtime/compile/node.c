@@ -67,8 +67,9 @@ static bool is_constant(const struct op_node *n) {
 
 static ot_status no_room(const struct op_node *n, size_t bytes, ot_error *err) {
     if (bytes < n->arena->budget - n->arena->used) return ot_plan_no_memory(err);
-    return ot_op_fail(n, err, OT_ERROR_LIMIT, "a constant of %zu bytes; the memory limit is %zu",
-                      bytes, n->arena->budget);
+    return ot_op_fail(n, err, OT_ERROR_LIMIT,
+                      "the constant needs %zu bytes, but the memory limit is %zu", bytes,
+                      n->arena->budget);
 }
 
 ot_status ot_node_fold(struct op_node *n, ot_error *err) {

@@ -46,7 +46,8 @@ ot_status ot_plan_new_part(const struct compiler *c, const struct request *r, in
     const ot_allocator *al = &c->model->allocator;
     const int n = c->model->graph->n_inputs;
     if (r->n_inputs != n)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, given %d", n, r->n_inputs);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the model has %d inputs, but %d are given", n,
+                       r->n_inputs);
     ot_tensor *input = ot_block_alloc(al, (size_t)n, sizeof *input);
     bool *divided = ot_block_alloc(al, (size_t)n, sizeof *divided);
     struct plan *p = NULL;

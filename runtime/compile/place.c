@@ -25,12 +25,14 @@ struct placing {
 };
 
 /* The longer of its lives. */
-static int span(const struct buffer *b) {
+static int longest_life(const struct buffer *b) {
     const int one = b->rest - b->first, two = b->last - b->again;
     return one > two ? one : two;
 }
 
-static bool is_short(const struct buffer *b) { return b->again == b->first && span(b) <= SHORT; }
+static bool is_short(const struct buffer *b) {
+    return b->again == b->first && longest_life(b) <= SHORT;
+}
 
 /* ---- orders: total ones, so that a plan is the same every time ---- */
 
@@ -42,7 +44,7 @@ static int by_size(const void *a, const void *b) {
 
 static int by_span(const void *a, const void *b) {
     const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
-    if (span(x) != span(y)) return span(x) < span(y) ? 1 : -1;
+    if (longest_life(x) != longest_life(y)) return longest_life(x) < longest_life(y) ? 1 : -1;
     return by_size(a, b);
 }
 
@@ -58,7 +60,7 @@ static int ground_first(const void *a, const void *b) {
 
 /* ---- filling gaps ---- */
 
-static bool meet(const struct buffer *a, const struct buffer *b) {
+static bool overlap(const struct buffer *a, const struct buffer *b) {
     return (a->first <= b->rest && b->first <= a->rest) ||
            (a->first <= b->last && b->again <= a->rest) ||
            (a->again <= b->rest && b->first <= a->last) ||
@@ -70,7 +72,7 @@ static size_t find_gap(const struct buffer *b, struct buffer **placed, int n, si
     size_t best = SIZE_MAX, best_gap = SIZE_MAX, end = floor;
     for (int i = 0; i < n; i++) {
         const struct buffer *o = placed[i];
-        if (!meet(o, b)) continue;
+        if (!overlap(o, b)) continue;
         if (o->offset > end && o->offset - end >= b->bytes && o->offset - end < best_gap) {
             best = end;
             best_gap = o->offset - end;
@@ -80,7 +82,7 @@ static size_t find_gap(const struct buffer *b, struct buffer **placed, int n, si
     return best != SIZE_MAX ? best : end;
 }
 
-static void put(struct placing *p, struct buffer *b, size_t offset) {
+static void place_at(struct placing *p, struct buffer *b, size_t offset) {
     b->offset = offset;
     if (offset + b->bytes > p->block) p->block = offset + b->bytes;
 }
@@ -92,7 +94,7 @@ static void keep_sorted(struct buffer *b, struct buffer **placed, int n) {
 
 static void fill_gaps(struct placing *p) {
     for (int i = 0; i < p->live; i++) {
-        put(p, p->order[i], find_gap(p->order[i], p->placed, i, 0));
+        place_at(p, p->order[i], find_gap(p->order[i], p->placed, i, 0));
         keep_sorted(p->order[i], p->placed, i);
     }
 }
@@ -140,13 +142,13 @@ static void ground_and_top(struct placing *p) {
         const size_t floor = larger(highest(p, 1, 0, end, b->first, b->rest),
                                     highest(p, 1, 0, end, b->again, b->last));
         if (!is_short(b)) {
-            put(p, b, floor);
+            place_at(p, b, floor);
             raise(p, 1, 0, end, b->first, b->rest, floor + b->bytes);
             raise(p, 1, 0, end, b->again, b->last, floor + b->bytes);
             continue;
         }
         active = drop_ended(p->placed, active, b->first);
-        put(p, b, find_gap(b, p->placed, active, floor));
+        place_at(p, b, find_gap(b, p->placed, active, floor));
         keep_sorted(b, p->placed, active++);
     }
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static bool room(struct plan *p, void *array, int n, int *capacity, size_t size) {
+static bool make_room(struct plan *p, void *array, int n, int *capacity, size_t size) {
     if (n < *capacity) return true;
     int grown = *capacity ? 2 * *capacity : 64;
     void *bigger = ot_arena_alloc(&p->arena, (size_t)grown, size), *old;
@@ -17,7 +17,7 @@ static bool room(struct plan *p, void *array, int n, int *capacity, size_t size)
 
 struct entry *ot_plan_entry(struct plan *p, const char *name) {
     struct entry *e = ot_arena_alloc(&p->arena, 1, sizeof *e);
-    if (!e || !room(p, &p->entries, p->n_entries, &p->entry_capacity, sizeof *p->entries))
+    if (!e || !make_room(p, &p->entries, p->n_entries, &p->entry_capacity, sizeof *p->entries))
         return NULL;
     e->name = name;
     e->number = p->n_entries;
@@ -27,7 +27,7 @@ struct entry *ot_plan_entry(struct plan *p, const char *name) {
 }
 
 int ot_plan_buffer(struct plan *p, size_t bytes) {
-    if (!room(p, &p->buffer, p->n_buffers, &p->buffer_capacity, sizeof *p->buffer)) return -1;
+    if (!make_room(p, &p->buffer, p->n_buffers, &p->buffer_capacity, sizeof *p->buffer)) return -1;
     p->buffer[p->n_buffers] = (struct buffer){.bytes = bytes};
     return p->n_buffers++;
 }
@@ -37,7 +37,7 @@ ot_status ot_plan_no_memory(ot_error *err) {
 }
 
 ot_status ot_plan_step(struct plan *p, struct step step, ot_error *err) {
-    if (!room(p, &p->step, p->n_steps, &p->step_capacity, sizeof *p->step))
+    if (!make_room(p, &p->step, p->n_steps, &p->step_capacity, sizeof *p->step))
         return ot_plan_no_memory(err);
     p->step[p->n_steps++] = step;
     return OT_OK;

@@ -110,7 +110,7 @@ static bool can_make(const struct recompute *r, int buffer, int step, int deep) 
 }
 
 /* In the order of the forward half, so that it is known of inputs what becomes of them. */
-static void choose(struct recompute *r) {
+static void choose_buffers(struct recompute *r) {
     for (int s = 0; s < r->forward; s++) {
         struct op_node *n = r->old[s].node;
         if (r->old[s].kind != OT_STEP_FORWARD || !n->y[0] || buffer_of(n->y[0]) < 0) continue;
@@ -182,7 +182,7 @@ ot_status ot_recompute(struct plan *p, ot_error *err) {
     if (!r.info) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the plan");
     find_infos(&r);
     sum_up(&r);
-    choose(&r);
+    choose_buffers(&r);
     const ot_status status = write_steps(&r, err);
     ot_block_free(al, r.info);
     return status;

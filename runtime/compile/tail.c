@@ -7,7 +7,9 @@
 
 enum { ONE_AXIS = 13 }; /* opset: a Softmax along one axis */
 
-static bool is(const struct node *n, const char *op_type) { return !strcmp(n->op_type, op_type); }
+static bool is_op(const struct node *n, const char *op_type) {
+    return !strcmp(n->op_type, op_type);
+}
 
 bool ot_plan_skips(const struct plan *p, ot_loss_kind kind) {
     const struct plan *part = p->parts ? p->part[0] : p;
@@ -33,7 +35,7 @@ void ot_tail_choose(struct plan *p, const bool *needed, bool *passed) {
         if (is_read(g, t, i, needed)) return;
     for (int i = 0; i < t->n; i++) {
         const struct node *n = &g->node[t->node[i]];
-        passed[t->node[i]] = i == t->n - 1 || is(n, "Log") || ot_tail_keeps_place(n);
+        passed[t->node[i]] = i == t->n - 1 || is_op(n, "Log") || ot_tail_keeps_place(n);
     }
 }
 
@@ -58,7 +60,7 @@ bool ot_softmax_has_axis(const struct plan *p, int k) {
 /* Where the node moves axis a of x; -1: it is no axis of y. */
 static int moved_axis(const struct node *n, const struct tensor *x, const struct tensor *y, int a) {
     int count = 0;
-    if (is(n, "Transpose")) {
+    if (is_op(n, "Transpose")) {
         const int64_t *perm = ot_attr_ints(n, "perm", &count);
         for (int i = 0; i < y->rank; i++)
             if ((i < count ? perm[i] : y->rank - 1 - i) == a) return i;

@@ -32,7 +32,7 @@ static void find_variation(struct unroller *u) {
     }
 }
 
-static bool is_done(const struct unroller *u, const struct node *n) {
+static bool is_invariant(const struct unroller *u, const struct node *n) {
     bool varies = !n->n_out;
     for (int j = 0; j < n->n_out; j++) varies |= n->out[j] >= 0 && u->varies[n->out[j]];
     return u->depth && u->level[u->depth - 1].i > 0 && !varies;
@@ -44,7 +44,7 @@ static ot_status copy_node(struct unroller *u, const struct node *n) {
     if (!u->depth)
         return ot_unroll_add(u, *n, n->in, n->out); /* all its values are the graph's own */
     bool taken;
-    if (is_done(u, n)) return OT_OK;
+    if (is_invariant(u, n)) return OT_OK;
     OT_TRY(ot_unroll_gather(u, n, &taken));
     if (taken) return OT_OK;
     int *in = ot_unroll_take(u, n->n_in + n->n_out, sizeof *in), *out = in + n->n_in;
@@ -61,7 +61,7 @@ static ot_status ask_condition(struct unroller *u, struct level *l, int v) {
     bool known = true;
     if (v >= 0 && v != l->yes) OT_TRY(ot_known_number(&u->known, v, &number, &known, u->err));
     if (!known)
-        return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED, "its condition depends on data");
+        return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED, "the condition depends on data");
     l->goes_on = number != 0;
     return OT_OK;
 }
@@ -71,7 +71,7 @@ static ot_status begin_loop(struct unroller *u, struct level *l, const int *in) 
     l->count = INT64_MAX;
     if (in[0] >= 0) OT_TRY(ot_known_number(&u->known, in[0], &l->count, &known, u->err));
     if (!known)
-        return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED, "its trip count depends on data");
+        return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED, "the trip count depends on data");
     OT_TRY(ot_unroll_number(u, &u->file->value[l->loop->body->in[1]], OT_BOOL, 1, &l->yes));
     return ask_condition(u, l, in[1]);
 }
@@ -123,7 +123,7 @@ static ot_status end_iteration(struct unroller *u, struct level *l) {
 /* ---- results ---- */
 
 /* The walk goes on behind the loop. */
-static ot_status leave(struct unroller *u) {
+static ot_status leave_loop(struct unroller *u) {
     const struct level l = u->level[--u->depth];
     u->p->ordered |= l.i == ot_batch_of(u->p->request.input, u->p->request.n_inputs);
     for (int k = 0; k < l.loop->n_out; k++) {
@@ -142,10 +142,10 @@ static ot_status leave(struct unroller *u) {
 
 /* ---- the walk ---- */
 
-static ot_status enter(struct unroller *u, const struct node *n) {
+static ot_status enter_loop(struct unroller *u, const struct node *n) {
     struct level l = {.loop = n, .yes = -1};
     if (u->depth == OT_MOST_NESTED)
-        return ot_unroll_fail(u, n, OT_ERROR_LIMIT, "loops are nested too deep");
+        return ot_unroll_fail(u, n, OT_ERROR_LIMIT, "the loops are nested too deeply");
     OT_TRY(ot_loop_form(n, &l.form, u->err));
     int *in = ot_unroll_take(u, n->n_in, sizeof *in);
     l.state = ot_unroll_take(u, l.form.carried, sizeof *l.state);
@@ -164,31 +164,31 @@ static ot_status enter(struct unroller *u, const struct node *n) {
 }
 
 /* At the end of a body: on to the next iteration, or behind the loop. */
-static ot_status turn(struct unroller *u) {
+static ot_status end_of_body(struct unroller *u) {
     struct level *l = &u->level[u->depth - 1];
     if (l->i < 0)
         l->i = 0;
     else
         OT_TRY(end_iteration(u, l));
-    return l->goes_on && l->i < l->count ? begin_iteration(u, l) : leave(u);
+    return l->goes_on && l->i < l->count ? begin_iteration(u, l) : leave_loop(u);
 }
 
-static ot_status walk(struct unroller *u) {
+static ot_status unroll_nodes(struct unroller *u) {
     for (int k = 0; k < u->file->n_nodes || u->depth;) {
         struct level *l = u->depth ? &u->level[u->depth - 1] : NULL;
         if (l && l->next == l->loop->body->end) {
-            OT_TRY(turn(u));
+            OT_TRY(end_of_body(u));
             continue;
         }
         const struct node *n = &u->file->node[l ? l->next++ : k++];
-        OT_TRY(n->body ? enter(u, n) : copy_node(u, n));
+        OT_TRY(n->body ? enter_loop(u, n) : copy_node(u, n));
     }
     return OT_OK;
 }
 
 /* ---- the plan's graph ---- */
 
-static ot_status begin(struct unroller *u) {
+static ot_status begin_graph(struct unroller *u) {
     const struct graph *file = u->file;
     const size_t values = (size_t)file->n_values;
     struct graph *g = u->g = ot_unroll_take(u, 1, sizeof *g);
@@ -212,7 +212,7 @@ static ot_status begin(struct unroller *u) {
 }
 
 /* Values made here are no parameters. */
-static ot_status finish(struct unroller *u) {
+static ot_status finish_graph(struct unroller *u) {
     struct plan *p = u->p;
     const int n = u->g->n_values, own = u->file->n_values;
     int *parameter_of = ot_unroll_take(u, n, sizeof *parameter_of);
@@ -235,10 +235,10 @@ ot_status ot_unroll(struct plan *p, ot_error *err) {
     struct unroller *u = ot_block_alloc(&p->model->allocator, 1, sizeof *u);
     if (!u) return ot_plan_no_memory(err);
     *u = (struct unroller){.p = p, .file = file, .err = err};
-    ot_status status = begin(u);
+    ot_status status = begin_graph(u);
     if (!status) status = ot_known_open(&u->known, p, u->g, err);
-    if (!status) status = walk(u);
-    if (!status) status = finish(u);
+    if (!status) status = unroll_nodes(u);
+    if (!status) status = finish_graph(u);
     ot_known_close(&u->known);
     ot_block_free(&p->model->allocator, u);
     return status;

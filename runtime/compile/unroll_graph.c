@@ -92,7 +92,8 @@ ot_status ot_unroll_check_room(struct unroller *u) {
     const uint64_t most = u->p->request.nodes;
     if ((uint64_t)u->g->n_nodes + u->iterations < most && u->g->n_values < INT32_MAX / 4)
         return OT_OK;
-    return ot_fail(u->err, OT_ERROR_LIMIT, "more than %llu nodes, those of loops unrolled",
+    return ot_fail(u->err, OT_ERROR_LIMIT,
+                   "the model has more than %llu nodes with its loops unrolled",
                    (unsigned long long)most);
 }
 

@@ -48,14 +48,15 @@ static ot_status count_slices(struct unroller *u, struct level *l, const int *x)
         if (axis < 0) axis += t->rank;
         if (axis < 0 || axis >= t->rank)
             return ot_unroll_fail(u, l->loop, OT_ERROR_INVALID,
-                                  "it names an axis that its input does not have");
+                                  "the loop names an axis that its input does not have");
         if (l->count >= 0 && l->count != t->dim[axis])
             return ot_unroll_fail(u, l->loop, OT_ERROR_INVALID,
-                                  "its inputs have different lengths");
+                                  "the inputs that the loop takes apart have different lengths");
         l->count = t->dim[axis];
     }
     if (l->count > (int64_t)u->p->request.nodes)
-        return ot_unroll_fail(u, l->loop, OT_ERROR_LIMIT, "more iterations than nodes are allowed");
+        return ot_unroll_fail(u, l->loop, OT_ERROR_LIMIT,
+                              "the loop has more iterations than nodes are allowed");
     return OT_OK;
 }
 
@@ -149,7 +150,7 @@ ot_status ot_unroll_stack(struct unroller *u, const struct level *l, int k, int 
     if (!piece) return ot_unroll_no_memory(u);
     if (!n)
         return ot_unroll_fail(u, l->loop, OT_ERROR_UNSUPPORTED,
-                              "it runs no iteration, so an output is empty");
+                              "the loop runs no iteration, so that an output is empty");
     for (int64_t i = 0; i < n; i++) {
         int *to = &piece[reversed ? n - 1 - i : i];
         OT_TRY(ot_unroll_value(u, &part, to));

@@ -89,7 +89,7 @@ static bool ranks_differ(const struct graph *g, ot_loss_kind kind, int x, int t)
     return have >= 0 && of >= 0 && have != of - (kind == OT_LOSS_CROSS_ENTROPY);
 }
 
-static ot_status take(struct reader *r, int k, ot_loss_options o, int x, int t) {
+static ot_status accept_loss(struct reader *r, int k, ot_loss_options o, int x, int t) {
     const struct graph *g = r->g;
     ot_error why;
     const bool symmetric = o.kind != OT_LOSS_CROSS_ENTROPY && o.kind != OT_LOSS_BCE;
@@ -119,7 +119,7 @@ ot_status ot_training_read_loss(struct reader *r, int y) {
     for (int i = 0; i < FORMS; i++) {
         ot_loss_options o = {.kind = forms[i].kind};
         if (ot_training_match(r->g, forms[i].text, y, &m) && accept(r->g, i, &m, &o))
-            return take(r, k, o, m.value[X], m.value[T]);
+            return accept_loss(r, k, o, m.value[X], m.value[T]);
     }
     return ot_training_refuse(r, k, "it is not a loss that this library knows");
 }

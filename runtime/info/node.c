@@ -26,7 +26,7 @@ void *ot_write_take(struct writer *w, size_t n, size_t size) {
 }
 
 /* list with room for one more than n. */
-static bool grow(struct writer *w, void *list, int n, int *room, size_t size) {
+static bool grow_list(struct writer *w, void *list, int n, int *room, size_t size) {
     if (n < *room) return true;
     void *bigger = ot_write_take(w, 2 * (size_t)n + 64, size), *old;
     if (!bigger) return false;
@@ -41,7 +41,8 @@ int ot_write_value(struct writer *w, const char *name, enum value_kind kind) {
     struct graph *g = w->g;
     const size_t size = strlen(w->prefix) + strlen(name) + 1;
     char *whole = ot_write_take(w, size, 1);
-    if (!whole || !grow(w, &g->value, g->n_values, &w->value_room, sizeof *g->value)) return -1;
+    if (!whole || !grow_list(w, &g->value, g->n_values, &w->value_room, sizeof *g->value))
+        return -1;
     snprintf(whole, size, "%s%s", w->prefix, name);
     g->value[g->n_values] = (struct value){.name = whole, .kind = kind, .producer = -1, .rank = -1};
     return g->n_values++;
@@ -77,7 +78,7 @@ struct node *ot_write_node(struct writer *w, const char *op, const char *domain,
     struct graph *g = w->g;
     int *ends = ot_write_take(w, (size_t)n_in + (size_t)n_out, sizeof *ends);
     struct attr *attr = ot_write_take(w, (size_t)n_attr + 1, sizeof *attr);
-    if (!ends || !attr || !grow(w, &g->node, g->n_nodes, &w->node_room, sizeof *g->node))
+    if (!ends || !attr || !grow_list(w, &g->node, g->n_nodes, &w->node_room, sizeof *g->node))
         return NULL;
     struct node *n = &g->node[g->n_nodes++];
     *n = (struct node){.name = "",

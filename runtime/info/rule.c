@@ -95,7 +95,8 @@ static ot_status read_gradient(struct reader *r, int i, int k, int v) {
     if (!xs || j >= xs->n || j >= n->n_in || n->in[j] != weight)
         return ot_training_refuse(r, k, "it takes the gradient of another weight");
     if (r->gradient >= 0 && r->gradient != from)
-        return ot_training_refuse(r, from, "it is the second one");
+        return ot_training_refuse(r, from,
+                                  "it is the second Gradient node, but only one is supported");
     r->gradient = from;
     return OT_OK;
 }
@@ -167,9 +168,9 @@ static ot_status read_operator(struct reader *r, int i, int k, int from) {
     int j = 0;
     if (!op || ot_op_check(op, n, NULL) || n->n_in != 2 + (2 + moments) * many ||
         n->n_out != (1 + moments) * many)
-        return ot_training_refuse(r, k, "it does not follow the standard");
+        return ot_training_refuse(r, k, "the node does not follow the standard");
     for (int m = 0; m < n->n_in; m++)
-        if (n->in[m] < 0) return ot_training_refuse(r, k, "an input is absent");
+        if (n->in[m] < 0) return ot_training_refuse(r, k, "an input is missing");
     while (j < many && n->out[j] != from) j++;
     if (j == many || n->in[2 + j] != r->s->model->parameter[i].value)
         return ot_training_refuse(r, k, "it updates another weight");
@@ -223,7 +224,7 @@ static ot_status read_average(struct reader *r, int i, int k, int which, int v, 
     struct match m;
     if (!ot_training_match(r->g, which ? OT_FORM_V : OT_FORM_M, v, &m) ||
         !is_fixed_number(r, m.value[1], decay) || !is_number(r, m.value[3], 1 - *decay))
-        return ot_training_refuse(r, k, "a moment is not updated as Adam's");
+        return ot_training_refuse(r, k, "a moment is not updated as in Adam");
     if (*g >= 0 && *g != m.value[2])
         return ot_training_refuse(r, k, "its moments come from different gradients");
     *g = m.value[2];
@@ -237,7 +238,7 @@ static ot_status read_correction(struct reader *r, int k, const char *form, int 
     if (!ot_training_match(r->g, form, v, &m) || !is_number(r, m.value[0], 1) ||
         !is_number(r, m.value[1], decay) ||
         !ot_training_match(r->g, OT_FORM_TIME, m.value[2], &time))
-        return ot_training_refuse(r, k, "a moment is not corrected as Adam's");
+        return ot_training_refuse(r, k, "a moment is not corrected as in Adam");
     OT_TRY(read_count(r, k, time.value[0], true, steps));
     *steps -= 1;
     return *steps >= 0 ? OT_OK : ot_training_refuse(r, k, "its count begins at 0");

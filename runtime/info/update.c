@@ -17,7 +17,7 @@ struct update {
     const float *zeros;
 };
 
-static const struct value *value_of(const struct update *u, int i) {
+static const struct value *weight_value(const struct update *u, int i) {
     return &u->w->g->value[u->weight[i]];
 }
 
@@ -43,33 +43,33 @@ static int write_moment(struct update *u, int i, int k) {
     struct tensor t = p->t;
     t.data = p->moment[k] ? p->moment[k] : (float *)u->zeros;
     snprintf(name, sizeof name, "moment%d_%d", k, i);
-    return ot_write_tensor(u->w, name, t, value_of(u, i));
+    return ot_write_tensor(u->w, name, t, weight_value(u, i));
 }
 
 /* ---- one operator for all weights ---- */
 
-static struct attr number(const char *name, float f) {
+static struct attr float_attribute(const char *name, float f) {
     return (struct attr){.name = name, .kind = OT_ATTR_FLOAT, .f = f};
 }
 
 static int operator_attributes(const ot_optimizer_options *o, struct attr *a) {
     int n = 0;
-    a[n++] = number("norm_coefficient", o->weight_decay);
+    a[n++] = float_attribute("norm_coefficient", o->weight_decay);
     if (o->kind == OT_SGD) {
         const char *mode = o->nesterov ? "nesterov" : "standard";
-        a[n++] = number("alpha", o->momentum);
-        a[n++] = number("beta", 1 - o->dampening);
+        a[n++] = float_attribute("alpha", o->momentum);
+        a[n++] = float_attribute("beta", 1 - o->dampening);
         a[n++] = (struct attr){.name = "mode", .kind = OT_ATTR_STRING, .n = 8, .s = mode};
         return n;
     }
-    a[n++] = number("epsilon", o->eps);
+    a[n++] = float_attribute("epsilon", o->eps);
     if (o->kind == OT_ADAGRAD) {
-        a[n++] = number("decay_factor", o->lr_decay);
+        a[n++] = float_attribute("decay_factor", o->lr_decay);
         return n;
     }
-    a[n++] = number("alpha", o->beta1);
-    a[n++] = number("beta", o->beta2);
-    a[n++] = number("norm_coefficient_post", o->post_decay);
+    a[n++] = float_attribute("alpha", o->beta1);
+    a[n++] = float_attribute("beta", o->beta2);
+    a[n++] = float_attribute("norm_coefficient_post", o->post_decay);
     return n;
 }
 

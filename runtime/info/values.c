@@ -16,7 +16,7 @@ ot_status ot_training_refuse(const struct reader *r, int k, const char *why) {
 static bool is_absent(const struct node *n, int i) { return i >= n->n_in || n->in[i] < 0; }
 
 /* Does the node do what its name and these inputs say, and no more? */
-static bool is_plain(const struct node *n, int n_in) {
+static bool is_unmodified(const struct node *n, int n_in) {
     const struct op *op = ot_op_of(n);
     if (!op || ot_op_check(op, n, NULL)) return false;
     if (!strcmp(n->op_type, "ReduceMean"))
@@ -35,7 +35,7 @@ bool ot_training_match(const struct graph *g, const char *expression, int v, str
     if (!ot_match(&e, g, k, m)) return false;
     for (int i = 0; i < e.n; i++) {
         const struct term *t = &e.term[i];
-        if (t->kind == OT_TERM_NODE && !is_plain(&g->node[m->node[t->index]], t->n_args))
+        if (t->kind == OT_TERM_NODE && !is_unmodified(&g->node[m->node[t->index]], t->n_args))
             return false;
     }
     return true;

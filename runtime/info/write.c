@@ -124,7 +124,7 @@ static void check_recipe(struct writer *w) {
     const ot_optimizer_options *o = &w->s->optimizer;
     if (!w->s->has_optimizer) ot_write_fail(w, OT_ERROR_STATE, "there is no optimizer");
     if (w->s->model->graph->opset < TRAINING_OPSET)
-        ot_write_fail(w, OT_ERROR_UNSUPPORTED, "it needs opset %d, the model has %d",
+        ot_write_fail(w, OT_ERROR_UNSUPPORTED, "training_info needs opset %d, but the model has %d",
                       TRAINING_OPSET, (int)w->s->model->graph->opset);
     for (int k = 0; k < w->s->model->graph->n_nodes; k++)
         if (w->s->model->graph->node[k].body)
@@ -151,7 +151,7 @@ static const char *find_prefix(struct writer *w) {
     return prefix;
 }
 
-static void begin(struct writer *w) {
+static void begin_graph(struct writer *w) {
     const struct recipe *s = w->s;
     const size_t n = (size_t)s->model->graph->n_values;
     w->prefix = find_prefix(w);
@@ -173,7 +173,7 @@ ot_status ot_training_write(const struct recipe *s, struct arena *arena,
                             const struct graph **algorithm, ot_error *err) {
     struct writer w = {.s = s, .arena = arena, .err = err};
     check_recipe(&w);
-    begin(&w);
+    begin_graph(&w);
     int *weight = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *weight);
     int *gradient = ot_write_take(&w, (size_t)s->model->n_parameters, sizeof *gradient);
     const int n = weight ? find_weights(&w, weight) : 0;

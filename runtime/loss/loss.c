@@ -20,14 +20,17 @@ const char *ot_loss_name(ot_loss_kind kind) { return names[kind]; }
 
 ot_status ot_loss_check(const ot_loss_options *o, ot_error *err) {
     if ((unsigned)o->kind > OT_LOSS_NEXT_TOKEN)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "unknown loss %d", (int)o->kind);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "loss kind %d is unknown", (int)o->kind);
     if (!(o->label_smoothing >= 0 && o->label_smoothing < 1))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "label_smoothing is %g, not in [0, 1)",
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "label_smoothing is %g, expected at least 0 and less than 1",
                        (double)o->label_smoothing);
     if (!(o->huber_delta >= 0))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "huber_delta is %g", (double)o->huber_delta);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "huber_delta is %g, expected at least 0",
+                       (double)o->huber_delta);
     if (o->class_axis <= -OT_MAX_RANK || o->class_axis >= OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "class_axis is %d", o->class_axis);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "class_axis is %d, which is out of range",
+                       o->class_axis);
     return OT_OK;
 }
 
@@ -60,7 +63,7 @@ static ot_status check_output(const ot_loss_options *o, ot_loss_kind kind,
                               const struct tensor *output, ot_error *err) {
     char shape[160];
     if (output->type != OT_FLOAT)
-        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the loss needs a float output, not %s",
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the loss needs a float output, but it is %s",
                        ot_type_name(output->type));
     if (!ot_loss_has_classes(kind)) return OT_OK;
     if (output->rank < 2 || !output->dim[1])
@@ -83,7 +86,8 @@ static ot_status look_at_target(const ot_loss_options *o, const struct loss_outp
                                 ot_error *err) {
     const struct tensor *t = output->t;
     if (target->rank < 0 || target->rank > OT_MAX_RANK)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has rank %d", target->rank);
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the target has rank %d, which is not supported",
+                       target->rank);
     const bool integers = ot_is_integer(target->type);
     const int axis = loss->axis && integers ? ot_loss_find_axis(o, output, target) : 0;
     if (axis) loss->axis = axis;

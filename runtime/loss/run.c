@@ -68,7 +68,8 @@ ot_status ot_loss_count(const struct loss_run *run, int64_t *count, ot_error *er
         bool counts;
         const int64_t label = label_of(&w, i, &counts);
         if (counts && (label < 0 || label >= w.classes))
-            return ot_fail(err, OT_ERROR_NUMERIC, "sample %lld: class %lld is not in [0, %lld)",
+            return ot_fail(err, OT_ERROR_NUMERIC,
+                           "sample %lld: class %lld is out of range, expected 0 to less than %lld",
                            (long long)(i / (n / run->output->dim[0])), (long long)label,
                            (long long)w.classes);
         *count += counts;

@@ -34,7 +34,7 @@ static bool is_sum(const struct node *node) {
 
 static int input(const struct node *node, int i) { return i < node->n_in ? node->in[i] : -1; }
 
-static const struct tensor *constant(const struct graph *g, int v) {
+static const struct tensor *constant_value(const struct graph *g, int v) {
     return v < 0 ? NULL : g->value[v].constant;
 }
 
@@ -46,14 +46,15 @@ static bool is_filled(const struct tensor *t, float with) {
 }
 
 bool ot_norm_is_plain(const struct graph *g, const struct node *node) {
-    const struct tensor *scale = constant(g, input(node, 1)), *bias = constant(g, input(node, 2));
+    const struct tensor *scale = constant_value(g, input(node, 1)),
+                        *bias = constant_value(g, input(node, 2));
     return scale && is_filled(scale, 1) && (input(node, 2) < 0 || (bias && is_filled(bias, 0)));
 }
 
 /* ---- products ---- */
 
 /* The input that is the weight of a product, or -1: activations times activations. */
-static int weight_of(const struct graph *g, const struct node *node) {
+static int weight_input(const struct graph *g, const struct node *node) {
     static const char *const layers[] = {"Conv", "ConvTranspose", "Gemm"};
     static const char *const products[] = {"MatMul", "Einsum"};
     struct moved m;
@@ -69,20 +70,20 @@ static int feature_dim(const struct graph *g, const struct node *node, int w, in
     if (!strcmp(node->op_type, "Conv")) return 0;
     if (!strcmp(node->op_type, "ConvTranspose")) return 1;
     if (!strcmp(node->op_type, "Gemm")) return ot_attr_int(node, "transB", 0) ? 0 : 1;
-    return w == input(node, 0) && !constant(g, input(node, 1)) ? rank - 2 : rank - 1;
+    return w == input(node, 0) && !constant_value(g, input(node, 1)) ? rank - 2 : rank - 1;
 }
 
 /* The shape of a moved weight is not known here: the features may be either dimension of a matrix.
  */
 static bool find_product(const struct graph *g, const struct node *node, struct feature *f) {
     struct moved m;
-    const int w = weight_of(g, node);
+    const int w = weight_input(g, node);
     if (w < 0) return false;
     f->found = true;
     f->has_bias |= input(node, 2) >= 0 && strcmp(node->op_type, "Einsum") != 0;
     f->count[0] = f->count[1] = -1;
     if (!ot_moved_find(g, w, &m) || m.n_origins != 1) return true;
-    const struct tensor *t = constant(g, m.origin[0]);
+    const struct tensor *t = constant_value(g, m.origin[0]);
     if (t->rank < 2) return true;
     const bool deconv = !strcmp(node->op_type, "ConvTranspose");
     const int dim = feature_dim(g, node, w, t->rank);
@@ -94,7 +95,7 @@ static bool find_product(const struct graph *g, const struct node *node, struct 
 /* ---- norms ---- */
 
 static bool find_norm(const struct graph *g, const struct node *node, struct feature *f) {
-    const struct tensor *scale = constant(g, input(node, 1));
+    const struct tensor *scale = constant_value(g, input(node, 1));
     if (!ot_is_norm(node)) return false;
     const bool plain = ot_norm_is_plain(g, node);
     f->found = true;
@@ -116,7 +117,7 @@ static bool is_root(const struct graph *g, int v) {
 /* Notes a scale or bias at an arithmetic node; the operand to go on from, or -1. */
 static int pass_arithmetic(const struct graph *g, const struct node *node, struct feature *f) {
     const int a = input(node, 0), b = input(node, 1);
-    const struct tensor *ca = constant(g, a), *cb = constant(g, b);
+    const struct tensor *ca = constant_value(g, a), *cb = constant_value(g, b);
     if (!ca && !cb) {
         f->found = !is_sum(node) && (is_root(g, a) || is_root(g, b));
         f->count[0] = f->count[1] = -1;
@@ -157,7 +158,7 @@ static int64_t vector_length(const struct tensor *t) {
     return t->rank ? n : -1;
 }
 
-static bool fits(const struct feature *f, int64_t n) {
+static bool count_fits(const struct feature *f, int64_t n) {
     for (int i = 0; i < 2; i++) {
         if (f->count[i] < 0) return n > 1;
         if (n == f->count[i] || (f->is_group && n > f->count[i] && n % f->count[i] == 0))
@@ -172,26 +173,26 @@ static bool is_one_number(const struct tensor *t) {
 
 bool ot_feature_is_token(const struct graph *g, int k, int i) {
     const struct node *node = &g->node[k];
-    const struct tensor *t = constant(g, node->in[i]);
+    const struct tensor *t = constant_value(g, node->in[i]);
     struct feature f;
     if (!t || strcmp(node->op_type, "Concat") != 0 || t->pattern || is_one_number(t)) return false;
     const int64_t n = vector_length(t);
     for (int j = 0; n > 1 && j < node->n_in; j++) {
         ot_feature_find(g, node->in[j], &f);
-        if (f.found && fits(&f, n)) return true;
+        if (f.found && count_fits(&f, n)) return true;
     }
     return false;
 }
 
 bool ot_feature_is_vector(const struct graph *g, int k, int i, bool *taken) {
     const struct node *node = &g->node[k];
-    const struct tensor *t = constant(g, node->in[i]);
+    const struct tensor *t = constant_value(g, node->in[i]);
     struct feature f;
     *taken = false;
     if (!t || !ot_is_arithmetic(node) || node->n_in != 2) return false;
     const int64_t n = vector_length(t);
     ot_feature_find(g, node->in[1 - i], &f);
-    if (n < 1 || !f.found || !fits(&f, n)) return false;
+    if (n < 1 || !f.found || !count_fits(&f, n)) return false;
     *taken = is_sum(node) ? f.has_bias : f.has_scale;
     return !*taken;
 }

@@ -7,21 +7,23 @@
 
 enum { FIRST_WITH_MODE = 12 }; /* opset: Dropout's input training_mode */
 
-static bool is(const struct node *n, const char *op_type) { return !strcmp(n->op_type, op_type); }
+static bool is_op(const struct node *n, const char *op_type) {
+    return !strcmp(n->op_type, op_type);
+}
 
 bool ot_tail_keeps_place(const struct node *n) {
-    if (is(n, "Identity")) return true;
-    const int64_t to = is(n, "Cast") ? ot_attr_int(n, "to", 0) : OT_UNDEFINED;
+    if (is_op(n, "Identity")) return true;
+    const int64_t to = is_op(n, "Cast") ? ot_attr_int(n, "to", 0) : OT_UNDEFINED;
     return to == OT_FLOAT || to == OT_FLOAT16 || to == OT_BFLOAT16 || to == OT_DOUBLE;
 }
 
-static bool moves(const struct node *n) {
-    return is(n, "Reshape") || is(n, "Transpose") || is(n, "Squeeze") || is(n, "Unsqueeze") ||
-           is(n, "Flatten");
+static bool is_rearrangement(const struct node *n) {
+    return is_op(n, "Reshape") || is_op(n, "Transpose") || is_op(n, "Squeeze") ||
+           is_op(n, "Unsqueeze") || is_op(n, "Flatten");
 }
 
 static bool makes_probabilities(const struct node *n) {
-    return is(n, "Softmax") || is(n, "LogSoftmax") || is(n, "Sigmoid");
+    return is_op(n, "Softmax") || is_op(n, "LogSoftmax") || is_op(n, "Sigmoid");
 }
 
 /* May this Dropout drop something in a training step? */
@@ -33,12 +35,12 @@ static bool may_drop(const struct graph *g, const struct node *n) {
 }
 
 /* Notes what kind of node this is; false: no such tail goes through it. */
-static bool take(const struct graph *g, const struct node *n, struct tail *t) {
-    if (is(n, "Log") && !t->logarithm)
+static bool note_node(const struct graph *g, const struct node *n, struct tail *t) {
+    if (is_op(n, "Log") && !t->logarithm)
         t->logarithm = true;
-    else if (is(n, "Dropout"))
+    else if (is_op(n, "Dropout"))
         t->drops |= may_drop(g, n);
-    else if (moves(n))
+    else if (is_rearrangement(n))
         t->moves = true;
     else
         return ot_tail_keeps_place(n);
@@ -54,10 +56,10 @@ void ot_tail_find(const struct graph *g, int output, struct tail *t) {
         if (!n || *n->domain || n->n_in < 1 || n->in[0] < 0 || n->out[0] != v) break;
         t->node[t->n++] = k;
         if (makes_probabilities(n)) {
-            if (t->logarithm && !is(n, "Softmax")) break;
+            if (t->logarithm && !is_op(n, "Softmax")) break;
             return;
         }
-        if (!take(g, n, t)) break;
+        if (!note_node(g, n, t)) break;
         v = n->in[0];
     }
     *t = (struct tail){0};

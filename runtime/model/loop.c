@@ -12,9 +12,11 @@ static ot_status check_counts(const struct node *n, const struct loop_form *f, o
     const struct body *b = n->body;
     const int formals = f->first_formal + f->carried + f->sliced;
     if (f->carried < 0 || b->n_in != formals)
-        return ot_fail(err, OT_ERROR_INVALID, "%d inputs, its body has %d", n->n_in, b->n_in);
+        return ot_fail(err, OT_ERROR_INVALID, "the loop has %d inputs, but its body has %d",
+                       n->n_in, b->n_in);
     if (f->stacked < 0 || n->n_out > f->carried + f->stacked)
-        return ot_fail(err, OT_ERROR_INVALID, "%d outputs, its body has %d", n->n_out, b->n_out);
+        return ot_fail(err, OT_ERROR_INVALID, "the loop has %d outputs, but its body has %d",
+                       n->n_out, b->n_out);
     for (int i = f->first_input; i < n->n_in; i++)
         if (n->in[i] < 0) return ot_fail(err, OT_ERROR_INVALID, "input %d is missing", i);
     return OT_OK;
@@ -43,7 +45,7 @@ static ot_status check_attributes(const struct node *n, ot_error *err) {
             fits = a->kind == OT_ATTR_INT;
         if (!fits)
             return ot_fail(err, OT_ERROR_INVALID,
-                           "attribute '%.40s' is unknown, or has the wrong type", a->name);
+                           "attribute '%.40s' is not supported, or has the wrong type", a->name);
     }
     return OT_OK;
 }
@@ -52,11 +54,12 @@ static ot_status scan_form(const struct node *n, struct loop_form *f, ot_error *
     const int64_t sliced = ot_attr_int(n, "num_scan_inputs", 0);
     if (n->opset < 9)
         return ot_fail(err, OT_ERROR_UNSUPPORTED,
-                       "opset %d, whose Scan has batches, is older than 9, the first supported",
-                       n->opset);
+                       "opset %d is older than 9, the first supported one for Scan", n->opset);
     if (sliced < 1 || sliced > n->n_in)
-        return ot_fail(err, OT_ERROR_INVALID, "attribute 'num_scan_inputs' is %lld, of %d inputs",
-                       (long long)sliced, n->n_in);
+        return ot_fail(
+            err, OT_ERROR_INVALID,
+            "attribute 'num_scan_inputs' is %lld, expected 1 to %d, the number of inputs",
+            (long long)sliced, n->n_in);
     *f = (struct loop_form){.scan = true, .sliced = (int)sliced};
     f->carried = n->n_in - f->sliced;
     f->stacked = n->body->n_out - f->carried;
@@ -78,7 +81,7 @@ ot_status ot_loop_form(const struct node *n, struct loop_form *f, ot_error *err)
 
 /* ---- what decides how often ---- */
 
-static bool is_known(const struct node *n, const bool *known) {
+static bool node_is_known(const struct node *n, const bool *known) {
     const struct op *op = ot_op_of(n);
     if (!op || op->random) return false;
     if (op->shape_only) return true;
@@ -109,7 +112,7 @@ void ot_loop_find_known(const struct graph *g, bool *known) {
             continue;
         }
         for (int j = 0; j < n->n_out; j++)
-            if (n->out[j] >= 0) known[n->out[j]] = is_known(n, known);
+            if (n->out[j] >= 0) known[n->out[j]] = node_is_known(n, known);
     }
 }
 
@@ -118,8 +121,8 @@ ot_status ot_loop_check(const struct node *n, const bool *known, ot_error *err) 
     OT_TRY(ot_loop_form(n, &f, err));
     if (f.scan) return OT_OK;
     if (n->in[0] >= 0 && !known[n->in[0]])
-        return ot_fail(err, OT_ERROR_UNSUPPORTED, "its trip count depends on data");
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the trip count depends on data");
     if ((n->in[1] >= 0 && !known[n->in[1]]) || !known[n->body->out[0]])
-        return ot_fail(err, OT_ERROR_UNSUPPORTED, "its condition depends on data");
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "the condition depends on data");
     return OT_OK;
 }

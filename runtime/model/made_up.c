@@ -76,7 +76,7 @@ static const char *const words[] = {"val",
                                     "tensor_constant",
                                     "scaled_dot_product_attention"};
 
-static bool begins(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
+static bool begins_with(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
 
 /* How many characters before a number at the end and its underscores: "val_110" has 3. */
 static size_t stem_length(const char *s, size_t n) {
@@ -136,12 +136,13 @@ static bool is_of_tensorflow(const char *name) {
     if (!last || !colon || colon < last) return false;
     last++;
     const size_t m = stem_length(last, (size_t)(colon - last));
-    return (m == 1 && (*last == 'x' || *last == 'y')) || (m == 5 && begins(last, "Const"));
+    return (m == 1 && (*last == 'x' || *last == 'y')) || (m == 5 && begins_with(last, "Const"));
 }
 
 bool ot_name_is_made_up(const char *name) {
     if (!name[strspn(name, "0123456789")]) return true;
-    if (begins(name, "onnx::") || begins(name, "p2o.") || begins(name, "ortshared_")) return true;
+    if (begins_with(name, "onnx::") || begins_with(name, "p2o.") || begins_with(name, "ortshared_"))
+        return true;
     return strstr(name, ".tmp_") || is_output_of_node(name) || is_of_tensorflow(name) ||
            is_numbered_operator(name);
 }

@@ -14,7 +14,7 @@ static bool enlist(int *list, int *n, int x) {
     return true;
 }
 
-static bool enter(const struct graph *g, int v, struct moved *m) {
+static bool enter_value(const struct graph *g, int v, struct moved *m) {
     if (v < 0) return false;
     if (g->value[v].constant) return enlist(m->origin, &m->n_origins, v);
     return g->value[v].producer >= 0 && enlist(m->node, &m->n_nodes, g->value[v].producer);
@@ -22,13 +22,13 @@ static bool enter(const struct graph *g, int v, struct moved *m) {
 
 bool ot_moved_find(const struct graph *g, int v, struct moved *m) {
     m->n_nodes = m->n_origins = 0;
-    if (!enter(g, v, m)) return false;
+    if (!enter_value(g, v, m)) return false;
     for (int k = 0; k < m->n_nodes; k++) {
         const struct node *node = &g->node[m->node[k]];
         const struct op *op = ot_op_of(node);
         if (!op || !op->moves) return false;
         for (int i = 0; i < node->n_in; i++)
-            if (ot_moves(op, i) && !enter(g, node->in[i], m)) return false;
+            if (ot_moves(op, i) && !enter_value(g, node->in[i], m)) return false;
     }
     return true;
 }

@@ -63,7 +63,7 @@ static void visit(struct finder *f, int k, int i, const struct op *op, int v, bo
 }
 
 /* A statistic is updated where it stands: it must not be moved. */
-static void walk(struct finder *f) {
+static void find_parameters(struct finder *f) {
     struct moved m;
     for (int v = 0; v < f->g->n_values; v++) f->parameter_of[v] = -1;
     f->n = 0;
@@ -202,10 +202,10 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
     f.uses = ot_block_alloc(allocator, (size_t)g->n_values, sizeof *f.uses);
     if (f.uses) {
         count_uses(g, f.uses);
-        walk(&f);
+        find_parameters(&f);
         found = f.parameter = ot_block_alloc(allocator, (size_t)f.n, sizeof *found);
         if (found) {
-            walk(&f);
+            find_parameters(&f);
             find_numbers(&f);
         }
     }

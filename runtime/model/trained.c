@@ -49,7 +49,7 @@ static bool looks_up(const struct evidence *e, const struct node *node, int i) {
            !e->constant[node->in[1]] && (!table->constant || table->constant->rank == 2);
 }
 
-static enum place place_of(const struct evidence *e, const struct node *node, int i) {
+static enum place input_place(const struct evidence *e, const struct node *node, int i) {
     const struct op *op = ot_op_of(node);
     if (!op || node->in[i] < 0 || !carries(node, op, i)) return PLACE_NONE;
     if (i > 15 || !(op->parameters >> i & 1)) return op->moves ? PLACE_NONE : PLACE_DATA;
@@ -61,7 +61,7 @@ static enum place place_of(const struct evidence *e, const struct node *node, in
 }
 
 bool ot_is_weight_place(const struct evidence *e, int k, int i) {
-    return place_of(e, &e->g->node[k], i) != PLACE_NONE;
+    return input_place(e, &e->g->node[k], i) != PLACE_NONE;
 }
 
 /* ---- what a name or a value says ---- */
@@ -166,7 +166,7 @@ static bool is_on_way_to_weight(const struct evidence *e, const struct node *nod
 ot_fixed_reason ot_trained_at(const struct evidence *e, int k, int i, int v) {
     const struct value *value = &e->g->value[v];
     const struct node *node = &e->g->node[k];
-    const enum place place = place_of(e, node, i);
+    const enum place place = input_place(e, node, i);
     if (value->is_mask) return OT_FIXED_MASK;
     if (!value->exportable || place == PLACE_NONE) return OT_FIXED_CONSTANT;
     if (!ot_is_finite(value->constant))
@@ -183,7 +183,7 @@ ot_fixed_reason ot_trained_at(const struct evidence *e, int k, int i, int v) {
 
 bool ot_is_candidate(const struct evidence *e, int k, int i, int v) {
     const struct value *value = &e->g->value[v];
-    const enum place place = place_of(e, &e->g->node[k], i);
+    const enum place place = input_place(e, &e->g->node[k], i);
     if (place == PLACE_WEIGHT || place == PLACE_NORM || place == PLACE_ROWS || e->updated[v])
         return true;
     if (value->kind != OT_VALUE_INITIALIZER) return false;
@@ -221,7 +221,7 @@ static void find_weights(struct evidence *e) {
             on_way |= y >= 0 && e->weight[y] && e->constant[y];
         }
         for (int i = 0; i < node->n_in; i++) {
-            const enum place place = place_of(e, node, i);
+            const enum place place = input_place(e, node, i);
             if (node->in[i] >= 0 &&
                 (on_way || place == PLACE_WEIGHT || place == PLACE_NORM || place == PLACE_ROWS))
                 e->weight[node->in[i]] = true;

@@ -45,7 +45,7 @@ size_t ot_weights_size(const struct model *m) {
     return floats;
 }
 
-static void lay_out(struct model *m) {
+static void lay_out_weights(struct model *m) {
     size_t floats = 0;
     for (int statistics = 0; statistics < 2; statistics++) {
         if (statistics) m->statistics = floats;
@@ -85,7 +85,7 @@ void ot_copy_values(void *context, const struct parameter *p, const float *from,
 }
 
 void ot_weights_move(struct model *m, struct weights *w, ot_move_fn *move, void *context) {
-    lay_out(m);
+    lay_out_weights(m);
     for (int i = 0; i < m->n_parameters; i++) {
         struct parameter *p = &m->parameter[i];
         float *to = ot_weights_at(w, p);

@@ -38,7 +38,7 @@ static size_t work_bytes(const struct plan *p) {
 }
 
 /* Finds room for all lists, and for the pointers of all nodes, one node's behind the other's. */
-static struct tensor **lay_out(struct bound *b, const struct plan *p, struct carver *c) {
+static struct tensor **lay_out_lists(struct bound *b, const struct plan *p, struct carver *c) {
     const size_t inputs = (size_t)p->request.n_inputs, outputs = (size_t)p->n_outputs;
     size_t pointers = 0;
     for (int i = 0; i < p->n_nodes; i++) pointers += pointers_of(&p->node[i]->n);
@@ -56,7 +56,7 @@ static struct tensor **lay_out(struct bound *b, const struct plan *p, struct car
 size_t ot_bound_bytes(const struct plan *p) {
     struct bound b;
     struct carver c = {NULL, aligned(sizeof b)};
-    lay_out(&b, p, &c);
+    lay_out_lists(&b, p, &c);
     for (int k = 0; k < 2; k++)
         if (p->part[k]) c.used += ot_bound_bytes(p->part[k]);
     return c.used;
@@ -154,11 +154,11 @@ static void unbind(struct bound *b) {
 static ot_status bind(struct context *c, struct plan *p, struct bound **bound, ot_error *err) {
     struct carver carver = {NULL, aligned(sizeof **bound)};
     struct bound *b = NULL, none;
-    lay_out(&none, p, &carver);
+    lay_out_lists(&none, p, &carver);
     b = ot_block_alloc(&c->allocator, 1, carver.used);
     if (!b) return ot_plan_no_memory(err);
     carver = (struct carver){(char *)b, aligned(sizeof *b)};
-    struct tensor **pointer = lay_out(b, p, &carver);
+    struct tensor **pointer = lay_out_lists(b, p, &carver);
     b->plan = ot_plan_ref(p);
     b->context = c;
     b->loss = p->loss;
@@ -181,7 +181,7 @@ ot_status ot_bind(struct context *c, struct plan *p, struct bound **bound, ot_er
         if ((*bound)->plan == p) return OT_OK;
     const int workers = ot_pool_workers(c->pool);
     if (workers > p->request.workers)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "a plan for %d workers in a context of %d",
+        return ot_fail(err, OT_ERROR_ARGUMENT, "the plan is for %d workers, but the context has %d",
                        p->request.workers, workers);
     OT_TRY(bind(c, p, bound, err));
     (*bound)->next = c->bound;

@@ -41,7 +41,7 @@ static struct origin origin_of(const struct bound *b, const struct entry *e, int
 }
 
 /* An input of the step's node that has the flaw. */
-static bool follow(const struct bound *b, int step, enum flaw flaw, struct origin *o) {
+static bool follow_inputs(const struct bound *b, int step, enum flaw flaw, struct origin *o) {
     const struct op_node *n = b->step[step].node;
     for (int i = 0; i < n->n_in; i++) {
         if (!n->x[i]) continue;
@@ -56,8 +56,9 @@ static bool follow(const struct bound *b, int step, enum flaw flaw, struct origi
 static struct origin trace(const struct bound *b, struct origin o) {
     struct origin nan = {0};
     for (struct origin next; o.step >= 0; o = next) {
-        if (follow(b, o.step, o.survey.flaw, &next)) continue;
-        if (o.survey.flaw != OT_FLAW_NAN || !follow(b, o.step, OT_FLAW_INFINITY, &next)) break;
+        if (follow_inputs(b, o.step, o.survey.flaw, &next)) continue;
+        if (o.survey.flaw != OT_FLAW_NAN || !follow_inputs(b, o.step, OT_FLAW_INFINITY, &next))
+            break;
         nan = o;
     }
     const bool fixed =
@@ -79,7 +80,8 @@ static const struct entry *find_largest(const struct bound *b, int until) {
     return largest;
 }
 
-static void describe(const struct bound *b, const struct origin *o, char *text, size_t size) {
+static void describe_origin(const struct bound *b, const struct origin *o, char *text,
+                            size_t size) {
     const char *name = o->entry->name ? o->entry->name : "";
     const char *flaw = o->survey.flaw == OT_FLAW_NAN ? "NaN" : "infinity";
     const long long bad = (long long)o->survey.bad, all = (long long)ot_count(&o->entry->t);
@@ -119,7 +121,7 @@ static ot_status survey_forward(struct bound *b, const ot_tensor *inputs, int *s
 }
 
 /* The first result with a flaw. */
-static bool find_result(const struct bound *b, int steps, struct origin *o) {
+static bool find_first_output(const struct bound *b, int steps, struct origin *o) {
     const int n = ot_plan_has_outputs(b->plan->request.kind) ? b->plan->n_outputs : 1;
     for (int i = 0; i < n; i++) {
         const struct entry *e =
@@ -141,10 +143,10 @@ ot_status ot_blame(struct bound *b, const ot_tensor *inputs, ot_error *err) {
         *err = again;
         return status;
     }
-    if (!find_result(b, steps, &o)) return OT_ERROR_NUMERIC;
+    if (!find_first_output(b, steps, &o)) return OT_ERROR_NUMERIC;
     o = trace(b, o);
     char text[420], why[sizeof err->message];
-    describe(b, &o, text, sizeof text);
+    describe_origin(b, &o, text, sizeof text);
     snprintf(why, sizeof why, "%s", err->message);
     return ot_fail(err, OT_ERROR_NUMERIC, "%s: %s", why, text);
 }

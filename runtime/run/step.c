@@ -20,7 +20,7 @@ static void add_task(void *arg, int task, int worker) {
     for (int64_t i = from; i < to; i++) s->to[i] += s->from[i];
 }
 
-static void add(struct pool *pool, float *to, const float *from, int64_t n) {
+static void add_floats(struct pool *pool, float *to, const float *from, int64_t n) {
     struct sum s = {to, from, n};
     ot_parallel_for(pool, ot_task_count(n, GRAIN), add_task, &s);
 }
@@ -45,7 +45,7 @@ static void accumulate(struct bound *b, const struct step *step) {
     if (w->gradient_is_zero)
         memcpy(w->gradient, g->data, ot_bytes(g));
     else
-        add(b->context->pool, w->gradient, ot_f(g), ot_count(g));
+        add_floats(b->context->pool, w->gradient, ot_f(g), ot_count(g));
     w->gradient_is_zero = false;
 }
 
@@ -85,7 +85,7 @@ ot_status ot_run_step(struct bound *b, struct step *step, const struct loss_io *
     switch (step->kind) {
     case OT_STEP_LOSS: return run_loss(b, step, io, err);
     case OT_STEP_ADD:
-        add(b->context->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
+        add_floats(b->context->pool, ot_f(&step->a->t), ot_f(&step->b->t), ot_count(&step->a->t));
         return OT_OK;
     case OT_STEP_ONE: *ot_f(&step->a->t) = 1; return OT_OK;
     case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); return OT_OK;

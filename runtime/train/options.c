@@ -53,11 +53,11 @@ ot_status ot_optimizer_check(const ot_optimizer_options *given, ot_optimizer_opt
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!(ranges[i].value >= ranges[i].least && ranges[i].value <= ranges[i].most))
-            return ot_fail(err, OT_ERROR_ARGUMENT, "%s is %g, not in [%g, %g]", ranges[i].name,
+            return ot_fail(err, OT_ERROR_ARGUMENT, "%s is %g, expected %g to %g", ranges[i].name,
                            ranges[i].value, ranges[i].least, ranges[i].most);
     if ((unsigned)o->kind > OT_ADAM_ONNX || (unsigned)o->schedule > OT_SCHEDULE_COSINE)
         return ot_fail(err, OT_ERROR_ARGUMENT,
-                       "kind is %d or schedule is %d: unknown optimizer or schedule", (int)o->kind,
+                       "the optimizer kind %d or the schedule %d is unknown", (int)o->kind,
                        (int)o->schedule);
     if (o->warmup_steps < 0 || o->total_steps < 0 || o->step_size < 0 || o->steps_before < 0)
         return ot_fail(err, OT_ERROR_ARGUMENT, "a number of steps is negative");

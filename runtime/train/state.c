@@ -82,7 +82,7 @@ void ot_state_move(struct state *s, struct model *m, const struct state *fresh, 
 }
 
 /* New blocks in place of those that there are. */
-static ot_status lay_out(struct state *s, struct model *m, ot_error *err) {
+static ot_status lay_out_state(struct state *s, struct model *m, ot_error *err) {
     struct state fresh;
     OT_TRY(ot_state_reserve(s, ot_state_size(m), &fresh, err));
     ot_state_move(s, m, &fresh, ot_copy_values, NULL);
@@ -94,7 +94,7 @@ ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, e
     float **block = block_of(s, part), **pointer = pointer_of(p, part);
     if (*pointer) return OT_OK;
     p->has_state = true;
-    if (!is_laid_out(s, m)) OT_TRY(lay_out(s, m, err));
+    if (!is_laid_out(s, m)) OT_TRY(lay_out_state(s, m, err));
     if (!*block) *block = ot_block_alloc(&s->allocator, s->floats, sizeof(float));
     if (!*block)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the gradient of '%s'", p->name);
@@ -105,7 +105,7 @@ ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, e
 }
 
 void ot_state_settle(struct state *s, struct model *m) {
-    if (!is_laid_out(s, m)) lay_out(s, m, NULL);
+    if (!is_laid_out(s, m)) lay_out_state(s, m, NULL);
 }
 
 void ot_state_forget(struct parameter *p) {

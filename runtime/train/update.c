@@ -31,7 +31,7 @@ struct rehearsal {
     atomic_bool bad;
 };
 
-static void copy(float *to, const float *from, int64_t n) {
+static void copy_if_given(float *to, const float *from, int64_t n) {
     if (from) memcpy(to, from, (size_t)n * sizeof *to);
 }
 
@@ -46,9 +46,9 @@ static bool weights_are_good(const float *now, const float *before, int64_t n) {
 static bool chunk_is_good(const struct rehearsal *r, int64_t from, int64_t n) {
     float w[CHUNK], m[CHUNK], v[CHUNK];
     struct update u = *r->u;
-    copy(w, u.w + from, n);
-    copy(m, u.m ? u.m + from : NULL, n);
-    copy(v, u.v ? u.v + from : NULL, n);
+    copy_if_given(w, u.w + from, n);
+    copy_if_given(m, u.m ? u.m + from : NULL, n);
+    copy_if_given(v, u.v ? u.v + from : NULL, n);
     u.w = w;
     u.m = u.m ? m : NULL;
     u.v = u.v ? v : NULL;

@@ -40,7 +40,7 @@ void ot_dense_layer_isa(const char *isa) {
 static int refuse(dnnl_status_t status, struct failure *f) {
     if (status == dnnl_success) return 0;
     return ot_refuse(f, status == dnnl_out_of_memory ? EXIT_MEMORY : EXIT_RUNTIME,
-                     "oneDNN fails with status %d", (int)status);
+                     "oneDNN failed with status %d", (int)status);
 }
 
 /* ---- what differs between oneDNN 2 and 3 ---- */
