@@ -85,6 +85,7 @@ set(OPS_SOURCES
 )
 
 set(ONNX_SOURCES
+  onnx/activation.c
   onnx/attributes.c
   onnx/body.c
   onnx/branch.c
@@ -106,6 +107,7 @@ set(ONNX_SOURCES
   onnx/functions.c
   onnx/import.c
   onnx/job.c
+  onnx/mlp.c
   onnx/names.c
   onnx/node.c
   onnx/nodes.c
@@ -140,6 +142,7 @@ set(RUNTIME_SOURCES
   runtime/api/head.c
   runtime/api/host_loss.c
   runtime/api/look.c
+  runtime/api/make.c
   runtime/api/measure.c
   runtime/api/open.c
   runtime/api/operators.c
@@ -193,6 +196,7 @@ set(RUNTIME_SOURCES
   runtime/model/feature.c
   runtime/model/gradient_fault.c
   runtime/model/last_layer.c
+  runtime/model/layer.c
   runtime/model/logits.c
   runtime/model/loop.c
   runtime/model/made_up.c
@@ -217,11 +221,14 @@ set(RUNTIME_SOURCES
   runtime/topology/merge.c
   runtime/topology/method.c
   runtime/topology/select.c
+  runtime/train/fresh.c
+  runtime/train/init.c
   runtime/train/optimizer.c
   runtime/train/options.c
   runtime/train/rewire.c
   runtime/train/rules.c
   runtime/train/schedule.c
+  runtime/train/sparsity.c
   runtime/train/state.c
   runtime/train/topology.c
   runtime/train/update.c
@@ -270,14 +277,17 @@ set(TOOL_SOURCES
   tools/export.c
   tools/file.c
   tools/help.c
+  tools/init.c
   tools/inspect.c
   tools/jsonout.c
   tools/model.c
   tools/operators.c
   tools/options.c
   tools/out_file.c
+  tools/out_model.c
   tools/predict.c
   tools/progress.c
+  tools/sparsity.c
   tools/stale.c
   tools/tool.c
   tools/train/algorithm.c
@@ -324,6 +334,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_gradient:export_case.c:onnx_build.c
   test_hostile:hostile.c:wire.c
   test_image
+  test_init:networks.c:model.c:wire.c
   test_import:wire.c
   test_integer_weight:export_case.c:onnx_build.c
   test_kernels:sparse_case.c

@@ -131,8 +131,8 @@ static ot_status check_header(struct import *im) {
 
 static ot_status stages(struct import *im, const void *bytes, size_t size) {
     static ot_status (*const stage[])(struct import *) = {
-        check_header,      ot_training_find, ot_functions_prepare, ot_values_declare, ot_nodes_walk,
-        ot_values_outputs, ot_bodies_gather, ot_training_read,     ot_weights_read};
+        check_header,  ot_activation_set, ot_training_find, ot_functions_prepare, ot_values_declare,
+        ot_nodes_walk, ot_values_outputs, ot_bodies_gather, ot_training_read,     ot_weights_read};
     OT_TRY(ot_scan(bytes, size, &im->options->limits, &im->last));
     OT_TRY(unpack_and_hash(im, bytes, size));
     im->scratch.budget = (size_t)im->options->limits.memory_bytes;

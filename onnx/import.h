@@ -16,6 +16,7 @@ struct import_options {
     struct log log;    /* warnings, and every problem found */
     bool training;     /* read training_info, too; else it is kept and not looked at */
     struct structure_rule structure; /* which zeros of weights are structure */
+    const char *activation;          /* member of ot_options; not read by ot_import_visit */
 };
 
 ot_status ot_import_file(const char *path, const struct import_options *options,

@@ -111,6 +111,11 @@ ot_status ot_fix_check(struct import *im);
 ot_status ot_values_formal(struct import *im, uint64_t scope, const char *prefix,
                            const Onnx__ValueInfoProto *p, int *value);
 
+/* ---- activation.c ---- */
+
+/* Replaces Relus as the options say. */
+ot_status ot_activation_set(struct import *im);
+
 /* ---- exporter_notes.c: what exporters note of initializers ---- */
 
 void ot_note_read(struct import *im, const Onnx__ValueInfoProto *p);

@@ -162,17 +162,20 @@ typedef struct ot_options {
     ot_parallel_for_fn *parallel_for; /* NULL: the session's own threads. ot_open and ot_prepare
                                        * call it too */
     void *parallel_context;
-    const char *fix;      /* "NAME=VALUE,NAME=VALUE": these inputs become constants of
-                           * their declared type and shape with all elements VALUE;
-                           * they are not inputs of the session. Nodes that depend only
-                           * on them, such as an If, are decided when the model is
-                           * opened. Exported files have the input. OT_ERROR_ARGUMENT
-                           * if a name is unknown, a dimension free, or VALUE not of
-                           * the type. NULL: none */
-    int apart;            /* 1: each node runs by itself; 0: nodes that form attention,
-                           * a normalization or an activation run as one operator, and
-                           * neighbours in one pass. Results differ in rounding */
-    int parallel_workers; /* number of workers of parallel_for */
+    const char *fix;        /* "NAME=VALUE,NAME=VALUE": these inputs become constants of
+                             * their declared type and shape with all elements VALUE;
+                             * they are not inputs of the session. Nodes that depend only
+                             * on them, such as an If, are decided when the model is
+                             * opened. Exported files have the input. OT_ERROR_ARGUMENT
+                             * if a name is unknown, a dimension free, or VALUE not of
+                             * the type. NULL: none */
+    int apart;              /* 1: each node runs by itself; 0: nodes that form attention,
+                             * a normalization or an activation run as one operator, and
+                             * neighbours in one pass. Results differ in rounding */
+    int parallel_workers;   /* number of workers of parallel_for */
+    const char *activation; /* "all-relu:A": hidden Relus of the graph, in its order, become
+                             * LeakyRelu with slopes -A, +A, -A, ...; also in what is exported. A
+                             * Relu is hidden if it makes no output of the model. NULL: none */
 } ot_options;
 
 typedef struct ot_session ot_session;
@@ -470,6 +473,86 @@ OT_API ot_status ot_set_trainable(ot_session *session, const char *glob, int tra
 OT_API ot_status ot_new_head(ot_session *session, int64_t classes, const char **name,
                              ot_error *err);
 
+/* ---- make weights sparse ---- */
+
+/* How many weights each layer keeps. Layers are weights of Gemm, MatMul, Conv, ConvTranspose, LSTM,
+ * GRU and RNN that are trained; depthwise convolutions are left out unless they are named. */
+typedef enum ot_budget_kind {
+    OT_BUDGET_AUTO = 0, /* GIVEN if a layer has a mask already, else ERK */
+    OT_BUDGET_GIVEN,    /* in proportion to what each layer has now; density 0: as many */
+    OT_BUDGET_UNIFORM,  /* the same share everywhere */
+    OT_BUDGET_ERK,      /* Erdos-Renyi-Kernel, of RigL: the share is proportional to the sum of the
+                         * weight's dimensions divided by their product, and at most 1 */
+    OT_BUDGET_ER,       /* Erdos-Renyi, of SET: epsilon (rows + columns) of the weight's matrix */
+    OT_BUDGET_GLOBAL,   /* ot_prune: the best of all layers together */
+    OT_BUDGET_LIST      /* as ot_sparsity_options.densities says */
+} ot_budget_kind;
+
+/* Where a layer may keep weights. Rows of its matrix are outputs, columns are inputs. */
+typedef enum ot_constraint_kind {
+    OT_CONSTRAIN_FREE = 0,
+    OT_CONSTRAIN_FAN_IN, /* the same number in each row */
+    OT_CONSTRAIN_NM,     /* group[0] of each group[1] neighbouring inputs, which sets the density;
+                          * of convolutions: neighbouring channels at one place of the kernel */
+    OT_CONSTRAIN_BLOCK   /* whole blocks of group[0] rows x group[1] columns */
+} ot_constraint_kind;
+
+/* The share of weights that layers keep whose name matches the glob. */
+typedef struct ot_layer_density {
+    const char *glob;
+    double density;
+} ot_layer_density;
+
+/* Values of weights that are drawn. */
+typedef enum ot_start_kind {
+    OT_START_HE = 0, /* variance 2 / fan-in */
+    OT_START_XAVIER  /* variance 2 / (fan-in + fan-out) */
+} ot_start_kind;
+
+/* Which weights go first. */
+typedef enum ot_prune_by {
+    OT_PRUNE_MAGNITUDE = 0, /* those nearest to zero */
+    OT_PRUNE_TAYLOR,        /* the least mean of |weight x gradient| over calls of ot_score_step */
+    OT_PRUNE_RANDOM
+} ot_prune_by;
+
+typedef struct ot_sparsity_options {
+    size_t size; /* sizeof(ot_sparsity_options), or 0 */
+    ot_budget_kind budget;
+    ot_constraint_kind constraint;
+    int group[2];
+    double density;     /* of all layers together, in (0, 1] */
+    double epsilon;     /* OT_BUDGET_ER */
+    const char *layers; /* globs of layers that take part, separated by commas; !glob: that do not.
+                         * The last glob that matches counts; for names that none matches, the
+                         * opposite of the first one. NULL: all */
+    const ot_layer_density *densities; /* OT_BUDGET_LIST; the last glob that matches counts. Layers
+                                        * that none matches take no part */
+    int n_densities;
+    ot_start_kind start; /* ot_draw_weights */
+    int dense_fan;       /* ot_draw_weights. 0: fans are the numbers of slots, and values are
+                          * normal; 1: fans are those of the dense matrix, and values uniform */
+    ot_prune_by by;      /* ot_prune */
+    uint64_t seed;
+} ot_sparsity_options;
+
+/* Makes a multi-layer perceptron in memory: units[0] inputs, then n - 1 layers of units[i] outputs,
+ * Gemm nodes "fc1", "fc2", ..., with a Relu between two of them. Input "input" [batch, units[0]],
+ * output "output". All biases are zero, and no weight has a slot: ot_draw_weights gives them masks
+ * and values. ot_options.activation replaces the Relus. */
+OT_API ot_status ot_open_mlp(const int64_t *units, int n, const ot_options *options,
+                             ot_session **session, ot_error *err);
+
+/* Starts anew: layers that take part get random masks and random values, their biases become 0, and
+ * BatchNormalization the identity. Layers that do not take part, but have no slot, become dense.
+ * Everything else stays. With OT_CONSTRAIN_FREE each weight is
+ * there with the probability that the budget says, so that numbers are right on average; with
+ * OT_CONSTRAIN_FAN_IN every row has as many as the budget allows. Other constraints are refused.
+ * To be called before ot_set_topology.
+ * Nothing of the size of a dense matrix is made, except of dense ones. */
+OT_API ot_status ot_draw_weights(ot_session *session, const ot_sparsity_options *options,
+                                 ot_error *err);
+
 /* ---- train, evaluate, run ---- */
 
 /* Result of a step. */
@@ -710,7 +793,8 @@ OT_API ot_status ot_load_checkpoint(ot_session *session, const char *path, ot_no
 typedef enum ot_export_sparse {
     OT_EXPORT_SPARSE_AS_IS = 0,
     OT_EXPORT_SPARSE_INITIALIZER,
-    OT_EXPORT_SPARSE_DENSE
+    OT_EXPORT_SPARSE_DENSE,
+    OT_EXPORT_SPARSE_AUTO /* sparse if fewer than half of the elements have a slot */
 } ot_export_sparse;
 
 typedef enum ot_export_form {

@@ -56,7 +56,7 @@ allow 'runtime/compile/*.[ch]' "$beneath|onnx/import\.h|$model|$compile"
 allow 'runtime/run/*.[ch]' "$beneath|$model|$compile|$run"
 allow 'runtime/train/*.[ch]' "$beneath|$topology|$model|$compile|$run|$train"
 allow 'runtime/api/*.[ch]' \
-    "$base|ops/op\.h|onnx/(import|export/export)\.h|runtime/[a-z]+/[a-z0-9_]+\.h"
+    "$base|ops/op\.h|onnx/(import|mlp|export/export)\.h|runtime/[a-z]+/[a-z0-9_]+\.h"
 
 allow 'tools/*.[ch] tools/*/*.[ch]' \
     'runtime/onnxtrain\.h|runtime/base/range\.h|tools/([a-z]+/)?[a-z0-9_]+\.h|tools/options\.def'

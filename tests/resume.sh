@@ -56,6 +56,7 @@ huber_delta 2 kept
 class_axis -1 kept
 mask conv1.weight kept
 mask_share 0.5 kept
+activation all-relu:0.5 kept
 fix image=0 kept
 training_info 0 kept
 output letter kept

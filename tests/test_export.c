@@ -427,7 +427,7 @@ static void bad_arguments(void **state) {
     struct export_request r = {0};
     ot_error err;
     assert_int_equal(try_export(in, &r, NULL, &err), OT_ERROR_ARGUMENT);
-    r.options.sparse = (ot_export_sparse)3;
+    r.options.sparse = (ot_export_sparse)4;
     assert_int_equal(try_export(in, &r, target(), &err), OT_ERROR_ARGUMENT);
     r.options = (ot_export_options){.form = (ot_export_form)-1};
     assert_int_equal(try_export(in, &r, target(), &err), OT_ERROR_ARGUMENT);

@@ -35,6 +35,13 @@ const struct command ot_commands[] = {
      "onnx-train export model.onnx checkpoint=runs/train1/checkpoints/best.otc out=best.onnx\n"
      "onnx-train export model.onnx training_info=1 optimizer=adagrad lr=0.01 out=course.onnx\n",
      ot_run_export},
+    {"init", INIT, "MODEL|mlp=UNITS density=NUMBER out=FILE [key=value ...]",
+     "make a sparse network with random masks and weights",
+     "onnx-train init mlp=784-1000-1000-1000-10 density=er:20 activation=all-relu:0.6 "
+     "out=net.onnx\n"
+     "onnx-train init mlp=784-300-100-10 density=erk:0.1 constraint=fan_in out=net.onnx\n"
+     "onnx-train init model.onnx density=0.1 seed=1 out=fresh.onnx\n",
+     ot_run_init},
     {"bench", BENCH, "MODEL [key=value ...] | --kernels [key=value ...]",
      "time training steps of a model, or sparse layers against dense ones",
      "onnx-train bench model.onnx batch=16 threads=1 steps=20\n"

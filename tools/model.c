@@ -64,14 +64,11 @@ static bool reads_training(const struct settings *s) {
     return (s->command & EXPORT) && ot_integer(s, OPTION_export_training_info, 0);
 }
 
-int ot_model_open(struct model *m, const struct settings *s, struct failure *f) {
-    *m = (struct model){0};
-    const char *path = ot_text(s, OPTION_model);
-    if (!path)
-        return ot_refuse(f, EXIT_USAGE, "no model given; usage: onnx-train %s MODEL ...", s->name);
+/* Options of the library as the settings have them. */
+static ot_options options_of(struct model *m, const struct settings *s) {
     const bool computes = s->command & COMPUTES;
-    const ot_options options = {
-        .size = sizeof options,
+    return (ot_options){
+        .size = sizeof(ot_options),
         .fix = ot_text(s, OPTION_fix),
         .threads = computes ? (int)ot_integer(s, OPTION_threads, 0) : 1,
         .isa = computes ? ot_text(s, OPTION_isa) : NULL,
@@ -85,11 +82,19 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
         .mask = ot_text(s, OPTION_mask),
         .mask_share = (float)ot_number(s, OPTION_mask_share, 0),
         .limits.memory_bytes = (uint64_t)ot_integer(s, OPTION_memory_limit, 0),
+        .activation = ot_text(s, OPTION_activation),
         .log = print_warning,
         .log_context = m};
+}
+
+/* path, or where it is NULL a perceptron. */
+static int open_session(struct model *m, const struct settings *s, const char *path,
+                        const int64_t *units, int n, struct failure *f) {
+    *m = (struct model){.opening = true};
+    const ot_options options = options_of(m, s);
     ot_error err = {0};
-    m->opening = true;
-    const ot_status status = ot_open(path, &options, &m->session, &err);
+    const ot_status status = path ? ot_open(path, &options, &m->session, &err)
+                                  : ot_open_mlp(units, n, &options, &m->session, &err);
     m->opening = false;
     if (status == OT_OK || strcmp(m->held, err.message)) print_held(m);
     if (status == OT_OK) {
@@ -106,6 +111,18 @@ int ot_model_open(struct model *m, const struct settings *s, struct failure *f) 
     ot_refuse_status(f, EXIT_MODEL, &err);
     f->code = f->code == EXIT_MEMORY ? EXIT_MEMORY : EXIT_MODEL;
     return f->code;
+}
+
+int ot_model_open(struct model *m, const struct settings *s, struct failure *f) {
+    const char *path = ot_text(s, OPTION_model);
+    if (!path)
+        return ot_refuse(f, EXIT_USAGE, "no model given; usage: onnx-train %s MODEL ...", s->name);
+    return open_session(m, s, path, NULL, 0, f);
+}
+
+int ot_model_open_mlp(struct model *m, const struct settings *s, const int64_t *units, int n,
+                      struct failure *f) {
+    return open_session(m, s, NULL, units, n, f);
 }
 
 void ot_model_close(struct model *m) {

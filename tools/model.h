@@ -17,6 +17,9 @@ struct model {
 
 /* Opens the file of the `model` setting; its warnings go to stderr. */
 int ot_model_open(struct model *m, const struct settings *s, struct failure *f);
+/* Makes a multi-layer perceptron instead. */
+int ot_model_open_mlp(struct model *m, const struct settings *s, const int64_t *units, int n,
+                      struct failure *f);
 void ot_model_close(struct model *m);
 
 /* Looks at another output, where `output` has been set since the model was opened. */

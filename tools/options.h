@@ -35,9 +35,12 @@ enum { /* commands, as bits */
        HELP = 64,
        BENCH = 128,
        CHECK = 256,
-       DATAS = TRAIN | EVAL | PREDICT,
+       INIT = 512,
+       PRUNE = 1024,
+       MAKES = INIT | PRUNE, /* sparse networks */
+       DATAS = TRAIN | EVAL | PREDICT | PRUNE,
        RULES = TRAIN | EXPORT, /* training_info */
-       LOSSES = TRAIN | EVAL | BENCH | EXPORT,
+       LOSSES = TRAIN | EVAL | BENCH | EXPORT | PRUNE,
        UPDATES = TRAIN | BENCH | EXPORT,
        PLANS_ALONE = INSPECT | BENCH | CHECK, /* without data */
        LOADS = EVAL | PREDICT | EXPORT,
@@ -45,12 +48,12 @@ enum { /* commands, as bits */
         * Without either, the new one counts from there on. */
        KEPT = 1 << 16,          /* refused: the run would be another one */
        KEPT_IN_EPOCH = 1 << 17, /* refused in the middle of an epoch */
-       MODELS = LOADS | INSPECT | TRAIN | BENCH | CHECK,
+       MODELS = LOADS | INSPECT | TRAIN | BENCH | CHECK | MAKES,
        BATCHES = DATAS | PLANS_ALONE,
        COMPUTES = DATAS | PLANS_ALONE,
        PLANS = TRAIN | PLANS_ALONE,
        SHAPES = DATAS | PLANS_ALONE,
-       OUTS = TRAIN | PREDICT | EXPORT,
+       OUTS = TRAIN | PREDICT | EXPORT | MAKES,
        REPORTS = EVAL | PLANS_ALONE | ENV
 };
 

@@ -1,10 +1,11 @@
-/* yaml.c - settings from a YAML file: one mapping of keys to scalars or lists of scalars.
+/* yaml.c - one mapping of keys to scalars or lists of scalars from a YAML file; settings from one.
  *
  * Scalars are typed by the option table, so that 1e-5 is a number however it is spelled. Anchors,
  * tags and nested mappings are refused with file:line:column.
  */
 #include "tools/file.h"
 #include "tools/options.h"
+#include "tools/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 enum { MAX_VALUE = 8192 };
 
 struct reader {
-    struct settings *s;
+    ot_yaml_fn *put;
+    void *context;
     struct failure *f;
     const char *path;
     yaml_parser_t parser;
@@ -91,7 +93,7 @@ static int take_pair(struct reader *r) {
     if (!code) code = next(r);
     if (!code) code = take_value(r);
     if (code || is_null(r)) return code;
-    return ot_settings_put(r->s, r->key, r->value, r->where, r->f);
+    return r->put(r->context, r->key, r->value, r->where, r->f);
 }
 
 /* Skips the events before the mapping, reads the mapping, and expects the end. */
@@ -114,10 +116,11 @@ static int take_document(struct reader *r) {
     return code;
 }
 
-int ot_settings_read(struct settings *s, const char *path, struct failure *f) {
+int ot_yaml_read(const char *path, ot_yaml_fn *put, void *context, struct failure *f) {
     struct reader *r = ot_take(1, sizeof *r, f);
     if (!r) return f->code;
-    r->s = s;
+    r->put = put;
+    r->context = context;
     r->f = f;
     r->path = path;
     unsigned char *text;
@@ -136,4 +139,13 @@ int ot_settings_read(struct settings *s, const char *path, struct failure *f) {
     free(r->seen);
     free(r);
     return code;
+}
+
+static int put_setting(void *settings, const char *key, const char *value, const char *where,
+                       struct failure *f) {
+    return ot_settings_put(settings, key, value, where, f);
+}
+
+int ot_settings_read(struct settings *s, const char *path, struct failure *f) {
+    return ot_yaml_read(path, put_setting, s, f);
 }

@@ -168,7 +168,7 @@ static ot_status write_model(struct export_job *job, const char *path) {
 }
 
 static ot_status check_options(const ot_export_options *o, ot_error *err) {
-    if ((unsigned)o->sparse > OT_EXPORT_SPARSE_DENSE)
+    if ((unsigned)o->sparse > OT_EXPORT_SPARSE_AUTO)
         return ot_fail(err, OT_ERROR_ARGUMENT, "export option sparse is %d, which is unknown",
                        (int)o->sparse);
     if ((unsigned)o->form > OT_EXPORT_FORM_TRAINING)

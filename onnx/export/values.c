@@ -84,6 +84,7 @@ static bool wants_sparse(const struct export_job *job, int v, bool is_sparse) {
     switch (job->request->options.sparse) {
     case OT_EXPORT_SPARSE_INITIALIZER: return t->pattern || is_sparse;
     case OT_EXPORT_SPARSE_DENSE: return false;
+    case OT_EXPORT_SPARSE_AUTO: return t->pattern && t->pattern->nnz < ot_elements(t) / 2;
     case OT_EXPORT_SPARSE_AS_IS: break;
     }
     /* a fresh weight in the place of a sparse one has no zeros to leave out */

@@ -5,6 +5,7 @@
 #include "runtime/api/session.h"
 #include "runtime/base/pattern.h"
 #include "runtime/base/rng.h"
+#include "runtime/train/fresh.h"
 
 /* Operators that keep the classes apart: the layer that makes them stands before. */
 static const char *const transparent[] = {
@@ -112,9 +113,10 @@ static struct range fresh_range(const struct head *h, double fan_in) {
     return h->rectified ? (struct range){0, 0.1 * bound} : (struct range){-bound, bound};
 }
 
-static ot_status fresh_values(struct ot_session *s, const struct parameter *p, int axis,
-                              int64_t classes, struct range r, struct tensor *t, ot_error *err) {
-    *t = p->t;
+static ot_status fresh_values(struct ot_session *s, struct parameter *p, int axis, int64_t classes,
+                              struct range r, struct fresh *fresh, ot_error *err) {
+    struct tensor *t = &fresh->t;
+    *fresh = (struct fresh){.p = p, .t = p->t, .structure = OT_STRUCTURE_NONE};
     t->dim[axis] = classes;
     t->pattern = NULL;
     t->data = NULL;
@@ -125,37 +127,6 @@ static ot_status fresh_values(struct ot_session *s, const struct parameter *p, i
         values[i] = (float)(r.low + (r.high - r.low) *
                                         ot_random_float(s->options.seed, stream, (uint64_t)i));
     t->data = values;
-    return OT_OK;
-}
-
-static void replace_values(struct graph *g, struct parameter *p, const struct tensor *t) {
-    if (p->in_graph) g->value[p->value].constant->data = NULL; /* the old values go */
-    ot_pattern_unref(p->t.pattern);
-    ot_state_forget(p);
-    p->in_graph = false;
-    p->owns_data = true;
-    p->t = *t;
-    p->structure = OT_STRUCTURE_NONE;
-    p->mask = NULL;
-    p->zeros = 0;
-    p->is_sparse = false;
-}
-
-/* All parameters move into new weights, where the new ones have room. */
-static ot_status replace_head(struct ot_session *s, struct head *h, const struct tensor *weight,
-                              const struct tensor *bias, ot_error *err) {
-    struct weights *old = s->context.weights;
-    struct parameter grown = {.t = *weight}, more = {.t = *bias};
-    size_t floats = ot_weights_size(s->model) - ot_parameter_room(h->weight);
-    floats += ot_parameter_room(&grown);
-    if (h->bias) floats += ot_parameter_room(&more) - ot_parameter_room(h->bias);
-    struct weights *w = ot_weights_new(&s->allocator, floats);
-    if (!w) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
-    replace_values(s->model->graph, h->weight, weight);
-    if (h->bias) replace_values(s->model->graph, h->bias, bias);
-    ot_weights_fill(s->model, w);
-    s->context.weights = w;
-    ot_weights_unref(old);
     return OT_OK;
 }
 
@@ -196,16 +167,16 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     if (h.bias && (h.bias->t.rank < 1 || h.bias->t.dim[bias_axis] != old))
         return ot_fail(err, OT_ERROR_UNSUPPORTED, "the bias '%s' does not fit a new head",
                        h.bias->name);
-    struct tensor weight, bias = {.data = NULL};
-    OT_TRY(fresh_values(s, h.weight, h.class_axis, classes, range, &weight, err));
-    ot_status status = OT_OK;
-    if (h.bias) status = fresh_values(s, h.bias, bias_axis, classes, range, &bias, err);
-    if (!status) status = replace_head(s, &h, &weight, &bias, err);
-    if (status) {
-        ot_block_free(&s->allocator, weight.data);
-        ot_block_free(&s->allocator, bias.data);
-        return status;
-    }
+    const int n = h.bias ? 2 : 1;
+    struct fresh *fresh = ot_block_alloc(&s->allocator, (size_t)n, sizeof *fresh);
+    ot_status status =
+        fresh ? OT_OK : ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the new head");
+    if (!status) status = fresh_values(s, h.weight, h.class_axis, classes, range, &fresh[0], err);
+    if (!status && h.bias)
+        status = fresh_values(s, h.bias, bias_axis, classes, range, &fresh[1], err);
+    if (!status) status = ot_fresh_commit(s->model, &s->context.weights, fresh, n, err);
+    ot_fresh_free(&s->allocator, fresh, n);
+    if (status) return status;
     set_classes(output, old, classes, !strcmp(h.node->op_type, "MatMul"));
     s->head_classes = classes;
     ot_session_reset_loss(s);

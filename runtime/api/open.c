@@ -177,7 +177,8 @@ struct import_options ot_session_import(const struct ot_session *s) {
                                    .pool = s->context.pool,
                                    .log = s->log,
                                    .training = s->options.training_info != 0,
-                                   .structure = {s->options.mask_share, s->options.mask}};
+                                   .structure = {s->options.mask_share, s->options.mask},
+                                   .activation = s->options.activation};
 }
 
 struct recipe ot_session_recipe(const struct ot_session *s) {
@@ -226,7 +227,7 @@ static ot_status open_model(const char *path, const void *bytes, size_t size,
         ot_close(s);
         return status;
     }
-    s->options.mask = NULL; /* the host's, and done with */
+    s->options.mask = s->options.activation = NULL; /* the host's, and done with */
     *session = s;
     return OT_OK;
 }

@@ -17,11 +17,13 @@ const struct options_type ot_loss_options_type = TYPE(ot_loss_options, output);
 const struct options_type ot_optimizer_options_type = TYPE(ot_optimizer_options, steps_before);
 const struct options_type ot_export_options_type = TYPE(ot_export_options, reserved);
 const struct options_type ot_topology_options_type = TYPE(ot_topology_options, seed);
+const struct options_type ot_sparsity_options_type = TYPE(ot_sparsity_options, seed);
 
 /* The last member of each struct now. */
-_Static_assert(END(ot_options, parallel_workers) == sizeof(ot_options), "padding");
+_Static_assert(END(ot_options, activation) == sizeof(ot_options), "padding");
 _Static_assert(END(ot_loss_options, output) == sizeof(ot_loss_options), "padding");
 _Static_assert(END(ot_optimizer_options, steps_before) == sizeof(ot_optimizer_options), "padding");
+_Static_assert(END(ot_sparsity_options, seed) == sizeof(ot_sparsity_options), "padding");
 _Static_assert(END(ot_export_options, reserved) == sizeof(ot_export_options), "padding");
 _Static_assert(END(ot_topology_options, seed) == sizeof(ot_topology_options), "padding");
 

@@ -12,7 +12,7 @@ struct options_type {
 };
 
 extern const struct options_type ot_options_type, ot_loss_options_type, ot_optimizer_options_type,
-    ot_export_options_type, ot_topology_options_type;
+    ot_export_options_type, ot_topology_options_type, ot_sparsity_options_type;
 
 /* Copies the caller's struct to `to`, which has the size of this version. Members that the caller's
  * version does not have become zero. OT_ERROR_ARGUMENT if the caller's size is not plausible, or a

@@ -27,14 +27,9 @@ ot_status ot_draw_fan_in(const ot_allocator *allocator, int64_t file_rows, int64
                          bool transposed, int64_t fan_in, const struct draw *draw,
                          struct pattern **pattern, ot_error *err);
 
-enum ot_start {
-    OT_START_HE = 0, /* variance 2 / fan_in */
-    OT_START_XAVIER  /* variance 2 / (fan_in + fan_out) */
-};
-
 /* First values of a weight. */
 struct start {
-    enum ot_start kind;
+    ot_start_kind kind;
     bool dense_fan; /* true: uniform, with the fans of the dense matrix; false: normal, with the
                      * slots of the row, and the mean number of slots of a column */
     double outputs; /* dense_fan, xavier: outputs that one input of the dense matrix feeds */
