@@ -2,9 +2,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
+#include "runtime/model/match.h"
 #include "tests/net.h"
 
 #define FORWARD(nodes)  "MatMul x w > u\nAdd u b > v\n" nodes "MatMul t o > y\n"
@@ -177,12 +179,41 @@ static void terms_share_a_gradient(void **state) {
     }
 }
 
+/* Patterns are part of the program; one with a mistake matches nothing, and does no harm. */
+static void wrong_patterns_are_refused(void **state) {
+    static const char *const good[] = {"Add(x, 0.5)", "Mul*(a,b,c)", "Mul|Div?({a; Exp(b)})"};
+    static const char *const wrong[] = {"",
+                                        "x",
+                                        "0.5",
+                                        "Add",
+                                        "Add(",
+                                        "Add(a",
+                                        "Add(a;b)",
+                                        "Add(a,b))",
+                                        "Add(a,?)",
+                                        "Sum(a,b,c,d,e,f,g)",
+                                        "Sum(Sum(a,b,c,d,e,f),Sum(g,h,i,j,k,l))"};
+    char deep[2 * OT_MATCH_TERMS * 3 + 8] = "", *end = deep;
+    struct expression e;
+    struct match m;
+    struct node node = {.domain = "", .op_type = "Add"};
+    struct graph g = {.node = &node, .n_nodes = 1};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_true(ot_expression(&e, good[i]));
+    for (int i = 0; i < OT_MATCH_TERMS; i++) end += sprintf(end, "N(");
+    for (size_t i = 0; i <= sizeof wrong / sizeof *wrong; i++) {
+        assert_false(ot_expression(&e, i < sizeof wrong / sizeof *wrong ? wrong[i] : deep));
+        assert_false(ot_match(&e, &g, 0, &m));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_as_apart),
         cmocka_unit_test(inner_values_may_be_outputs),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(terms_share_a_gradient),
+        cmocka_unit_test(wrong_patterns_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

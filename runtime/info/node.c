@@ -2,7 +2,6 @@
  * this does nothing, so that its callers need not look. */
 #include "runtime/info/training.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,7 +106,10 @@ static int write_term(struct writer *w, const struct expression *e, int index, c
                       const int *values) {
     const struct term *t = &e->term[index];
     if (t->kind == OT_TERM_VALUE) return values[t->index];
-    assert(t->kind == OT_TERM_NODE);
+    if (t->kind != OT_TERM_NODE) {
+        ot_write_fail(w, OT_ERROR_STATE, "an expression has more than operators and values");
+        return -1;
+    }
     char *op = ot_write_take(w, (size_t)t->length + 1, 1), inner[NAME];
     int in[OT_MATCH_ARGS];
     if (!op) return -1;
@@ -129,7 +131,10 @@ static int write_term(struct writer *w, const struct expression *e, int index, c
 int ot_write_expression(struct writer *w, const char *name, const char *expression,
                         const int *values) {
     struct expression e;
-    ot_expression(&e, expression);
+    if (!ot_expression(&e, expression)) {
+        ot_write_fail(w, OT_ERROR_STATE, "the expression '%s' is malformed", expression);
+        return -1;
+    }
     for (int i = 0; i < e.values; i++)
         if (values[i] < 0) return -1; /* a failure before this call */
     return w->status ? -1 : write_term(w, &e, 0, name, values);

@@ -1,7 +1,6 @@
 /* match.c - finds nodes of a graph that make up an expression. */
 #include "runtime/model/match.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,32 +10,56 @@
 
 static const char *blanks(const char *s) { return s + strspn(s, " "); }
 
+/* -1: the pattern has too many values. */
 static int value_index(struct expression *e, const struct term *t) {
     for (const struct term *o = e->term; o < t; o++)
         if (o->kind == OT_TERM_VALUE && o->length == t->length &&
             !strncmp(o->text, t->text, (size_t)t->length))
             return o->index;
-    assert(e->values < OT_MATCH_VALUES);
-    return e->values++;
+    return e->values < OT_MATCH_VALUES ? e->values++ : -1;
 }
 
+/* Each function returns where its part of the pattern ends; NULL: the pattern is wrong. */
 static const char *read_term(struct expression *e, const char *s, int *index);
 
 static const char *read_args(struct expression *e, struct term *t, const char *s,
                              const char *marks) {
     do {
-        assert(t->n_args < OT_MATCH_ARGS);
-        s = blanks(read_term(e, s + 1, &t->arg[t->n_args++]));
+        if (t->n_args == OT_MATCH_ARGS) return NULL;
+        s = read_term(e, s + 1, &t->arg[t->n_args++]);
+        if (!s) return NULL;
+        s = blanks(s);
     } while (*s == marks[0]);
-    assert(*s == marks[1]);
-    return s + 1;
+    return *s == marks[1] ? s + 1 : NULL;
+}
+
+static const char *read_number(struct term *t, const char *s) {
+    char *end;
+    t->kind = OT_TERM_NUMBER;
+    t->number = strtof(s, &end);
+    return end > s ? end : NULL;
+}
+
+/* An operator with its arguments; s stands behind the name. */
+static const char *read_node(struct expression *e, struct term *t, const char *s) {
+    t->kind = *s == '*' ? OT_TERM_PRODUCT : OT_TERM_NODE;
+    t->index = e->nodes;
+    t->optional = *s == '?';
+    s += t->optional || t->kind == OT_TERM_PRODUCT;
+    if (*s != '(') return NULL;
+    if (t->kind == OT_TERM_NODE) e->nodes++;
+    s = read_args(e, t, s, ",)");
+    if (t->kind == OT_TERM_PRODUCT) { /* its nodes come behind those of its factors */
+        t->index = e->nodes;
+        e->nodes += t->n_args - 1;
+    }
+    return e->nodes <= OT_MATCH_NODES ? s : NULL;
 }
 
 static const char *read_term(struct expression *e, const char *s, int *index) {
-    char *end;
+    if (e->n == OT_MATCH_TERMS) return NULL;
     s = blanks(s);
     *index = e->n;
-    assert(e->n < OT_MATCH_TERMS);
     struct term *t = &e->term[e->n++];
     *t = (struct term){.text = s};
     if (*s == '{') {
@@ -47,35 +70,19 @@ static const char *read_term(struct expression *e, const char *s, int *index) {
     if (islower((unsigned char)*s)) {
         t->kind = OT_TERM_VALUE;
         t->index = value_index(e, t);
-        return s + t->length;
+        return t->index < 0 ? NULL : s + t->length;
     }
-    if (!isupper((unsigned char)*s)) {
-        t->kind = OT_TERM_NUMBER;
-        t->number = strtof(s, &end);
-        assert(end > s);
-        return end;
-    }
-    t->kind = s[t->length] == '*' ? OT_TERM_PRODUCT : OT_TERM_NODE;
-    t->index = e->nodes;
-    s += t->length;
-    t->optional = *s == '?';
-    s += t->optional || t->kind == OT_TERM_PRODUCT;
-    assert(*s == '(');
-    if (t->kind == OT_TERM_NODE) e->nodes++;
-    s = read_args(e, t, s, ",)");
-    if (t->kind == OT_TERM_PRODUCT) { /* its nodes come behind those of its factors */
-        t->index = e->nodes;
-        e->nodes += t->n_args - 1;
-    }
-    assert(e->nodes <= OT_MATCH_NODES);
-    return s;
+    if (!isupper((unsigned char)*s)) return read_number(t, s);
+    return read_node(e, t, s + t->length);
 }
 
-void ot_expression(struct expression *e, const char *pattern) {
-    int whole;
+bool ot_expression(struct expression *e, const char *pattern) {
+    int whole = 0;
     e->n = e->values = e->nodes = 0;
-    pattern = blanks(read_term(e, pattern, &whole));
-    assert(!*pattern && e->term[whole].kind >= OT_TERM_NODE);
+    const char *end = read_term(e, pattern, &whole);
+    const bool good = end && !*blanks(end) && e->term[whole].kind >= OT_TERM_NODE;
+    if (!good) e->n = 0;
+    return good;
 }
 
 /* ---- matching ---- */
@@ -205,6 +212,7 @@ static bool match_value(const struct search *s, const struct term *t, int v, str
 bool ot_match(const struct expression *e, const struct graph *g, int k, struct match *m) {
     const struct search s = {e, g};
     memset(m, -1, sizeof *m);
+    if (!e->n) return false;
     const struct term *t = &e->term[0];
     while (t->optional && !is_operator(t, g->node[k].op_type)) t = &e->term[t->arg[0]];
     return match_kind(&s, t, g->node[k].out[0], m);

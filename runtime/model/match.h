@@ -47,8 +47,8 @@ struct match {
     int value[OT_MATCH_VALUES], node[OT_MATCH_NODES], between[OT_MATCH_BETWEEN];
 };
 
-/* Patterns are part of the program: a wrong one is a bug, which an assertion shows. */
-void ot_expression(struct expression *e, const char *pattern);
+/* Reads a pattern. False: the pattern is wrong, or has too many parts; then it matches nothing. */
+bool ot_expression(struct expression *e, const char *pattern);
 
 /* Does the pattern match with node k as its outermost operator? */
 bool ot_match(const struct expression *e, const struct graph *g, int k, struct match *m);
