@@ -129,6 +129,27 @@ static void sizes_that_were_never_set_are_refused(void **state) {
     }
 }
 
+/* No version of a struct ends between the bytes of a member. */
+static void sizes_inside_a_member_are_refused(void **state) {
+    (void)state;
+    struct later l;
+    size_t *const size[STRUCTS] = {&l.open.size, &l.loss.size, &l.sgd.size, &l.export.size};
+    const size_t bad[STRUCTS][3] = {
+        {sizeof(size_t) + 1, offsetof(ot_options, mask) + 4, sizeof(ot_options) - 1},
+        {sizeof(size_t) + 2, offsetof(ot_loss_options, output) + 4, sizeof(ot_loss_options) - 1},
+        {sizeof(size_t) + 3, offsetof(ot_optimizer_options, beta2) + 1,
+         offsetof(ot_optimizer_options, step_size) + 4},
+        {sizeof(size_t) + 1, offsetof(ot_export_options, form) + 2, sizeof(ot_export_options) - 3}};
+    for (int i = 0; i < STRUCTS; i++)
+        for (int k = 0; k < 3; k++) {
+            ot_error err = {0};
+            fill(&l, 0);
+            *size[i] = bad[i][k];
+            assert_int_equal(use(&l, &err), OT_ERROR_ARGUMENT);
+            if (!strstr(err.message, "size is ")) fail_msg("%zu: %s", bad[i][k], err.message);
+        }
+}
+
 /* What the library writes ends where the caller's struct ends, and leaves its size. */
 static void results_end_with_the_callers_struct(void **state) {
     (void)state;
@@ -161,6 +182,7 @@ int main(void) {
         cmocka_unit_test(shorter_options_work),
         cmocka_unit_test(size_zero_is_that_of_the_first_version),
         cmocka_unit_test(sizes_that_were_never_set_are_refused),
+        cmocka_unit_test(sizes_inside_a_member_are_refused),
         cmocka_unit_test(results_end_with_the_callers_struct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
