@@ -158,6 +158,7 @@ set(RUNTIME_SOURCES
   runtime/compile/autodiff.c
   runtime/compile/compile.c
   runtime/compile/const_value.c
+  runtime/compile/follow.c
   runtime/compile/fuse.c
   runtime/compile/gradient.c
   runtime/compile/inputs.c
@@ -374,6 +375,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_slots:export_case.c:onnx_build.c
+  test_follow:sparse_case.c:model.c:wire.c
   test_sparse:sparse_case.c
   test_structure:export_case.c:onnx_build.c
 )

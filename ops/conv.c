@@ -166,6 +166,11 @@ static void backward(struct op_node *n) {
                                d[1], d[2], n->scratch);
 }
 
+static void follow(struct op_node *n, int i) {
+    const struct conv_plan *plan = n->plan;
+    ot_product_follow(&plan->product, n->x[i]->pattern);
+}
+
 static ot_status open_work(struct op_node *n, ot_error *err) {
     const struct conv_plan *plan = n->plan;
     return plan->dense ? ot_dense_conv_open(n, plan->dense, err)
@@ -255,6 +260,7 @@ const struct op ot_op_Conv = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .open = open_work,
     .close = close_work,
     .release = release,

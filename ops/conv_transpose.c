@@ -155,6 +155,11 @@ static void backward(struct op_node *n) {
     if (bias_of(n) && n->dx[2]) ot_parallel_for(n->pool, (int)plan->shape.c, sum_bias, n);
 }
 
+static void follow(struct op_node *n, int i) {
+    const struct conv_transpose_plan *plan = n->plan;
+    ot_sparse_follow(plan->sparse, n->x[i]->pattern);
+}
+
 static ot_status open_work(struct op_node *n, ot_error *err) {
     const struct conv_transpose_plan *plan = n->plan;
     return plan->dense ? ot_dense_conv_open(n, plan->dense, err) : OT_OK;
@@ -212,6 +217,7 @@ const struct op ot_op_ConvTranspose = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .open = open_work,
     .close = close_work,
     .release = release,

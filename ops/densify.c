@@ -124,6 +124,12 @@ static void backward(struct op_node *n) {
     if (n->dx[0]) move_all(n, ot_f(n->dy[0]), ot_f(n->dx[0]), true);
 }
 
+/* Passes read the pattern itself. */
+static void follow(struct op_node *n, int i) {
+    (void)n;
+    (void)i;
+}
+
 const struct op ot_op_Densify = {
     .name = "Densify",
     .since = 1,
@@ -138,4 +144,5 @@ const struct op ot_op_Densify = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
 };

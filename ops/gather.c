@@ -131,6 +131,12 @@ static void backward(struct op_node *n) {
                         backward_task, n);
 }
 
+/* Passes read the pattern itself. */
+static void follow(struct op_node *n, int i) {
+    (void)n;
+    (void)i;
+}
+
 static const char *const cases[] = {
     "X[5,4] i64{0,3,-1,3} -> Y[4,4]",
     "X[5,300]:p i64[2,3]{0,3,-1,3,-5,1} -> Y[2,3,300]",
@@ -167,5 +173,6 @@ const struct op ot_op_Gather = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .cases = cases,
 };

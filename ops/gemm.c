@@ -257,6 +257,11 @@ static void backward(struct op_node *n) {
     if (wants_c) backward_addend(n);
 }
 
+static void follow(struct op_node *n, int i) {
+    const struct gemm_plan *plan = n->plan;
+    ot_product_follow(&plan->product, n->x[i]->pattern);
+}
+
 static ot_status open_work(struct op_node *n, ot_error *err) {
     const struct gemm_plan *plan = n->plan;
     return ot_product_open(n, &plan->product, err);
@@ -321,6 +326,7 @@ const struct op ot_op_Gemm = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .open = open_work,
     .close = close_work,
     .release = release,
@@ -393,6 +399,7 @@ const struct op ot_op_Linear = {
     .prepare = linear_prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .open = open_work,
     .close = close_work,
     .release = release,

@@ -180,6 +180,11 @@ static void backward(struct op_node *n) {
                           &plan->db, a, dy, db);
 }
 
+static void follow(struct op_node *n, int i) {
+    const struct matmul_plan *plan = n->plan;
+    ot_product_follow(&plan->product, n->x[i]->pattern);
+}
+
 static ot_status open_work(struct op_node *n, ot_error *err) {
     const struct matmul_plan *plan = n->plan;
     return ot_product_open(n, &plan->product, err);
@@ -240,6 +245,7 @@ const struct op ot_op_MatMul = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
     .open = open_work,
     .close = close_work,
     .release = release,

@@ -243,7 +243,7 @@ void ot_op_close(struct op_node *n);
 
 /* ---- helpers for prepare ---- */
 
-/* The node's plan, for prepare alone to write. */
+/* The node's plan, for prepare and follow alone to write. */
 static inline void *ot_op_plan(struct op_node *n) { return (void *)n->plan; }
 
 /* So many bytes more of n's work memory, 64-byte aligned; returns where they begin. */

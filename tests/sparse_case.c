@@ -38,10 +38,12 @@ static int out_size(int size, int from, int to, int k, int stride, int dilation)
     return (size + from + to - dilation * (k - 1) - 1) / stride + 1;
 }
 
-static struct pattern *random_pattern(int rows, int cols, double density) {
-    int64_t *position = malloc(((size_t)rows * (size_t)cols + 1) * sizeof *position), n = 0;
-    for (int64_t i = 0; i < (int64_t)rows * cols; i++)
-        if (ot_random_float(7, (uint64_t)i, (uint64_t)cols) < density) position[n++] = i;
+static struct pattern *random_pattern(int rows, int cols, double density, int shift) {
+    const int64_t all = (int64_t)rows * cols;
+    int64_t *position = malloc(((size_t)all + 1) * sizeof *position), n = 0;
+    for (int64_t i = 0; i < all; i++)
+        if (ot_random_float(7, (uint64_t)((i + shift) % all), (uint64_t)cols) < density)
+            position[n++] = i;
     struct pattern *p;
     assert_int_equal(ot_pattern_new(NULL, rows, cols, false, position, n, NULL, &p, NULL), OT_OK);
     free(position);
@@ -66,8 +68,9 @@ static void poison_spare(const struct sparse_case *c, float *f, int64_t elements
             f[((i / c->lanes) * elements + s) * c->lanes + i % c->lanes] = value;
 }
 
-void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
-                       const struct kernels *kernels, struct pool *pool, bool back, bool poison) {
+static void make_layer(struct sparse_layer *l, const struct sparse_case *c,
+                       const struct kernels *kernels, struct pool *pool, bool back, bool poison,
+                       int shift, bool changes) {
     memset(l, 0, sizeof *l);
     l->c = *c;
     l->back = back;
@@ -92,7 +95,7 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                             c->groups,
                             {0},
                             false};
-    l->pattern = random_pattern(c->m, c->c / c->groups * c->kh * c->kw, c->density);
+    l->pattern = random_pattern(c->m, c->c / c->groups * c->kh * c->kw, c->density, shift);
     ot_arena_init(&l->arena, NULL, 0);
     l->op.name = "Conv";
     l->node.name = c->name;
@@ -101,7 +104,8 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                             .arena = &l->arena,
                             .pool = pool,
                             .workers = ot_pool_workers(pool),
-                            .kernels = kernels};
+                            .kernels = kernels,
+                            .patterns_change = changes};
     ot_error err = {OT_OK, ""};
     if (ot_sparse_prepare(&l->n, l->pattern, &l->shape, c->lanes > 1 ? c->lanes : 0,
                           OT_SPARSE_DATA | OT_SPARSE_WEIGHT | OT_SPARSE_TOGETHER, &l->product,
@@ -130,6 +134,16 @@ void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
         l->forward_scratch > l->backward_scratch ? l->forward_scratch : l->backward_scratch;
     l->scratch = guarded(scratch / sizeof(float), back);
     memset(l->scratch, 0xff, scratch);
+}
+
+void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
+                       const struct kernels *kernels, struct pool *pool, bool back, bool poison) {
+    make_layer(l, c, kernels, pool, back, poison, 0, false);
+}
+
+void sparse_layer_make_changing(struct sparse_layer *l, const struct sparse_case *c,
+                                const struct kernels *kernels, struct pool *pool, int shift) {
+    make_layer(l, c, kernels, pool, true, true, shift, true);
 }
 
 void sparse_layer_run(struct sparse_layer *l) {

@@ -33,6 +33,10 @@ struct sparse_layer {
  * lanes of dy are NaN, those of x 1e30. Fails the test on error. */
 void sparse_layer_make(struct sparse_layer *l, const struct sparse_case *c,
                        const struct kernels *kernels, struct pool *pool, bool back, bool poison);
+/* The same, back and poisoned, of a product that is to follow other patterns. shift: of all
+ * nonzeros, so that there are as many of them elsewhere. */
+void sparse_layer_make_changing(struct sparse_layer *l, const struct sparse_case *c,
+                                const struct kernels *kernels, struct pool *pool, int shift);
 void sparse_layer_run(struct sparse_layer *l); /* forward and backward */
 void sparse_layer_free(struct sparse_layer *l);
 /* Compares y, dx, dvalue and dbias with a naive dense computation in double. */

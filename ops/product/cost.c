@@ -221,10 +221,13 @@ void ot_op_choose_form(struct op_node *n, struct lanes sparse, struct lanes dens
     struct conv_shape s;
     struct live live;
     n->form = OT_FORM_SPARSE;
-    if (!product_shape(n, &s) || !ot_live_find(n->arena, n->x[1]->pattern, &s, dense.count, &live))
-        return;
+    if (!product_shape(n, &s)) return;
     const int64_t nnz = n->x[1]->pattern->nnz;
     const struct live all = {s, NULL, NULL};
+    if (n->patterns_change) /* other rows and channels may be live tomorrow */
+        live = all;
+    else if (!ot_live_find(n->arena, n->x[1]->pattern, &s, dense.count, &live))
+        return;
     double *ms = n->choice;
     ms[OT_FORM_SPARSE] = total_cost(n, &s, ot_cost_sparse(k, &s, nnz, sparse.count), sparse, false);
     ms[OT_FORM_LIVE] = total_cost(n, &s, ot_cost_live(k, &s, &live, nnz), dense, true);

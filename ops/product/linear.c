@@ -122,7 +122,8 @@ static ot_status prepare_live(struct op_node *n, const struct conv_shape *s, str
                               ot_error *err) {
     const struct pattern *pattern = n->x[1]->pattern;
     struct live live = {*s, NULL, NULL};
-    if (n->form == OT_FORM_LIVE && !ot_live_find(n->arena, pattern, s, n->x[0]->lanes, &live))
+    const bool some_live = n->form == OT_FORM_LIVE && !n->patterns_change;
+    if (some_live && !ot_live_find(n->arena, pattern, s, n->x[0]->lanes, &live))
         return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
     const bool some = live.row || live.channel;
     n->kernel = some ? "dnnl live" : "dnnl";
@@ -134,6 +135,13 @@ static ot_status prepare_live(struct op_node *n, const struct conv_shape *s, str
 ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
                              ot_error *err) {
     return n->form == OT_FORM_SPARSE ? prepare_sparse(n, s, p, err) : prepare_live(n, s, p, err);
+}
+
+void ot_product_follow(const struct product *p, const struct pattern *pattern) {
+    if (p->live)
+        ot_live_follow(p->live, pattern);
+    else
+        ot_sparse_follow(p->sparse, pattern);
 }
 
 void ot_product_free(const struct product *p) { ot_live_free(p->live); }

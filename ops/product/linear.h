@@ -14,6 +14,8 @@ struct product {
  * scratch, save and work memory. */
 ot_status ot_product_prepare(struct op_node *n, const struct conv_shape *s, struct product *p,
                              ot_error *err);
+/* For op.follow. */
+void ot_product_follow(const struct product *p, const struct pattern *pattern);
 void ot_product_free(const struct product *p);
 /* For op.open and op.close. */
 ot_status ot_product_open(struct op_node *n, const struct product *p, ot_error *err);

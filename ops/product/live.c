@@ -287,6 +287,10 @@ void ot_live_close(struct op_node *n, const struct live_product *p) {
     if (p->conv) ot_dense_conv_close(n, p->conv);
 }
 
+void ot_live_follow(const struct live_product *p, const struct pattern *pattern) {
+    ((struct live_product *)p)->pattern = pattern;
+}
+
 void ot_live_free(const struct live_product *p) {
     if (p) ot_dense_conv_free(p->conv);
 }

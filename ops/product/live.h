@@ -30,6 +30,8 @@ struct live_product;
 ot_status ot_live_prepare(struct op_node *n, const struct conv_shape *shape,
                           const struct live *live, const struct live_product **product,
                           ot_error *err);
+/* The product of another pattern. All rows and channels of it are live: `live` had no lists. */
+void ot_live_follow(const struct live_product *p, const struct pattern *pattern);
 void ot_live_free(const struct live_product *p); /* NULL is fine */
 /* For op.open and op.close. */
 ot_status ot_live_open(struct op_node *n, const struct live_product *p, ot_error *err);

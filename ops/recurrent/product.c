@@ -11,28 +11,38 @@ static ot_status no_memory(const struct op_node *n, ot_error *err) {
 
 /* ---- making ---- */
 
-/* Rows [from, from + rows) of a pattern. */
+/* Rows [from, from + part->rows) of a pattern. */
+static void set_rows(struct pattern *part, const struct pattern *p, int64_t from) {
+    const int first = p->row[from];
+    for (int64_t i = 0; i <= part->rows; i++) part->row[i] = p->row[from + i] - first;
+    part->nnz = part->row[part->rows];
+    part->col = p->col + first;
+}
+
 static ot_status pattern_rows(struct op_node *n, const struct pattern *p, int64_t from,
                               int64_t rows, struct pattern **part, ot_error *err) {
     struct pattern *q = *part = ot_arena_alloc(n->arena, 1, sizeof *q);
     int *row = ot_arena_alloc(n->arena, (size_t)rows + 1, sizeof *row);
     if (!q || !row) return no_memory(n, err);
-    const int first = p->row[from];
-    for (int64_t i = 0; i <= rows; i++) row[i] = p->row[from + i] - first;
-    *q = (struct pattern){.references = 1,
-                          .rows = (int)rows,
-                          .cols = p->cols,
-                          .nnz = row[rows],
-                          .row = row,
-                          .col = p->col + first};
+    *q = (struct pattern){.references = 1, .rows = (int)rows, .cols = p->cols, .row = row};
+    set_rows(q, p, from);
     return OT_OK;
+}
+
+/* Of all slots of a weight so many are expected in a part of its rows; any part may get them all,
+ * if it has the places. */
+static struct sparse_room part_room(const struct pattern *whole, const struct pattern *part) {
+    const int64_t places = (int64_t)part->rows * part->cols;
+    const int64_t share = (int64_t)whole->nnz * part->rows / (whole->rows ? whole->rows : 1);
+    return (struct sparse_room){(int)share, whole->nnz < places ? whole->nnz : (int)places};
 }
 
 /* One sparse product over one step, or over all: then steps are lines of an image, so that tiles
  * reach over two of them. Raises *scratch to what it needs. */
 static ot_status make_sparse(struct op_node *n, const struct recurrent *s, const struct pattern *p,
-                             bool all, uint32_t want, const struct sparse_product **product,
-                             size_t *scratch, ot_error *err) {
+                             struct sparse_room room, bool all, uint32_t want,
+                             const struct sparse_product **product, size_t *scratch,
+                             ot_error *err) {
     const int64_t lines = all ? s->steps * s->units : 1, wide = all ? s->inner / OT_UNIT : 1;
     const int lanes = all ? OT_UNIT : (int)s->inner;
     const struct conv_shape shape = {.n = all ? OT_UNIT : s->units * s->inner,
@@ -51,7 +61,8 @@ static ot_status make_sparse(struct op_node *n, const struct recurrent *s, const
                                      .groups = 1,
                                      .stacked = all};
     size_t forward, backward;
-    OT_TRY(ot_sparse_prepare(n, p, &shape, lanes, want, product, &forward, &backward, err));
+    OT_TRY(
+        ot_sparse_prepare_room(n, p, room, &shape, lanes, want, product, &forward, &backward, err));
     if (forward > *scratch) *scratch = forward;
     if (backward > *scratch) *scratch = backward;
     return OT_OK;
@@ -79,15 +90,15 @@ static ot_status make_product(struct op_node *n, const struct recurrent *s, int 
     p->from = from * w->dim[2];
     p->units = s->units;
     if (!w->pattern) return s->inner > 1 ? list_units(n, s, p, err) : OT_OK;
-    struct pattern *part;
     p->from = w->pattern->row[from];
-    OT_TRY(pattern_rows(n, w->pattern, from, p->rows, &part, err));
+    OT_TRY(pattern_rows(n, w->pattern, from, p->rows, &p->part, err));
+    const struct sparse_room room = part_room(w->pattern, p->part);
     const uint32_t whole =
         (weight == OT_REC_W && data ? OT_SPARSE_DATA : 0) | (own ? OT_SPARSE_WEIGHT : 0);
-    OT_TRY(make_sparse(n, s, part, true, whole, &p->all, &scratch->all, err));
+    OT_TRY(make_sparse(n, s, p->part, room, true, whole, &p->all, &scratch->all, err));
     if (weight == OT_REC_W) return OT_OK;
     const uint32_t step = OT_SPARSE_OFTEN | (data ? OT_SPARSE_DATA : 0);
-    return make_sparse(n, s, part, false, step, &p->step, &scratch->step, err);
+    return make_sparse(n, s, p->part, room, false, step, &p->step, &scratch->step, err);
 }
 
 ot_status ot_rec_products(struct op_node *n, struct recurrent *s, struct rec_scratch *scratch,
@@ -104,6 +115,25 @@ ot_status ot_rec_products(struct op_node *n, struct recurrent *s, struct rec_scr
             from += rows;
         }
     return OT_OK;
+}
+
+/* Rows of a weight whose pattern has changed. */
+static void follow_product(struct rec_product *p, const struct pattern *w, int64_t from) {
+    p->from = w->row[from];
+    set_rows(p->part, w, from);
+    ot_sparse_follow(p->all, p->part);
+    if (p->step) ot_sparse_follow(p->step, p->part);
+}
+
+void ot_rec_follow(struct op_node *n, int i) {
+    struct recurrent *s = ot_op_plan(n);
+    int64_t from = 0;
+    for (int d = 0; d < s->directions; d++)
+        for (int g = 0; g < s->cell->groups; g++) {
+            struct rec_product *p = i == OT_REC_W ? &s->w[d][g] : &s->r[d][g];
+            follow_product(p, n->x[i]->pattern, from);
+            from += p->rows;
+        }
 }
 
 /* ---- running ---- */

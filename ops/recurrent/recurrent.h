@@ -49,6 +49,7 @@ struct rec_cell {
 struct rec_product {
     int direction;
     int64_t rows, cols, from;                /* from: its first value */
+    struct pattern *part;                    /* these rows of the weight's pattern; or NULL */
     const struct sparse_product *step, *all; /* over one step, over all; NULL: dense */
     int64_t units; /* of one step; inner > 1 and dense: lists of matrices */
     const int64_t *first, *same, *next;
@@ -97,6 +98,7 @@ ot_status ot_rec_prepare(struct op_node *n, const struct rec_cell *cell, ot_erro
 bool ot_rec_sparse_rows(const struct op_node *n, int i);
 void ot_rec_forward(struct op_node *n);
 void ot_rec_backward(struct op_node *n);
+void ot_rec_follow(struct op_node *n, int i);
 
 /* The record of an operator, whose file has `cell` and `cases`. most_in, most_out: inputs and
  * outputs; peepholes: the bit of such an input; own: attributes that only this one has. */
@@ -120,6 +122,7 @@ void ot_rec_backward(struct op_node *n);
         .prepare = prepare,                                                                        \
         .forward = ot_rec_forward,                                                                 \
         .backward = ot_rec_backward,                                                               \
+        .follow = ot_rec_follow,                                                                   \
         .cases = cases,                                                                            \
     }
 

@@ -186,12 +186,17 @@ static struct plan *recall(struct ot_session *s, const struct request *r) {
     return NULL;
 }
 
+static void forget(struct ot_session *s, struct plan **link) {
+    struct plan *p = *link;
+    *link = p->next;
+    ot_unbind(&s->context, p);
+    ot_plan_unref(p);
+}
+
 static void forget_last(struct ot_session *s) {
     struct plan **link = &s->plan;
     while ((*link)->next) link = &(*link)->next;
-    ot_unbind(&s->context, *link);
-    ot_plan_unref(*link);
-    *link = NULL;
+    forget(s, link);
 }
 
 static size_t largest_block(const struct ot_session *s) {
@@ -235,6 +240,7 @@ static struct request request_of(const struct ot_session *s, enum plan_kind kind
                             .loss_axis = s->loss_axis,
                             .bn = s->options.bn,
                             .sparse = s->options.sparse,
+                            .patterns_change = ot_topology_changes(&s->topology),
                             .apart = s->options.apart != 0,
                             .kernels = s->kernels,
                             .workers = ot_pool_workers(s->context.pool),
@@ -264,6 +270,11 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
     const struct request r = request_of(s, kind, inputs, n);
     s->forward = s->backward = NULL;
     struct plan *p = recall(s, &r);
+    if (p && !ot_plan_follow(p, s->context.pool)) {
+        s->last = NULL;
+        forget(s, &s->plan);
+        p = NULL;
+    }
     if (!p) {
         OT_TRY(make_plan(s, &r, err));
         p = s->plan;

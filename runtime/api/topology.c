@@ -123,8 +123,8 @@ ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *
                        "masks change between an optimizer step and the next training step");
     OT_TRY(ot_topology_update(&s->topology, s->model, &s->context.weights, &s->state,
                               s->optimizer.steps, err));
-    s->optimizer.bound = 0; /* new weights may be larger than any */
-    ot_session_drop_plans(s);
+    s->optimizer.bound = 0;                    /* new weights may be larger than any */
+    s->last = s->forward = s->backward = NULL; /* plans follow when they run next */
     const ot_topology_report *r = &s->topology.report;
     ot_log(&s->log, OT_LOG_INFO,
            "masks: update %lld after step %lld moved %lld of %lld weights; %lld of %lld rows have "

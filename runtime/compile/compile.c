@@ -22,8 +22,11 @@ static ot_status blame_limit(const struct plan *p, ot_status status, ot_error *e
 
 static ot_status compile(struct plan *p, ot_error *err) {
     const enum plan_kind kind = p->request.kind;
-    p->seen = ot_arena_alloc(&p->arena, (size_t)p->model->n_parameters, sizeof *p->seen);
-    if (!p->seen) return ot_plan_no_memory(err);
+    const int parameters = p->model->n_parameters;
+    p->seen = ot_arena_alloc(&p->arena, (size_t)parameters, sizeof *p->seen);
+    p->slots = ot_arena_alloc(&p->arena, (size_t)parameters, sizeof *p->slots);
+    if (!p->seen || !p->slots) return ot_plan_no_memory(err);
+    for (int k = 0; k < parameters; k++) p->slots[k] = ot_plan_slots(&p->model->parameter[k]);
     OT_TRY(ot_plan_take_inputs(p, err));
     OT_TRY(ot_unroll(p, err));
     OT_TRY(ot_lower(p, err));

@@ -86,7 +86,9 @@ ot_status ot_plan_take_inputs(struct plan *p, ot_error *err) {
 }
 
 bool ot_plan_fits(const struct plan *p, const struct request *r) {
-    if (p->request.kind != r->kind || p->request.n_inputs != r->n_inputs) return false;
+    if (p->request.kind != r->kind || p->request.n_inputs != r->n_inputs ||
+        p->request.patterns_change != r->patterns_change)
+        return false;
     if (!ot_plan_has_outputs(r->kind) && p->skips != ot_plan_skips(p, r->loss_kind)) return false;
     for (int i = 0; i < r->n_inputs; i++) {
         const ot_tensor *a = &p->request.input[i], *b = &r->input[i];

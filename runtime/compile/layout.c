@@ -17,7 +17,8 @@ static bool sparse_likely(const struct plan *p, const struct pattern *pattern) {
  * rows and columns that have no slot. */
 static bool sparse_ahead(const struct plan *p, const struct op *op, const struct pattern *q) {
     const struct pattern part = {.nnz = q->nnz, .rows = q->live_rows, .cols = q->live_cols};
-    return sparse_likely(p, op->product ? &part : q);
+    const bool leaves_out = op->product && !p->request.patterns_change;
+    return sparse_likely(p, leaves_out ? &part : q);
 }
 
 /* What does not change stays in rows. */

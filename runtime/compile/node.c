@@ -23,6 +23,7 @@ struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct 
                           .dx = pointers + in + out,
                           .dy = pointers + 2 * in + out,
                           .training = ot_plan_trains(p->request.kind),
+                          .patterns_change = p->request.patterns_change,
                           .bn = p->request.bn,
                           .batch_from = p->batch_from,
                           .batch_to = p->batch_to,

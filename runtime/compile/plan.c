@@ -54,6 +54,7 @@ struct plan *ot_plan_alloc(const struct compiler *c, const struct request *r) {
     p->model = c->model;
     p->graph = c->model->graph;
     p->parameter_of = c->model->parameter_of;
+    p->patterns = c->model->patterns;
     ot_arena_init(&p->arena, &c->model->allocator, r->memory_bytes);
     return p;
 }

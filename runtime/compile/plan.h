@@ -90,8 +90,9 @@ struct compiler {
 /* How a parameter is computed with. */
 enum form_seen { OT_SEEN_NOT = 0, OT_SEEN_DENSE, OT_SEEN_SPARSE };
 
-/* What is to be computed, for one request. Nothing here changes once the plan is made: contexts
- * (context.h) bind it to memory and weights, and run it. */
+/* What is to be computed, for one request. Nothing here changes once the plan is made, unless it
+ * follows other patterns (ot_plan_follow): contexts (context.h) bind it to memory and weights, and
+ * run it. */
 struct plan {
     struct plan *next; /* a store keeps them in order of use */
     atomic_int references;
@@ -117,6 +118,8 @@ struct plan {
     struct tensor target; /* shape that this loss expects */
     bool *trains;         /* parameters that get a gradient; NULL: none */
     unsigned char *seen;  /* of each parameter: enum form_seen */
+    int *slots;           /* of each parameter, when the plan was made: -1: it had no pattern */
+    uint64_t patterns;    /* model->patterns that the plan has followed */
     bool mixes;           /* a sample's result depends on the others of its batch */
     bool ordered; /* a loop has as many iterations as the batch samples: they may be steps */
     int n_again;  /* forward steps in the backward half */
@@ -164,6 +167,16 @@ ot_status ot_plan_new_divided(const struct compiler *c, const struct request *r,
                               struct plan **plan, ot_error *err);
 /* Copies the arrays of the request, which the plan outlives, into this arena. */
 ot_status ot_plan_keep_request(struct plan *p, struct arena *arena, ot_error *err);
+/* Brings the plan up to the patterns that the model's weights have now (ot_model_set_pattern), in
+ * place: allocates nothing, and changes no bit of what a plan that is made now would compute.
+ * Nobody runs the plan meanwhile; ot_bind hands the patterns on. false: the plan is of no use any
+ * more and has to be made anew, since it was not made for patterns that change, a weight has
+ * another number of slots, or an operator cannot follow. */
+bool ot_plan_follow(struct plan *p, struct pool *pool);
+/* What plan.slots says of a parameter. */
+static inline int ot_plan_slots(const struct parameter *p) {
+    return p->t.pattern ? p->t.pattern->nnz : -1;
+}
 struct plan *ot_plan_ref(struct plan *p);
 /* The last one frees it; NULL is fine. */
 void ot_plan_unref(struct plan *p);

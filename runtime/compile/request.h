@@ -32,9 +32,10 @@ struct request {
     int loss_axis;          /* of classes, as shapes have told: -1 the last; 0: they have not */
     ot_bn_mode bn;
     ot_sparse_mode sparse;
-    bool apart;  /* no nodes are recognised as one operator */
-    bool frugal; /* no activation is kept for the backward half that can be computed
-                  * again */
+    bool patterns_change; /* the plan will follow other patterns of its weights (follow.c) */
+    bool apart;           /* no nodes are recognised as one operator */
+    bool frugal;          /* no activation is kept for the backward half that can be computed
+                           * again */
     const struct kernels *kernels;
     int workers;         /* scratch memory is for so many */
     size_t memory_bytes; /* limits */

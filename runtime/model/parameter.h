@@ -15,17 +15,18 @@ enum { OT_MOMENTS = 2, OT_PARAMETER_ALIGN = 16 /* floats */ };
 struct parameter {
     int value; /* in the graph */
     const char *name;
-    const char *op;         /* operator of its first use */
-    int dequantizer;        /* node that makes floats of it, where the file holds integers; or -1 */
-    struct tensor t;        /* role PARAM; t.pattern is owned; t.data is part of weights */
-    ot_structure structure; /* where the pattern comes from */
-    const char *mask;       /* name of the tensor that is the mask, or NULL */
-    int64_t zeros;          /* slots that held zero in the file */
-    size_t offset;          /* of its values in weights, in floats */
-    bool in_graph;          /* the graph's constant has the same values, in the same memory */
-    bool owns_data;         /* t.data is a block of its own, while a model is opened */
-    float *gradient;        /* in the state; NULL until a plan trains it */
-    bool gradient_is_zero;  /* whatever stands in its memory: see ot_parameter_gradient */
+    const char *op;  /* operator of its first use */
+    int dequantizer; /* node that makes floats of it, where the file holds integers; or -1 */
+    struct tensor t; /* role PARAM; t.pattern is owned; t.data is part of weights */
+    uint64_t pattern_number; /* model.patterns when its pattern last changed; 0: never */
+    ot_structure structure;  /* where the pattern comes from */
+    const char *mask;        /* name of the tensor that is the mask, or NULL */
+    int64_t zeros;           /* slots that held zero in the file */
+    size_t offset;           /* of its values in weights, in floats */
+    bool in_graph;           /* the graph's constant has the same values, in the same memory */
+    bool owns_data;          /* t.data is a block of its own, while a model is opened */
+    float *gradient;         /* in the state; NULL until a plan trains it */
+    bool gradient_is_zero;   /* whatever stands in its memory: see ot_parameter_gradient */
     float *moment[OT_MOMENTS];
     bool has_state;    /* the parameter has a gradient or a moment, trained or not */
     size_t state;      /* offset of gradient and moments in their blocks, in floats */

@@ -160,6 +160,7 @@ static ot_status bind(struct context *c, struct plan *p, struct bound **bound, o
     carver = (struct carver){(char *)b, aligned(sizeof *b)};
     struct tensor **pointer = lay_out_lists(b, p, &carver);
     b->plan = ot_plan_ref(p);
+    b->patterns = p->patterns;
     b->context = c;
     b->loss = p->loss;
     b->target = p->target;
@@ -176,9 +177,23 @@ static ot_status bind(struct context *c, struct plan *p, struct bound **bound, o
     return status;
 }
 
+/* The plan has followed other patterns. Copies of values that operators keep in another order are
+ * made anew in each run (ot_sparse_hold). */
+static void take_patterns(struct bound *b) {
+    if (b->patterns == b->plan->patterns) return;
+    for (int i = 0; i < b->plan->n_entries; i++)
+        b->entry[i].t.pattern = b->plan->entries[i]->t.pattern;
+    for (int k = 0; k < 2; k++)
+        if (b->part[k]) take_patterns(b->part[k]);
+    b->patterns = b->plan->patterns;
+}
+
 ot_status ot_bind(struct context *c, struct plan *p, struct bound **bound, ot_error *err) {
-    for (*bound = c->bound; *bound; *bound = (*bound)->next)
-        if ((*bound)->plan == p) return OT_OK;
+    for (*bound = c->bound; *bound; *bound = (*bound)->next) {
+        if ((*bound)->plan != p) continue;
+        take_patterns(*bound);
+        return OT_OK;
+    }
     const int workers = ot_pool_workers(c->pool);
     if (workers > p->request.workers)
         return ot_fail(err, OT_ERROR_ARGUMENT, "the plan is for %d workers, but the context has %d",

@@ -36,6 +36,7 @@ struct bound {
     struct entry **input_entry, **output, **output_gradient;
     struct entry *logits;
     char *block;           /* the context's, as pointers have been set to it; or NULL */
+    uint64_t patterns;     /* plan->patterns that the entries have */
     struct loss loss;      /* of the last step, or what is expected */
     struct tensor target;  /* shape that the loss expects */
     struct bound *part[2]; /* of a divided plan */

@@ -14,15 +14,8 @@ void ot_rewirings_free(const ot_allocator *allocator, struct rewiring *r, int n)
     ot_block_free(allocator, r);
 }
 
-/* The parameter has the new pattern, and so has the graph's constant, whose values are the same. */
 static void set_pattern(struct model *m, struct rewiring *r) {
-    struct tensor *constant = m->graph->value[r->p->value].constant;
-    if (r->p->in_graph) {
-        ot_pattern_unref(constant->pattern);
-        constant->pattern = ot_pattern_ref(r->pattern);
-    }
-    ot_pattern_unref(r->p->t.pattern);
-    r->p->t.pattern = r->pattern;
+    ot_model_set_pattern(m, (int)(r->p - m->parameter), r->pattern);
     r->pattern = NULL;
     r->p->structure = OT_STRUCTURE_TOPOLOGY;
     r->p->gradient_is_zero = true;

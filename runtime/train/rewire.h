@@ -19,8 +19,8 @@ struct rewiring {
 void ot_rewirings_free(const ot_allocator *allocator, struct rewiring *r, int n);
 
 /* All weights of the list, or none of them. Moments of new slots are zero, gradients of all are.
- * Values move within their block where they keep their room; else *weights is a new one. Plans that
- * were made for the old patterns are of no use any more. */
+ * Values move within their block where they keep their room; else *weights is a new one. Plans
+ * follow before they run next. */
 ot_status ot_rewire(struct model *m, struct weights **weights, struct state *s, struct rewiring *r,
                     int n, ot_error *err);
 

@@ -20,6 +20,11 @@ struct topology {
     ot_topology_report report; /* of the last update */
 };
 
+/* Will masks change? */
+static inline bool ot_topology_changes(const struct topology *t) {
+    return t->is_set && t->rule.every > 0;
+}
+
 /* Is there an update to make after so many steps of the optimizer? */
 static inline bool ot_topology_waits(const struct topology *t, int64_t steps) {
     return t->is_set && t->last != steps && ot_topology_is_due(&t->rule, steps);

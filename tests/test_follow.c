@@ -1,0 +1,402 @@
+/* test_follow.c - products and plans that follow other patterns of their weights: the same lists
+ * and the same bits as those that are made for these patterns, and the results of dense ones. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ops/kernels/kernels.h"
+#include "ops/product/sparse_product.h"
+#include "runtime/api/session.h"
+#include "runtime/base/rng.h"
+#include "tests/counter.h"
+#include "tests/model.h"
+#include "tests/sparse_case.h"
+
+#define DIMS(...) ((const int64_t[]){__VA_ARGS__})
+
+/* ---- products ---- */
+
+/*   n   c  h  w   m kh kw  strides dilations pads t l b r  groups lanes density */
+static const struct sparse_case cases[] = {
+    {"linear", 1, 133, 1, 1, 121, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 64, 0.1},
+    {"more panels", 1, 900, 1, 1, 300, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 128, 0.05},
+    {"1x1", 1, 40, 7, 7, 30, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 32, 0.1},
+    {"3x3", 1, 8, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.1},
+    {"stride 2", 1, 6, 9, 16, 5, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 16, 0.2},
+    {"taps that feed nothing", 1, 4, 2, 13, 5, 5, 2, 3, 4, 1, 1, 3, 0, 3, 0, 1, 16, 0.5},
+    {"groups", 1, 12, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4, 16, 0.2},
+    {"depthwise", 1, 24, 9, 9, 24, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 24, 16, 0.4},
+    {"nearly empty", 1, 64, 5, 4, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 0.0005},
+    {"full", 1, 9, 7, 7, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16, 1.0},
+    {"one of everything", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 16, 1.0},
+};
+enum { CASES = sizeof cases / sizeof *cases, SHIFTS = 2 };
+static const int shifts[SHIFTS] = {7, 1003}, batches[] = {1, 2, 17, 64};
+
+static struct pool *new_pool(int threads) {
+    struct pool *pool;
+    assert_int_equal(ot_pool_new(NULL, threads, NULL, NULL, &pool, NULL), OT_OK);
+    return pool;
+}
+
+static void same(const char *name, const char *what, const int32_t *a, const int32_t *b, size_t n) {
+    assert_true(!a == !b);
+    for (size_t i = 0; a && i < n; i++)
+        if (a[i] != b[i]) fail_msg("%s: %s[%zu] is %d, not %d", name, what, i, a[i], b[i]);
+}
+
+static void same_streams(const char *name, const struct stream *a, const struct stream *b) {
+    const size_t lists = (size_t)(b->chunks * b->panels * b->planes), nnz = (size_t)b->nnz;
+    assert_true(!a->list == !b->list);
+    if (!b->list) return;
+    const int32_t shape_a[] = {a->tile_h, a->tile_w, a->panels, a->chunks,
+                               a->width,  a->live,   a->nnz};
+    const int32_t shape_b[] = {b->tile_h, b->tile_w, b->panels, b->chunks,
+                               b->width,  b->live,   b->nnz};
+    same(name, "shape", shape_a, shape_b, 7);
+    const size_t rows = (size_t)b->list[lists];
+    same(name, "list", a->list, b->list, lists + 1);
+    same(name, "row", a->row, b->row, rows);
+    same(name, "ptr", a->ptr, b->ptr, rows + 1);
+    same(name, "value_index", a->value_index, b->value_index, rows);
+    same(name, "chunk_row", a->chunk_row, b->chunk_row, (size_t)b->chunks + 1);
+    same(name, "offset", a->offset, b->offset, nnz + 1);
+    same(name, "slot", a->slot, b->slot, nnz);
+}
+
+static void same_layers(const struct sparse_layer *a, const struct sparse_layer *b) {
+    const struct sparse_product *p = a->product, *q = b->product;
+    assert_int_equal(a->forward_scratch, b->forward_scratch);
+    assert_int_equal(a->backward_scratch, b->backward_scratch);
+    assert_true(!p->few == !q->few);
+    if (p->few && p->few->pieces > 1) {
+        const size_t pieces = (size_t)p->few->pieces, rows = (size_t)a->pattern->rows;
+        same(a->c.name, "column", p->few->column, q->few->column, pieces + 1);
+        same(a->c.name, "cut", p->few->cut, q->few->cut, (pieces - 1) * rows);
+    }
+    if (p->few) return;
+    same_streams(a->c.name, &p->forward, &q->forward);
+    same_streams(a->c.name, &p->backward, &q->backward);
+}
+
+/* The layer takes the pattern of `other`, whose values it has. */
+static void follow(struct sparse_layer *l, const struct sparse_layer *other) {
+    assert_int_equal(l->pattern->nnz, other->pattern->nnz);
+    ot_pattern_unref(l->pattern);
+    l->pattern = ot_pattern_ref(other->pattern);
+    ot_sparse_follow(l->product, l->pattern);
+}
+
+static void check_product(struct sparse_case c, const struct kernels *k, struct pool *pool) {
+    struct sparse_layer l, other;
+    sparse_layer_make_changing(&l, &c, k, pool, 0);
+    for (int i = 0; i < SHIFTS; i++) {
+        sparse_layer_make_changing(&other, &c, k, pool, shifts[i]);
+        follow(&l, &other);
+        same_layers(&l, &other);
+        sparse_layer_run(&l);
+        sparse_layer_check(&l);
+        sparse_layer_run(&other);
+        assert_memory_equal(l.y, other.y, l.y_size * sizeof(float));
+        assert_memory_equal(l.dx, other.dx, l.x_size * sizeof(float));
+        assert_memory_equal(l.dvalue, other.dvalue, (size_t)l.pattern->nnz * sizeof(float));
+        sparse_layer_free(&other);
+    }
+    sparse_layer_free(&l);
+}
+
+static void products(void **state) {
+    (void)state;
+    struct pool *pool = new_pool(3);
+    for (int i = 0; ot_kernels_at(i); i++)
+        for (int j = 0; j < CASES; j++)
+            for (int n = 0; n < 4; n++) {
+                struct sparse_case c = cases[j];
+                c.n = batches[n];
+                check_product(c, ot_kernels_at(i), pool);
+                c.lanes = 1;
+                check_product(c, ot_kernels_at(i), pool);
+            }
+    ot_pool_free(pool);
+}
+
+/* The n-th allocation of a product that is to follow fails, for all n. */
+static void no_memory(void **state) {
+    (void)state;
+    struct pool *pool = new_pool(2);
+    struct sparse_layer l;
+    sparse_layer_make_changing(&l, &cases[4], ot_kernels_at(0), pool, 0);
+    ot_status status = OT_ERROR_NO_MEMORY;
+    struct counter counter = {0};
+    for (long n = 1; status; n++) {
+        counter = (struct counter){.fail_at = n};
+        const ot_allocator al = counting_allocator(&counter);
+        struct arena arena;
+        struct op_node node = l.n;
+        const struct sparse_product *product;
+        size_t forward, backward;
+        ot_arena_init(&arena, &al, 0);
+        node.arena = &arena;
+        status = ot_sparse_prepare(&node, l.pattern, &l.shape, 16, 3, &product, &forward, &backward,
+                                   NULL);
+        assert_true(status == OT_OK || status == OT_ERROR_NO_MEMORY);
+        ot_arena_free(&arena);
+        assert_int_equal(counter.live, 0);
+    }
+    assert_true(counter.requests >= 5);
+    sparse_layer_free(&l);
+    ot_pool_free(pool);
+}
+
+/* ---- plans ---- */
+
+enum { WEIGHTS = 2, MOST = 1 << 15 };
+
+/* A network from x to y with weights w0, w1; nodes: "Op inputs > output ; attributes", one a line.
+ */
+static const struct net {
+    const char *name, *nodes;
+    int64_t x[4]; /* x[batch] is replaced */
+    int batch;
+    ot_type type;
+    struct {
+        int64_t dim[4];
+    } w[WEIGHTS];
+} nets[] = {
+    {"Gemm", "Gemm x w0 > y ; transB=1", {1, 40}, 0, OT_FLOAT, {{{30, 40}}}},
+    {"Gemm, transposed", "Gemm x w0 > y", {1, 40}, 0, OT_FLOAT, {{{40, 30}}}},
+    {"MatMul", "MatMul x w0 > y", {1, 5, 20}, 0, OT_FLOAT, {{{20, 30}}}},
+    {"Linear", "MatMul x w0 > t\nAdd t w1 > y", {1, 5, 20}, 0, OT_FLOAT, {{{20, 30}}, {{30}}}},
+    {"Conv", "Conv x w0 > y ; pads=1,1,1,1", {1, 6, 5, 7}, 0, OT_FLOAT, {{{8, 6, 3, 3}}}},
+    {"Conv, groups",
+     "Conv x w0 > t ; group=2 strides=2,2 pads=1,1,1,1\nConv t w1 > y ; strides=1,2",
+     {1, 6, 8, 7},
+     0,
+     OT_FLOAT,
+     {{{8, 3, 3, 3}}, {{4, 8, 1, 1}}}},
+    {"ConvTranspose",
+     "ConvTranspose x w0 > y ; group=2 strides=2,1 pads=0,1,1,2",
+     {1, 4, 3, 4},
+     0,
+     OT_FLOAT,
+     {{{4, 3, 2, 3}}}},
+    {"Gather", "Gather w0 x > y", {1, 3}, 0, OT_INT64, {{{9, 12}}}},
+    {"LSTM",
+     "LSTM x w0 w1 > t ; hidden_size=6 direction=bidirectional\nFlatten t > y ; axis=2",
+     {4, 1, 5},
+     1,
+     OT_FLOAT,
+     {{{2, 24, 5}}, {{2, 24, 6}}}},
+    {"GRU",
+     "GRU x w0 w1 > t ; hidden_size=6\nFlatten t > y ; axis=2",
+     {4, 1, 5},
+     1,
+     OT_FLOAT,
+     {{{1, 18, 5}}, {{1, 18, 6}}}},
+    {"RNN",
+     "RNN x w0 w1 > t ; hidden_size=7\nFlatten t > y ; axis=2",
+     {4, 1, 5},
+     1,
+     OT_FLOAT,
+     {{{1, 7, 5}}, {{1, 7, 7}}}},
+};
+enum { NETS = sizeof nets / sizeof *nets };
+
+static int rank_of(const int64_t *dim) {
+    int rank = 0;
+    while (rank < 4 && dim[rank]) rank++;
+    return rank;
+}
+
+/* A fifth of a weight is not zero; another fifth for each version. */
+static void weight(int i, int64_t n, int version, float *v) {
+    for (int64_t k = 0; k < n; k++) {
+        const int64_t from = (k + version * 17) % n;
+        v[k] = ot_random_u32(3, (uint64_t)i, (uint64_t)from) % 5
+                   ? 0
+                   : 0.5f + ot_random_float(4, (uint64_t)(i + version), (uint64_t)k);
+    }
+}
+
+static void add_nodes(struct test_model *m, const char *nodes) {
+    char buffer[512], *next = NULL;
+    snprintf(buffer, sizeof buffer, "%s", nodes);
+    for (char *line = strtok_r(buffer, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
+        char *in = strchr(line, ' '), *out = strstr(line, " > "), *attributes = strstr(line, " ; ");
+        *in++ = *out = 0;
+        if (attributes) *attributes = 0;
+        model_node(m, line, in, out + 3, attributes ? attributes + 3 : "");
+    }
+}
+
+struct run {
+    ot_session *s;
+    const struct net *net;
+    int batch;
+    float y[MOST];
+    double loss;
+};
+
+/* changes: masks are to change. */
+static void open_run(struct run *r, const struct net *net, int batch, int version,
+                     ot_sparse_mode mode, bool changes, const ot_options *more) {
+    struct test_model m;
+    int64_t x[4];
+    static float v[MOST];
+    ot_options options = *more;
+    ot_error err = {OT_OK, ""};
+    *r = (struct run){.net = net, .batch = batch};
+    memcpy(x, net->x, sizeof x);
+    x[net->batch] = -1;
+    model_begin(&m, 13);
+    model_input(&m, "x", net->type, rank_of(net->x), x);
+    for (int i = 0; i < WEIGHTS && net->w[i].dim[0]; i++) {
+        const int rank = rank_of(net->w[i].dim);
+        int64_t n = 1;
+        for (int k = 0; k < rank; k++) n *= net->w[i].dim[k];
+        weight(i, n, rank > 1 ? version : 0, v);
+        model_floats(&m, (const char[]){'w', (char)('0' + i), 0}, rank, net->w[i].dim, v);
+    }
+    add_nodes(&m, net->nodes);
+    model_output(&m, "y", OT_FLOAT, -1, NULL);
+    options.sparse = mode;
+    if (model_open(&m, &options, &r->s, &err)) fail_msg("%s: %s", net->name, err.message);
+    const ot_loss_options loss = {.kind = OT_LOSS_MSE};
+    const ot_optimizer_options sgd = {.lr = 0.1f};
+    assert_int_equal(ot_set_loss(r->s, &loss, NULL), OT_OK);
+    assert_int_equal(ot_set_optimizer(r->s, &sgd, NULL), OT_OK);
+    r->s->topology.is_set = changes;
+    r->s->topology.rule.every = changes;
+}
+
+/* The outputs of an inference, then the loss and the gradients of a training step. */
+static void run(struct run *r) {
+    static float x[MOST], target[MOST];
+    static int64_t index[MOST];
+    ot_tensor in = {
+        r->net->type, rank_of(r->net->x), {0}, r->net->type == OT_FLOAT ? (void *)x : index};
+    ot_tensor y;
+    ot_result result;
+    ot_error err = {OT_OK, ""};
+    memcpy(in.dim, r->net->x, sizeof r->net->x);
+    in.dim[r->net->batch] = r->batch;
+    for (int i = 0; i < MOST; i++) {
+        x[i] = ot_random_normal(5, 1, (uint64_t)i);
+        index[i] = ot_random_u32(5, 2, (uint64_t)i) % (uint32_t)r->net->w[0].dim[0];
+        target[i] = ot_random_normal(6, 1, (uint64_t)i % 97);
+    }
+    if (ot_run(r->s, &in, 1, &y, 1, &err)) fail_msg("%s: %s", r->net->name, err.message);
+    int64_t n = 1;
+    for (int i = 0; i < y.rank; i++) n *= y.dim[i];
+    float *big = calloc((size_t)n, sizeof *big);
+    for (int64_t i = 0; i < n; i++) big[i] = target[i % MOST];
+    memcpy(r->y, y.data, (size_t)(n < MOST ? n : MOST) * sizeof *r->y);
+    y.data = big;
+    assert_int_equal(ot_clear_gradients(r->s, NULL), OT_OK);
+    if (ot_train_step(r->s, &in, 1, &y, &result, &err))
+        fail_msg("%s: %s", r->net->name, err.message);
+    r->loss = result.loss;
+    free(big);
+}
+
+static void gradient(const struct run *r, int i, float *g) {
+    assert_int_equal(ot_get_gradient(r->s, i, g, NULL), OT_OK);
+}
+
+/* The same bits, or nearly the same numbers, of b at the slots of a. */
+static void compare(const struct run *a, const struct run *b, bool bits) {
+    static float ga[MOST], gb[MOST];
+    if (bits) assert_memory_equal(a->y, b->y, sizeof a->y);
+    if (!(fabs(a->loss - b->loss) <= (bits ? 0 : 1e-4) * fabs(b->loss)))
+        fail_msg("%s, %d: loss %.9g, not %.9g", a->net->name, a->batch, a->loss, b->loss);
+    for (int i = 0; i < a->s->model->n_parameters; i++) {
+        const struct tensor *t = &a->s->model->parameter[i].t;
+        float largest = 0;
+        gradient(a, i, ga);
+        gradient(b, i, gb);
+        for (int64_t k = 0; k < ot_elements(t); k++) largest = fmaxf(largest, fabsf(gb[k]));
+        for (int64_t k = 0; k < ot_elements(t); k++)
+            if (!(fabsf(ga[k] - gb[k]) <= (bits ? 0 : 1e-4f) * largest))
+                fail_msg("%s, %d: gradient %d[%d] is %g, not %g", a->net->name, a->batch, i, (int)k,
+                         (double)ga[k], (double)gb[k]);
+    }
+}
+
+/* Patterns and values of b's weights. */
+static void take_weights(struct run *a, const struct run *b) {
+    struct model *m = a->s->model;
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &b->s->model->parameter[i];
+        if (p->t.pattern) ot_model_set_pattern(m, i, ot_pattern_ref(p->t.pattern));
+        memcpy(ot_weights_at(a->s->context.weights, &m->parameter[i]),
+               ot_weights_at(b->s->context.weights, p), ot_bytes(&p->t));
+    }
+}
+
+static int count_plans(const struct run *r) {
+    int n = 0;
+    for (const struct plan *p = r->s->plan; p; p = p->next) n++;
+    return n;
+}
+
+/* Plans for version 0 follow to the next ones; `skip`: all at once. */
+static void check_plans(const struct net *net, int batch, ot_sparse_mode mode, int threads,
+                        bool skip) {
+    enum { VERSIONS = 3 };
+    struct run a, fresh[VERSIONS], dense;
+    struct counter counter = {0};
+    const ot_options plain = {.threads = threads};
+    const ot_options counted = {.threads = threads, .allocator = counting_allocator(&counter)};
+    open_run(&a, net, batch, 0, mode, true, &counted);
+    run(&a);
+    for (int v = 1; v < VERSIONS; v++) {
+        open_run(&fresh[v], net, batch, v, mode, true, &plain);
+        const long requests = counter.requests;
+        const struct plan *plan = a.s->plan;
+        take_weights(&a, &fresh[v]);
+        if (skip && v + 1 < VERSIONS) continue;
+        run(&a);
+        assert_int_equal(count_plans(&a), 2);
+        assert_ptr_equal(a.s->plan, plan);
+        assert_int_equal(counter.requests, requests);
+        run(&fresh[v]);
+        compare(&a, &fresh[v], true);
+        open_run(&dense, net, batch, v, OT_SPARSE_NEVER, false, &plain);
+        run(&dense);
+        compare(&a, &dense, false);
+        ot_close(dense.s);
+    }
+    ot_close(a.s);
+    for (int v = 1; v < VERSIONS; v++) ot_close(fresh[v].s);
+    assert_int_equal(counter.live, 0);
+}
+
+static void plans(void **state) {
+    (void)state;
+    for (int i = 0; i < NETS; i++)
+        for (int n = 0; n < 4; n++)
+            for (ot_sparse_mode mode = OT_SPARSE_AUTO; mode <= OT_SPARSE_LIVE; mode++)
+                check_plans(&nets[i], batches[n], mode, 1 + n % 2, n == 3);
+}
+
+static void threads(void **state) {
+    (void)state;
+    static const int several[] = {1, 2, 3, 4, 7};
+    for (int i = 0; i < NETS; i++)
+        for (int k = 0; k < 5; k++) check_plans(&nets[i], 17, OT_SPARSE_ALWAYS, several[k], false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products),
+        cmocka_unit_test(no_memory),
+        cmocka_unit_test(plans),
+        cmocka_unit_test(threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
