@@ -46,6 +46,7 @@ set(OPS_SOURCES
   ops/product/live.c
   ops/product/live_find.c
   ops/product/pack.c
+  ops/product/probe.c
   ops/product/sparse.c
   ops/product/sparse_few.c
   ops/product/sparse_gather.c
@@ -175,6 +176,7 @@ set(RUNTIME_SOURCES
   runtime/compile/parts.c
   runtime/compile/place.c
   runtime/compile/plan.c
+  runtime/compile/probe.c
   runtime/compile/recompute.c
   runtime/compile/sources.c
   runtime/compile/tail.c
@@ -214,6 +216,7 @@ set(RUNTIME_SOURCES
   runtime/run/profile.c
   runtime/run/run.c
   runtime/run/step.c
+  runtime/topology/best.c
   runtime/topology/binomial.c
   runtime/topology/budget.c
   runtime/topology/draw.c
@@ -225,6 +228,7 @@ set(RUNTIME_SOURCES
   runtime/train/fresh.c
   runtime/train/init.c
   runtime/train/optimizer.c
+  runtime/train/probes.c
   runtime/train/options.c
   runtime/train/rewire.c
   runtime/train/rules.c
@@ -314,6 +318,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_abi:networks.c:model.c:wire.c
   test_backward:model.c:wire.c
   test_base
+  test_best
   test_checkpoint:model.c:wire.c
   test_conv:node_bench.c
   test_cost
@@ -354,6 +359,8 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_masked:export_case.c:onnx_build.c:model.c:wire.c
   test_moved:export_case.c:onnx_build.c:model.c:wire.c
   test_place
+  test_probe:sparse_case.c
+  test_probes:networks.c:model.c:wire.c
   test_readers
   test_out_file
   test_inspect:model.c:wire.c

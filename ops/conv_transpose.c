@@ -74,6 +74,12 @@ static ot_status prepare_dense(struct op_node *n, struct conv_transpose_plan *pl
     return OT_OK;
 }
 
+static bool product_of_y(const struct op_node *n, struct conv_shape *s) {
+    const struct conv_transpose_plan *plan = n->plan;
+    *s = plan->shape;
+    return true;
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct conv_transpose_plan *plan = ot_op_plan(n);
     struct window w;
@@ -214,6 +220,7 @@ const struct op ot_op_ConvTranspose = {
     .plan_size = sizeof(struct conv_transpose_plan),
     .lanes = lanes,
     .sparse_rows = sparse_rows,
+    .product_of_y = product_of_y,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

@@ -30,6 +30,7 @@
 
 struct kernels;
 struct conv_shape;
+struct probe;
 
 /* Bits of op.needs: what backward reads besides dy. */
 #define OT_X(i)  (1u << (i))
@@ -106,6 +107,24 @@ struct op_node {
     bool joint;              /* one pass of backward makes the gradients of x[0] and x[1] */
     double *weight_share; /* of a joint pass: the share of its time that the gradient of x[1] took;
                            * NULL: nobody asks */
+
+    /* Set by ot_op_prepare_probe: */
+    const struct probe
+        *probe; /* how gradients outside the mask of x[1] are found; NULL: nobody asks */
+    size_t probe_scratch_size; /* bytes of n->scratch for the time of ot_op_probe */
+    double probe_predicted;    /* milliseconds of one call */
+};
+
+/* Who takes the gradients of a weight at positions that it has no slots for. Rows and columns are
+ * those of its pattern. */
+struct probe_sink {
+    /* All positions, slots among them: n gradients of a row from column col on. Calls at once are
+     * of different workers and different rows; the columns of a row ascend. NULL: nobody asks. */
+    void (*take)(void *to, int worker, int row, int col, const float *gradient, int n);
+    void *to;
+    /* Or those of a pattern of the same shape, added to `sum`, a float a slot. */
+    const struct pattern *pattern;
+    float *sum;
 };
 
 #define OT_TRAINING_DOMAIN "ai.onnx.preview.training"
@@ -158,6 +177,8 @@ struct op {
     /* The product of x[0] and x[1] as ops/product/sparse.h has it, where their shapes make one;
      * NULL: none. Asked before prepare, for the choice between sparse and dense kernels. */
     bool (*product)(const struct op_node *n, struct conv_shape *s);
+    /* Of an operator whose y is the input of such a product, and x[0] what it makes: its shape. */
+    bool (*product_of_y)(const struct op_node *n, struct conv_shape *s);
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
     void (*backward)(struct op_node *n); /* NULL: not differentiable */
@@ -210,6 +231,14 @@ bool ot_op_rows_pay(int64_t samples, int lanes);
 /* The same for a linear layer, of which other kernels read up to so many samples in rows. */
 enum { OT_FEW_SAMPLES = 8 };
 bool ot_op_few_pay(const struct op_node *n);
+
+/* Of a prepared node whose x[1] has a pattern: prepares to tell gradients at positions that x[1]
+ * has no slots for. slots: 0: at all positions; else at those of patterns with up to so many slots.
+ */
+ot_status ot_op_prepare_probe(struct op_node *n, int slots, ot_error *err);
+/* Tells them: before backward, while x and dy are there. Does not change them. A fault is kept as
+ * those of backward are. */
+void ot_op_probe(struct op_node *n, const struct probe_sink *sink);
 
 /* May this node run in so many lanes of this rank? */
 static inline bool ot_op_lanes(const struct op_node *n, int lanes, int lane_rank) {

@@ -747,7 +747,8 @@ OT_API ot_status ot_get_target(const ot_session *session, ot_tensor *target, ot_
 /* Time of one line of ot_print_plan, or of the optimizer. */
 typedef struct ot_profile_step {
     const char *what;   /* "forward", "loss", "backward", "backward weight", "again" (forward
-                         * in the backward half), "add", "zero", "collect", "optimizer" */
+                         * in the backward half), "probe" (gradients outside a mask), "add",
+                         * "zero", "collect", "optimizer" */
     const char *op;     /* operator, as "Conv"; the plan's own "Reorder" and "Densify"; or "" */
     const char *name;   /* of the node, or of the value */
     const char *kernel; /* as "spmm avx512"; "" for plain loops */

@@ -55,6 +55,10 @@ static const double IN_ROWS = 1.4;
  * and if the second-level one does not either. What the passes do is read, on every machine. */
 static const double few_slot = 0.8, few_sample = 0.06, few_far = 0.6, few_farther = 1.2;
 
+/* Nanoseconds of a probe: for each slot of a given pattern, whose stream is made; for each position
+ * that is compared with the best ones so far. */
+static const double follow_slot = 20, look_position = 0.8;
+
 /* The densest weight that sparse kernels are taken for where nothing else is known. */
 static const double DENSITY = 0.4;
 
@@ -154,6 +158,16 @@ struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s) {
     const double most = pass > moved ? pass : moved, back = pass / dense_back_rate;
     const double gradient = back > moved ? back : moved;
     return (struct cost){most, gradient, gradient};
+}
+
+double ot_cost_probe(const struct kernels *k, const struct conv_shape *s, int64_t slots,
+                     int lanes) {
+    const double all = weights(s);
+    if (slots)
+        return ot_cost_sparse(k, s, slots, lanes).weight + 1e-6 * follow_slot * (double)slots;
+    const double look = 1e-6 * look_position * all;
+    if (kind_of(s) == LINEAR && s->groups == 1) return ot_cost_dense(k, s).data + look;
+    return ot_cost_sparse(k, s, (int64_t)all, lanes).weight + look;
 }
 
 /* Some channels of x, or of y, to or from all of them. */

@@ -24,6 +24,9 @@ struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s);
 /* On oneDNN with what is left of it, from nnz slots and back. */
 struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
                          const struct live *live, int64_t nnz);
+/* Milliseconds of a probe (probe.h) of so many slots, or of all positions (0), told and looked at.
+ */
+double ot_cost_probe(const struct kernels *k, const struct conv_shape *s, int64_t slots, int lanes);
 double ot_dense_flops(const struct conv_shape *s); /* of forward */
 
 /* Turning so many floats from rows into lanes, or back. */

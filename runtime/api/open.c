@@ -249,6 +249,7 @@ void ot_close(ot_session *s) {
     ot_allocator al = s->allocator;
     ot_session_drop_plans(s);
     ot_state_free(&s->state);
+    ot_probes_free(&s->probes);
     ot_block_free(&s->allocator, s->topology.part);
     ot_context_free(&s->context);
     ot_block_free(&al, s->statistics);

@@ -31,7 +31,7 @@ static size_t session_bytes(const struct ot_session *s) {
     const size_t saved = m->floats - m->statistics; /* until a step is known to succeed */
     size_t bytes = m->graph->arena.held + (s->context.weights->floats + saved) * sizeof(float);
     for (int i = 0; i < m->n_parameters; i++) bytes += ot_pattern_bytes(m->parameter[i].t.pattern);
-    return bytes + ot_state_bytes(&s->state);
+    return bytes + ot_state_bytes(&s->state) + ot_probes_bytes(&s->probes, m);
 }
 
 /* Gradients and moments that the plan asks for and nobody has asked for before. */
@@ -245,7 +245,9 @@ static struct request request_of(const struct ot_session *s, enum plan_kind kind
                             .kernels = s->kernels,
                             .workers = ot_pool_workers(s->context.pool),
                             .memory_bytes = (size_t)s->options.limits.memory_bytes,
-                            .nodes = s->options.limits.nodes};
+                            .nodes = s->options.limits.nodes,
+                            .probe = s->probes.request,
+                            .n_probes = ot_plan_trains(kind) ? s->probes.n : 0};
 }
 
 static ot_status make_plan(struct ot_session *s, const struct request *r, ot_error *err) {

@@ -50,9 +50,10 @@ static void tell_node(const struct step *step, ot_profile_fn *fn, void *context)
     const struct op_node *n = step->node;
     const bool forward = step->kind != OT_STEP_BACKWARD, weight = ot_step_weight(step);
     const bool again = step->kind == OT_STEP_AGAIN;
-    ot_profile_step t = {.what = again     ? "again"
-                                 : forward ? "forward"
-                                           : "backward",
+    ot_profile_step t = {.what = step->kind == OT_STEP_PROBE ? "probe"
+                                 : again                     ? "again"
+                                 : forward                   ? "forward"
+                                                             : "backward",
                          .op = n->op->name,
                          .name = n->node->name,
                          .kernel = n->kernel ? n->kernel : "",

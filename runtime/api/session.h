@@ -6,6 +6,7 @@
 #include "runtime/info/training.h"
 #include "runtime/run/context.h"
 #include "runtime/train/optimizer.h"
+#include "runtime/train/probes.h"
 #include "runtime/train/state.h"
 #include "runtime/train/topology.h"
 
@@ -39,7 +40,9 @@ struct ot_session {
     const struct training *training; /* what training_info says; NULL: none was read */
     struct state state;
     struct topology topology;
-    float *statistics; /* running statistics before the step, to go back to */
+    struct probes probes; /* what plans that train are made with */
+    bool probes_on;       /* the next training step fills their lists */
+    float *statistics;    /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */
 

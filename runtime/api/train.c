@@ -198,6 +198,7 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_save_statistics(s, err));
     struct accumulation *sum = &s->accumulation;
     io.unit = sum->unit ? sum->unit : io.total;
+    if (s->probes_on) io.probe = s->probes.sink;
     ot_status status = ot_bound_run(b, inputs, &io, err);
     const bool ran = !status;
     if (ran) status = ot_session_check_statistics(s, err);

@@ -88,6 +88,7 @@ static ot_status backward_node(struct plan *p, struct plan_node *pn, ot_error *e
         OT_TRY(gradient_entry(p, ot_entry(n->x[i]), of, &g, err));
         n->dx[i] = &g->t;
     }
+    OT_TRY(ot_plan_probe(p, pn, err));
     if (!pn->is_view)
         OT_TRY(ot_plan_step(p, (struct step){.kind = OT_STEP_BACKWARD, .node = n}, err));
     for (int i = 0; i < n->n_in; i++)
@@ -154,6 +155,7 @@ ot_status ot_differentiate(struct plan *p, ot_error *err) {
         (p->request.kind >= OT_PLAN_OUTPUTS ? differentiate_outputs : differentiate_loss)(p, err));
     if (!ot_plan_trains(p->request.kind)) return OT_OK;
     OT_TRY(backward_nodes(p, err));
+    OT_TRY(ot_plan_check_probes(p, err));
     for (int i = 0; i < p->request.n_inputs; i++) OT_TRY(add_more(p, p->input_entry[i], err));
     return OT_OK;
 }

@@ -49,11 +49,14 @@ ot_status ot_plan_keep_request(struct plan *p, struct arena *arena, ot_error *er
     const size_t n = (size_t)r->n_inputs;
     ot_tensor *input = ot_arena_alloc(arena, n, sizeof *input);
     bool *wants = ot_arena_alloc(arena, n, sizeof *wants);
-    if (!input || !wants) return ot_plan_no_memory(err);
+    struct probe_request *probe = ot_arena_alloc(arena, (size_t)r->n_probes, sizeof *probe);
+    if (!input || !wants || !probe) return ot_plan_no_memory(err);
     if (n) memcpy(input, r->input, n * sizeof *input);
     for (size_t i = 0; i < n; i++) input[i].data = NULL;
     if (r->wants_input) memcpy(wants, r->wants_input, n * sizeof *wants);
+    if (r->n_probes) memcpy(probe, r->probe, (size_t)r->n_probes * sizeof *probe);
     p->request.input = input;
+    p->request.probe = probe;
     p->request.wants_input = wants;
     return OT_OK;
 }
@@ -85,10 +88,22 @@ ot_status ot_plan_take_inputs(struct plan *p, ot_error *err) {
     return OT_OK;
 }
 
+/* Plans that do not train have no probes. */
+static bool same_probes(const struct request *a, const struct request *b) {
+    if (!ot_plan_trains(a->kind)) return true;
+    if (a->n_probes != b->n_probes) return false;
+    for (int i = 0; i < a->n_probes; i++)
+        if (a->probe[i].parameter != b->probe[i].parameter ||
+            a->probe[i].slots != b->probe[i].slots)
+            return false;
+    return true;
+}
+
 bool ot_plan_fits(const struct plan *p, const struct request *r) {
     if (p->request.kind != r->kind || p->request.n_inputs != r->n_inputs ||
         p->request.patterns_change != r->patterns_change)
         return false;
+    if (!same_probes(&p->request, r)) return false;
     if (!ot_plan_has_outputs(r->kind) && p->skips != ot_plan_skips(p, r->loss_kind)) return false;
     for (int i = 0; i < r->n_inputs; i++) {
         const ot_tensor *a = &p->request.input[i], *b = &r->input[i];

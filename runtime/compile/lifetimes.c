@@ -35,6 +35,12 @@ static void touch_step(struct plan *p, int s) {
     if (!step->node) return;
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
+    if (step->kind == OT_STEP_PROBE) {
+        touch_entry(p, ot_entry(n->x[0]), s);
+        touch_entry(p, ot_entry(n->dy[0]), s);
+        touch_buffer(p, pn->probe_scratch, s);
+        return;
+    }
     const bool forward = step->kind != OT_STEP_BACKWARD;
     touch_all(p, n->x, n->n_in, forward ? ~0u : n->op->needs & 0xffff, s);
     touch_all(p, n->y, n->n_out, forward ? ~0u : n->op->needs >> 16, s);
@@ -89,7 +95,7 @@ static void share_buffers(struct plan *p) {
     for (int s = 0; s < p->n_steps; s++) {
         const struct step *step = &p->step[s];
         struct op_node *n = step->node;
-        if (!n || step->kind == OT_STEP_AGAIN) continue;
+        if (!n || step->kind == OT_STEP_AGAIN || step->kind == OT_STEP_PROBE) continue;
         const bool forward = step->kind == OT_STEP_FORWARD;
         for (int i = n->n_in < 16 ? n->n_in - 1 : 15; i >= 0; i--) {
             if (forward && (n->op->y_over_x >> i & 1)) take_over(p, n->y[0], n->x[i], s);

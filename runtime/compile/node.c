@@ -32,7 +32,7 @@ struct plan_node *ot_node_new(struct plan *p, struct arena *arena, const struct 
                           .pool = p->compiler.pool,
                           .workers = p->request.workers,
                           .arena = arena};
-    pn->save = pn->forward_scratch = pn->backward_scratch = -1;
+    pn->save = pn->forward_scratch = pn->backward_scratch = pn->probe_scratch = -1;
     return pn;
 }
 

@@ -49,7 +49,9 @@ static inline struct entry *ot_entry(struct tensor *t) { return (struct entry *)
 
 enum step_kind {
     OT_STEP_FORWARD = 0,
-    OT_STEP_LOSS, /* a = logits -> b = their gradient, or NULL */
+    OT_STEP_LOSS,  /* a = logits -> b = their gradient, or NULL */
+    OT_STEP_PROBE, /* before the node's backward: gradients outside the mask of a->parameter, for
+                    * whoever asks in this run */
     OT_STEP_BACKWARD,
     OT_STEP_AGAIN,     /* what forward made, made again for the backward half */
     OT_STEP_ADD,       /* a += b: another consumer's share */
@@ -74,8 +76,8 @@ struct step {
 /* An op_node with what only the plan knows. */
 struct plan_node {
     struct op_node n;
-    int number;                                  /* in plan->node */
-    int save, forward_scratch, backward_scratch; /* buffers, or -1 */
+    int number;                                                 /* in plan->node */
+    int save, forward_scratch, backward_scratch, probe_scratch; /* buffers, or -1 */
     bool is_view;
     bool merged; /* into another node */
 };
@@ -195,6 +197,10 @@ ot_status ot_unroll(struct plan *p, ot_error *err);
 ot_status ot_lower(struct plan *p, ot_error *err);
 ot_status ot_join(struct plan *p, ot_error *err);
 ot_status ot_differentiate(struct plan *p, ot_error *err);
+/* Before the backward step of a node: its probe, where the request names its weight. */
+ot_status ot_plan_probe(struct plan *p, struct plan_node *pn, ot_error *err);
+/* Has every probe of the request found its weight? */
+ot_status ot_plan_check_probes(const struct plan *p, ot_error *err);
 ot_status ot_recompute(struct plan *p, ot_error *err);
 ot_status ot_plan_memory(struct plan *p, ot_error *err);
 
@@ -207,6 +213,10 @@ const ot_tensor *ot_find_mask(const struct plan *p, const ot_tensor *tokens,
                               const ot_tensor *inputs);
 /* Sets p->loss and p->target to what a loss without a known target is expected to be. */
 ot_status ot_plan_expect_target(struct plan *p, ot_error *err);
+
+/* What all probes of a run are predicted to take, as a share of what the other steps of the plan
+ * are; 0: nothing is known. */
+double ot_plan_probe_share(const struct plan *p);
 
 /* What the stages share. NULL / -1 when memory is exhausted. */
 struct entry *ot_plan_entry(struct plan *p, const char *name);

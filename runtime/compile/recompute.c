@@ -69,6 +69,7 @@ static void find_infos(struct recompute *r) {
         struct op_node *n = r->old[s].node;
         if (r->old[s].kind == OT_STEP_LOSS) r->forward = s;
         if (r->old[s].kind == OT_STEP_FORWARD) note_forward(r, n);
+        if (r->old[s].kind == OT_STEP_PROBE) need_buffers(r, n->x, 1, OT_X(0), s);
         if (r->old[s].kind != OT_STEP_BACKWARD) continue;
         need_buffers(r, n->x, n->n_in, n->op->needs & 0xffff, s);
         need_buffers(r, n->y, n->n_out, n->op->needs >> 16, s);
@@ -162,6 +163,7 @@ static ot_status write_steps(struct recompute *r, ot_error *err) {
     p->n_steps = p->step_capacity = 0;
     for (int s = 0; s < r->n_old; s++) {
         struct op_node *n = r->old[s].node;
+        if (r->old[s].kind == OT_STEP_PROBE) OT_TRY(make_needed(r, n->x, 1, OT_X(0), s, err));
         if (r->old[s].kind == OT_STEP_BACKWARD) {
             OT_TRY(make_needed(r, n->x, n->n_in, n->op->needs & 0xffff, s, err));
             OT_TRY(make_needed(r, n->y, n->n_out, n->op->needs >> 16, s, err));

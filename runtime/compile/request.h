@@ -21,6 +21,12 @@ static inline bool ot_plan_has_outputs(enum plan_kind kind) {
     return kind == OT_PLAN_RUN || kind >= OT_PLAN_OUTPUTS;
 }
 
+/* A parameter whose gradient is wanted at positions that it has no slots for. */
+struct probe_request {
+    int parameter;
+    int slots; /* 0: at all positions; else at those of given patterns of up to so many slots */
+};
+
 struct request {
     enum plan_kind kind;
     int n_inputs;
@@ -40,6 +46,8 @@ struct request {
     int workers;         /* scratch memory is for so many */
     size_t memory_bytes; /* limits */
     uint64_t nodes;
+    const struct probe_request *probe; /* of a plan that trains */
+    int n_probes;
 };
 
 /* The first dimension of the first input that has one; 0: none has. */

@@ -63,6 +63,10 @@ struct loss_io {
     int64_t total;                  /* targets that count in the whole batch */
     int64_t unit; /* what gradients are divided by: `total`, or that of an earlier batch */
     ot_result *result;
+    const struct probe_sink *probe; /* of each parameter: who takes gradients outside its mask in
+                                     * this run, where the plan can tell them; NULL: nobody */
+    bool
+        earlier; /* another micro-batch follows: gradients at all positions are those of the last */
 };
 
 /* Looks at the inputs. */

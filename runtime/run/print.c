@@ -20,9 +20,11 @@ static double density(const struct op_node *n) {
 }
 
 static const char *const kind_names[] = {
-    [OT_STEP_FORWARD] = "forward", [OT_STEP_LOSS] = "loss",         [OT_STEP_BACKWARD] = "backward",
-    [OT_STEP_AGAIN] = "again",     [OT_STEP_ADD] = "add",           [OT_STEP_ZERO] = "zero",
-    [OT_STEP_ONE] = "one",         [OT_STEP_ACCUMULATE] = "collect"};
+    [OT_STEP_FORWARD] = "forward",   [OT_STEP_LOSS] = "loss",
+    [OT_STEP_BACKWARD] = "backward", [OT_STEP_AGAIN] = "again",
+    [OT_STEP_ADD] = "add",           [OT_STEP_ZERO] = "zero",
+    [OT_STEP_ONE] = "one",           [OT_STEP_ACCUMULATE] = "collect",
+    [OT_STEP_PROBE] = "probe"};
 
 enum { TIME_TEXT = 16 };
 
@@ -73,7 +75,8 @@ static void print_node(const struct bound *b, int s, char *line, size_t size) {
         snprintf(life, sizeof life, "%d-%d", b->plan->buffer[root->buffer].first,
                  b->plan->buffer[root->buffer].last);
     /* the backward pass of a product is a product for each of its two operands */
-    time_text(n->predicted[!forward], predicted);
+    const bool probe = step->kind == OT_STEP_PROBE;
+    time_text(probe ? n->probe_predicted : n->predicted[!forward], predicted);
     time_text(measured_ms(step), measured);
     double flops = n->flops * (forward ? 1 : (n->want & 1) + ((n->want >> 1) & 1));
     snprintf(line, size,

@@ -40,8 +40,10 @@ static ot_status run_parts(struct bound *b, const ot_tensor *inputs, const struc
         const int64_t n = rows + (b->done < longer);
         const ot_tensor target = slice(io->target, from, n);
         const ot_tensor mask = io->mask ? slice(io->mask, from, n) : target;
-        const struct loss_io part = {io->loss,  &target,  io->mask ? &mask : NULL,
-                                     io->total, io->unit, io->result};
+        struct loss_io part = *io;
+        part.target = &target;
+        part.mask = io->mask ? &mask : NULL;
+        part.earlier = io->earlier || b->done + 1 < p->parts;
         for (int i = 0; i < p->request.n_inputs; i++)
             b->slice[i] = p->divided[i] ? slice(&inputs[i], from, n) : inputs[i];
         random->first = from;

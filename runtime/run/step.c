@@ -49,7 +49,15 @@ static void accumulate(struct bound *b, const struct step *step) {
     w->gradient_is_zero = false;
 }
 
-static bool is_done(const struct bound *b, const struct step *step) {
+/* Who takes what this probe tells; NULL: nobody in this run. */
+static const struct probe_sink *sink_of(const struct step *step, const struct loss_io *io) {
+    if (!io || !io->probe) return NULL;
+    const struct probe_sink *sink = &io->probe[step->a->parameter];
+    return sink->pattern || (sink->take && !io->earlier) ? sink : NULL;
+}
+
+static bool is_done(const struct bound *b, const struct step *step, const struct loss_io *io) {
+    if (step->kind == OT_STEP_PROBE) return !sink_of(step, io);
     return step->kind == OT_STEP_ACCUMULATE &&
            step->b->t.data == b->context->parameter[step->a->parameter].gradient;
 }
@@ -62,6 +70,15 @@ static ot_status run_node(struct bound *b, const struct step *step, ot_error *er
     n->scratch = scratch >= 0 ? b->block + b->plan->buffer[scratch].offset : NULL;
     if (backward) aim_gradients(b, n);
     (backward ? n->op->backward : step->kind == OT_STEP_AGAIN ? n->op->again : n->op->forward)(n);
+    return ot_op_fault(n, err);
+}
+
+static ot_status run_probe(struct bound *b, const struct step *step, const struct loss_io *io,
+                           ot_error *err) {
+    struct op_node *n = step->node;
+    const struct plan_node *pn = (const struct plan_node *)(const void *)n;
+    n->scratch = b->block + b->plan->buffer[pn->probe_scratch].offset;
+    ot_op_probe(n, sink_of(step, io));
     return ot_op_fault(n, err);
 }
 
@@ -90,8 +107,9 @@ ot_status ot_run_step(struct bound *b, struct step *step, const struct loss_io *
     case OT_STEP_ONE: *ot_f(&step->a->t) = 1; return OT_OK;
     case OT_STEP_ZERO: memset(step->a->t.data, 0, ot_bytes(&step->a->t)); return OT_OK;
     case OT_STEP_ACCUMULATE:
-        if (!is_done(b, step)) accumulate(b, step);
+        if (!is_done(b, step, io)) accumulate(b, step);
         return OT_OK;
+    case OT_STEP_PROBE: return is_done(b, step, io) ? OT_OK : run_probe(b, step, io, err);
     default: return run_node(b, step, err);
     }
 }
@@ -132,7 +150,7 @@ static ot_status run_in_turn(struct bound *b, struct step *step, ot_error *err) 
 
 ot_status ot_run_step_timed(struct bound *b, struct step *step, const struct loss_io *io,
                             ot_error *err) {
-    if (is_done(b, step)) return OT_OK; /* nothing to time */
+    if (is_done(b, step, io)) return OT_OK; /* nothing to time */
     if (ot_step_weight(step)) {
         const bool joint = step->node->joint && step->node->dx[0];
         return (joint ? run_joint : run_in_turn)(b, step, err);

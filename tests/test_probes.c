@@ -1,0 +1,281 @@
+/* test_probes.c - training steps that tell gradients outside the masks: those of the same model
+ * without masks; and nothing else changes by it.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/api/session.h"
+#include "runtime/base/pattern.h"
+#include "tests/networks.h"
+
+enum { MOST_PARAMETERS = 32 };
+
+static const int64_t batches[] = {1, 2, 17, 64};
+
+static void open_with(struct fixture *f, make_fn *make, ot_options o, int64_t batch) {
+    fixture_open(f, make, &o);
+    f->in.dim[0] = f->target.dim[0] = batch;
+}
+
+static int parameter_index(const struct fixture *f, const char *name) {
+    for (int i = 0; i < f->s->model->n_parameters; i++)
+        if (!strcmp(f->s->model->parameter[i].name, name)) return i;
+    fail_msg("no weight %s", name);
+    return -1;
+}
+
+static struct parameter *parameter_of(const struct fixture *f, const char *name) {
+    return &f->s->model->parameter[parameter_index(f, name)];
+}
+
+/* All free positions of the named weights, and the `row` best of each row. */
+static void count_free(const struct fixture *f, const char *const *names, int row,
+                       struct probe_count *count) {
+    for (; *names; names++) {
+        const struct pattern *p = parameter_of(f, *names)->t.pattern;
+        assert_non_null(p);
+        count[parameter_index(f, *names)] = (struct probe_count){p->rows * p->cols - p->nnz, row};
+    }
+}
+
+static void set_probes(struct fixture *f, const char *const *names, int row) {
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0}};
+    ot_error err;
+    count_free(f, names, row, count);
+    if (ot_probes_new(f->s->model, count, ot_pool_workers(f->s->context.pool), &f->s->probes, &err))
+        fail_msg("%s", err.message);
+    ot_probes_start(&f->s->probes, f->s->model, count);
+    f->s->probes_on = true;
+}
+
+/* ---- against the model without masks ---- */
+
+/* The file's position of row and column of a weight with a mask. */
+static int64_t file_position(const struct pattern *p, int64_t position) {
+    const int64_t row = position / p->cols, col = position % p->cols;
+    return p->transposed ? col * p->rows + row : position;
+}
+
+static void check_weight(struct fixture *f, const struct fixture *dense, const char *name,
+                         double factor) {
+    const struct pattern *p = parameter_of(f, name)->t.pattern;
+    const float *expected = parameter_of(dense, name)->gradient;
+    struct probe_lists *l = ot_probes_of(&f->s->probes, parameter_index(f, name));
+    const struct best_list *found = &l->whole.list[0];
+    double largest = 0;
+    assert_int_equal(ot_best_finish(&l->whole), p->rows * p->cols - p->nnz);
+    for (int64_t i = 0; i < (int64_t)p->rows * p->cols; i++)
+        largest = fmax(largest, fabs(factor * (double)expected[i]));
+    assert_true(largest > 0);
+    for (int i = 0; i < found->n; i++) {
+        const double e = factor * (double)expected[file_position(p, found->position[i])];
+        if (fabs((double)found->gradient[i] - e) > 1e-5 * largest)
+            fail_msg("%s: position %lld: %g, expected %g", name, (long long)found->position[i],
+                     (double)found->gradient[i], e);
+    }
+    for (int r = 0; r < p->rows; r++) {
+        const int free_of_row = p->cols - (p->row[r + 1] - p->row[r]);
+        assert_int_equal(l->rows.row_n[r],
+                         free_of_row < l->rows.count ? free_of_row : l->rows.count);
+    }
+}
+
+static void compare(make_fn *make, const char *const *names, ot_options o, int64_t batch) {
+    struct fixture f, dense;
+    ot_options all = o;
+    all.mask = "!*";
+    open_with(&f, make, o, batch);
+    open_with(&dense, make, all, batch);
+    set_probes(&f, names, 3);
+    fixture_train(&dense);
+    fixture_train(&f);
+    for (int i = 0; names[i]; i++) check_weight(&f, &dense, names[i], 1);
+    ot_close(f.s);
+    ot_close(dense.s);
+}
+
+static const char *const mlp_weights[] = {"w1", "w3", NULL};
+static const char *const cnn_weights[] = {"c2", "c3", NULL};
+
+static void test_dense_model(void **state) {
+    (void)state;
+    for (int isa = 0; ot_isa_name(isa); isa++)
+        for (int mode = OT_SPARSE_AUTO; mode <= OT_SPARSE_LIVE; mode++)
+            for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+                const ot_options o = {
+                    .threads = 2, .isa = ot_isa_name(isa), .sparse = (ot_sparse_mode)mode};
+                compare(network_cnn, cnn_weights, o, batches[b]);
+                compare(network_mlp, mlp_weights, o, batches[b]);
+            }
+}
+
+/* ---- nothing else changes ---- */
+
+static void check_same_step(struct fixture *a, struct fixture *b) {
+    const struct model *m = a->s->model;
+    const double first = fixture_train(a), second = fixture_train(b);
+    assert_memory_equal(&first, &second, sizeof first);
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameter[i], *q = &b->s->model->parameter[i];
+        if (p->gradient)
+            assert_memory_equal(p->gradient, q->gradient, (size_t)ot_count(&p->t) * sizeof(float));
+    }
+    assert_int_equal(ot_optimizer_step(a->s, NULL), OT_OK);
+    assert_int_equal(ot_optimizer_step(b->s, NULL), OT_OK);
+}
+
+static void test_nothing_else(void **state) {
+    (void)state;
+    static const struct {
+        make_fn *make;
+        const char *const *weights;
+    } networks[] = {{network_cnn, cnn_weights}, {network_mlp, mlp_weights}};
+    for (int i = 0; i < 2; i++) {
+        struct fixture plain, probed;
+        fixture_open(&plain, networks[i].make, NULL);
+        fixture_open(&probed, networks[i].make, NULL);
+        set_probes(&probed, networks[i].weights, 0);
+        check_same_step(&plain, &probed);
+        probed.s->probes_on = false;
+        check_same_step(&plain, &probed);
+        assert_true(ot_plan_probe_share(plain.s->plan) == 0);
+        assert_true(ot_plan_probe_share(probed.s->plan) > 0);
+        ot_close(plain.s);
+        ot_close(probed.s);
+    }
+}
+
+/* ---- threads ---- */
+
+static void test_threads(void **state) {
+    (void)state;
+    static const int threads[] = {1, 2, 3, 4, 7};
+    struct fixture f[5];
+    for (int i = 0; i < 5; i++) {
+        fixture_open(&f[i], network_cnn, &(ot_options){.threads = threads[i]});
+        set_probes(&f[i], cnn_weights, 2);
+        fixture_train(&f[i]);
+        for (int k = 0; cnn_weights[k]; k++) {
+            struct best *a =
+                &ot_probes_of(&f[0].s->probes, parameter_index(&f[0], cnn_weights[k]))->whole;
+            struct best *b =
+                &ot_probes_of(&f[i].s->probes, parameter_index(&f[i], cnn_weights[k]))->whole;
+            const int n = i ? a->list[0].n : ot_best_finish(a);
+            if (!i) continue;
+            assert_int_equal(ot_best_finish(b), n);
+            assert_memory_equal(a->list[0].position, b->list[0].position,
+                                (size_t)n * sizeof(int64_t));
+            assert_memory_equal(a->list[0].gradient, b->list[0].gradient,
+                                (size_t)n * sizeof(float));
+        }
+    }
+    for (int i = 0; i < 5; i++) ot_close(f[i].s);
+}
+
+/* ---- micro-batches ---- */
+
+/* Gradients at all positions are those of the last micro-batch: the end of the batch. */
+static void test_micro_batches(void **state) {
+    (void)state;
+    struct fixture f, dense;
+    size_t bytes;
+    open_with(&f, network_mlp, (ot_options){.threads = 1}, 64);
+    set_probes(&f, mlp_weights, 1);
+    assert_int_equal(ot_prepare(f.s, 1, &f.in, 1, &bytes, NULL), OT_OK);
+    ot_session_drop_plans(f.s);
+    f.s->options.limits.memory_bytes = bytes - 1;
+    fixture_train(&f);
+    const struct plan *p = f.s->plan;
+    assert_true(p->parts > 1);
+    const int64_t rows = p->batch / p->parts;
+    open_with(&dense, network_mlp, (ot_options){.threads = 1, .mask = "!*"}, rows);
+    memmove(dense.x, dense.x + (64 - rows) * 12, (size_t)rows * 12 * sizeof(float));
+    memmove(dense.label, dense.label + 64 - rows, (size_t)rows * sizeof *dense.label);
+    fixture_train(&dense);
+    for (int i = 0; mlp_weights[i]; i++)
+        check_weight(&f, &dense, mlp_weights[i], (double)rows / 64);
+    ot_close(f.s);
+    ot_close(dense.s);
+}
+
+/* ---- patterns that are given ---- */
+
+/* The slots of the weight itself: their gradients are those of the step. */
+static void check_own_slots(const struct fixture *f, const char *name, const float *sum) {
+    const struct parameter *p = parameter_of(f, name);
+    for (int k = 0; k < p->t.pattern->nnz; k++)
+        assert_true(fabsf(sum[k] - p->gradient[k]) <= 1e-5f * (1e-3f + fabsf(p->gradient[k])));
+}
+
+/* w2 is used by two operators, whose gradients add up; micro-batches add up, too. */
+static void test_given(void **state) {
+    (void)state;
+    static const char *const names[] = {"w1", "w2", "w3"};
+    for (int divided = 0; divided < 2; divided++) {
+        struct fixture f;
+        float sum[3][400] = {{0}};
+        struct probe_request request[3];
+        struct probe_sink sink[MOST_PARAMETERS] = {{0}};
+        size_t bytes;
+        open_with(&f, network_mlp, (ot_options){.threads = 2}, 64);
+        for (int i = 0; i < 3; i++) {
+            const int k = parameter_index(&f, names[i]);
+            const struct pattern *p = f.s->model->parameter[k].t.pattern;
+            request[i] = (struct probe_request){k, p->nnz};
+            sink[k] = (struct probe_sink){.pattern = p, .sum = sum[i]};
+        }
+        f.s->probes.request = request;
+        f.s->probes.sink = sink;
+        f.s->probes.n = 3;
+        f.s->probes.lists = NULL;
+        f.s->probes_on = true;
+        struct probe_lists none[3] = {{{.rows = 0}, {.rows = 0}}};
+        f.s->probes.lists = none;
+        assert_int_equal(ot_prepare(f.s, 1, &f.in, 1, &bytes, NULL), OT_OK);
+        if (divided) {
+            ot_session_drop_plans(f.s);
+            f.s->options.limits.memory_bytes = bytes - 1;
+        }
+        fixture_train(&f);
+        assert_int_equal(f.s->plan->parts > 1, divided);
+        for (int i = 0; i < 3; i++) check_own_slots(&f, names[i], sum[i]);
+        f.s->probes = (struct probes){.n = 0};
+        ot_close(f.s);
+    }
+}
+
+/* ---- what is refused ---- */
+
+static void test_refused(void **state) {
+    (void)state;
+    static const char *const twice[] = {"w2", NULL};
+    struct fixture f;
+    ot_error err;
+    ot_result r;
+    fixture_open(&f, network_mlp, NULL);
+    set_probes(&f, twice, 0);
+    assert_int_equal(ot_train_step(f.s, &f.in, 1, &f.target, &r, &err), OT_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "'w2'"));
+    assert_non_null(strstr(err.message, "2 operators"));
+    ot_probes_free(&f.s->probes);
+    fixture_train(&f);
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0}};
+    count[parameter_index(&f, "b1")].whole = 1;
+    assert_int_equal(ot_probes_new(f.s->model, count, 1, &f.s->probes, &err), OT_ERROR_ARGUMENT);
+    assert_non_null(strstr(err.message, "'b1' has no mask"));
+    ot_close(f.s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dense_model), cmocka_unit_test(test_nothing_else),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_micro_batches),
+        cmocka_unit_test(test_given),       cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
