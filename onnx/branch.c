@@ -15,7 +15,7 @@ bool ot_branch_is_if(const Onnx__NodeProto *p) {
 
 /* ---- the condition ---- */
 
-/* One integer or truth value; false: it is none. */
+/* One integer or boolean; false: the value is something else. */
 static bool read_number(struct import *im, int v, int64_t *number) {
     const struct tensor *t = ot_constant_read(im, v, 1);
     if (!t || !ot_elements(t)) return false;

@@ -53,7 +53,7 @@ static ot_status bad_value(struct import *im, const struct entry *e, ot_type typ
                           e->value ? e->value : "", ot_type_name(type));
 }
 
-/* The bounds of an integer type that a model may have; false: it is none. */
+/* The bounds of an integer type that a model may have; false: another type. */
 static bool bounds(ot_type type, int64_t *least, int64_t *most) {
     switch (type) {
     case OT_INT64: *least = INT64_MIN, *most = INT64_MAX; return true;

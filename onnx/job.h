@@ -85,7 +85,7 @@ struct import {
     size_t spare_values, spare_nodes; /* part of that room that does not count against the limit */
     bool hints_named;
     uint64_t file_bytes, expanded;    /* bytes made from less of the file; see ot_import_expand */
-    int folder;                       /* beneath it external data lies; -1: there is none */
+    int folder;                       /* folder of external data; -1: the model is not a file */
     const struct import_visit *visit; /* NULL: constants are read */
     ot_error last, first;             /* the failure at hand, and the one that is reported */
     int problems;

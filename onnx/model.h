@@ -141,7 +141,7 @@ ot_status ot_training_read(struct import *im);
 ot_status ot_constant_source(struct import *im, const Onnx__NodeProto *node,
                              const struct attr *attr, int n_attr, struct source *source);
 
-/* The tensor of a constant of at most so many elements; NULL: it is none, or faulty. */
+/* The tensor of a constant of at most so many elements; NULL: not a constant, or faulty. */
 const struct tensor *ot_constant_read(struct import *im, int v, int64_t most);
 
 /* ---- weights.c: constants get their data, weights with zeros their pattern ---- */

@@ -20,7 +20,7 @@ struct pieces {
     int64_t count, next; /* elements of the tensor; the first that is not read yet */
     int lanes;
     size_t size;  /* bytes of an element */
-    char *dst;    /* where the tensor stays; NULL: a piece is gone after its round */
+    char *dst;    /* memory of the whole tensor; NULL: a piece is released after its round */
     char *buffer; /* a piece a lane; NULL where none is needed */
 };
 

@@ -37,7 +37,7 @@ static ot_status fail(struct scan *s, ot_status status, const char *field, const
                    what);
 }
 
-/* Length of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates); 0: it is none. */
+/* Length of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates); 0: invalid. */
 static size_t utf8_sequence(const uint8_t *p, size_t n) {
     static const struct {
         uint8_t mask, lead, length;

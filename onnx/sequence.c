@@ -13,11 +13,11 @@ struct sequence {
     int value[];
 };
 
-/* The node at hand. */
+/* The node that is read. */
 struct task {
     struct walker *w;
     const Onnx__NodeProto *p;
-    const struct node *node; /* its attributes */
+    const struct node *node; /* the node whose attributes are used */
 };
 
 /* ---- what it has ---- */

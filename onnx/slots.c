@@ -26,7 +26,7 @@ struct reader {
     struct pieces pieces;
     struct lane {
         struct slot_block *block;
-        int64_t n;        /* its slots in all blocks */
+        int64_t n;        /* slots of the lane in all blocks */
         const char *bits; /* of the piece of this round */
         bool has_negative_zeros;
     } lane[OT_LANES];
@@ -93,10 +93,11 @@ static ot_status begin_marks(struct reader *r, const struct piece *piece) {
 
 /* ---- slots ---- */
 
-/* The row at hand. */
+/* The current row. */
 struct cursor {
-    int *segment;             /* its count */
-    int64_t first, end, cols; /* its first slot in the run; its end and its length, in elements */
+    int *segment;      /* number of slots of the row's segment */
+    int64_t first;     /* number of the segment's first slot in the run */
+    int64_t end, cols; /* element of the piece where the row ends; elements of a row */
 };
 
 static void end_segment(struct cursor *c, int64_t n) {

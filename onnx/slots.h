@@ -20,7 +20,7 @@ struct slots {
     int64_t runs, segments;
     int *segment;             /* segments + 1: the first slot of each */
     struct slot_block *block; /* holds the runs */
-    uint8_t *negative_zeros;  /* a bit an element, of the graph's arena; NULL: there are none */
+    uint8_t *negative_zeros; /* one bit for each element, in the graph's arena; NULL: none is set */
 };
 
 /* Reads the weight as a matrix of so many rows. */

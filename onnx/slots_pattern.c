@@ -40,7 +40,7 @@ struct segment {
 
 /* Goes from segment to segment. */
 struct walk {
-    int64_t run, runs;       /* the one at hand; where the walk ends */
+    int64_t run, runs;       /* the current run; the end of the walk */
     int64_t next, from, end; /* the next segment; those of the run */
 };
 
@@ -57,7 +57,7 @@ static struct walk walk_group(const struct build *b, int group) {
     return walk_runs(b->s, first_run(b, group), first_run(b, group + 1));
 }
 
-/* false: there is none. */
+/* false: the walk has ended. */
 static bool next_segment(const struct slots *s, struct walk *w, struct segment *g) {
     if (w->next == w->end) {
         if (w->run + 1 >= w->runs) return false;

@@ -6,7 +6,7 @@ enum { MOST = 3 };
 
 struct affine_grid_plan {
     int rank;                            /* 2 or 3 spatial axes */
-    int64_t samples, places, size[MOST]; /* size: in the order of p */
+    int64_t samples, places, size[MOST]; /* size: in the order of the coordinates */
     bool corners;
 };
 

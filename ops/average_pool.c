@@ -11,7 +11,7 @@ enum { PIECE = 16 }; /* divides L */
 
 struct average_pool_plan {
     struct pooling p;
-    float *share[3]; /* 1 / taps by output along each dimension: their product is the weight */
+    float *share[3]; /* 1 / taps of each output, for each dimension; weights are products */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

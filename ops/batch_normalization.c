@@ -22,7 +22,7 @@
 #include "ops/walk/channels.h"
 
 struct batch_normalization_plan {
-    bool batch; /* statistics of the batch */
+    bool batch; /* are statistics those of the batch? */
     enum follow follow;
     float alpha; /* of Swish */
     float epsilon, momentum;

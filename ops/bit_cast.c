@@ -8,7 +8,7 @@
 #include "runtime/base/half.h"
 
 struct bit_cast_plan {
-    ot_type from, to; /* as the file has them */
+    ot_type from, to; /* types in the file */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

@@ -11,7 +11,7 @@
 #include "runtime/base/half.h"
 
 struct cast_plan {
-    ot_type half; /* that floats are rounded to; OT_UNDEFINED: none */
+    ot_type half; /* narrow type that floats are rounded to; OT_UNDEFINED: none */
 };
 
 enum { GRAIN = 16384, CHUNK = 256 };

@@ -10,7 +10,7 @@
 
 struct clip_plan {
     float low, high;
-    int64_t integer_low, integer_high; /* as ot_ordered has them */
+    int64_t integer_low, integer_high; /* bounds in the order of ot_ordered */
 };
 
 static void value(const float *x, float *y, int64_t n, const void *plan) {

@@ -33,7 +33,7 @@ static bool xor (bool a, bool b) { return a != b; }
 
 struct compare_plan {
     struct broadcast broadcast;
-    int row; /* of the table */
+    int row; /* row of the table of comparisons */
 };
 
 static int order(const struct tensor *a, int64_t i, const struct tensor *b, int64_t j) {

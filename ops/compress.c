@@ -5,7 +5,7 @@
 
 struct compress_plan {
     int64_t outer, length, inner, count;
-    int64_t *taken; /* count: along the axis */
+    int64_t *taken; /* [count] indices along the axis that are kept */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

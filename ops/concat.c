@@ -2,7 +2,7 @@
 #include "ops/walk/index.h"
 
 struct concat_plan {
-    struct move *move; /* one an input */
+    struct move *move; /* one move for each input */
 };
 
 static ot_status axis_of(const struct op_node *n, int *axis, ot_error *err) {

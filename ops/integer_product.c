@@ -9,7 +9,7 @@
 #include "ops/quantize.h"
 #include "ops/walk/broadcast.h"
 
-/* Which input is what; -1: there is none. */
+/* The index of each input; -1: the operator has no such input. */
 struct inputs {
     const char *name;
     int a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero, bias;

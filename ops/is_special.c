@@ -6,7 +6,7 @@
 #include "ops/walk/unary.h"
 
 struct is_special_plan {
-    bool nan, negative, positive; /* what is looked for */
+    bool nan, negative, positive; /* which special values count */
 };
 
 static ot_status prepare(struct op_node *n, ot_error *err) {

@@ -27,7 +27,7 @@ struct layer_norm_plan {
     int64_t used;
     int64_t grain; /* outer rows of a task */
     int tasks;
-    const struct norm_affine *affine; /* NULL: they have the shape of the normalized axes */
+    const struct norm_affine *affine; /* NULL: scale has the shape of the normalized axes */
 };
 
 static bool has_bias(const struct op_node *n) { return n->n_in > 2 && n->x[2]; }

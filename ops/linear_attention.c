@@ -22,7 +22,7 @@ enum { QUERY, KEY, VALUE, PAST, DECAY, BETA, INPUTS };
 struct linear_attention_plan {
     int64_t batch, tokens, heads, group; /* heads of keys; query heads that share one */
     int64_t dk, dv;
-    int64_t decays, betas; /* in the last dimension of theirs; 0: there are none */
+    int64_t decays, betas; /* last dimensions of decay and beta; 0: the input is absent */
     float scale;
 };
 

@@ -79,7 +79,7 @@ static void clear_outputs(float *y, int32_t *at, int64_t n) {
     for (int64_t j = 0; j < n && at; j++) at[j] = -1;
 }
 
-/* Outputs of one plane in rows. at: where they were found; NULL: nobody asks. */
+/* Outputs of one plane in rows. at: the positions of the maxima, or NULL. */
 static void pool_rows(const struct pooling *p, const float *x, float *y, int32_t *at) {
     const int64_t row = p->w.out[1], taps = p->w.kernel[2] * p->w.kernel[0];
     for (int64_t i = 0; i < p->w.out[2] * p->w.out[0]; i++, y += row) {

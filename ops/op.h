@@ -62,19 +62,19 @@ enum { OT_FAULT_ENDING = INT32_MAX };
 
 struct op_node {
     const struct op *op;
-    const struct node *node; /* name and attributes */
-    int index;               /* of the node in the graph: keys its random stream */
+    const struct node *node; /* the graph's node: name and attributes */
+    int index;               /* index of the node in the graph: keys the node's random stream */
     int n_in, n_out;
     struct tensor **x, **y;
-    struct tensor **dx, **dy;  /* set before backward; dx[i] NULL: not wanted */
-    const struct tensor *more; /* of an op that takes_more: the gradient is dy[0] + more; or NULL */
+    struct tensor **dx, **dy;  /* set before backward; dx[i] is NULL where no gradient is wanted */
+    const struct tensor *more; /* a second part of the gradient of y[0], or NULL (takes_more) */
     uint32_t want;             /* bit i: the gradient of x[i] will be asked for; known in prepare */
     enum ot_form form;         /* of a product whose weight has a pattern; the plan sets it */
     bool training;             /* false: inference form (running statistics, no dropout) */
     bool patterns_change;      /* the node will follow other patterns of its weights */
     ot_bn_mode bn;
     int64_t batch_from, batch_to; /* dimension 0 that the file fixes, and the one it runs with */
-    bool mixes;   /* set by prepare: a sample's y depends on the others of its batch */
+    bool mixes;   /* set by prepare: a sample's y depends on other samples of the batch */
     bool rounds;  /* set by prepare: y is x rounded, and the gradient passes straight through */
     bool ordered; /* set by prepare: dimension 0 of x[0] is time, or summed over: no samples */
 
@@ -156,9 +156,9 @@ struct op {
     uint32_t dx_over_dy; /* dx[i] may stand in the memory of dy[0] */
     bool takes_more;     /* backward adds up two parts of dy[0] */
     bool view;           /* y[0] is x[0] with another shape: forward and backward move nothing */
-    enum ot_straight straight; /* its integers too may have a gradient, which is of floats */
+    enum ot_straight straight; /* may integer results have a gradient of floats? */
     bool shape_only;  /* y depends on the shape of x alone: computed when the plan is made */
-    bool internal;    /* no operator of ONNX: only plans make such nodes */
+    bool internal;    /* not an operator of ONNX: only plans make such nodes */
     bool random;      /* y differs from step to step: never computed when the plan is made */
     bool any_density; /* sparse_rows beats zeros written out however few they are */
     bool all_outputs; /* gradients come to every float output, not to y[0] alone; those that

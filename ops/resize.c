@@ -19,8 +19,8 @@ struct resize_plan {
     int passes;
     struct pass pass[OT_MAX_RANK];
     size_t half;     /* elements of half the scratch memory: floats, of integers `between` */
-    ot_type between; /* what integers are between two passes: double, or where nearest the same */
-    float outside;   /* what outputs without taps get */
+    ot_type between; /* type of integers between two passes: double, or the same for nearest */
+    float outside;   /* value of outputs without taps */
     bool has_outside;
 };
 

@@ -56,7 +56,7 @@ static ot_status prepare(struct op_node *n, ot_error *err) {
     return OT_OK;
 }
 
-/* The place in the cache of step i of sample b; -1: there is none. */
+/* The step in the cache where step i of sample b goes; -1: it lies outside. */
 static int64_t cache_step(const struct op_node *n, int64_t b, int64_t i) {
     const struct tensor_scatter_plan *plan = n->plan;
     const struct tensor *t = n->n_in > INDICES ? n->x[INDICES] : NULL;

@@ -125,7 +125,7 @@ static ot_status write_piece(void *stream, const void *bytes, size_t n) {
 }
 
 static void append_bytes(ProtobufCBuffer *base, size_t n, const uint8_t *bytes) {
-    struct stream *s = (struct stream *)base; /* its first member */
+    struct stream *s = (struct stream *)base; /* base is the first member */
     const bool is_lazy = ot_export_is_lazy(s->job, bytes);
     if (n > BUFFER - s->n || is_lazy) flush_stream(s);
     if (n > BUFFER || is_lazy) {

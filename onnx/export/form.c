@@ -23,7 +23,7 @@ struct forms {
 struct form {
     const char *op_type;
     int64_t from, to;
-    const char *attribute;    /* that says it; NULL: none does */
+    const char *attribute;    /* attribute that says the form; NULL: no attribute does */
     int in_training;          /* value in training; in inference the opposite */
     bool absent_in_inference; /* in inference there is no attribute instead */
     bool may_keep;            /* outputs that are used stay in the inference form */

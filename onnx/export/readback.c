@@ -54,7 +54,7 @@ static bool same_float(float a, float b) {
 /* Compares a constant of the file, element by element in ascending order. */
 struct comparison {
     struct import *im;
-    const struct tensor *t; /* what was meant */
+    const struct tensor *t; /* the tensor that was written */
     const uint8_t *negative_zeros;
     ot_type type; /* in the file */
     int64_t cols; /* of the pattern's matrix in the file */

@@ -16,7 +16,7 @@
 struct operand {
     int64_t matrices, tokens, features;
     int64_t *sample, *matrix, *token, *feature;
-    int64_t token_step, feature_step; /* where they are even; else 0 */
+    int64_t token_step, feature_step; /* strides, where they are constant; else 0 */
     int lanes;                        /* 0: rows */
     int64_t sample_elements;
     /* Cosines and sines of the angles by which it is turned, as operands in rows; or NULL. */

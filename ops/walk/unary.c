@@ -11,10 +11,10 @@ struct work {
     struct op_node *n;
     ot_unary_fn *value;
     ot_unary_gradient_fn *gradient;
-    enum function f; /* where value and gradient are NULL */
+    enum function f; /* the function, where value and gradient are NULL */
     struct params p;
     int64_t count;
-    bool past_cache; /* what is made is too large to be found in a cache again */
+    bool past_cache; /* the result is too large for the caches */
 };
 
 ot_status ot_unary_prepare(struct op_node *n, ot_error *err) {

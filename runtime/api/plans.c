@@ -18,7 +18,7 @@ struct search {
     struct compiler compiler;
     struct request request;
     int64_t batch; /* samples; 0: there is nothing to divide */
-    size_t least;  /* what the most frugal plan so far would need */
+    size_t least;  /* bytes that the most frugal plan so far would need */
     bool mixes;    /* a sample's result depends on the others of its batch */
     bool whole;    /* parts were refused */
     int64_t rows;  /* samples that fill the lanes */

@@ -37,7 +37,7 @@ struct ot_session {
     struct optimizer optimizer;
     struct accumulation accumulation;
     double gradient_norm;
-    const struct training *training; /* what training_info says; NULL: none was read */
+    const struct training *training; /* contents of training_info; NULL: none was read */
     struct state state;
     struct topology topology;
     struct probes probes; /* what plans that train are made with */

@@ -11,7 +11,7 @@ enum flaw { OT_FLAW_NONE = 0, OT_FLAW_INFINITY, OT_FLAW_NAN };
 struct survey {
     enum flaw flaw;
     int64_t bad;   /* elements that are not finite */
-    float largest; /* absolute value of the finite elements; 0 where there are none */
+    float largest; /* largest absolute value of the finite elements; 0 where all are not finite */
 };
 
 /* Whether all n values are finite. */

@@ -83,14 +83,14 @@ struct value {
     const char *name;
     enum value_kind kind;
     int producer;             /* node, or -1 */
-    ot_type type;             /* as the file says; OT_UNDEFINED where it does not */
+    ot_type type;             /* type in the file; OT_UNDEFINED where the file has none */
     int rank;                 /* -1: unknown */
     int64_t dim[OT_MAX_RANK]; /* -1: free. Of inputs and initializers; a hint elsewhere */
     struct tensor *constant;  /* of initializers and constants; NULL elsewhere */
     enum value_spelling spelling;
     enum value_note note;
     bool varies;     /* a constant that is trained or written: nobody may read its value in plans */
-    bool exportable; /* its new value can be written back (not so inside a local function) */
+    bool exportable; /* a new value can be written back (not inside a local function) */
     ot_structure structure;     /* of a weight: why its constant has a pattern */
     int64_t zeros;              /* of a weight: slots that hold zero */
     const struct pattern *open; /* of a weight that the graph masks by tensors: the slots that they
@@ -108,7 +108,7 @@ struct binding {
 
 /* What the file's training_info does in a step. */
 struct algorithm {
-    int end;         /* its nodes are the graph's from all_nodes up to this one */
+    int end;         /* the body's nodes are those of the graph from all_nodes up to this one */
     int first_value; /* number of its first value */
     int n_inputs, n_bindings;
     int *input; /* values that it takes beside the graph's inputs */

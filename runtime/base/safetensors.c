@@ -27,7 +27,7 @@ static const struct {
 };
 enum { TYPES = sizeof types / sizeof *types };
 
-/* Overflow-checked; false where the shape is none. */
+/* Overflow-checked; false where the shape is invalid. */
 static bool tensor_bytes(const struct safetensor *t, size_t *bytes) {
     int64_t count;
     if (!ot_shape_count(t->dim, t->rank, INT64_MAX / 8, &count)) return false;

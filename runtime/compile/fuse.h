@@ -8,7 +8,7 @@
  * its place. What the others compute is seen by members only. */
 struct fusion {
     struct node node;
-    const struct attention *attention; /* where inputs and attributes wait for shapes; or NULL */
+    const struct attention *attention; /* NULL, or the attention, which waits for shapes */
     struct fusion **instead; /* of each member, where the operator declines: another one, or NULL */
     int n, member[];         /* nodes of the graph, ascending */
 };

@@ -217,7 +217,7 @@ ot_status ot_lower(struct plan *p, ot_error *err) {
     else
         need(p, loss_value(p), needed);
     close_needs(p, needed);
-    int y; /* what is differentiated: it has to be there */
+    int y; /* value that is differentiated: it has to exist */
     OT_TRY(ot_gradient_find(p, needed, &y, err));
     if (p->gradient) {
         need(p, y, needed);

@@ -116,7 +116,7 @@ static bool find_others(struct const_work *e, const struct masks *m, struct mask
     return true;
 }
 
-/* What the node makes of ones in place of the weight: its mask. NULL: it is none. */
+/* What the node makes of ones in place of the weight: the mask. NULL: not a mask. */
 static const float *let_through(struct const_work *e, const struct masking *k,
                                 const struct tensor *shape, struct tensor other[3]) {
     struct tensor made = {.role = OT_ROLE_CONST};

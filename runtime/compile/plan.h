@@ -36,7 +36,7 @@ struct entry {
     int parameter;        /* the parameter whose value the entry is, or -1 */
     int input;            /* number of the model's input, or -1 */
     bool weight;          /* a parameter, or one made dense */
-    bool wants;           /* its gradient leads to a trainable parameter */
+    bool wants;           /* the entry's gradient leads to a trainable parameter */
     bool no_gradient;     /* a gradient is wanted, but the node computes none for this output */
     struct entry *view;   /* entry whose data this one shares, or NULL */
     struct entry *grad;   /* set by autodiff: the gradient is grad + more */
@@ -98,7 +98,7 @@ enum form_seen { OT_SEEN_NOT = 0, OT_SEEN_DENSE, OT_SEEN_SPARSE };
 struct plan {
     struct plan *next; /* a store keeps them in order of use */
     atomic_int references;
-    struct request request; /* its arrays are the plan's own */
+    struct request request; /* what was asked for; the plan owns its arrays */
     struct arena arena;
     struct compiler compiler; /* zeroed when the plan is made */
     const struct model *model;
@@ -108,15 +108,14 @@ struct plan {
     struct entry **input_entry;
     int n_outputs;
     struct entry **output;                /* RUN, OUTPUTS */
-    struct entry **output_gradient;       /* OUTPUTS; NULL where an output wants none */
-    struct entry *logits, *loss_gradient; /* logits: what is differentiated */
+    struct entry **output_gradient;       /* OUTPUTS; NULL where an output needs no gradient */
+    struct entry *logits, *loss_gradient; /* logits: the entry that is differentiated */
     const struct node *gradient; /* RUN: a Gradient node, whose outputs are results; or NULL */
     struct tail tail;            /* of the output that the loss looks at */
-    bool skips; /* the loss is computed from what goes into the tail's activation, where that is
-                   possible */
-    bool is_skipped;      /* that was possible */
-    int class_axis;       /* as ot_tail_axis says */
-    struct loss loss;     /* what is expected before a target is known */
+    bool skips;           /* may the loss be computed from the input of the tail's activation? */
+    bool is_skipped;      /* the loss is computed from the input of the tail's activation */
+    int class_axis;       /* axis of ot_tail_axis */
+    struct loss loss;     /* loss that is assumed before a target is known */
     struct tensor target; /* shape that this loss expects */
     bool *trains;         /* parameters that get a gradient; NULL: none */
     unsigned char *seen;  /* of each parameter: enum form_seen */
@@ -128,7 +127,7 @@ struct plan {
 
     /* Of a plan that is divided into micro-batches (parts.c), which has no steps of its own. */
     int64_t parts, batch; /* parts 0: not divided */
-    struct plan *part[2]; /* the second, a sample smaller, or NULL */
+    struct plan *part[2]; /* the second has one sample less, or is NULL */
     bool *divided;        /* inputs that are cut along the batch */
 
     int n_nodes, node_capacity;
@@ -138,20 +137,20 @@ struct plan {
     struct step *step;
     int n_buffers, buffer_capacity;
     struct buffer *buffer;
-    size_t block_bytes, bound; /* bound: the bytes alive in the fullest step */
-    struct entry **entries;    /* all that have a buffer or a view */
+    size_t block_bytes, bound; /* bound: the most bytes in use in any step */
+    struct entry **entries;    /* all entries that have a buffer or a view */
     int n_entries, entry_capacity;
 
-    /* while lowering: what each value of the graph is */
+    /* While lowering: the entry of each value of the graph, in each layout. */
     struct entry **rows, **lanes, **dense;
     struct moved_use **moved; /* weights that are moved first, or NULL */
     int lane_count;
     bool few_samples;      /* convolutions stay in rows */
-    bool has_product;      /* with a sparse weight */
-    bool convolves;        /* with one */
+    bool has_product;      /* a product has a sparse weight */
+    bool convolves;        /* a convolution has a sparse weight */
     bool *leads_to_lanes;  /* of each node of the graph */
-    struct fusion **fused; /* what a node is a member of, or NULL */
-    struct missed *missed; /* what might have been one operator */
+    struct fusion **fused; /* the fusion that a node belongs to, or NULL */
+    struct missed *missed; /* groups of nodes that were nearly recognised */
     int64_t batch_from, batch_to;
 };
 

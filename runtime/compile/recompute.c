@@ -21,7 +21,7 @@ static const double RECOMPUTE_BANDWIDTH = 10;
 
 /* What is known of a buffer. Steps are those of the plan as it was. */
 struct buffer_info {
-    struct op_node *maker; /* that can make it again, or NULL */
+    struct op_node *maker; /* node that can make the buffer again, or NULL */
     int writers;
     int first_need, last_need; /* backward steps that read it; first > last: none */
     bool dropped, made;

@@ -21,7 +21,7 @@ struct level {
     struct loop_form form;
     int next;            /* node of the body */
     int64_t i, count;    /* iteration; how many there are at most */
-    bool goes_on;        /* what the condition said last */
+    bool goes_on;        /* last value of the condition */
     int yes;             /* a constant: true */
     int *state, *after;  /* carried values, before and after the iteration */
     int *slice;          /* of each sliced input, one an iteration */
@@ -37,7 +37,7 @@ struct unroller {
     struct graph *g;
     struct known known;
     int value_room, node_room;
-    int *map;     /* what a value of the file is now */
+    int *map;     /* new index of each value of the file */
     bool *varies; /* values in bodies: another one in each iteration */
     struct level level[OT_MOST_NESTED];
     int depth;

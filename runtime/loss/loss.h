@@ -23,7 +23,7 @@ static inline bool ot_loss_has_classes(ot_loss_kind kind) {
 /* A loss as it applies to outputs and targets of certain ranks. */
 struct loss {
     ot_loss_kind kind; /* never OT_LOSS_AUTO */
-    int axis;          /* of the classes in the output; 0: there are none */
+    int axis;          /* axis of classes of the output; 0: the loss has no classes */
     int64_t classes;   /* extent of that axis; 0 */
     bool soft;         /* cross entropy: targets are probabilities */
     int64_t ignored;   /* label that does not count */
@@ -35,7 +35,7 @@ struct loss_output {
     const struct tensor *t;
     int hint;                /* axis that the classes probably have; 0: unknown */
     bool sigmoid;            /* the output is made by a Sigmoid */
-    const ot_tensor *tokens; /* input of integers that next_token takes; NULL: there is none */
+    const ot_tensor *tokens; /* input of integers that next_token takes, or NULL */
 };
 
 /* Whether the target's dimensions are those of the output without `axis` (0: with all of them).

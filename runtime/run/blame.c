@@ -25,7 +25,7 @@ static int maker_of(const struct bound *b, const struct entry *e, int until) {
 /* A value, and where it comes from. */
 struct origin {
     const struct entry *entry;
-    int step; /* that makes it; -1: it is a weight, a constant or an input */
+    int step; /* step that makes the entry; -1: a weight, a constant or an input */
     struct survey survey;
 };
 

@@ -14,8 +14,8 @@
 struct context {
     ot_allocator allocator;
     struct pool *pool;
-    struct step_context random;  /* keys of the random streams */
-    struct weights *weights;     /* what plans read; those that train write running statistics */
+    struct step_context random; /* keys of the random streams */
+    struct weights *weights; /* weights that plans read; training plans write running statistics */
     struct parameter *parameter; /* of plans that train: where gradients go; else NULL */
     struct profile profile;
     bool allow_nonfinite;
@@ -61,7 +61,7 @@ struct loss_io {
     const struct loss *loss;
     const ot_tensor *target, *mask; /* mask: of next_token; NULL: none */
     int64_t total;                  /* targets that count in the whole batch */
-    int64_t unit; /* what gradients are divided by: `total`, or that of an earlier batch */
+    int64_t unit;                   /* divisor of gradients: `total`, or that of an earlier batch */
     ot_result *result;
     const struct probe_sink *probe; /* of each parameter: who takes gradients outside its mask in
                                      * this run, where the plan can tell them; NULL: nobody */

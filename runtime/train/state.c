@@ -81,7 +81,7 @@ void ot_state_move(struct state *s, struct model *m, const struct state *fresh, 
     *s = *fresh;
 }
 
-/* New blocks in place of those that there are. */
+/* New blocks in place of the present ones. */
 static ot_status lay_out_state(struct state *s, struct model *m, ot_error *err) {
     struct state fresh;
     OT_TRY(ot_state_reserve(s, ot_state_size(m), &fresh, err));

@@ -33,7 +33,7 @@ void ot_state_free(struct state *s); /* zeroed is fine */
 
 /* Floats of each block, as parameters are now. */
 size_t ot_state_size(const struct model *m);
-/* Blocks of so many floats for what there is a block of. */
+/* Makes blocks of so many floats for the parts that have a block. */
 ot_status ot_state_reserve(const struct state *s, size_t floats, struct state *fresh,
                            ot_error *err);
 /* Moves everything into such blocks, as parameters are now: they may just have got other patterns.
