@@ -99,7 +99,7 @@ int ot_cifar_open(struct data_source *d, const char *path, enum split split,
     d->target = (struct array){.type = OT_UINT8, .rank = 1};
     d->classes_exact = true;
     if (request->n_inputs != 1)
-        return ot_refuse(f, EXIT_DATA, "CIFAR data have one input, the model has %d",
+        return ot_refuse(f, EXIT_DATA, "CIFAR data fill one input, but the model has %d",
                          request->n_inputs);
     if (!ot_is_folder(path)) return append_file(d, path, f);
     char **names;

@@ -30,8 +30,8 @@ static int read_header(const unsigned char *head, size_t n, const char *path, st
     *e = types[k].element;
     a->rank = head[3];
     if (a->rank < 1 || a->rank > OT_MAX_RANK)
-        return ot_refuse(f, EXIT_DATA, "'%s': %d dimensions; 1 to %d are supported", path, a->rank,
-                         OT_MAX_RANK);
+        return ot_refuse(f, EXIT_DATA, "'%s' has %d dimensions, 1 to %d are supported", path,
+                         a->rank, OT_MAX_RANK);
     if (n < HEADER(a->rank)) return ot_refuse(f, EXIT_DATA, "'%s' ends within its header", path);
     for (int i = 0; i < a->rank; i++) {
         const unsigned char *p = head + HEADER(i);
@@ -118,7 +118,7 @@ int ot_idx_open(struct data_source *d, const char *path, enum split split,
                 const struct data_request *request, struct failure *f) {
     d->kind = "IDX";
     if (request->n_inputs != 1)
-        return ot_refuse(f, EXIT_DATA, "IDX data have one input, the model has %d",
+        return ot_refuse(f, EXIT_DATA, "IDX data fill one input, but the model has %d",
                          request->n_inputs);
     if (!ot_is_folder(path)) return read_pair(d, path, f);
     char **names;

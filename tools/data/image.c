@@ -18,9 +18,7 @@ int ot_image_make(struct image *image, uint64_t width, uint64_t height, int chan
                   const char *name, struct failure *f) {
     const uint64_t most = 100000000;
     if (width < 1 || height < 1 || width > most || height > most / width)
-        return ot_refuse(f, EXIT_DATA,
-                         "'%s': an image of %llu x %llu pixels; the limit is 100 "
-                         "million",
+        return ot_refuse(f, EXIT_DATA, "'%s' has %llu x %llu pixels; the limit is 100 million",
                          name, (unsigned long long)width, (unsigned long long)height);
     *image = (struct image){(int64_t)width, (int64_t)height, channels, NULL};
     image->pixels = ot_take((size_t)(width * height), (size_t)channels, f);

@@ -125,7 +125,8 @@ int ot_images_open(struct data_source *d, const char *path, enum split split,
     d->n_inputs = 1;
     int code = 0;
     if (request->n_inputs != 1)
-        code = ot_refuse(f, EXIT_DATA, "images are one input, the model has %d", request->n_inputs);
+        code = ot_refuse(f, EXIT_DATA, "images fill one input, but the model has %d",
+                         request->n_inputs);
     else if (ot_is_folder(path))
         code = read_root(&list, path, split, f);
     else

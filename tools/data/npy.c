@@ -170,7 +170,7 @@ int ot_npy_open(struct data_source *d, const char *path, enum split split,
     (void)split;
     d->kind = ".npy";
     if (request->n_inputs != 1)
-        return ot_refuse(f, EXIT_DATA, "'%s' holds one array, the model has %d inputs; use .npz",
+        return ot_refuse(f, EXIT_DATA, "'%s' has one array, but the model has %d inputs; use .npz",
                          path, request->n_inputs);
     int code = ot_read_file(path, EXIT_DATA, &bytes, &size, f);
     if (code) return code;

@@ -160,11 +160,11 @@ static int take_varints(struct reader *r, const char *name, struct failure *f) {
     for (size_t i = 0; i < r->t.count; i++) {
         uint64_t value;
         if (!ot_proto_varint(&r->payload, &value))
-            return ot_refuse(f, EXIT_DATA, "'%s': fewer elements than its shape", name);
+            return ot_refuse(f, EXIT_DATA, "'%s' has fewer elements than its shape needs", name);
         for (int k = 0; k < r->t.size; k++) *out++ = (unsigned char)(value >> (8 * k));
     }
     if (r->payload.p != r->payload.end)
-        return ot_refuse(f, EXIT_DATA, "'%s': more elements than its shape", name);
+        return ot_refuse(f, EXIT_DATA, "'%s' has more elements than its shape allows", name);
     return 0;
 }
 
@@ -176,9 +176,9 @@ static bool is_packed(const struct reader *r) {
 static int check_payload(const struct reader *r, const char *name, struct failure *f) {
     const size_t bytes = (size_t)(r->payload.end - r->payload.p), count = r->t.count;
     if (count && r->field != RAW_DATA && r->field != r->wanted)
-        return ot_refuse(f, EXIT_DATA, "'%s': its elements are missing", name);
+        return ot_refuse(f, EXIT_DATA, "'%s' has no elements", name);
     if (is_packed(r) && count > bytes)
-        return ot_refuse(f, EXIT_DATA, "'%s': fewer elements than its shape", name);
+        return ot_refuse(f, EXIT_DATA, "'%s' has fewer elements than its shape needs", name);
     if (!is_packed(r) && (bytes / (size_t)r->t.size != count || bytes % (size_t)r->t.size))
         return ot_refuse(f, EXIT_DATA, "'%s': %zu bytes for %zu elements of %d", name, bytes, count,
                          r->t.size);

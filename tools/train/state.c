@@ -102,7 +102,7 @@ int ot_trainer_plan_export(struct trainer *t, struct failure *f) {
     }
     if (!status) return 0;
     return ot_refuse(f, err.status == OT_ERROR_NO_MEMORY ? EXIT_MEMORY : EXIT_MODEL,
-                     "what is trained could not be delivered: %s", err.message);
+                     "the trained model cannot be exported: %s", err.message);
 }
 
 int ot_trainer_export(struct trainer *t, const char *name, struct failure *f) {
