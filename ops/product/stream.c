@@ -182,6 +182,7 @@ static bool make_map(struct builder *b, const int64_t *tap_y, int taps_y, const 
     const int32_t *column = distances(b, &s->columns, tap_x, taps_x, plane, flat ? 1 : OT_UNIT);
     const size_t left = rows * (size_t)s->planes, segments = left * panels;
     m->segments = (int32_t)segments;
+    m->in_runs = !b->w->transposed;
     m->start = allocate(b, segments + panels + left + 3 * rows, sizeof *m->start);
     if (!line || !column || !m->start) return false;
     m->left = m->start + segments + panels;

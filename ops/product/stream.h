@@ -43,6 +43,7 @@ struct slot_place {
 struct stream_map {
     int group_rows, cols;         /* of the weight; each group has its own columns: */
     struct slot_place *row, *col; /* col.segment >= segments: feeds nothing */
+    bool in_runs;                 /* segments of a row ascend with its columns */
     int32_t segments;
     int32_t *start;            /* of each segment: its slots, then where the next one goes */
     int32_t *left;             /* of each row and plane: lists that have it and come later */

@@ -9,11 +9,25 @@ enum { FRESH = 1 << 30 }; /* in `left`: no list has had the row yet */
 
 /* ---- counting ---- */
 
+/* The slots of a row from k on that are in the segment of slot k: the next one behind them. */
+static inline int end_of_run(const struct slot_place *col, const int *of, int k, int end) {
+    const int32_t segment = col[of[k]].segment;
+    do k++;
+    while (k < end && col[of[k]].segment == segment);
+    return k;
+}
+
 static void count_slots(const struct stream_map *m, const struct pattern *p) {
+    const int *const of = p->col;
     for (int r = 0; r < p->rows; r++) {
         const struct slot_place *const col = ot_stream_columns(m, r);
         int32_t *const slots = m->start + m->row[r].segment;
-        for (int k = p->row[r]; k < p->row[r + 1]; k++) slots[col[p->col[k]].segment]++;
+        const int end = p->row[r + 1];
+        for (int k = p->row[r], next; m->in_runs && k < end; k = next) {
+            next = end_of_run(col, of, k, end);
+            slots[col[of[k]].segment] += next - k;
+        }
+        for (int k = p->row[r]; !m->in_runs && k < end; k++) slots[col[of[k]].segment]++;
     }
 }
 
@@ -148,15 +162,40 @@ static void order(struct stream *s, const struct stream_map *m) {
 
 /* ---- all slots ---- */
 
-static void place_slots(struct stream *s, const struct stream_map *m, const struct pattern *p) {
+/* Slots [from, to) of the weight, which stand one behind the other in a segment. */
+static void place_run(struct stream *s, const struct slot_place *col, const int *of,
+                      struct slot_place row, int from, int to, int at) {
+    int32_t *const offset = s->offset + at, *const slot = s->slot + (s->slot ? at : 0);
+    for (int k = from; k < to; k++) offset[k - from] = row.offset + col[of[k]].offset;
+    for (int k = from; s->slot && k < to; k++) slot[k - from] = k;
+}
+
+static void place_runs(struct stream *s, const struct stream_map *m, const struct pattern *p) {
+    const int *const of = p->col;
+    for (int r = 0; r < p->rows; r++) {
+        const struct slot_place *const col = ot_stream_columns(m, r);
+        const int end = p->row[r + 1];
+        for (int k = p->row[r], next; k < end; k = next) {
+            next = end_of_run(col, of, k, end);
+            const int segment = m->row[r].segment + col[of[k]].segment;
+            place_run(s, col, of, m->row[r], k, next, m->start[segment]);
+        }
+    }
+}
+
+static void place_each(struct stream *s, const struct stream_map *m, const struct pattern *p) {
+    const int *const of = p->col, segments = m->segments;
+    int32_t *const start = m->start, *const offset = s->offset, *const slot = s->slot;
     for (int r = 0; r < p->rows; r++) {
         const struct slot_place *const col = ot_stream_columns(m, r), row = m->row[r];
-        for (int k = p->row[r]; k < p->row[r + 1]; k++) {
-            const struct slot_place at = col[p->col[k]];
-            if (row.segment + at.segment >= m->segments) continue;
-            const int32_t to = m->start[row.segment + at.segment]++;
-            s->offset[to] = row.offset + at.offset;
-            if (s->slot) s->slot[to] = k;
+        const int end = p->row[r + 1];
+        for (int k = p->row[r]; k < end; k++) {
+            const struct slot_place at = col[of[k]];
+            const int segment = row.segment + at.segment;
+            if (segment >= segments) continue;
+            const int32_t to = start[segment]++;
+            offset[to] = row.offset + at.offset;
+            if (slot) slot[to] = k;
         }
     }
 }
@@ -165,5 +204,5 @@ void ot_stream_fill(struct stream *s, const struct stream_map *m, const struct p
                     int slots) {
     cut_rows(s, m, slots);
     order(s, m);
-    place_slots(s, m, p);
+    (m->in_runs ? place_runs : place_each)(s, m, p);
 }
