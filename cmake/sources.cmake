@@ -198,6 +198,7 @@ set(RUNTIME_SOURCES
   runtime/loss/run.c
   runtime/model/feature.c
   runtime/model/gradient_fault.c
+  runtime/model/full_pattern.c
   runtime/model/last_layer.c
   runtime/model/layer.c
   runtime/model/logits.c
@@ -227,6 +228,7 @@ set(RUNTIME_SOURCES
   runtime/topology/select.c
   runtime/train/fresh.c
   runtime/train/init.c
+  runtime/train/layer_change.c
   runtime/train/optimizer.c
   runtime/train/probes.c
   runtime/train/options.c
@@ -234,6 +236,7 @@ set(RUNTIME_SOURCES
   runtime/train/rules.c
   runtime/train/schedule.c
   runtime/train/sparsity.c
+  runtime/train/score.c
   runtime/train/state.c
   runtime/train/topology.c
   runtime/train/update.c

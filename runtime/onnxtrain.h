@@ -606,8 +606,9 @@ OT_API ot_status ot_optimizer_step(ot_session *session, ot_error *err);
 typedef struct ot_topology_method {
     const char *name;
     const char *drop, *grow, *newborn; /* as in ot_topology_options */
-    int64_t every;                     /* usual steps between updates; 0: those of an epoch */
-    double end;                        /* usual share of a run after which masks stay */
+    int64_t every;                     /* usual steps between updates; 0: those of an epoch; -n:
+                                        * the n-th part of those from start to end */
+    double start, end;                 /* usual shares of a run between which masks change */
     const char *source;                /* where it is published, as "arXiv:1707.04780"; or "" */
     const char *help;                  /* one line */
 } ot_topology_method;
@@ -617,24 +618,27 @@ OT_API ot_status ot_get_topology_method(int i, ot_topology_method *info, ot_erro
 
 /* Steps are optimizer steps, counted from 1. An update takes place after each step that is a
  * multiple of `every`, is at least `start` and less than `end`. It removes a share of the slots of
- * each weight that takes part, and adds as many at other places: trained weights of products
- * (Gemm, MatMul, Conv, ConvTranspose, LSTM, GRU, RNN) that have a mask, except depthwise
- * convolutions and, if the method says so, the last layer. */
+ * each weight that takes part, and adds as many at other places. Methods that prune ("gmp",
+ * "movement") add none: they leave less and less, until `density` is reached in an update at `end`.
+ * Trained weights of products (Gemm, MatMul, Conv, ConvTranspose, LSTM, GRU, RNN) that have a mask
+ * take part, except depthwise convolutions and, if the method says so, the last layer. Where a
+ * method prunes, weights without a mask take part, too, and get one. */
 typedef struct ot_topology_options {
-    size_t size;          /* sizeof(ot_topology_options), or 0 */
-    const char *method;   /* NULL: "static", masks do not change */
-    const char *drop;     /* which slots go. NULL: as the method says. "magnitude": those nearest
-                           * to zero; "signed": the same, of positive and negative weights apart;
-                           * "random" */
-    const char *grow;     /* where slots grow. NULL: as the method says. "random": anywhere but
-                           * where a slot has stayed */
-    const char *newborn;  /* value of a new slot. NULL: as the method says. "zero"; "he": normal
-                           * with variance 2 / slots of the row; "uniform": in +-sqrt(6 / inputs
-                           * of the row) */
-    const char *layers;   /* globs of weights that take part, separated by commas; !glob: that do
-                           * not. NULL: as above */
-    double drop_fraction; /* share of slots that move at the first update; 0: 0.3 */
-    int64_t every;        /* steps between updates; may be 0 if the method is "static" */
+    size_t size;         /* sizeof(ot_topology_options), or 0 */
+    const char *method;  /* NULL: "static", masks do not change */
+    const char *drop;    /* which slots go. NULL: as the method says. "magnitude": those nearest
+                          * to zero; "signed": the same, of positive and negative weights apart;
+                          * "random"; "movement": those that training has moved towards zero */
+    const char *grow;    /* where slots grow. NULL: as the method says. "random": anywhere but
+                          * where a slot has stayed; "none": nowhere */
+    const char *newborn; /* value of a new slot. NULL: as the method says. "zero"; "he": normal
+                          * with variance 2 / slots of the row; "uniform": in +-sqrt(6 / inputs
+                          * of the row) */
+    const ot_sparsity_options *sparsity; /* its `layers` take part. For methods that prune, what is
+                                          * left: budget, density, epsilon and densities; others
+                                          * keep what there is. NULL: all layers */
+    double drop_fraction;                /* share of slots that move at the first update; 0: 0.3 */
+    int64_t every; /* steps between updates; may be 0 if the method is "static" */
     int64_t start;
     int64_t end;   /* 0: never */
     uint64_t seed; /* of all random choices */

@@ -22,7 +22,7 @@ masks "$model" | sort > before.txt
 masks run1/weights/last.onnx | sort > after.txt
 [ "$(cut -d' ' -f1,2 before.txt)" = "$(cut -d' ' -f1,2 after.txt)" ] ||
     fail "nonzeros: $(cat after.txt)"
-[ "$(diff before.txt after.txt | grep -c '^>')" = 3 ] || fail "masks: $(diff before.txt after.txt)"
+[ "$(diff before.txt after.txt | grep -c '^>')" = 4 ] || fail "masks: $(diff before.txt after.txt)"
 [ "$(grep fc2.weight before.txt)" = "$(grep fc2.weight after.txt)" ] || fail "the last layer moved"
 
 echo "-- resumed at each step"
@@ -33,6 +33,24 @@ for step in 1 2 3 4 5 6 7 8 9; do
     cmp events1 events || fail "resumed at $step: records"
     cmp run1/weights/last.onnx part$step/weights/last.onnx || fail "resumed at $step: weights"
 done
+
+echo "-- pruned while it trains, from a dense weight on"
+prune="tiny val=0 batch=16 lr=0.02 log_every=1 save_every=1 mask=!fc1.weight budget=erk
+sparsity=0.97 topology_start=2 topology_end=8 topology_every=2"
+for method in gmp movement; do
+    train "$model" $prune topology=$method max_steps=10 out=$method || fail "$(cat log.txt)"
+    events $method > events0
+    for step in 2 3 5 8; do
+        train "$model" $prune topology=$method max_steps=$step out=$method$step &&
+            train resume=$method$step max_steps=10 || fail "$(cat log.txt)"
+        events $method$step > events
+        cmp events0 events || fail "$method resumed at $step: records"
+        cmp $method/weights/last.onnx $method$step/weights/last.onnx ||
+            fail "$method resumed at $step: weights"
+    done
+done
+"$TRAIN" inspect gmp/weights/last.onnx > inspect.txt
+grep -q 'fc1.weight.*sparse' inspect.txt || fail "$(cat inspect.txt)"
 
 echo "-- killed"
 try=0
@@ -56,18 +74,28 @@ done
 
 expect 0 "$TRAIN" help topology
 stdout_has '^set '
-stdout_has 'drop=signed grow=random newborn=he topology_every=1epoch'
+stdout_has 'drop=signed grow=random newborn=he '
 
 echo "-- what is refused, and what is left out"
 expect 2 "$TRAIN" train "$model" $plain topology_every=0 out=x
 stderr_has "topology_every: '0' is neither"
 expect 2 "$TRAIN" train "$model" $plain topology_every=1.5 out=x
-expect 2 "$TRAIN" train "$model" $common topology_layers='!*' out=x
-stderr_has "no trained weight with a mask"
+expect 2 "$TRAIN" train "$model" $common layers='!*' out=x
+stderr_has "no trained weight"
+expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp out=x
+stderr_has 'no density=NUMBER or sparsity=NUMBER given'
+expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.1 out=x
+stderr_has 'budget given: density 0.9 asks for'
+expect 2 "$TRAIN" train "$model" $plain density=0.1 out=x
+stderr_has 'density is given, but topology=set keeps the number of weights'
+expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.97 constraint=fan_in out=x
+stderr_has "method 'gmp' takes no constraint"
+expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.97 density=0.03 out=x
+stderr_has 'density and sparsity are both given'
 expect 2 "$TRAIN" train "$model" tiny val=0 newborn=zero out=x
 stderr_has "newborn is given, but masks do not change"
 [ ! -e x ] || fail "a refused run has made a folder"
-train "$model" $common max_steps=4 topology_layers=conv2.weight out=one || fail "$(cat log.txt)"
+train "$model" $common max_steps=4 layers=conv2.weight out=one || fail "$(cat log.txt)"
 masks one/weights/last.onnx | sort > one.txt
 [ "$(comm -13 before.txt one.txt | cut -d" " -f1)" = conv2.weight ] || fail "$(cat one.txt)"
 

@@ -13,12 +13,13 @@ common=common.yaml
 train "$model" tiny $common epochs=1 out=end || fail "$(cat log.txt)"
 train "$model" tiny $common epochs=0 max_steps=2 out=middle || fail "$(cat log.txt)"
 train "$model" tiny $common optimizer=adam lr=0.001 epochs=1 out=adam || fail "$(cat log.txt)"
-train "$model" tiny $common topology=set topology_every=2 epochs=1 out=masks ||
+train "$model" tiny $common topology=set topology_every=2 epochs=1 out=masks &&
+    train "$model" tiny $common topology=gmp sparsity=0.97 topology_every=2 epochs=1 out=prunes ||
     fail "$(cat log.txt)"
 
 # A line an option: another value, and what becomes of it. applied: it counts, and is on record.
 # quiet: it changes no result. kept: refused. epoch: refused in the middle of one, else applied.
-# masks: applied to a run whose masks change, refused by others.
+# masks, prunes: applied to a run whose masks change, lose weights; refused by others.
 cat > table.txt << 'LIST'
 model - elsewhere
 data - elsewhere
@@ -69,10 +70,14 @@ topology set kept
 topology_every 3 masks
 topology_start 2 masks
 topology_end 0.5 masks
-topology_layers conv2* masks
+layers conv2* masks
 drop magnitude masks
 drop_fraction 0.1 masks
 grow random masks
+sparsity 0.95 prunes
+density - elsewhere
+budget uniform prunes
+constraint - elsewhere
 newborn zero masks
 shuffle 0 epoch
 drop_last 1 epoch
@@ -125,8 +130,8 @@ while read -r key value what; do
             applied end $key "$value"
             refused middle $key "$value"
             ;;
-        masks)
-            applied masks $key "$value"
+        masks | prunes)
+            applied $what $key "$value"
             expect 2 "$TRAIN" train resume=end "$key=$value" epochs=2
             stderr_has "$key is given, but masks do not change"
             ;;

@@ -239,7 +239,7 @@ static void check_update(const struct ot_session *s, const struct dense was[PARA
                          const struct dense is[PARAMS], int64_t moved) {
     int64_t grown = 0;
     for (int i = 0; i < s->model->n_parameters; i++) {
-        if (!s->topology.part[i]) continue;
+        if (!s->topology.layer[i].matrix.p) continue;
         assert_int_equal(was[i].nnz, is[i].nnz);
         for (int k = 0; k < BIG; k++) {
             const bool same = is[i].value[k] == was[i].value[k] && is[i].m[k] == was[i].m[k] &&
@@ -276,6 +276,131 @@ static void updates_keep_what_stays(void **state) {
         }
         ot_close(f.s);
     }
+}
+
+/* What a method that prunes leaves of a weight is the best of what it had, in plain code: `score`
+ * of each dense element. Ties stay in the order of rows. */
+static void check_pruned(const struct dense *was, const struct dense *is, const float *score) {
+    int worse = 0;
+    for (int k = 0; k < BIG; k++) {
+        if (!is->slot[k]) continue;
+        assert_true(was->slot[k] && is->value[k] == was->value[k] && is->m[k] == was->m[k]);
+        for (int j = 0; j < BIG; j++)
+            worse += was->slot[j] && !is->slot[j] &&
+                     (score[j] > score[k] || (score[j] == score[k] && j < k));
+    }
+    assert_int_equal(worse, 0);
+}
+
+/* The weights of w3 are dense here, and used as [inputs, outputs]. */
+static bool is_transposed(const struct parameter *p) { return !strcmp(p->name, "w3"); }
+
+/* Positions in the matrix of outputs, of each element in the order of the file. */
+static int64_t matrix_place(const struct parameter *p, bool transposed, int64_t element) {
+    const int64_t rows = p->t.dim[0], cols = ot_elements(&p->t) / rows;
+    return transposed ? element % cols * rows + element / cols : element;
+}
+
+/* Dense weights count as masks with all slots. */
+static void take_all(const struct ot_session *s, struct dense all[PARAMS]) {
+    take(s, all);
+    for (int i = 0; i < s->model->n_parameters; i++) {
+        const struct parameter *p = &s->model->parameter[i];
+        const float *w = p->t.data;
+        if (p->t.pattern || !s->topology.layer[i].matrix.p) continue;
+        const bool transposed = is_transposed(p);
+        all[i].nnz = (int)ot_elements(&p->t);
+        for (int64_t k = 0; k < all[i].nnz; k++) {
+            const int64_t at = matrix_place(p, transposed, k);
+            all[i].slot[at] = true;
+            all[i].value[at] = w[k];
+            all[i].m[at] = p->moment[0][k];
+            all[i].v[at] = p->moment[1][k];
+        }
+    }
+}
+
+/* gmp and movement leave the right weights in each update, and in the end as many as asked for; a
+ * dense weight gets a mask. */
+static void prunes_to_the_goal(void **state) {
+    (void)state;
+    static struct dense was[PARAMS], is[PARAMS];
+    static float score[PARAMS][BIG];
+    const char *const methods[] = {"gmp", "movement"};
+    for (int kind = 0; kind < 2; kind++) {
+        struct fixture f;
+        open_adam(&f, network_mlp, (ot_options){.threads = 1, .mask = "!w3"}, 2);
+        const ot_sparsity_options left = {.density = .04, .budget = OT_BUDGET_UNIFORM};
+        const ot_topology_options t = {.size = sizeof t,
+                                       .method = methods[kind],
+                                       .sparsity = &left,
+                                       .every = 2,
+                                       .start = 2,
+                                       .end = 7};
+        ot_error err = {0};
+        if (ot_set_topology(f.s, &t, &err)) fail_msg("%s", err.message);
+        memset(score, 0, sizeof score);
+        for (int step = 1; step <= 9; step++) {
+            ot_topology_report r;
+            fixture_train(&f);
+            assert_int_equal(ot_optimizer_step(f.s, NULL), OT_OK);
+            take_all(f.s, was);
+            for (int i = 0; i < f.s->model->n_parameters; i++) {
+                const struct parameter *p = &f.s->model->parameter[i];
+                const struct pattern *q = p->t.pattern;
+                const float *moment = p->moment[OT_SCORE];
+                for (int k = 0; k < BIG && kind == 0; k++) score[i][k] = fabsf(was[i].value[k]);
+                for (int row = 0; kind && q && row < q->rows; row++)
+                    for (int k = q->row[row]; k < q->row[row + 1]; k++)
+                        score[i][ot_position(q, row, k)] = moment ? moment[k] : 0;
+                for (int64_t k = 0; kind && !q && moment && k < ot_elements(&p->t); k++)
+                    score[i][matrix_place(p, is_transposed(p), k)] = moment[k];
+            }
+            if (ot_topology_step(f.s, &r, &err)) fail_msg("%s", err.message);
+            assert_int_equal(r.updated, step == 2 || step == 4 || step == 6 || step == 7);
+            take_all(f.s, is);
+            for (int i = 0; i < f.s->model->n_parameters; i++)
+                if (r.updated && f.s->topology.layer[i].matrix.p)
+                    check_pruned(&was[i], &is[i], score[i]);
+        }
+        for (int i = 0; i < f.s->model->n_parameters; i++) {
+            const struct topology_layer *l = &f.s->topology.layer[i];
+            const struct parameter *p = &f.s->model->parameter[i];
+            if (!l->matrix.p) continue;
+            assert_non_null(p->t.pattern);
+            assert_int_equal(p->t.pattern->nnz, (int)((double)ot_elements(&p->t) * .04));
+        }
+        ot_close(f.s);
+    }
+}
+
+/* The movement score is the sum over steps of -lr g w, with w before the step. */
+static void adds_up_movement(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, network_mlp, &(ot_options){.threads = 1});
+    const ot_sparsity_options left = {.density = .05};
+    const ot_topology_options t = {.size = sizeof t,
+                                   .method = "movement",
+                                   .sparsity = &left,
+                                   .every = 5,
+                                   .start = 9,
+                                   .end = 99};
+    ot_error err = {0};
+    if (ot_set_topology(f.s, &t, &err)) fail_msg("%s", err.message);
+    static float right[BIG];
+    const struct parameter *p = NULL;
+    for (int step = 0; step < 3; step++) {
+        fixture_train(&f);
+        for (int i = 0; i < f.s->model->n_parameters && !p; i++)
+            if (f.s->topology.layer[i].matrix.p) p = &f.s->model->parameter[i];
+        const float *w = p->t.data;
+        const float rate = (float)ot_learning_rate(f.s);
+        for (int64_t k = 0; k < ot_count(&p->t); k++) right[k] -= rate * (p->gradient[k] * w[k]);
+        assert_int_equal(ot_optimizer_step(f.s, NULL), OT_OK);
+        assert_memory_equal(p->moment[OT_SCORE], right, ot_bytes(&p->t));
+    }
+    ot_close(f.s);
 }
 
 /* The bits do not depend on the number of threads. */
@@ -346,16 +471,35 @@ static void refuses_contradictions(void **state) {
     refuse(&f, (ot_topology_options){.method = "set"}, "every");
     refuse(&f, (ot_topology_options){.method = "set", .every = -1}, "every is -1");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop = "x"}, "drop is 'x'");
-    refuse(&f, (ot_topology_options){.method = "set", .every = 1, .grow = "none"},
-           "grow is 'none'");
+    refuse(&f, (ot_topology_options){.method = "set", .every = 1, .grow = "none"}, "grow 'none'");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop_fraction = 1},
            "drop_fraction");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop_fraction = NAN},
            "drop_fraction");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .start = 5, .end = 5},
            "end is 5");
-    refuse(&f, (ot_topology_options){.method = "set", .every = 1, .layers = "!*"},
-           "no trained weight");
+    const struct {
+        const char *method;
+        int64_t end;
+        ot_sparsity_options sparsity;
+        const char *text;
+    } sparsities[] = {
+        {"set", 0, {.density = .1}, "a density or a budget is given"},
+        {"set", 0, {.layers = "nothing"}, "matches 'nothing'"},
+        {"set", 0, {.layers = "!*"}, "no trained weight"},
+        {"gmp", 9, {.density = 1.5}, "density is 1.5"},
+        {"gmp", 9, {.density = 0, .budget = OT_BUDGET_ERK}, "density is 0"},
+        {"gmp", 0, {.density = .1}, "needs an end"},
+        {"gmp", 9, {.density = .9, .budget = OT_BUDGET_UNIFORM}, "no layer has more weights"},
+        {"gmp", 9, {.density = 1e-9, .budget = OT_BUDGET_UNIFORM}, "none would be left"},
+    };
+    for (size_t i = 0; i < sizeof sparsities / sizeof *sparsities; i++)
+        refuse(&f,
+               (ot_topology_options){.method = sparsities[i].method,
+                                     .every = 1,
+                                     .end = sparsities[i].end,
+                                     .sparsity = &sparsities[i].sparsity},
+               sparsities[i].text);
     ot_close(f.s);
 }
 
@@ -364,6 +508,7 @@ int main(void) {
         cmocka_unit_test(selects_what_sorting_does), cmocka_unit_test(drops_each_sign_apart),
         cmocka_unit_test(merges_and_grows),          cmocka_unit_test(grows_everywhere_alike),
         cmocka_unit_test(updates_keep_what_stays),   cmocka_unit_test(any_number_of_threads),
+        cmocka_unit_test(prunes_to_the_goal),        cmocka_unit_test(adds_up_movement),
         cmocka_unit_test(any_allocation_may_fail),   cmocka_unit_test(refuses_contradictions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,12 +133,15 @@ static int print_topology(struct failure *f) {
         if (ot_get_topology_method(i, &m, &err)) return ot_refuse_status(f, EXIT_RUNTIME, &err);
         printf("%-10s %s%s%s\n", m.name, m.help, *m.source ? "; " : "", m.source);
         if (!strcmp(m.drop, "none") && !strcmp(m.grow, "none")) continue;
-        printf("%-10s drop=%s grow=%s newborn=%s topology_every=", "", m.drop, m.grow, m.newborn);
-        if (m.every)
-            printf("%lld", (long long)m.every);
+        printf("%-10s drop=%s grow=%s newborn=%s topology_start=%g topology_end=%g\n", "", m.drop,
+               m.grow, m.newborn, m.start, m.end);
+        printf("%-10s topology_every=", "");
+        if (m.every > 0)
+            printf("%lld\n", (long long)m.every);
+        else if (m.every)
+            printf("(end - start) / %lld\n", (long long)-m.every);
         else
-            printf("1epoch");
-        printf(" topology_end=%g\n", m.end);
+            printf("1epoch\n");
     }
     return 0;
 }

@@ -17,6 +17,8 @@ int ot_checkpoint_parts(struct parameter *p, const struct pattern *pattern,
                               OT_STATE_MOMENT_0, &p->moment[0], false};
     part[n++] = (struct part){"moment1",         p->moment[1],  OT_FLOAT, count,
                               OT_STATE_MOMENT_1, &p->moment[1], false};
+    part[n++] = (struct part){"score",        p->moment[OT_SCORE],  OT_FLOAT, count,
+                              OT_STATE_SCORE, &p->moment[OT_SCORE], false};
     const float *gradient = ot_parameter_gradient(p);
     part[n++] = (struct part){"gradient",        gradient,     OT_FLOAT, count,
                               OT_STATE_GRADIENT, &p->gradient, false};

@@ -2,9 +2,10 @@
  *
  * Tensors, for each parameter NAME: "value:NAME" (float: its shape, or [nnz] with a pattern),
  * "row:NAME" and "col:NAME" (int32: the pattern's CSR arrays), and where they exist
- * "moment0:NAME", "moment1:NAME" and, between micro-batches, "gradient:NAME". Scalars: the options
- * of the optimizer and all counters, see checkpoint_scalars.c. Metadata: format, hash of the model,
- * notes. The patterns are those of the model, unless masks have changed: then they are in force.
+ * "moment0:NAME", "moment1:NAME", "score:NAME" and, between micro-batches, "gradient:NAME".
+ * Scalars: the options of the optimizer and all counters, see checkpoint_scalars.c. Metadata:
+ * format, hash of the model, notes. The patterns are those of the model, unless masks have changed:
+ * then they are in force.
  */
 #ifndef OT_API_CHECKPOINT_H
 #define OT_API_CHECKPOINT_H
@@ -28,7 +29,7 @@ struct scalars {
     int64_t updates, last_update; /* of the masks */
 };
 
-enum { OT_SCALARS_MOST = 40, OT_PARTS = 6 };
+enum { OT_SCALARS_MOST = 40, OT_PARTS = 7 };
 
 void ot_scalars_get(const struct ot_session *s, struct scalars *c);
 void ot_scalars_set(struct ot_session *s, const struct scalars *c);

@@ -4,6 +4,7 @@
 
 #include "runtime/api/checkpoint.h"
 #include "runtime/base/pattern.h"
+#include "runtime/model/layer.h"
 
 /* CSR arrays of a weight in the file; NULL where there are none. */
 struct lists {
@@ -39,25 +40,25 @@ static bool are_slots(const struct pattern *p, const int32_t *row, const int32_t
 }
 
 /* The pattern of the file, and a map that says that all its slots are new. */
-static ot_status read_pattern(const struct pattern *old, const struct lists *l, const char *name,
+static ot_status read_pattern(const struct layer *m, const struct lists *l, const ot_allocator *al,
                               struct rewiring *r, ot_error *err) {
-    if (!is_list(l->row, 1) || !is_list(l->col, 0) || l->row->dim[0] != (int64_t)old->rows + 1 ||
-        l->col->dim[0] > INT32_MAX || !are_slots(old, l->row->data, l->col->data, l->col->dim[0]))
+    const char *name = r->p->name;
+    const int64_t n = is_list(l->col, 0) ? l->col->dim[0] : 0;
+    struct pattern *p;
+    OT_TRY(ot_pattern_alloc(al, m->file_rows, m->file_cols, m->transposed, n, &p, err));
+    r->pattern = p;
+    if (!is_list(l->row, 1) || !is_list(l->col, 0) || l->row->dim[0] != (int64_t)p->rows + 1 ||
+        !are_slots(p, l->row->data, l->col->data, n))
         return ot_fail(err, OT_ERROR_INVALID,
                        "'row:%s' and 'col:%s' are not the slots of a matrix of %d x %d", name, name,
-                       old->rows, old->cols);
-    const size_t n = (size_t)l->col->dim[0];
-    const int64_t file_rows = old->transposed ? old->cols : old->rows;
-    const int64_t file_cols = old->transposed ? old->rows : old->cols;
-    OT_TRY(ot_pattern_alloc(&old->allocator, file_rows, file_cols, old->transposed, (int64_t)n,
-                            &r->pattern, err));
-    memcpy(r->pattern->row, l->row->data, ((size_t)old->rows + 1) * sizeof *r->pattern->row);
-    memcpy(r->pattern->col, l->col->data, n * sizeof *r->pattern->col);
-    r->map = ot_block_alloc_dirty(&old->allocator, n, sizeof *r->map);
+                       p->rows, p->cols);
+    memcpy(p->row, l->row->data, ((size_t)p->rows + 1) * sizeof *p->row);
+    memcpy(p->col, l->col->data, (size_t)n * sizeof *p->col);
+    r->map = ot_block_alloc_dirty(al, (size_t)n, sizeof *r->map);
     if (!r->map)
         return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the mask of '%s'", name);
-    for (size_t k = 0; k < n; k++) r->map[k] = -1;
-    return ot_pattern_count_live(r->pattern, err);
+    for (int64_t k = 0; k < n; k++) r->map[k] = -1;
+    return ot_pattern_count_live(p, err);
 }
 
 static bool is_same(const struct pattern *p, const struct lists *l) {
@@ -67,18 +68,27 @@ static bool is_same(const struct pattern *p, const struct lists *l) {
            !memcmp(l->col->data, p->col, (size_t)p->nnz * sizeof *p->col);
 }
 
-ot_status ot_checkpoint_masks(const struct ot_session *s, const struct safetensors *file,
-                              struct arena *arena, struct rewiring *r, int *n, ot_error *err) {
+static ot_status read_masks(const struct ot_session *s, const struct layer *layer,
+                            const struct safetensors *file, struct arena *arena, struct rewiring *r,
+                            int *n, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];
-        const struct pattern *old = p->t.pattern;
         struct lists lists;
-        if (!old || p->structure == OT_STRUCTURE_MASK) continue;
+        if (p->is_number || p->structure == OT_STRUCTURE_MASK || !layer[i].p) continue;
         OT_TRY(find_lists(file, arena, p, &lists, err));
         if (!lists.row && !lists.col) continue; /* refused with the other tensors of the weight */
-        if (is_same(old, &lists)) continue;
+        if (p->t.pattern && is_same(p->t.pattern, &lists)) continue;
         r[*n].p = p;
-        OT_TRY(read_pattern(old, &lists, p->name, &r[(*n)++], err));
+        OT_TRY(read_pattern(&layer[i], &lists, &s->allocator, &r[(*n)++], err));
     }
     return OT_OK;
+}
+
+ot_status ot_checkpoint_masks(const struct ot_session *s, const struct safetensors *file,
+                              struct arena *arena, struct rewiring *r, int *n, ot_error *err) {
+    struct layer *layer;
+    OT_TRY(ot_layers_find(s->model, &layer, err));
+    const ot_status status = read_masks(s, layer, file, arena, r, n, err);
+    ot_block_free(&s->allocator, layer);
+    return status;
 }

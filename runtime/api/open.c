@@ -250,7 +250,7 @@ void ot_close(ot_session *s) {
     ot_session_drop_plans(s);
     ot_state_free(&s->state);
     ot_probes_free(&s->probes);
-    ot_block_free(&s->allocator, s->topology.part);
+    ot_block_free(&s->allocator, s->topology.layer);
     ot_context_free(&s->context);
     ot_block_free(&al, s->statistics);
     ot_block_free(&al, s->wants_input);

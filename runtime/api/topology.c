@@ -6,6 +6,7 @@
 #include "runtime/base/options.h"
 #include "runtime/base/pattern.h"
 #include "runtime/model/last_layer.h"
+#include "runtime/train/sparsity.h"
 
 /* ---- the methods ---- */
 
@@ -18,6 +19,7 @@ ot_status ot_get_topology_method(int i, ot_topology_method *info, ot_error *err)
                                  .grow = ot_grow_name(m->grow),
                                  .newborn = ot_newborn_name(m->newborn),
                                  .every = m->every,
+                                 .start = m->start,
                                  .end = m->end,
                                  .source = m->source,
                                  .help = m->help};
@@ -32,85 +34,109 @@ int ot_topology_method_count(void) {
 
 /* ---- who takes part ---- */
 
-/* Weights of products: the slots of others are not theirs to choose. */
-static bool is_product(const char *op) {
-    static const char *const all[] = {"Gemm", "MatMul", "Conv", "ConvTranspose",
-                                      "LSTM", "GRU",    "RNN"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(op, all[i])) return true;
-    return false;
+/* Slots that a method which prunes leaves; where layers are compared, they only add up. */
+static int64_t goal_of(const struct sparsity *p, int i, int64_t first) {
+    const int64_t goal = ot_budget_count(&p->budget[i]);
+    if (p->o.budget == OT_BUDGET_GLOBAL)
+        return (int64_t)(p->o.density * (double)p->layer[i].rows * (double)p->layer[i].cols);
+    return goal < first ? goal : first;
 }
 
-/* A convolution with one input channel a group has few inputs to choose from. */
-static bool is_depthwise(const struct tensor *t, const char *op) {
-    return !strcmp(op, "Conv") && t->rank > 2 && t->dim[1] == 1;
+/* A method that keeps the number of weights has no use for layers without a mask, and some leave
+ * the last layer out, unless it is named. */
+static bool is_left_out(const struct ot_session *s, const struct topology_rule *rule,
+                        const char *names, const struct parameter *p) {
+    const bool last = !rule->method->output && p == ot_last_layer(s->model, s->loss_output);
+    if (!ot_topology_prunes(rule) && !p->t.pattern) return true;
+    if (!last || ot_glob_list(names, p->name) > 0) return false;
+    ot_log(&s->log, OT_LOG_INFO, "the mask of '%s' does not change: it is the last layer", p->name);
+    return true;
 }
 
-/* Does the list name weights, not only those that are left out? */
-static bool names_some(const char *layers) {
-    char glob[OT_GLOB_SIZE];
-    bool negated;
-    while (layers && ot_glob_next(&layers, glob, &negated))
-        if (!negated) return true;
-    return false;
-}
-
-/* Why a weight that could take part does not; NULL: it does. */
-static const char *left_out(const struct ot_session *s, const struct topology_rule *rule,
-                            const char *layers, int i) {
-    const struct parameter *p = &s->model->parameter[i];
-    const int named = ot_glob_list(layers, p->name);
-    if (p->structure == OT_STRUCTURE_MASK) return "its mask is a tensor of the model";
-    if (named > 0) return NULL;
-    if (named < 0 || names_some(layers)) return "the list of layers leaves it out";
-    if (is_depthwise(&p->t, p->op)) return "it is a depthwise convolution";
-    if (!rule->method->output && p == ot_last_layer(s->model, s->loss_output))
-        return "it is the last layer";
-    return NULL;
-}
-
-static bool can_take_part(const struct parameter *p) {
-    return p->t.pattern && ot_is_trained(p) && p->dequantizer < 0 && is_product(p->op);
-}
-
-static ot_status find_layers(ot_session *s, const struct topology_rule *rule, const char *layers,
-                             bool *part, ot_error *err) {
-    int n = 0;
-    for (int i = 0; i < s->model->n_parameters; i++) {
-        const struct parameter *p = &s->model->parameter[i];
-        if (!can_take_part(p)) continue;
-        const char *reason = left_out(s, rule, layers, i);
-        part[i] = !reason;
-        n += part[i];
-        if (reason)
-            ot_log(&s->log, OT_LOG_INFO, "the mask of '%s' does not change: %s", p->name, reason);
+static ot_status set_goals(const struct sparsity *p, struct topology *t, ot_error *err) {
+    const struct parameter *first = p->m->parameter;
+    int64_t gone = 0;
+    for (int i = 0; i < p->n; i++) {
+        struct topology_layer *l = &t->layer[p->layer[i].p - first];
+        if (!l->matrix.p) continue;
+        l->goal = goal_of(p, i, l->first);
+        gone += l->first - l->goal;
+        if (l->goal < 1 && !t->compares)
+            return ot_fail(
+                err, OT_ERROR_ARGUMENT, "'%s' has %lld x %lld elements, and none would be left",
+                p->layer[i].p->name, (long long)p->layer[i].rows, (long long)p->layer[i].cols);
     }
-    if (n || !rule->every) return OT_OK;
+    if (gone > 0) return OT_OK;
     return ot_fail(err, OT_ERROR_ARGUMENT,
-                   "method '%s': no trained weight with a mask can change it", rule->method->name);
+                   "method '%s': no layer has more weights than are to be left",
+                   t->rule.method->name);
+}
+
+static ot_status take_layers(ot_session *s, const struct sparsity *p, struct topology *t,
+                             ot_error *err) {
+    int n = 0;
+    for (int i = 0; i < p->n; i++) {
+        const struct parameter *parameter = p->layer[i].p;
+        if (is_left_out(s, &t->rule, p->o.layers, parameter)) continue;
+        t->layer[parameter - s->model->parameter] =
+            (struct topology_layer){.matrix = p->layer[i], .first = parameter->first_slots};
+        n++;
+    }
+    if (!n && t->rule.every)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s': no trained weight has a mask",
+                       t->rule.method->name);
+    t->compares = p->o.budget == OT_BUDGET_GLOBAL;
+    return ot_topology_prunes(&t->rule) ? set_goals(p, t, err) : OT_OK;
+}
+
+static ot_status find_layers(ot_session *s, struct topology *t, const ot_sparsity_options *given,
+                             ot_error *err) {
+    ot_sparsity_options o = {.size = sizeof o};
+    struct sparsity p;
+    if (given) OT_TRY(ot_options_read(&ot_sparsity_options_type, given, &o, err));
+    if (o.constraint != OT_CONSTRAIN_FREE)
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "method '%s' takes no constraint",
+                       t->rule.method->name);
+    if (!ot_topology_prunes(&t->rule)) {
+        if (o.density != 0 || o.budget > OT_BUDGET_GIVEN)
+            return ot_fail(err, OT_ERROR_ARGUMENT,
+                           "a density or a budget is given, but method '%s' keeps the number of "
+                           "weights",
+                           t->rule.method->name);
+        o.budget = OT_BUDGET_GIVEN;
+    }
+    OT_TRY(ot_sparsity_read(s->model, &o, &s->log, &p, err));
+    const ot_status status = take_layers(s, &p, t, err);
+    ot_sparsity_free(&p);
+    return status;
 }
 
 /* ---- the calls ---- */
 
+static ot_status read_topology(ot_session *s, const ot_topology_options *options,
+                               struct topology *t, ot_error *err) {
+    ot_topology_options o;
+    OT_TRY(ot_options_read(&ot_topology_options_type, options, &o, err));
+    OT_TRY(ot_topology_read(&o, &t->rule, err));
+    t->seed = o.seed;
+    t->layer = ot_block_alloc(&s->allocator, (size_t)s->model->n_parameters, sizeof *t->layer);
+    if (!t->layer) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the list of layers");
+    return t->rule.every ? find_layers(s, t, o.sparsity, err) : OT_OK;
+}
+
 ot_status ot_set_topology(ot_session *s, const ot_topology_options *options, ot_error *err) {
     OT_TRY(ot_session_check(s, err));
-    ot_topology_options o;
-    struct topology t = {.is_set = true};
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
-    OT_TRY(ot_options_read(&ot_topology_options_type, options, &o, err));
-    OT_TRY(ot_topology_read(&o, &t.rule, err));
-    t.seed = o.seed;
-    t.part = ot_block_alloc(&s->allocator, (size_t)s->model->n_parameters, sizeof *t.part);
-    if (!t.part) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the list of layers");
-    const ot_status status = find_layers(s, &t.rule, o.layers, t.part, err);
+    /* random numbers of the session's updates so far are used up */
+    struct topology t = {.is_set = true, .updates = s->topology.updates, .last = s->topology.last};
+    const ot_status status = read_topology(s, options, &t, err);
     if (status) {
-        ot_block_free(&s->allocator, t.part);
+        ot_block_free(&s->allocator, t.layer);
         return status;
     }
-    t.updates = s->topology.updates; /* of this session: their random numbers are used up */
-    t.last = s->topology.last;
-    ot_block_free(&s->allocator, s->topology.part);
+    ot_block_free(&s->allocator, s->topology.layer);
     s->topology = t;
+    if (t.rule.drop != OT_DROP_MOVEMENT) ot_state_drop_moment(&s->state, s->model, OT_SCORE);
     return OT_OK;
 }
 
@@ -123,14 +149,16 @@ ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *
                        "masks change between an optimizer step and the next training step");
     OT_TRY(ot_topology_update(&s->topology, s->model, &s->context.weights, &s->state,
                               s->optimizer.steps, err));
+    const ot_topology_report *r = &s->topology.report;
+    if (report) *report = *r;
+    if (!r->layers) return OT_OK;
     s->optimizer.bound = 0;                    /* new weights may be larger than any */
     s->last = s->forward = s->backward = NULL; /* plans follow when they run next */
-    const ot_topology_report *r = &s->topology.report;
     ot_log(&s->log, OT_LOG_INFO,
-           "masks: update %lld after step %lld moved %lld of %lld weights; %lld of %lld rows have "
-           "some",
-           (long long)r->update, (long long)r->step, (long long)r->grown, (long long)r->nonzeros,
-           (long long)r->live_rows, (long long)r->rows);
-    if (report) *report = *r;
+           "masks: update %lld after step %lld: %lld weights went, %lld came, %lld are left in "
+           "%lld of "
+           "%lld rows",
+           (long long)r->update, (long long)r->step, (long long)r->dropped, (long long)r->grown,
+           (long long)r->nonzeros, (long long)r->live_rows, (long long)r->rows);
     return OT_OK;
 }

@@ -49,7 +49,10 @@ static ot_status need_moments(struct ot_session *s, ot_error *err) {
 ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *plan, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];
-        if (plan->trains[i]) OT_TRY(ot_state_need(&s->state, s->model, p, OT_STATE_GRADIENT, err));
+        if (!plan->trains[i]) continue;
+        OT_TRY(ot_state_need(&s->state, s->model, p, OT_STATE_GRADIENT, err));
+        if (ot_topology_scores(&s->topology, i))
+            OT_TRY(ot_state_need(&s->state, s->model, p, OT_STATE_SCORE, err));
     }
     return need_moments(s, err);
 }
@@ -59,7 +62,7 @@ static void replace_optimizer(ot_session *s, const struct optimizer *o, int kept
     const int before = s->optimizer.is_set ? ot_optimizer_moments(&s->optimizer.options) : 0;
     if (before != ot_optimizer_moments(&o->options))
         ot_session_drop_plans(s); /* other memory is left for them */
-    for (int k = kept; k < OT_MOMENTS; k++) ot_state_drop_moment(&s->state, s->model, k);
+    for (int k = kept; k < OT_OPTIMIZER_MOMENTS; k++) ot_state_drop_moment(&s->state, s->model, k);
     s->optimizer = *o;
 }
 

@@ -28,7 +28,7 @@ ot_status ot_take_training_state(ot_session *s, ot_error *err) {
     for (int i = 0; i < s->model->n_parameters; i++) {
         struct parameter *p = &s->model->parameter[i];
         for (int k = 0; ot_is_trained(p) && k < moments; k++) {
-            const struct tensor *from = s->training->moment[i * OT_MOMENTS + k];
+            const struct tensor *from = s->training->moment[i * OT_OPTIMIZER_MOMENTS + k];
             if (!from || !ot_same_shape(from, &p->t)) continue; /* a new head begins anew */
             OT_TRY(ot_state_need(&s->state, s->model, p, (enum state_part)k, err));
             OT_TRY(ot_training_gather(&s->allocator, p, from, p->moment[k], err));

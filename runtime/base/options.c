@@ -65,7 +65,7 @@ static const struct extent export_options_members[] = {
 static const struct extent topology_options_members[] = {
     M(ot_topology_options, size),          M(ot_topology_options, method),
     M(ot_topology_options, drop),          M(ot_topology_options, grow),
-    M(ot_topology_options, newborn),       M(ot_topology_options, layers),
+    M(ot_topology_options, newborn),       M(ot_topology_options, sparsity),
     M(ot_topology_options, drop_fraction), M(ot_topology_options, every),
     M(ot_topology_options, start),         M(ot_topology_options, end),
     M(ot_topology_options, seed)};

@@ -98,7 +98,7 @@ ot_status ot_training_recognise(const struct recipe *s, const struct training **
     r.understood =
         ot_block_alloc(&s->model->allocator, (size_t)r.g->algorithm->n_bindings, sizeof(bool));
     if (r.t) r.t->trains = ot_arena_alloc(arena, n, sizeof *r.t->trains);
-    if (r.t) r.t->moment = ot_arena_alloc(arena, n * OT_MOMENTS, sizeof *r.t->moment);
+    if (r.t) r.t->moment = ot_arena_alloc(arena, n * OT_OPTIMIZER_MOMENTS, sizeof *r.t->moment);
     ot_status status = OT_OK;
     if (!r.t || !r.bound || !r.understood || !r.t->trains || !r.t->moment)
         status = ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for training_info");

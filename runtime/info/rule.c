@@ -53,7 +53,7 @@ static ot_status read_moment(struct reader *r, int i, int k, int which, int v, i
     if (b < 0 || r->understood[b] || r->g->algorithm->binding[b].from != after)
         return ot_training_refuse(r, k, "a moment is not kept for the next step");
     r->understood[b] = true;
-    r->t->moment[i * OT_MOMENTS + which] = t;
+    r->t->moment[i * OT_OPTIMIZER_MOMENTS + which] = t;
     return OT_OK;
 }
 

@@ -46,7 +46,7 @@ struct training {
     ot_loss_options loss;
     ot_optimizer_options optimizer;
     bool *trains;                 /* of each parameter */
-    const struct tensor **moment; /* OT_MOMENTS of each; NULL: none */
+    const struct tensor **moment; /* OT_OPTIMIZER_MOMENTS of each; NULL: none */
 };
 
 /* What the graph's algorithm does, in the graph's arena; weights that it does not update are

@@ -161,7 +161,7 @@ static void begin_graph(struct writer *w) {
     w->g->algorithm = a;
     w->g->value = ot_write_take(w, n + 64, sizeof *w->g->value);
     a->input = ot_write_take(w, 1, sizeof *a->input);
-    const size_t bindings = (1 + OT_MOMENTS) * (size_t)s->model->n_parameters + 1;
+    const size_t bindings = (1 + OT_OPTIMIZER_MOMENTS) * (size_t)s->model->n_parameters + 1;
     a->binding = ot_write_take(w, bindings, sizeof *a->binding);
     if (w->status) return;
     memcpy(w->g->value, s->model->graph->value, n * sizeof *w->g->value);

@@ -213,6 +213,7 @@ ot_status ot_parameters_find(const struct graph *g, const ot_allocator *allocato
     ot_evidence_free(allocator, &f.evidence);
     if (!found) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the weights");
     OT_TRY(own_all(&f, allocator, err));
+    for (int i = 0; i < f.n; i++) found[i].first_slots = ot_count(&found[i].t);
     *parameter = found;
     *n = f.n;
     return OT_OK;

@@ -10,7 +10,10 @@
 #include "runtime/base/graph.h"
 #include "runtime/base/pattern.h"
 
-enum { OT_MOMENTS = 2, OT_PARAMETER_ALIGN = 16 /* floats */ };
+/* Moments of optimizers, and behind them the score of a method that prunes (train/score.h): all are
+ * of the size of the weight, and move with its slots. */
+enum { OT_OPTIMIZER_MOMENTS = 2, OT_SCORE = OT_OPTIMIZER_MOMENTS, OT_MOMENTS };
+enum { OT_PARAMETER_ALIGN = 16 /* floats */ };
 
 struct parameter {
     int value; /* in the graph */
@@ -22,6 +25,7 @@ struct parameter {
     ot_structure structure;  /* where the pattern comes from */
     const char *mask;        /* name of the tensor that is the mask, or NULL */
     int64_t zeros;           /* slots that held zero in the file */
+    int64_t first_slots;     /* slots, or elements if it is dense, when the model was opened */
     size_t offset;           /* of its values in weights, in floats */
     bool in_graph;           /* the graph's constant has the same values, in the same memory */
     bool owns_data;          /* t.data is a block of its own, while a model is opened */

@@ -71,16 +71,18 @@ static ot_status check_numbers(const ot_topology_options *o, const struct topolo
     return OT_OK;
 }
 
-/* What goes has to come back, or the weight would lose slots: that is what pruning does. */
-static ot_status check_criteria(const struct topology_rule *r, ot_error *err) {
+/* What goes comes back, or a goal says when that ends. */
+static ot_status check_criteria(const ot_topology_options *o, const struct topology_rule *r,
+                                ot_error *err) {
+    const char *name = r->method->name;
     if (r->method->count == OT_COUNT_NEVER) return OT_OK;
-    if ((r->drop == OT_DROP_NONE) != (r->grow == OT_GROW_NONE))
-        return ot_fail(err, OT_ERROR_ARGUMENT, "drop is '%s', but grow is '%s'", drops[r->drop],
-                       grows[r->grow]);
-    if (r->drop > OT_DROP_SIGNED && r->drop != OT_DROP_RANDOM)
-        return ot_fail(err, OT_ERROR_ARGUMENT, "drop '%s' does not go with method '%s'",
-                       drops[r->drop], r->method->name);
-    return OT_OK;
+    if (ot_topology_prunes(r) != (r->grow == OT_GROW_NONE) || r->drop == OT_DROP_NONE ||
+        (ot_topology_prunes(r) && r->drop == OT_DROP_SIGNED))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "drop '%s' and grow '%s' do not go with method '%s'",
+                       drops[r->drop], grows[r->grow], name);
+    if (!ot_topology_prunes(r)) return OT_OK;
+    if (o->end) return OT_OK;
+    return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s' needs an end", name);
 }
 
 ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *rule,
@@ -100,10 +102,16 @@ ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *r
                                    .start = o->start,
                                    .end = o->end ? o->end : INT64_MAX};
     OT_TRY(check_numbers(o, rule, err));
-    return check_criteria(rule, err);
+    return check_criteria(o, rule, err);
 }
 
 double ot_topology_share(const struct topology_rule *r, int64_t step) {
     if (r->method->count != OT_COUNT_COSINE) return r->drop_fraction;
     return r->drop_fraction / 2 * (1 + cos(acos(-1) * (double)step / (double)r->end));
+}
+
+/* (1 - x)^3, x the part of the way from start to end (Zhu and Gupta, arXiv 1710.01878, eq. 1). */
+double ot_topology_left(const struct topology_rule *r, int64_t step) {
+    const double way = (double)(r->end - r->start), left = (double)(r->end - step) / way;
+    return left > 0 ? left * left * left : 0;
 }

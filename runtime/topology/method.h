@@ -8,7 +8,12 @@
 enum ot_grow { OT_GROW_NONE = 0, OT_GROW_RANDOM };
 enum ot_constraint { OT_CONSTRAINT_FREE = 0 };
 /* How many slots move at an update, as a function of the step. */
-enum ot_count { OT_COUNT_NEVER = 0, OT_COUNT_CONSTANT, OT_COUNT_COSINE };
+enum ot_count {
+    OT_COUNT_NEVER = 0,
+    OT_COUNT_CONSTANT,
+    OT_COUNT_COSINE,
+    OT_COUNT_CUBIC /* slots go until a goal is reached */
+};
 /* The value of a slot that has grown. */
 enum ot_newborn {
     OT_NEWBORN_ZERO = 0,
@@ -24,8 +29,8 @@ struct method {
     enum ot_count count;
     enum ot_newborn newborn;
     bool output; /* the last layer takes part */
-    int every;   /* steps between updates where nobody says another number; 0: an epoch */
-    double end;  /* share of a run after which masks stay */
+    int every;   /* usual steps between updates; 0: an epoch; < 0: that part of start to end */
+    double start, end; /* usual shares of a run between which masks change */
     const char *source, *help;
 };
 
@@ -39,18 +44,28 @@ struct topology_rule {
     enum ot_grow grow;
     enum ot_newborn newborn;
     double drop_fraction;
-    int64_t every, start, end; /* updates after steps k * every in [start, end) */
+    int64_t every, start,
+        end; /* updates after steps k * every in [start, end); to a goal, at end, too */
 };
 
 /* OT_ERROR_ARGUMENT names the option that is unknown, out of range, or contradicts another. */
 ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *rule, ot_error *err);
 
-/* Do masks change after this step? */
-static inline bool ot_topology_is_due(const struct topology_rule *r, int64_t step) {
-    return r->every > 0 && step % r->every == 0 && step >= r->start && step < r->end;
+/* Do slots go until a goal is reached? */
+static inline bool ot_topology_prunes(const struct topology_rule *r) {
+    return r->method->count == OT_COUNT_CUBIC;
 }
-/* The share of slots that go at that update. */
+/* Do masks change after this step, where they did so last after step `last`? A goal is reached at
+ * the end, or as soon after as possible. */
+static inline bool ot_topology_is_due(const struct topology_rule *r, int64_t step, int64_t last) {
+    if (r->every < 1 || step == last || step < r->start) return false;
+    if (step >= r->end) return ot_topology_prunes(r) && last < r->end;
+    return step % r->every == 0;
+}
+/* The share of slots that go at that update, and as many grow. */
 double ot_topology_share(const struct topology_rule *r, int64_t step);
+/* Where a goal is to be reached: the share of the slots beyond it that is left after the update. */
+double ot_topology_left(const struct topology_rule *r, int64_t step);
 
 /* Names of criteria and values, as options and help have them. */
 const char *ot_drop_name(enum ot_drop drop);

@@ -20,6 +20,7 @@ static void replace(struct graph *g, struct fresh *f) {
     p->owns_data = true;
     p->t = f->t;
     p->structure = f->structure;
+    p->first_slots = ot_count(&p->t);
     p->mask = NULL;
     p->zeros = 0;
     p->is_sparse = false;

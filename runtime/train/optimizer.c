@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/finite.h"
+#include "runtime/train/score.h"
 
 enum { GRAIN = 16384, NORM_GRAIN = 16384, PARTS = 64, LANES = 16 };
 
@@ -172,6 +173,7 @@ ot_status ot_optimizer_run(struct optimizer *o, struct parameter *parameter, int
                        .largest = &largest};
     if (ot_update_may_overflow(&u, *norm, o->bound))
         OT_TRY(check_update(u, parameter, n, *norm, pool, err));
+    ot_score_add(parameter, n, u.lr, u.scale, pool);
     for (int i = 0; i < n;) {
         i = aim_run(&u, parameter, i, n);
         ot_parallel_for(pool, (int)((u.n + GRAIN - 1) / GRAIN), update_task, &u);

@@ -113,22 +113,22 @@ static ot_status check_globs(const struct model *m, const struct layer *all,
 
 /* ---- the densities ---- */
 
-static double density_now(const struct layer *l) {
-    return (double)ot_count(&l->p->t) / (double)ot_elements(&l->p->t);
+static double first_density(const struct layer *l) {
+    return (double)l->p->first_slots / (double)ot_elements(&l->p->t);
 }
 
-/* In proportion to what there is; a layer cannot get more than all. */
+/* In proportion to what there was first; a layer cannot get more than all. */
 static ot_status give_in_proportion(struct sparsity *s, ot_error *err) {
     double slots = 0, elements = 0;
     for (int i = 0; i < s->n; i++) {
-        slots += (double)ot_count(&s->layer[i].p->t);
+        slots += (double)s->layer[i].p->first_slots;
         elements += (double)ot_elements(&s->layer[i].p->t);
     }
     if (!(slots > 0)) return ot_fail(err, OT_ERROR_ARGUMENT, "budget given: no layer has a weight");
     if (s->o.density != 0) OT_TRY(check_density("density", s->o.density, err));
     const double factor = s->o.density != 0 ? s->o.density * elements / slots : 1;
     for (int i = 0; i < s->n; i++) {
-        const double density = factor * density_now(&s->layer[i]);
+        const double density = factor * first_density(&s->layer[i]);
         if (density > 1 + 1e-9)
             return ot_fail(
                 err, OT_ERROR_ARGUMENT,
@@ -165,7 +165,7 @@ static void describe(struct sparsity *s) {
         const struct layer *l = &s->layer[i];
         s->budget[i] = (struct budget_layer){.name = l->p->name, .rows = l->rows, .cols = l->cols};
         for (int d = 0; d < l->p->t.rank; d++) s->budget[i].dims += l->p->t.dim[d];
-        has_mask |= l->p->t.pattern && l->p->t.pattern->nnz;
+        has_mask |= l->p->first_slots && l->p->first_slots < ot_elements(&l->p->t);
     }
     if (s->o.budget == OT_BUDGET_AUTO) s->o.budget = has_mask ? OT_BUDGET_GIVEN : OT_BUDGET_ERK;
 }

@@ -118,7 +118,7 @@ void ot_state_drop_moment(struct state *s, struct model *m, int k) {
     for (int i = 0; i < m->n_parameters; i++) {
         struct parameter *p = &m->parameter[i];
         p->moment[k] = NULL;
-        p->has_state = p->gradient || p->moment[0] || p->moment[1];
+        p->has_state = p->gradient || p->moment[0] || p->moment[1] || p->moment[OT_SCORE];
     }
     ot_block_free(&s->allocator, s->moment[k]);
     s->moment[k] = NULL;

@@ -16,8 +16,13 @@ struct state {
     float *moment[OT_MOMENTS]; /* NULL until an optimizer keeps it */
 };
 
-/* Which of its blocks: the gradient, or a moment. */
-enum state_part { OT_STATE_GRADIENT = -1, OT_STATE_MOMENT_0, OT_STATE_MOMENT_1 };
+/* Which of its blocks: the gradient, a moment, or the score. */
+enum state_part {
+    OT_STATE_GRADIENT = -1,
+    OT_STATE_MOMENT_0,
+    OT_STATE_MOMENT_1,
+    OT_STATE_SCORE = OT_SCORE
+};
 
 /* The parameter has this part from here on: zeros, where it had none. */
 ot_status ot_state_need(struct state *s, struct model *m, struct parameter *p, enum state_part part,

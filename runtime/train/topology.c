@@ -1,123 +1,104 @@
-/* topology.c - one update of the masks: what stays, what grows, the new patterns and values. */
+/* topology.c - one update of the masks: how many slots of each layer stay and grow. */
 #include "runtime/train/topology.h"
 
-#include <math.h>
-
 #include "runtime/base/clock.h"
-#include "runtime/base/rng.h"
-#include "runtime/topology/grow.h"
+#include "runtime/topology/select.h"
 
-/* Random numbers of one update and layer are drawn for: */
-enum purpose { FOR_DROP, FOR_GROW, FOR_NEWBORN, PURPOSES };
-
-/* One layer while it is updated. */
-struct layer {
+/* An update while it is staged. */
+struct update {
     const struct topology *t;
-    const struct parameter *p;
-    const struct pattern *old;
-    uint64_t stream; /* of random numbers, for the first purpose */
-    double share;    /* of slots that go */
-    float *score;    /* of each slot */
-    bool *keep;
-    struct kept kept;
-    int n_grown;
-    int64_t *grown;
+    struct model *m;
+    int64_t step;
+    struct layer_change *change; /* of each parameter; layer NULL: none */
+    struct rewiring *rewiring;
+    int n;
+    ot_topology_report report;
 };
 
-/* ---- what stays ---- */
-
-/* Marks slots that stay; returns how many. */
-static int mark(struct layer *l) {
-    const int n = l->old->nnz, most = n - (int)(l->share * n);
-    const float *value = l->p->t.data;
-    switch (l->t->rule.drop) {
-    case OT_DROP_SIGNED: return ot_keep_by_sign(value, n, l->share, l->score, l->keep);
-    case OT_DROP_RANDOM: ot_score_random(l->t->seed, l->stream + FOR_DROP, n, l->score); break;
-    default: ot_score_magnitude(value, n, l->score); break;
+static struct layer_change change_of(const struct update *u, int i) {
+    const struct topology *t = u->t;
+    const struct topology_layer *l = &t->layer[i];
+    const int64_t slots = ot_layer_slots(l->matrix.p);
+    struct layer_change c = {.layer = &l->matrix,
+                             .drop = t->rule.drop,
+                             .grow = OT_SAME,
+                             .newborn = t->rule.newborn,
+                             .seed = t->seed,
+                             .stream = ((uint64_t)(t->updates + 1) << 32) + (uint64_t)i * OT_DRAWS};
+    if (ot_topology_prunes(&t->rule)) {
+        const double left = ot_topology_left(&t->rule, u->step);
+        c.grow = 0;
+        c.stay = l->goal + (int64_t)((double)(l->first - l->goal) * left);
+        if (c.stay > slots) c.stay = slots;
+    } else {
+        c.share = ot_topology_share(&t->rule, u->step);
+        c.stay = slots - (int64_t)(c.share * (double)slots);
     }
-    ot_keep_best(l->score, n, most, l->keep);
-    return most;
+    return c;
 }
 
-/* As many as can grow may go: random positions are found fast only while half of them are free. */
-static void spare(struct layer *l, int kept) {
-    const int n = l->old->nnz;
-    const int64_t free = (int64_t)l->old->rows * l->old->cols - n; /* before any slot goes */
-    for (int k = 0; k < n && n - kept > free; k++) {
-        kept += !l->keep[k];
-        l->keep[k] = true;
+/* ---- one threshold for all layers ---- */
+
+static ot_status gather_scores(const struct update *u, float *score, ot_error *err) {
+    for (int i = 0; i < u->m->n_parameters; i++) {
+        const struct layer_change *c = &u->change[i];
+        if (!c->layer) continue;
+        OT_TRY(ot_layer_scores(u->m, c, score, err));
+        score += ot_layer_slots(c->layer->p);
     }
-}
-
-/* ---- what grows ---- */
-
-static ot_status grow(struct layer *l, ot_error *err) {
-    l->n_grown = l->old->nnz - l->kept.n;
-    l->grown = ot_block_alloc_dirty(&l->old->allocator, (size_t)l->n_grown, sizeof *l->grown);
-    if (!l->grown) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for new positions");
-    return ot_grow_random(l->old, &l->kept, l->n_grown, l->t->seed, l->stream + FOR_GROW, l->grown,
-                          err);
-}
-
-/* The value of a slot that has grown, in a row of so many slots. */
-static float newborn(const struct layer *l, int64_t position, int slots) {
-    const uint64_t stream = l->stream + FOR_NEWBORN;
-    if (l->t->rule.newborn == OT_NEWBORN_HE)
-        return sqrtf(2 / (float)slots) * ot_random_normal(l->t->seed, stream, (uint64_t)position);
-    const float bound = sqrtf(6 / (float)l->old->cols);
-    return bound * (2 * ot_random_float(l->t->seed, stream, (uint64_t)position) - 1);
-}
-
-static ot_status set_newborns(const struct layer *l, struct rewiring *r, ot_error *err) {
-    const struct pattern *p = r->pattern;
-    if (l->t->rule.newborn == OT_NEWBORN_ZERO) return OT_OK;
-    float *value = r->newborn =
-        ot_block_alloc_dirty(&p->allocator, (size_t)l->n_grown, sizeof *value);
-    if (!value) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for new weights");
-    for (int row = 0; row < p->rows; row++)
-        for (int k = p->row[row]; k < p->row[row + 1]; k++)
-            if (r->map[k] < 0)
-                *value++ = newborn(l, ot_position(p, row, k), p->row[row + 1] - p->row[row]);
     return OT_OK;
 }
 
-/* ---- a layer, and all of them ---- */
-
-static ot_status stage(struct layer *l, struct rewiring *r, ot_error *err) {
-    const ot_allocator *al = &l->old->allocator;
-    const size_t n = (size_t)l->old->nnz;
-    l->score = ot_block_alloc_dirty(al, n, sizeof *l->score);
-    l->keep = ot_block_alloc_dirty(al, n, sizeof *l->keep);
-    r->map = ot_block_alloc_dirty(al, n, sizeof *r->map);
-    if (!l->score || !l->keep || !r->map)
-        return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the scores of weights");
-    OT_TRY(ot_kept_alloc(l->old, &l->kept, err));
-    spare(l, mark(l));
-    ot_kept_list(l->old, l->keep, &l->kept);
-    OT_TRY(grow(l, err));
-    OT_TRY(
-        ot_pattern_merge(l->old, &l->kept, l->grown, l->n_grown, false, r->map, &r->pattern, err));
-    return set_newborns(l, r, err);
+/* What stays of each layer is what it has among the best of all. */
+static ot_status compare_layers(struct update *u, ot_error *err) {
+    const double left = ot_topology_left(&u->t->rule, u->step);
+    int64_t slots = 0, first = 0, goal = 0;
+    for (int i = 0; i < u->m->n_parameters; i++) {
+        if (!u->change[i].layer) continue;
+        slots += ot_layer_slots(u->change[i].layer->p);
+        first += u->t->layer[i].first;
+        goal += u->t->layer[i].goal;
+    }
+    int64_t stay = goal + (int64_t)((double)(first - goal) * left);
+    if (stay > slots) stay = slots;
+    float *score = ot_block_alloc_dirty(&u->m->allocator, (size_t)slots, sizeof *score);
+    if (!score) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the scores of weights");
+    const ot_status status = gather_scores(u, score, err);
+    struct cut cut = status ? (struct cut){0, 0} : ot_select_best(score, slots, stay);
+    const float *at = score;
+    for (int i = 0; i < u->m->n_parameters && !status; i++) {
+        struct layer_change *c = &u->change[i];
+        const int64_t n = c->layer ? ot_layer_slots(c->layer->p) : 0;
+        if (n) c->stay = 0;
+        for (int64_t k = 0; k < n; k++) c->stay += ot_cut_takes(&cut, at[k]);
+        at += n;
+    }
+    ot_block_free(&u->m->allocator, score);
+    return status;
 }
 
-static ot_status stage_layer(const struct topology *t, struct model *m, int i, int64_t step,
-                             struct rewiring *r, ot_topology_report *report, ot_error *err) {
-    struct parameter *p = r->p = &m->parameter[i];
-    struct layer l = {.t = t,
-                      .p = p,
-                      .old = p->t.pattern,
-                      .stream = ((uint64_t)(t->updates + 1) << 32) + (uint64_t)i * PURPOSES,
-                      .share = ot_topology_share(&t->rule, step)};
-    ot_status status = stage(&l, r, err);
-    if (status) status = ot_fail_in(err, status, "weight '%s'", p->name);
-    report->dropped += l.n_grown;
-    report->grown += l.n_grown;
-    report->layers++;
-    ot_block_free(&l.old->allocator, l.score);
-    ot_block_free(&l.old->allocator, l.keep);
-    ot_block_free(&l.old->allocator, l.grown);
-    ot_kept_free(l.old, &l.kept);
-    return status;
+/* ---- all layers ---- */
+
+static bool does_nothing(const struct layer_change *c) {
+    return !c->grow && c->stay == ot_layer_slots(c->layer->p);
+}
+
+static ot_status stage(struct update *u, ot_error *err) {
+    const struct topology_rule *rule = &u->t->rule;
+    for (int i = 0; i < u->m->n_parameters; i++)
+        if (u->t->layer[i].matrix.p) u->change[i] = change_of(u, i);
+    if (ot_topology_prunes(rule) && u->t->compares) OT_TRY(compare_layers(u, err));
+    for (int i = 0; i < u->m->n_parameters; i++) {
+        const struct layer_change *c = &u->change[i];
+        int64_t grown;
+        if (!c->layer || does_nothing(c)) continue;
+        struct rewiring *r = &u->rewiring[u->n++];
+        OT_TRY(ot_layer_stage(u->m, c, r, &grown, err));
+        u->report.layers++;
+        u->report.grown += grown;
+        u->report.dropped += ot_layer_slots(c->layer->p) + grown - r->pattern->nnz;
+    }
+    return OT_OK;
 }
 
 static void count_slots(const struct model *m, ot_topology_report *report) {
@@ -133,19 +114,23 @@ static void count_slots(const struct model *m, ot_topology_report *report) {
 ot_status ot_topology_update(struct topology *t, struct model *m, struct weights **weights,
                              struct state *s, int64_t step, ot_error *err) {
     const double start = ot_clock();
-    ot_topology_report report = {.updated = 1, .update = t->updates + 1, .step = step};
-    struct rewiring *r = ot_block_alloc(&m->allocator, (size_t)m->n_parameters, sizeof *r);
-    if (!r) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the list of weights");
-    ot_status status = OT_OK;
-    int n = 0;
-    for (int i = 0; i < m->n_parameters && !status; i++)
-        if (t->part[i]) status = stage_layer(t, m, i, step, &r[n++], &report, err);
-    if (!status) status = ot_rewire(m, weights, s, r, n, err);
-    ot_rewirings_free(&m->allocator, r, n);
+    const size_t n = (size_t)m->n_parameters;
+    struct update u = {.t = t,
+                       .m = m,
+                       .step = step,
+                       .report = {.updated = 1, .update = t->updates + 1, .step = step}};
+    u.change = ot_block_alloc(&m->allocator, n, sizeof *u.change);
+    u.rewiring = ot_block_alloc(&m->allocator, n, sizeof *u.rewiring);
+    ot_status status = u.change && u.rewiring ? stage(&u, err)
+                                              : ot_fail(err, OT_ERROR_NO_MEMORY,
+                                                        "out of memory for the list of weights");
+    if (!status && u.n) status = ot_rewire(m, weights, s, u.rewiring, u.n, err);
+    if (u.rewiring) ot_rewirings_free(&m->allocator, u.rewiring, u.n);
+    ot_block_free(&m->allocator, u.change);
     if (status) return status;
-    count_slots(m, &report);
-    report.seconds = ot_clock() - start;
-    t->report = report;
+    count_slots(m, &u.report);
+    u.report.seconds = ot_clock() - start;
+    t->report = u.report;
     t->updates++;
     t->last = step;
     return OT_OK;

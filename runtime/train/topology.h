@@ -1,23 +1,31 @@
 /* topology.h - masks that change while training: one update of all layers that take part.
  *
- * An update keeps some slots of each weight and grows as many elsewhere, as the rule says
+ * An update keeps some slots of each weight and grows others elsewhere, as the rule says
  * (runtime/topology/). All is computed beside what there is; then values and moments move
  * (rewire.h), which cannot fail half-way.
  */
 #ifndef OT_TRAIN_TOPOLOGY_H
 #define OT_TRAIN_TOPOLOGY_H
 
-#include "runtime/topology/method.h"
-#include "runtime/train/rewire.h"
+#include "runtime/train/layer_change.h"
+
+/* One weight, as the method sees it. */
+struct topology_layer {
+    struct layer matrix; /* p NULL: it does not take part */
+    int64_t first;       /* slots before the first update, or elements of a dense weight */
+    int64_t goal; /* slots that a method which prunes leaves; where layers are compared, they only
+                   * add up */
+};
 
 struct topology {
     bool is_set;
     struct topology_rule rule;
+    bool compares; /* layers with each other, when slots go until a goal is reached */
     uint64_t seed;
-    int64_t updates;           /* made so far */
-    int64_t last;              /* step of the last one; 0: there was none */
-    bool *part;                /* of each parameter: does it take part? */
-    ot_topology_report report; /* of the last update */
+    int64_t updates;              /* made so far */
+    int64_t last;                 /* step of the last one; 0: there was none */
+    struct topology_layer *layer; /* of each parameter */
+    ot_topology_report report;    /* of the last update */
 };
 
 /* Will masks change? */
@@ -27,7 +35,12 @@ static inline bool ot_topology_changes(const struct topology *t) {
 
 /* Is there an update to make after so many steps of the optimizer? */
 static inline bool ot_topology_waits(const struct topology *t, int64_t steps) {
-    return t->is_set && t->last != steps && ot_topology_is_due(&t->rule, steps);
+    return t->is_set && ot_topology_is_due(&t->rule, steps, t->last);
+}
+
+/* Does the method add up a score of this parameter's weights? */
+static inline bool ot_topology_scores(const struct topology *t, int parameter) {
+    return t->is_set && t->rule.drop == OT_DROP_MOVEMENT && t->layer[parameter].matrix.p;
 }
 
 /* The update after this step. Where it fails, nothing has changed. */

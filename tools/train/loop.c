@@ -175,11 +175,13 @@ static void log_epoch(struct trainer *t, const struct score *val, double loss, d
 }
 
 /* Whether this epoch is the best so far: by accuracy where there is one, else by loss, of the
- * validation data where there are any. What is not finite is never the best. */
+ * validation data where there are any. What is not finite is never the best, and neither is what
+ * still has weights that are to be removed. */
 static bool judge(struct trainer *t, const struct score *val, double loss, double accuracy) {
     const double value =
         t->counts ? (t->has_val ? val->accuracy : accuracy) : -(t->has_val ? val->loss : loss);
     const bool finite = isfinite(t->has_val ? val->loss : loss);
+    if (t->prunes && step_count(t) < t->masks_end) return false;
     const bool best = finite && (isnan(t->at.best) || value > t->at.best);
     t->at.bad_epochs = best ? 0 : t->at.bad_epochs + 1;
     if (!best) return false;

@@ -1,5 +1,6 @@
 /* masks.c - masks that change during a run: options, updates, records. */
 #include "tools/jsonout.h"
+#include "tools/sparsity.h"
 #include "tools/train/trainer.h"
 
 #include <inttypes.h>
@@ -20,12 +21,18 @@ static int64_t steps_of_epoch(const struct trainer *t) {
     return (t->batches + t->accumulate - 1) / t->accumulate;
 }
 
+/* What the method says. */
+static int64_t usual_every(const struct trainer *t, const ot_topology_method *m,
+                           const ot_topology_options *o) {
+    if (m->every > 0) return m->every;
+    const int64_t part = m->every ? (o->end - o->start) / -m->every : steps_of_epoch(t);
+    return part > 0 ? part : 1;
+}
+
 /* "100", or "2epoch". */
-static int read_every(const struct trainer *t, const ot_topology_method *m, int64_t *every,
-                      struct failure *f) {
+static int read_every(const struct trainer *t, int64_t *every, struct failure *f) {
     const char *text = ot_text(t->s, OPTION_topology_every);
     char *end;
-    *every = m->every ? m->every : steps_of_epoch(t);
     if (!text) return 0;
     const double n = strtod(text, &end);
     const bool epochs = strcmp(end, "epoch") == 0 || strcmp(end, "epochs") == 0;
@@ -52,8 +59,10 @@ static const char *given(const struct settings *s, enum option_id id) {
 /* Options that say how masks change, where they do not. */
 static int refuse_idle(const struct settings *s, struct failure *f) {
     static const enum option_id idle[] = {
-        OPTION_topology_every, OPTION_topology_start, OPTION_topology_end, OPTION_topology_layers,
-        OPTION_drop,           OPTION_drop_fraction,  OPTION_grow,         OPTION_newborn};
+        OPTION_topology_every, OPTION_topology_start, OPTION_topology_end,
+        OPTION_layers,         OPTION_drop,           OPTION_drop_fraction,
+        OPTION_grow,           OPTION_newborn,        OPTION_target_sparsity,
+        OPTION_density,        OPTION_budget,         OPTION_constraint};
     for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
         if (ot_is_new(s, idle[i]))
             return ot_refuse(f, EXIT_USAGE, "%s is given, but masks do not change: topology=%s",
@@ -61,30 +70,54 @@ static int refuse_idle(const struct settings *s, struct failure *f) {
     return 0;
 }
 
+/* Which layers take part, and where weights are removed, how many are left. */
+static int read_layers(const struct trainer *t, struct sparsity *p, struct failure *f) {
+    static const enum option_id amounts[] = {OPTION_density, OPTION_target_sparsity, OPTION_budget};
+    const struct settings *s = t->s;
+    if (t->prunes) return ot_sparsity_open(p, s, f);
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
+        if (ot_is_given(s, amounts[i]))
+            return ot_refuse(f, EXIT_USAGE,
+                             "%s is given, but topology=%s keeps the number of weights",
+                             ot_option_table[amounts[i]].key, ot_text(s, OPTION_topology));
+    p->options.size = sizeof p->options;
+    p->options.layers = ot_text(s, OPTION_layers);
+    return 0;
+}
+
+static int tell_session(struct trainer *t, ot_topology_options *o, struct failure *f) {
+    struct sparsity p = {.options = {0}};
+    ot_error err = {0};
+    int code = read_layers(t, &p, f);
+    o->sparsity = &p.options;
+    if (!code && ot_set_topology(t->model.session, o, &err))
+        code = ot_refuse_status(f, EXIT_USAGE, &err);
+    ot_sparsity_close(&p);
+    return code;
+}
+
 int ot_trainer_set_masks(struct trainer *t, struct failure *f) {
     const struct settings *s = t->s;
     ot_topology_method m;
-    ot_error err = {0};
-    int64_t every;
     int code = find_method(s, &m, f);
-    t->changes_masks = !code && strcmp(m.name, "static") != 0;
-    if (!code && !t->changes_masks) return refuse_idle(s, f);
-    if (!code) code = read_every(t, &m, &every, f);
     if (code) return code;
-    const ot_topology_options o = {.size = sizeof o,
-                                   .method = m.name,
-                                   .drop = given(s, OPTION_drop),
-                                   .grow = given(s, OPTION_grow),
-                                   .newborn = given(s, OPTION_newborn),
-                                   .layers = ot_text(s, OPTION_topology_layers),
-                                   .drop_fraction = ot_number(s, OPTION_drop_fraction, 0.3),
-                                   .every = every,
-                                   .start = steps_of(t, ot_number(s, OPTION_topology_start, 0)),
-                                   .end = steps_of(t, ot_number(s, OPTION_topology_end, m.end)),
-                                   .seed = t->seed};
-    t->masks_every = every;
-    if (ot_set_topology(t->model.session, &o, &err)) return ot_refuse_status(f, EXIT_USAGE, &err);
-    return 0;
+    t->changes_masks = strcmp(m.name, "static") != 0;
+    if (!t->changes_masks) return refuse_idle(s, f);
+    ot_topology_options o = {.size = sizeof o,
+                             .method = m.name,
+                             .drop = given(s, OPTION_drop),
+                             .grow = given(s, OPTION_grow),
+                             .newborn = given(s, OPTION_newborn),
+                             .drop_fraction = ot_number(s, OPTION_drop_fraction, 0.3),
+                             .start = steps_of(t, ot_number(s, OPTION_topology_start, m.start)),
+                             .end = steps_of(t, ot_number(s, OPTION_topology_end, m.end)),
+                             .seed = t->seed};
+    o.every = usual_every(t, &m, &o);
+    code = read_every(t, &o.every, f);
+    t->masks_every = o.every;
+    t->masks_end = o.end;
+    t->prunes = strcmp(m.grow, "none") == 0;
+    return code ? code : tell_session(t, &o, f);
 }
 
 static void log_update(struct trainer *t, const ot_topology_report *r) {
@@ -106,8 +139,9 @@ int ot_trainer_update_masks(struct trainer *t, struct failure *f) {
         return ot_refuse_status(f, err.status == OT_ERROR_NO_MEMORY ? EXIT_MEMORY : EXIT_MODEL,
                                 &err);
     if (!report.updated) return 0;
-    t->updates++;
+    t->updates += report.layers > 0;
     t->moved += report.grown;
+    t->removed += report.dropped - report.grown;
     log_update(t, &report);
     return 0;
 }

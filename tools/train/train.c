@@ -78,8 +78,8 @@ static int print_summary(struct trainer *t, struct failure *f) {
     const bool kept = t->changes_masks || ot_trainer_mask(t) == t->mask;
     printf("\nsparsity  %.2f %%, ", 100 * ot_model_sparsity(&t->model));
     if (t->changes_masks)
-        printf("masks changed %" PRId64 " times, %" PRId64 " weights moved\n", t->updates,
-               t->moved);
+        printf("masks changed %" PRId64 " times: %" PRId64 " weights removed, %" PRId64 " moved\n",
+               t->updates, t->removed, t->moved);
     else
         printf("%s\n", kept ? "every mask unchanged" : "A MASK HAS CHANGED");
     if (t->at.best_epoch)

@@ -43,13 +43,16 @@ struct trainer {
     int64_t batches;           /* per epoch */
     int64_t total_steps;       /* of the whole run; 0: no limit */
     uint64_t seed;
-    size_t bytes;           /* memory that a step needs */
-    ot_memory_info memory;  /* once it is planned */
-    uint64_t mask;          /* hash of all masks at the start */
-    bool changes_masks;     /* they are to change */
-    int64_t masks_every;    /* steps from one change to the next */
-    int64_t updates, moved; /* changes in this process, and weights that they moved */
-    const char *new_head;   /* name of a weight that was made afresh; NULL */
+    size_t bytes;          /* memory that a step needs */
+    ot_memory_info memory; /* once it is planned */
+    uint64_t mask;         /* hash of all masks at the start */
+    bool changes_masks;    /* they are to change */
+    int64_t masks_every;   /* steps from one change to the next */
+    int64_t masks_end;     /* step from which on they stay; 0: none */
+    bool prunes;           /* until then, they lose weights */
+    int64_t updates;       /* changes in this process, and weights that they moved, and removed */
+    int64_t moved, removed;
+    const char *new_head; /* name of a weight that was made afresh; NULL */
     int64_t old_classes, new_classes;
     double last_loss;
     uint64_t data_hash, val_hash; /* of the data; 0: there are none */
