@@ -29,7 +29,7 @@ install(FILES ${CMAKE_BINARY_DIR}/onnxtrain.pc DESTINATION ${CMAKE_INSTALL_LIBDI
 
 # The command prints its own manual pages, from the tables that its parser uses.
 install(TARGETS onnx-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(page onnx-train inspect train eval predict export init bench check env)
+foreach(page onnx-train inspect train eval predict export init prune bench check env)
   if(page STREQUAL onnx-train)
     set(file man/onnx-train.1)
     set(topic)

@@ -149,6 +149,7 @@ set(RUNTIME_SOURCES
   runtime/api/operators.c
   runtime/api/plans.c
   runtime/api/profile.c
+  runtime/api/prune.c
   runtime/api/topology.c
   runtime/api/train.c
   runtime/api/training_info.c
@@ -220,6 +221,7 @@ set(RUNTIME_SOURCES
   runtime/topology/best.c
   runtime/topology/binomial.c
   runtime/topology/budget.c
+  runtime/topology/constrain.c
   runtime/topology/draw.c
   runtime/topology/grow.c
   runtime/topology/keep.c
@@ -232,6 +234,7 @@ set(RUNTIME_SOURCES
   runtime/train/optimizer.c
   runtime/train/probes.c
   runtime/train/options.c
+  runtime/train/prune.c
   runtime/train/rewire.c
   runtime/train/rules.c
   runtime/train/schedule.c
@@ -295,6 +298,7 @@ set(TOOL_SOURCES
   tools/out_model.c
   tools/predict.c
   tools/progress.c
+  tools/prune.c
   tools/sparsity.c
   tools/stale.c
   tools/tool.c
@@ -374,10 +378,12 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_safetensors
   test_scan:hostile.c:wire.c
   test_sequence:model.c:wire.c
+  test_constrain
   test_context:networks.c:model.c:wire.c
   test_topology:networks.c:model.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
+  test_prune:networks.c:model.c:wire.c
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
   test_tolerance:suite_case.c:export_case.c:onnx_build.c:model.c:wire.c

@@ -553,6 +553,12 @@ OT_API ot_status ot_open_mlp(const int64_t *units, int n, const ot_options *opti
 OT_API ot_status ot_draw_weights(ot_session *session, const ot_sparsity_options *options,
                                  ot_error *err);
 
+/* Removes weights for good: layers that take part keep the best of those that they have, as many as
+ * the budget says, where the constraint allows them; those that are gone have no slot any more.
+ * Values and moments of the others stay. A layer that has fewer already keeps them. Gradients must
+ * not have been accumulated (OT_ERROR_STATE). If it fails, nothing has changed. */
+OT_API ot_status ot_prune(ot_session *session, const ot_sparsity_options *options, ot_error *err);
+
 /* ---- train, evaluate, run ---- */
 
 /* Result of a step. */
@@ -667,6 +673,12 @@ typedef struct ot_topology_report {
  * one. Values and moments of slots that stay do not change; moments of new slots are zero. If it
  * fails, nothing has changed, and it can be called again. report: NULL is allowed. */
 OT_API ot_status ot_topology_step(ot_session *session, ot_topology_report *report, ot_error *err);
+
+/* Adds |weight x gradient| of this batch to the scores of all weights, for OT_PRUNE_TAYLOR.
+ * Weights, running statistics and gradients stay as they are. Arguments are those of ot_train_step;
+ * result: NULL is allowed. Scores go when masks or layers change. */
+OT_API ot_status ot_score_step(ot_session *session, const ot_tensor *inputs, int n,
+                               const ot_tensor *target, ot_result *result, ot_error *err);
 
 /* Clears the gradients that were accumulated since the last ot_optimizer_step. */
 OT_API ot_status ot_clear_gradients(ot_session *session, ot_error *err);

@@ -7,10 +7,10 @@ echo "-- help and usage errors"
 expect 0 "$TRAIN" --version
 stdout_has '[0-9]+\.[0-9]+\.[0-9]+'
 expect 0 "$TRAIN" help
-for command in inspect train eval predict export init bench check env; do
+for command in inspect train eval predict export init prune bench check env; do
     stdout_has "$command"
 done
-for command in inspect train eval predict export init bench check env; do
+for command in inspect train eval predict export init prune bench check env; do
     expect 0 "$TRAIN" help $command
     expect 0 "$TRAIN" $command --help
     stdout_has 'usage: onnx-train'

@@ -42,6 +42,13 @@ const struct command ot_commands[] = {
      "onnx-train init mlp=784-300-100-10 density=erk:0.1 constraint=fan_in out=net.onnx\n"
      "onnx-train init model.onnx density=0.1 seed=1 out=fresh.onnx\n",
      ot_run_init},
+    {"prune", PRUNE, "MODEL [DATA] sparsity=NUMBER out=FILE [key=value ...]",
+     "set weights of a model to zero for good",
+     "onnx-train prune model.onnx sparsity=0.9 out=sparse.onnx\n"
+     "onnx-train prune model.onnx sparsity=0.9 budget=global layers='!*fc*' out=sparse.onnx\n"
+     "onnx-train prune model.onnx constraint=nm:2:4 out=sparse.onnx\n"
+     "onnx-train prune model.onnx photos/ sparsity=0.9 by=taylor out=sparse.onnx\n",
+     ot_run_prune},
     {"bench", BENCH, "MODEL [key=value ...] | --kernels [key=value ...]",
      "time training steps of a model, or sparse layers against dense ones",
      "onnx-train bench model.onnx batch=16 threads=1 steps=20\n"

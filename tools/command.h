@@ -23,6 +23,7 @@ void ot_help_command(const struct command *command);
 void ot_help_man(const struct command *command); /* NULL: of onnx-train itself */
 
 int ot_run_init(struct settings *s, struct failure *f);
+int ot_run_prune(struct settings *s, struct failure *f);
 int ot_run_inspect(struct settings *s, struct failure *f);
 int ot_run_train(struct settings *s, struct failure *f);
 int ot_run_eval(struct settings *s, struct failure *f);

@@ -55,7 +55,7 @@ static int start(int argc, char **argv, struct failure *f) {
     if (!command)
         return ot_refuse(f, EXIT_USAGE,
                          "there is no command '%s'; there are inspect, train, eval, "
-                         "predict, export, init, bench, check, env, help",
+                         "predict, export, init, prune, bench, check, env, help",
                          name);
     return run(command, argc - 2, argv + 2, f);
 }

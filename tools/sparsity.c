@@ -116,6 +116,8 @@ static int read_amount(struct sparsity *p, const struct settings *s, struct fail
                          p->options.constraint == OT_CONSTRAIN_NM ? "constraint" : "budget",
                          p->options.constraint == OT_CONSTRAIN_NM ? ot_text(s, OPTION_constraint)
                                                                   : budget);
+    if (!says_all && (given || density) && !(p->options.density > 0 && p->options.density <= 1))
+        return ot_refuse(f, EXIT_USAGE, "density is %g, not in (0, 1]", p->options.density);
     if (says_all || given || density || kind == OT_BUDGET_GIVEN) return 0;
     return ot_refuse(f, EXIT_USAGE, "no density=NUMBER or sparsity=NUMBER given");
 }

@@ -180,6 +180,7 @@ ot_status ot_new_head(ot_session *s, int64_t classes, const char **name, ot_erro
     set_classes(output, old, classes, !strcmp(h.node->op_type, "MatMul"));
     s->head_classes = classes;
     ot_session_reset_loss(s);
+    ot_session_forget_scores(s);
     s->optimizer.bound = 0;
     ot_session_drop_plans(s);
     if (name) *name = h.weight->name;

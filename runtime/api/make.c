@@ -44,6 +44,7 @@ ot_status ot_draw_weights(ot_session *s, const ot_sparsity_options *options, ot_
     const ot_status status = ot_weights_init(s->model, &s->context.weights, &sparsity, err);
     ot_sparsity_free(&sparsity);
     if (status) return status;
+    ot_session_forget_scores(s);
     s->optimizer.bound = 0;
     ot_session_drop_plans(s);
     return OT_OK;

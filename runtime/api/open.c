@@ -253,6 +253,7 @@ void ot_close(ot_session *s) {
     ot_block_free(&s->allocator, s->topology.layer);
     ot_context_free(&s->context);
     ot_block_free(&al, s->statistics);
+    ot_block_free(&al, s->score);
     ot_block_free(&al, s->wants_input);
     ot_pool_free(s->context.pool);
     ot_model_free(s->model);

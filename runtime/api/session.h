@@ -42,6 +42,7 @@ struct ot_session {
     struct topology topology;
     struct probes probes; /* what plans that train are made with */
     bool probes_on;       /* the next training step fills their lists */
+    float *score;         /* of ot_score_step, at the offsets of the weights; NULL: there is none */
     float *statistics;    /* running statistics before the step, to go back to */
 
     bool *wants_input; /* of each input: its gradient; NULL: of none */
@@ -70,6 +71,10 @@ ot_status ot_session_need_gradients(struct ot_session *s, const struct plan *pla
 void ot_session_clear_gradients(struct ot_session *s);
 ot_status ot_session_save_statistics(struct ot_session *s, ot_error *err);
 void ot_session_restore_statistics(struct ot_session *s);
+/* ot_train_step, for sessions that need not have an optimizer. The statistics from before the step
+ * are saved. */
+ot_status ot_session_train(struct ot_session *s, const ot_tensor *inputs, int n,
+                           const ot_tensor *target, ot_result *result, ot_error *err);
 /* OT_ERROR_NUMERIC where a weight, moment or statistic that training changes is not finite. */
 ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err);
 /* The same of statistics alone, which a training step has just updated. */
@@ -82,6 +87,8 @@ static inline ot_status ot_session_check(const struct ot_session *s, ot_error *e
 struct import_options ot_session_import(const struct ot_session *s);
 /* What training_info says or is made of. */
 struct recipe ot_session_recipe(const struct ot_session *s);
+/* Forgets the scores of weights: masks or layers have changed. */
+void ot_session_forget_scores(struct ot_session *s);
 /* Forgets all plans: what they were made from has changed. */
 void ot_session_drop_plans(struct ot_session *s);
 

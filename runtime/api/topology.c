@@ -149,6 +149,7 @@ ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *
                        "masks change between an optimizer step and the next training step");
     OT_TRY(ot_topology_update(&s->topology, s->model, &s->context.weights, &s->state,
                               s->optimizer.steps, err));
+    ot_session_forget_scores(s);
     const ot_topology_report *r = &s->topology.report;
     if (report) *report = *r;
     if (!r->layers) return OT_OK;

@@ -187,15 +187,12 @@ static void scale_input_gradients(struct ot_session *s, const struct bound *b, d
     }
 }
 
-ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
-                        ot_result *result, ot_error *err) {
-    OT_TRY(ot_session_check(s, err));
+ot_status ot_session_train(struct ot_session *s, const ot_tensor *inputs, int n,
+                           const ot_tensor *target, ot_result *result, ot_error *err) {
     struct bound *b = NULL;
     ot_result r = {0};
     struct loss_io io = {.result = &r};
     if (!inputs) return ot_fail(err, OT_ERROR_ARGUMENT, "inputs is NULL");
-    if (!s->optimizer.is_set)
-        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
     OT_TRY(ot_session_loss_io(s, OT_PLAN_TRAIN, inputs, n, target, &b, &io, err));
     OT_TRY(ot_session_need_gradients(s, b->plan, err));
     OT_TRY(ot_session_save_statistics(s, err));
@@ -221,6 +218,14 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     s->context.random.step++;
     if (result) *result = r;
     return OT_OK;
+}
+
+ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_tensor *target,
+                        ot_result *result, ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (!s->optimizer.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
+    return ot_session_train(s, inputs, n, target, result, err);
 }
 
 /* How many times `unit` the targets are, together with what the host's losses count. */
