@@ -9,6 +9,7 @@
 
 #include "ops/kernels/kernels.h"
 #include "ops/product/cost.h"
+#include "tests/cost_zen3.h"
 
 /* Dense over sparse time of forward and both gradients, measured with `bench --kernels batch=64` on
  * one core with AVX-512. */
@@ -24,6 +25,8 @@ static const struct measured {
     {768, 3072, 1, 1, 1, 0.5, 0.72},  {768, 3072, 1, 1, 1, 0.95, 5.4},
     {3072, 768, 1, 1, 1, 0.5, 0.67},  {3072, 768, 1, 1, 1, 0.98, 15.2},
 };
+
+#define LENGTH(list) (sizeof(list) / sizeof *(list))
 
 static double total(struct cost c) { return c.forward + c.data + c.weight; }
 
@@ -67,56 +70,39 @@ static void test_measured(void **state) {
 
 /* ---- milliseconds ---- */
 
-/* One thread: forward, data gradient, weight gradient (0: not recorded). dense: all three of the
- * same layer on oneDNN, in turns with the sparse ones; 0 where the clock was steady. */
+/* One thread: forward, data gradient, weight gradient (0: not recorded). */
 struct recorded {
     int c, m, size, k, stride, batch;
-    double sparsity, ms[3], dense;
+    double sparsity, ms[3];
 };
 
 /* `bench --kernels batch=64` on a Xeon (Sapphire Rapids), and a layer of a step of ResNet-18. */
 static const struct recorded xeon[] = {
-    {64, 64, 56, 3, 1, 64, 0.9, {16.4, 16.8, 21.6}, 0},
-    {64, 64, 56, 3, 1, 64, 0.95, {11.6, 12.2, 16}, 0},
-    {128, 128, 28, 3, 1, 64, 0.9, {14.4, 14.3, 17.9}, 0},
-    {128, 128, 28, 3, 1, 64, 0.95, {10.1, 9.7, 11.5}, 0},
-    {256, 256, 14, 3, 1, 64, 0.9, {13.8, 13.4, 15.5}, 0},
-    {256, 256, 14, 3, 1, 64, 0.95, {9.2, 8.8, 10.2}, 0},
-    {512, 512, 7, 3, 1, 64, 0.9, {13.7, 13.1, 16.3}, 0},
-    {512, 512, 7, 3, 1, 64, 0.95, {8.5, 8.2, 9.7}, 0},
-    {64, 128, 56, 3, 2, 64, 0.9, {14.7, 16.5, 15.3}, 0},
-    {64, 128, 56, 3, 2, 64, 0.95, {11.1, 13.7, 11.6}, 0},
-    {128, 256, 28, 1, 2, 64, 0.9, {1.9, 3.7, 3.5}, 0},
-    {128, 256, 28, 1, 2, 64, 0.95, {1.9, 3.8, 2.5}, 0},
-    {256, 64, 56, 1, 1, 64, 0.9, {22.5, 13.3, 26.6}, 0},
-    {256, 64, 56, 1, 1, 64, 0.95, {21.4, 12.8, 24.4}, 0},
-    {64, 256, 56, 1, 1, 64, 0.9, {13.8, 23.1, 28.8}, 0},
-    {64, 256, 56, 1, 1, 64, 0.95, {13.1, 21.6, 27.3}, 0},
-    {2048, 512, 7, 1, 1, 64, 0.9, {10.7, 11.5, 13.3}, 0},
-    {2048, 512, 7, 1, 1, 64, 0.95, {7.6, 7.4, 9.1}, 0},
-    {1024, 1024, 1, 1, 1, 64, 0.9, {0.21, 0.221, 0.257}, 0},
-    {1024, 1024, 1, 1, 1, 64, 0.95, {0.131, 0.125, 0.135}, 0},
-    {768, 3072, 1, 1, 1, 64, 0.9, {0.517, 0.608, 0.704}, 0},
-    {768, 3072, 1, 1, 1, 64, 0.95, {0.29, 0.31, 0.293}, 0},
-    {3072, 768, 1, 1, 1, 64, 0.9, {0.574, 0.654, 0.767}, 0},
-    {3072, 768, 1, 1, 1, 64, 0.95, {0.298, 0.305, 0.341}, 0},
-    {512, 512, 7, 3, 1, 16, 0.95, {3.57}, 0},
-};
-
-/* `bench --kernels batch=64` on an EPYC (Zen 3) in a slow hour. */
-static const struct recorded zen3[] = {
-    {64, 64, 56, 3, 1, 64, 0.9, {48.743, 48.107, 59.68}, 857.2},
-    {64, 64, 56, 3, 1, 64, 0.95, {31.803, 32.699, 40.396}, 743.7},
-    {128, 128, 28, 3, 1, 64, 0.9, {42.198, 43.892, 53.205}, 862},
-    {128, 128, 28, 3, 1, 64, 0.95, {25.893, 25.34, 31.775}, 775.5},
-    {256, 256, 14, 3, 1, 64, 0.9, {40.898, 39.799, 45.939}, 777.7},
-    {256, 256, 14, 3, 1, 64, 0.95, {19.843, 22.931, 28.244}, 777.9},
-    {512, 512, 7, 3, 1, 64, 0.9, {41.217, 41.652, 51.322}, 1018.5},
-    {512, 512, 7, 3, 1, 64, 0.95, {24.861, 25.174, 26.164}, 895.8},
-    {64, 128, 56, 3, 2, 64, 0.9, {30.499, 27.189, 37.775}, 433.5},
-    {64, 128, 56, 3, 2, 64, 0.95, {19.537, 16.809, 24.58}, 442.5},
-    {128, 256, 28, 1, 2, 64, 0.9, {2.926, 5.064, 7.582}, 45.6},
-    {128, 256, 28, 1, 2, 64, 0.95, {2.53, 4.262, 6.249}, 51.2},
+    {64, 64, 56, 3, 1, 64, 0.9, {16.4, 16.8, 21.6}},
+    {64, 64, 56, 3, 1, 64, 0.95, {11.6, 12.2, 16}},
+    {128, 128, 28, 3, 1, 64, 0.9, {14.4, 14.3, 17.9}},
+    {128, 128, 28, 3, 1, 64, 0.95, {10.1, 9.7, 11.5}},
+    {256, 256, 14, 3, 1, 64, 0.9, {13.8, 13.4, 15.5}},
+    {256, 256, 14, 3, 1, 64, 0.95, {9.2, 8.8, 10.2}},
+    {512, 512, 7, 3, 1, 64, 0.9, {13.7, 13.1, 16.3}},
+    {512, 512, 7, 3, 1, 64, 0.95, {8.5, 8.2, 9.7}},
+    {64, 128, 56, 3, 2, 64, 0.9, {14.7, 16.5, 15.3}},
+    {64, 128, 56, 3, 2, 64, 0.95, {11.1, 13.7, 11.6}},
+    {128, 256, 28, 1, 2, 64, 0.9, {1.9, 3.7, 3.5}},
+    {128, 256, 28, 1, 2, 64, 0.95, {1.9, 3.8, 2.5}},
+    {256, 64, 56, 1, 1, 64, 0.9, {22.5, 13.3, 26.6}},
+    {256, 64, 56, 1, 1, 64, 0.95, {21.4, 12.8, 24.4}},
+    {64, 256, 56, 1, 1, 64, 0.9, {13.8, 23.1, 28.8}},
+    {64, 256, 56, 1, 1, 64, 0.95, {13.1, 21.6, 27.3}},
+    {2048, 512, 7, 1, 1, 64, 0.9, {10.7, 11.5, 13.3}},
+    {2048, 512, 7, 1, 1, 64, 0.95, {7.6, 7.4, 9.1}},
+    {1024, 1024, 1, 1, 1, 64, 0.9, {0.21, 0.221, 0.257}},
+    {1024, 1024, 1, 1, 1, 64, 0.95, {0.131, 0.125, 0.135}},
+    {768, 3072, 1, 1, 1, 64, 0.9, {0.517, 0.608, 0.704}},
+    {768, 3072, 1, 1, 1, 64, 0.95, {0.29, 0.31, 0.293}},
+    {3072, 768, 1, 1, 1, 64, 0.9, {0.574, 0.654, 0.767}},
+    {3072, 768, 1, 1, 1, 64, 0.95, {0.298, 0.305, 0.341}},
+    {512, 512, 7, 3, 1, 16, 0.95, {3.57}},
 };
 
 static struct conv_shape shape_of(const struct recorded *r) {
@@ -128,33 +114,52 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The errors of all passes: half of them are at most 15 %, none is more than 40 %. What was
- * recorded beside dense layers counts at the speed at which those take what is predicted for them.
- */
-static void check_recorded(const char *isa, const struct recorded *list, size_t n) {
-    const struct kernels k = {.name = isa};
-    double error[3 * 32];
-    int passes = 0;
-    assert_true(n <= 32);
-    for (size_t i = 0; i < n; i++) {
-        const struct recorded *r = &list[i];
-        const struct conv_shape s = shape_of(r);
-        const double nnz = (1 - r->sparsity) * r->m * r->c * r->k * r->k;
-        const struct cost cost = ot_cost_sparse(&k, &s, (int64_t)nnz, 16);
-        const double ms[] = {cost.forward, cost.data, cost.weight};
-        const double speed = r->dense > 0 ? total(ot_cost_dense(&k, &s)) / r->dense : 1;
-        for (int j = 0; j < 3; j++)
-            if (r->ms[j] > 0) error[passes++] = fabs(ms[j] / (speed * r->ms[j]) - 1);
-    }
-    qsort(error, (size_t)passes, sizeof *error, by_value);
-    if (error[passes / 2] > 0.15 || error[passes - 1] > 0.40)
-        fail_msg("%s: median error %.3f, worst %.3f", isa, error[passes / 2], error[passes - 1]);
+/* Half of the errors are at most 15 %, none is more than 40 %. */
+static void check_errors(const char *what, double *error, size_t n) {
+    qsort(error, n, sizeof *error, by_value);
+    if (error[n / 2] > 0.15 || error[n - 1] > 0.40)
+        fail_msg("%s: median error %.3f, worst %.3f", what, error[n / 2], error[n - 1]);
 }
 
 static void test_recorded(void **state) {
     (void)state;
-    check_recorded("avx512", xeon, sizeof xeon / sizeof *xeon);
-    check_recorded("avx2", zen3, sizeof zen3 / sizeof *zen3);
+    const struct kernels k = {.name = "avx512"};
+    double error[3 * LENGTH(xeon)];
+    size_t passes = 0;
+    for (size_t i = 0; i < LENGTH(xeon); i++) {
+        const struct recorded *r = &xeon[i];
+        const struct conv_shape s = shape_of(r);
+        const double nnz = (1 - r->sparsity) * r->m * r->c * r->k * r->k;
+        const struct cost cost = ot_cost_sparse(&k, &s, (int64_t)nnz, 16);
+        const double ms[] = {cost.forward, cost.data, cost.weight};
+        for (int j = 0; j < 3; j++)
+            if (r->ms[j] > 0) error[passes++] = fabs(ms[j] / r->ms[j] - 1);
+    }
+    check_errors("avx512", error, passes);
+}
+
+static double step_error(const struct kernels *k, const struct step_time *t, bool dense, int pass) {
+    struct conv_shape s = layer(t->samples, t->c, t->m, t->size, t->k, t->stride);
+    s.groups = t->groups;
+    const double slots = t->density * t->m * (t->c / t->groups) * t->k * t->k;
+    const bool first = t->c == 3 || t->c == 784;
+    const struct cost c =
+        dense ? ot_cost_dense(k, &s) : ot_cost_sparse(k, &s, (int64_t)(slots + 0.5), 16);
+    const double ms = pass ? c.weight + (first ? 0 : c.data) : c.forward;
+    return fabs(ms / t->ms[pass] - 1);
+}
+
+static void test_steps(void **state) {
+    (void)state;
+    const struct kernels k = {.name = "avx2"};
+    double error[2 * (LENGTH(sparse_steps) > LENGTH(dense_steps) ? LENGTH(sparse_steps)
+                                                                 : LENGTH(dense_steps))];
+    for (size_t i = 0; i < 2 * LENGTH(sparse_steps); i++)
+        error[i] = step_error(&k, &sparse_steps[i / 2], false, i % 2);
+    check_errors("sparse steps", error, 2 * LENGTH(sparse_steps));
+    for (size_t i = 0; i < 2 * LENGTH(dense_steps); i++)
+        error[i] = step_error(&k, &dense_steps[i / 2], true, i % 2);
+    check_errors("dense steps", error, 2 * LENGTH(dense_steps));
 }
 
 /* A step of linear layers of 40 nonzeros a row over two samples, at the speed of the fastest steps
@@ -349,7 +354,7 @@ int main(void) {
         cmocka_unit_test(test_measured), cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_monotone), cmocka_unit_test(test_few_samples),
         cmocka_unit_test(test_forms),    cmocka_unit_test(test_live),
-        cmocka_unit_test(test_few),
+        cmocka_unit_test(test_few),      cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,8 @@
 #include "ops/kernels/kernels.h"
 #include "runtime/base/pattern.h"
 
-enum kind { WINDOW, POINTWISE, LINEAR, KINDS };
+/* DEPTHWISE: groups of a single channel. */
+enum kind { WINDOW, POINTWISE, LINEAR, DEPTHWISE, KINDS };
 
 /* Nanoseconds that a pass of a sparse product takes: for each multiply-add, by kind; for each float
  * that is read, and each that is written; for each nonzero, by kind, since values are brought into
@@ -14,37 +15,42 @@ enum kind { WINDOW, POINTWISE, LINEAR, KINDS };
  * image where a stride takes that apart. */
 struct pass {
     double product[KINDS], in, out, slot[KINDS], strided;
+    double whole; /* factor of a multiply-add with a weight without zeros: inputs are neighbours */
+    double far;   /* added for each multiply-add whose input the first-level cache does not hold */
+};
+
+/* A pass of oneDNN: GFLOP/s by kind, and what remains of them for each gradient; nanoseconds for
+ * each float of both images, and of the weight, to bring it into an order that oneDNN prefers. */
+struct dense_pass {
+    double gflops[KINDS], back[KINDS], image, weight;
 };
 
 /* gather: forward and data gradient. weight: the weight gradient, which adds up across lanes.
- * dense: GFLOP/s of oneDNN where nothing waits for memory. Least squares through measured times, as
- * tests/test_cost.c has them: with AVX-512 those of a Xeon at 3.7 GHz; with AVX2 those of a Zen 3
- * whose speed varied by a factor of two, beside dense ones of the same seconds. The generic kernels
- * have not been fitted. */
+ * Least squares through measured times, as tests/test_cost.c has them: with AVX-512 those of a Xeon
+ * at 3.7 GHz; with AVX2 those of the steps of 18 networks on a Zen 3 at 3.2 GHz (103 GFLOP/s). The
+ * generic kernels have not been fitted. */
 static const struct rates {
     const char *isa;
     struct pass gather, weight;
-    double dense[KINDS];
+    struct dense_pass dense;
 } rates[] = {
     {"avx512",
-     {{0.0171, 0.0278, 0.0204}, 0.292, 0.082, {12.7, 0.8, 0.8}, 0.298},
-     {{0.0196, 0.0354, 0.0225}, 0.270, 0.324, {7.7, 0.8, 0.8}, 0.200},
-     {205, 165, 165}},
+     {{0.0171, 0.0278, 0.0204, 0.0171}, 0.292, 0.082, {12.7, 0.8, 0.8, 12.7}, 0.298, 1, 0},
+     {{0.0196, 0.0354, 0.0225, 0.0196}, 0.270, 0.324, {7.7, 0.8, 0.8, 7.7}, 0.200, 1, 0},
+     {{205, 165, 165, 205}, {0.85, 0.85, 0.85, 0.85}, 0, 0}},
     {"avx2",
-     {{0.0285, 0.0400, 0.0410}, 0.320, 0.060, {3, 0.8, 0.8}, 0.100},
-     {{0.0315, 0.0500, 0.0520}, 0.310, 0.430, {3, 0.8, 0.8}, 0.030},
-     {114, 85, 97}},
+     {{0.0398, 0.0401, 0.0443, 0.3500}, 0.297, 0.054, {2.0, 5.2, 0.9, 2.0}, 0.263, 0.59, 0.0122},
+     {{0.0458, 0.0486, 0.0477, 0.3740}, 0.317, 0.136, {2.6, 0.8, 0.8, 2.6}, 0.239, 0.59, 0.0277},
+     {{82, 86, 93, 67}, {0.95, 0.95, 0.95, 0.07}, 0.288, 0.296}},
     {"generic",
-     {{0.050, 0.054, 0.080}, 0.4, 0.4, {0.8, 0.8, 0.8}, 0},
-     {{0.063, 0.068, 0.100}, 0.4, 0.4, {0.8, 0.8, 0.8}, 0},
-     {39, 33, 35}},
+     {{0.050, 0.054, 0.080, 0.050}, 0.4, 0.4, {0.8, 0.8, 0.8, 0.8}, 0, 1, 0},
+     {{0.063, 0.068, 0.100, 0.063}, 0.4, 0.4, {0.8, 0.8, 0.8, 0.8}, 0, 1, 0},
+     {{39, 33, 35, 39}, {0.85, 0.85, 0.85, 0.85}, 0, 0}},
 };
 
 /* Bytes a nanosecond: of what is written out for dense products, of dense products, of turning a
- * tensor, and of moving channels, read and written. Both gradients of dense products have a lower
- * rate. */
-static const double spread_bytes = 10, dense_bytes = 20, reorder_bytes = 4, move_bytes = 14,
-                    dense_back_rate = 0.85;
+ * tensor, and of moving channels, read and written. */
+static const double spread_bytes = 10, dense_bytes = 20, reorder_bytes = 4, move_bytes = 14;
 
 /* The time of a sample in rows over that in lanes that are full: ResNet-18, ResNet-50 and
  * MobileNetV1 take 1.35 to 1.42 with AVX2 and AVX-512. */
@@ -59,6 +65,9 @@ static const double few_slot = 0.8, few_sample = 0.06, few_far = 0.6, few_farthe
  * that is compared with the best ones so far. */
 static const double follow_slot = 20, look_position = 0.8;
 
+/* Bytes of the first- and of the second-level cache. */
+enum { CACHE = 32 << 10, CACHE_2 = 512 << 10 };
+
 /* The densest weight that sparse kernels are taken for where nothing else is known. */
 static const double DENSITY = 0.4;
 
@@ -69,6 +78,7 @@ static const struct rates *rates_of(const struct kernels *k) {
 }
 
 static enum kind kind_of(const struct conv_shape *s) {
+    if (s->groups > 1 && s->groups == s->c) return DEPTHWISE;
     if (s->kh * s->kw > 1) return WINDOW;
     return s->h * s->w > 1 ? POINTWISE : LINEAR;
 }
@@ -115,20 +125,36 @@ bool ot_op_few_pay(const struct op_node *n) {
     return n->op->product && n->op->product(n, &s) && ot_sparse_few_fits(&s, 0);
 }
 
-/* Milliseconds; in, out, image: floats of a sample that are read, written, in the larger image. */
-static double pass_time(const struct pass *r, const struct conv_shape *s, double nnz,
-                        double samples, double in, double out, double image) {
-    const enum kind kind = kind_of(s);
-    const double strided = s->stride_h * s->stride_w > 1 ? r->strided * image : 0;
-    const double sample = r->product[kind] * nnz * positions(s) + r->in * in + r->out * out;
-    return 1e-6 * (samples * (sample + strided) + r->slot[kind] * nnz);
-}
-
 /* The share of so many bytes that a cache does not hold. */
 static double missed(double bytes, double cache) { return bytes > cache ? 1 - cache / bytes : 0; }
 
+/* What a pass works on: floats of a sample that are read, that are written, and of the larger
+ * image; channels of what is read. */
+struct traffic {
+    double in, out, image, channels;
+};
+
+/* Nanoseconds of a multiply-add. A unit of all channels of a pixel stays in the first-level cache
+ * from row to row if it fits. */
+static double product_time(const struct pass *r, const struct conv_shape *s, double nnz,
+                           double channels) {
+    const enum kind kind = kind_of(s);
+    const double far = kind == POINTWISE || kind == LINEAR
+                           ? r->far * missed(channels * OT_UNIT * sizeof(float), CACHE)
+                           : 0;
+    return r->product[kind] * (nnz < weights(s) ? 1 : r->whole) + far;
+}
+
+/* Milliseconds. */
+static double pass_time(const struct pass *r, const struct conv_shape *s, double nnz,
+                        double samples, struct traffic t) {
+    const double strided = s->stride_h * s->stride_w > 1 ? r->strided * t.image : 0;
+    const double product = product_time(r, s, nnz, t.channels);
+    const double sample = product * nnz * positions(s) + r->in * t.in + r->out * t.out;
+    return 1e-6 * (samples * (sample + strided) + r->slot[kind_of(s)] * nnz);
+}
+
 static struct cost few_cost(const struct conv_shape *s, double nnz) {
-    enum { CACHE = 32 << 10, CACHE_2 = 512 << 10 };
     double width = 1;
     while (width < (double)s->n) width *= 2;
     const double bytes = 4 * width * (double)s->c;
@@ -143,9 +169,11 @@ struct cost ot_cost_sparse(const struct kernels *k, const struct conv_shape *s, 
     const struct rates *r = rates_of(k);
     const double n = filled(s->n, lanes), slots = (double)nnz, times = lanes ? 1 : IN_ROWS;
     const double x = inputs(s), dx = (double)ot_conv_inputs(s), y = (double)ot_conv_outputs(s);
-    return (struct cost){times * pass_time(&r->gather, s, slots, n, x, y, x),
-                         times * pass_time(&r->gather, s, slots, n, y, dx, dx),
-                         times * pass_time(&r->weight, s, slots, n, x, y, x)};
+    const struct traffic forward = {x, y, x, (double)s->c};
+    const struct traffic back = {y, dx, dx, (double)s->m};
+    return (struct cost){times * pass_time(&r->gather, s, slots, n, forward),
+                         times * pass_time(&r->gather, s, slots, n, back),
+                         times * pass_time(&r->weight, s, slots, n, forward)};
 }
 
 double ot_dense_flops(const struct conv_shape *s) {
@@ -153,9 +181,14 @@ double ot_dense_flops(const struct conv_shape *s) {
 }
 
 struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s) {
-    const double pass = 1e-6 * ot_dense_flops(s) / rates_of(k)->dense[kind_of(s)];
+    const struct dense_pass *r = &rates_of(k)->dense;
+    const enum kind kind = kind_of(s);
+    const double images = (double)s->n * (double)(ot_conv_inputs(s) + ot_conv_outputs(s));
+    const double order = 1e-6 * (r->image * images + r->weight * weights(s));
+    const double pass = 1e-6 * ot_dense_flops(s) / r->gflops[kind];
     const double moved = 1e-6 * (activations(s, (double)s->n) + 4 * weights(s)) / dense_bytes;
-    const double most = pass > moved ? pass : moved, back = pass / dense_back_rate;
+    const double forward = pass + order, back = pass / r->back[kind] + order;
+    const double most = forward > moved ? forward : moved;
     const double gradient = back > moved ? back : moved;
     return (struct cost){most, gradient, gradient};
 }
