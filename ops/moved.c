@@ -10,8 +10,9 @@
 enum { GRAIN = 16384 };
 
 struct moved_plan {
-    int *first; /* of each slot of x[1], x[2], ...: one that it goes to, or -1 */
-    int *next;  /* of each slot of y: the next one that comes from the same, or -1 */
+    int64_t slots; /* of x[1], x[2], ... */
+    int *first;    /* of each slot of x[1], x[2], ...: one that it goes to, or -1 */
+    int *next;     /* of each slot of y: the next one that comes from the same, or -1 */
 };
 
 struct range {
@@ -21,20 +22,25 @@ struct range {
     bool back;
 };
 
+static void link_slots(const struct tensor *map, struct moved_plan *plan) {
+    const int *from = map->data;
+    for (int64_t i = 0; i < plan->slots; i++) plan->first[i] = -1;
+    for (int t = map->pattern->nnz - 1; t >= 0; t--) {
+        plan->next[t] = plan->first[from[t]];
+        plan->first[from[t]] = t;
+    }
+}
+
 static ot_status prepare(struct op_node *n, ot_error *err) {
     struct moved_plan *plan = ot_op_plan(n);
     const struct tensor *map = n->x[0];
-    const int *from = map->data;
     int64_t slots = 0;
     for (int i = 1; i < n->n_in; i++) slots += ot_count(n->x[i]);
     plan->first = ot_arena_alloc(n->arena, (size_t)slots, sizeof *plan->first);
     plan->next = ot_arena_alloc(n->arena, (size_t)map->pattern->nnz, sizeof *plan->next);
     if (!plan->first || !plan->next) return ot_op_fail(n, err, OT_ERROR_NO_MEMORY, "out of memory");
-    for (int64_t i = 0; i < slots; i++) plan->first[i] = -1;
-    for (int t = map->pattern->nnz - 1; t >= 0; t--) {
-        plan->next[t] = plan->first[from[t]];
-        plan->first[from[t]] = t;
-    }
+    plan->slots = slots;
+    link_slots(map, plan);
     OT_TRY(ot_op_set(n, n->y[0], OT_FLOAT, map->rank, map->dim, err));
     n->y[0]->pattern = map->pattern;
     n->kernel = "gather";
@@ -75,6 +81,11 @@ static void move_values(struct op_node *n, bool back) {
 static void forward(struct op_node *n) { move_values(n, false); }
 static void backward(struct op_node *n) { move_values(n, true); }
 
+/* The plan has put another pattern and its map into x[0]. */
+static void follow(struct op_node *n, int i) {
+    if (i == 0) link_slots(n->x[0], ot_op_plan(n));
+}
+
 const struct op ot_op_Moved = {
     .name = "Moved",
     .since = 1,
@@ -88,4 +99,5 @@ const struct op ot_op_Moved = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .follow = follow,
 };

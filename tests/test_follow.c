@@ -164,46 +164,82 @@ static const struct net {
     int64_t x[4]; /* x[batch] is replaced */
     int batch;
     ot_type type;
+    enum { IN_PLACE, MOVED, ANEW } how; /* plans follow; numbers of slots are moved; or neither */
     struct {
         int64_t dim[4];
     } w[WEIGHTS];
 } nets[] = {
-    {"Gemm", "Gemm x w0 > y ; transB=1", {1, 40}, 0, OT_FLOAT, {{{30, 40}}}},
-    {"Gemm, transposed", "Gemm x w0 > y", {1, 40}, 0, OT_FLOAT, {{{40, 30}}}},
-    {"MatMul", "MatMul x w0 > y", {1, 5, 20}, 0, OT_FLOAT, {{{20, 30}}}},
-    {"Linear", "MatMul x w0 > t\nAdd t w1 > y", {1, 5, 20}, 0, OT_FLOAT, {{{20, 30}}, {{30}}}},
-    {"Conv", "Conv x w0 > y ; pads=1,1,1,1", {1, 6, 5, 7}, 0, OT_FLOAT, {{{8, 6, 3, 3}}}},
+    {"Gemm", "Gemm x w0 > y ; transB=1", {1, 40}, 0, OT_FLOAT, IN_PLACE, {{{30, 40}}}},
+    {"Gemm, transposed", "Gemm x w0 > y", {1, 40}, 0, OT_FLOAT, IN_PLACE, {{{40, 30}}}},
+    {"MatMul", "MatMul x w0 > y", {1, 5, 20}, 0, OT_FLOAT, IN_PLACE, {{{20, 30}}}},
+    {"Linear",
+     "MatMul x w0 > t\nAdd t w1 > y",
+     {1, 5, 20},
+     0,
+     OT_FLOAT,
+     IN_PLACE,
+     {{{20, 30}}, {{30}}}},
+    {"Conv", "Conv x w0 > y ; pads=1,1,1,1", {1, 6, 5, 7}, 0, OT_FLOAT, IN_PLACE, {{{8, 6, 3, 3}}}},
     {"Conv, groups",
      "Conv x w0 > t ; group=2 strides=2,2 pads=1,1,1,1\nConv t w1 > y ; strides=1,2",
      {1, 6, 8, 7},
      0,
      OT_FLOAT,
+     IN_PLACE,
      {{{8, 3, 3, 3}}, {{4, 8, 1, 1}}}},
     {"ConvTranspose",
      "ConvTranspose x w0 > y ; group=2 strides=2,1 pads=0,1,1,2",
      {1, 4, 3, 4},
      0,
      OT_FLOAT,
+     IN_PLACE,
      {{{4, 3, 2, 3}}}},
-    {"Gather", "Gather w0 x > y", {1, 3}, 0, OT_INT64, {{{9, 12}}}},
+    {"Gather", "Gather w0 x > y", {1, 3}, 0, OT_INT64, IN_PLACE, {{{9, 12}}}},
     {"LSTM",
      "LSTM x w0 w1 > t ; hidden_size=6 direction=bidirectional\nFlatten t > y ; axis=2",
      {4, 1, 5},
      1,
      OT_FLOAT,
+     IN_PLACE,
      {{{2, 24, 5}}, {{2, 24, 6}}}},
     {"GRU",
      "GRU x w0 w1 > t ; hidden_size=6\nFlatten t > y ; axis=2",
      {4, 1, 5},
      1,
      OT_FLOAT,
+     IN_PLACE,
      {{{1, 18, 5}}, {{1, 18, 6}}}},
     {"RNN",
      "RNN x w0 w1 > t ; hidden_size=7\nFlatten t > y ; axis=2",
      {4, 1, 5},
      1,
      OT_FLOAT,
+     IN_PLACE,
      {{{1, 7, 5}}, {{1, 7, 7}}}},
+    {"slices",
+     "Slice w0 i0 i4 i0 > a\nSlice w0 i4 i8 i0 > b\nConcat b w1 a > c ; axis=0\n"
+     "Transpose c > d ; perm=1,0\nMatMul x d > y",
+     {1, 36},
+     0,
+     OT_FLOAT,
+     MOVED,
+     {{{8, 36}}, {{4, 36}}}},
+    {"gates",
+     "Slice w0 i0 i4 i0 > a\nSlice w0 i4 i16 i0 > b\nConcat b a > d ; axis=0\n"
+     "Unsqueeze d i0 > w\nUnsqueeze w1 i0 > r\n"
+     "LSTM x w r > t ; hidden_size=4\nFlatten t > y ; axis=2",
+     {4, 1, 6},
+     1,
+     OT_FLOAT,
+     MOVED,
+     {{{16, 6}}, {{16, 4}}}},
+    {"a half",
+     "Split w0 > a b ; axis=0\nGemm x b > y ; transB=1",
+     {1, 36},
+     0,
+     OT_FLOAT,
+     ANEW,
+     {{{10, 36}}}},
 };
 enum { NETS = sizeof nets / sizeof *nets };
 
@@ -262,6 +298,10 @@ static void open_run(struct run *r, const struct net *net, int batch, int versio
         weight(i, n, rank > 1 ? version : 0, v);
         model_floats(&m, (const char[]){'w', (char)('0' + i), 0}, rank, net->w[i].dim, v);
     }
+    model_ints(&m, "i0", 1, DIMS(0));
+    model_ints(&m, "i4", 1, DIMS(4));
+    model_ints(&m, "i8", 1, DIMS(8));
+    model_ints(&m, "i16", 1, DIMS(16));
     add_nodes(&m, net->nodes);
     model_output(&m, "y", OT_FLOAT, -1, NULL);
     options.sparse = mode;
@@ -362,8 +402,8 @@ static void check_plans(const struct net *net, int batch, ot_sparse_mode mode, i
         if (skip && v + 1 < VERSIONS) continue;
         run(&a);
         assert_int_equal(count_plans(&a), 2);
-        assert_ptr_equal(a.s->plan, plan);
-        assert_int_equal(counter.requests, requests);
+        if (net->how != ANEW) assert_ptr_equal(a.s->plan, plan);
+        if (net->how == IN_PLACE) assert_int_equal(counter.requests, requests);
         run(&fresh[v]);
         compare(&a, &fresh[v], true);
         open_run(&dense, net, batch, v, OT_SPARSE_NEVER, false, &plain);

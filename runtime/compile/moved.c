@@ -58,7 +58,7 @@ ot_status ot_moved_choose(struct plan *p, ot_error *err) {
             if (!ot_moved_find(g, v, &m) || !is_fixed(g, &m) || !has_slots(p, &m)) continue;
             struct moved_use *use = p->moved[v] = ot_arena_alloc(&p->arena, 1, sizeof *use);
             if (!use) return ot_plan_no_memory(err);
-            *use = (struct moved_use){m, &g->node[k], i};
+            *use = (struct moved_use){.from = m, .node = &g->node[k], .input = i};
         }
     }
     return OT_OK;
@@ -69,6 +69,7 @@ ot_status ot_moved_choose(struct plan *p, ot_error *err) {
 struct mover {
     struct plan *p;
     const struct moved *m;
+    int value;          /* the moved one */
     struct arena arena; /* for the time of this work */
     struct numbers {
         int value;
@@ -103,7 +104,7 @@ static ot_status number_slots(struct mover *w, int v, ot_error *err) {
     struct entry *x;
     OT_TRY(ot_lower_source(w->p, v, &x, err));
     const struct tensor *t = &x->t;
-    const struct pattern *q = t->pattern;
+    const struct pattern *q = w->p->model->parameter[x->parameter].t.pattern; /* of now */
     const int64_t n = ot_elements(t);
     struct tensor *to = add_numbers(w, v, t);
     int *number = ot_arena_alloc(&w->arena, (size_t)n, sizeof *number);
@@ -166,10 +167,11 @@ static void keep_block(void *arena, void *block) {
     (void)block; /* until the plan goes */
 }
 
-/* Its pattern, as the operator that takes it wants it, and in map's data the number of the slot
- * that each of its slots comes from. */
-static ot_status make_map(struct mover *w, const struct moved_use *use,
-                          const struct tensor *numbers, struct tensor *map, ot_error *err) {
+/* In this arena: its pattern, as the operator that takes it wants it, and in map's data the number
+ * of the slot that each of its slots comes from. */
+static ot_status make_map(struct mover *w, struct arena *arena, const struct moved_use *use,
+                          struct tensor *map, ot_error *err) {
+    const struct tensor *numbers = numbers_of(w, w->value);
     const int *number = numbers->data;
     const int64_t count = ot_elements(numbers);
     const enum weight_use how = ot_weight_use(use->node, use->input, numbers->rank);
@@ -177,12 +179,12 @@ static ot_status make_map(struct mover *w, const struct moved_use *use,
     const int64_t rows = ot_dims_product(numbers, 0, lead);
     int64_t *position = ot_arena_alloc(&w->arena, (size_t)count, sizeof *position), n = 0;
     struct pattern *pattern = NULL;
-    const ot_allocator allocator = {allocate, keep_block, &w->p->arena};
+    const ot_allocator allocator = {allocate, keep_block, arena};
     if (!position) return no_memory(w, err);
     for (int64_t i = 0; i < count; i++)
         if (number[i] >= 0) position[n++] = i;
     int *slot = ot_arena_alloc(&w->arena, (size_t)n, sizeof *slot);
-    int *from = ot_arena_alloc(&w->p->arena, (size_t)n, sizeof *from);
+    int *from = ot_arena_alloc(arena, (size_t)n, sizeof *from);
     if (!slot || !from) return no_memory(w, err);
     OT_TRY(ot_pattern_new(&allocator, rows, rows ? count / rows : 0, how == USE_COLUMNS, position,
                           n, slot, &pattern, err));
@@ -193,9 +195,10 @@ static ot_status make_map(struct mover *w, const struct moved_use *use,
     return OT_OK;
 }
 
-static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *err) {
+static ot_status add_node(struct mover *w, struct node *node, ot_error *err) {
+    const int v = w->value;
     struct plan *p = w->p;
-    const struct moved_use *use = p->moved[v];
+    struct moved_use *use = p->moved[v];
     const char *name = p->graph->value[v].name;
     *node = (struct node){
         .name = name, .op_type = "Moved", .domain = "", .n_in = 1 + w->m->n_origins, .n_out = 1};
@@ -212,18 +215,47 @@ static ot_status add_node(struct mover *w, int v, struct node *node, ot_error *e
     y->t.role = OT_ROLE_PARAM;
     y->weight = true;
     ot_node_find_wants(&pn->n);
-    OT_TRY(make_map(w, use, numbers_of(w, v), &map->t, err));
+    OT_TRY(make_map(w, &p->arena, use, &map->t, err));
+    use->map = map;
+    use->made = y;
     p->rows[v] = y;
     return ot_node_finish(p, pn, err);
 }
 
 ot_status ot_moved_make(struct plan *p, int v, ot_error *err) {
-    struct mover w = {.p = p, .m = &p->moved[v]->from};
+    struct mover w = {.p = p, .m = &p->moved[v]->from, .value = v};
     struct node *node = ot_arena_alloc(&p->arena, 1, sizeof *node);
     if (!node) return ot_plan_no_memory(err);
     ot_arena_init(&w.arena, &p->model->allocator, p->request.memory_bytes);
     ot_status status = run_moves(&w, err);
-    if (!status) status = add_node(&w, v, node, err);
+    if (!status) status = add_node(&w, node, err);
     ot_arena_free(&w.arena);
     return status;
+}
+
+/* ---- other patterns ---- */
+
+/* The pattern and the numbers of `to` become those of `from`. */
+static bool copy_map(const struct tensor *from, struct tensor *to) {
+    const struct pattern *p = from->pattern;
+    struct pattern *q = (struct pattern *)to->pattern; /* the plan's own */
+    if (p->nnz != q->nnz) return false;
+    memcpy(q->row, p->row, ((size_t)p->rows + 1) * sizeof *q->row);
+    if (p->nnz) memcpy(q->col, p->col, (size_t)p->nnz * sizeof *q->col);
+    if (p->nnz) memcpy(to->data, from->data, (size_t)p->nnz * sizeof(int));
+    q->live_rows = p->live_rows;
+    q->live_cols = p->live_cols;
+    return true;
+}
+
+bool ot_moved_follow(struct plan *p, int v) {
+    const struct moved_use *use = p->moved[v];
+    struct mover w = {.p = p, .m = &use->from, .value = v};
+    struct tensor map;
+    ot_error err;
+    ot_arena_init(&w.arena, &p->model->allocator, p->request.memory_bytes);
+    const bool ok = !run_moves(&w, &err) && !make_map(&w, &w.arena, use, &map, &err) &&
+                    copy_map(&map, &use->map->t);
+    ot_arena_free(&w.arena);
+    return ok;
 }

@@ -4,6 +4,7 @@
 
 #include "runtime/model/moved.h"
 
+struct entry;
 struct plan;
 
 /* A value that is made of weights with patterns, and the first operator that takes it as one. */
@@ -11,6 +12,7 @@ struct moved_use {
     struct moved from;
     const struct node *node;
     int input;
+    struct entry *map, *made; /* the inputs and the output of its Moved; NULL: there is none yet */
 };
 
 /* Finds the values, inputs of operators with sparse kernels, that are made of weights with
@@ -18,5 +20,8 @@ struct moved_use {
 ot_status ot_moved_choose(struct plan *p, ot_error *err);
 /* p->rows[v] = such a value with a pattern of its own, made by the internal operator Moved. */
 ot_status ot_moved_make(struct plan *p, int v, ot_error *err);
+/* Such a value of weights that have other patterns now: its pattern and its map, in the same
+ * memory. false: it has another number of slots, or memory for the work is exhausted. */
+bool ot_moved_follow(struct plan *p, int v);
 
 #endif

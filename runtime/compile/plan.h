@@ -31,17 +31,18 @@ struct buffer {
 struct entry {
     struct tensor t;
     const char *name;
-    int number;           /* in plan->entries */
-    int buffer;           /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
-    int parameter;        /* the parameter whose value the entry is, or -1 */
-    int input;            /* number of the model's input, or -1 */
-    bool weight;          /* a parameter, or one made dense */
-    bool wants;           /* the entry's gradient leads to a trainable parameter */
-    bool no_gradient;     /* a gradient is wanted, but the node computes none for this output */
-    struct entry *view;   /* entry whose data this one shares, or NULL */
-    struct entry *grad;   /* set by autodiff: the gradient is grad + more */
-    struct entry *more;   /* second part of the gradient, or NULL */
-    int uses, maker;      /* for join.c: how many read it; the step that computes it, or -1 */
+    int number;         /* in plan->entries */
+    int buffer;         /* in plan->buffer; -1: lives elsewhere (parameter, constant, input) */
+    int parameter;      /* the parameter whose value the entry is, or -1 */
+    int input;          /* number of the model's input, or -1 */
+    bool weight;        /* a parameter, or one made dense */
+    bool wants;         /* the entry's gradient leads to a trainable parameter */
+    bool is_changed;    /* made by Moved: it has another pattern since it was followed (follow.c) */
+    bool no_gradient;   /* a gradient is wanted, but the node computes none for this output */
+    struct entry *view; /* entry whose data this one shares, or NULL */
+    struct entry *grad; /* set by autodiff: the gradient is grad + more */
+    struct entry *more; /* second part of the gradient, or NULL */
+    int uses, maker;    /* for join.c: how many read it; the step that computes it, or -1 */
     struct survey survey; /* of its values, made by blame.c */
 };
 
