@@ -38,10 +38,24 @@ static int out_size(int size, int from, int to, int k, int stride, int dilation)
     return (size + from + to - dilation * (k - 1) - 1) / stride + 1;
 }
 
+/* Positions of `fan_in` slots of a row, one in each of as many parts of it. */
+static int64_t draw_row(int64_t row, int cols, int fan_in, int64_t *position) {
+    if (row % 4 == 3) return 0;
+    for (int k = 0; k < fan_in; k++) {
+        const int from = (int)((int64_t)k * cols / fan_in);
+        const int to = (int)((int64_t)(k + 1) * cols / fan_in);
+        const uint32_t draw = ot_random_u32(7, (uint64_t)row, (uint64_t)k);
+        position[k] = row * cols + from + (int64_t)(draw % (uint32_t)(to - from));
+    }
+    return fan_in;
+}
+
 static struct pattern *random_pattern(int rows, int cols, double density, int shift) {
     const int64_t all = (int64_t)rows * cols;
     int64_t *position = malloc(((size_t)all + 1) * sizeof *position), n = 0;
-    for (int64_t i = 0; i < all; i++)
+    for (int64_t r = 0; density >= 2 && r < rows; r++)
+        n += draw_row(r, cols, (int)density, position + n);
+    for (int64_t i = 0; density < 2 && i < all; i++)
         if (ot_random_float(7, (uint64_t)((i + shift) % all), (uint64_t)cols) < density)
             position[n++] = i;
     struct pattern *p;
@@ -222,7 +236,8 @@ void sparse_layer_check(const struct sparse_layer *l) {
                 add_slot(l, i, r, k, y, dx, &dvalue[k]);
         }
     const double tolerance = 1e-5 * sqrt(1 + (double)c->n * (double)(s->oh * s->ow) / 64);
-    const double terms = 1 + c->density * c->kh * c->kw * (c->c > c->m ? c->c : c->m) / 64;
+    const double density = (double)l->pattern->nnz / ((double)l->pattern->rows * l->pattern->cols);
+    const double terms = 1 + density * c->kh * c->kw * (c->c > c->m ? c->c : c->m) / 64;
     compare_lanes(c, "y", l->y, y, c->m * s->oh * s->ow, 1e-5 * sqrt(terms));
     compare_lanes(c, "dx", l->dx, dx, (int64_t)c->c * c->h * c->w, 1e-5 * sqrt(terms));
     compare(c->name, "dvalue", l->dvalue, dvalue, (size_t)l->pattern->nnz, tolerance);

@@ -10,7 +10,7 @@ struct sparse_case {
     int stride_h, stride_w, dilation_h, dilation_w;
     int top, left, bottom, right;
     int groups, lanes; /* 1: in rows */
-    double density;
+    double density;    /* from 2 on: nonzeros of each row but every fourth, which has none */
 };
 
 /* All floats stand in blocks of their own, with unreadable pages before and behind. */

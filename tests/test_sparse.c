@@ -111,6 +111,49 @@ static void test_batches(void **state) {
     ot_pool_free(pool);
 }
 
+static void check_threads(const struct sparse_case *c) {
+    struct sparse_layer one, many;
+    struct pool *alone = new_pool(1);
+    sparse_layer_make(&one, c, ot_kernels_at(0), alone, false, false);
+    sparse_layer_run(&one);
+    for (int threads = 1; threads <= 4; threads++) {
+        struct pool *pool = new_pool(threads);
+        sparse_layer_make(&many, c, ot_kernels_at(0), pool, false, false);
+        sparse_layer_run(&many);
+        sparse_layer_run(&many);
+        assert_memory_equal(one.y, many.y, one.y_size * sizeof(float));
+        assert_memory_equal(one.dx, many.dx, one.x_size * sizeof(float));
+        assert_memory_equal(one.dvalue, many.dvalue, (size_t)one.pattern->nnz * sizeof(float));
+        assert_memory_equal(one.dbias, many.dbias, (size_t)one.c.m * sizeof(float));
+        sparse_layer_free(&many);
+        ot_pool_free(pool);
+    }
+    sparse_layer_free(&one);
+    ot_pool_free(alone);
+}
+
+/* One to eight samples in rows: rows of any length, of one length, and without nonzeros. */
+static void test_rows(void **state) {
+    (void)state;
+    static const struct {
+        int c, m;
+        double density;
+    } layers[] = {{1, 1, 1},   {1, 9, 0.7},  {9, 1, 1},    {7, 1, 0.3},   {300, 30, 0.02},
+                  {90, 9, 7},  {90, 9, 8},   {90, 30, 15}, {90, 30, 16},  {90, 30, 17},
+                  {90, 9, 31}, {700, 9, 64}, {90, 30, 2},  {66000, 9, 33}};
+    struct pool *pool = new_pool(2);
+    for (size_t j = 0; j < sizeof layers / sizeof *layers; j++)
+        for (int n = 1; n <= 8; n++) {
+            const struct sparse_case c = {
+                "rows", n, layers[j].c, 1, 1, layers[j].m,      1, 1, 1, 1, 1, 1, 0,
+                0,      0, 0,           1, 1, layers[j].density};
+            for (int i = 0; ot_kernels_at(i); i++)
+                for (int back = 0; back < 2; back++) check_case(&c, ot_kernels_at(i), pool, back);
+            check_threads(&c);
+        }
+    ot_pool_free(pool);
+}
+
 static int pick(int test, int what, int from, int to) {
     return from +
            (int)(ot_random_u32(11, (uint64_t)test, (uint64_t)what) % (uint32_t)(to - from + 1));
@@ -174,27 +217,6 @@ static void test_widths(void **state) {
         }
     }
     ot_pool_free(pool);
-}
-
-static void check_threads(const struct sparse_case *c) {
-    struct sparse_layer one, many;
-    struct pool *alone = new_pool(1);
-    sparse_layer_make(&one, c, ot_kernels_at(0), alone, false, false);
-    sparse_layer_run(&one);
-    for (int threads = 1; threads <= 4; threads++) {
-        struct pool *pool = new_pool(threads);
-        sparse_layer_make(&many, c, ot_kernels_at(0), pool, false, false);
-        sparse_layer_run(&many);
-        sparse_layer_run(&many);
-        assert_memory_equal(one.y, many.y, one.y_size * sizeof(float));
-        assert_memory_equal(one.dx, many.dx, one.x_size * sizeof(float));
-        assert_memory_equal(one.dvalue, many.dvalue, (size_t)one.pattern->nnz * sizeof(float));
-        assert_memory_equal(one.dbias, many.dbias, (size_t)one.c.m * sizeof(float));
-        sparse_layer_free(&many);
-        ot_pool_free(pool);
-    }
-    sparse_layer_free(&one);
-    ot_pool_free(alone);
 }
 
 /* Under a sanitizer large layers take minutes: there test_cases alone runs every kernel. */
@@ -452,12 +474,12 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),       cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_random),      cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_hold),        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_joint),       cmocka_unit_test(test_stacked),
-        cmocka_unit_test(test_small_stack), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_cases),   cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_rows),    cmocka_unit_test(test_random),
+        cmocka_unit_test(test_widths),  cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_joint),
+        cmocka_unit_test(test_stacked), cmocka_unit_test(test_small_stack),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@
 #define FEW 8
 #include "ops/kernels/few.inc"
 #undef FEW
+#include "ops/kernels/few_one.inc"
 
 /* Tile shapes: 1 x 1..16 and 2 x 1..8 units, as far as the registers reach. */
 #define ONE_LINE_3(F) F(1, 1) F(1, 2) F(1, 3)

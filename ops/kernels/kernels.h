@@ -97,6 +97,7 @@ enum { OT_FEWS = 4 }; /* widths of struct few: 1, 2, 4, 8 samples */
  * where `data` is set: dvalue = <dy, features>, gradient += value * dy. */
 struct few {
     const int32_t *begin, *end, *col;
+    const uint16_t *col16; /* col in 16 bits, which forward of width 1 reads; NULL: col is read */
     const float *value;
     int from, to, samples;
     int nnz;           /* nonzeros in all */

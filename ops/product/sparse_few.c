@@ -55,8 +55,8 @@ static void cut_rows(const struct few_layer *f, const struct pattern *w) {
 }
 
 ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
-                                const struct pattern *w, const struct conv_shape *s, uint32_t want,
-                                size_t *forward, size_t *backward, ot_error *err) {
+                                const struct pattern *w, int slots, const struct conv_shape *s,
+                                uint32_t want, size_t *forward, size_t *backward, ot_error *err) {
     struct few_layer *f = ot_arena_alloc(n->arena, 1, sizeof *f);
     if (!f) return ot_sparse_out_of_memory(n, err);
     const bool data = want & OT_SPARSE_DATA, both = data && (want & OT_SPARSE_WEIGHT);
@@ -68,11 +68,16 @@ ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
     p->joint = both;
     *forward = floats * sizeof(float);
     *backward = *forward * (both ? 2 : 1);
-    if (f->pieces == 1) return OT_OK;
-    f->column = ot_arena_alloc(n->arena, cuts + 2, sizeof *f->column);
-    f->cut = ot_arena_alloc(n->arena, cuts * (size_t)w->rows, sizeof *f->cut);
-    f->count = ot_arena_alloc(n->arena, (size_t)w->cols / LINE + 1, sizeof *f->count);
-    if (!f->column || !f->cut || !f->count) return ot_sparse_out_of_memory(n, err);
+    if (s->n == 1 && w->cols <= UINT16_MAX + 1) {
+        f->col16 = ot_arena_alloc_dirty(n->arena, (size_t)slots, sizeof *f->col16);
+        if (!f->col16) return ot_sparse_out_of_memory(n, err);
+    }
+    if (f->pieces > 1) {
+        f->column = ot_arena_alloc(n->arena, cuts + 2, sizeof *f->column);
+        f->cut = ot_arena_alloc(n->arena, cuts * (size_t)w->rows, sizeof *f->cut);
+        f->count = ot_arena_alloc(n->arena, (size_t)w->cols / LINE + 1, sizeof *f->count);
+        if (!f->column || !f->cut || !f->count) return ot_sparse_out_of_memory(n, err);
+    }
     ot_sparse_few_follow(p, w);
     return OT_OK;
 }
@@ -80,6 +85,7 @@ ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
 void ot_sparse_few_follow(const struct sparse_product *p, const struct pattern *w) {
     struct few_layer *f = p->few;
     f->pattern = w;
+    for (int k = 0; f->col16 && k < w->nnz; k++) f->col16[k] = (uint16_t)w->col[k];
     if (f->pieces == 1) return;
     cut_columns(f, w);
     cut_rows(f, w);
@@ -153,11 +159,11 @@ static struct few_job new_job(struct op_node *n, const struct sparse_product *p,
                             .kernel = {.begin = w->row,
                                        .end = w->row + 1,
                                        .col = w->col,
+                                       .col16 = p->few->col16,
                                        .value = value,
                                        .to = w->rows,
                                        .samples = (int)p->n,
                                        .nnz = w->nnz,
-
                                        .rows = (size_t)w->rows},
                             .packed = scratch,
                             .pitch = (size_t)1 << p->few->log,
@@ -180,7 +186,7 @@ static void rows_task(void *arg, int task, int worker) {
 
 static void run_rows(struct few_job *job) {
     const int rows = job->p->few->pattern->rows;
-    pack_input(job);
+    if (job->packed) pack_input(job);
     ot_parallel_for(job->n->pool, ot_task_count(rows, job->grain), rows_task, job);
 }
 
@@ -215,9 +221,10 @@ static void bias_task(void *arg, int task, int worker) {
 
 void ot_sparse_few_forward(struct op_node *n, const struct sparse_product *p, const float *x,
                            const float *value, const float *bias, float *y, float *scratch) {
-    struct few_job job = new_job(n, p, value, scratch);
+    const bool one = p->n == 1; /* stands as it would be packed */
+    struct few_job job = new_job(n, p, value, one ? NULL : scratch);
     job.x = x;
-    job.kernel.x = scratch;
+    job.kernel.x = one ? x : scratch;
     job.kernel.bias = bias;
     job.kernel.prefetch_rows = choose_prefetch(&job);
     job.kernel.y = y;

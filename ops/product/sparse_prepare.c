@@ -169,8 +169,8 @@ ot_status ot_sparse_prepare_room(struct op_node *n, const struct pattern *patter
     if (p && ot_sparse_few_fits(shape, lanes)) {
         *p = (struct sparse_product){.kernels = n->kernels, .n = shape->n};
         *product = p;
-        return ot_sparse_few_prepare(n, p, pattern, shape, want, forward_scratch, backward_scratch,
-                                     err);
+        return ot_sparse_few_prepare(n, p, pattern, room.capacity, shape, want, forward_scratch,
+                                     backward_scratch, err);
     }
     struct sparse_taps taps = {
         .tap = ot_block_alloc(al, (size_t)shape->kh * (size_t)shape->kw, sizeof *taps.tap),

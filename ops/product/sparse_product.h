@@ -18,6 +18,7 @@ enum { OT_SPARSE_SHARES = 8 };
 struct few_layer {
     const struct pattern *pattern; /* of the weight */
     int log;                       /* its width is 1 << log samples */
+    uint16_t *col16;               /* the pattern's columns in 16 bits, for one sample; or NULL */
     int pieces;                    /* of the columns; with several of them: */
     int32_t *column;               /* pieces + 1: where each begins */
     int32_t *cut;                  /* of each but the first, and row: its first slot */
@@ -163,10 +164,11 @@ float *ot_sparse_sums(const struct weight_job *job, struct chunks c, int share, 
 
 /* ---- few samples of a linear layer (sparse_few.c) ---- */
 
-/* Sets p->few, p->joint and the sizes of scratch. The pattern stays as long as p. */
+/* Sets p->few, p->joint and the sizes of scratch. The pattern stays as long as p, which has room
+ * for patterns of so many slots. */
 ot_status ot_sparse_few_prepare(struct op_node *n, struct sparse_product *p,
-                                const struct pattern *w, const struct conv_shape *s, uint32_t want,
-                                size_t *forward, size_t *backward, ot_error *err);
+                                const struct pattern *w, int slots, const struct conv_shape *s,
+                                uint32_t want, size_t *forward, size_t *backward, ot_error *err);
 /* The same layer with another pattern. */
 void ot_sparse_few_follow(const struct sparse_product *p, const struct pattern *w);
 void ot_sparse_few_forward(struct op_node *n, const struct sparse_product *p, const float *x,
