@@ -349,12 +349,38 @@ static void test_live(void **state) {
     ot_arena_free(&arena);
 }
 
+/* Gradients at all positions, over the three passes of the layer: measured with AVX2. */
+static void test_probes(void **state) {
+    (void)state;
+    static const struct {
+        int64_t n;
+        int c, size, k, lanes;
+        double sparsity, ratio;
+    } probes[] = {{128, 1000, 1, 1, 128, 0.9, 2.25},
+                  {128, 1000, 1, 1, 128, 0.95, 3.5},
+                  {16, 128, 28, 3, 16, 0.9, 2.6},
+                  {16, 128, 28, 3, 16, 0.95, 3.9}};
+    const struct kernels *k = ot_kernels_find("avx2");
+    for (size_t i = 0; k && i < sizeof probes / sizeof *probes; i++) {
+        const struct conv_shape s =
+            layer(probes[i].n, probes[i].c, probes[i].c, probes[i].size, probes[i].k, 1);
+        const double all = (double)s.m * (double)s.c * s.kh * s.kw, slots = 0.1 * all;
+        const double nnz = (1 - probes[i].sparsity) * all;
+        const double step = total(ot_cost_sparse(k, &s, (int64_t)nnz, probes[i].lanes));
+        const double ratio = ot_cost_probe(k, &s, 0, probes[i].lanes) / step;
+        if (ratio < 0.5 * probes[i].ratio || ratio > 2 * probes[i].ratio)
+            fail_msg("probe %zu: %g steps, measured %g", i, ratio, probes[i].ratio);
+        assert_true(ot_cost_probe(k, &s, (int64_t)slots, probes[i].lanes) < ratio * step);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured), cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_monotone), cmocka_unit_test(test_few_samples),
         cmocka_unit_test(test_forms),    cmocka_unit_test(test_live),
         cmocka_unit_test(test_few),      cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_probes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,11 @@ static void test_nothing_else(void **state) {
         probed.s->probes_on = false;
         check_same_step(&plain, &probed);
         assert_true(ot_plan_probe_share(plain.s->plan) == 0);
-        assert_true(ot_plan_probe_share(probed.s->plan) > 0);
+        const double share = ot_plan_probe_share(probed.s->plan);
+        assert_true(share > 0);
+        assert_int_equal(ot_plan_probe_interval(probed.s->plan, 100000, 0.03), 100000);
+        const int64_t steps = ot_plan_probe_interval(probed.s->plan, 1, 0.001);
+        assert_true((double)steps * 0.001 >= share && (double)(steps - 1) * 0.001 < share);
         ot_close(plain.s);
         ot_close(probed.s);
     }
@@ -177,18 +181,41 @@ static void test_threads(void **state) {
     for (int i = 0; i < 5; i++) ot_close(f[i].s);
 }
 
+/* ---- little memory ---- */
+
+/* A limit that the plan just misses. */
+static void limit_memory(struct fixture *f) {
+    size_t bytes;
+    assert_int_equal(ot_prepare(f->s, 1, &f->in, 1, &bytes, NULL), OT_OK);
+    ot_session_drop_plans(f->s);
+    f->s->options.limits.memory_bytes = bytes - 1;
+}
+
+/* What a probe reads may have been computed again. */
+static void test_recomputed(void **state) {
+    (void)state;
+    struct fixture f, dense;
+    open_with(&f, network_cnn, (ot_options){.threads = 1}, 64);
+    open_with(&dense, network_cnn, (ot_options){.threads = 1, .mask = "!*"}, 64);
+    set_probes(&f, cnn_weights, 1);
+    limit_memory(&f);
+    fixture_train(&f);
+    fixture_train(&dense);
+    assert_true(f.s->plan->request.frugal && f.s->plan->n_again > 0 && !f.s->plan->parts);
+    for (int i = 0; cnn_weights[i]; i++) check_weight(&f, &dense, cnn_weights[i], 1);
+    ot_close(f.s);
+    ot_close(dense.s);
+}
+
 /* ---- micro-batches ---- */
 
 /* Gradients at all positions are those of the last micro-batch: the end of the batch. */
 static void test_micro_batches(void **state) {
     (void)state;
     struct fixture f, dense;
-    size_t bytes;
     open_with(&f, network_mlp, (ot_options){.threads = 1}, 64);
     set_probes(&f, mlp_weights, 1);
-    assert_int_equal(ot_prepare(f.s, 1, &f.in, 1, &bytes, NULL), OT_OK);
-    ot_session_drop_plans(f.s);
-    f.s->options.limits.memory_bytes = bytes - 1;
+    limit_memory(&f);
     fixture_train(&f);
     const struct plan *p = f.s->plan;
     assert_true(p->parts > 1);
@@ -221,7 +248,6 @@ static void test_given(void **state) {
         float sum[3][400] = {{0}};
         struct probe_request request[3];
         struct probe_sink sink[MOST_PARAMETERS] = {{0}};
-        size_t bytes;
         open_with(&f, network_mlp, (ot_options){.threads = 2}, 64);
         for (int i = 0; i < 3; i++) {
             const int k = parameter_index(&f, names[i]);
@@ -229,18 +255,10 @@ static void test_given(void **state) {
             request[i] = (struct probe_request){k, p->nnz};
             sink[k] = (struct probe_sink){.pattern = p, .sum = sum[i]};
         }
-        f.s->probes.request = request;
-        f.s->probes.sink = sink;
-        f.s->probes.n = 3;
-        f.s->probes.lists = NULL;
-        f.s->probes_on = true;
         struct probe_lists none[3] = {{{.rows = 0}, {.rows = 0}}};
-        f.s->probes.lists = none;
-        assert_int_equal(ot_prepare(f.s, 1, &f.in, 1, &bytes, NULL), OT_OK);
-        if (divided) {
-            ot_session_drop_plans(f.s);
-            f.s->options.limits.memory_bytes = bytes - 1;
-        }
+        f.s->probes = (struct probes){.n = 3, .request = request, .lists = none, .sink = sink};
+        f.s->probes_on = true;
+        if (divided) limit_memory(&f);
         fixture_train(&f);
         assert_int_equal(f.s->plan->parts > 1, divided);
         for (int i = 0; i < 3; i++) check_own_slots(&f, names[i], sum[i]);
@@ -273,9 +291,10 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dense_model), cmocka_unit_test(test_nothing_else),
-        cmocka_unit_test(test_threads),     cmocka_unit_test(test_micro_batches),
-        cmocka_unit_test(test_given),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_dense_model),   cmocka_unit_test(test_nothing_else),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_recomputed),
+        cmocka_unit_test(test_micro_batches), cmocka_unit_test(test_given),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

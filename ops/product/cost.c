@@ -65,7 +65,7 @@ static const double few_slot = 0.8, few_sample = 0.06, few_far = 0.6, few_farthe
 
 /* Nanoseconds of a probe: for each slot of a given pattern, whose stream is made; for each position
  * that is compared with the best ones so far. */
-static const double follow_slot = 20, look_position = 0.8;
+static const double follow_slot = 20, look_position = 2.5;
 
 /* Bytes of the first- and of the second-level cache. */
 enum { CACHE = 32 << 10, CACHE_2 = 512 << 10 };

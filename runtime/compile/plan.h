@@ -217,6 +217,9 @@ ot_status ot_plan_expect_target(struct plan *p, ot_error *err);
 /* What all probes of a run are predicted to take, as a share of what the other steps of the plan
  * are; 0: nothing is known. */
 double ot_plan_probe_share(const struct plan *p);
+/* The fewest steps from probe to probe, at least so many, of which probes take at most this share.
+ */
+int64_t ot_plan_probe_interval(const struct plan *p, int64_t least, double share);
 
 /* What the stages share. NULL / -1 when memory is exhausted. */
 struct entry *ot_plan_entry(struct plan *p, const char *name);

@@ -3,6 +3,8 @@
  * which may write over x and dy; a run that nobody asks leaves it out. */
 #include "runtime/compile/plan.h"
 
+#include <math.h>
+
 /* The request for this weight, or NULL. */
 static const struct probe_request *find(const struct plan *p, const struct tensor *weight) {
     const int parameter = ot_entry((struct tensor *)weight)->parameter;
@@ -55,4 +57,9 @@ double ot_plan_probe_share(const struct plan *p) {
         if (step->kind == OT_STEP_BACKWARD) steps += step->node->predicted[1];
     }
     return steps > 0 ? probes / steps : 0;
+}
+
+int64_t ot_plan_probe_interval(const struct plan *p, int64_t least, double share) {
+    const double steps = ceil(ot_plan_probe_share(p) / share);
+    return steps > (double)least ? (int64_t)steps : least;
 }

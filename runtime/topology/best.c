@@ -5,13 +5,23 @@
 
 /* A list has room for FACTOR times the candidates that are asked for. A key is read in digits of
  * DIGIT bits: the gradient's come first, then those of the position. */
-enum { FACTOR = 4, DIGIT = 11, VALUES = 1 << DIGIT, GRADIENT_DIGITS = 3, DIGITS = 9, STEP = 16 };
+enum {
+    FACTOR = 4,
+    DIGIT = 11,
+    VALUES = 1 << DIGIT,
+    GRADIENT_DIGITS = 3,
+    POSITION_DIGITS = 6, /* of 63 bits */
+    STEP = 16,
+    PIECE = 1024,
+    SLOT = -1
+};
 
 static const uint32_t MAGNITUDE = 0x7fffffffu;
 
 /* ---- memory ---- */
 
-static size_t room_of(int capacity) { return (size_t)FACTOR * (size_t)capacity; }
+/* With a step behind a list that is full. */
+static size_t room_of(int capacity) { return (size_t)FACTOR * (size_t)capacity + STEP; }
 
 size_t ot_best_bytes(int rows, int capacity, int workers) {
     const size_t entry = sizeof(float) + sizeof(int64_t);
@@ -82,83 +92,61 @@ static uint32_t magnitude(float gradient) {
     return bits & MAGNITUDE;
 }
 
-/* Digit d of a candidate's key; the smaller key is better. */
-static unsigned digit(const struct best_list *l, int i, int d) {
-    if (d < GRADIENT_DIGITS)
-        return (~magnitude(l->gradient[i]) & MAGNITUDE) >> (DIGIT * (GRADIENT_DIGITS - 1 - d)) &
-               (VALUES - 1);
-    return (unsigned)(l->position[i] >> (DIGIT * (DIGITS - 1 - d)) & (VALUES - 1));
-}
-
-static void swap(struct best_list *l, int i, int j) {
-    const float gradient = l->gradient[i];
-    const int64_t position = l->position[i];
-    l->gradient[i] = l->gradient[j];
-    l->position[i] = l->position[j];
-    l->gradient[j] = gradient;
-    l->position[j] = position;
-}
-
-/* Sorts [*from, *to) into three parts by digit d: smaller than `value`, equal, larger; the equal
- * part becomes [*from, *to). */
-static void split(struct best_list *l, int d, unsigned value, int *from, int *to) {
-    int below = *from, above = *to;
-    for (int i = below; i < above;) {
-        const unsigned v = digit(l, i, d);
-        if (v < value)
-            swap(l, i++, below++);
-        else if (v > value)
-            swap(l, i, --above);
-        else
-            i++;
-    }
-    *from = below;
-    *to = above;
-}
-
-/* Moves the `count` best to the front, and forgets the others. */
-static void select_best(struct best_list *l, int count) {
-    int from = 0, to = l->n; /* candidates before `from` are in, those from `to` on are out */
-    for (int d = 0; d < DIGITS && from < count && count < to; d++) {
-        int number[VALUES] = {0}, below = from;
-        unsigned value = 0;
-        for (int i = from; i < to; i++) number[digit(l, i, d)]++;
-        while (below + number[value] < count) below += number[value++];
-        split(l, d, value, &from, &to);
-    }
-    if (l->n > count) l->n = count;
-}
-
-static void note_worst(struct best_list *l) {
-    l->full = true;
-    l->least = MAGNITUDE;
-    l->farthest = 0;
+/* Of the candidates whose higher digits are those of *least, finds the digit of that one behind
+ * which `*rest` are left; the larger is better. *rest becomes their number with this digit. */
+static void find_digit(const struct best_list *l, int shift, uint32_t *least, int *rest) {
+    int number[VALUES] = {0};
+    unsigned value = VALUES - 1;
     for (int i = 0; i < l->n; i++) {
-        const uint32_t bits = magnitude(l->gradient[i]);
-        if (bits > l->least || (bits == l->least && l->position[i] <= l->farthest)) continue;
-        l->least = bits;
-        l->farthest = l->position[i];
+        const uint32_t bits = magnitude(l->gradient[i]) >> shift;
+        if (bits >> DIGIT == *least) number[bits & (VALUES - 1)]++;
     }
+    while (number[value] < *rest) *rest -= number[value--];
+    *least = *least << DIGIT | value;
 }
 
-static void compact(struct best_list *l, int count) {
-    select_best(l, count);
-    note_worst(l);
+/* The same among the positions of those that tie; the smaller is better. */
+static void find_position_digit(const struct best_list *l, uint32_t least, int shift,
+                                int64_t *farthest, int *rest) {
+    int number[VALUES] = {0};
+    unsigned value = 0;
+    for (int i = 0; i < l->n; i++)
+        if (magnitude(l->gradient[i]) == least && l->position[i] >> shift >> DIGIT == *farthest)
+            number[l->position[i] >> shift & (VALUES - 1)]++;
+    while (number[value] < *rest) *rest -= number[value++];
+    *farthest = *farthest << DIGIT | value;
+}
+
+static int count_ties(const struct best_list *l, uint32_t least) {
+    int n = 0;
+    for (int i = 0; i < l->n; i++) n += magnitude(l->gradient[i]) == least;
+    return n;
+}
+
+/* Keeps the `count` best of more candidates, at least one, in their order; notes the worst of them.
+ */
+static void select_best(struct best_list *l, int count) {
+    int rest = count, n = 0;
+    int64_t farthest = INT64_MAX; /* all that tie are in */
+    l->least = 0;
+    for (int d = GRADIENT_DIGITS - 1; d >= 0; d--) find_digit(l, d * DIGIT, &l->least, &rest);
+    if (count_ties(l, l->least) > rest) {
+        farthest = 0;
+        for (int d = POSITION_DIGITS - 1; d >= 0; d--)
+            find_position_digit(l, l->least, d * DIGIT, &farthest, &rest);
+    }
+    for (int i = 0; i < l->n; i++) {
+        const float gradient = l->gradient[i];
+        const int64_t position = l->position[i];
+        const uint32_t bits = magnitude(gradient);
+        l->gradient[n] = gradient;
+        l->position[n] = position;
+        n += (bits > l->least) | ((bits == l->least) & (position <= farthest));
+    }
+    l->n = n;
 }
 
 /* ---- taking candidates ---- */
-
-/* The first gradient from i on whose magnitude is not below `least`; n: there is none. */
-static int next_large(const float *gradient, int n, int i, uint32_t least) {
-    for (; n - i >= STEP; i += STEP) {
-        int32_t bits[STEP], any = 0;
-        memcpy(bits, gradient + i, sizeof bits);
-        for (int k = 0; k < STEP; k++) any |= (bits[k] & (int32_t)MAGNITUDE) >= (int32_t)least;
-        if (any) break;
-    }
-    while (i < n && magnitude(gradient[i]) < least) i++;
-    return i;
-}
 
 /* The first slot of a row whose column is not below col. */
 static int first_slot(const struct pattern *p, int row, int col) {
@@ -173,26 +161,64 @@ static int first_slot(const struct pattern *p, int row, int col) {
     return from;
 }
 
+/* Some magnitudes side by side. */
+enum { WIDTH = 4 };
+typedef int32_t keys __attribute__((vector_size(WIDTH * sizeof(int32_t)), aligned(4), may_alias));
+
+/* Magnitudes as integers, in the same order; SLOT stands for those of slots, and behind the last.
+ */
+static void make_keys(const struct pattern *p, int row, int col, const float *gradient, int n,
+                      int32_t *key) {
+    const int end = p->row[row + 1];
+    int i = 0;
+    for (; n - i >= WIDTH; i += WIDTH)
+        *(keys *)(key + i) = *(const keys *)(gradient + i) & (int32_t)MAGNITUDE;
+    for (; i < n; i++) key[i] = (int32_t)magnitude(gradient[i]);
+    for (int k = 0; k < STEP; k++) key[n + k] = SLOT;
+    for (int k = first_slot(p, row, col); k < end && p->col[k] < col + n; k++)
+        key[p->col[k] - col] = SLOT;
+}
+
+/* Is one of STEP keys not below `least`? */
+static bool some_large(const int32_t *key, int32_t least) {
+    keys large = {0};
+    for (int k = 0; k < STEP; k += WIDTH) large |= *(const keys *)(key + k) >= least;
+    int64_t any[2];
+    memcpy(any, &large, sizeof any);
+    return any[0] | any[1];
+}
+
+/* Takes what is large enough. Which one that is, nobody can predict: so all are written, and those
+ * that are not taken are written over. */
+static void take_large(struct best_list *l, const int32_t *key, const float *gradient, int n,
+                       int64_t position) {
+    const int32_t least = (int32_t)l->least;
+    int at = l->n;
+    for (int i = 0; i < n; i++) {
+        l->gradient[at] = gradient[i];
+        l->position[at] = position + i;
+        at += key[i] >= least;
+    }
+    l->n = at;
+}
+
+/* At most PIECE gradients of a row. */
 static void take(struct best_list *l, const struct pattern *p, int count, int row, int col,
                  const float *gradient, int n) {
-    const int64_t base = (int64_t)row * p->cols + col;
-    const int end = p->row[row + 1];
-    int slot = first_slot(p, row, col);
-    for (int i = 0; i < n; i++) {
-        if (l->full) i = next_large(gradient, n, i, l->least);
-        while (slot < end && p->col[slot] < col + i) slot++;
-        if (i == n || (slot < end && p->col[slot] == col + i)) continue;
-        if (l->full && magnitude(gradient[i]) == l->least && base + i > l->farthest) continue;
-        l->gradient[l->n] = gradient[i];
-        l->position[l->n++] = base + i;
-        if (l->n == l->room) compact(l, count);
+    const int64_t position = (int64_t)row * p->cols + col;
+    int32_t key[PIECE + STEP];
+    make_keys(p, row, col, gradient, n, key);
+    for (int i = 0; i < n; i += STEP) {
+        if (!some_large(key + i, (int32_t)l->least)) continue;
+        take_large(l, key + i, gradient + i, n - i < STEP ? n - i : STEP, position + i);
+        if (l->n >= l->room) select_best(l, count);
     }
 }
 
 static void reset(struct best_list *l, int count) {
     l->n = 0;
     l->room = FACTOR * count;
-    l->full = false;
+    l->least = 0;
 }
 
 /* ---- order ---- */
@@ -202,17 +228,16 @@ static void order(struct best_list *l, int64_t positions) {
     struct best_list from = *l, to = *l;
     to.gradient += l->n;
     to.position += l->n;
-    for (int d = DIGITS - 1; d >= GRADIENT_DIGITS && l->n > 1; d--) {
-        if (positions >> (DIGIT * (DIGITS - 1 - d)) == 0) break;
+    for (int shift = 0; l->n > 1 && shift < 63 && positions >> shift; shift += DIGIT) {
         int at[VALUES] = {0};
-        for (int i = 0; i < l->n; i++) at[digit(&from, i, d)]++;
+        for (int i = 0; i < l->n; i++) at[from.position[i] >> shift & (VALUES - 1)]++;
         for (int v = 0, sum = 0; v < VALUES; v++) {
             const int number = at[v];
             at[v] = sum;
             sum += number;
         }
         for (int i = 0; i < l->n; i++) {
-            const int k = at[digit(&from, i, d)]++;
+            const int k = at[from.position[i] >> shift & (VALUES - 1)]++;
             to.gradient[k] = from.gradient[i];
             to.position[k] = from.position[i];
         }
@@ -236,11 +261,11 @@ void ot_best_start(struct best *b, const struct pattern *pattern, int count) {
     if (b->rows) memset(b->row_n, 0, (size_t)b->rows * sizeof *b->row_n);
 }
 
-/* A row is complete: what is best of it moves where the row's candidates stand. */
+/* A row is complete: what is best of it moves to where the row's candidates stand. They came in
+ * order, and a selection keeps that. */
 static void keep_row(struct best *b, struct best_list *l, int row) {
     const size_t at = (size_t)row * (size_t)b->count;
     if (l->n > b->count) select_best(l, b->count);
-    order(l, positions_of(b->pattern));
     memcpy(b->row_gradient + at, l->gradient, (size_t)l->n * sizeof *l->gradient);
     memcpy(b->row_position + at, l->position, (size_t)l->n * sizeof *l->position);
     b->row_n[row] = l->n;
@@ -250,7 +275,8 @@ void ot_best_take(struct best *b, int worker, int row, int col, const float *gra
     struct best_list *l = &b->list[worker];
     if (!b->count) return;
     if (b->rows && !col) reset(l, b->count);
-    take(l, b->pattern, b->count, row, col, gradient, n);
+    for (int i = 0; i < n; i += PIECE)
+        take(l, b->pattern, b->count, row, col + i, gradient + i, n - i < PIECE ? n - i : PIECE);
     if (b->rows && col + n == b->pattern->cols) keep_row(b, l, row);
 }
 

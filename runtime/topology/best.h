@@ -7,7 +7,7 @@
  *
  * Each worker has a list with room for a few times as many candidates as are asked for. When the
  * list is full, the best ones are selected by histograms of digits, without sorting; from then on
- * a candidate has to be better than the worst of them.
+ * a candidate has to have a gradient that is not below theirs.
  */
 #ifndef OT_TOPOLOGY_BEST_H
 #define OT_TOPOLOGY_BEST_H
@@ -18,10 +18,8 @@
 struct best_list {
     float *gradient;
     int64_t *position;
-    int n, room;
-    bool full;        /* the list has been selected from: what follows is the worst of the best */
-    uint32_t least;   /* bits of its absolute gradient */
-    int64_t farthest; /* its position */
+    int n, room;    /* with so many candidates the list is full */
+    uint32_t least; /* bits of the least absolute gradient of those selected last; 0: none were */
 };
 
 struct best {
