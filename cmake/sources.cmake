@@ -228,6 +228,8 @@ set(RUNTIME_SOURCES
   runtime/topology/merge.c
   runtime/topology/method.c
   runtime/topology/select.c
+  runtime/train/channel_walk.c
+  runtime/train/channels.c
   runtime/train/fresh.c
   runtime/train/init.c
   runtime/train/layer_change.c
@@ -326,6 +328,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_backward:model.c:wire.c
   test_base
   test_best
+  test_channels:networks.c:model.c:wire.c
   test_checkpoint:model.c:wire.c
   test_conv:node_bench.c
   test_cost

@@ -491,10 +491,11 @@ typedef enum ot_budget_kind {
 /* Where a layer may keep weights. Rows of its matrix are outputs, columns are inputs. */
 typedef enum ot_constraint_kind {
     OT_CONSTRAIN_FREE = 0,
-    OT_CONSTRAIN_FAN_IN, /* the same number in each row */
-    OT_CONSTRAIN_NM,     /* group[0] of each group[1] neighbouring inputs, which sets the density;
-                          * of convolutions: neighbouring channels at one place of the kernel */
-    OT_CONSTRAIN_BLOCK   /* whole blocks of group[0] rows x group[1] columns */
+    OT_CONSTRAIN_FAN_IN,  /* the same number in each row */
+    OT_CONSTRAIN_NM,      /* group[0] of each group[1] neighbouring inputs, which sets the density;
+                           * of convolutions: neighbouring channels at one place of the kernel */
+    OT_CONSTRAIN_BLOCK,   /* whole blocks of group[0] rows x group[1] columns */
+    OT_CONSTRAIN_CHANNELS /* ot_prune: whole rows, which leave the model */
 } ot_constraint_kind;
 
 /* The share of weights that layers keep whose name matches the glob. */
@@ -556,7 +557,14 @@ OT_API ot_status ot_draw_weights(ot_session *session, const ot_sparsity_options 
 /* Removes weights for good: layers that take part keep the best of those that they have, as many as
  * the budget says, where the constraint allows them; those that are gone have no slot any more.
  * Values and moments of the others stay. A layer that has fewer already keeps them. Gradients must
- * not have been accumulated (OT_ERROR_STATE). If it fails, nothing has changed. */
+ * not have been accumulated (OT_ERROR_STATE). If it fails, nothing has changed.
+ *
+ * With OT_CONSTRAIN_CHANNELS the density is the share of its channels that each layer keeps
+ * (budget: UNIFORM or LIST). The others leave the model with their biases, their BatchNormalization
+ * and the columns of the layers that read them; what they are without inputs is added to the biases
+ * behind. Shapes are smaller afterwards, in exported files too, and these weights have no moments.
+ * Layers whose channels meet others or make an output are logged and stay; if there is no other
+ * one, the result is OT_ERROR_UNSUPPORTED. To be called before ot_set_topology. */
 OT_API ot_status ot_prune(ot_session *session, const ot_sparsity_options *options, ot_error *err);
 
 /* ---- train, evaluate, run ---- */

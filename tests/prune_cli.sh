@@ -36,6 +36,11 @@ for file in fan_in nm block; do
     [ "$(sed -n '/^conv/p' $file.txt)" = "$(masks "$model" | sed -n '/^conv/p')" ] ||
         fail "$file.onnx: a mask of conv has changed"
 done
+expect 0 "$TRAIN" prune "$model" constraint=channels sparsity=0.25 out=channels.onnx
+stderr_has "channels of 'fc2.weight' cannot leave because of an output of the model"
+expect 0 "$TRAIN" inspect channels.onnx
+stdout_has 'conv2\.weight .*\[[0-9]*,18,3,3\]'
+expect 0 "$TRAIN" eval channels.onnx "$GLYPHS"
 masks magnitude.onnx > before.txt
 expect 0 "$TRAIN" train magnitude.onnx "$GLYPHS" max_steps=3 val=0 out=run
 masks run/weights/last.onnx | cmp - before.txt || fail "training changed a mask"

@@ -132,6 +132,10 @@ static int read_constraint(struct sparsity *p, const char *text, struct failure 
         o->constraint = OT_CONSTRAIN_FAN_IN;
         return 0;
     }
+    if (!strcmp(text, "channels")) {
+        o->constraint = OT_CONSTRAIN_CHANNELS;
+        return 0;
+    }
     const bool is_block = !strncmp(text, "block:", 6);
     const char *numbers = is_block ? text + 6 : text + 3;
     if ((is_block || !strncmp(text, "nm:", 3)) &&
@@ -141,7 +145,8 @@ static int read_constraint(struct sparsity *p, const char *text, struct failure 
         return 0;
     }
     return ot_refuse(f, EXIT_USAGE,
-                     "constraint: '%s' is none of free, fan_in, nm:N:M and block:RxC", text);
+                     "constraint: '%s' is none of free, fan_in, nm:N:M, block:RxC and channels",
+                     text);
 }
 
 int ot_sparsity_open(struct sparsity *p, const struct settings *s, struct failure *f) {

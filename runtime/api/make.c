@@ -19,7 +19,7 @@ ot_status ot_open_mlp(const int64_t *units, int n, const ot_options *options, ot
 }
 
 static ot_status check_draw(const ot_sparsity_options *o, ot_error *err) {
-    if (o->constraint == OT_CONSTRAIN_NM || o->constraint == OT_CONSTRAIN_BLOCK)
+    if (o->constraint > OT_CONSTRAIN_FAN_IN)
         return ot_fail(err, OT_ERROR_ARGUMENT,
                        "constraint: masks are drawn free or with a constant fan-in; others come "
                        "from pruning");

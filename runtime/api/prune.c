@@ -1,4 +1,5 @@
 /* prune.c - pruning a session's model, and what its weights are worth on data. */
+#include "runtime/train/channels.h"
 #include "runtime/train/prune.h"
 
 #include <math.h>
@@ -63,11 +64,15 @@ ot_status ot_prune(ot_session *s, const ot_sparsity_options *options, ot_error *
     if (s->accumulation.steps)
         return ot_fail(err, OT_ERROR_STATE,
                        "masks change between an optimizer step and the next training step");
+    if (o.constraint == OT_CONSTRAIN_CHANNELS && s->topology.is_set)
+        return ot_fail(err, OT_ERROR_STATE, "channels leave before ot_set_topology, not after it");
     OT_TRY(check_scores(s, &o, err));
     OT_TRY(ot_sparsity_read(s->model, &o, &s->log, &sparsity, err));
     const float *score = o.by == OT_PRUNE_TAYLOR ? s->score : NULL;
     const ot_status status =
-        ot_prune_layers(s->model, &s->context.weights, &s->state, &sparsity, score, err);
+        o.constraint == OT_CONSTRAIN_CHANNELS
+            ? ot_channels_prune(s->model, &s->context.weights, &sparsity, score, &s->log, err)
+            : ot_prune_layers(s->model, &s->context.weights, &s->state, &sparsity, score, err);
     ot_sparsity_free(&sparsity);
     if (status) return status;
     ot_session_forget_scores(s);

@@ -5,6 +5,8 @@
 
 #include "onnx/import.h"
 
+enum { NO_WEIGHT = -1 }; /* in place of taps: a bias, or a state of a recurrent layer */
+
 /* Of an operator that multiplies by a matrix; embeddings look rows up. */
 static bool is_product(const char *op) {
     static const char *const all[] = {"Gemm", "MatMul", "Conv", "ConvTranspose",
@@ -42,12 +44,13 @@ static void find_uses(const struct model *m, struct layer *layer) {
     const struct graph *g = m->graph;
     for (int k = 0; k < g->all_nodes; k++) {
         const struct node *node = &g->node[k];
-        for (int i = 0; i < node->n_in && i < 3; i++) {
+        for (int i = 0; i < node->n_in; i++) {
             const int v = node->in[i], parameter = v < 0 ? -1 : m->parameter_of[v];
-            if (parameter < 0 || !layer[parameter].p || layer[parameter].taps) continue;
-            const enum weight_use use = ot_weight_use(node, i, m->parameter[parameter].t.rank);
-            layer[parameter].taps = use ? 1 : 0;
-            if (use) set_use(&layer[parameter], node, use);
+            struct layer *l = parameter < 0 ? NULL : &layer[parameter];
+            if (!l || !l->p || l->taps > 0) continue;
+            const enum weight_use use = i < 3 ? ot_weight_use(node, i, l->p->t.rank) : USE_NONE;
+            if (is_product(node->op_type)) l->taps = use ? 1 : NO_WEIGHT;
+            if (use) set_use(l, node, use);
         }
     }
 }
@@ -61,6 +64,7 @@ ot_status ot_layers_find(const struct model *m, struct layer **layer, ot_error *
     }
     find_uses(m, l);
     for (int i = 0; i < m->n_parameters; i++) {
+        if (l[i].taps == NO_WEIGHT) l[i] = (struct layer){0};
         if (!l[i].p || l[i].taps) continue;
         l[i].taps = 1;
         set_matrix(&l[i], USE_ROWS);

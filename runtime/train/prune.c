@@ -1,6 +1,7 @@
 /* prune.c - which weights go, and the masks of those that stay. */
 #include "runtime/train/prune.h"
 
+#include "runtime/model/full_pattern.h"
 #include "runtime/topology/constrain.h"
 #include "runtime/topology/keep.h"
 #include "runtime/topology/select.h"
@@ -64,13 +65,7 @@ static ot_status set_old(struct pruned *q, const ot_allocator *al, ot_error *err
     const struct layer *l = q->l;
     q->old = ot_pattern_ref(l->p->t.pattern);
     if (q->old) return OT_OK;
-    OT_TRY(ot_pattern_alloc(al, l->file_rows, l->file_cols, l->transposed, l->rows * l->cols,
-                            &q->old, err));
-    for (int r = 0, k = 0; r < q->old->rows; r++) {
-        for (int c = 0; c < q->old->cols; c++) q->old->col[k++] = c;
-        q->old->row[r + 1] = k;
-    }
-    return OT_OK;
+    return ot_full_pattern_new(l, al, &q->old, err);
 }
 
 static ot_status mark(const struct sparsity *s, struct pruned *q, ot_error *err) {
@@ -83,6 +78,7 @@ static ot_status mark(const struct sparsity *s, struct pruned *q, ot_error *err)
     case OT_CONSTRAIN_NM: return ot_keep_nm(q->old, q->score, (int)q->l->taps, a, b, q->keep, err);
     case OT_CONSTRAIN_BLOCK:
         return ot_keep_blocks(q->old, q->score, a, b, q->count / ((int64_t)a * b), q->keep, err);
+    case OT_CONSTRAIN_CHANNELS:
     case OT_CONSTRAIN_FREE: break;
     }
     ot_keep_best(q->score, (int)n, (int)(q->count < n ? q->count : n), q->keep);

@@ -20,12 +20,16 @@ static ot_status check_density(const char *what, double density, ot_error *err) 
 }
 
 static ot_status check_options(const ot_sparsity_options *o, ot_error *err) {
-    if ((unsigned)o->budget > OT_BUDGET_LIST || (unsigned)o->constraint > OT_CONSTRAIN_BLOCK ||
+    if ((unsigned)o->budget > OT_BUDGET_LIST || (unsigned)o->constraint > OT_CONSTRAIN_CHANNELS ||
         (unsigned)o->start > OT_START_XAVIER || (unsigned)o->by > OT_PRUNE_RANDOM)
         return ot_fail(err, OT_ERROR_ARGUMENT,
                        "budget is %d, constraint %d, start %d, by %d: unknown", (int)o->budget,
                        (int)o->constraint, (int)o->start, (int)o->by);
     OT_TRY(check_groups(o, err));
+    if (o->constraint == OT_CONSTRAIN_CHANNELS && o->budget != OT_BUDGET_AUTO &&
+        o->budget != OT_BUDGET_UNIFORM && o->budget != OT_BUDGET_LIST)
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "constraint channels: the budget is uniform, or a list of layers");
     if (o->n_densities < 0 || (o->n_densities && !o->densities))
         return ot_fail(err, OT_ERROR_ARGUMENT, "a list of %d densities", o->n_densities);
     for (int i = 0; i < o->n_densities; i++)
@@ -167,6 +171,8 @@ static void describe(struct sparsity *s) {
         for (int d = 0; d < l->p->t.rank; d++) s->budget[i].dims += l->p->t.dim[d];
         has_mask |= l->p->first_slots && l->p->first_slots < ot_elements(&l->p->t);
     }
+    if (s->o.budget == OT_BUDGET_AUTO && s->o.constraint == OT_CONSTRAIN_CHANNELS)
+        s->o.budget = OT_BUDGET_UNIFORM;
     if (s->o.budget == OT_BUDGET_AUTO) s->o.budget = has_mask ? OT_BUDGET_GIVEN : OT_BUDGET_ERK;
 }
 
