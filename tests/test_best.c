@@ -149,6 +149,31 @@ static void test_against_sort(void **state) {
         }
 }
 
+/* Single candidates, of which slots may be some, compete with those that came in pieces. */
+static void test_add(void **state) {
+    (void)state;
+    struct matrix m = make_matrix(30, 40, 0.2, 0);
+    const struct pattern *p = m.pattern;
+    struct best b;
+    for (int i = 0; i < m.rows * m.cols; i++) m.gradient[i] += 0.01f;
+    assert_int_equal(ot_best_new(NULL, 50, 2, &b, NULL), OT_OK);
+    ot_best_start(&b, p, 50);
+    feed(&m, &b, 1);
+    for (int r = 0; r < p->rows; r++)
+        for (int k = p->row[r]; k < p->row[r + 1]; k++) {
+            const int64_t at = (int64_t)r * p->cols + p->col[k];
+            ot_best_add(&b, at, m.gradient[at]);
+        }
+    struct matrix all = make_matrix(30, 40, 0, 0);
+    for (int i = 0; i < m.rows * m.cols; i++) all.gradient[i] += 0.01f;
+    int64_t expected[1200];
+    const int found = ot_best_finish(&b), n = plain_best(&all, 0, 30, 50, expected);
+    check_same(&m, b.list[0].gradient, b.list[0].position, found, expected, n);
+    ot_best_free(&b);
+    free_matrix(&m);
+    free_matrix(&all);
+}
+
 /* Infinities are the best, whatever their sign; not-a-number counts as larger. */
 static void test_not_finite(void **state) {
     (void)state;
@@ -183,6 +208,7 @@ static void test_limits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_sort),
+        cmocka_unit_test(test_add),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_limits),
     };

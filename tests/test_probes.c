@@ -39,18 +39,25 @@ static void count_free(const struct fixture *f, const char *const *names, int ro
     for (; *names; names++) {
         const struct pattern *p = parameter_of(f, *names)->t.pattern;
         assert_non_null(p);
-        count[parameter_index(f, *names)] = (struct probe_count){p->rows * p->cols - p->nnz, row};
+        count[parameter_index(f, *names)] =
+            (struct probe_count){p->rows * p->cols - p->nnz, row, 0};
     }
 }
 
-static void set_probes(struct fixture *f, const char *const *names, int row) {
-    struct probe_count count[MOST_PARAMETERS] = {{0, 0}};
+static void start(struct fixture *f, const struct probe_count *count) {
+    const struct probe_draw draw = {3, 100};
     ot_error err;
-    count_free(f, names, row, count);
-    if (ot_probes_new(f->s->model, count, ot_pool_workers(f->s->context.pool), &f->s->probes, &err))
+    if (ot_probes_new(f->s->model, count, ot_pool_workers(f->s->context.pool), &f->s->probes,
+                      &err) ||
+        ot_probes_start(&f->s->probes, f->s->model, count, &draw, &err))
         fail_msg("%s", err.message);
-    ot_probes_start(&f->s->probes, f->s->model, count);
     f->s->probes_on = true;
+}
+
+static void set_probes(struct fixture *f, const char *const *names, int row) {
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0, 0}};
+    count_free(f, names, row, count);
+    start(f, count);
 }
 
 /* ---- against the model without masks ---- */
@@ -112,6 +119,58 @@ static void test_dense_model(void **state) {
                 compare(network_cnn, cnn_weights, o, batches[b]);
                 compare(network_mlp, mlp_weights, o, batches[b]);
             }
+}
+
+/* ---- random candidates ---- */
+
+static void check_candidates(struct fixture *f, const struct fixture *dense, const char *name) {
+    const struct pattern *p = parameter_of(f, name)->t.pattern;
+    const float *expected = parameter_of(dense, name)->gradient;
+    const struct best_list *found =
+        &ot_probes_of(&f->s->probes, parameter_index(f, name))->whole.list[0];
+    double largest = 0;
+    for (int64_t i = 0; i < (int64_t)p->rows * p->cols; i++)
+        largest = fmax(largest, fabs((double)expected[i]));
+    assert_int_equal(found->n, 30);
+    for (int i = 0; i < found->n; i++) {
+        const double e = (double)expected[file_position(p, found->position[i])];
+        const int row = (int)(found->position[i] / p->cols);
+        assert_true(!i || found->position[i] > found->position[i - 1]);
+        assert_true(fabs((double)found->gradient[i] - e) <= 1e-5 * largest);
+        for (int k = p->row[row]; k < p->row[row + 1]; k++)
+            assert_true(p->col[k] != found->position[i] % p->cols);
+    }
+}
+
+/* Two batches before one optimizer step: their gradients add up at candidates, w2's from two
+ * operators; the best of all positions are those of the second batch. */
+static void test_candidates(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        struct fixture f, dense;
+        const ot_options o = {.threads = threads};
+        ot_options all = o;
+        all.mask = "!*";
+        open_with(&f, network_mlp, o, 17);
+        open_with(&dense, network_mlp, all, 17);
+        struct probe_count count[MOST_PARAMETERS] = {{0, 0, 0}};
+        count[parameter_index(&f, "w1")] = count[parameter_index(&f, "w2")] =
+            (struct probe_count){30, 0, 60};
+        const struct pattern *w3 = parameter_of(&f, "w3")->t.pattern;
+        count[parameter_index(&f, "w3")].whole = w3->rows * w3->cols - w3->nnz;
+        count[parameter_index(&f, "w3")].row = 2;
+        start(&f, count);
+        for (int i = 0; i < 2; i++) {
+            fixture_train(&f);
+            fixture_train(&dense);
+        }
+        ot_probes_finish(&f.s->probes);
+        check_candidates(&f, &dense, "w1");
+        check_candidates(&f, &dense, "w2");
+        check_weight(&f, &dense, "w3", 0.5);
+        ot_close(f.s);
+        ot_close(dense.s);
+    }
 }
 
 /* ---- nothing else changes ---- */
@@ -260,7 +319,7 @@ static void test_given(void **state) {
             request[i] = (struct probe_request){k, p->nnz};
             sink[k] = (struct probe_sink){.pattern = p, .sum = sum[i]};
         }
-        struct probe_lists none[3] = {{{.rows = 0}, {.rows = 0}}};
+        struct probe_lists none[3] = {{.drawn = NULL}};
         f.s->probes = (struct probes){.n = 3, .request = request, .lists = none, .sink = sink};
         f.s->probes_on = true;
         if (divided) limit_memory(&f, true);
@@ -287,19 +346,23 @@ static void test_refused(void **state) {
     assert_non_null(strstr(err.message, "2 operators"));
     ot_probes_free(&f.s->probes);
     fixture_train(&f);
-    struct probe_count count[MOST_PARAMETERS] = {{0, 0}};
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0, 0}};
     count[parameter_index(&f, "b1")].whole = 1;
     assert_int_equal(ot_probes_new(f.s->model, count, 1, &f.s->probes, &err), OT_ERROR_ARGUMENT);
     assert_non_null(strstr(err.message, "'b1' has no mask"));
+    count[parameter_index(&f, "b1")].whole = 0;
+    count[parameter_index(&f, "w1")] = (struct probe_count){1, 1, 1};
+    assert_int_equal(ot_probes_new(f.s->model, count, 1, &f.s->probes, &err), OT_ERROR_ARGUMENT);
+    assert_non_null(strstr(err.message, "'w1'"));
     ot_close(f.s);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dense_model),   cmocka_unit_test(test_nothing_else),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_recomputed),
-        cmocka_unit_test(test_micro_batches), cmocka_unit_test(test_given),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_dense_model),  cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_nothing_else), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_recomputed),   cmocka_unit_test(test_micro_batches),
+        cmocka_unit_test(test_given),        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,6 +152,7 @@ ot_status ot_session_check_finite(const struct ot_session *s, ot_error *err) {
 void ot_session_clear_gradients(struct ot_session *s) {
     for (int i = 0; i < s->model->n_parameters; i++) s->model->parameter[i].gradient_is_zero = true;
     s->accumulation = (struct accumulation){0};
+    ot_probes_clear(&s->probes);
 }
 
 /* ---- steps ---- */
@@ -198,7 +199,10 @@ ot_status ot_session_train(struct ot_session *s, const ot_tensor *inputs, int n,
     OT_TRY(ot_session_save_statistics(s, err));
     struct accumulation *sum = &s->accumulation;
     io.unit = sum->unit ? sum->unit : io.total;
-    if (s->probes_on) io.probe = s->probes.sink;
+    if (s->probes_on) {
+        ot_probes_restart(&s->probes);
+        io.probe = s->probes.sink;
+    }
     ot_status status = ot_bound_run(b, inputs, &io, err);
     const bool ran = !status;
     if (ran) status = ot_session_check_statistics(s, err);

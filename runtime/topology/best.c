@@ -280,6 +280,14 @@ void ot_best_take(struct best *b, int worker, int row, int col, const float *gra
     if (b->rows && col + n == b->pattern->cols) keep_row(b, l, row);
 }
 
+void ot_best_add(struct best *b, int64_t position, float gradient) {
+    struct best_list *l = &b->list[0];
+    if (!b->count || magnitude(gradient) < l->least) return;
+    l->gradient[l->n] = gradient;
+    l->position[l->n++] = position;
+    if (l->n >= l->room) select_best(l, b->count);
+}
+
 int ot_best_finish(struct best *b) {
     struct best_list *all = &b->list[0];
     if (b->rows || !b->count) return 0;

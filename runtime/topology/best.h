@@ -53,6 +53,9 @@ void ot_best_start(struct best *b, const struct pattern *pattern, int count);
  * rows. A row whose best are asked for comes in pieces with ascending columns, all of them from one
  * worker, with no other row between them. */
 void ot_best_take(struct best *b, int worker, int row, int col, const float *gradient, int n);
+/* One candidate of the whole matrix, which may be a slot: one that goes competes with positions
+ * that have none. From one thread at a time, when all pieces have been taken. */
+void ot_best_add(struct best *b, int64_t position, float gradient);
 /* After all candidates have come: list[0] holds the best of the matrix, their positions ascending;
  * returns how many. Of rows, nothing is left to do. */
 int ot_best_finish(struct best *b);
