@@ -11,6 +11,7 @@
 
 #include "runtime/api/session.h"
 #include "runtime/base/pattern.h"
+#include "tests/counter.h"
 #include "tests/networks.h"
 
 enum { MOST_PARAMETERS = 32 };
@@ -357,12 +358,50 @@ static void test_refused(void **state) {
     ot_close(f.s);
 }
 
+/* ---- no memory ---- */
+
+/* Each allocation of lists, candidates and a plan with probes fails once; the session goes on. */
+static void test_no_memory(void **state) {
+    (void)state;
+    struct counter c = {0, 0, 0};
+    struct fixture f;
+    const struct probe_draw draw = {3, 100};
+    ot_error err;
+    ot_status status = OT_ERROR_NO_MEMORY;
+    fixture_open(&f, network_mlp, &(ot_options){.threads = 1, .allocator = counting_allocator(&c)});
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0, 0}};
+    count[parameter_index(&f, "w1")] = (struct probe_count){30, 4, 0};
+    count[parameter_index(&f, "w2")] = (struct probe_count){30, 0, 60};
+    const double loss = fixture_train(&f);
+    for (long n = 1; status == OT_ERROR_NO_MEMORY; n++) {
+        ot_session_drop_plans(f.s);
+        c.requests = 0;
+        c.fail_at = n;
+        status = ot_probes_new(f.s->model, count, 1, &f.s->probes, &err);
+        if (!status) status = ot_probes_start(&f.s->probes, f.s->model, count, &draw, &err);
+        f.s->probes_on = !status;
+        if (!status) status = ot_prepare(f.s, 1, &f.in, 1, NULL, &err);
+        c.fail_at = 0;
+        if (!status) break;
+        ot_probes_free(&f.s->probes);
+        f.s->probes_on = false;
+        assert_true(n < 1000 && fixture_train(&f) == loss);
+    }
+    assert_int_equal(status, OT_OK);
+    const long requests = c.requests;
+    assert_true(fixture_train(&f) == loss);
+    assert_int_equal(c.requests, requests); /* the step allocated nothing */
+    ot_close(f.s);
+    assert_int_equal(c.live, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense_model),  cmocka_unit_test(test_candidates),
         cmocka_unit_test(test_nothing_else), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_recomputed),   cmocka_unit_test(test_micro_batches),
-        cmocka_unit_test(test_given),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_given),        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
