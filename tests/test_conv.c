@@ -33,6 +33,7 @@ static const struct conv_case conv_cases[] = {
     {2, 1, 64, {13, 13}, 96, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}, 1, true},
     {2, 1, 80, {8, 9}, 80, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, true},
     {2, 3, 80, {9, 9}, 64, {3, 3}, {1, 1}, {1, 1}, {1, 1, 0, 0}, 1, true},
+    {2, 1, 32, {40, 40}, 48, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, 1, true},
     {1, 2, 64, {200, 1}, 80, {3, 1}, {1, 1}, {2, 1}, {2, 2, 0, 0}, 1, false},
 };
 
@@ -208,9 +209,8 @@ static void count_tasks(void *context, int tasks, ot_task_fn *task, void *arg) {
 }
 
 /* One sample is work for several threads: forward, and each gradient by itself. */
-static void test_conv_one_sample(void **state) {
-    (void)state;
-    static const int64_t xd[] = {1, 64, 56, 56}, wd[] = {64, 64, 1, 1};
+static void check_one_sample(int64_t channels) {
+    const int64_t xd[] = {1, channels, 56, 56}, wd[] = {channels, channels, 1, 1};
     for (uint32_t want = 1; want < 4; want++) {
         struct bench b;
         int most = 0;
@@ -227,6 +227,12 @@ static void test_conv_one_sample(void **state) {
         assert_true(most >= (want == 3 ? 4 : 2));
         close_bench(&b);
     }
+}
+
+static void test_conv_one_sample(void **state) {
+    (void)state;
+    check_one_sample(64);
+    check_one_sample(32);
 }
 
 static void test_conv_auto_pad(void **state) {

@@ -5,8 +5,9 @@
 #include "ops/product/dnnl_parts.h"
 
 /* The batch is cut into pieces of SAMPLES or more, enough for PIECES threads; where it makes fewer,
- * into slices of CHANNELS or more, which fill the registers of oneDNN's kernels, SLICES pieces in
- * all at most, each of LEAST_WORK multiply-adds at least. */
+ * into slices of CHANNELS or more, which fill the registers of oneDNN's kernels, or of half as many
+ * where there would be one slice; SLICES pieces in all at most, each of LEAST_WORK multiply-adds at
+ * least. */
 enum { PIECES = 8, SAMPLES = 4, SLICES = 16, CHANNELS = 32, LEAST_WORK = 1 << 20 };
 
 bool ot_dnnl_has_pass(const struct dense_conv *c, int kind) {
@@ -45,7 +46,8 @@ static void choose_slices(const struct dense_conv *c, int kind, struct cut *cut)
     cut->channels = channels;
     if (s->groups > 1 || channels % block || cut->batches >= PIECES) return;
     if (c->samples > 1 && (c->lanes[X] || c->lanes[Y])) return;
-    if (most > (double)(channels / CHANNELS)) most = (double)(channels / CHANNELS);
+    const int64_t least = channels < 2 * CHANNELS ? CHANNELS / 2 : CHANNELS;
+    if (most > (double)(channels / least)) most = (double)(channels / least);
     if (most > work / cut->batches) most = work / cut->batches;
     if (most < 2) return;
     const int64_t blocks = channels / block, slices = (int64_t)most;
