@@ -394,7 +394,8 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_ulps:cases.c:case_run.c
   test_training:export_case.c:onnx_build.c:networks.c:model.c:wire.c
   test_slots:export_case.c:onnx_build.c
-  test_follow:sparse_case.c:model.c:wire.c
+  test_follow:model.c:wire.c
+  test_follow_streams:sparse_case.c
   test_sparse:sparse_case.c
   test_structure:export_case.c:onnx_build.c
 )
