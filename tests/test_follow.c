@@ -348,9 +348,10 @@ static void no_memory_to_follow(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products), cmocka_unit_test(no_memory),
-        cmocka_unit_test(plans),    cmocka_unit_test(threads),
-        cmocka_unit_test(anew),     cmocka_unit_test(no_memory_to_follow),
+        cmocka_unit_test(plans),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(anew),
+        cmocka_unit_test(no_memory_to_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
