@@ -107,6 +107,26 @@ static void compare(make_fn *make, const char *const *names, ot_options o, int64
     ot_close(dense.s);
 }
 
+/* A transposed convolution, groups, and a matrix in the other orientation. */
+static unsigned char *network_mixed(size_t *size) {
+    struct test_model m;
+    model_begin(&m, 13);
+    model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 3, 8, 8));
+    network_weight(&m, "t1", 4, DIMS(3, 6, 3, 3), 0.3);
+    network_weight(&m, "g2", 4, DIMS(8, 3, 3, 3), 0.3);
+    network_weight(&m, "w3", 2, DIMS(8, CLASSES), 0.4);
+    model_node(&m, "ConvTranspose", "x t1", "h1", "strides=2,2 pads=1,0,1,1");
+    model_node(&m, "Tanh", "h1", "a1", "");
+    model_node(&m, "Conv", "a1 g2", "h2", "group=2 pads=1,1,0,1 strides=1,2");
+    model_node(&m, "Relu", "h2", "a2", "");
+    model_node(&m, "GlobalAveragePool", "a2", "p", "");
+    model_node(&m, "Flatten", "p", "f", "");
+    model_node(&m, "MatMul", "f w3", "y", "");
+    model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
+    return model_finish(&m, size);
+}
+
+static const char *const mixed_weights[] = {"t1", "g2", "w3", NULL};
 static const char *const mlp_weights[] = {"w1", "w3", NULL};
 static const char *const cnn_weights[] = {"c2", "c3", NULL};
 
@@ -119,6 +139,7 @@ static void test_dense_model(void **state) {
                     .threads = 2, .isa = ot_isa_name(isa), .sparse = (ot_sparse_mode)mode};
                 compare(network_cnn, cnn_weights, o, batches[b]);
                 compare(network_mlp, mlp_weights, o, batches[b]);
+                if (mode <= OT_SPARSE_ALWAYS) compare(network_mixed, mixed_weights, o, batches[b]);
             }
 }
 
