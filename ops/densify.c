@@ -124,6 +124,55 @@ static void backward(struct op_node *n) {
     if (n->dx[0]) move_all(n, ot_f(n->dy[0]), ot_f(n->dx[0]), true);
 }
 
+/* ---- gradients outside the mask: the dense gradient is there ---- */
+
+struct told {
+    const struct pattern *pattern;
+    const struct probe_sink *sink;
+    const float *dy;
+};
+
+/* A row of the pattern is a column in memory where that is transposed. */
+static void tell_column(const struct told *t, int row, int worker) {
+    enum { PIECE = 1024 };
+    const struct pattern *p = t->pattern;
+    float gradient[PIECE];
+    for (int from = 0, n; from < p->cols; from += n) {
+        n = p->cols - from < PIECE ? p->cols - from : PIECE;
+        for (int i = 0; i < n; i++) gradient[i] = t->dy[(int64_t)(from + i) * p->rows + row];
+        t->sink->take(t->sink->to, worker, row, from, gradient, n);
+    }
+}
+
+/* Slots of the pattern that is asked for, which stand as those of the weight's own do. */
+static void add_slots(const struct told *t, int row) {
+    const struct pattern *p = t->pattern, *q = t->sink->pattern;
+    for (int k = q->row[row]; k < q->row[row + 1]; k++)
+        t->sink->sum[k] += t->dy[p->transposed ? (int64_t)q->col[k] * p->rows + row
+                                               : (int64_t)row * p->cols + q->col[k]];
+}
+
+static void tell_rows(void *arg, int task, int worker) {
+    const struct told *t = arg;
+    const struct pattern *p = t->pattern;
+    int64_t from, to;
+    ot_task_range(p->rows, task_rows(p), task, &from, &to);
+    for (int r = (int)from; r < to; r++) {
+        if (t->sink->pattern)
+            add_slots(t, r);
+        else if (p->transposed)
+            tell_column(t, r, worker);
+        else
+            t->sink->take(t->sink->to, worker, r, 0, t->dy + (int64_t)r * p->cols, p->cols);
+    }
+}
+
+static void probe(struct op_node *n, const struct probe_sink *sink) {
+    const struct pattern *p = n->x[0]->pattern;
+    struct told t = {p, sink, ot_f(n->dy[0])};
+    ot_parallel_for(n->pool, ot_task_count(p->rows, task_rows(p)), tell_rows, &t);
+}
+
 /* Passes read the pattern itself. */
 static void follow(struct op_node *n, int i) {
     (void)n;
@@ -144,5 +193,6 @@ const struct op ot_op_Densify = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .probe = probe,
     .follow = follow,
 };

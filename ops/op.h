@@ -31,6 +31,7 @@
 struct kernels;
 struct conv_shape;
 struct probe;
+struct probe_sink;
 
 /* Bits of op.needs: what backward reads besides dy. */
 #define OT_X(i)  (1u << (i))
@@ -179,6 +180,9 @@ struct op {
     bool (*product)(const struct op_node *n, struct conv_shape *s);
     /* Of an operator whose y is the input of such a product, and x[0] what it makes: its shape. */
     bool (*product_of_y)(const struct op_node *n, struct conv_shape *s);
+    /* Of an operator to which the dense gradient of x[0], which has a pattern, comes anyway: tells
+     * it to the sink. It needs no preparation. NULL: products do (ot_op_prepare_probe). */
+    void (*probe)(struct op_node *n, const struct probe_sink *sink);
     ot_status (*prepare)(struct op_node *n, ot_error *err);
     void (*forward)(struct op_node *n);
     void (*backward)(struct op_node *n); /* NULL: not differentiable */
@@ -232,9 +236,10 @@ bool ot_op_rows_pay(int64_t samples, int lanes);
 enum { OT_FEW_SAMPLES = 8 };
 bool ot_op_few_pay(const struct op_node *n);
 
-/* Of a prepared node whose x[1] has a pattern: prepares to tell gradients at positions that x[1]
- * has no slots for. slots: 0: at all positions; else at those of patterns with up to so many slots.
- */
+/* The input whose gradients outside its mask a node may tell. */
+static inline int ot_op_probed_input(const struct op_node *n) { return n->op->probe ? 0 : 1; }
+/* Of a prepared node: prepares to tell gradients at positions that this input, which has a pattern,
+ * has no slots for. slots: 0: at all positions; else at those of patterns with up to so many. */
 ot_status ot_op_prepare_probe(struct op_node *n, int slots, ot_error *err);
 /* Tells them: before backward, while x and dy are there. Does not change them. A fault is kept as
  * those of backward are. */

@@ -107,26 +107,29 @@ static void compare(make_fn *make, const char *const *names, ot_options o, int64
     ot_close(dense.s);
 }
 
-/* A transposed convolution, groups, and a matrix in the other orientation. */
+/* A transposed convolution, groups, and matrices in the other orientation, the last of which no
+ * sparse kernel takes. */
 static unsigned char *network_mixed(size_t *size) {
     struct test_model m;
     model_begin(&m, 13);
     model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 3, 8, 8));
     network_weight(&m, "t1", 4, DIMS(3, 6, 3, 3), 0.3);
     network_weight(&m, "g2", 4, DIMS(8, 3, 3, 3), 0.3);
-    network_weight(&m, "w3", 2, DIMS(8, CLASSES), 0.4);
+    network_weight(&m, "w3", 2, DIMS(8, 20), 0.4);
+    network_weight(&m, "w4", 2, DIMS(20, CLASSES), 0.3);
     model_node(&m, "ConvTranspose", "x t1", "h1", "strides=2,2 pads=1,0,1,1");
     model_node(&m, "Tanh", "h1", "a1", "");
     model_node(&m, "Conv", "a1 g2", "h2", "group=2 pads=1,1,0,1 strides=1,2");
     model_node(&m, "Relu", "h2", "a2", "");
     model_node(&m, "GlobalAveragePool", "a2", "p", "");
     model_node(&m, "Flatten", "p", "f", "");
-    model_node(&m, "MatMul", "f w3", "y", "");
+    model_node(&m, "MatMul", "f w3", "h3", "");
+    model_node(&m, "Gemm", "h3 w4", "y", "alpha=0.5");
     model_output(&m, "y", OT_FLOAT, 2, DIMS(-1, CLASSES));
     return model_finish(&m, size);
 }
 
-static const char *const mixed_weights[] = {"t1", "g2", "w3", NULL};
+static const char *const mixed_weights[] = {"t1", "g2", "w3", "w4", NULL};
 static const char *const mlp_weights[] = {"w1", "w3", NULL};
 static const char *const cnn_weights[] = {"c2", "c3", NULL};
 
@@ -139,7 +142,7 @@ static void test_dense_model(void **state) {
                     .threads = 2, .isa = ot_isa_name(isa), .sparse = (ot_sparse_mode)mode};
                 compare(network_cnn, cnn_weights, o, batches[b]);
                 compare(network_mlp, mlp_weights, o, batches[b]);
-                if (mode <= OT_SPARSE_ALWAYS) compare(network_mixed, mixed_weights, o, batches[b]);
+                compare(network_mixed, mixed_weights, o, batches[b]);
             }
 }
 
@@ -193,6 +196,25 @@ static void test_candidates(void **state) {
         ot_close(f.s);
         ot_close(dense.s);
     }
+}
+
+/* The dense gradient is there: at all positions, and at candidates. */
+static void test_densified(void **state) {
+    (void)state;
+    struct fixture f, dense;
+    open_with(&f, network_mixed, (ot_options){.threads = 2, .sparse = OT_SPARSE_NEVER}, 17);
+    open_with(&dense, network_mixed, (ot_options){.threads = 2, .mask = "!*"}, 17);
+    struct probe_count count[MOST_PARAMETERS] = {{0, 0, 0}};
+    count[parameter_index(&f, "t1")] = count[parameter_index(&f, "w4")] =
+        (struct probe_count){30, 0, 40};
+    start(&f, count);
+    fixture_train(&f);
+    fixture_train(&dense);
+    ot_probes_finish(&f.s->probes);
+    check_candidates(&f, &dense, "t1");
+    check_candidates(&f, &dense, "w4");
+    ot_close(f.s);
+    ot_close(dense.s);
 }
 
 /* ---- nothing else changes ---- */
@@ -422,7 +444,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_else), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_recomputed),   cmocka_unit_test(test_micro_batches),
         cmocka_unit_test(test_given),        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_densified),    cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

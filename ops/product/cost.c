@@ -196,12 +196,14 @@ struct cost ot_cost_dense(const struct kernels *k, const struct conv_shape *s) {
     return (struct cost){most, gradient, gradient};
 }
 
+double ot_cost_look(double positions) { return 1e-6 * look_position * positions; }
+
 double ot_cost_probe(const struct kernels *k, const struct conv_shape *s, int64_t slots,
                      int lanes) {
     const double all = weights(s);
     if (slots)
         return ot_cost_sparse(k, s, slots, lanes).weight + 1e-6 * follow_slot * (double)slots;
-    const double look = 1e-6 * look_position * all;
+    const double look = ot_cost_look(all);
     if (kind_of(s) == LINEAR && s->groups == 1) return ot_cost_dense(k, s).data + look;
     return ot_cost_sparse(k, s, (int64_t)all, lanes).weight + look;
 }

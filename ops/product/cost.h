@@ -27,6 +27,8 @@ struct cost ot_cost_live(const struct kernels *k, const struct conv_shape *s,
 /* Milliseconds of a probe (probe.h) of so many slots, or of all positions (0), told and looked at.
  */
 double ot_cost_probe(const struct kernels *k, const struct conv_shape *s, int64_t slots, int lanes);
+/* Of looking at so many gradients that are there. */
+double ot_cost_look(double positions);
 double ot_dense_flops(const struct conv_shape *s); /* of forward */
 
 /* Turning so many floats from rows into lanes, or back. */

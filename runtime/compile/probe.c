@@ -15,13 +15,14 @@ static const struct probe_request *find(const struct plan *p, const struct tenso
 
 ot_status ot_plan_probe(struct plan *p, struct plan_node *pn, ot_error *err) {
     struct op_node *n = &pn->n;
-    const bool weighs = n->n_in > 1 && n->x[1] && n->dy[0] && ot_training_wants(n, 1);
-    const struct probe_request *r = weighs ? find(p, n->x[1]) : NULL;
+    const int i = ot_op_probed_input(n);
+    const bool weighs = n->n_in > i && n->x[i] && n->dy[0] && ot_training_wants(n, i);
+    const struct probe_request *r = weighs ? find(p, n->x[i]) : NULL;
     if (!r) return OT_OK;
     OT_TRY(ot_op_prepare_probe(n, r->slots, err));
-    if ((pn->probe_scratch = ot_plan_buffer(p, n->probe_scratch_size)) < 0)
+    if (n->probe_scratch_size && (pn->probe_scratch = ot_plan_buffer(p, n->probe_scratch_size)) < 0)
         return ot_plan_no_memory(err);
-    return ot_plan_step(p, (struct step){.kind = OT_STEP_PROBE, .node = n, .a = ot_entry(n->x[1])},
+    return ot_plan_step(p, (struct step){.kind = OT_STEP_PROBE, .node = n, .a = ot_entry(n->x[i])},
                         err);
 }
 

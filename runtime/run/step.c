@@ -77,7 +77,8 @@ static ot_status run_probe(struct bound *b, const struct step *step, const struc
                            ot_error *err) {
     struct op_node *n = step->node;
     const struct plan_node *pn = (const struct plan_node *)(const void *)n;
-    n->scratch = b->block + b->plan->buffer[pn->probe_scratch].offset;
+    n->scratch =
+        pn->probe_scratch >= 0 ? b->block + b->plan->buffer[pn->probe_scratch].offset : NULL;
     ot_op_probe(n, sink_of(step, io));
     return ot_op_fault(n, err);
 }
