@@ -223,6 +223,7 @@ set(RUNTIME_SOURCES
   runtime/topology/budget.c
   runtime/topology/constrain.c
   runtime/topology/draw.c
+  runtime/topology/fan_in.c
   runtime/topology/grow.c
   runtime/topology/keep.c
   runtime/topology/merge.c

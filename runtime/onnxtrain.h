@@ -644,7 +644,10 @@ typedef struct ot_topology_options {
                           * to zero; "signed": the same, of positive and negative weights apart;
                           * "random"; "movement": those that training has moved towards zero */
     const char *grow;    /* where slots grow. NULL: as the method says. "random": anywhere but
-                          * where a slot has stayed; "none": nowhere */
+                          * where a slot has stayed; "gradient": where gradients of the loss are
+                          * largest in the last ot_train_step before the update, which takes a few
+                          * times as long as others; "sampled": the same of random places; "none":
+                          * nowhere */
     const char *newborn; /* value of a new slot. NULL: as the method says. "zero"; "he": normal
                           * with variance 2 / slots of the row; "uniform": in +-sqrt(6 / inputs
                           * of the row) */
@@ -654,8 +657,13 @@ typedef struct ot_topology_options {
     double drop_fraction;                /* share of slots that move at the first update; 0: 0.3 */
     int64_t every; /* steps between updates; may be 0 if the method is "static" */
     int64_t start;
-    int64_t end;   /* 0: never */
-    uint64_t seed; /* of all random choices */
+    int64_t end;     /* 0: never */
+    uint64_t seed;   /* of all random choices */
+    double ablation; /* methods with a constant fan-in, "srigl": a row loses all its slots unless
+                      * this share of the mean number of slots of a row, or from 1 on so many, are
+                      * worth having; 0: 0.3; below 0: no row does */
+    int grow_candidates; /* "sampled": random places for each slot that moves; 0: 16 */
+    int no_revival;      /* 1: a row that has lost all its slots gets none again */
 } ot_topology_options;
 
 /* Sets how masks change from here on; the count of updates goes on. The strings are not needed
@@ -679,7 +687,8 @@ typedef struct ot_topology_report {
 
 /* Changes the masks if an update is due after the last ot_optimizer_step; to be called after each
  * one. Values and moments of slots that stay do not change; moments of new slots are zero. If it
- * fails, nothing has changed, and it can be called again. report: NULL is allowed. */
+ * fails, nothing has changed, and it can be called again. report: NULL is allowed. Growth by
+ * gradient needs the gradients of ot_train_step: with ot_backward it is OT_ERROR_STATE. */
 OT_API ot_status ot_topology_step(ot_session *session, ot_topology_report *report, ot_error *err);
 
 /* Adds |weight x gradient| of this batch to the scores of all weights, for OT_PRUNE_TAYLOR.

@@ -52,6 +52,25 @@ done
 "$TRAIN" inspect gmp/weights/last.onnx > inspect.txt
 grep -q 'fc1.weight.*sparse' inspect.txt || fail "$(cat inspect.txt)"
 
+echo "-- by gradient: threads, accumulated batches, resumed"
+grow="tiny val=0 batch=8 accumulate=2 lr=0.02 log_every=1 save_every=1 topology_every=2
+topology_end=1000"
+for method in rigl srigl "rigl grow=sampled"; do
+    rm -rf g*
+    for threads in 1 2 4; do
+        train "$model" $grow topology=$method max_steps=8 threads=$threads out=g$threads ||
+            fail "$(cat log.txt)"
+        events g$threads > events$threads
+        cmp events1 events$threads || fail "$method threads=$threads: records"
+        cmp g1/weights/last.onnx g$threads/weights/last.onnx || fail "$method threads=$threads"
+    done
+    for step in 1 2 3 4; do
+        train "$model" $grow topology=$method max_steps=$step out=gr$step &&
+            train resume=gr$step max_steps=8 || fail "$(cat log.txt)"
+        cmp g1/weights/last.onnx gr$step/weights/last.onnx || fail "$method resumed at $step"
+    done
+done
+
 echo "-- killed"
 try=0
 while [ $try -lt 5 ]; do

@@ -74,6 +74,9 @@ layers conv2* masks
 drop magnitude masks
 drop_fraction 0.1 masks
 grow random masks
+grow_candidates 4 masks
+ablation 0.5 masks
+revive 0 masks
 sparsity 0.95 prunes
 density - elsewhere
 budget uniform prunes

@@ -61,6 +61,9 @@ ot_status ot_session_plan(struct ot_session *s, enum plan_kind kind, const ot_te
 ot_status ot_session_loss_io(struct ot_session *s, enum plan_kind kind, const ot_tensor *inputs,
                              int n, const ot_tensor *target, struct bound **bound,
                              struct loss_io *io, ot_error *err);
+/* Before a training step: the lists of what is found outside the masks, if masks change after it.
+ */
+ot_status ot_session_probe(struct ot_session *s, ot_error *err);
 /* Forgets what targets have told of the loss. */
 void ot_session_reset_loss(struct ot_session *s);
 /* All bytes that count against the memory limit when this plan runs. */

@@ -119,6 +119,8 @@ static ot_status read_topology(ot_session *s, const ot_topology_options *options
     OT_TRY(ot_options_read(&ot_topology_options_type, options, &o, err));
     OT_TRY(ot_topology_read(&o, &t->rule, err));
     t->seed = o.seed;
+    const struct parameter *last = ot_last_layer(s->model, s->loss_output);
+    t->last_layer = last ? (int)(last - s->model->parameter) : -1;
     t->layer = ot_block_alloc(&s->allocator, (size_t)s->model->n_parameters, sizeof *t->layer);
     if (!t->layer) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the list of layers");
     return t->rule.every ? find_layers(s, t, o.sparsity, err) : OT_OK;
@@ -129,15 +131,31 @@ ot_status ot_set_topology(ot_session *s, const ot_topology_options *options, ot_
     if (!options) return ot_fail(err, OT_ERROR_ARGUMENT, "options is NULL");
     /* random numbers of the session's updates so far are used up */
     struct topology t = {.is_set = true, .updates = s->topology.updates, .last = s->topology.last};
-    const ot_status status = read_topology(s, options, &t, err);
+    struct probes probes = {.n = 0};
+    ot_status status = read_topology(s, options, &t, err);
+    if (!status)
+        status =
+            ot_topology_make_probes(&t, s->model, ot_pool_workers(s->context.pool), &probes, err);
     if (status) {
         ot_block_free(&s->allocator, t.layer);
         return status;
     }
+    ot_session_drop_plans(s); /* they are made for what is probed */
+    ot_probes_free(&s->probes);
+    s->probes = probes;
+    s->probes_on = false;
     ot_block_free(&s->allocator, s->topology.layer);
     s->topology = t;
     if (t.rule.drop != OT_DROP_MOVEMENT) ot_state_drop_moment(&s->state, s->model, OT_SCORE);
     return OT_OK;
+}
+
+ot_status ot_session_probe(struct ot_session *s, ot_error *err) {
+    const int64_t step = s->optimizer.steps + 1;
+    s->probes_on = ot_topology_probes(&s->topology.rule) && ot_topology_waits(&s->topology, step);
+    if (!s->probes_on || s->accumulation.steps) return OT_OK;
+    s->topology.probed = false;
+    return ot_topology_start_probes(&s->topology, s->model, step, &s->probes, err);
 }
 
 ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *err) {
@@ -147,7 +165,11 @@ ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *
     if (s->accumulation.steps)
         return ot_fail(err, OT_ERROR_STATE,
                        "masks change between an optimizer step and the next training step");
-    OT_TRY(ot_topology_update(&s->topology, s->model, &s->context.weights, &s->state,
+    if (ot_topology_probes(&s->topology.rule) && !s->topology.probed)
+        return ot_fail(err, OT_ERROR_STATE,
+                       "masks grow by gradient, but the last step was not ot_train_step: there are "
+                       "no gradients outside the masks");
+    OT_TRY(ot_topology_update(&s->topology, s->model, &s->context.weights, &s->state, &s->probes,
                               s->optimizer.steps, err));
     ot_session_forget_scores(s);
     const ot_topology_report *r = &s->topology.report;

@@ -229,7 +229,10 @@ ot_status ot_train_step(ot_session *s, const ot_tensor *inputs, int n, const ot_
     OT_TRY(ot_session_check(s, err));
     if (!s->optimizer.is_set)
         return ot_fail(err, OT_ERROR_STATE, "there is no optimizer: call ot_set_optimizer");
-    return ot_session_train(s, inputs, n, target, result, err);
+    OT_TRY(ot_session_probe(s, err));
+    OT_TRY(ot_session_train(s, inputs, n, target, result, err));
+    s->topology.probed = s->probes_on;
+    return OT_OK;
 }
 
 /* How many times `unit` the targets are, together with what the host's losses count. */
@@ -252,6 +255,7 @@ ot_status ot_optimizer_step(ot_session *s, ot_error *err) {
         ot_optimizer_run(&s->optimizer, s->model->parameter, s->model->n_parameters,
                          1 / weight_of(&s->accumulation), s->context.pool, &s->gradient_norm, err);
     if (s->context.profile.on) ot_timing_add(&s->context.profile.optimizer, start);
+    s->topology.batches = s->accumulation.steps;
     if (!status) s->accumulation = (struct accumulation){0};
     return status;
 }

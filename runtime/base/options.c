@@ -62,13 +62,20 @@ static const struct extent optimizer_options_members[] = {
 static const struct extent export_options_members[] = {
     M(ot_export_options, size), M(ot_export_options, sparse), M(ot_export_options, form),
     M(ot_export_options, training_info), M(ot_export_options, reserved)};
-static const struct extent topology_options_members[] = {
-    M(ot_topology_options, size),          M(ot_topology_options, method),
-    M(ot_topology_options, drop),          M(ot_topology_options, grow),
-    M(ot_topology_options, newborn),       M(ot_topology_options, sparsity),
-    M(ot_topology_options, drop_fraction), M(ot_topology_options, every),
-    M(ot_topology_options, start),         M(ot_topology_options, end),
-    M(ot_topology_options, seed)};
+static const struct extent topology_options_members[] = {M(ot_topology_options, size),
+                                                         M(ot_topology_options, method),
+                                                         M(ot_topology_options, drop),
+                                                         M(ot_topology_options, grow),
+                                                         M(ot_topology_options, newborn),
+                                                         M(ot_topology_options, sparsity),
+                                                         M(ot_topology_options, drop_fraction),
+                                                         M(ot_topology_options, every),
+                                                         M(ot_topology_options, start),
+                                                         M(ot_topology_options, end),
+                                                         M(ot_topology_options, seed),
+                                                         M(ot_topology_options, ablation),
+                                                         M(ot_topology_options, grow_candidates),
+                                                         M(ot_topology_options, no_revival)};
 static const struct extent sparsity_options_members[] = {
     M(ot_sparsity_options, size),        M(ot_sparsity_options, budget),
     M(ot_sparsity_options, constraint),  M(ot_sparsity_options, group),
@@ -90,7 +97,7 @@ const struct options_type ot_optimizer_options_type =
 const struct options_type ot_export_options_type =
     TYPE(ot_export_options, reserved, export_options_members);
 const struct options_type ot_topology_options_type =
-    TYPE(ot_topology_options, seed, topology_options_members);
+    TYPE(ot_topology_options, no_revival, topology_options_members);
 const struct options_type ot_sparsity_options_type =
     TYPE(ot_sparsity_options, seed, sparsity_options_members);
 
@@ -100,7 +107,7 @@ _Static_assert(END(ot_loss_options, output) == sizeof(ot_loss_options), "padding
 _Static_assert(END(ot_optimizer_options, steps_before) == sizeof(ot_optimizer_options), "padding");
 _Static_assert(END(ot_sparsity_options, seed) == sizeof(ot_sparsity_options), "padding");
 _Static_assert(END(ot_export_options, reserved) == sizeof(ot_export_options), "padding");
-_Static_assert(END(ot_topology_options, seed) == sizeof(ot_topology_options), "padding");
+_Static_assert(END(ot_topology_options, no_revival) == sizeof(ot_topology_options), "padding");
 
 /* Does a struct of this size end between two members? One of a later version may end anywhere
  * behind them. */

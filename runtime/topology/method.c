@@ -19,7 +19,7 @@ static const struct method methods[] = {
 enum { METHODS = sizeof methods / sizeof *methods };
 
 static const char *const drops[] = {"none", "magnitude", "signed", "movement", "taylor", "random"};
-static const char *const grows[] = {"none", "random"};
+static const char *const grows[] = {"none", "random", "gradient", "sampled"};
 static const char *const newborns[] = {"zero", "he", "uniform"};
 
 enum { DROPS = sizeof drops / sizeof *drops };
@@ -80,9 +80,23 @@ static ot_status check_criteria(const ot_topology_options *o, const struct topol
         (ot_topology_prunes(r) && r->drop == OT_DROP_SIGNED))
         return ot_fail(err, OT_ERROR_ARGUMENT, "drop '%s' and grow '%s' do not go with method '%s'",
                        drops[r->drop], grows[r->grow], name);
-    if (!ot_topology_prunes(r)) return OT_OK;
-    if (o->end) return OT_OK;
+    if (r->candidates < 1)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "grow_candidates is %d", r->candidates);
+    if (!(r->ablation >= 0) || r->ablation > 1e9)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "ablation is %g", o->ablation);
+    if (r->constraint == OT_CONSTRAINT_FREE && (o->ablation != 0 || o->no_revival))
+        return ot_fail(err, OT_ERROR_ARGUMENT,
+                       "ablation is of methods with a constant fan-in, and '%s' has none", name);
+    if (r->constraint == OT_CONSTRAINT_FAN_IN && r->grow != OT_GROW_GRADIENT)
+        return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s' grows by gradient, not '%s'", name,
+                       grows[r->grow]);
+    if (!ot_topology_prunes(r) || o->end) return OT_OK;
     return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s' needs an end", name);
+}
+
+static double ablation_of(const struct method *m, const ot_topology_options *o) {
+    if (m->constraint != OT_CONSTRAINT_FAN_IN || o->ablation < 0) return 0;
+    return o->ablation != 0 ? o->ablation : .3;
 }
 
 ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *rule,
@@ -97,6 +111,10 @@ ot_status ot_topology_read(const ot_topology_options *o, struct topology_rule *r
                                    .drop = (enum ot_drop)drop,
                                    .grow = (enum ot_grow)grow,
                                    .newborn = (enum ot_newborn)newborn,
+                                   .constraint = m->constraint,
+                                   .candidates = o->grow_candidates ? o->grow_candidates : 16,
+                                   .ablation = ablation_of(m, o),
+                                   .revive = !o->no_revival,
                                    .drop_fraction = o->drop_fraction != 0 ? o->drop_fraction : .3,
                                    .every = m->count == OT_COUNT_NEVER ? 0 : o->every,
                                    .start = o->start,

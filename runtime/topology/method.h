@@ -5,8 +5,16 @@
 
 #include "runtime/topology/keep.h"
 
-enum ot_grow { OT_GROW_NONE = 0, OT_GROW_RANDOM };
-enum ot_constraint { OT_CONSTRAINT_FREE = 0 };
+enum ot_grow {
+    OT_GROW_NONE = 0,
+    OT_GROW_RANDOM,
+    OT_GROW_GRADIENT, /* the largest gradients of all positions */
+    OT_GROW_SAMPLED   /* the largest of random positions */
+};
+enum ot_constraint {
+    OT_CONSTRAINT_FREE = 0,
+    OT_CONSTRAINT_FAN_IN /* the same number in each row, or none */
+};
 /* How many slots move at an update, as a function of the step. */
 enum ot_count {
     OT_COUNT_NEVER = 0,
@@ -43,7 +51,11 @@ struct topology_rule {
     enum ot_drop drop;
     enum ot_grow grow;
     enum ot_newborn newborn;
+    enum ot_constraint constraint;
     double drop_fraction;
+    int candidates;  /* OT_GROW_SAMPLED: for each slot that moves */
+    double ablation; /* OT_CONSTRAINT_FAN_IN: as fan_in.h has it */
+    bool revive;
     int64_t every, start,
         end; /* updates after steps k * every in [start, end); to a goal, at end, too */
 };
@@ -61,6 +73,10 @@ static inline bool ot_topology_is_due(const struct topology_rule *r, int64_t ste
     if (r->every < 1 || step == last || step < r->start) return false;
     if (step >= r->end) return ot_topology_prunes(r) && last < r->end;
     return step % r->every == 0;
+}
+/* Does growth need gradients outside the masks? */
+static inline bool ot_topology_probes(const struct topology_rule *r) {
+    return r->every > 0 && r->grow >= OT_GROW_GRADIENT;
 }
 /* The share of slots that go at that update, and as many grow. */
 double ot_topology_share(const struct topology_rule *r, int64_t step);

@@ -6,6 +6,7 @@
 
 #include "runtime/base/rng.h"
 #include "runtime/model/full_pattern.h"
+#include "runtime/topology/fan_in.h"
 #include "runtime/topology/grow.h"
 
 /* A weight while its change is staged: lists of the size of its slots. */
@@ -115,12 +116,66 @@ static void spare(struct staged *l) {
 
 /* ---- what grows ---- */
 
+/* Slots that go compete with the positions that probes have found, and under a constant fan-in all
+ * slots do: rows are worth what they have. */
+static void compete(const struct staged *l) {
+    const struct layer_change *c = l->c;
+    const float *gradient = c->layer->p->gradient;
+    struct best *best = &c->probes->whole;
+    if (*c->competed) return;
+    for (int r = 0; gradient && r < l->old->rows; r++)
+        for (int k = l->old->row[r]; k < l->old->row[r + 1]; k++)
+            if (c->fan_in || !l->keep[k])
+                ot_best_add(best, ot_position(l->old, r, k), gradient[k] * c->scale);
+    ot_probe_lists_finish(c->probes);
+    *c->competed = true;
+}
+
+static int grow_found(struct staged *l) {
+    const struct best_list *found = &l->c->probes->whole.list[0];
+    const int n = found->n < l->n_grown ? found->n : l->n_grown;
+    memcpy(l->grown, found->position, (size_t)n * sizeof *l->grown);
+    return n;
+}
+
 static ot_status grow(struct staged *l, const struct model *m, ot_error *err) {
-    l->n_grown = l->c->grow == OT_SAME ? l->old->nnz - l->kept.n : (int)l->c->grow;
+    const struct layer_change *c = l->c;
+    l->n_grown = c->grow == OT_SAME ? l->old->nnz - l->kept.n : (int)c->grow;
     l->grown = ot_block_alloc_dirty(&m->allocator, (size_t)l->n_grown, sizeof *l->grown);
     if (!l->grown) return no_memory(err);
-    return ot_grow_random(l->old, &l->kept, l->n_grown, l->c->seed, l->c->stream + OT_DRAW_PLACE,
+    if (c->probes) {
+        compete(l);
+        l->n_grown = grow_found(l);
+        return OT_OK;
+    }
+    return ot_grow_random(l->old, &l->kept, l->n_grown, c->seed, c->stream + OT_DRAW_PLACE,
                           l->grown, err);
+}
+
+/* Keeps and grows so many slots in each row that is left. */
+static ot_status fill_rows(struct staged *l, const struct model *m, ot_error *err) {
+    const struct layer_change *c = l->c;
+    const size_t n = (size_t)l->old->nnz;
+    float *gradient = ot_block_alloc_dirty(&m->allocator, n, sizeof *gradient);
+    l->grown = ot_block_alloc_dirty(&m->allocator, (size_t)c->budget, sizeof *l->grown);
+    ot_status status = gradient && l->grown ? OT_OK : no_memory(err);
+    if (!status) {
+        const float *from = c->layer->p->gradient;
+        for (size_t k = 0; k < n; k++) gradient[k] = from ? from[k] * c->scale : 0;
+        compete(l);
+        const struct fan_in_update u = {.old = l->old,
+                                        .score = l->score,
+                                        .gradient = gradient,
+                                        .whole = &c->probes->whole,
+                                        .rows = &c->probes->rows,
+                                        .stay = (int)c->stay,
+                                        .budget = c->budget,
+                                        .ablation = c->ablation,
+                                        .revive = c->revive};
+        status = ot_fan_in_change(&u, l->keep, l->grown, &l->n_grown, err);
+    }
+    ot_block_free(&m->allocator, gradient);
+    return status;
 }
 
 /* The value of a slot that has grown, in a row of so many slots. */
@@ -157,15 +212,16 @@ static void map_to_file(const struct staged *l, struct rewiring *r) {
 static ot_status stage(struct staged *l, const struct model *m, struct rewiring *r, ot_error *err) {
     OT_TRY(open_layer(l, m, err));
     OT_TRY(mark(l, m, err));
-    if (l->c->grow) spare(l);
+    if (l->c->grow && !l->c->probes) spare(l);
+    if (l->c->fan_in) OT_TRY(fill_rows(l, m, err));
     OT_TRY(ot_kept_alloc(l->old, &l->kept, err));
     ot_kept_list(l->old, l->keep, &l->kept);
-    OT_TRY(grow(l, m, err));
+    if (!l->c->fan_in) OT_TRY(grow(l, m, err));
     const size_t n = (size_t)l->kept.n + (size_t)l->n_grown;
     r->map = ot_block_alloc_dirty(&m->allocator, n, sizeof *r->map);
     if (!r->map) return no_memory(err);
-    OT_TRY(
-        ot_pattern_merge(l->old, &l->kept, l->grown, l->n_grown, false, r->map, &r->pattern, err));
+    OT_TRY(ot_pattern_merge(l->old, &l->kept, l->grown, l->n_grown, l->c->probes, r->map,
+                            &r->pattern, err));
     OT_TRY(set_newborns(l, r, err));
     if (!l->c->layer->p->t.pattern) map_to_file(l, r);
     return OT_OK;
@@ -177,7 +233,8 @@ ot_status ot_layer_stage(const struct model *m, const struct layer_change *c, st
     r->p = c->layer->p;
     ot_status status = stage(&l, m, r, err);
     if (status) status = ot_fail_in(err, status, "weight '%s'", c->layer->p->name);
-    *moved = l.n_grown;
+    *moved = 0;
+    for (int k = 0; !status && k < r->pattern->nnz && l.n_grown; k++) *moved += r->map[k] < 0;
     close_layer(&l, m);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "runtime/model/layer.h"
 #include "runtime/topology/method.h"
+#include "runtime/train/probes.h"
 #include "runtime/train/rewire.h"
 
 struct layer_change {
@@ -14,6 +15,15 @@ struct layer_change {
     int64_t grow; /* slots that grow, OT_SAME: as many as go */
     enum ot_newborn newborn;
     uint64_t seed, stream; /* of random choices: stream + enum layer_draw */
+    /* Growth by gradient: what probes have found, and what the gradients of slots are multiplied
+     * with to be compared with it. */
+    struct probe_lists *probes;
+    float scale;
+    bool *competed; /* slots have been compared with the lists: set when that is done */
+    /* A constant fan-in; then `stay` counts slots before rows are cut. */
+    bool fan_in, revive;
+    double ablation;
+    int64_t budget;
 };
 enum { OT_SAME = -1 };
 
@@ -28,7 +38,8 @@ int64_t ot_layer_slots(const struct parameter *p);
 ot_status ot_layer_scores(const struct model *m, const struct layer_change *c, float *score,
                           ot_error *err);
 
-/* Stages the change; ot_rewire makes it. *moved: slots that grew. r->p is set even if it fails. */
+/* Stages the change; ot_rewire makes it. *moved: slots that were not
+ * there before. r->p is set even if it fails. */
 ot_status ot_layer_stage(const struct model *m, const struct layer_change *c, struct rewiring *r,
                          int64_t *moved, ot_error *err);
 

@@ -162,11 +162,13 @@ void ot_probes_clear(struct probes *p) {
             memset(p->lists[i].sum, 0, (size_t)p->request[i].slots * sizeof(float));
 }
 
+void ot_probe_lists_finish(struct probe_lists *l) {
+    if (l->drawn) add_candidates(l);
+    ot_best_finish(&l->whole);
+}
+
 void ot_probes_finish(struct probes *p) {
-    for (int i = 0; i < p->n; i++) {
-        if (p->lists[i].drawn) add_candidates(&p->lists[i]);
-        ot_best_finish(&p->lists[i].whole);
-    }
+    for (int i = 0; i < p->n; i++) ot_probe_lists_finish(&p->lists[i]);
 }
 
 struct probe_lists *ot_probes_of(struct probes *p, int parameter) {

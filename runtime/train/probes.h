@@ -56,6 +56,8 @@ void ot_probes_clear(struct probes *p);
 /* From here on list[0] of p.lists[i].whole holds the best positions, ascending, and .rows those of
  * each row. */
 void ot_probes_finish(struct probes *p);
+/* The same of one parameter. */
+void ot_probe_lists_finish(struct probe_lists *l);
 /* The lists of a parameter; NULL: it has none. */
 struct probe_lists *ot_probes_of(struct probes *p, int parameter);
 

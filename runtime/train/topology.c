@@ -4,10 +4,15 @@
 #include "runtime/base/clock.h"
 #include "runtime/topology/select.h"
 
+/* Candidates that are kept of each row, for a constant fan-in: times its mean slots, and at least.
+ */
+enum { ROW_LISTS = 4, LEAST_ROW = 16 };
+
 /* An update while it is staged. */
 struct update {
-    const struct topology *t;
+    struct topology *t;
     struct model *m;
+    struct probes *probes;
     int64_t step;
     struct layer_change *change; /* of each parameter; layer NULL: none */
     struct rewiring *rewiring;
@@ -16,8 +21,8 @@ struct update {
 };
 
 static struct layer_change change_of(const struct update *u, int i) {
-    const struct topology *t = u->t;
-    const struct topology_layer *l = &t->layer[i];
+    struct topology *t = u->t;
+    struct topology_layer *l = &t->layer[i];
     const int64_t slots = ot_layer_slots(l->matrix.p);
     struct layer_change c = {.layer = &l->matrix,
                              .drop = t->rule.drop,
@@ -34,6 +39,14 @@ static struct layer_change change_of(const struct update *u, int i) {
         c.share = ot_topology_share(&t->rule, u->step);
         c.stay = slots - (int64_t)(c.share * (double)slots);
     }
+    if (!ot_topology_probes(&t->rule)) return c;
+    c.probes = ot_probes_of(u->probes, i);
+    c.competed = &l->competed;
+    c.scale = t->rule.grow == OT_GROW_GRADIENT ? 1 / (float)t->batches : 1;
+    c.fan_in = t->rule.constraint == OT_CONSTRAINT_FAN_IN;
+    c.ablation = i == t->last_layer ? 0 : t->rule.ablation;
+    c.revive = t->rule.revive;
+    c.budget = l->first;
     return c;
 }
 
@@ -101,6 +114,60 @@ static ot_status stage(struct update *u, ot_error *err) {
     return OT_OK;
 }
 
+/* ---- growth by gradient ---- */
+
+/* Positions of a layer that an update may ask for, where this share of its slots moves. (It never
+ * has more slots than at first.) */
+static struct probe_count count_of(const struct topology *t, int i, double share, bool at_most) {
+    const struct topology_layer *l = &t->layer[i];
+    if (!l->matrix.p) return (struct probe_count){0};
+    const int64_t slots = at_most ? l->first : ot_layer_slots(l->matrix.p);
+    const int64_t moves = (int64_t)(share * (double)slots);
+    struct probe_count c = {.whole = (int)moves};
+    if (t->rule.grow == OT_GROW_SAMPLED) {
+        const int64_t n = moves * t->rule.candidates, free = l->matrix.rows * l->matrix.cols / 2;
+        c.candidates = (int)(n < free ? n : free);
+    }
+    if (t->rule.constraint == OT_CONSTRAINT_FAN_IN) {
+        const int64_t row = ROW_LISTS * (l->first / l->matrix.rows);
+        c.row = (int)(row < LEAST_ROW ? LEAST_ROW : row);
+        if (c.row > l->matrix.cols) c.row = (int)l->matrix.cols;
+    }
+    return c;
+}
+
+static ot_status count_all(const struct topology *t, const struct model *m, double share,
+                           bool at_most, struct probe_count **count, ot_error *err) {
+    *count = ot_block_alloc(&m->allocator, (size_t)m->n_parameters, sizeof **count);
+    if (!*count) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for probes");
+    for (int i = 0; i < m->n_parameters; i++) (*count)[i] = count_of(t, i, share, at_most);
+    return OT_OK;
+}
+
+ot_status ot_topology_make_probes(const struct topology *t, const struct model *m, int workers,
+                                  struct probes *probes, ot_error *err) {
+    struct probe_count *count;
+    *probes = (struct probes){.n = 0};
+    if (!ot_topology_probes(&t->rule)) return OT_OK;
+    OT_TRY(count_all(t, m, t->rule.drop_fraction, true, &count, err));
+    const ot_status status = ot_probes_new(m, count, workers, probes, err);
+    ot_block_free(&m->allocator, count);
+    return status;
+}
+
+ot_status ot_topology_start_probes(struct topology *t, const struct model *m, int64_t step,
+                                   struct probes *probes, ot_error *err) {
+    struct probe_count *count;
+    const struct probe_draw draw = {t->seed, (uint64_t)(t->updates + 1) << 32 | UINT32_C(1) << 31};
+    OT_TRY(count_all(t, m, ot_topology_share(&t->rule, step), false, &count, err));
+    const ot_status status = ot_probes_start(probes, m, count, &draw, err);
+    ot_block_free(&m->allocator, count);
+    for (int i = 0; i < m->n_parameters; i++) t->layer[i].competed = false;
+    return status;
+}
+
+/* ---- the update ---- */
+
 static void count_slots(const struct model *m, ot_topology_report *report) {
     for (int i = 0; i < m->n_parameters; i++) {
         const struct pattern *p = m->parameter[i].t.pattern;
@@ -112,11 +179,12 @@ static void count_slots(const struct model *m, ot_topology_report *report) {
 }
 
 ot_status ot_topology_update(struct topology *t, struct model *m, struct weights **weights,
-                             struct state *s, int64_t step, ot_error *err) {
+                             struct state *s, struct probes *probes, int64_t step, ot_error *err) {
     const double start = ot_clock();
     const size_t n = (size_t)m->n_parameters;
     struct update u = {.t = t,
                        .m = m,
+                       .probes = probes,
                        .step = step,
                        .report = {.updated = 1, .update = t->updates + 1, .step = step}};
     u.change = ot_block_alloc(&m->allocator, n, sizeof *u.change);
@@ -133,5 +201,6 @@ ot_status ot_topology_update(struct topology *t, struct model *m, struct weights
     t->report = u.report;
     t->updates++;
     t->last = step;
+    t->probed = false;
     return OT_OK;
 }

@@ -13,6 +13,7 @@
 struct topology_layer {
     struct layer matrix; /* p NULL: it does not take part */
     int64_t first;       /* slots before the first update, or elements of a dense weight */
+    bool competed;       /* slots have been compared with what probes have found */
     int64_t goal; /* slots that a method which prunes leaves; where layers are compared, they only
                    * add up */
 };
@@ -20,12 +21,16 @@ struct topology_layer {
 struct topology {
     bool is_set;
     struct topology_rule rule;
-    bool compares; /* layers with each other, when slots go until a goal is reached */
+    int last_layer; /* parameter of the layer that makes the output, whose rows are not ablated; -1
+                     */
+    bool compares;  /* layers with each other, when slots go until a goal is reached */
     uint64_t seed;
     int64_t updates;              /* made so far */
     int64_t last;                 /* step of the last one; 0: there was none */
     struct topology_layer *layer; /* of each parameter */
     ot_topology_report report;    /* of the last update */
+    bool probed;                  /* a training step has told gradients outside the masks */
+    int64_t batches;              /* that the last optimizer step summed up */
 };
 
 /* Will masks change? */
@@ -43,8 +48,15 @@ static inline bool ot_topology_scores(const struct topology *t, int parameter) {
     return t->is_set && t->rule.drop == OT_DROP_MOVEMENT && t->layer[parameter].matrix.p;
 }
 
+/* Lists for the gradients of all updates to come; none where growth needs no gradients. */
+ot_status ot_topology_make_probes(const struct topology *t, const struct model *m, int workers,
+                                  struct probes *probes, ot_error *err);
+/* Before the first batch of step number `step`, after which masks change. */
+ot_status ot_topology_start_probes(struct topology *t, const struct model *m, int64_t step,
+                                   struct probes *probes, ot_error *err);
+
 /* The update after this step. Where it fails, nothing has changed. */
 ot_status ot_topology_update(struct topology *t, struct model *m, struct weights **weights,
-                             struct state *s, int64_t step, ot_error *err);
+                             struct state *s, struct probes *probes, int64_t step, ot_error *err);
 
 #endif

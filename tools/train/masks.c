@@ -59,9 +59,9 @@ static const char *given(const struct settings *s, enum option_id id) {
 /* Options that say how masks change, where they do not. */
 static int refuse_idle(const struct settings *s, struct failure *f) {
     static const enum option_id idle[] = {
-        OPTION_topology_every, OPTION_topology_start, OPTION_topology_end,
-        OPTION_layers,         OPTION_drop,           OPTION_drop_fraction,
-        OPTION_grow,           OPTION_newborn,        OPTION_target_sparsity,
+        OPTION_topology_every, OPTION_topology_start, OPTION_topology_end, OPTION_layers,
+        OPTION_drop,           OPTION_drop_fraction,  OPTION_grow,         OPTION_grow_candidates,
+        OPTION_ablation,       OPTION_revive,         OPTION_newborn,      OPTION_target_sparsity,
         OPTION_density,        OPTION_budget,         OPTION_constraint};
     for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
         if (ot_is_new(s, idle[i]))
@@ -111,7 +111,13 @@ int ot_trainer_set_masks(struct trainer *t, struct failure *f) {
                              .drop_fraction = ot_number(s, OPTION_drop_fraction, 0.3),
                              .start = steps_of(t, ot_number(s, OPTION_topology_start, m.start)),
                              .end = steps_of(t, ot_number(s, OPTION_topology_end, m.end)),
-                             .seed = t->seed};
+                             .seed = t->seed,
+                             .grow_candidates = (int)ot_integer(s, OPTION_grow_candidates, 0)};
+    if (strcmp(m.name, "srigl") == 0) {
+        o.ablation =
+            ot_number(s, OPTION_ablation, 0.3) > 0 ? ot_number(s, OPTION_ablation, 0.3) : -1;
+        o.no_revival = !ot_integer(s, OPTION_revive, 1);
+    }
     o.every = usual_every(t, &m, &o);
     code = read_every(t, &o.every, f);
     t->masks_every = o.every;
