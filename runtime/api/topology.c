@@ -152,7 +152,8 @@ ot_status ot_set_topology(ot_session *s, const ot_topology_options *options, ot_
 
 ot_status ot_session_probe(struct ot_session *s, ot_error *err) {
     const int64_t step = s->optimizer.steps + 1;
-    s->probes_on = ot_topology_probes(&s->topology.rule) && ot_topology_waits(&s->topology, step);
+    if (!ot_topology_probes(&s->topology.rule)) return OT_OK;
+    s->probes_on = ot_topology_waits(&s->topology, step);
     if (!s->probes_on || s->accumulation.steps) return OT_OK;
     s->topology.probed = false;
     return ot_topology_start_probes(&s->topology, s->model, step, &s->probes, err);
