@@ -82,19 +82,45 @@ static unsigned char *dense_columns(size_t *size) {
     return model_finish(&m, size);
 }
 
+/* Convolutions with groups and strides, and an LSTM, whose bias and states are no layers. */
+static unsigned char *grouped_and_recurrent(size_t *size) {
+    struct test_model m;
+    model_begin(&m, 14);
+    model_input(&m, "x", OT_FLOAT, 4, DIMS(-1, 4, 8, 8));
+    network_weight(&m, "g1", 4, DIMS(8, 2, 3, 3), 1);
+    network_weight(&m, "d1", 4, DIMS(8, 1, 3, 3), 1);
+    network_weight(&m, "w", 3, DIMS(1, 20, 8), 1);
+    network_weight(&m, "r", 3, DIMS(1, 20, 5), 0.6);
+    network_weight(&m, "bias", 2, DIMS(1, 40), 1);
+    model_ints(&m, "shape", 3, DIMS(0, 8, -1));
+    model_node(&m, "Conv", "x g1", "h1", "kernel_shape=3,3 pads=1,1,1,1 strides=2,2 group=2");
+    model_node(&m, "Conv", "h1 d1", "h2", "kernel_shape=3,3 pads=1,1,1,1 group=8");
+    model_node(&m, "Reshape", "h2 shape", "h3", "");
+    model_node(&m, "Transpose", "h3", "h4", "perm=2,0,1");
+    model_node(&m, "LSTM", "h4 w r bias", "y", "hidden_size=5");
+    model_output(&m, "y", OT_FLOAT, 4, DIMS(16, 1, -1, 5));
+    return model_finish(&m, size);
+}
+
+/* A depthwise convolution, and what is no layer, keep all that they have. */
+static bool takes_part(const ot_parameter_info *info) {
+    return is_layer(info) && strcmp(info->name, "d1") && strcmp(info->name, "bias");
+}
+
 /* Sparse and dense weights, in all orientations. */
 static void uniform(void **state) {
     (void)state;
-    static make_fn *const makes[] = {network_mlp, network_cnn, dense_columns};
+    static make_fn *const makes[] = {network_mlp, network_cnn, dense_columns,
+                                     grouped_and_recurrent};
     static struct copy c;
     static struct fixture f;
-    for (int i = 0; i < 6; i++) {
-        const double density = i < 3 ? .1 : .25;
-        open_threads(&f, makes[i % 3], 1 + i);
+    for (int i = 0; i < 8; i++) {
+        const double density = i < 4 ? .1 : .25;
+        open_threads(&f, makes[i % 4], 1 + i);
         read_all(f.s, &c);
         for (int k = 0; k < c.n; k++) {
             float score[MOST_ELEMENTS];
-            if (!is_layer(&c.info[k])) continue;
+            if (!takes_part(&c.info[k])) continue;
             magnitudes(&c, k, score);
             cut_off(c.value[k], score, c.info[k].elements,
                     (int64_t)((double)c.info[k].elements * density));
