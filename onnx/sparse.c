@@ -9,7 +9,6 @@ static bool is_index_type(ot_type type) {
 
 static ot_status check_dims(struct import *im, const Onnx__SparseTensorProto *s,
                             struct tensor *shape) {
-    const uint64_t most = im->options->limits.tensor_elements;
     int64_t count;
     if (!s->n_dims) return ot_import_fail(im, OT_ERROR_INVALID, "the sparse tensor has no dims");
     if (s->n_dims > OT_MAX_RANK)
@@ -24,13 +23,10 @@ static ot_status check_dims(struct import *im, const Onnx__SparseTensorProto *s,
     }
     if (!ot_shape_count(shape->dim, shape->rank, INT64_MAX / 8, &count))
         return ot_import_fail(im, OT_ERROR_INVALID, "the product of dims is too large");
-    if ((uint64_t)count > most)
-        return ot_import_fail(im, OT_ERROR_LIMIT,
-                              "the tensor has %lld elements, at most %llu are allowed",
-                              (long long)count, (unsigned long long)most);
     return OT_OK;
 }
 
+/* The limit of elements is for values: zeros are not kept, or ot_import_expand counts them. */
 ot_status ot_sparse_check(struct import *im, const Onnx__SparseTensorProto *s, struct tensor *shape,
                           ot_type *file_type, enum value_spelling *spelling) {
     struct tensor values, indices;

@@ -127,7 +127,7 @@ typedef enum ot_bn_mode {
 typedef struct ot_limits {
     uint64_t file_bytes;      /* 2 GiB - 1, which is also the maximum */
     uint64_t nodes;           /* 1,000,000: also bounds initializers, and nodes after inlining */
-    uint64_t tensor_elements; /* 2^40 */
+    uint64_t tensor_elements; /* 2^40; of a sparse tensor: its values, not its zeros */
     uint64_t memory_bytes;    /* of model, training state and plans together (ot_prepare), and of
                                * opening a file; default: physical memory. oneDNN allocates more by
                                * malloc: about 0.2 MB per dense convolution in ot_prepare, 0.4 MB of

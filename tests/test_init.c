@@ -210,6 +210,30 @@ static void layers_that_take_no_part(void **state) {
     ot_close(s);
 }
 
+/* A matrix of 1.5 10^12 elements, more than a dense tensor may have: drawn, written, read. */
+static void larger_than_dense(void **state) {
+    (void)state;
+    static const int64_t wide[] = {10, 1500000, 1000000, 2};
+    char path[] = "/tmp/test_init_XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    ot_session *s = NULL, *t = NULL;
+    ot_error err = {0};
+    if (ot_open_mlp(wide, 4, &one_thread, &s, &err)) fail_msg("%s", err.message);
+    draw(s, &(ot_sparsity_options){.budget = OT_BUDGET_ER, .epsilon = .05});
+    const ot_parameter_info drawn = info_of(s, "fc2.weight");
+    assert_true(drawn.elements == 1500000000000);
+    assert_true(fabs((double)drawn.nonzeros - 125000) < 5 * 354);
+    const ot_export_options as = {.size = sizeof as, .sparse = OT_EXPORT_SPARSE_AUTO};
+    if (ot_export_onnx(s, path, &as, &err)) fail_msg("%s", err.message);
+    if (ot_open(path, &one_thread, &t, &err)) fail_msg("%s", err.message);
+    assert_true(info_of(t, "fc2.weight").mask_hash == drawn.mask_hash);
+    ot_close(s);
+    ot_close(t);
+    unlink(path);
+}
+
 static void refused(void **state) {
     (void)state;
     static const ot_layer_density list[] = {{"fc1*", .1}, {"fc9*", .1}}, zero[] = {{"fc1*", 0}};
@@ -273,7 +297,8 @@ int main(void) {
         cmocka_unit_test(constant_fan_in),   cmocka_unit_test(same_seed_same_network),
         cmocka_unit_test(exported),          cmocka_unit_test(all_relu),
         cmocka_unit_test(model_starts_anew), cmocka_unit_test(layers_that_take_no_part),
-        cmocka_unit_test(refused),           cmocka_unit_test(refused_models),
+        cmocka_unit_test(larger_than_dense), cmocka_unit_test(refused),
+        cmocka_unit_test(refused_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
