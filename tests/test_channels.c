@@ -13,8 +13,8 @@
 
 static const ot_options one_thread = {.size = sizeof(ot_options), .threads = 1};
 
-/* Conv (no padding behind it), BatchNormalization, LeakyRelu, MaxPool, Conv, Relu, Flatten, Gemm,
- * Sigmoid, MatMul with an Add: every kind of reader and of constant. */
+/* Conv (no padding behind it), BatchNormalization, LeakyRelu, MaxPool, Conv, BatchNormalization,
+ * Relu, Flatten, Gemm, Sigmoid, MatMul with an Add: every kind of reader and of constant. */
 static unsigned char *chain(size_t *size) {
     struct test_model m;
     model_begin(&m, 16);
@@ -27,7 +27,10 @@ static unsigned char *chain(size_t *size) {
     for (int i = 0; i < 8; i++) variance[i] = 0.5f + 0.1f * (float)i;
     model_floats(&m, "variance", 1, DIMS(8), variance);
     network_weight(&m, "c2", 4, DIMS(6, 8, 2, 2), 0.5);
-    network_weight(&m, "d2", 1, DIMS(6), 1);
+    network_weight(&m, "scale2", 1, DIMS(6), 1);
+    network_weight(&m, "shift2", 1, DIMS(6), 1);
+    network_weight(&m, "mean2", 1, DIMS(6), 1);
+    model_floats(&m, "variance2", 1, DIMS(6), variance);
     network_weight(&m, "w3", 2, DIMS(10, 24), 0.5);
     network_weight(&m, "b3", 1, DIMS(10), 1);
     network_weight(&m, "w4", 2, DIMS(10, CLASSES), 1);
@@ -36,8 +39,9 @@ static unsigned char *chain(size_t *size) {
     model_node(&m, "BatchNormalization", "h1 scale shift mean variance", "n1", "");
     model_node(&m, "LeakyRelu", "n1", "a1", "alpha=-0.5");
     model_node(&m, "MaxPool", "a1", "p1", "kernel_shape=2,2 strides=2,2");
-    model_node(&m, "Conv", "p1 c2 d2", "h2", "kernel_shape=2,2");
-    model_node(&m, "Relu", "h2", "a2", "");
+    model_node(&m, "Conv", "p1 c2", "h2", "kernel_shape=2,2");
+    model_node(&m, "BatchNormalization", "h2 scale2 shift2 mean2 variance2", "n2", "");
+    model_node(&m, "Relu", "n2", "a2", "");
     model_node(&m, "Flatten", "a2", "f", "");
     model_node(&m, "Gemm", "f w3 b3", "h3", "transB=1");
     model_node(&m, "Sigmoid", "h3", "a3", "");

@@ -7,11 +7,6 @@
 #include "runtime/api/session.h"
 #include "runtime/base/options.h"
 
-void ot_session_forget_scores(struct ot_session *s) {
-    ot_block_free(&s->allocator, s->score);
-    s->score = NULL;
-}
-
 /* Adds |weight x gradient| to what the weights are worth. */
 static void add_scores(struct ot_session *s) {
     for (int i = 0; i < s->model->n_parameters; i++) {

@@ -91,7 +91,10 @@ struct import_options ot_session_import(const struct ot_session *s);
 /* What training_info says or is made of. */
 struct recipe ot_session_recipe(const struct ot_session *s);
 /* Forgets the scores of weights: masks or layers have changed. */
-void ot_session_forget_scores(struct ot_session *s);
+static inline void ot_session_forget_scores(struct ot_session *s) {
+    ot_block_free(&s->allocator, s->score);
+    s->score = NULL;
+}
 /* Forgets all plans: what they were made from has changed. */
 void ot_session_drop_plans(struct ot_session *s);
 
