@@ -3,14 +3,17 @@
 
 #include <string.h>
 
-/* A list has room for FACTOR times the candidates that are asked for. A key is read in digits of
- * DIGIT bits: the gradient's come first, then those of the position. */
+/* A list has room for FACTOR times the candidates that are asked for. A key is read in digits: the
+ * gradient's come first, then those of the position. Those of a list of less than FEW candidates
+ * are narrow: counts of all values of a digit would take longer than the candidates. */
 enum {
     FACTOR = 4,
-    DIGIT = 11,
-    VALUES = 1 << DIGIT,
-    GRADIENT_DIGITS = 3,
-    POSITION_DIGITS = 6, /* of 63 bits */
+    FEW = 2048,
+    NARROW = 8,
+    WIDE = 11,
+    VALUES = 1 << WIDE,
+    GRADIENT_BITS = 31,
+    POSITION_BITS = 63,
     STEP = 16,
     PIECE = 1024,
     SLOT = -1
@@ -94,28 +97,36 @@ static uint32_t magnitude(float gradient) {
 
 /* Of the candidates whose higher digits are those of *least, finds the digit of that one behind
  * which `*rest` are left; the larger is better. *rest becomes their number with this digit. */
-static void find_digit(const struct best_list *l, int shift, uint32_t *least, int *rest) {
-    int number[VALUES] = {0};
-    unsigned value = VALUES - 1;
+static void find_digit(const struct best_list *l, int digit, int shift, uint32_t *least,
+                       int *rest) {
+    int number[VALUES];
+    const unsigned values = 1u << digit;
+    unsigned value = values - 1;
+    memset(number, 0, values * sizeof *number);
     for (int i = 0; i < l->n; i++) {
         const uint32_t bits = magnitude(l->gradient[i]) >> shift;
-        if (bits >> DIGIT == *least) number[bits & (VALUES - 1)]++;
+        if (bits >> digit == *least) number[bits & (values - 1)]++;
     }
     while (number[value] < *rest) *rest -= number[value--];
-    *least = *least << DIGIT | value;
+    *least = *least << digit | value;
 }
 
 /* The same among the positions of those that tie; the smaller is better. */
-static void find_position_digit(const struct best_list *l, uint32_t least, int shift,
+static void find_position_digit(const struct best_list *l, int digit, uint32_t least, int shift,
                                 int64_t *farthest, int *rest) {
-    int number[VALUES] = {0};
+    int number[VALUES];
+    const unsigned values = 1u << digit;
     unsigned value = 0;
+    memset(number, 0, values * sizeof *number);
     for (int i = 0; i < l->n; i++)
-        if (magnitude(l->gradient[i]) == least && l->position[i] >> shift >> DIGIT == *farthest)
-            number[l->position[i] >> shift & (VALUES - 1)]++;
+        if (magnitude(l->gradient[i]) == least && l->position[i] >> shift >> digit == *farthest)
+            number[l->position[i] >> shift & (values - 1)]++;
     while (number[value] < *rest) *rest -= number[value++];
-    *farthest = *farthest << DIGIT | value;
+    *farthest = *farthest << digit | value;
 }
+
+/* The shift of the highest digit of so many bits. */
+static int highest(int bits, int digit) { return (bits - 1) / digit * digit; }
 
 static int count_ties(const struct best_list *l, uint32_t least) {
     int n = 0;
@@ -126,14 +137,16 @@ static int count_ties(const struct best_list *l, uint32_t least) {
 /* Keeps the `count` best of more candidates, at least one, in their order; notes the worst of them.
  */
 static void select_best(struct best_list *l, int count) {
+    const int digit = l->n < FEW ? NARROW : WIDE;
     int rest = count, n = 0;
     int64_t farthest = INT64_MAX; /* all that tie are in */
     l->least = 0;
-    for (int d = GRADIENT_DIGITS - 1; d >= 0; d--) find_digit(l, d * DIGIT, &l->least, &rest);
+    for (int shift = highest(GRADIENT_BITS, digit); shift >= 0; shift -= digit)
+        find_digit(l, digit, shift, &l->least, &rest);
     if (count_ties(l, l->least) > rest) {
         farthest = 0;
-        for (int d = POSITION_DIGITS - 1; d >= 0; d--)
-            find_position_digit(l, l->least, d * DIGIT, &farthest, &rest);
+        for (int shift = highest(POSITION_BITS, digit); shift >= 0; shift -= digit)
+            find_position_digit(l, digit, l->least, shift, &farthest, &rest);
     }
     for (int i = 0; i < l->n; i++) {
         const float gradient = l->gradient[i];
@@ -228,7 +241,7 @@ static void order(struct best_list *l, int64_t positions) {
     struct best_list from = *l, to = *l;
     to.gradient += l->n;
     to.position += l->n;
-    for (int shift = 0; l->n > 1 && shift < 63 && positions >> shift; shift += DIGIT) {
+    for (int shift = 0; l->n > 1 && shift < 63 && positions >> shift; shift += WIDE) {
         int at[VALUES] = {0};
         for (int i = 0; i < l->n; i++) at[from.position[i] >> shift & (VALUES - 1)]++;
         for (int v = 0, sum = 0; v < VALUES; v++) {

@@ -19,15 +19,13 @@ void ot_keep_best(const float *score, int n, int most, bool *keep) {
     for (int k = 0; k < n; k++) keep[k] = ot_cut_takes(&cut, score[k]);
 }
 
-/* Adds to keep what stays of one sign: the slots of the other one have the least score, -1. */
+/* Adds to keep what stays of one sign: slots of the other one, whose scores are negative, or 0 for
+ * zeros beside negative ones, are never among so few. */
 static int keep_sign(const float *value, int n, bool negative, double share, float *score,
                      bool *keep) {
     int count = 0;
-    for (int k = 0; k < n; k++) {
-        const bool here = (value[k] < 0) == negative;
-        score[k] = here ? fabsf(value[k]) : -1;
-        count += here;
-    }
+    for (int k = 0; k < n; k++) count += (value[k] < 0) == negative;
+    for (int k = 0; k < n; k++) score[k] = negative ? -value[k] : value[k];
     const int most = count - (int)(share * count);
     struct cut cut = ot_select_best(score, n, most);
     for (int k = 0; k < n; k++) keep[k] |= ot_cut_takes(&cut, score[k]);

@@ -31,7 +31,9 @@ struct cut ot_select_best(const float *score, int64_t n, int64_t k);
 /* Is the next score, in the order of their indices, among the best? Counts ties down. */
 static inline bool ot_cut_takes(struct cut *cut, float score) {
     const uint32_t key = ot_score_key(score);
-    return key > cut->key || (key == cut->key && cut->ties-- > 0);
+    const bool ties = key == cut->key, takes = (key > cut->key) | (ties & (cut->ties > 0));
+    cut->ties -= ties; /* nobody can predict which scores are large: no branch */
+    return takes;
 }
 
 #endif

@@ -6,7 +6,7 @@
 
 /* Candidates that are kept of each row, for a constant fan-in: times its mean slots, and at least.
  */
-enum { ROW_LISTS = 4, LEAST_ROW = 16 };
+enum { ROW_LISTS = 2, LEAST_ROW = 16 };
 
 /* An update while it is staged. */
 struct update {
