@@ -168,7 +168,7 @@ static bool differentiate(const struct net *net, bool apart, const char *more, s
     size_t size;
     unsigned char *file = build(net, more, &size);
     memset(r, 0, sizeof *r);
-    const ot_options options = {.threads = 1, .apart = apart};
+    const ot_options options = {.threads = 1, .sparse = OT_SPARSE_NEVER, .apart = apart};
     must(net, ot_open_buffer(file, size, &options, &r->s, &err), &err);
     free(file);
     for (int i = 0; i < BATCH * TOKENS * WIDTH; i++) x[i] = ot_random_normal(9, 0, (uint64_t)i);

@@ -145,11 +145,13 @@ static ot_result gradients(struct fixture *f, const ot_tensor *target, float *g,
     return r;
 }
 
-static void must_agree(make_fn *make, ot_bn_mode bn, const ot_loss_options *loss, int64_t n) {
+/* `sparse` says which form weights have: that of sparse kernels fills wide lanes. */
+static void must_agree(make_fn *make, ot_bn_mode bn, ot_sparse_mode sparse,
+                       const ot_loss_options *loss, int64_t n) {
     enum { MOST = 4096 };
     static float g[2][MOST], values[MOST_BATCH * CLASSES];
     struct fixture f[2];
-    const ot_options o = {.threads = 2, .bn = bn};
+    const ot_options o = {.threads = 2, .bn = bn, .sparse = sparse};
     ot_result r[2];
     size_t count;
     network_floats(values, MOST_BATCH * CLASSES, 5, 1);
@@ -186,11 +188,12 @@ static void micro_batches_add_up(void **state) {
         {.kind = OT_LOSS_BCE},
     };
     for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
-        must_agree(network_mlp, OT_BN_AUTO, &losses[i], 64);
-        must_agree(network_cnn, OT_BN_FROZEN, &losses[i], 61); /* parts of two sizes */
+        must_agree(network_mlp, OT_BN_AUTO, OT_SPARSE_NEVER, &losses[i], 64);
+        must_agree(network_cnn, OT_BN_FROZEN, OT_SPARSE_AUTO, &losses[i],
+                   61); /* parts of two sizes */
     }
-    must_agree(network_cnn, OT_BN_AFFINE, &losses[0], 64);
-    must_agree(dropped, OT_BN_AUTO, &losses[0], 63);
+    must_agree(network_cnn, OT_BN_AFFINE, OT_SPARSE_AUTO, &losses[0], 64);
+    must_agree(dropped, OT_BN_AUTO, OT_SPARSE_NEVER, &losses[0], 63);
 }
 
 /* ---- the choice ---- */
@@ -198,12 +201,12 @@ static void micro_batches_add_up(void **state) {
 static void a_limit_that_fits_changes_nothing(void **state) {
     (void)state;
     struct fixture f;
-    open_short(&f, network_mlp, (ot_options){.threads = 1}, 64, 0);
+    open_short(&f, network_mlp, (ot_options){.threads = 1, .sparse = OT_SPARSE_NEVER}, 64, 0);
     fixture_train(&f);
     assert_int_equal(memory(&f).parts, 1);
     assert_int_equal(memory(&f).recomputed, 0);
     ot_close(f.s);
-    open_short(&f, network_mlp, (ot_options){.threads = 1}, 64, 1);
+    open_short(&f, network_mlp, (ot_options){.threads = 1, .sparse = OT_SPARSE_NEVER}, 64, 1);
     fixture_train(&f);
     assert_true(memory(&f).parts > 1);
     ot_close(f.s);
@@ -262,7 +265,7 @@ static void an_optimizer_that_comes_later_counts(void **state) {
     (void)state;
     struct fixture f;
     const ot_optimizer_options adam = {.kind = OT_ADAM, .lr = 0.01f};
-    open_short(&f, network_mlp, (ot_options){.threads = 1}, 64, 0);
+    open_short(&f, network_mlp, (ot_options){.threads = 1, .sparse = OT_SPARSE_NEVER}, 64, 0);
     need(&f);
     assert_int_equal(memory(&f).parts, 1);
     assert_int_equal(ot_set_optimizer(f.s, &adam, NULL), OT_OK);
@@ -422,7 +425,8 @@ static void divided_steps_allocate_nothing(void **state) {
     (void)state;
     struct counter c = {0};
     struct fixture f;
-    const ot_options o = {.threads = 1, .allocator = counting_allocator(&c)};
+    const ot_options o = {
+        .threads = 1, .sparse = OT_SPARSE_NEVER, .allocator = counting_allocator(&c)};
     open_short(&f, network_mlp, o, 63, 1);
     fixture_train(&f);
     ot_optimizer_step(f.s, NULL);
@@ -511,7 +515,7 @@ static void classes_are_checked_before_anything_runs(void **state) {
     struct fixture f;
     ot_error err = {OT_OK, ""};
     ot_result r;
-    open_short(&f, network_mlp, (ot_options){.threads = 1}, 64, 1);
+    open_short(&f, network_mlp, (ot_options){.threads = 1, .sparse = OT_SPARSE_NEVER}, 64, 1);
     f.label[60] = CLASSES;
     assert_int_equal(ot_train_step(f.s, &f.in, 1, &f.target, &r, &err), OT_ERROR_NUMERIC);
     assert_non_null(strstr(err.message, "sample 60"));
