@@ -671,6 +671,13 @@ typedef struct ot_topology_options {
 OT_API ot_status ot_set_topology(ot_session *session, const ot_topology_options *options,
                                  ot_error *err);
 
+/* The fewest steps between updates, at least `least`, for which growth by gradient is predicted to
+ * take at most this share of the steps between. It depends on the shapes of the last ot_prepare for
+ * training and on the numbers of slots, not on measured times; `least` if masks do not grow by
+ * gradient. OT_ERROR_STATE if there is no such plan. */
+OT_API ot_status ot_get_topology_interval(const ot_session *session, int64_t least, double share,
+                                          int64_t *every, ot_error *err);
+
 /* What an update did. */
 typedef struct ot_topology_report {
     int updated;       /* 0: no update was due, and all else is 0 */

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 . "$SOURCE/tests/tiny.sh"
 model=$GLYPHS/glyphs.onnx
-plain="tiny val=0 batch=16 lr=0.02 log_every=1 save_every=1 topology=set"
+base="tiny val=0 batch=16 lr=0.02 log_every=1 save_every=1"
+plain="$base topology=set"
 common="$plain topology_every=3 topology_end=1000" # however long a part of the run is
 train() { "$TRAIN" train "$@" > log.txt 2>&1; }
 # What happened, without the time that it took.
@@ -70,6 +71,12 @@ for method in rigl srigl "rigl grow=sampled"; do
         cmp g1/weights/last.onnx gr$step/weights/last.onnx || fail "$method resumed at $step"
     done
 done
+
+train "$model" $base topology=rigl topology_every=auto max_steps=2 out=auto ||
+    fail "$(cat log.txt)"
+every=$(sed -n 's/^topology_every: "*\([0-9]*\)"*$/\1/p' auto/args.yaml)
+[ "${every:-0}" -ge 100 ] || fail "auto: $(grep topology auto/args.yaml)"
+train resume=auto max_steps=3 || fail "$(cat log.txt)"
 
 echo "-- killed"
 try=0

@@ -150,6 +150,18 @@ ot_status ot_set_topology(ot_session *s, const ot_topology_options *options, ot_
     return OT_OK;
 }
 
+ot_status ot_get_topology_interval(const ot_session *s, int64_t least, double share, int64_t *every,
+                                   ot_error *err) {
+    OT_TRY(ot_session_check(s, err));
+    if (!every || least < 1 || !(share > 0))
+        return ot_fail(err, OT_ERROR_ARGUMENT, "every is NULL, least %lld, or share %g",
+                       (long long)least, share);
+    if (!s->plan || !ot_plan_trains(s->plan->request.kind))
+        return ot_fail(err, OT_ERROR_STATE, "there is no plan that trains: call ot_prepare");
+    *every = ot_plan_probe_interval(s->plan, least, share);
+    return OT_OK;
+}
+
 ot_status ot_session_probe(struct ot_session *s, ot_error *err) {
     const int64_t step = s->optimizer.steps + 1;
     if (!ot_topology_probes(&s->topology.rule)) return OT_OK;

@@ -33,14 +33,14 @@ static int64_t usual_every(const struct trainer *t, const ot_topology_method *m,
 static int read_every(const struct trainer *t, int64_t *every, struct failure *f) {
     const char *text = ot_text(t->s, OPTION_topology_every);
     char *end;
-    if (!text) return 0;
+    if (!text || strcmp(text, "auto") == 0) return 0;
     const double n = strtod(text, &end);
     const bool epochs = strcmp(end, "epoch") == 0 || strcmp(end, "epochs") == 0;
     const double steps = epochs ? n * (double)steps_of_epoch(t) : n;
     if (end == text || (*end && !epochs) || !(steps >= 1 && steps <= 1e15) || n != floor(n))
         return ot_refuse(f, EXIT_USAGE,
-                         "topology_every: '%s' is neither a number of steps from 1 to 1e15 nor a "
-                         "number of epochs, as 1epoch",
+                         "topology_every: '%s' is neither a number of steps from 1 to 1e15, nor a "
+                         "number of epochs, as 1epoch, nor auto",
                          text);
     *every = (int64_t)steps;
     return 0;
@@ -124,6 +124,22 @@ int ot_trainer_set_masks(struct trainer *t, struct failure *f) {
     t->masks_end = o.end;
     t->prunes = strcmp(m.grow, "none") == 0;
     return code ? code : tell_session(t, &o, f);
+}
+
+/* What `auto` comes to, once the step is planned. The run's args.yaml has it as a number. */
+int ot_trainer_settle_masks(struct trainer *t, struct settings *s, struct failure *f) {
+    enum { LEAST = 100 };
+    static const double share = 0.03;
+    const char *text = ot_text(s, OPTION_topology_every);
+    char number[24];
+    ot_error err = {0};
+    int64_t every;
+    if (!t->changes_masks || !text || strcmp(text, "auto") != 0) return 0;
+    if (ot_get_topology_interval(t->model.session, LEAST, share, &every, &err))
+        return ot_refuse_status(f, EXIT_MODEL, &err);
+    snprintf(number, sizeof number, "%" PRId64, every);
+    const int code = ot_settings_replace(s, OPTION_topology_every, number, "auto", f);
+    return code ? code : ot_trainer_set_masks(t, f);
 }
 
 static void log_update(struct trainer *t, const ot_topology_report *r) {

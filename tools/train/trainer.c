@@ -297,6 +297,7 @@ int ot_trainer_make(struct trainer *t, struct settings *s, struct failure *f) {
     if (!code) code = ot_algorithm_set(&t->algorithm, &t->model, s, t->total_steps, f);
     if (!code) code = ot_trainer_set_masks(t, f);
     if (!code) code = plan(t, f);
+    if (!code) code = ot_trainer_settle_masks(t, s, f);
     if (!code) code = ot_trainer_plan_export(t, f);
     t->mask = code ? 0 : ot_trainer_mask(t);
     if (!code) code = open_folder(t, s, f);

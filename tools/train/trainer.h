@@ -89,6 +89,8 @@ uint64_t ot_trainer_mask(const struct trainer *t);
 
 /* Tells the session how masks are to change; the steps of the run are known. */
 int ot_trainer_set_masks(struct trainer *t, struct failure *f);
+/* Once a step is planned: what topology_every=auto comes to. */
+int ot_trainer_settle_masks(struct trainer *t, struct settings *s, struct failure *f);
 /* After each optimizer step: changes them where that is due. */
 int ot_trainer_update_masks(struct trainer *t, struct failure *f);
 
