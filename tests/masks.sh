@@ -100,7 +100,7 @@ done
 
 expect 0 "$TRAIN" help topology
 stdout_has '^set '
-stdout_has 'drop=signed grow=random newborn=he '
+stdout_has 'drop=signed grow=random newborn=uniform '
 
 echo "-- what is refused, and what is left out"
 expect 2 "$TRAIN" train "$model" $plain topology_every=0 out=x
