@@ -342,6 +342,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_feed:feed_model.c:model.c:wire.c
   test_draw
   test_exit:networks.c:model.c:wire.c
+  test_fan_in
   test_file
   test_functions:sparse_case.c
   test_gates:sparse_case.c

@@ -55,6 +55,11 @@ static int worth_at(const struct work *w, int at) {
     return worth;
 }
 
+/* A row without slots stays so: what it is worth does not count. */
+static bool stays_empty(const struct fan_in_update *u, int row) {
+    return u->ablation > 0 && !u->revive && u->old->row[row] == u->old->row[row + 1];
+}
+
 /* Enough rows stay for the budget, whatever they are worth. */
 static void ablate(struct work *w) {
     const struct fan_in_update *u = w->u;
@@ -62,10 +67,11 @@ static void ablate(struct work *w) {
     const int least = (int)(u->budget / u->old->cols);
     int threshold = u->ablation >= 1 ? (int)u->ablation : (int)(u->ablation * mean);
     if (u->ablation > 0 && threshold < 1) threshold = 1;
+    for (int r = 0; r < rows; r++)
+        if (stays_empty(u, r)) w->worth[r] = 0;
     if (least < rows && worth_at(w, least) < threshold) threshold = worth_at(w, least);
     for (int r = 0; r < rows; r++) {
-        const bool is_empty = u->old->row[r] == u->old->row[r + 1];
-        w->gone[r] = w->worth[r] < threshold || (is_empty && !u->revive && u->ablation > 0);
+        w->gone[r] = w->worth[r] < threshold || stays_empty(u, r);
         w->rows_left += !w->gone[r];
     }
 }
