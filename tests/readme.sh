@@ -1,6 +1,6 @@
 #!/bin/sh
-# The session in README.md: its commands run here, and print what README says they print. Numbers
-# may differ, because they depend on the machine.
+# The sessions in README.md and docs/topology.md: their commands run here, and print what the pages
+# say they print. Numbers may differ, because they depend on the machine.
 # Usage: SOURCE= BUILD= readme.sh
 . "$SOURCE/tests/lib.sh"
 mkdir build
@@ -14,18 +14,25 @@ shape() {
         -e 's/generic|avxN/ISA/' -e 's/ +/ /g' -e 's/ \*best$//' \
         -e 's/(^| )best .*/best/' -e 's/ $//' "$1"
 }
-awk '/^## A first session/ { inside = 1; next } /^## / { inside = 0 }
-     inside && /^    / { print substr($0, 5) }
-     inside && /^$/ { print }' "$SOURCE/README.md" > session
-grep '^\$ ' session > commands
-[ "$(wc -l < commands)" -ge 3 ] || fail "README.md has no session of three commands"
-while read -r dollar command; do
-    awk -v want="$dollar $command" '$0 == want { inside = 1; next }
-        /^\$ / { inside = 0 } inside { print }' session > "$work.want"
-    sh -c "$command" > "$work.out" 2> "$work.err" < /dev/null || fail "$command"
-    shape "$work.want" | sed '/^$/d' > "$work.a"
-    shape "$work.out" | sed '/^$/d' > "$work.b"
-    diff "$work.a" "$work.b" || fail "README.md prints something else for: $command"
-done < commands
+
+# run_session PAGE HEADING LEAST: the commands behind headings that match, at least so many.
+run_session() {
+    awk -v heading="^## $2" '/^## / { inside = $0 ~ heading; next }
+         inside && /^    / { print substr($0, 5) }
+         inside && /^$/ { print }' "$SOURCE/$1" > session
+    grep '^\$ ' session > commands
+    [ "$(wc -l < commands)" -ge "$3" ] || fail "$1 has no session of $3 commands"
+    while read -r dollar command; do
+        awk -v want="$dollar $command" '$0 == want { inside = 1; next }
+            /^\$ / { inside = 0 } inside { print }' session > "$work.want"
+        sh -c "$command" > "$work.out" 2> "$work.err" < /dev/null || fail "$1: $command"
+        shape "$work.want" | sed '/^$/d' > "$work.a"
+        shape "$work.out" | sed '/^$/d' > "$work.b"
+        diff "$work.a" "$work.b" || fail "$1 prints something else for: $command"
+    done < commands
+}
+
+run_session README.md "A first session" 3
+run_session docs/topology.md "I " 8
 rm -f "$work".*
 [ $failures = 0 ]
