@@ -234,6 +234,7 @@ set(RUNTIME_SOURCES
   runtime/train/fresh.c
   runtime/train/init.c
   runtime/train/layer_change.c
+  runtime/train/layer_growth.c
   runtime/train/optimizer.c
   runtime/train/probes.c
   runtime/train/options.c
@@ -389,6 +390,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_prune:networks.c:model.c:wire.c
+  test_prune_steps:networks.c:model.c:wire.c
   test_quantize:model.c:wire.c
   test_random:model.c:wire.c
   test_tolerance:suite_case.c:export_case.c:onnx_build.c:model.c:wire.c

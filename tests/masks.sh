@@ -114,8 +114,10 @@ expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.1 out=x
 stderr_has 'budget given: density 0.9 asks for'
 expect 2 "$TRAIN" train "$model" $plain density=0.1 out=x
 stderr_has 'density is given, but topology=set keeps the number of weights'
-expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.97 constraint=fan_in out=x
-stderr_has "method 'gmp' takes no constraint"
+expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.97 constraint=channels out=x
+stderr_has "constraint channels: method 'gmp' keeps the shapes"
+expect 2 "$TRAIN" train "$model" $common constraint=fan_in out=x
+stderr_has "constraint is given, but topology=set"
 expect 2 "$TRAIN" train "$model" tiny val=0 topology=gmp sparsity=0.97 density=0.03 out=x
 stderr_has 'density and sparsity are both given'
 expect 2 "$TRAIN" train "$model" tiny val=0 newborn=zero out=x

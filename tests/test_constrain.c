@@ -111,7 +111,10 @@ static void test_blocks(void **state) {
         assert_int_equal(ot_keep_blocks(p, score, h, w, most, keep, NULL), OT_OK);
         struct dense norms = {{0}, {false}};
         int at[SIZE];
+        for (int b = 0; b < SIZE; b++) norms.score[b] = -1; /* blocks without slots */
         for (int b = 0; b < blocks; b++) at[b] = b;
+        for (int i = 0; i < SIZE; i++)
+            if (d.score[i] >= 0) norms.score[i / COLS / h * across + i % COLS / w] = 0;
         for (int i = 0; i < SIZE; i++)
             if (d.score[i] >= 0)
                 norms.score[i / COLS / h * across + i % COLS / w] += d.score[i] * d.score[i];
@@ -122,11 +125,25 @@ static void test_blocks(void **state) {
     }
 }
 
+/* Scores below zero: the largest stays, before the places that have none. */
+static void test_negative_blocks(void **state) {
+    (void)state;
+    const int64_t position[] = {1, 3};
+    const float score[] = {-2, -1};
+    bool keep[2];
+    struct pattern *p;
+    assert_int_equal(ot_pattern_new(NULL, 1, 4, false, position, 2, NULL, &p, NULL), OT_OK);
+    assert_int_equal(ot_keep_blocks(p, score, 1, 1, 1, keep, NULL), OT_OK);
+    assert_true(!keep[0] && keep[1]);
+    ot_pattern_unref(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fan_in),
         cmocka_unit_test(test_nm),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_negative_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -472,6 +472,8 @@ static void refuses_contradictions(void **state) {
     refuse(&f, (ot_topology_options){.method = "set", .every = -1}, "every is -1");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop = "x"}, "drop is 'x'");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .grow = "none"}, "grow 'none'");
+    refuse(&f, (ot_topology_options){.method = "rigl", .every = 1, .drop = "taylor"},
+           "drop 'taylor'");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop_fraction = 1},
            "drop_fraction");
     refuse(&f, (ot_topology_options){.method = "set", .every = 1, .drop_fraction = NAN},
@@ -500,6 +502,17 @@ static void refuses_contradictions(void **state) {
                                      .end = sparsities[i].end,
                                      .sparsity = &sparsities[i].sparsity},
                sparsities[i].text);
+    const ot_sparsity_options channels = {.density = .5, .constraint = OT_CONSTRAIN_CHANNELS};
+    const ot_sparsity_options groups = {.constraint = OT_CONSTRAIN_NM, .group = {2, 4}};
+    ot_topology_options o = {.size = sizeof o, .method = "gmp", .every = 1, .end = 9};
+    ot_error err = {0};
+    o.sparsity = &channels;
+    assert_int_equal(ot_set_topology(f.s, &o, &err), OT_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "constraint channels"));
+    o.method = "rigl";
+    o.sparsity = &groups;
+    assert_int_equal(ot_set_topology(f.s, &o, &err), OT_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "method 'rigl' takes no constraint"));
     ot_close(f.s);
 }
 

@@ -34,12 +34,13 @@ int ot_topology_method_count(void) {
 
 /* ---- who takes part ---- */
 
-/* Slots that a method which prunes leaves; where layers are compared, they only add up. */
+/* Slots that a method which prunes leaves; where layers are compared, they only add up. Under a
+ * constraint, a layer that has fewer may still have to lose some. */
 static int64_t goal_of(const struct sparsity *p, int i, int64_t first) {
     const int64_t goal = ot_budget_count(&p->budget[i]);
-    if (p->o.budget == OT_BUDGET_GLOBAL)
+    if (ot_sparsity_compares(p))
         return (int64_t)(p->o.density * (double)p->layer[i].rows * (double)p->layer[i].cols);
-    return goal < first ? goal : first;
+    return goal < first || p->o.constraint != OT_CONSTRAIN_FREE ? goal : first;
 }
 
 /* A method that keeps the number of weights has no use for layers without a mask, and some leave
@@ -66,7 +67,7 @@ static ot_status set_goals(const struct sparsity *p, struct topology *t, ot_erro
                 err, OT_ERROR_ARGUMENT, "'%s' has %lld x %lld elements, and none would be left",
                 p->layer[i].p->name, (long long)p->layer[i].rows, (long long)p->layer[i].cols);
     }
-    if (gone > 0) return OT_OK;
+    if (gone > 0 || p->o.constraint != OT_CONSTRAIN_FREE) return OT_OK;
     return ot_fail(err, OT_ERROR_ARGUMENT,
                    "method '%s': no layer has more weights than are to be left",
                    t->rule.method->name);
@@ -85,8 +86,24 @@ static ot_status take_layers(ot_session *s, const struct sparsity *p, struct top
     if (!n && t->rule.every)
         return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s': no trained weight has a mask",
                        t->rule.method->name);
-    t->compares = p->o.budget == OT_BUDGET_GLOBAL;
+    t->compares = ot_sparsity_compares(p);
     return ot_topology_prunes(&t->rule) ? set_goals(p, t, err) : OT_OK;
+}
+
+/* Methods that grow slots have their own. */
+static ot_status take_constraint(const ot_sparsity_options *o, struct topology_rule *rule,
+                                 ot_error *err) {
+    if (o->constraint == OT_CONSTRAIN_FREE) return OT_OK;
+    if (!ot_topology_prunes(rule))
+        return ot_fail(err, OT_ERROR_UNSUPPORTED, "method '%s' takes no constraint",
+                       rule->method->name);
+    if (o->constraint == OT_CONSTRAIN_CHANNELS)
+        return ot_fail(err, OT_ERROR_UNSUPPORTED,
+                       "constraint channels: method '%s' keeps the shapes of the model",
+                       rule->method->name);
+    rule->constraint = o->constraint;
+    memcpy(rule->group, o->group, sizeof rule->group);
+    return OT_OK;
 }
 
 static ot_status find_layers(ot_session *s, struct topology *t, const ot_sparsity_options *given,
@@ -94,9 +111,7 @@ static ot_status find_layers(ot_session *s, struct topology *t, const ot_sparsit
     ot_sparsity_options o = {.size = sizeof o};
     struct sparsity p;
     if (given) OT_TRY(ot_options_read(&ot_sparsity_options_type, given, &o, err));
-    if (o.constraint != OT_CONSTRAIN_FREE)
-        return ot_fail(err, OT_ERROR_UNSUPPORTED, "method '%s' takes no constraint",
-                       t->rule.method->name);
+    OT_TRY(take_constraint(&o, &t->rule, err));
     if (!ot_topology_prunes(&t->rule)) {
         if (o.density != 0 || o.budget > OT_BUDGET_GIVEN)
             return ot_fail(err, OT_ERROR_ARGUMENT,

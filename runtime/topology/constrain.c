@@ -1,6 +1,8 @@
 /* constrain.c - slots that stay under a constraint. */
 #include "runtime/topology/constrain.h"
 
+#include <math.h>
+
 #include "runtime/topology/keep.h"
 #include "runtime/topology/select.h"
 
@@ -49,11 +51,18 @@ static int64_t block_of(const struct pattern *p, int row, int slot, int rows, in
     return (int64_t)(row / rows) * (p->cols / cols) + p->col[slot] / cols;
 }
 
+/* The square of a score, with its sign. */
+static float signed_square(float score) { return score * fabsf(score); }
+
+/* A block without slots is worth less than any other: nobody loses a place to it. */
 static void keep_best_blocks(const struct pattern *p, const float *score, int rows, int cols,
                              int64_t most, float *norm, int64_t blocks, bool *keep) {
+    for (int64_t b = 0; b < blocks; b++) norm[b] = -INFINITY;
+    for (int r = 0; r < p->rows; r++)
+        for (int k = p->row[r]; k < p->row[r + 1]; k++) norm[block_of(p, r, k, rows, cols)] = 0;
     for (int r = 0; r < p->rows; r++)
         for (int k = p->row[r]; k < p->row[r + 1]; k++)
-            norm[block_of(p, r, k, rows, cols)] += score[k] * score[k];
+            norm[block_of(p, r, k, rows, cols)] += signed_square(score[k]);
     struct cut cut = ot_select_best(norm, blocks, most);
     for (int64_t b = 0; b < blocks; b++) norm[b] = ot_cut_takes(&cut, norm[b]);
     for (int r = 0; r < p->rows; r++)
@@ -64,7 +73,7 @@ static void keep_best_blocks(const struct pattern *p, const float *score, int ro
 ot_status ot_keep_blocks(const struct pattern *p, const float *score, int rows, int cols,
                          int64_t most, bool *keep, ot_error *err) {
     const int64_t blocks = (int64_t)(p->rows / rows) * (p->cols / cols);
-    float *norm = ot_block_alloc(&p->allocator, (size_t)blocks, sizeof *norm);
+    float *norm = ot_block_alloc_dirty(&p->allocator, (size_t)blocks, sizeof *norm);
     if (!norm) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for blocks of weights");
     keep_best_blocks(p, score, rows, cols, most, norm, blocks, keep);
     ot_block_free(&p->allocator, norm);

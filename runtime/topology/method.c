@@ -9,7 +9,7 @@ static const struct method methods[] = {
     {name,                                                                                         \
      OT_DROP_##drop,                                                                               \
      OT_GROW_##grow,                                                                               \
-     OT_CONSTRAINT_##constraint,                                                                   \
+     OT_CONSTRAIN_##constraint,                                                                    \
      OT_COUNT_##count,                                                                             \
      OT_NEWBORN_##newborn,                                                                         \
      __VA_ARGS__},
@@ -77,17 +77,17 @@ static ot_status check_criteria(const ot_topology_options *o, const struct topol
     const char *name = r->method->name;
     if (r->method->count == OT_COUNT_NEVER) return OT_OK;
     if (ot_topology_prunes(r) != (r->grow == OT_GROW_NONE) || r->drop == OT_DROP_NONE ||
-        (ot_topology_prunes(r) && r->drop == OT_DROP_SIGNED))
+        r->drop == OT_DROP_TAYLOR || (ot_topology_prunes(r) && r->drop == OT_DROP_SIGNED))
         return ot_fail(err, OT_ERROR_ARGUMENT, "drop '%s' and grow '%s' do not go with method '%s'",
                        drops[r->drop], grows[r->grow], name);
     if (r->candidates < 1)
         return ot_fail(err, OT_ERROR_ARGUMENT, "grow_candidates is %d", r->candidates);
     if (!(r->ablation >= 0) || r->ablation > 1e9)
         return ot_fail(err, OT_ERROR_ARGUMENT, "ablation is %g", o->ablation);
-    if (r->constraint == OT_CONSTRAINT_FREE && (o->ablation != 0 || o->no_revival))
+    if (r->constraint == OT_CONSTRAIN_FREE && (o->ablation != 0 || o->no_revival))
         return ot_fail(err, OT_ERROR_ARGUMENT,
                        "ablation is of methods with a constant fan-in, and '%s' has none", name);
-    if (r->constraint == OT_CONSTRAINT_FAN_IN && r->grow != OT_GROW_GRADIENT)
+    if (r->constraint == OT_CONSTRAIN_FAN_IN && r->grow != OT_GROW_GRADIENT)
         return ot_fail(err, OT_ERROR_ARGUMENT, "method '%s' grows by gradient, not '%s'", name,
                        grows[r->grow]);
     if (!ot_topology_prunes(r) || o->end) return OT_OK;
@@ -95,7 +95,7 @@ static ot_status check_criteria(const ot_topology_options *o, const struct topol
 }
 
 static double ablation_of(const struct method *m, const ot_topology_options *o) {
-    if (m->constraint != OT_CONSTRAINT_FAN_IN || o->ablation < 0) return 0;
+    if (m->constraint != OT_CONSTRAIN_FAN_IN || o->ablation < 0) return 0;
     return o->ablation != 0 ? o->ablation : .3;
 }
 

@@ -11,10 +11,6 @@ enum ot_grow {
     OT_GROW_GRADIENT, /* the largest gradients of all positions */
     OT_GROW_SAMPLED   /* the largest of random positions */
 };
-enum ot_constraint {
-    OT_CONSTRAINT_FREE = 0,
-    OT_CONSTRAINT_FAN_IN /* the same number in each row, or none */
-};
 /* How many slots move at an update, as a function of the step. */
 enum ot_count {
     OT_COUNT_NEVER = 0,
@@ -33,7 +29,7 @@ struct method {
     const char *name;
     enum ot_drop drop;
     enum ot_grow grow;
-    enum ot_constraint constraint;
+    ot_constraint_kind constraint;
     enum ot_count count;
     enum ot_newborn newborn;
     bool output; /* the last layer takes part */
@@ -51,10 +47,11 @@ struct topology_rule {
     enum ot_drop drop;
     enum ot_grow grow;
     enum ot_newborn newborn;
-    enum ot_constraint constraint;
+    ot_constraint_kind constraint; /* of the method, or of the host where slots go for good */
+    int group[2];                  /* of the constraint */
     double drop_fraction;
     int candidates;  /* OT_GROW_SAMPLED: for each slot that moves */
-    double ablation; /* OT_CONSTRAINT_FAN_IN: as fan_in.h has it */
+    double ablation; /* OT_CONSTRAIN_FAN_IN: as fan_in.h has it */
     bool revive;
     int64_t every, start,
         end; /* updates after steps k * every in [start, end); to a goal, at end, too */

@@ -1,33 +1,15 @@
 /* layer_change.c - the new mask of one weight, staged beside the one that it has. */
 #include "runtime/train/layer_change.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "runtime/base/rng.h"
 #include "runtime/model/full_pattern.h"
-#include "runtime/topology/fan_in.h"
-#include "runtime/topology/grow.h"
-
-/* A weight while its change is staged: lists of the size of its slots. */
-struct staged {
-    const struct layer_change *c;
-    struct pattern *old; /* a dense weight's: all places */
-    const float *value;  /* in the order of old's slots */
-    float *copy;         /* of the values of a dense weight, in that order */
-    float *score;
-    bool *keep;
-    struct kept kept;
-    int n_grown;
-    int64_t *grown;
-};
+#include "runtime/topology/constrain.h"
+#include "runtime/topology/select.h"
+#include "runtime/train/layer_growth.h"
 
 int64_t ot_layer_slots(const struct parameter *p) {
     return p->t.pattern ? p->t.pattern->nnz : ot_elements(&p->t);
-}
-
-static ot_status no_memory(ot_error *err) {
-    return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for a new mask");
 }
 
 /* ---- the weight as it is ---- */
@@ -42,7 +24,7 @@ static ot_status open_layer(struct staged *l, const struct model *m, ot_error *e
     OT_TRY(ot_full_pattern_new(l->c->layer, &m->allocator, &l->old, err));
     if (!l->old->transposed) return OT_OK;
     l->copy = ot_block_alloc_dirty(&m->allocator, (size_t)l->old->nnz, sizeof *l->copy);
-    if (!l->copy) return no_memory(err);
+    if (!l->copy) return ot_no_memory_for_mask(err);
     ot_pattern_gather(l->old, p->t.data, l->copy);
     l->value = l->copy;
     return OT_OK;
@@ -71,36 +53,47 @@ static void gather(const struct staged *l, const float *from, float *to) {
 
 static void score(const struct staged *l, float *to) {
     const int n = l->old->nnz;
-    const float *movement = l->c->layer->p->moment[OT_SCORE];
-    if (l->c->drop == OT_DROP_MOVEMENT)
-        gather(l, movement, to);
-    else if (l->c->drop == OT_DROP_RANDOM)
-        ot_score_random(l->c->seed, l->c->stream + OT_DRAW_DROP, n, to);
-    else
-        ot_score_magnitude(l->value, n, to);
+    switch (l->c->drop) {
+    case OT_DROP_MOVEMENT: gather(l, l->c->layer->p->moment[OT_SCORE], to); return;
+    case OT_DROP_RANDOM: ot_score_random(l->c->seed, l->c->stream + OT_DRAW_DROP, n, to); return;
+    case OT_DROP_TAYLOR: gather(l, l->c->worth, to); return;
+    case OT_DROP_NONE:
+    case OT_DROP_MAGNITUDE:
+    case OT_DROP_SIGNED: break;
+    }
+    ot_score_magnitude(l->value, n, to);
 }
 
-ot_status ot_layer_scores(const struct model *m, const struct layer_change *c, float *to,
-                          ot_error *err) {
-    struct staged l = {.c = c};
-    const ot_status status = open_layer(&l, m, err);
-    if (!status) score(&l, to);
-    close_layer(&l, m);
-    return status;
+/* Marks the slots that stay. */
+static ot_status constrain(struct staged *l, ot_error *err) {
+    const struct layer_change *c = l->c;
+    const int a = c->group[0], b = c->group[1], n = l->old->nnz;
+    switch (c->grow ? OT_CONSTRAIN_FREE : c->constraint) { /* growth cuts its own rows */
+    case OT_CONSTRAIN_FAN_IN:
+        ot_keep_fan_in(l->old, l->score, (int)(c->stay / l->old->rows), l->keep);
+        return OT_OK;
+    case OT_CONSTRAIN_NM:
+        return ot_keep_nm(l->old, l->score, (int)c->layer->taps, a, b, l->keep, err);
+    case OT_CONSTRAIN_BLOCK:
+        return ot_keep_blocks(l->old, l->score, a, b, c->stay / ((int64_t)a * b), l->keep, err);
+    case OT_CONSTRAIN_CHANNELS:
+    case OT_CONSTRAIN_FREE: break;
+    }
+    ot_keep_best(l->score, n, (int)(c->stay < n ? c->stay : n), l->keep);
+    return OT_OK;
 }
 
 static ot_status mark(struct staged *l, const struct model *m, ot_error *err) {
     const size_t n = (size_t)l->old->nnz;
     l->score = ot_block_alloc_dirty(&m->allocator, n, sizeof *l->score);
     l->keep = ot_block_alloc_dirty(&m->allocator, n, sizeof *l->keep);
-    if (!l->score || !l->keep) return no_memory(err);
+    if (!l->score || !l->keep) return ot_no_memory_for_mask(err);
     if (l->c->drop == OT_DROP_SIGNED) {
         ot_keep_by_sign(l->value, (int)n, l->c->share, l->score, l->keep);
         return OT_OK;
     }
     score(l, l->score);
-    ot_keep_best(l->score, (int)n, (int)l->c->stay, l->keep);
-    return OT_OK;
+    return constrain(l, err);
 }
 
 /* As many as can grow may go: random positions are found fast only while half of them are free. */
@@ -114,93 +107,48 @@ static void spare(struct staged *l) {
     }
 }
 
-/* ---- what grows ---- */
+/* ---- one threshold for all layers ---- */
 
-/* Slots that go compete with the positions that probes have found, and under a constant fan-in all
- * slots do: rows are worth what they have. */
-static void compete(const struct staged *l) {
-    const struct layer_change *c = l->c;
-    const float *gradient = c->layer->p->gradient;
-    struct best *best = &c->probes->whole;
-    if (*c->competed) return;
-    for (int r = 0; gradient && r < l->old->rows; r++)
-        for (int k = l->old->row[r]; k < l->old->row[r + 1]; k++)
-            if (c->fan_in || !l->keep[k])
-                ot_best_add(best, ot_position(l->old, r, k), gradient[k] * c->scale);
-    ot_probe_lists_finish(c->probes);
-    *c->competed = true;
-}
-
-static int grow_found(struct staged *l) {
-    const struct best_list *found = &l->c->probes->whole.list[0];
-    const int n = found->n < l->n_grown ? found->n : l->n_grown;
-    memcpy(l->grown, found->position, (size_t)n * sizeof *l->grown);
-    return n;
-}
-
-static ot_status grow(struct staged *l, const struct model *m, ot_error *err) {
-    const struct layer_change *c = l->c;
-    l->n_grown = c->grow == OT_SAME ? l->old->nnz - l->kept.n : (int)c->grow;
-    l->grown = ot_block_alloc_dirty(&m->allocator, (size_t)l->n_grown, sizeof *l->grown);
-    if (!l->grown) return no_memory(err);
-    if (c->probes) {
-        compete(l);
-        l->n_grown = grow_found(l);
-        return OT_OK;
+static ot_status gather_scores(const struct model *m, const struct layer_change *c, int n,
+                               float *to, ot_error *err) {
+    for (int i = 0; i < n; i++) {
+        if (!c[i].layer) continue;
+        struct staged l = {.c = &c[i]};
+        const ot_status status = open_layer(&l, m, err);
+        if (!status) score(&l, to);
+        close_layer(&l, m);
+        if (status) return status;
+        to += ot_layer_slots(c[i].layer->p);
     }
-    return ot_grow_random(l->old, &l->kept, l->n_grown, c->seed, c->stream + OT_DRAW_PLACE,
-                          l->grown, err);
-}
-
-/* Keeps and grows so many slots in each row that is left. */
-static ot_status fill_rows(struct staged *l, const struct model *m, ot_error *err) {
-    const struct layer_change *c = l->c;
-    const size_t n = (size_t)l->old->nnz;
-    float *gradient = ot_block_alloc_dirty(&m->allocator, n, sizeof *gradient);
-    l->grown = ot_block_alloc_dirty(&m->allocator, (size_t)c->budget, sizeof *l->grown);
-    ot_status status = gradient && l->grown ? OT_OK : no_memory(err);
-    if (!status) {
-        const float *from = c->layer->p->gradient;
-        for (size_t k = 0; k < n; k++) gradient[k] = from ? from[k] * c->scale : 0;
-        compete(l);
-        const struct fan_in_update u = {.old = l->old,
-                                        .score = l->score,
-                                        .gradient = gradient,
-                                        .whole = &c->probes->whole,
-                                        .rows = &c->probes->rows,
-                                        .stay = (int)c->stay,
-                                        .budget = c->budget,
-                                        .ablation = c->ablation,
-                                        .revive = c->revive};
-        status = ot_fan_in_change(&u, l->keep, l->grown, &l->n_grown, err);
-    }
-    ot_block_free(&m->allocator, gradient);
-    return status;
-}
-
-/* The value of a slot that has grown, in a row of so many slots. */
-static float newborn(const struct staged *l, int64_t position, int slots) {
-    const uint64_t stream = l->c->stream + OT_DRAW_VALUE;
-    if (l->c->newborn == OT_NEWBORN_HE)
-        return sqrtf(2 / (float)slots) * ot_random_normal(l->c->seed, stream, (uint64_t)position);
-    const float bound = sqrtf(6 / (float)l->old->cols);
-    return bound * (2 * ot_random_float(l->c->seed, stream, (uint64_t)position) - 1);
-}
-
-static ot_status set_newborns(const struct staged *l, struct rewiring *r, ot_error *err) {
-    const struct pattern *p = r->pattern;
-    if (l->c->newborn == OT_NEWBORN_ZERO || !l->n_grown) return OT_OK;
-    float *value = r->newborn =
-        ot_block_alloc_dirty(&p->allocator, (size_t)l->n_grown, sizeof *value);
-    if (!value) return no_memory(err);
-    for (int row = 0; row < p->rows; row++)
-        for (int k = p->row[row]; k < p->row[row + 1]; k++)
-            if (r->map[k] < 0)
-                *value++ = newborn(l, ot_position(p, row, k), p->row[row + 1] - p->row[row]);
     return OT_OK;
 }
 
+ot_status ot_layers_share(const struct model *m, struct layer_change *c, int n, int64_t stay,
+                          ot_error *err) {
+    int64_t slots = 0;
+    for (int i = 0; i < n; i++) slots += c[i].layer ? ot_layer_slots(c[i].layer->p) : 0;
+    float *all = ot_block_alloc_dirty(&m->allocator, (size_t)slots, sizeof *all);
+    if (!all) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the scores of weights");
+    const ot_status status = gather_scores(m, c, n, all, err);
+    const float *at = all;
+    struct cut cut = {0, 0};
+    if (!status) cut = ot_select_best(all, slots, stay < slots ? stay : slots);
+    for (int i = 0; i < n && !status; i++) {
+        if (!c[i].layer) continue;
+        const float *end = at + ot_layer_slots(c[i].layer->p);
+        for (c[i].stay = 0; at < end; at++) c[i].stay += ot_cut_takes(&cut, *at);
+    }
+    ot_block_free(&m->allocator, all);
+    return status;
+}
+
 /* ---- the whole ---- */
+
+bool ot_layer_stays(const struct layer_change *c) {
+    if (c->grow || c->stay < ot_layer_slots(c->layer->p)) return false;
+    return c->constraint == OT_CONSTRAIN_FREE ||
+           (!c->layer->p->t.pattern && c->constraint != OT_CONSTRAIN_NM);
+}
 
 /* A dense weight's slots were its elements, in the order of the file. */
 static void map_to_file(const struct staged *l, struct rewiring *r) {
@@ -213,16 +161,17 @@ static ot_status stage(struct staged *l, const struct model *m, struct rewiring 
     OT_TRY(open_layer(l, m, err));
     OT_TRY(mark(l, m, err));
     if (l->c->grow && !l->c->probes) spare(l);
-    if (l->c->fan_in) OT_TRY(fill_rows(l, m, err));
+    const bool by_row = ot_layer_grows_by_row(l->c);
+    if (by_row) OT_TRY(ot_layer_fill_rows(l, m, err));
     OT_TRY(ot_kept_alloc(l->old, &l->kept, err));
     ot_kept_list(l->old, l->keep, &l->kept);
-    if (!l->c->fan_in) OT_TRY(grow(l, m, err));
+    if (!by_row) OT_TRY(ot_layer_grow(l, m, err));
     const size_t n = (size_t)l->kept.n + (size_t)l->n_grown;
     r->map = ot_block_alloc_dirty(&m->allocator, n, sizeof *r->map);
-    if (!r->map) return no_memory(err);
+    if (!r->map) return ot_no_memory_for_mask(err);
     OT_TRY(ot_pattern_merge(l->old, &l->kept, l->grown, l->n_grown, l->c->probes, r->map,
                             &r->pattern, err));
-    OT_TRY(set_newborns(l, r, err));
+    OT_TRY(ot_layer_set_newborns(l, r, err));
     if (!l->c->layer->p->t.pattern) map_to_file(l, r);
     return OT_OK;
 }

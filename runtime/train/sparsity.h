@@ -22,4 +22,9 @@ ot_status ot_sparsity_read(const struct model *m, const ot_sparsity_options *o,
                            const struct log *log, struct sparsity *s, ot_error *err);
 void ot_sparsity_free(struct sparsity *s);
 
+/* Are layers compared with each other? (N:M sets the density of each.) */
+static inline bool ot_sparsity_compares(const struct sparsity *s) {
+    return s->o.budget == OT_BUDGET_GLOBAL && s->o.constraint != OT_CONSTRAIN_NM;
+}
+
 #endif

@@ -1,8 +1,9 @@
 /* topology.c - one update of the masks: how many slots of each layer stay and grow. */
 #include "runtime/train/topology.h"
 
+#include <string.h>
+
 #include "runtime/base/clock.h"
-#include "runtime/topology/select.h"
 
 /* Candidates that are kept of each row, for a constant fan-in: times its mean slots, and at least.
  */
@@ -20,6 +21,25 @@ struct update {
     ot_topology_report report;
 };
 
+/* Of so many slots at first, on the way to the goal. */
+static int64_t slots_left(const struct topology_rule *r, int64_t first, int64_t goal,
+                          int64_t step) {
+    if (first <= goal) return goal;
+    return goal + (int64_t)((double)(first - goal) * ot_topology_left(r, step));
+}
+
+/* What a method that prunes leaves; of groups of M, ever fewer slots on the way to N. */
+static void set_left(const struct update *u, const struct topology_layer *l,
+                     struct layer_change *c) {
+    const struct topology_rule *r = &u->t->rule;
+    c->grow = 0;
+    c->stay = slots_left(r, l->first, l->goal, u->step);
+    c->constraint = r->constraint;
+    memcpy(c->group, r->group, sizeof c->group);
+    if (r->constraint == OT_CONSTRAIN_NM)
+        c->group[0] = (int)slots_left(r, r->group[1], r->group[0], u->step);
+}
+
 static struct layer_change change_of(const struct update *u, int i) {
     struct topology *t = u->t;
     struct topology_layer *l = &t->layer[i];
@@ -31,10 +51,7 @@ static struct layer_change change_of(const struct update *u, int i) {
                              .seed = t->seed,
                              .stream = ((uint64_t)(t->updates + 1) << 32) + (uint64_t)i * OT_DRAWS};
     if (ot_topology_prunes(&t->rule)) {
-        const double left = ot_topology_left(&t->rule, u->step);
-        c.grow = 0;
-        c.stay = l->goal + (int64_t)((double)(l->first - l->goal) * left);
-        if (c.stay > slots) c.stay = slots;
+        set_left(u, l, &c);
     } else {
         c.share = ot_topology_share(&t->rule, u->step);
         c.stay = slots - (int64_t)(c.share * (double)slots);
@@ -43,58 +60,26 @@ static struct layer_change change_of(const struct update *u, int i) {
     c.probes = ot_probes_of(u->probes, i);
     c.competed = &l->competed;
     c.scale = t->rule.grow == OT_GROW_GRADIENT ? 1 / (float)t->batches : 1;
-    c.fan_in = t->rule.constraint == OT_CONSTRAINT_FAN_IN;
+    c.constraint = t->rule.constraint;
     c.ablation = i == t->last_layer ? 0 : t->rule.ablation;
     c.revive = t->rule.revive;
     c.budget = l->first;
     return c;
 }
 
-/* ---- one threshold for all layers ---- */
-
-static ot_status gather_scores(const struct update *u, float *score, ot_error *err) {
-    for (int i = 0; i < u->m->n_parameters; i++) {
-        const struct layer_change *c = &u->change[i];
-        if (!c->layer) continue;
-        OT_TRY(ot_layer_scores(u->m, c, score, err));
-        score += ot_layer_slots(c->layer->p);
-    }
-    return OT_OK;
-}
-
 /* What stays of each layer is what it has among the best of all. */
 static ot_status compare_layers(struct update *u, ot_error *err) {
-    const double left = ot_topology_left(&u->t->rule, u->step);
-    int64_t slots = 0, first = 0, goal = 0;
+    int64_t first = 0, goal = 0;
     for (int i = 0; i < u->m->n_parameters; i++) {
         if (!u->change[i].layer) continue;
-        slots += ot_layer_slots(u->change[i].layer->p);
         first += u->t->layer[i].first;
         goal += u->t->layer[i].goal;
     }
-    int64_t stay = goal + (int64_t)((double)(first - goal) * left);
-    if (stay > slots) stay = slots;
-    float *score = ot_block_alloc_dirty(&u->m->allocator, (size_t)slots, sizeof *score);
-    if (!score) return ot_fail(err, OT_ERROR_NO_MEMORY, "out of memory for the scores of weights");
-    const ot_status status = gather_scores(u, score, err);
-    struct cut cut = status ? (struct cut){0, 0} : ot_select_best(score, slots, stay);
-    const float *at = score;
-    for (int i = 0; i < u->m->n_parameters && !status; i++) {
-        struct layer_change *c = &u->change[i];
-        const int64_t n = c->layer ? ot_layer_slots(c->layer->p) : 0;
-        if (n) c->stay = 0;
-        for (int64_t k = 0; k < n; k++) c->stay += ot_cut_takes(&cut, at[k]);
-        at += n;
-    }
-    ot_block_free(&u->m->allocator, score);
-    return status;
+    return ot_layers_share(u->m, u->change, u->m->n_parameters,
+                           slots_left(&u->t->rule, first, goal, u->step), err);
 }
 
 /* ---- all layers ---- */
-
-static bool does_nothing(const struct layer_change *c) {
-    return !c->grow && c->stay == ot_layer_slots(c->layer->p);
-}
 
 static ot_status stage(struct update *u, ot_error *err) {
     const struct topology_rule *rule = &u->t->rule;
@@ -104,7 +89,7 @@ static ot_status stage(struct update *u, ot_error *err) {
     for (int i = 0; i < u->m->n_parameters; i++) {
         const struct layer_change *c = &u->change[i];
         int64_t grown;
-        if (!c->layer || does_nothing(c)) continue;
+        if (!c->layer || ot_layer_stays(c)) continue;
         struct rewiring *r = &u->rewiring[u->n++];
         OT_TRY(ot_layer_stage(u->m, c, r, &grown, err));
         u->report.layers++;
@@ -128,7 +113,7 @@ static struct probe_count count_of(const struct topology *t, int i, double share
         const int64_t n = moves * t->rule.candidates, free = l->matrix.rows * l->matrix.cols / 2;
         c.candidates = (int)(n < free ? n : free);
     }
-    if (t->rule.constraint == OT_CONSTRAINT_FAN_IN) {
+    if (t->rule.constraint == OT_CONSTRAIN_FAN_IN) {
         const int64_t row = ROW_LISTS * (l->first / l->matrix.rows);
         c.row = (int)(row < LEAST_ROW ? LEAST_ROW : row);
         if (c.row > l->matrix.cols) c.row = (int)l->matrix.cols;

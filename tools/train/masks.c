@@ -80,6 +80,9 @@ static int read_layers(const struct trainer *t, struct sparsity *p, struct failu
             return ot_refuse(f, EXIT_USAGE,
                              "%s is given, but topology=%s keeps the number of weights",
                              ot_option_table[amounts[i]].key, ot_text(s, OPTION_topology));
+    if (ot_is_given(s, OPTION_constraint) && strcmp(ot_text(s, OPTION_constraint), "free") != 0)
+        return ot_refuse(f, EXIT_USAGE, "constraint is given, but topology=%s takes none",
+                         ot_text(s, OPTION_topology));
     p->options.size = sizeof p->options;
     p->options.layers = ot_text(s, OPTION_layers);
     return 0;
