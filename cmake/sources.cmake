@@ -387,6 +387,7 @@ set(UNIT_TESTS # names of tests/NAME.c, and after a colon further files that the
   test_constrain
   test_context:networks.c:model.c:wire.c
   test_topology:networks.c:model.c:wire.c
+  test_topology_methods:networks.c:model.c:wire.c
   test_session:networks.c:model.c:wire.c
   test_corners:model.c:wire.c
   test_prune:networks.c:model.c:wire.c
