@@ -652,8 +652,9 @@ typedef struct ot_topology_options {
                           * with variance 2 / slots of the row; "uniform": in +-sqrt(6 / inputs
                           * of the row) */
     const ot_sparsity_options *sparsity; /* its `layers` take part. For methods that prune, what is
-                                          * left: budget, density, epsilon and densities; others
-                                          * keep what there is. NULL: all layers */
+                                          * left: budget, density, epsilon, densities, constraint
+                                          * and group; others keep what there is. NULL: all layers
+                                          */
     double drop_fraction;                /* share of slots that move at the first update; 0: 0.3 */
     int64_t every; /* steps between updates; may be 0 if the method is "static" */
     int64_t start;
