@@ -65,7 +65,12 @@ static int plain_ablation(const struct problem *p, const float *value, bool *gon
         sorted[r] = have[r] = gone[r] ? 0 : count(worth + r * p->cols, p->cols);
     }
     qsort(sorted, (size_t)p->rows, sizeof *sorted, descending);
-    const int mean = p->budget / p->rows, least = p->budget / p->cols;
+    int room = p->cols; /* of every row: its slots, and what its list holds */
+    for (int r = 0; r < p->rows; r++) {
+        const int slots = count(p->mask + r * p->cols, p->cols);
+        if (!gone[r] && slots + p->listed < room) room = slots + p->listed;
+    }
+    const int mean = p->budget / p->rows, least = p->budget / room;
     int threshold = p->ablation < 1 ? (int)(p->ablation * mean) : (int)p->ablation;
     if (threshold < 1 && p->ablation > 0) threshold = 1;
     if (least < p->rows && sorted[least] < threshold) threshold = sorted[least];

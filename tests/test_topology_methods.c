@@ -3,6 +3,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -148,8 +149,40 @@ static void any_allocation_may_fail(void **state) {
     assert_int_equal(c.live, 0);
 }
 
+/* A checkpoint between two batches of the step before an update: another session goes on from it,
+ * with lists of its own, and comes to the same masks and losses. */
+static void goes_on_between_batches(void **state) {
+    (void)state;
+    const char *path = "between.otc";
+    struct fixture f[2];
+    double loss[2];
+    ot_error err = {0};
+    for (int k = 0; k < 2; k++) open_method(&f[k], network_cnn, "rigl", (ot_options){.threads = 1});
+    fixture_train(&f[0]);
+    if (ot_save_checkpoint(f[0].s, path, NULL, 0, &err)) fail_msg("%s", err.message);
+    if (ot_load_checkpoint(f[1].s, path, NULL, NULL, &err)) fail_msg("%s", err.message);
+    for (int k = 0; k < 2; k++) {
+        ot_topology_report r;
+        fixture_train(&f[k]);
+        assert_int_equal(ot_optimizer_step(f[k].s, NULL), OT_OK);
+        if (ot_topology_step(f[k].s, &r, &err)) fail_msg("%s", err.message);
+        assert_true(r.updated && r.grown > 0);
+        loss[k] = fixture_train(&f[k]);
+    }
+    assert_memory_equal(&loss[0], &loss[1], sizeof loss[0]);
+    for (int i = 0; i < ot_parameter_count(f[0].s); i++) {
+        ot_parameter_info a, b;
+        assert_int_equal(ot_get_parameter(f[0].s, i, &a, NULL), OT_OK);
+        assert_int_equal(ot_get_parameter(f[1].s, i, &b, NULL), OT_OK);
+        assert_true(a.mask_hash == b.mask_hash);
+    }
+    for (int k = 0; k < 2; k++) ot_close(f[k].s);
+    remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(grows_where_gradients_are_largest),
-                                       cmocka_unit_test(any_allocation_may_fail)};
+                                       cmocka_unit_test(any_allocation_may_fail),
+                                       cmocka_unit_test(goes_on_between_batches)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

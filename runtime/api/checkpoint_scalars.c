@@ -84,6 +84,7 @@ void ot_scalars_set(struct ot_session *s, const struct scalars *c) {
     s->optimizer.bound = 0;
     s->topology.updates = c->updates;
     s->topology.last = c->last_update;
+    s->topology.probing = 0; /* lists are of the masks that were */
 }
 
 static const int64_t most_count = INT64_C(1) << 62; /* counters must not overflow later */

@@ -181,9 +181,12 @@ ot_status ot_session_probe(struct ot_session *s, ot_error *err) {
     const int64_t step = s->optimizer.steps + 1;
     if (!ot_topology_probes(&s->topology.rule)) return OT_OK;
     s->probes_on = ot_topology_waits(&s->topology, step);
-    if (!s->probes_on || s->accumulation.steps) return OT_OK;
+    if (!s->probes_on || (s->accumulation.steps && s->topology.probing == step)) return OT_OK;
     s->topology.probed = false;
-    return ot_topology_start_probes(&s->topology, s->model, step, &s->probes, err);
+    s->topology.probing = 0;
+    OT_TRY(ot_topology_start_probes(&s->topology, s->model, step, &s->probes, err));
+    s->topology.probing = step;
+    return OT_OK;
 }
 
 ot_status ot_topology_step(ot_session *s, ot_topology_report *report, ot_error *err) {

@@ -60,16 +60,26 @@ static bool stays_empty(const struct fan_in_update *u, int row) {
     return u->ablation > 0 && !u->revive && u->old->row[row] == u->old->row[row + 1];
 }
 
-/* Enough rows stay for the budget, whatever they are worth. */
+/* The most slots that every row could have: those that it has, and what the lists hold for it. */
+static int room_of_rows(const struct fan_in_update *u) {
+    int room = u->old->cols;
+    for (int r = 0; r < u->old->rows; r++) {
+        const int most = u->old->row[r + 1] - u->old->row[r] + u->rows->row_n[r];
+        if (!stays_empty(u, r) && most < room) room = most;
+    }
+    return room > 0 ? room : 1;
+}
+
+/* Enough rows stay to have room for the budget, whatever they are worth. */
 static void ablate(struct work *w) {
     const struct fan_in_update *u = w->u;
     const int rows = u->old->rows, mean = (int)(u->budget / rows);
-    const int least = (int)(u->budget / u->old->cols);
+    const int64_t least = u->budget / room_of_rows(u);
     int threshold = u->ablation >= 1 ? (int)u->ablation : (int)(u->ablation * mean);
     if (u->ablation > 0 && threshold < 1) threshold = 1;
     for (int r = 0; r < rows; r++)
         if (stays_empty(u, r)) w->worth[r] = 0;
-    if (least < rows && worth_at(w, least) < threshold) threshold = worth_at(w, least);
+    if (least < rows && worth_at(w, (int)least) < threshold) threshold = worth_at(w, (int)least);
     for (int r = 0; r < rows; r++) {
         w->gone[r] = w->worth[r] < threshold || stays_empty(u, r);
         w->rows_left += !w->gone[r];

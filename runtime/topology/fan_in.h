@@ -3,7 +3,8 @@
  *
  * Rows with few slots worth having are ablated: they lose all of theirs, and the others get more,
  * so that the layer keeps its number of slots. A slot is worth having if it is among those that
- * stay by their score, or among the positions with the largest gradients.
+ * stay by their score, or among the positions with the largest gradients. Of positions outside the
+ * mask only the best of each row are known: so many rows stay that none needs more than these.
  */
 #ifndef OT_TOPOLOGY_FAN_IN_H
 #define OT_TOPOLOGY_FAN_IN_H

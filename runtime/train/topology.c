@@ -7,7 +7,7 @@
 
 /* Candidates that are kept of each row, for a constant fan-in: times its mean slots, and at least.
  */
-enum { ROW_LISTS = 2, LEAST_ROW = 16 };
+enum { ROW_LISTS = 3, LEAST_ROW = 16 };
 
 /* An update while it is staged. */
 struct update {
@@ -111,7 +111,8 @@ static struct probe_count count_of(const struct topology *t, int i, double share
     struct probe_count c = {.whole = (int)moves};
     if (t->rule.grow == OT_GROW_SAMPLED) {
         const int64_t n = moves * t->rule.candidates, free = l->matrix.rows * l->matrix.cols / 2;
-        c.candidates = (int)(n < free ? n : free);
+        const int64_t most = free < INT32_MAX / 4 ? free : INT32_MAX / 4;
+        c.candidates = (int)(n < most ? n : most);
     }
     if (t->rule.constraint == OT_CONSTRAIN_FAN_IN) {
         const int64_t row = ROW_LISTS * (l->first / l->matrix.rows);

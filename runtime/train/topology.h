@@ -30,7 +30,8 @@ struct topology {
     struct topology_layer *layer; /* of each parameter */
     ot_topology_report report;    /* of the last update */
     bool probed;                  /* a training step has told gradients outside the masks */
-    int64_t batches;              /* that the last optimizer step summed up */
+    int64_t probing; /* step whose lists of gradients outside the masks are begun; 0: none */
+    int64_t batches; /* that the last optimizer step summed up */
 };
 
 /* Will masks change? */
