@@ -83,7 +83,8 @@ if [ "$1" != quick ]; then
     # Hundreds of trainings under ThreadSanitizer would take longer than everything else together,
     # and most have one thread; the unit tests run every kernel and step on several threads, and
     # cli.sh the command.
-    selection='-E ^(check_|determinism|readme|kill|faults|resume|fuzz_regressions|conformance)'
+    selection='-E ^(check_|determinism|readme|kill|faults|resume|masks|init_cli|prune_cli'
+    selection="$selection|fuzz_regressions|conformance)"
     variant 'thread' tsan $checked "$checked_flags" -DOT_SANITIZE=thread
     step 'fuzz' env BUILD="$builds" JOBS="$jobs" tests/fuzz/run.sh quick &&
         sed -n 's/^total: /  /p' "$builds/log/fuzz.txt"
