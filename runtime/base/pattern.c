@@ -106,6 +106,18 @@ void ot_pattern_unref(const struct pattern *p) {
     ot_block_free(&al, q);
 }
 
+int ot_pattern_first_slot(const struct pattern *p, int row, int col) {
+    int from = p->row[row], to = p->row[row + 1];
+    while (from < to) {
+        const int middle = from + (to - from) / 2;
+        if (p->col[middle] < col)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
 void ot_pattern_scatter(const struct pattern *p, const float *value, float *dense) {
     memset(dense, 0, (size_t)p->rows * (size_t)p->cols * sizeof *dense);
     for (int r = 0; r < p->rows; r++)

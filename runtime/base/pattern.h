@@ -49,6 +49,9 @@ static inline int64_t ot_pattern_position(const struct pattern *p, int row, int 
                          : (int64_t)row * p->cols + p->col[slot];
 }
 
+/* The first slot of a row whose column is not below col; that behind the row if there is none. */
+int ot_pattern_first_slot(const struct pattern *p, int row, int col);
+
 /* dense[position] = value, zero elsewhere; and back. dense: rows * cols in the file's order. */
 void ot_pattern_scatter(const struct pattern *p, const float *value, float *dense);
 void ot_pattern_gather(const struct pattern *p, const float *dense, float *value);

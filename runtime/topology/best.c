@@ -161,19 +161,6 @@ static void select_best(struct best_list *l, int count) {
 
 /* ---- taking candidates ---- */
 
-/* The first slot of a row whose column is not below col. */
-static int first_slot(const struct pattern *p, int row, int col) {
-    int from = p->row[row], to = p->row[row + 1];
-    while (from < to) {
-        const int middle = from + (to - from) / 2;
-        if (p->col[middle] < col)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
-}
-
 /* Some magnitudes side by side. */
 enum { WIDTH = 4 };
 typedef int32_t keys __attribute__((vector_size(WIDTH * sizeof(int32_t)), aligned(4), may_alias));
@@ -188,7 +175,7 @@ static void make_keys(const struct pattern *p, int row, int col, const float *gr
         *(keys *)(key + i) = *(const keys *)(gradient + i) & (int32_t)MAGNITUDE;
     for (; i < n; i++) key[i] = (int32_t)magnitude(gradient[i]);
     for (int k = 0; k < STEP; k++) key[n + k] = SLOT;
-    for (int k = first_slot(p, row, col); k < end && p->col[k] < col + n; k++)
+    for (int k = ot_pattern_first_slot(p, row, col); k < end && p->col[k] < col + n; k++)
         key[p->col[k] - col] = SLOT;
 }
 

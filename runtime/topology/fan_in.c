@@ -23,14 +23,7 @@ struct work {
 
 static int slot_at(const struct pattern *p, int64_t position) {
     const int row = (int)(position / p->cols), col = (int)(position % p->cols);
-    int from = p->row[row], to = p->row[row + 1];
-    while (from < to) {
-        const int middle = from + (to - from) / 2;
-        if (p->col[middle] < col)
-            from = middle + 1;
-        else
-            to = middle;
-    }
+    const int from = ot_pattern_first_slot(p, row, col);
     return from < p->row[row + 1] && p->col[from] == col ? from : -1;
 }
 
